@@ -1,0 +1,41 @@
+# LibTorch as plain imported targets: LibTorch::cpu, and LibTorch::cuda where the build has CUDA.
+#
+# find_package(Torch) of the PyPI wheel demands a CUDA toolkit even for CPU code; linking the shared
+# libraries needs none. Looked for, in this order: Torch_DIR, CMAKE_PREFIX_PATH, the virtual
+# environment .venv that scripts/setup makes.
+set(_hints)
+if(Torch_DIR)
+  list(APPEND _hints ${Torch_DIR}/../../..)
+endif()
+list(APPEND _hints ${CMAKE_PREFIX_PATH} $ENV{CMAKE_PREFIX_PATH})
+file(GLOB _venv ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+list(APPEND _hints ${_venv})
+
+find_path(LibTorch_INCLUDE_DIR torch/csrc/api/include/torch/torch.h
+          HINTS ${_hints} PATH_SUFFIXES include NO_CMAKE_FIND_ROOT_PATH)
+find_library(LibTorch_CPU torch_cpu HINTS ${_hints} PATH_SUFFIXES lib)
+find_library(LibTorch_C10 c10 HINTS ${_hints} PATH_SUFFIXES lib)
+find_library(LibTorch_CUDA torch_cuda HINTS ${_hints} PATH_SUFFIXES lib)
+find_library(LibTorch_C10_CUDA c10_cuda HINTS ${_hints} PATH_SUFFIXES lib)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(LibTorch
+  REQUIRED_VARS LibTorch_CPU LibTorch_C10 LibTorch_INCLUDE_DIR
+  REASON_FAILURE_MESSAGE "run scripts/setup, or point Torch_DIR or CMAKE_PREFIX_PATH at a LibTorch")
+
+if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
+  add_library(LibTorch::c10 SHARED IMPORTED)
+  set_target_properties(LibTorch::c10 PROPERTIES IMPORTED_LOCATION ${LibTorch_C10}
+    INTERFACE_INCLUDE_DIRECTORIES
+      "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
+  add_library(LibTorch::cpu SHARED IMPORTED)
+  set_target_properties(LibTorch::cpu PROPERTIES IMPORTED_LOCATION ${LibTorch_CPU}
+    INTERFACE_LINK_LIBRARIES LibTorch::c10)
+  if(LibTorch_CUDA AND LibTorch_C10_CUDA)
+    add_library(LibTorch::c10_cuda SHARED IMPORTED)
+    set_target_properties(LibTorch::c10_cuda PROPERTIES IMPORTED_LOCATION ${LibTorch_C10_CUDA})
+    add_library(LibTorch::cuda SHARED IMPORTED)
+    set_target_properties(LibTorch::cuda PROPERTIES IMPORTED_LOCATION ${LibTorch_CUDA}
+      INTERFACE_LINK_LIBRARIES "LibTorch::cpu;LibTorch::c10_cuda")
+  endif()
+endif()

@@ -1,0 +1,19 @@
+# mnm_room(NAME SOURCES a.cpp b.cpp DEPS mnm_model ...): one folder, one static library mnm_NAME,
+# with this project's warnings. Third-party headers come in as SYSTEM.
+set(MNM_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Werror)
+
+function(mnm_options target)
+  target_compile_options(${target} PRIVATE ${MNM_WARNINGS})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  if(MNM_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+endfunction()
+
+function(mnm_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(mnm_${name} STATIC ${ROOM_SOURCES})
+  mnm_options(mnm_${name})
+  target_link_libraries(mnm_${name} PUBLIC ${ROOM_DEPS})
+endfunction()

@@ -1,0 +1,135 @@
+// The store: every score ever taken, in one SQLite file. Schema and its meaning: db/schema.sql.
+//
+// WAL, foreign keys, a version in the file. Several processes may write at once: each add() is one
+// transaction and waits for its turn. A killed process loses at most the batch it was adding.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/cost.h"
+#include "model/widths.h"
+
+namespace mnm {
+
+struct ModelRow {
+  std::string fingerprint;  // of the checkpoint: identifies the row
+  std::string name;         // the directory's name
+  std::string family;
+  std::string config;       // config.json
+  std::string granularities;  // "64,128,256,512" of the first layer, for people
+};
+
+struct DataRow {
+  std::string fingerprint;  // of the tokens and the context: identifies the row
+  std::string name;         // the file's name
+  std::string part;         // "search", "confirm" or ""
+  std::int64_t context = 0, sequences = 0;
+};
+
+struct RunRow {
+  std::int64_t id = 0;
+  std::int64_t model = 0, data = 0;
+  std::string command;    // "search", "eval"
+  std::string strategy;   // empty for eval
+  std::uint64_t seed = 0;
+  std::string settings;   // JSON: everything that resuming needs
+  std::string command_line, build, device, started;  // started: ISO 8601, UTC
+  Dtype dtype = Dtype::kF32;
+  std::string status;     // "running", "done", "stopped"
+  std::int64_t records = 0;
+};
+
+struct Measured {
+  double value = 0, standard_error = 0;
+};
+
+// One submodel scored on one dataset in one dtype.
+struct Record {
+  std::int64_t id = 0;
+  std::int64_t model = 0, data = 0;
+  Dtype dtype = Dtype::kF32;  // of the arithmetic
+  Widths widths;
+  std::string status = "ok";  // "ok", or "nan"/"inf": the loss is that, and it is on no front
+  std::int64_t samples = 0;   // sequences
+  Measured loss;              // nats per token; meaningful where status is "ok"
+  std::optional<Measured> kl, agreement;  // against the full model
+  Cost cost;
+  std::vector<float> losses;  // per sequence; filled on add, read by Store::losses
+};
+
+// What the front is taken of. Records of different models, data or dtypes are never compared.
+struct FrontQuery {
+  std::optional<std::int64_t> model, data;
+  std::optional<Dtype> dtype;
+  std::vector<std::int64_t> runs;       // records of these runs alone; empty: all
+  std::string metric = "loss";          // "loss", "kl" (smaller wins), "agreement" (larger wins)
+  CostKind cost = CostKind::kParams;
+  std::optional<std::int64_t> min_cost, max_cost;
+  std::vector<std::pair<CostKind, std::int64_t>> budgets;  // each an upper limit
+  bool all = false;                     // every record that passes the filters, not the front
+};
+
+class Store {
+ public:
+  enum class Mode : std::uint8_t { kRead, kWrite };
+
+  // kWrite creates the file where there is none. Error: not a database, one of another version or
+  // program (both versions named), unreadable, read-only.
+  static Store open(const std::filesystem::path& path, Mode mode);
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  // The id of the row with this fingerprint, inserted if new.
+  std::int64_t model(const ModelRow& row);
+  std::int64_t data(const DataRow& row);
+  std::vector<std::pair<std::int64_t, ModelRow>> models() const;
+  std::vector<std::pair<std::int64_t, DataRow>> datasets() const;
+
+  // A new run, status "running", owned by this process until finish_run or the process ends.
+  std::int64_t begin_run(const RunRow& row);
+  // Takes over an unfinished run. Error while the process that owns it is alive, naming it.
+  void resume_run(std::int64_t run);
+  void finish_run(std::int64_t run, const std::string& status);
+  std::optional<RunRow> run(std::int64_t id) const;
+  std::vector<RunRow> runs() const;  // newest last
+
+  // Adds the records to the run, in order, in one transaction, and fills in their ids. One whose
+  // (model, data, dtype, widths) is known is not stored again: the run refers to the known one.
+  // NaN and infinite losses are stored as a status.
+  void add(std::int64_t run, std::span<Record> records);
+  // The records of a run in the order they were added: what resuming replays.
+  std::vector<Record> records_of(std::int64_t run) const;
+  std::optional<Record> find(std::int64_t model, std::int64_t data, Dtype dtype,
+                             const Widths& widths) const;
+  std::optional<Record> record(std::int64_t id) const;
+  std::vector<float> losses(std::int64_t record) const;
+
+  // The front, by ascending cost: no other record is at most as costly and at least as good, one of
+  // them strictly; of equal ones the first recorded stays. One front per (model, data, dtype),
+  // concatenated. Below 100 ms on 100,000 records.
+  std::vector<Record> front(const FrontQuery& query) const;
+
+  struct Artifact {
+    std::int64_t id = 0, model = 0;
+    std::optional<std::int64_t> record;
+    Widths widths;
+    std::string format, path, fingerprint, check, command_line, created;  // check: JSON
+    std::int64_t bytes = 0;
+  };
+  std::int64_t add_artifact(const Artifact& artifact);
+  std::vector<Artifact> artifacts() const;
+
+ private:
+  Store();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mnm

@@ -1,0 +1,66 @@
+// A nested model as a fold over its layers, with LibTorch. The other half of a family; scoring,
+// training, timing and generating are written over these functions, whatever the family.
+//
+// Compiled only into the engine (engine/engine.h): nothing else includes it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/nested_model.h"
+#include "model/widths.h"
+
+namespace mnm {
+
+// What flows between layers, for several nodes of the prefix tree at once. Every tensor is
+// [nodes, sequences, tokens, ...]; which tensors there are is the family's own affair (Llama: the
+// hidden states [.., d_model] alone).
+struct State {
+  std::vector<at::Tensor> tensors;
+
+  std::int64_t nodes() const { return tensors.front().size(0); }
+  State narrow(std::int64_t begin, std::int64_t count) const;  // nodes [begin, begin + count)
+  State select(std::span<const std::int32_t> nodes) const;     // those nodes, in that order
+};
+
+// A child of a step: the parent's row in the incoming state, and the layer's width.
+struct Child {
+  std::int32_t parent = 0;
+  Width width = 0;
+};
+
+// Where a fold finds its weights: by the checkpoint's tensor name, on the device and in the dtype
+// of the run, at full width. Training hands out parameters, evaluation views of loaded tensors.
+using WeightSource = std::function<at::Tensor(const std::string& name)>;
+
+struct FoldInputs {
+  const NestedModel& model;
+  WeightSource weight;
+};
+
+class Fold {
+ public:
+  virtual ~Fold() = default;
+
+  // tokens: int64 [sequences, tokens]. One node.
+  virtual State embed(const at::Tensor& tokens) = 0;
+
+  // One layer. Children are ordered by parent; a parent's children ascend in width, no two alike;
+  // node c of the result is children[c]. What does not depend on the width runs once per parent,
+  // and a parent's siblings come out of one pass over its widest.
+  virtual State step(std::size_t layer, const State& parents, std::span<const Child> children) = 0;
+
+  // Final hidden states, normalised: [nodes, sequences, tokens, d_model].
+  virtual at::Tensor readout(const State& state) = 0;
+
+  // Logits of rows of it: [rows, d_model] -> [rows, vocab]. Taken in chunks by the caller.
+  virtual at::Tensor logits(const at::Tensor& rows) = 0;
+};
+
+std::unique_ptr<Fold> make_fold(const FoldInputs& inputs);  // by inputs.model.family
+
+}  // namespace mnm

@@ -1,0 +1,45 @@
+// What scoring is asked, and what it answers. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/dtype.h"
+
+namespace mnm {
+
+struct DeviceOptions {
+  std::string device = "cpu";         // "cpu", "cuda", "cuda:1"
+  Dtype dtype = Dtype::kF32;          // of weights and arithmetic; losses are taken in f32
+  int threads = 0;                    // CPU threads; 0: one per core
+  std::uint64_t memory = 0;           // bytes for states and work space; 0: a quarter of what is free
+};
+
+struct ScoreOptions {
+  bool consistency = false;   // also KL to the full model and top-1 agreement with it
+  bool one_by_one = false;    // no sharing: the judge of the shared plan
+};
+
+// Of one candidate, per sequence: means over its targets. NaN where the model computes NaN.
+struct CandidateScores {
+  std::vector<float> loss;       // nats per token
+  std::vector<float> kl;         // KL(full || candidate), nats per token; empty unless asked for
+  std::vector<float> agreement;  // share of positions with the full model's argmax; likewise
+};
+
+struct Progress {
+  double done = 0, total = 1;  // FLOPs of the plan
+};
+// Called now and then; returns false to stop, and the call then throws Interrupted.
+using ProgressSink = std::function<bool(const Progress&)>;
+
+// Thrown when a sink asked to stop.
+class Interrupted : public std::exception {
+ public:
+  const char* what() const noexcept override { return "interrupted"; }
+};
+
+}  // namespace mnm

@@ -1,0 +1,40 @@
+// The shared-prefix plan: a set of candidates as a prefix tree, as plain data, with its own cost.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/nested_model.h"
+#include "model/widths.h"
+
+namespace mnm {
+
+struct PlanNode {
+  std::int32_t parent = 0;  // index into the level above (level 0: 0, the embedding)
+  Width width = 0;
+};
+
+struct SharedPlan {
+  // levels[l]: the distinct prefixes of l + 1 widths, grouped by parent in the parents' order; a
+  // parent's children ascend in width.
+  std::vector<std::vector<PlanNode>> levels;
+  std::vector<std::int32_t> leaf;  // [candidates]: index into levels.back(); duplicates share one
+
+  std::size_t candidates() const { return leaf.size(); }
+};
+
+// Pure. Candidates need not be distinct or sorted; all have the same number of layers.
+SharedPlan plan_shared(std::span<const Widths> candidates);
+
+// Forward FLOPs per token of carrying out a plan (products and mixing, as in cost.h, attention at
+// the mean attended positions of sequences of `context` tokens).
+struct PlanCost {
+  double shared = 0;      // this plan: fixed parts once per parent, each parent's widest sibling
+  double one_by_one = 0;  // every candidate alone
+  double readout = 0;     // the part of both that is the head's product, once per leaf/candidate
+  double gain() const { return one_by_one / shared; }
+};
+PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context);
+
+}  // namespace mnm

@@ -1,0 +1,24 @@
+// Means, standard errors and paired differences of per-sequence losses.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace mnm {
+
+struct Estimate {
+  double value = 0;
+  double standard_error = 0;  // 0 where n < 2
+  std::int64_t samples = 0;
+};
+
+// The mean over sequences of each sequence's mean; its standard error is the sample standard
+// deviation over sqrt(n). Sequences, not tokens, are the independent samples. All sequences have
+// the same number of targets, so this is also the mean per token.
+Estimate mean_of(std::span<const float> per_sequence);
+
+// mean(a - b), with the standard error of the differences. Both saw the same sequences in the same
+// order: UsageError if the sizes differ.
+Estimate paired_difference(std::span<const float> a, std::span<const float> b);
+
+}  // namespace mnm

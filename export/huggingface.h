@@ -1,0 +1,51 @@
+// The Hugging Face writer: a directory that transformers loads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "extract/extract.h"
+#include "model/checkpoint.h"
+#include "model/nested_model.h"
+#include "model/safetensors.h"
+#include "model/slice_plan.h"
+
+namespace mnm {
+
+struct Shard {
+  std::string file;                  // "model.safetensors" or "model-00001-of-00003.safetensors"
+  std::vector<TensorEntry> tensors;  // offsets filled in
+  std::vector<std::size_t> slices;   // indices into the slice plan, same order
+  std::uint64_t bytes = 0;           // of the whole file
+};
+
+// Everything that will be written, known before the first byte: what --dry-run prints.
+struct HuggingFacePlan {
+  SlicePlan slices;
+  Dtype dtype = Dtype::kBF16;
+  std::vector<Shard> shards;
+  std::map<std::string, std::string> texts;      // config.json, the bridge, index: name -> content
+  std::vector<std::filesystem::path> carried;    // tokenizer and generation files, copied as they are
+  std::uint64_t bytes = 0;                       // of all files
+};
+
+struct HuggingFaceOptions {
+  Dtype dtype = Dtype::kBF16;
+  std::uint64_t shard_bytes = 5'000'000'000;
+  std::map<std::string, std::string> metadata;   // of the safetensors files: widths, fingerprint...
+};
+
+// `texts`: config.json and the bridge, which the family makes (Family::huggingface_config, ..._bridge).
+HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
+                                 const Widths& widths, std::map<std::string, std::string> texts,
+                                 const HuggingFaceOptions& options);
+
+// Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the
+// space on the target first. Same input, same bytes.
+void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
+                       const std::filesystem::path& directory, const ByteProgress& progress = {});
+
+}  // namespace mnm

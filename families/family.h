@@ -1,0 +1,52 @@
+// What a model family must say about itself without LibTorch. Its fold (embed, step, readout) is the
+// other half: eval/fold.h.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/nested_model.h"
+
+namespace mnm {
+
+// Widths that the user says were trained, where the config does not: "64,128,256,512" for every
+// layer, or fractions of the full width "1/8,1/4,1/2,1".
+struct Granularities {
+  std::string text;  // empty: what the config says, else the full width alone
+};
+
+class Family {
+ public:
+  virtual ~Family() = default;
+
+  virtual std::string_view name() const = 0;
+  // Whether this family reads such a config.json (model_type, architectures).
+  virtual bool recognizes(const nlohmann::json& config) const = 0;
+  // The whole model as data. Error where the config is contradictory or asks for what the family
+  // does not compute, naming the key.
+  virtual NestedModel describe(const nlohmann::json& config,
+                               const Granularities& granularities) const = 0;
+  // Ends of tensor names that old exporters store and that are recomputed.
+  virtual std::vector<std::string> ignored_tensors() const { return {}; }
+
+  // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`; loads
+  // natively where all widths are equal and Hugging Face has a class for it, else names the bridge.
+  virtual nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
+                                            Dtype dtype) const = 0;
+  // Files that must lie beside that config: file name -> content. Empty where it loads natively.
+  virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
+                                                                const Widths& widths) const = 0;
+};
+
+// Every family, one line each in families/list.inc.
+std::span<const Family* const> families();
+const Family& family_named(std::string_view name);             // Error lists those there are
+const Family& family_of(const nlohmann::json& config);         // Error names the model_type
+
+}  // namespace mnm

@@ -1,0 +1,65 @@
+// A Hugging Face checkpoint directory: config.json and safetensors files, mapped into memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/dtype.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+struct StoredTensor {
+  std::string name;
+  Dtype dtype = Dtype::kF32;
+  std::vector<std::int64_t> shape;
+  std::size_t shard = 0;            // index into Checkpoint::shards()
+  std::uint64_t offset = 0;         // of the first byte in that file
+  std::span<const std::byte> data;  // the mapped bytes, row-major, little-endian, maybe unaligned
+
+  std::int64_t elements() const;
+};
+
+class Checkpoint {
+ public:
+  // Opens every shard named by model.safetensors.index.json, or the single model.safetensors.
+  // Error: no such directory, no config.json, no safetensors (with the conversion that helps where
+  // pytorch_model.bin or *.pt lies there), a shard missing, a tensor in two shards or in none that
+  // the index promised, and whatever parse_safetensors refuses.
+  static Checkpoint open(const std::filesystem::path& directory);
+
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  const std::filesystem::path& directory() const;
+  const nlohmann::json& config() const;             // config.json
+  const std::vector<StoredTensor>& tensors() const;  // by shard, then offset
+  const StoredTensor* find(std::string_view name) const;
+  const StoredTensor& at(std::string_view name) const;  // Error if there is none
+  const std::vector<std::filesystem::path>& shards() const;
+
+  // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes: all of
+  // them up to 256 MiB, beyond that 1 MiB at each of 256 evenly spaced places. The same for the
+  // same tensors however they are sharded.
+  std::string fingerprint() const;
+
+ private:
+  Checkpoint();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Every tensor of the table is there with its shape; none is there that the table lacks, except
+// names that end in one of `ignored` (rotary tables that old exporters store). One Error names the
+// first disagreement and how many there are.
+void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
+                   std::span<const std::string> ignored = {});
+
+}  // namespace mnm

@@ -1,0 +1,46 @@
+// The safetensors format: one file's header, parsed as hostile input, and the header of a file to
+// be written. Format: 8 bytes little-endian header length, JSON header, tensor data.
+// https://huggingface.co/docs/safetensors (section "Format").
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/dtype.h"
+
+namespace mnm {
+
+struct TensorEntry {
+  std::string name;
+  Dtype dtype = Dtype::kF32;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0;  // bytes from the start of the data section
+  std::uint64_t end = 0;
+};
+
+struct SafetensorsHeader {
+  std::vector<TensorEntry> tensors;  // in order of `begin`
+  std::map<std::string, std::string> metadata;
+  std::uint64_t data_offset = 0;  // where the data section starts in the file
+};
+
+// Parses the head of a file of `file_size` bytes. `head` is the file's beginning and must hold the
+// whole header. Refused, each with its own sentence that names `path`: header length past the end
+// or past 100 MB, JSON that is none, duplicate names, unknown dtypes (named), negative or
+// overflowing shapes, offsets that are reversed, past the end, overlapping, leave gaps, or do not
+// match dtype times shape, data left over. Pickled and zip files (magic "PK", 0x80) are named as
+// such, with the lines that convert them.
+SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64_t file_size,
+                                    const std::string& path);
+
+// Length prefix and JSON of a file that holds `tensors` in the given order, offsets filled in;
+// padded with spaces to a multiple of 8, metadata first, as the reference implementation writes it.
+// Same input, same bytes.
+std::string safetensors_head(std::vector<TensorEntry>& tensors,
+                             const std::map<std::string, std::string>& metadata);
+
+}  // namespace mnm

@@ -1,0 +1,48 @@
+// The tensor table: every tensor of a nested model, and how a layer's width cuts it.
+//
+// One table per model, made by its family from the configuration. It drives the checks of a
+// checkpoint, the slice plan, the cost and every writer: nothing else knows a tensor's name or shape.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/widths.h"
+
+namespace mnm {
+
+enum class Role : std::uint8_t {
+  kEmbedding,  // looked up by token; counted as embedding parameters
+  kHead,       // untied output head; counted as embedding parameters
+  kOther,      // everything inside the layers, and the final norm
+};
+
+// A range of rows (or columns) kept at width w: [begin, begin + fixed + w * num / den).
+struct Piece {
+  std::int64_t begin = 0;
+  std::int64_t fixed = 0;
+  std::int64_t num = 0;
+  std::int64_t den = 1;
+
+  std::int64_t length(Width width) const { return fixed + width * num / den; }
+};
+
+struct TensorSpec {
+  std::string name;                 // as in the checkpoint
+  std::vector<std::int64_t> shape;  // at full width
+  int layer = -1;                   // -1: belongs to no layer, is never cut or skipped
+  Role role = Role::kOther;
+  double flops_per_element = 0;     // per token: 2 where it is a product's operand, else 0
+  int cut_dim = -1;                 // the dimension that the width cuts; -1: none
+  std::vector<Piece> pieces;        // the ranges kept of cut_dim, ascending, disjoint
+};
+
+struct TensorTable {
+  std::vector<TensorSpec> tensors;  // in the order in which writers write them
+
+  const TensorSpec* find(std::string_view name) const;  // nullptr if there is none
+};
+
+}  // namespace mnm

@@ -1,0 +1,55 @@
+// The seam of search: strategies are pure state machines that are asked and told.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "search/pareto.h"
+#include "search/problem.h"
+
+namespace mnm {
+
+class Strategy {
+ public:
+  virtual ~Strategy() = default;
+
+  // Up to n new candidates, feasible, never one asked before. Fewer or none only when the strategy
+  // needs results first or has finished. Same constructor arguments and same calls: same answers,
+  // on every machine.
+  virtual std::vector<Widths> ask(std::size_t n) = 0;
+
+  // The result of a candidate that was asked, in the order of asking. Loss NaN: it failed.
+  virtual void tell(const Widths& widths, const Point& result) = 0;
+
+  // Nothing more will ever be asked.
+  virtual bool finished() const = 0;
+
+  // How many to ask for at once, so that candidates share prefixes (a whole generation, a subtree).
+  virtual std::size_t preferred_batch() const = 0;
+
+  // How many candidates it will ask for in all, where it knows; else 0.
+  virtual std::uint64_t total() const { return 0; }
+
+  // One line for people: "grid, even sample of 1,000 of 65,536".
+  virtual std::string description() const = 0;
+};
+
+struct StrategySettings {
+  std::uint64_t seed = 1;
+  std::uint64_t max_evaluations = 2000;
+  std::size_t population = 64;        // evolution
+  double crossover = 0.9;             // evolution: probability per pair
+  double mutation = 0;                // evolution: probability per layer; 0: 1 / layers
+};
+
+// "uniform", "least-slope", "monotone", "grid", "random", "evolution". UsageError names the nearest
+// for an unknown name, the setting for a bad one, and the smallest budget when nothing is feasible.
+std::unique_ptr<Strategy> make_strategy(std::string_view name, const SearchProblem& problem,
+                                        const StrategySettings& settings);
+std::span<const std::string_view> strategy_names();
+
+}  // namespace mnm
