@@ -1,0 +1,76 @@
+// A Llama-style decoder's config.json, resolved and checked: defaults filled in, both spellings of
+// RoPE read, widths per layer. Keys: transformers' LlamaConfig, and ours for nested models:
+//   matformer_granularities  [64, 128, 256, 512], or one such list per layer
+//   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
+//   intermediate_size        the full FFN width: one number, or a list with one per layer
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "families/family.h"
+#include "model/dtype.h"
+#include "model/widths.h"
+
+namespace mnm {
+
+enum class Activation : std::uint8_t {
+  kSilu,      // "silu", "swish"
+  kGelu,      // "gelu": x * Phi(x), by erf
+  kGeluTanh,  // "gelu_pytorch_tanh", "gelu_new", "gelu_fast": the tanh approximation
+  kRelu,      // "relu"
+};
+
+enum class GateVariant : std::uint8_t {
+  kActGateTimesUp,  // down(act(gate(x)) * up(x)): Llama
+  kActOfProduct,    // down(act(gate(x) * up(x))): the public MatFormer training code
+};
+std::string_view to_string(GateVariant gate);  // "act(gate)*up", "act(gate*up)"
+
+// RoPE frequencies stretched for long contexts, as Llama 3.1 defines them.
+struct Llama3Scaling {
+  double factor = 1;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::int64_t original_max_position_embeddings = 8192;
+};
+
+struct LlamaConfig {
+  std::int64_t layers = 0;
+  std::int64_t hidden_size = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;  // even
+  std::int64_t vocab_size = 0;
+  std::int64_t max_position_embeddings = 0;
+  double rms_norm_eps = 1e-6;
+  bool tied = false;            // the head is the embedding
+  bool attention_bias = false;  // on q, k, v and o
+  bool mlp_bias = false;        // on gate, up and down; down's is never cut
+  std::string hidden_act;       // as the config spells it
+  Activation activation = Activation::kSilu;
+  GateVariant gate = GateVariant::kActGateTimesUp;
+  double rope_theta = 10000;
+  std::optional<Llama3Scaling> rope_scaling;
+  Dtype dtype = Dtype::kF32;
+  std::vector<std::vector<Width>> granularities;  // [layers], ascending; the last one is the full width
+
+  Width full_width(std::size_t layer) const { return granularities[layer].back(); }
+  std::int64_t q_size() const { return heads * head_dim; }
+  std::int64_t kv_size() const { return kv_heads * head_dim; }
+};
+
+// Error names the key: absent, of another type, out of range, two spellings that disagree, or asking
+// for what is not computed here (another activation, rope_type, attention). UsageError where the
+// text of `granularities` is at fault.
+LlamaConfig parse_llama_config(const nlohmann::json& config, const Granularities& granularities);
+
+// [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p
+// turns the pair (i, i + head_dim / 2) by p * frequencies[i].
+std::vector<float> rope_inverse_frequencies(const LlamaConfig& config);
+
+}  // namespace mnm
