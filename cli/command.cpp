@@ -1,0 +1,125 @@
+#include "cli/command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "eval/scores.h"
+#include "model/error.h"
+#include "model/nearest.h"
+
+namespace mnm {
+
+#define MNM_COMMAND(name, line) int name##_command(const Arguments& arguments);
+#include "cli/commands.inc"
+#undef MNM_COMMAND
+
+namespace {
+
+constexpr Command kCommands[] = {
+#define MNM_COMMAND(name, line) {#name, line, &name##_command},
+#include "cli/commands.inc"
+#undef MNM_COMMAND
+};
+
+std::string overview() {
+  std::string text =
+      "mixnmatch finds the submodels of a nested checkpoint that are worth having, and writes them "
+      "out.\n\nusage: mixnmatch COMMAND [options]\n\ncommands\n";
+  for (const Command& command : kCommands) {
+    text += fmt::format("  {:<10} {}\n", command.name, command.line);
+  }
+  return text +
+         "\n  mixnmatch help COMMAND    its options\n  mixnmatch --version       what this is\n";
+}
+
+const Command& command_named(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) {
+    if (command.name == name) return command;
+    names.emplace_back(command.name);
+  }
+  fail_usage("there is no command '{}'{} ('mixnmatch help' lists all)", name,
+             did_you_mean(name, names));
+}
+
+int dispatch(const Arguments& arguments) {
+  if (arguments.empty()) {
+    fmt::print(stderr, "{}", overview());
+    return 2;
+  }
+  const std::string& first = arguments.front();
+  if (first == "--version" || first == "version") {
+    fmt::print("{}\n", build_text());
+    return 0;
+  }
+  if (first == "--help" || first == "-h" || first == "help") {
+    if (arguments.size() < 2) {
+      fmt::print("{}", overview());
+      return 0;
+    }
+    return command_named(arguments[1]).run({"--help"});
+  }
+  return command_named(first).run({arguments.begin() + 1, arguments.end()});
+}
+
+// Results that could not be written are not results.
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    fail("cannot write the results to standard output: {}", std::strerror(errno));
+  }
+}
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+int run_program(const Arguments& arguments) {
+  int status = 1;
+  std::string message;
+  try {
+    status = dispatch(arguments);
+    flush_output();
+    return status;
+  } catch (const UsageError& error) {
+    status = 2;
+    message = error.what();
+  } catch (const Interrupted&) {
+    message = "stopped before the end; nothing of this command was kept";
+  } catch (const std::bad_alloc&) {
+    message = "out of memory; a smaller --memory or --context may help";
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  std::fflush(stdout);
+  fmt::print(stderr, "mixnmatch: {}\n", message);
+  return status;
+}
+
+std::string shell_quoted(std::string_view word) {
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::strchr("_-./:=,+@%", c) != nullptr;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return std::string(word);
+  std::string quoted = "'";
+  for (const char c : word) c == '\'' ? quoted.append("'\\''") : quoted.append(1, c);
+  return quoted + "'";
+}
+
+std::string command_line(std::string_view command, const Arguments& arguments) {
+  std::string text = fmt::format("mixnmatch {}", command);
+  for (const std::string& word : arguments) text.append(" ").append(shell_quoted(word));
+  return text;
+}
+
+std::string build_text() {
+  return fmt::format("mixnmatch {} (g++ {}, {})", MNM_VERSION, __VERSION__, MNM_BUILD_TYPE);
+}
+
+}  // namespace mnm

@@ -1,0 +1,36 @@
+// The commands: each is one file, cli/NAME_command.cpp, and one line in cli/commands.inc.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mnm {
+
+// What stands after the command's name.
+using Arguments = std::vector<std::string>;
+
+// Returns the exit status: 0 done, 1 not done though nothing failed (stopped by Ctrl-C). Throws
+// UsageError and Error.
+using CommandFunction = int (*)(const Arguments& arguments);
+
+struct Command {
+  std::string_view name;
+  std::string_view line;  // what it does, in one line
+  CommandFunction run;
+};
+
+std::span<const Command> commands();
+
+// `arguments` without the program's name. Errors become one sentence on standard error; the result
+// is the program's exit status: 0 done, 1 failed, 2 wrong usage.
+int run_program(const Arguments& arguments);
+
+// "mixnmatch search DIR --seed 3", quoted for a shell: what the store keeps.
+std::string command_line(std::string_view command, const Arguments& arguments);
+std::string shell_quoted(std::string_view word);
+// "mixnmatch 0.1.0 (g++ 12.2.0, Release)": what the store keeps with every run.
+std::string build_text();
+
+}  // namespace mnm

@@ -1,0 +1,53 @@
+// From a corpus of text files to byte-level token files: a training part and held-out parts that
+// share no file with it or with each other.
+//
+// A document is a file; its tokens are its bytes, and one zero byte follows it. Which part a file
+// belongs to hangs on the seed and on its path below the corpus alone, so the same corpus gives the
+// same bytes on every machine.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace mnm {
+
+struct CorpusFile {
+  std::filesystem::path path;
+  std::string name;  // below the directory that was given, with '/'; for a file, its own name
+};
+
+// The regular files among and below `inputs` whose last path component matches `glob` (fnmatch),
+// by ascending name. Links are not followed. Error: an input that is not there, none that match,
+// two of the same name (below two directories).
+std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
+                                    const std::string& glob);
+
+struct HeldOut {
+  std::int64_t tokens = 0;   // targets: one token more is written, the first being only input
+  std::int64_t excerpt = 0;  // of each file at most so many bytes, from a place given by its name;
+                             // 0: whole files, so few of them
+};
+
+struct CorpusPart {
+  std::vector<std::string> names;  // of the files it is made of, in the order of the tokens
+  std::string tokens;              // bytes
+};
+
+struct SplitCorpus {
+  CorpusPart train;                  // every file no held-out part took, by ascending name
+  std::vector<CorpusPart> held_out;  // one per request, files by ascending hash of seed and name
+  std::vector<std::string> skipped;  // empty, with a zero byte, or the same as an earlier file
+};
+
+// Error where the corpus has too few bytes for the held-out parts and one training file.
+SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
+                         std::uint64_t seed);
+
+// The bytes of a token file: "bytes" as they are, "llm.c" a shard of uint16 (magic 20240520).
+std::string token_file(std::string_view tokens, std::string_view format);
+inline constexpr std::string_view kTokenFormats[] = {"bytes", "llm.c"};
+
+}  // namespace mnm

@@ -1,0 +1,222 @@
+#include "cli/option_value.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "model/error.h"
+#include "model/nearest.h"
+
+namespace mnm {
+namespace {
+
+template <typename T>
+T parse_whole(const std::string& text, T at_least, T at_most) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end || value < at_least || value > at_most) {
+    if (at_most == std::numeric_limits<T>::max()) {
+      fail_usage("'{}' is not a whole number of at least {}", text, at_least);
+    }
+    fail_usage("'{}' is not a whole number from {} to {}", text, at_least, at_most);
+  }
+  return value;
+}
+
+double parse_real(const std::string& text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end || !std::isfinite(value)) {
+    fail_usage("'{}' is not a number", text);
+  }
+  return value;
+}
+
+}  // namespace
+
+OptionValue flag_value(bool& target) {
+  return {"", "", false, false, [&target](const std::string&) { target = true; }};
+}
+
+OptionValue text_value(std::string& target, std::string placeholder) {
+  return {std::move(placeholder), target, false, false,
+          [&target](const std::string& text) { target = text; }};
+}
+
+OptionValue path_value(std::filesystem::path& target, std::string placeholder) {
+  return {std::move(placeholder), target.string(), false, false,
+          [&target](const std::string& text) {
+            if (text.empty()) fail_usage("an empty path names no file");
+            target = text;
+          }};
+}
+
+OptionValue texts_value(std::vector<std::string>& target, std::string placeholder) {
+  return {std::move(placeholder), "", true, false,
+          [&target](const std::string& text) { target.push_back(text); }};
+}
+
+OptionValue choice_value(std::string& target, std::span<const std::string_view> choices) {
+  std::string placeholder;
+  for (const std::string_view choice : choices) {
+    placeholder.append(placeholder.empty() ? "" : "|").append(choice);
+  }
+  std::vector<std::string> names(choices.begin(), choices.end());
+  return {placeholder, target, false, false, [&target, names](const std::string& text) {
+            if (std::find(names.begin(), names.end(), text) == names.end()) {
+              fail_usage("'{}' is not one of {}{}", text, fmt::join(names, ", "),
+                         did_you_mean(text, names));
+            }
+            target = text;
+          }};
+}
+
+OptionValue count_value(std::int64_t& target, std::int64_t at_least, std::int64_t at_most,
+                        std::string placeholder) {
+  return {std::move(placeholder), std::to_string(target), false, false,
+          [&target, at_least, at_most](const std::string& text) {
+            target = parse_whole<std::int64_t>(text, at_least, at_most);
+          }};
+}
+
+OptionValue count_value(std::uint64_t& target, std::string placeholder) {
+  return {std::move(placeholder), std::to_string(target), false, false,
+          [&target](const std::string& text) {
+            target = parse_whole<std::uint64_t>(text, 0, std::numeric_limits<std::uint64_t>::max());
+          }};
+}
+
+OptionValue quantity_value(std::int64_t& target, std::string placeholder) {
+  return {std::move(placeholder), target == 0 ? "" : quantity(static_cast<double>(target)), false,
+          false, [&target](const std::string& text) { target = parse_quantity(text); }};
+}
+
+OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder) {
+  return {std::move(placeholder), "", false, false,
+          [&target](const std::string& text) { target = parse_quantity(text); }};
+}
+
+OptionValue quantity_value(std::uint64_t& target, std::string placeholder) {
+  return {std::move(placeholder), target == 0 ? "" : quantity(static_cast<double>(target)), false,
+          false, [&target](const std::string& text) {
+            target = static_cast<std::uint64_t>(parse_quantity(text));
+          }};
+}
+
+OptionValue real_value(double& target, double at_least, double at_most) {
+  return {"X", fmt::format("{:g}", target), false, false,
+          [&target, at_least, at_most](const std::string& text) {
+            const double value = parse_real(text);
+            if (value < at_least || value > at_most) {
+              fail_usage("{} lies outside {:g} to {:g}", text, at_least, at_most);
+            }
+            target = value;
+          }};
+}
+
+OptionValue dtype_value(Dtype& target) {
+  return {"f32|f16|bf16", std::string(to_string(target)), false, false,
+          [&target](const std::string& text) { target = parse_dtype(text); }};
+}
+
+OptionValue dtype_value(std::optional<Dtype>& target) {
+  return {"f32|f16|bf16", "", false, false,
+          [&target](const std::string& text) { target = parse_dtype(text); }};
+}
+
+OptionValue cost_kind_value(CostKind& target) {
+  std::string placeholder;
+  for (const CostKind kind : kCostKinds) {
+    placeholder.append(placeholder.empty() ? "" : "|").append(to_string(kind));
+  }
+  return {placeholder, std::string(to_string(target)), false, false,
+          [&target](const std::string& text) { target = parse_cost_kind(text); }};
+}
+
+OptionValue ids_value(std::vector<std::int64_t>& target, std::string placeholder) {
+  return {std::move(placeholder), "", true, false, [&target](const std::string& text) {
+            target.push_back(
+                parse_whole<std::int64_t>(text, 1, std::numeric_limits<std::int64_t>::max()));
+          }};
+}
+
+OptionValue id_value(std::optional<std::int64_t>& target, std::string placeholder) {
+  return {std::move(placeholder), "", false, false, [&target](const std::string& text) {
+            target = parse_whole<std::int64_t>(text, 1, std::numeric_limits<std::int64_t>::max());
+          }};
+}
+
+OptionValue duration_value(double& seconds) {
+  return {"TIME", seconds > 0 ? duration_text(seconds) : "", false, false,
+          [&seconds](const std::string& text) { seconds = parse_duration(text); }};
+}
+
+OptionValue required(OptionValue value) {
+  value.required = true;
+  return value;
+}
+
+double parse_duration(std::string_view text) {
+  double total = 0;
+  std::size_t at = 0;
+  bool any = false;
+  double last_unit = std::numeric_limits<double>::infinity();
+  while (at < text.size()) {
+    std::size_t end = at;
+    while (end < text.size() &&
+           (std::isdigit(static_cast<unsigned char>(text[end])) != 0 || text[end] == '.')) {
+      ++end;
+    }
+    double value = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, value);
+    double unit = 0;
+    if (end == text.size()) {
+      unit = any ? 0 : 1;  // a bare number is seconds; a trailing one after units is an error
+    } else {
+      switch (text[end]) {
+        case 's':
+          unit = 1;
+          break;
+        case 'm':
+          unit = 60;
+          break;
+        case 'h':
+          unit = 3600;
+          break;
+        case 'd':
+          unit = 86400;
+          break;
+        default:
+          break;
+      }
+    }
+    if (error != std::errc{} || stop != text.data() + end || unit == 0 || unit >= last_unit) {
+      any = false;
+      break;
+    }
+    total += value * unit;
+    last_unit = unit;
+    any = true;
+    at = end + 1;
+  }
+  if (!any) fail_usage("'{}' is not a time such as 90s, 10m or 1h30m", text);
+  return total;
+}
+
+std::string duration_text(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
+  if (seconds < 0.95) return fmt::format("{:.0f}ms", seconds * 1000);
+  if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
+  const auto whole = static_cast<std::int64_t>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{}s", whole);
+  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace mnm

@@ -1,0 +1,55 @@
+// What an option's value is: how its text becomes a variable, and what its default is.
+//
+// Each maker binds a variable of the code that uses it. The variable's value at that time is the
+// default that --help prints, so a default is stated once, where it is used.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/cost.h"
+#include "model/dtype.h"
+
+namespace mnm {
+
+struct OptionValue {
+  std::string placeholder;  // "N", "FILE"; empty: a flag, which takes no value
+  std::string fallback;     // the default as a user would write it; empty: none to print
+  bool repeats = false;     // may be given several times
+  bool required = false;
+  std::function<void(const std::string&)> set;  // UsageError says what was expected
+};
+
+OptionValue flag_value(bool& target);
+OptionValue text_value(std::string& target, std::string placeholder);
+OptionValue path_value(std::filesystem::path& target, std::string placeholder = "FILE");
+OptionValue texts_value(std::vector<std::string>& target, std::string placeholder);  // repeats
+OptionValue choice_value(std::string& target, std::span<const std::string_view> choices);
+
+// Whole numbers within [at_least, at_most]; "1.2M" and "64KiB" where `suffixes` (parse_quantity).
+OptionValue count_value(std::int64_t& target, std::int64_t at_least, std::int64_t at_most,
+                        std::string placeholder = "N");
+OptionValue count_value(std::uint64_t& target, std::string placeholder = "N");
+OptionValue quantity_value(std::int64_t& target, std::string placeholder);
+OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder);
+OptionValue quantity_value(std::uint64_t& target, std::string placeholder);
+OptionValue real_value(double& target, double at_least, double at_most);
+OptionValue dtype_value(Dtype& target);
+OptionValue dtype_value(std::optional<Dtype>& target);
+OptionValue cost_kind_value(CostKind& target);
+OptionValue ids_value(std::vector<std::int64_t>& target, std::string placeholder);  // repeats
+OptionValue id_value(std::optional<std::int64_t>& target, std::string placeholder);
+OptionValue duration_value(double& seconds);  // "90", "90s", "10m", "1h30m"; 0 prints no default
+
+OptionValue required(OptionValue value);
+
+double parse_duration(std::string_view text);  // seconds; UsageError
+std::string duration_text(double seconds);     // "45s", "3m 20s", "1h 05m"
+
+}  // namespace mnm

@@ -1,0 +1,60 @@
+// The command-line table of a command: it drives parsing, --help, the defaults and the printed
+// settings.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/option_value.h"
+
+namespace mnm {
+
+class OptionTable {
+ public:
+  // `summary`: a paragraph for --help.
+  OptionTable(std::string command, std::string summary);
+
+  // An argument without a dash, in order. One that repeats takes all that are left, so it is last.
+  OptionTable& argument(std::string name, OptionValue value, std::string help);
+  // Without leading dashes: "seed". Names are unique; "help" is there already.
+  OptionTable& option(std::string name, OptionValue value, std::string help);
+  // The heading of the options that follow in --help.
+  OptionTable& section(std::string title);
+
+  // Sets the bound variables. False: --help was asked for and has been printed, nothing is left to
+  // do. UsageError: an unknown option (names the nearest), a value that is missing, wrong or given
+  // twice, an argument too many, a required one that is absent.
+  bool parse(const Arguments& arguments);
+
+  // Whether it was on the command line.
+  bool given(std::string_view name) const;
+  // The text that was given, or the default's; several are joined by commas.
+  std::string text(std::string_view name) const;
+  // Every option and argument with its text, in table order: "one table of every setting".
+  std::vector<std::pair<std::string, std::string>> settings() const;
+  // Sets an option as if it had been given so: how a resumed run gets its settings back.
+  void restore(std::string_view name, const std::vector<std::string>& texts);
+  std::vector<std::string> texts(std::string_view name) const;
+
+  std::string help() const;
+
+ private:
+  struct Entry {
+    std::string name;
+    OptionValue value;
+    std::string help;
+    std::string section;
+    std::vector<std::string> texts;  // as given
+  };
+  Entry* find(std::string_view name);
+  const Entry* find(std::string_view name) const;
+  void set(Entry& entry, const std::vector<std::string>& texts, std::string_view spelling);
+
+  std::string command_, summary_, section_ = "options";
+  std::vector<Entry> arguments_, options_;
+};
+
+}  // namespace mnm

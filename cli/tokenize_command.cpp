@@ -1,0 +1,119 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/corpus.h"
+#include "cli/options.h"
+#include "cli/output_file.h"
+#include "cli/table.h"
+#include "model/error.h"
+#include "model/files.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+namespace {
+
+struct Part {
+  std::string name;
+  std::filesystem::path path;  // empty: not asked for
+  HeldOut held_out;
+};
+
+Cell fingerprint_cell(const std::string& bytes) {
+  Fingerprint fingerprint;
+  fingerprint.add(std::as_bytes(std::span(bytes)));
+  return cell(fingerprint.hex());
+}
+
+}  // namespace
+
+int tokenize_command(const Arguments& arguments) {
+  std::vector<std::string> inputs;
+  std::string glob = "*";
+  std::string format(kTokenFormats[0]);
+  std::uint64_t seed = 1;
+  std::filesystem::path train_path, list_path;
+  Part parts[] = {{"search", "", {16384, 0}}, {"confirm", "", {16384, 0}}};
+  std::int64_t excerpt = 0;
+  bool force = false, dry_run = false, json = false, csv = false;
+
+  OptionTable options(
+      "tokenize",
+      "Makes byte-level token files from a corpus: every file's bytes, and a zero byte after each. "
+      "Whole files are held out, chosen by a hash of the seed and their path, so that the parts "
+      "share no file; empty files, files with a zero byte and copies of earlier ones are left "
+      "out.");
+  options.argument("CORPUS", required(texts_value(inputs, "")), "directories and files to read")
+      .section("corpus")
+      .option("glob", text_value(glob, "PATTERN"), "of the file names that count")
+      .option("seed", count_value(seed), "which files are held out")
+      .option("excerpt", quantity_value(excerpt, "BYTES"),
+              "of each held-out file at most so many bytes, so that more files are in; else whole "
+              "files")
+      .section("output")
+      .option("train", required(path_value(train_path)), "where what is not held out goes")
+      .option("search", path_value(parts[0].path), "where the search part goes")
+      .option("search-tokens", quantity_value(parts[0].held_out.tokens, "N"),
+              "its targets; it has one token more")
+      .option("confirm", path_value(parts[1].path), "where the confirm part goes")
+      .option("confirm-tokens", quantity_value(parts[1].held_out.tokens, "N"),
+              "its targets; it has one token more")
+      .option("list", path_value(list_path), "also write which file went where")
+      .option("format", choice_value(format, kTokenFormats),
+              "one byte a token, or llm.c's shard of uint16")
+      .option("force", flag_value(force), "replace files that are there")
+      .option("dry-run", flag_value(dry_run), "write nothing");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+
+  std::vector<HeldOut> requests;
+  std::vector<const Part*> requested;
+  for (Part& part : parts) {
+    if (part.path.empty()) continue;
+    if (part.held_out.tokens < 1) fail_usage("--{}-tokens must be at least 1", part.name);
+    part.held_out.excerpt = excerpt;
+    requests.push_back(part.held_out);
+    requested.push_back(&part);
+  }
+  for (const auto& path : {train_path, parts[0].path, parts[1].path, list_path}) {
+    if (!path.empty() && !dry_run) require_writable(path, force);
+  }
+
+  const std::vector<std::filesystem::path> roots(inputs.begin(), inputs.end());
+  const std::vector<CorpusFile> files = list_corpus(roots, glob);
+  const SplitCorpus split = split_corpus(files, requests, seed);
+
+  Table table{{{"part", "part", false},
+               {"files", "files"},
+               {"tokens", "tokens"},
+               {"path", "written to", false},
+               {"fingerprint", "fingerprint", false}},
+              {}};
+  std::string list;
+  const auto finish = [&](const std::string& name, const CorpusPart& part,
+                          const std::filesystem::path& path) {
+    const std::string bytes = token_file(part.tokens, format);
+    if (!dry_run) write_file_atomically(path, bytes);
+    table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
+                          cell(static_cast<std::int64_t>(part.tokens.size())), cell(path.string()),
+                          fingerprint_cell(bytes)});
+    for (const std::string& file : part.names) list += fmt::format("{}\t{}\n", name, file);
+  };
+  finish("train", split.train, train_path);
+  for (std::size_t i = 0; i < requested.size(); ++i) {
+    finish(requested[i]->name, split.held_out[i], requested[i]->path);
+  }
+  for (const std::string& file : split.skipped) list += fmt::format("skipped\t{}\n", file);
+  if (!list_path.empty() && !dry_run) write_file_atomically(list_path, list);
+
+  if (!split.skipped.empty()) {
+    fmt::print(stderr, "{} of {} files are left out: empty, with a zero byte, or a copy\n",
+               split.skipped.size(), files.size());
+  }
+  if (dry_run) fmt::print(stderr, "dry run: nothing was written\n");
+  print_table(table, output);
+  return 0;
+}
+
+}  // namespace mnm
