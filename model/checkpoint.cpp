@@ -1,0 +1,292 @@
+#include "model/checkpoint.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "model/error.h"
+#include "model/files.h"
+#include "model/fingerprint.h"
+#include "model/safetensors.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+std::vector<std::string> file_names(const fs::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  std::ranges::sort(names);  // so that messages do not depend on the file system's order
+  return names;
+}
+
+void require_directory(const fs::path& directory) {
+  std::error_code error;
+  const fs::file_status status = fs::status(directory, error);
+  if (fs::is_directory(status)) return;
+  if (fs::exists(status)) {
+    fail("cannot open checkpoint '{}': it is a file, name the directory that holds it",
+         directory.string());
+  }
+  if (error && status.type() != fs::file_type::not_found) {
+    fail("cannot open checkpoint '{}': {}", directory.string(), error.message());
+  }
+  fail("cannot open checkpoint '{}': there is no such directory", directory.string());
+}
+
+// The error for a directory without model.safetensors: what lies there instead, and what helps.
+[[noreturn]] void fail_without_tensors(const fs::path& directory) {
+  std::vector<std::string> pickled, safetensors;
+  for (const std::string& name : file_names(directory)) {
+    const std::string extension = fs::path(name).extension().string();
+    if (extension == ".safetensors") safetensors.push_back(name);
+    const bool bin = extension == ".bin" && name.starts_with("pytorch_model");
+    if (bin || extension == ".pt" || extension == ".pth") pickled.push_back(name);
+  }
+  if (!safetensors.empty()) {
+    fail(
+        "cannot open checkpoint '{}': it holds '{}' but neither {} nor {}; rename a single file to "
+        "{}",
+        directory.string(), safetensors.front(), kSingle, kIndex, kSingle);
+  }
+  if (!pickled.empty()) {
+    const bool shards = pickled.size() > 1 && pickled.front().starts_with("pytorch_model-");
+    const fs::path pattern = directory / (shards ? "pytorch_model-*.bin" : pickled.front());
+    fail(
+        "cannot open checkpoint '{}': '{}' is pickled, which can run code and is never opened "
+        "here; {}",
+        directory.string(), pickled.front(), conversion_command(pattern.string()));
+  }
+  fail("cannot open checkpoint '{}': it holds neither {} nor {}", directory.string(), kSingle,
+       kIndex);
+}
+
+// The index's map of tensor names to file names, the files being plain names in the directory.
+std::map<std::string, std::string> read_index(const fs::path& path) {
+  const nlohmann::json index = read_json(path);
+  const auto found = index.is_object() ? index.find("weight_map") : index.end();
+  if (!index.is_object() || found == index.end() || !found->is_object() || found->empty()) {
+    fail("cannot read '{}': it has no weight_map of tensor names to files", path.string());
+  }
+  std::map<std::string, std::string> map;
+  for (const auto& [name, file] : found->items()) {
+    const std::string text = file.is_string() ? file.get<std::string>() : "";
+    if (text.find('/') != std::string::npos || !text.ends_with(".safetensors") ||
+        text.find('\0') != std::string::npos) {
+      fail(
+          "cannot read '{}': tensor '{}' is said to lie in {}, which names no safetensors file "
+          "beside "
+          "the index",
+          path.string(), name, file.dump(-1, ' ', true));
+    }
+    map.emplace(name, text);
+  }
+  return map;
+}
+
+// Bytes of the tensors, one after the other, as one long string.
+class Concatenation {
+ public:
+  void append(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return;
+    parts_.push_back({size_, bytes});
+    size_ += bytes.size();
+  }
+  std::uint64_t size() const { return size_; }
+
+  void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) const {
+    auto part = std::ranges::upper_bound(parts_, begin, {}, &Part::begin);
+    if (part != parts_.begin()) --part;
+    for (; length > 0 && part != parts_.end(); ++part) {
+      const std::uint64_t from = begin - part->begin;
+      const std::uint64_t count = std::min<std::uint64_t>(length, part->bytes.size() - from);
+      fingerprint.add(part->bytes.subspan(from, count));
+      begin += count;
+      length -= count;
+    }
+  }
+
+ private:
+  struct Part {
+    std::uint64_t begin = 0;
+    std::span<const std::byte> bytes;
+  };
+  std::vector<Part> parts_;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace
+
+std::int64_t StoredTensor::elements() const { return element_count(shape); }
+
+struct Checkpoint::Impl {
+  fs::path directory;
+  nlohmann::json config;
+  std::vector<MappedFile> files;
+  std::vector<fs::path> shards;
+  std::vector<StoredTensor> tensors;
+  std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name
+
+  void read_shard(const fs::path& path) {
+    MappedFile file(path);
+    SafetensorsHeader header = parse_safetensors(file.bytes(), file.bytes().size(), path.string());
+    for (TensorEntry& entry : header.tensors) {
+      const std::uint64_t offset = header.data_offset + entry.begin;
+      tensors.push_back({.name = std::move(entry.name),
+                         .dtype = entry.dtype,
+                         .shape = std::move(entry.shape),
+                         .shard = files.size(),
+                         .offset = offset,
+                         .data = file.bytes().subspan(offset, entry.end - entry.begin)});
+    }
+    files.push_back(std::move(file));
+    shards.push_back(path);
+  }
+
+  void index_names() {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const auto [known, is_new] = by_name.emplace(tensors[i].name, i);
+      if (is_new) continue;
+      fail("cannot open checkpoint '{}': tensor '{}' is in '{}' and in '{}'", directory.string(),
+           tensors[i].name, shards[tensors[known->second].shard].filename().string(),
+           shards[tensors[i].shard].filename().string());
+    }
+  }
+
+  void check_promises(const std::map<std::string, std::string>& index) const {
+    for (const auto& [name, file] : index) {
+      const auto found = by_name.find(name);
+      const std::string where =
+          found == by_name.end()
+              ? "no shard"
+              : "'" + shards[tensors[found->second].shard].filename().string() + "'";
+      if (where == "'" + file + "'") continue;
+      fail("cannot open checkpoint '{}': {} says that tensor '{}' is in '{}', but it is in {}",
+           directory.string(), kIndex, name, file, where);
+    }
+  }
+};
+
+Checkpoint::Checkpoint() : impl_(std::make_unique<Impl>()) {}
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+Checkpoint::~Checkpoint() = default;
+
+Checkpoint Checkpoint::open(const fs::path& directory) {
+  require_directory(directory);
+  Checkpoint checkpoint;
+  Impl& impl = *checkpoint.impl_;
+  impl.directory = directory;
+  if (!fs::exists(directory / "config.json")) {
+    fail("cannot open checkpoint '{}': it holds no config.json", directory.string());
+  }
+  impl.config = read_json(directory / "config.json");
+  if (!impl.config.is_object()) {
+    fail("cannot read '{}': it is no JSON object", (directory / "config.json").string());
+  }
+  if (fs::exists(directory / kSingle)) {
+    impl.read_shard(directory / kSingle);
+    impl.index_names();
+    return checkpoint;
+  }
+  if (!fs::exists(directory / kIndex)) fail_without_tensors(directory);
+  const auto index = read_index(directory / kIndex);
+  std::map<std::string, std::string> files;  // file -> a tensor that it must hold, by file name
+  for (const auto& [name, file] : index) files.emplace(file, name);
+  for (const auto& [file, name] : files) {
+    if (!fs::exists(directory / file)) {
+      fail("cannot open checkpoint '{}': shard '{}', which should hold '{}', is missing",
+           directory.string(), file, name);
+    }
+    impl.read_shard(directory / file);
+  }
+  impl.index_names();
+  impl.check_promises(index);
+  return checkpoint;
+}
+
+const fs::path& Checkpoint::directory() const { return impl_->directory; }
+const nlohmann::json& Checkpoint::config() const { return impl_->config; }
+const std::vector<StoredTensor>& Checkpoint::tensors() const { return impl_->tensors; }
+const std::vector<fs::path>& Checkpoint::shards() const { return impl_->shards; }
+
+const StoredTensor* Checkpoint::find(std::string_view name) const {
+  const auto found = impl_->by_name.find(name);
+  return found == impl_->by_name.end() ? nullptr : &impl_->tensors[found->second];
+}
+
+const StoredTensor& Checkpoint::at(std::string_view name) const {
+  if (const StoredTensor* tensor = find(name)) return *tensor;
+  fail("checkpoint '{}' has no tensor '{}'", impl_->directory.string(), name);
+}
+
+std::string Checkpoint::fingerprint() const {
+  constexpr std::uint64_t kAll = 256u << 20, kPiece = 1u << 20, kPieces = 256;
+  std::vector<const StoredTensor*> sorted;
+  for (const StoredTensor& tensor : impl_->tensors) sorted.push_back(&tensor);
+  std::ranges::sort(sorted, {}, &StoredTensor::name);
+
+  Fingerprint fingerprint;
+  fingerprint.add(impl_->config.dump());
+  Concatenation data;
+  for (const StoredTensor* tensor : sorted) {
+    fingerprint.add(tensor->name);
+    fingerprint.add(to_string(tensor->dtype));
+    fingerprint.add(shape_text(tensor->shape));
+    data.append(tensor->data);
+  }
+  if (data.size() <= kAll) {
+    data.feed(fingerprint, 0, data.size());
+    return fingerprint.hex();
+  }
+  // Evenly spaced, the first at the beginning and the last at the end, without forming i * size.
+  const std::uint64_t room = data.size() - kPiece;
+  const std::uint64_t stride = room / (kPieces - 1), rest = room % (kPieces - 1);
+  for (std::uint64_t i = 0; i < kPieces; ++i) {
+    data.feed(fingerprint, i * stride + i * rest / (kPieces - 1), kPiece);
+  }
+  return fingerprint.hex();
+}
+
+void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
+                   std::span<const std::string> ignored) {
+  std::string first;
+  std::size_t problems = 0;
+  const auto note = [&](const auto& tensor, const std::string& trouble) {
+    if (problems++ > 0) return;
+    first =
+        fmt::format("tensor '{}' of shape {} {}", tensor.name, shape_text(tensor.shape), trouble);
+  };
+  std::unordered_set<std::string_view> expected;
+  for (const TensorSpec& spec : model.table.tensors) {
+    expected.insert(spec.name);
+    const StoredTensor* tensor = checkpoint.find(spec.name);
+    if (tensor == nullptr) {
+      note(spec, "is missing");
+    } else if (tensor->shape != spec.shape) {
+      note(spec, fmt::format("is there with shape {}", shape_text(tensor->shape)));
+    }
+  }
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    const bool known =
+        expected.contains(tensor.name) || std::ranges::any_of(ignored, [&](const std::string& end) {
+          return tensor.name.ends_with(end);
+        });
+    if (!known) note(tensor, "is there, and the configuration has no such tensor");
+  }
+  if (problems == 0) return;
+  fail("checkpoint '{}' disagrees with its config.json, read as {}: {}{}",
+       checkpoint.directory().string(), model.family, first,
+       problems == 1 ? "" : fmt::format(" (and {} more)", problems - 1));
+}
+
+}  // namespace mnm

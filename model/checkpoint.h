@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/dtype.h"
@@ -28,7 +29,8 @@ struct StoredTensor {
 
 class Checkpoint {
  public:
-  // Opens every shard named by model.safetensors.index.json, or the single model.safetensors.
+  // Opens the single model.safetensors, or else every shard that model.safetensors.index.json
+  // names: transformers' order.
   // Error: no such directory, no config.json, no safetensors (with the conversion that helps where
   // pytorch_model.bin or *.pt lies there), a shard missing, a tensor in two shards or in none that
   // the index promised, and whatever parse_safetensors refuses.
@@ -39,7 +41,7 @@ class Checkpoint {
   ~Checkpoint();
 
   const std::filesystem::path& directory() const;
-  const nlohmann::json& config() const;             // config.json
+  const nlohmann::json& config() const;              // config.json
   const std::vector<StoredTensor>& tensors() const;  // by shard, then offset
   const StoredTensor* find(std::string_view name) const;
   const StoredTensor& at(std::string_view name) const;  // Error if there is none

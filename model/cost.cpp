@@ -1,0 +1,202 @@
+#include "model/cost.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <charconv>
+#include <cmath>
+
+#include "model/error.h"
+#include "model/nearest.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::array<std::string_view, 4> kKindNames = {"params", "non-embedding", "bytes",
+                                                        "flops"};
+
+void add_tensor(CostPart& part, const TensorSpec& spec, std::int64_t elements) {
+  part.params = checked_add(part.params, elements);
+  if (spec.role == Role::kOther) part.non_embedding = checked_add(part.non_embedding, elements);
+  part.flops += spec.flops_per_element * static_cast<double>(elements);
+}
+
+void add_mixing(CostPart& part, const LayerMixing& mixing, Width width, const CostBasis& basis) {
+  if (width == kSkip) return;
+  part.flops += mixing.flops_per_attended * (static_cast<double>(basis.context) + 1) / 2 +
+                mixing.flops_per_width * width;
+  part.kv_elements = checked_add(part.kv_elements, mixing.kv_per_token);
+  part.state_elements =
+      checked_add(part.state_elements, checked_mul(mixing.state_per_width, width));
+}
+
+// Both routes to a cost add the fixed part first and then the layers in order, so that even the
+// floating-point sums are equal bit for bit.
+void add(CostPart& sum, const CostPart& part) {
+  sum.params = checked_add(sum.params, part.params);
+  sum.non_embedding = checked_add(sum.non_embedding, part.non_embedding);
+  sum.flops += part.flops;
+  sum.kv_elements = checked_add(sum.kv_elements, part.kv_elements);
+  sum.state_elements = checked_add(sum.state_elements, part.state_elements);
+}
+
+Cost finish(const CostPart& sum, const CostBasis& basis) {
+  if (!(sum.flops < 0x1p63)) fail("the FLOPs per token, {:.3g}, do not fit 64 bits", sum.flops);
+  const auto element = static_cast<std::int64_t>(size_of(basis.dtype));
+  return {.params = sum.params,
+          .non_embedding = sum.non_embedding,
+          .bytes = checked_mul(sum.params, element),
+          .flops = std::llround(sum.flops),
+          .kv_bytes = checked_mul(sum.kv_elements, element),
+          .state_bytes = checked_mul(sum.state_elements, element)};
+}
+
+// Elements of a tensor at a width, without a plan.
+std::int64_t elements_at(const TensorSpec& spec, Width width) {
+  if (spec.cut_dim < 0) return element_count(spec.shape);
+  std::vector<std::int64_t> shape = spec.shape;
+  std::int64_t& cut = shape[static_cast<std::size_t>(spec.cut_dim)];
+  cut = 0;
+  for (const Piece& piece : spec.pieces) cut += piece.length(width);
+  return element_count(shape);
+}
+
+}  // namespace
+
+std::string_view to_string(CostKind kind) { return kKindNames[static_cast<std::size_t>(kind)]; }
+
+CostKind parse_cost_kind(std::string_view name) {
+  for (const CostKind kind : kCostKinds) {
+    if (name == to_string(kind)) return kind;
+  }
+  const std::string hint = did_you_mean(name, std::span<const std::string_view>(kKindNames));
+  fail_usage("unknown cost '{}'{} (params, non-embedding, bytes, flops)", name, hint);
+}
+
+std::int64_t Cost::of(CostKind kind) const {
+  switch (kind) {
+    case CostKind::kParams:
+      return params;
+    case CostKind::kNonEmbedding:
+      return non_embedding;
+    case CostKind::kBytes:
+      return bytes;
+    case CostKind::kFlops:
+      return flops;
+  }
+  return 0;
+}
+
+Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis) {
+  CostPart sum;
+  std::vector<CostPart> layers(plan.widths.size());
+  for (const TensorSlice& tensor : plan.tensors) {
+    const int layer = tensor.spec->layer;
+    add_tensor(layer < 0 ? sum : layers.at(static_cast<std::size_t>(layer)), *tensor.spec,
+               tensor.elements());
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    add_mixing(layers[i], model.mixing.at(i), plan.widths[i], basis);
+    add(sum, layers[i]);
+  }
+  return finish(sum, basis);
+}
+
+Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis) {
+  return cost_of(model, plan_slices(model.table, widths), basis);
+}
+
+CostTable::CostTable(const NestedModel& model, const CostBasis& basis)
+    : model_(model), basis_(basis), tensors_(model.layers()), choices_(model.layers()) {
+  for (const TensorSpec& spec : model.table.tensors) {
+    if (spec.layer < 0) {
+      add_tensor(fixed_, spec, element_count(spec.shape));
+    } else {
+      tensors_.at(static_cast<std::size_t>(spec.layer)).push_back(&spec);
+    }
+  }
+  for (std::size_t layer = 0; layer < choices_.size(); ++layer) {
+    for (const Width width : model.space.choices(layer)) {
+      choices_[layer].push_back({width, layer_part(layer, width)});
+    }
+  }
+}
+
+CostPart CostTable::layer_part(std::size_t layer, Width width) const {
+  CostPart part;
+  if (width == kSkip) return part;
+  for (const TensorSpec* spec : tensors_[layer]) add_tensor(part, *spec, elements_at(*spec, width));
+  add_mixing(part, model_.mixing.at(layer), width, basis_);
+  return part;
+}
+
+Cost CostTable::of(const Widths& widths) const {
+  assert(widths.size() == choices_.size());
+  CostPart sum = fixed_;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    const auto& choices = choices_[layer];
+    const auto found = std::ranges::lower_bound(choices, widths[layer], {}, &Choice::width);
+    if (found != choices.end() && found->width == widths[layer]) {
+      add(sum, found->part);
+    } else {
+      add(sum, layer_part(layer, widths[layer]));
+    }
+  }
+  return finish(sum, basis_);
+}
+
+std::int64_t parse_quantity(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double factor;
+  };
+  static constexpr Unit kUnits[] = {
+      {"", 1},       {"k", 1e3},       {"kb", 1e3},      {"m", 1e6},      {"mb", 1e6},
+      {"g", 1e9},    {"gb", 1e9},      {"b", 1e9},       {"t", 1e12},     {"tb", 1e12},
+      {"kib", 1024}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 0x1p40},
+  };
+  const auto bad = [&](std::string_view why) {
+    fail_usage("'{}' is no quantity, {}: expected a number such as 1200000, 1.2M, 40B or 1.5GiB",
+               text, why);
+  };
+  const char* const end = text.data() + text.size();
+  // from_chars would also take "inf" and "nan".
+  if (text.empty() || !((text[0] >= '0' && text[0] <= '9') || text[0] == '.')) {
+    bad("it does not start with a digit");
+  }
+  std::int64_t whole = 0;
+  if (const auto r = std::from_chars(text.data(), end, whole);
+      r.ec == std::errc() && r.ptr == end) {
+    return whole;  // exact, also past 2^53
+  }
+  double number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc::result_out_of_range) bad("it is out of range");
+  if (error != std::errc()) bad("its number cannot be read");
+  std::string unit(rest, end);
+  if (!unit.empty() && unit[0] == ' ') unit.erase(0, 1);
+  for (char& c : unit) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const auto found = std::ranges::find(kUnits, unit, &Unit::name);
+  if (found == std::end(kUnits)) bad("its unit is unknown");
+  const double value = number * found->factor;
+  if (!(value < 0x1p63)) bad("it is too large");
+  const double rounded = std::round(value);
+  // 1.2 is not exactly 1.2: what the product's own rounding explains is a whole number.
+  if (std::abs(value - rounded) > 4e-16 * value) bad("it is not a whole number");
+  return static_cast<std::int64_t>(rounded);
+}
+
+std::string quantity(double value) {
+  const double size = std::abs(value);
+  // From 999.5 of a unit on, three digits round to 1000 of it, which is 1 of the next.
+  if (!(size >= 999.5)) return fmt::format("{:.3g}", value);
+  double unit = 1e3;
+  for (const char name : {'K', 'M', 'G', 'T'}) {
+    if (size < 999.5 * unit) return fmt::format("{:.3g}{}", value / unit, name);
+    unit *= 1e3;
+  }
+  return fmt::format("{:.3g}", value);
+}
+
+}  // namespace mnm

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/nested_model.h"
 #include "model/slice_plan.h"
@@ -15,13 +15,14 @@ enum class CostKind : std::uint8_t { kParams, kNonEmbedding, kBytes, kFlops };
 inline constexpr CostKind kCostKinds[] = {CostKind::kParams, CostKind::kNonEmbedding,
                                           CostKind::kBytes, CostKind::kFlops};
 
-std::string_view to_string(CostKind kind);      // "params", "non-embedding", "bytes", "flops"
+std::string_view to_string(CostKind kind);        // "params", "non-embedding", "bytes", "flops"
 CostKind parse_cost_kind(std::string_view name);  // UsageError names the nearest
 
 // What the parts of a cost that the widths do not decide are counted with.
 struct CostBasis {
-  Dtype dtype = Dtype::kBF16;   // of the stored weights
-  std::int64_t context = 1024;  // tokens of context: a token attends to (context + 1) / 2 on average
+  Dtype dtype = Dtype::kBF16;  // of the stored weights
+  std::int64_t context =
+      1024;  // tokens of context: a token attends to (context + 1) / 2 on average
 };
 
 struct Cost {
@@ -35,25 +36,45 @@ struct Cost {
   std::int64_t of(CostKind kind) const;
 };
 
-// O(tensors). cost_of(model, widths) == cost_of(model, plan_slices(model.table, widths)).
+// O(tensors). The FLOPs are those of the products with the tensors' kept elements
+// (flops_per_element), and of every kept layer's mixing: flops_per_attended at (context + 1) / 2
+// positions, flops_per_width times its width. Error where a count does not fit 64 bits.
+// cost_of(model, widths) == cost_of(model, plan_slices(model.table, widths)).
 Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis = {});
 Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis = {});
 
-// Costs are sums over layers (CostTable makes scoring a candidate's cost a few additions).
+// What one layer, or what belongs to none, adds to a cost.
+struct CostPart {
+  std::int64_t params = 0, non_embedding = 0;
+  double flops = 0;
+  std::int64_t kv_elements = 0, state_elements = 0;
+};
+
+// Costs are sums over layers, so a table of every layer at every granularity makes a candidate's
+// cost O(layers) additions. Widths between granularities are computed when asked for.
 class CostTable {
  public:
-  CostTable(const NestedModel& model, const CostBasis& basis);
+  CostTable(const NestedModel& model, const CostBasis& basis);  // the model outlives the table
   Cost of(const Widths& widths) const;  // widths allowed by the space; equals cost_of
   const CostBasis& basis() const { return basis_; }
 
  private:
+  struct Choice {
+    Width width = kSkip;
+    CostPart part;
+  };
+  CostPart layer_part(std::size_t layer, Width width) const;
+
   const NestedModel& model_;
   CostBasis basis_;
-  Cost fixed_;  // what belongs to no layer
+  CostPart fixed_;                                       // what belongs to no layer
+  std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers], in table order
+  std::vector<std::vector<Choice>> choices_;             // [layers], ascending width
 };
 
-// "1.2M", "40B", "1.5GB", "3e9", "1200000": K M G B T are powers of 1000, KiB MiB GiB of 1024.
-std::int64_t parse_quantity(std::string_view text);  // UsageError
-std::string quantity(double value);                  // 1234567 -> "1.23M"
+// "1.2M", "40B", "1.5GB", "3e9", "1200000": K M G B T are powers of 1000, KiB MiB GiB TiB of 1024,
+// in upper or lower case. Nothing but a whole number from 0 up is a quantity: UsageError otherwise.
+std::int64_t parse_quantity(std::string_view text);
+std::string quantity(double value);  // 1234567 -> "1.23M", 65536 -> "65.5K", 1e9 -> "1G"
 
 }  // namespace mnm

@@ -1,0 +1,353 @@
+#include "model/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+[[noreturn]] void fail_on(std::string_view attempt, const fs::path& path, int error) {
+  fail("cannot {} '{}': {}", attempt, path.string(), reason(error));
+}
+
+void close_quietly(int& fd) {
+  if (fd >= 0) ::close(fd);
+  fd = -1;
+}
+
+struct OpenedFile {
+  int fd = -1;
+  std::uint64_t size = 0;
+};
+
+OpenedFile open_regular(const fs::path& path) {
+  // O_NONBLOCK: a FIFO under this name must be refused, not waited for.
+  OpenedFile file;
+  file.fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file.fd < 0) fail_on("open", path, errno);
+  struct stat status {};
+  if (::fstat(file.fd, &status) != 0) {
+    const int error = errno;
+    close_quietly(file.fd);
+    fail_on("read", path, error);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    close_quietly(file.fd);
+    fail("cannot read '{}': it is {}, not a file", path.string(),
+         S_ISDIR(status.st_mode) ? "a directory" : "a device or pipe");
+  }
+  file.size = static_cast<std::uint64_t>(status.st_size);
+  return file;
+}
+
+// Makes a rename or creation in `directory` survive a power cut, where the file system can.
+void sync_directory(const fs::path& directory) {
+  int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  close_quietly(fd);
+}
+
+// The target as parent and name, the name being neither empty nor a dot.
+fs::path normal_target(const fs::path& target) {
+  fs::path path = target.lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  if (!path.has_filename() || path.filename() == "." || path.filename() == "..") {
+    fail("cannot write '{}': it names no new file or directory", target.string());
+  }
+  return path;
+}
+
+fs::path parent_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+void require_parent(const fs::path& target) {
+  std::error_code error;
+  const fs::path parent = parent_of(target);
+  if (fs::is_directory(parent, error)) return;
+  if (error && error != std::errc::no_such_file_or_directory) {
+    fail_on("write", target, error.value());
+  }
+  fail("cannot write '{}': there is no directory '{}', make it first", target.string(),
+       parent.string());
+}
+
+std::string partial_prefix(const fs::path& target) {
+  return fmt::format(".{}.partial-", target.filename().string());
+}
+
+// Opens and locks what lies at `path`; -1 if it is gone or somebody else's.
+int lock_existing(const fs::path& path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return -1;
+  struct stat status {};
+  // Between opening and locking, a cleaner may have removed it: nothing links to it then.
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || ::fstat(fd, &status) != 0 || status.st_nlink == 0) {
+    close_quietly(fd);
+  }
+  return fd;
+}
+
+// Removes what killed processes left beside `target`: siblings that nobody holds locked.
+void remove_stale_siblings(const fs::path& target) {
+  const std::string prefix = partial_prefix(target);
+  std::error_code ignored;
+  std::vector<fs::path> siblings;
+  for (fs::directory_iterator it(parent_of(target), ignored), end; !ignored && it != end;
+       it.increment(ignored)) {
+    if (it->path().filename().string().starts_with(prefix)) siblings.push_back(it->path());
+  }
+  for (const fs::path& sibling : siblings) {
+    int fd = lock_existing(sibling);
+    if (fd < 0) continue;
+    fs::remove_all(sibling, ignored);
+    close_quietly(fd);
+  }
+}
+
+// Makes a locked sibling of `target` with `create`, which returns 0 or sets errno. Names that are
+// taken are passed over: process numbers repeat between containers that share a directory.
+template <typename Create>
+std::pair<fs::path, int> make_partial(const fs::path& target, const Create& create) {
+  require_parent(target);
+  remove_stale_siblings(target);
+  const fs::path base = parent_of(target) / fmt::format("{}{}", partial_prefix(target), ::getpid());
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    fs::path path = base;
+    if (attempt > 0) path += fmt::format(".{}", attempt);
+    if (create(path) != 0) {
+      if (errno == EEXIST) continue;
+      fail_on("write", target, errno);
+    }
+    const int fd = lock_existing(path);
+    if (fd >= 0) return {std::move(path), fd};
+  }
+  fail("cannot write '{}': all temporary names beside it ({}...) are taken", target.string(),
+       base.string());
+}
+
+bool exists_at_all(const fs::path& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+// What `force` may replace: a directory, or a link to one, that holds nothing but files.
+void require_replaceable(const fs::path& target) {
+  std::error_code error;
+  if (!fs::is_directory(target, error)) {
+    fail("cannot replace '{}': it is no directory, remove it first", target.string());
+  }
+  for (fs::directory_iterator it(target, error), end; !error && it != end; it.increment(error)) {
+    if (it->is_directory() && !it->is_symlink()) {
+      fail(
+          "cannot replace '{}': it holds the directory '{}', so it was not written by this "
+          "program; "
+          "remove it yourself or choose another place",
+          target.string(), it->path().filename().string());
+    }
+  }
+  if (error) fail_on("replace", target, error.value());
+}
+
+bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error == ENOTSUP; }
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const OpenedFile file = open_regular(path);
+  fd_ = file.fd;
+  if (file.size == 0) return;
+  void* const address = ::mmap(nullptr, file.size, PROT_READ, MAP_SHARED, fd_, 0);
+  if (address == MAP_FAILED) {
+    const int error = errno;
+    close_quietly(fd_);
+    fail_on("map", path, error);
+  }
+  bytes_ = {static_cast<const std::byte*>(address), static_cast<std::size_t>(file.size)};
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      bytes_(std::exchange(other.bytes_, {})),
+      fd_(std::exchange(other.fd_, -1)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  // By way of a temporary, so that what this held is released and self-moves do no harm.
+  MappedFile taken(std::move(other));
+  std::swap(path_, taken.path_);
+  std::swap(bytes_, taken.bytes_);
+  std::swap(fd_, taken.fd_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  close_quietly(fd_);
+}
+
+OutputFile::OutputFile(const fs::path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail_on("write", path, errno);
+}
+
+OutputFile::~OutputFile() { close_quietly(fd_); }
+
+void OutputFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail_on("write", path_, errno);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void OutputFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+std::uint64_t OutputFile::position() const {
+  const off_t at = ::lseek(fd_, 0, SEEK_CUR);
+  if (at < 0) fail_on("write", path_, errno);
+  return static_cast<std::uint64_t>(at);
+}
+
+void OutputFile::close() {
+  if (fd_ < 0) return;
+  // Devices and pipes have nothing to flush.
+  const int flush_error = ::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+  const int close_error = ::close(std::exchange(fd_, -1)) != 0 ? errno : 0;
+  if (flush_error != 0) fail_on("write", path_, flush_error);
+  if (close_error != 0) fail_on("write", path_, close_error);
+}
+
+AtomicDirectory::AtomicDirectory(fs::path target, bool force)
+    : target_(normal_target(target)), force_(force) {
+  if (exists_at_all(target_)) {
+    if (!force) {
+      fail("cannot write '{}': it exists, choose another place or pass --force", target_.string());
+    }
+    require_replaceable(target_);
+  }
+  std::tie(partial_, lock_) =
+      make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  if (!committed_) {
+    std::error_code ignored;
+    fs::remove_all(partial_, ignored);
+  }
+  close_quietly(lock_);
+}
+
+void AtomicDirectory::commit() {
+  ::fsync(lock_);  // the names of the files in it
+  const auto rename_by = [&](unsigned flags) {
+    return ::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, target_.c_str(), flags) == 0 ? 0
+                                                                                          : errno;
+  };
+  int error = rename_by(RENAME_NOREPLACE);
+  if (error == EEXIST) {
+    if (!force_) fail("cannot write '{}': it has come into being meanwhile", target_.string());
+    require_replaceable(target_);
+    error = rename_by(RENAME_EXCHANGE);
+    if (error == 0) {
+      committed_ = true;
+      sync_directory(parent_of(target_));
+      fs::remove_all(partial_);  // what was the target
+      return;
+    }
+  }
+  if (unsupported(error)) {
+    // A file system without these flags. Without force, a plain rename still refuses to replace
+    // anything but an empty directory; with force, the name is vacant for a moment.
+    fs::path old;
+    if (exists_at_all(target_)) {
+      if (!force_) fail("cannot write '{}': it has come into being meanwhile", target_.string());
+      require_replaceable(target_);
+      old = partial_;
+      old += ".old";
+      if (::rename(target_.c_str(), old.c_str()) != 0) fail_on("replace", target_, errno);
+    }
+    error = ::rename(partial_.c_str(), target_.c_str()) == 0 ? 0 : errno;
+    if (!old.empty()) {
+      if (error != 0) ::rename(old.c_str(), target_.c_str());
+      if (error == 0) fs::remove_all(old);
+    }
+  }
+  if (error != 0) fail_on("write", target_, error);
+  committed_ = true;
+  sync_directory(parent_of(target_));
+}
+
+void write_file_atomically(const fs::path& target, std::string_view content) {
+  const fs::path path = normal_target(target);
+  auto [partial, lock] = make_partial(path, [](const fs::path& name) {
+    int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) return -1;
+    close_quietly(fd);
+    return 0;
+  });
+  try {
+    OutputFile out(partial);
+    out.write(content);
+    out.close();
+    if (::rename(partial.c_str(), path.c_str()) != 0) fail_on("write", path, errno);
+  } catch (...) {
+    ::unlink(partial.c_str());
+    close_quietly(lock);
+    throw;
+  }
+  close_quietly(lock);
+  sync_directory(parent_of(path));
+}
+
+std::string read_text(const fs::path& path, std::uint64_t max_bytes) {
+  OpenedFile file = open_regular(path);
+  std::string text;
+  if (file.size <= max_bytes) text.resize(file.size);
+  std::size_t done = 0;
+  int error = file.size <= max_bytes ? 0 : EFBIG;
+  while (error == 0 && done < text.size()) {
+    const ssize_t got = ::read(file.fd, text.data() + done, text.size() - done);
+    if (got == 0) break;  // it shrank
+    if (got < 0 && errno != EINTR) error = errno;
+    if (got > 0) done += static_cast<std::size_t>(got);
+  }
+  close_quietly(file.fd);
+  if (error == EFBIG) {
+    fail("cannot read '{}': it has {} bytes, where at most {} make sense", path.string(), file.size,
+         max_bytes);
+  }
+  if (error != 0) fail_on("read", path, error);
+  text.resize(done);
+  return text;
+}
+
+std::uint64_t free_bytes(const fs::path& directory) {
+  struct statvfs status {};
+  if (::statvfs(directory.c_str(), &status) != 0) {
+    fail_on("see the free space of", directory, errno);
+  }
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+}  // namespace mnm

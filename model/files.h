@@ -11,7 +11,8 @@
 
 namespace mnm {
 
-// A read-only memory map of a whole regular file. Empty files give an empty span.
+// A read-only memory map of a whole regular file. Empty files give an empty span. The file must not
+// shrink while it is mapped: the kernel answers reads past its new end with SIGBUS.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -39,9 +40,11 @@ class OutputFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  // For copy_file_range and its like; nothing is buffered here, so both ways to write mix.
   int descriptor() const { return fd_; }
   std::uint64_t position() const;
   void close();  // flushes to disk; errors surface here, so call it
+  const std::filesystem::path& path() const { return path_; }
 
  private:
   std::filesystem::path path_;
@@ -50,8 +53,12 @@ class OutputFile {
 
 // A directory that appears whole or not at all: written as a hidden sibling of `target`
 // (".name.partial-PID", on the same file system), renamed by commit(), removed by the destructor
-// otherwise. Stale siblings of dead processes are removed when a new one is made. Error if
-// `target` exists, unless `force`, when commit() swaps it out and removes it.
+// otherwise. It is locked (flock) while it is written, so stale siblings, which nobody locks, are
+// told from live ones and removed when a new one is made.
+//
+// Error if `target` exists, unless `force`, when commit() swaps it out and removes it. Even then
+// only a directory of plain files is replaced: what holds directories was not written here, and
+// removing it would lose more than the caller meant.
 class AtomicDirectory {
  public:
   AtomicDirectory(std::filesystem::path target, bool force);
@@ -65,13 +72,18 @@ class AtomicDirectory {
  private:
   std::filesystem::path target_, partial_;
   bool force_ = false, committed_ = false;
+  int lock_ = -1;  // descriptor of the locked directory
 };
 
 // A file that appears whole or not at all, the same way.
 void write_file_atomically(const std::filesystem::path& target, std::string_view content);
 
 std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes = 64u << 20);
-nlohmann::json read_json(const std::filesystem::path& path);  // Error names path and position
+
+// Text of somebody else's making as JSON. Error names `what` and the position where it is no JSON,
+// repeats a key, or nests deeper than 64 levels.
+nlohmann::json parse_json(std::string_view text, const std::string& what);
+nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);
 

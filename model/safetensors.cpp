@@ -1,0 +1,248 @@
+#include "model/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include "model/error.h"
+#include "model/files.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kLengthBytes = 8;
+constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
+constexpr std::string_view kMetadata = "__metadata__";
+
+// Everything said about a file is said by this.
+struct Complaint {
+  const std::string& path;
+
+  template <typename... Args>
+  [[noreturn]] void operator()(fmt::format_string<Args...> text, Args&&... args) const {
+    fail("'{}' is no sound safetensors file: {}", path,
+         fmt::format(text, std::forward<Args>(args)...));
+  }
+};
+
+// Names what is often found where a safetensors file is expected.
+void refuse_other_formats(std::span<const std::byte> head, const std::string& path) {
+  const std::string_view text(reinterpret_cast<const char*>(head.data()),
+                              std::min<std::size_t>(head.size(), 64));
+  // A length prefix may begin with any bytes; what follows it tells the formats apart.
+  if (text.size() > kLengthBytes && text[kLengthBytes] == '{') return;
+  const bool zip = text.starts_with("PK\x03\x04");
+  const bool pickle = text.size() >= 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5;
+  if (zip || pickle) {
+    fail("'{}' is a pickled PyTorch checkpoint, which can run code and is never opened here; {}",
+         path, conversion_command(path));
+  }
+  if (text.starts_with("version https://git-lfs")) {
+    fail("'{}' is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`", path);
+  }
+}
+
+Dtype read_dtype(const json& value, const std::string& name, const Complaint& complain) {
+  if (!value.is_string()) complain("the dtype of tensor '{}' is no string", name);
+  const auto& text = value.get_ref<const std::string&>();
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+    if (text == safetensors_name(dtype)) return dtype;
+  }
+  complain("tensor '{}' has dtype '{}', where F32, F16 and BF16 are supported", name, text);
+}
+
+std::vector<std::int64_t> read_shape(const json& value, const std::string& name,
+                                     const Complaint& complain) {
+  if (!value.is_array()) complain("the shape of tensor '{}' is no array", name);
+  std::vector<std::int64_t> shape;
+  for (const json& size : value) {
+    // is_number_unsigned: the parser's word for integers from 0 to 2^64 - 1.
+    if (!size.is_number_unsigned() || size.get<std::uint64_t>() > INT64_MAX) {
+      complain("the shape of tensor '{}' holds {}, which is no size", name, size.dump());
+    }
+    shape.push_back(size.get<std::int64_t>());
+  }
+  return shape;
+}
+
+const json& member(const json& object, const char* key, const std::string& name,
+                   const Complaint& complain) {
+  const auto found = object.find(key);
+  if (found == object.end()) complain("tensor '{}' has no {}", name, key);
+  return *found;
+}
+
+std::optional<std::uint64_t> byte_size(const TensorEntry& entry) {
+  const auto elements = try_element_count(entry.shape);
+  std::uint64_t bytes = 0;
+  if (!elements || __builtin_mul_overflow(*elements, size_of(entry.dtype), &bytes)) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+TensorEntry read_entry(const std::string& name, const json& value, std::uint64_t data_size,
+                       const Complaint& complain) {
+  if (!value.is_object()) complain("the entry of tensor '{}' is no object", name);
+  TensorEntry entry;
+  entry.name = name;
+  entry.dtype = read_dtype(member(value, "dtype", name, complain), name, complain);
+  entry.shape = read_shape(member(value, "shape", name, complain), name, complain);
+  const json& offsets = member(value, "data_offsets", name, complain);
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned()) {
+    complain("the data_offsets of tensor '{}' are no pair of positions", name);
+  }
+  entry.begin = offsets[0].get<std::uint64_t>();
+  entry.end = offsets[1].get<std::uint64_t>();
+  if (entry.begin > entry.end) {
+    complain("the data_offsets [{}, {}] of tensor '{}' are reversed", entry.begin, entry.end, name);
+  }
+  if (entry.end > data_size) {
+    complain(
+        "tensor '{}' ends at byte {} of the data, past its end at {}: the file is cut short or "
+        "its header lies",
+        name, entry.end, data_size);
+  }
+  const auto bytes = byte_size(entry);
+  if (!bytes) complain("the shape {} of tensor '{}' overflows", shape_text(entry.shape), name);
+  if (*bytes != entry.end - entry.begin) {
+    complain("tensor '{}' holds {} bytes, where {} of shape {} take {}", name,
+             entry.end - entry.begin, safetensors_name(entry.dtype), shape_text(entry.shape),
+             *bytes);
+  }
+  return entry;
+}
+
+// The tensors must cover the data section without gap or overlap.
+void check_coverage(const std::vector<TensorEntry>& tensors, std::uint64_t data_size,
+                    const Complaint& complain) {
+  std::uint64_t end = 0;
+  const TensorEntry* last = nullptr;
+  for (const TensorEntry& tensor : tensors) {
+    if (tensor.begin < end) complain("tensors '{}' and '{}' overlap", last->name, tensor.name);
+    if (tensor.begin > end) {
+      complain("bytes {} to {} of the data, before tensor '{}', belong to no tensor", end,
+               tensor.begin, tensor.name);
+    }
+    end = tensor.end;
+    last = &tensor;
+  }
+  if (end != data_size) {
+    complain("{} bytes are left over after the last tensor", data_size - end);
+  }
+}
+
+}  // namespace
+
+SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64_t file_size,
+                                    const std::string& path) {
+  const Complaint complain{path};
+  refuse_other_formats(head, path);
+  if (file_size < kLengthBytes || head.size() < kLengthBytes) {
+    complain("it has only {} bytes", file_size);
+  }
+  std::uint64_t length = 0;
+  std::memcpy(&length, head.data(), kLengthBytes);
+  if (length > kMaxHeader) {
+    complain("its header claims {} bytes, more than the {} that the format allows", length,
+             kMaxHeader);
+  }
+  if (length > file_size - kLengthBytes || length > head.size() - kLengthBytes) {
+    complain("its header claims {} bytes, but only {} follow: the file is cut short or not one",
+             length, file_size - kLengthBytes);
+  }
+  const std::string_view text(reinterpret_cast<const char*>(head.data()) + kLengthBytes, length);
+  if (!text.starts_with('{')) complain("its header does not start with '{{'");
+  const json root = parse_json(text, path);
+
+  SafetensorsHeader header;
+  header.data_offset = kLengthBytes + length;
+  const std::uint64_t data_size = file_size - header.data_offset;
+  for (const auto& [name, value] : root.items()) {
+    if (name != kMetadata) {
+      header.tensors.push_back(read_entry(name, value, data_size, complain));
+      continue;
+    }
+    if (!value.is_object()) complain("its {} is no object", kMetadata);
+    for (const auto& [key, entry] : value.items()) {
+      if (!entry.is_string()) complain("its {} holds '{}', which is no string", kMetadata, key);
+      header.metadata.emplace(key, entry.get<std::string>());
+    }
+  }
+  std::ranges::sort(header.tensors, {}, [](const TensorEntry& tensor) {
+    return std::tuple(tensor.begin, tensor.end, std::string_view(tensor.name));
+  });
+  check_coverage(header.tensors, data_size, complain);
+  return header;
+}
+
+std::string conversion_command(const std::string& pattern) {
+  const std::filesystem::path target =
+      std::filesystem::path(pattern).parent_path() / "model.safetensors";
+  // clone: tied tensors share storage, which the format refuses.
+  return fmt::format(
+      "convert it with:\n"
+      "  python -c \"import glob, torch, safetensors.torch as s; d = {{}}; "
+      "[d.update(torch.load(f, weights_only=True, map_location='cpu')) "
+      "for f in sorted(glob.glob('{}'))]; "
+      "s.save_file({{k: v.clone().contiguous() for k, v in d.items()}}, '{}', "
+      "{{'format': 'pt'}})\"",
+      pattern, target.string());
+}
+
+std::string safetensors_head(std::vector<TensorEntry>& tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  const auto quoted = [](const std::string& text) {
+    try {
+      return json(text).dump();
+    } catch (const json::exception&) {
+      fail("cannot write a safetensors header: a name or metadata value is not UTF-8");
+    }
+  };
+  std::string text = "{";
+  const auto separate = [&] {
+    if (text.size() > 1) text += ',';
+  };
+  if (!metadata.empty()) {
+    text += fmt::format("{}:{{", quoted(std::string(kMetadata)));
+    bool first = true;
+    for (const auto& [key, value] : metadata) {
+      text += fmt::format("{}{}:{}", first ? "" : ",", quoted(key), quoted(value));
+      first = false;
+    }
+    text += '}';
+  }
+  std::set<std::string_view> names = {kMetadata};
+  std::uint64_t end = 0;
+  for (TensorEntry& tensor : tensors) {
+    if (!names.insert(tensor.name).second) {
+      fail("cannot write a safetensors header: the name '{}' is taken", tensor.name);
+    }
+    const auto bytes = byte_size(tensor);
+    tensor.begin = end;
+    if (!bytes || __builtin_add_overflow(end, *bytes, &end)) {
+      fail("cannot write tensor '{}': its shape {} overflows", tensor.name,
+           shape_text(tensor.shape));
+    }
+    tensor.end = end;
+    separate();
+    text += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                        quoted(tensor.name), safetensors_name(tensor.dtype),
+                        fmt::join(tensor.shape, ","), tensor.begin, tensor.end);
+  }
+  text += '}';
+  text.append((8 - text.size() % 8) % 8, ' ');
+  const std::uint64_t length = text.size();
+  std::string head(kLengthBytes, '\0');
+  std::memcpy(head.data(), &length, kLengthBytes);
+  return head + text;
+}
+
+}  // namespace mnm

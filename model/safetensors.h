@@ -37,9 +37,14 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64_t file_size,
                                     const std::string& path);
 
+// "convert it with: ...": the command that converts the pickled checkpoint files matching `pattern`
+// (a path, or a shell pattern of several) to a model.safetensors beside them.
+std::string conversion_command(const std::string& pattern);
+
 // Length prefix and JSON of a file that holds `tensors` in the given order, offsets filled in;
 // padded with spaces to a multiple of 8, metadata first, as the reference implementation writes it.
-// Same input, same bytes.
+// Same input, same bytes. Error for a name that occurs twice or is "__metadata__", for text that is
+// not UTF-8, and for shapes that overflow.
 std::string safetensors_head(std::vector<TensorEntry>& tensors,
                              const std::map<std::string, std::string>& metadata);
 

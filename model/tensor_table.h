@@ -1,7 +1,8 @@
 // The tensor table: every tensor of a nested model, and how a layer's width cuts it.
 //
 // One table per model, made by its family from the configuration. It drives the checks of a
-// checkpoint, the slice plan, the cost and every writer: nothing else knows a tensor's name or shape.
+// checkpoint, the slice plan, the cost and every writer: nothing else knows a tensor's name or
+// shape.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +30,19 @@ struct Piece {
   std::int64_t length(Width width) const { return fixed + width * num / den; }
 };
 
+// How a tensor starts when a model is trained from nothing.
+enum class Init : std::uint8_t { kZero, kOne, kNormal };
+
 struct TensorSpec {
   std::string name;                 // as in the checkpoint
   std::vector<std::int64_t> shape;  // at full width
   int layer = -1;                   // -1: belongs to no layer, is never cut or skipped
   Role role = Role::kOther;
-  double flops_per_element = 0;     // per token: 2 where it is a product's operand, else 0
-  int cut_dim = -1;                 // the dimension that the width cuts; -1: none
-  std::vector<Piece> pieces;        // the ranges kept of cut_dim, ascending, disjoint
+  double flops_per_element = 0;  // per token: 2 where it is a product's operand, else 0
+  Init init = Init::kNormal;
+  double init_std = 0.02;     // of kNormal
+  int cut_dim = -1;           // the dimension that the width cuts; -1: none
+  std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
 };
 
 struct TensorTable {

@@ -1,0 +1,121 @@
+#include "model/width_space.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <map>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+std::size_t choice_count(const LayerChoices& layer) {
+  return layer.granularities.size() + (layer.may_skip ? 1 : 0);
+}
+
+// The allowed widths just below and just above one that is not allowed: "128 and 256", "512".
+std::string nearest_widths(const LayerChoices& layer, Width width) {
+  Width below = 0, above = 0;  // 0: there is none
+  const auto consider = [&](Width allowed) {
+    if (allowed <= 0 || allowed > layer.full()) return;
+    if (allowed < width) below = std::max(below, allowed);
+    if (allowed > width && (above == 0 || allowed < above)) above = allowed;
+  };
+  for (const Width granularity : layer.granularities) consider(granularity);
+  if (layer.step > 0) {
+    const Width clamped = std::clamp(width, Width{0}, layer.full());
+    const Width multiple = clamped / layer.step * layer.step;
+    consider(multiple);
+    if (multiple <= layer.full() - layer.step) consider(multiple + layer.step);
+  }
+  if (below == 0 || above == 0) return fmt::format("{}", std::max(below, above));
+  return fmt::format("{} and {}", below, above);
+}
+
+}  // namespace
+
+bool LayerChoices::allows(Width width) const {
+  if (width == kSkip) return may_skip;
+  if (width < 0) return false;
+  if (std::ranges::binary_search(granularities, width)) return true;
+  return step > 0 && width % step == 0 && width <= full();
+}
+
+std::optional<std::string> WidthSpace::refusal(const Widths& widths) const {
+  if (widths.size() != layers.size()) {
+    return fmt::format("widths '{}' name {} layers, the model has {}", to_string(widths),
+                       widths.size(), layers.size());
+  }
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerChoices& layer = layers[i];
+    if (layer.allows(widths[i])) continue;
+    const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);
+    if (widths[i] == kSkip) return fmt::format("layer {} may not be skipped{}", i, reason);
+    return fmt::format("layer {} may not have width {}{}: nearest allowed is {}", i, widths[i],
+                       reason, nearest_widths(layer, widths[i]));
+  }
+  return std::nullopt;
+}
+
+void WidthSpace::require(const Widths& widths) const {
+  if (const auto why = refusal(widths)) fail_usage("{}", *why);
+}
+
+double WidthSpace::submodels() const {
+  double count = 1;
+  for (const LayerChoices& layer : layers) count *= static_cast<double>(choice_count(layer));
+  return count;
+}
+
+std::string WidthSpace::submodels_text() const {
+  const double count = submodels();
+  if (count < 1e12) return fmt::format("{:.0f}", count);
+  std::map<std::size_t, std::size_t> powers;  // number of choices -> layers that have it
+  double digits = 0;                          // log10 of the count, which may be past a double
+  for (const LayerChoices& layer : layers) {
+    ++powers[choice_count(layer)];
+    digits += std::log10(static_cast<double>(choice_count(layer)));
+  }
+  std::string text;
+  for (const auto& [choices, times] : powers) {
+    if (choices == 1) continue;
+    if (!text.empty()) text += " * ";
+    text += fmt::format("{}^{}", choices, times);
+  }
+  if (std::isfinite(count)) return fmt::format("{} = {:.2e}", text, count);
+  const double exponent = std::floor(digits);
+  return fmt::format("{} = {:.2f}e+{:.0f}", text, std::pow(10.0, digits - exponent), exponent);
+}
+
+Widths WidthSpace::full() const {
+  Widths widths;
+  for (const LayerChoices& layer : layers) widths.push_back(layer.full());
+  return widths;
+}
+
+Widths WidthSpace::uniform(std::size_t level) const {
+  assert(level < levels());
+  Widths widths;
+  for (const LayerChoices& layer : layers) widths.push_back(layer.granularities.at(level));
+  return widths;
+}
+
+std::size_t WidthSpace::levels() const {
+  if (layers.empty()) return 0;
+  std::size_t fewest = layers.front().granularities.size();
+  for (const LayerChoices& layer : layers) fewest = std::min(fewest, layer.granularities.size());
+  return fewest;
+}
+
+std::vector<Width> WidthSpace::choices(std::size_t layer) const {
+  const LayerChoices& from = layers.at(layer);
+  std::vector<Width> widths;
+  if (from.may_skip) widths.push_back(kSkip);
+  widths.insert(widths.end(), from.granularities.begin(), from.granularities.end());
+  return widths;
+}
+
+}  // namespace mnm

@@ -32,7 +32,7 @@ struct WidthSpace {
   // "65536", or "4^80 = 1.46e+48" where the number is long.
   std::string submodels_text() const;
 
-  Widths full() const;    // every layer at its full width
+  Widths full() const;  // every layer at its full width
   // Level k of every layer's granularities, counted from the narrowest. Layers may have different
   // granularities; k runs to levels() - 1, the fewest granularities that any layer has.
   Widths uniform(std::size_t level) const;

@@ -9,10 +9,10 @@
 
 namespace mnm {
 
-using Width = std::int32_t;           // inner size kept in one layer, in the family's own unit
-inline constexpr Width kSkip = 0;     // the layer is left out
+using Width = std::int32_t;        // inner size kept in one layer, in the family's own unit
+inline constexpr Width kSkip = 0;  // the layer is left out
 
-using Widths = std::vector<Width>;    // [layers]
+using Widths = std::vector<Width>;  // [layers]
 
 // "512x4,256x8": value x count, `-` for a skipped layer, runs merged. The canonical form: equal
 // widths have equal text. It is what the store keeps.
