@@ -1,0 +1,318 @@
+"""Holds the tree to its own rules (docs/architecture.md).
+
+A rule is a function from a tree, {path: text}, to a list of complaints. Every rule is tried on the
+checkout, where it must find nothing, and on a small tree that breaks it, where it must find just
+that.
+"""
+
+import fnmatch
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Which rooms, or single headers, a room may include besides its own. `cli` sees everything.
+MAY_INCLUDE = {
+    "model": set(),
+    "kernels": set(),
+    "heuristics": {"model"},
+    "db": {"model"},
+    "extract": {"model"},
+    "search": {"heuristics", "model"},
+    "export": {"extract", "model"},
+    "eval": {"model", "families/list.inc"},  # the registry: make_fold goes through it
+    "families": {"model", "eval/fold.h"},
+    "train": {"eval", "model"},
+    "engine": {"eval", "families", "model", "train"},
+}
+ROOMS = set(MAY_INCLUDE) | {"cli"}
+CPP = (".h", ".cpp", ".cu", ".inc")
+
+# Third-party headers that belong to one room.
+ONLY_IN = {r"sqlite3\.h": "db/*", r"boost/program_options.*": "cli/*"}
+TORCH = r"(ATen|c10|caffe2|torch)/.*"
+
+# Families that exist or are meant to; a folder under families/ adds its own name.
+FAMILIES = {"llama", "mamba", "gemma"}
+
+# What runs, installs or configures; it fetches by package name and never from an address.
+RUNS = r"(.*/)?(scripts/.*|\.ci/.*|CMake.*|.*\.(cmake|json|py|sh|cfg|toml)|requirements.*\.txt)"
+
+
+def run(command, text=None):
+    return subprocess.run(
+        command, input=text, text=True, capture_output=True, cwd=ROOT, check=False
+    )
+
+
+def checkout():
+    """The tracked files and those about to be, as text; None where this is no git checkout."""
+    everything = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = run(["git", "-c", "safe.directory=*", *everything])
+    if listed.returncode != 0:
+        return None
+    tree = {}
+    for name in listed.stdout.split("\0"):
+        path = ROOT / name
+        if name and path.is_file():
+            data = path.read_bytes()
+            tree[name] = "" if b"\0" in data else data.decode("utf-8", "replace")
+    return tree
+
+
+def room_of(path):
+    return path.split("/")[0]
+
+
+def room_sources(tree):
+    return {p: t for p, t in tree.items() if room_of(p) in ROOMS and p.endswith(CPP)}
+
+
+def without_comments(text):
+    token = r'R"\((?:.|\n)*?\)"|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*(?:.|\n)*?\*/'
+    return re.sub(token, lambda m: " " if m[0].startswith("/") else m[0], text)
+
+
+def own_includes(text):
+    return re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE)
+
+
+def foreign_includes(text):
+    return re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.MULTILINE)
+
+
+def rooms_include_only_their_own(tree):
+    for path, text in room_sources(tree).items():
+        room = room_of(path)
+        for header in own_includes(text):
+            allowed = MAY_INCLUDE.get(room, ROOMS) | {room}
+            if room_of(header) not in allowed and header not in allowed:
+                yield f"{path} includes {header}"
+            elif header not in tree:
+                yield f"{path} includes {header}, which there is not"
+
+
+def libraries_stay_in_their_room(tree):
+    for path, text in room_sources(tree).items():
+        for header in foreign_includes(text):
+            for pattern, home in ONLY_IN.items():
+                if re.fullmatch(pattern, header) and not fnmatch.fnmatch(path, home):
+                    yield f"{path} includes <{header}>, which belongs in {home}"
+
+
+def torch_is_behind_the_door(tree):
+    """Only what is compiled into the engine's library may reach a Torch header."""
+    sources = room_sources(tree)
+
+    def reach(path, seen):
+        text = sources.get(path, "")
+        if any(re.fullmatch(TORCH, h) for h in foreign_includes(text)):
+            return True
+        new = [h for h in own_includes(text) if h not in seen]
+        seen.update(new)
+        return any(reach(h, seen) for h in new)
+
+    listed = re.search(
+        r"set\(_engine_sources\b([^)]*)\)", tree["engine/CMakeLists.txt"]
+    )[1]
+    engine = ["families/*/*_fold.cpp"]
+    for name in re.findall(r"\S+\.cpp", listed):
+        inside = name.removeprefix("${PROJECT_SOURCE_DIR}/")
+        engine.append(inside if inside != name else f"engine/{name}")
+    for path in sources:
+        compiled = path.endswith((".cpp", ".cu"))
+        inside = any(fnmatch.fnmatch(path, e) for e in engine)
+        if compiled and not inside and reach(path, {path}):
+            yield f"{path} reaches a Torch header and is not one of the engine's sources"
+
+
+def families_are_named_only_in_families(tree):
+    names = FAMILIES | {
+        p.split("/")[1] for p in tree if p.count("/") > 1 and room_of(p) == "families"
+    }
+    for path, text in tree.items():
+        if room_of(path) not in ROOMS - {"families"}:
+            continue
+        code = (
+            re.sub(r"#.*", "", text)
+            if path.endswith("CMakeLists.txt")
+            else without_comments(text)
+        )
+        for name in sorted(names):
+            if re.search(name, code, re.IGNORECASE) or name in path.lower():
+                yield f"{path} names the family '{name}'"
+
+
+def headers_are_used_as_agreed(tree):
+    for path, text in room_sources(tree).items():
+        if path.endswith(".h") and "#pragma once" not in text:
+            yield f"{path} lacks #pragma once"
+        header = str(pathlib.PurePosixPath(path).with_suffix(".h"))
+        if path.endswith((".cpp", ".cu")) and header in tree:
+            first = re.search(r'^\s*#\s*include\s*[<"]([^>"]+)', text, re.MULTILINE)
+            if not first or first[1] != header:
+                yield f"{path} does not start with {header}"
+
+
+def every_test_is_registered(tree):
+    rooms = tree["tests/CMakeLists.txt"]
+    for path in tree:
+        if not re.fullmatch(r"tests/.*_test\.\w+", path):
+            continue
+        folder, name = path.rsplit("/", 1)
+        lists = re.sub(r"#.*", "", tree.get(f"{folder}/CMakeLists.txt", ""))
+        if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", lists):
+            yield f"{path} is not named in {folder}/CMakeLists.txt"
+        room = folder.split("/")[1] if "/" in folder else None
+        if room and not re.search(rf"\b{re.escape(room)}\b", re.sub(r"#.*", "", rooms)):
+            yield f"{path} is in a folder that tests/CMakeLists.txt does not name"
+
+
+def no_machine_is_named(tree):
+    folder = r"(?<![\w./}])/(?:work|root|home)\b(?:/[\w.-]*)?"
+    for path, text in tree.items():
+        for match in re.finditer(folder, text):
+            yield f"{path} holds the path {match[0]}"
+        if re.fullmatch(RUNS, path):
+            for match in re.finditer(r"\b[a-z+]+://[^/\s\"'<>):]+", text):
+                yield f"{path} holds the address {match[0]}"
+
+
+def tool(name):
+    beside = ROOT / ".venv" / "bin" / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+class Structure(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tree = checkout()
+
+    def setUp(self):
+        if self.tree is None:
+            self.skipTest("not a git checkout")
+
+    def holds(self, rule, broken, complaint):
+        """`broken` is a tree that breaks the rule once."""
+        self.assertEqual([complaint], list(rule(broken)))
+        self.assertEqual([], list(rule(self.tree)))
+
+    def test_includes(self):
+        rule = rooms_include_only_their_own
+        for room, allowed in MAY_INCLUDE.items():
+            for other in ROOMS - allowed - {room}:
+                with self.subTest(room=room, other=other):
+                    tree = {
+                        f"{room}/a.cpp": f'#include "{other}/b.h"\n',
+                        f"{other}/b.h": "",
+                    }
+                    self.holds(rule, tree, f"{room}/a.cpp includes {other}/b.h")
+        gone = {"model/a.h": '#include "model/gone.h"'}
+        self.holds(rule, gone, "model/a.h includes model/gone.h, which there is not")
+
+    def test_libraries(self):
+        tree = {
+            "search/a.cpp": "#include <sqlite3.h>\n",
+            "db/a.cpp": "#include <sqlite3.h>\n",
+        }
+        complaint = "search/a.cpp includes <sqlite3.h>, which belongs in db/*"
+        self.holds(libraries_stay_in_their_room, tree, complaint)
+
+    def test_torch_door(self):
+        tree = {
+            "engine/CMakeLists.txt": "set(_engine_sources a.cpp ${PROJECT_SOURCE_DIR}/eval/b.cpp)",
+            "engine/a.cpp": "#include <ATen/ATen.h>\n",
+            "eval/b.cpp": '#include "eval/fold.h"\n',
+            "eval/fold.h": '#include "eval/state.h"\n',
+            "eval/state.h": "#include <ATen/core/Tensor.h>\n",
+            "families/x/x_fold.cpp": '#include "eval/fold.h"\n',
+            "families/x/x.cpp": '#include "eval/fold.h"\n',
+        }
+        complaint = "families/x/x.cpp reaches a Torch header and is not one of the engine's sources"
+        self.holds(torch_is_behind_the_door, tree, complaint)
+
+    def test_family_names(self):
+        tree = {
+            "families/otter/otter.cpp": "otter",
+            "eval/a.cpp": '// otter\nauto a = "//"; /* otter */ int OtterWidth;',
+            "eval/CMakeLists.txt": "# otter\n",
+        }
+        self.holds(
+            families_are_named_only_in_families,
+            tree,
+            "eval/a.cpp names the family 'otter'",
+        )
+
+    def test_headers(self):
+        tree = {
+            "model/a.h": "#pragma once",
+            "model/a.cpp": '#include <map>\n#include "model/a.h"',
+        }
+        complaint = "model/a.cpp does not start with model/a.h"
+        self.holds(headers_are_used_as_agreed, tree, complaint)
+        tree = {"model/a.h": "#pragma twice"}
+        self.holds(headers_are_used_as_agreed, tree, "model/a.h lacks #pragma once")
+
+    def test_registration(self):
+        tree = {
+            "tests/CMakeLists.txt": "foreach(room db)",
+            "tests/db/CMakeLists.txt": "mnm_test(db SOURCES big_store_test.cpp) # store_test.cpp",
+            "tests/db/big_store_test.cpp": "",
+            "tests/db/store_test.cpp": "",
+        }
+        complaint = "tests/db/store_test.cpp is not named in tests/db/CMakeLists.txt"
+        self.holds(every_test_is_registered, tree, complaint)
+        tree = {
+            "tests/CMakeLists.txt": "foreach(room model)",
+            "tests/db/CMakeLists.txt": "store_test.cpp",
+            "tests/db/store_test.cpp": "",
+        }
+        complaint = "tests/db/store_test.cpp is in a folder that tests/CMakeLists.txt does not name"
+        self.holds(every_test_is_registered, tree, complaint)
+
+    def test_machine_paths(self):
+        here = "/" + "home/someone"
+        tree = {"docs/a.md": f"see {here}, not at home/work or ./root"}
+        self.holds(no_machine_is_named, tree, f"docs/a.md holds the path {here}")
+        there = "https:" + "//packages.example"
+        complaint = f"scripts/a holds the address {there}"
+        self.holds(no_machine_is_named, {"scripts/a": f"from {there}/x"}, complaint)
+
+    def accepts(self, command, files, broken):
+        """`broken` is a text on standard input that the tool must refuse."""
+        program = tool(command[0])
+        if program is None:
+            self.skipTest(f"{command[0]} is not installed")
+        command = [program, *command[1:]]
+        self.assertNotEqual(0, run([*command, "-"], broken).returncode)
+        done = run(command + files)
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+
+    def test_cpp_format(self):
+        # Other versions break lines elsewhere: Debian 12's is the one that counts.
+        if (
+            "version 14."
+            not in run([tool("clang-format") or "false", "--version"]).stdout
+        ):
+            self.skipTest("clang-format 14 is not installed")
+        files = [p for p in self.tree if p.endswith((".h", ".cpp", ".cu"))]
+        self.accepts(["clang-format", "--dry-run", "-Werror"], files, "int  a;\n")
+
+    def test_python(self):
+        files = [p for p in self.tree if p.endswith(".py")]
+        self.accepts(["ruff", "check", "--no-cache"], files, "import os\n")
+        self.accepts(["ruff", "format", "--no-cache", "--check"], files, "a  = 1\n")
+
+    def test_shell(self):
+        first = "#!/usr/bin/env bash\n"
+        files = [p for p, text in self.tree.items() if text.startswith(first)]
+        self.accepts(["shellcheck"], files, first + "ls $1\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
