@@ -1,5 +1,5 @@
-// What a model family must say about itself without LibTorch. Its fold (embed, step, readout) is the
-// other half: eval/fold.h.
+// What a model family must say about itself without LibTorch. Its fold (embed, step, readout) is
+// the other half: eval/fold.h.
 #pragma once
 
 #include <map>
@@ -11,15 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "families/granularities.h"
 #include "model/nested_model.h"
 
 namespace mnm {
-
-// Widths that the user says were trained, where the config does not: "64,128,256,512" for every
-// layer, or fractions of the full width "1/8,1/4,1/2,1".
-struct Granularities {
-  std::string text;  // empty: what the config says, else the full width alone
-};
 
 class Family {
  public:
@@ -46,7 +41,7 @@ class Family {
 
 // Every family, one line each in families/list.inc.
 std::span<const Family* const> families();
-const Family& family_named(std::string_view name);             // Error lists those there are
-const Family& family_of(const nlohmann::json& config);         // Error names the model_type
+const Family& family_named(std::string_view name);      // Error lists those there are
+const Family& family_of(const nlohmann::json& config);  // Error names the model_type
 
 }  // namespace mnm

@@ -2,7 +2,8 @@
 // RoPE read, widths per layer. Keys: transformers' LlamaConfig, and ours for nested models:
 //   matformer_granularities  [64, 128, 256, 512], or one such list per layer
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
-//   intermediate_size        the full FFN width: one number, or a list with one per layer
+//   matformer_widths         every layer's full FFN width where they differ, as in a submodel of
+//                            mixed widths; the widest is intermediate_size
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "families/family.h"
+#include "families/granularities.h"
 #include "model/dtype.h"
 #include "model/widths.h"
 
@@ -37,6 +38,7 @@ struct Llama3Scaling {
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   std::int64_t original_max_position_embeddings = 8192;
+  friend bool operator==(const Llama3Scaling&, const Llama3Scaling&) = default;
 };
 
 struct LlamaConfig {
@@ -48,25 +50,27 @@ struct LlamaConfig {
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
   double rms_norm_eps = 1e-6;
-  bool tied = false;            // the head is the embedding
-  bool attention_bias = false;  // on q, k, v and o
-  bool mlp_bias = false;        // on gate, up and down; down's is never cut
-  std::string hidden_act;       // as the config spells it
+  double initializer_range = 0.02;  // standard deviation of fresh weights
+  bool tied = false;                // the head is the embedding
+  bool attention_bias = false;      // on q, k, v and o
+  bool mlp_bias = false;            // on gate, up and down; down's is never cut
+  std::string hidden_act;           // as the config spells it
   Activation activation = Activation::kSilu;
   GateVariant gate = GateVariant::kActGateTimesUp;
   double rope_theta = 10000;
   std::optional<Llama3Scaling> rope_scaling;
   Dtype dtype = Dtype::kF32;
-  std::vector<std::vector<Width>> granularities;  // [layers], ascending; the last one is the full width
+  std::vector<std::vector<Width>>
+      granularities;  // [layers], ascending; the last one is the full width
 
   Width full_width(std::size_t layer) const { return granularities[layer].back(); }
   std::int64_t q_size() const { return heads * head_dim; }
   std::int64_t kv_size() const { return kv_heads * head_dim; }
 };
 
-// Error names the key: absent, of another type, out of range, two spellings that disagree, or asking
-// for what is not computed here (another activation, rope_type, attention). UsageError where the
-// text of `granularities` is at fault.
+// Error names the key: absent, of another type, out of range, two spellings that disagree, or
+// asking for what is not computed here (another activation, rope_type, attention). UsageError where
+// the text of `granularities` is at fault.
 LlamaConfig parse_llama_config(const nlohmann::json& config, const Granularities& granularities);
 
 // [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p

@@ -1,0 +1,156 @@
+#include "families/granularities.h"
+
+#include <charconv>
+#include <cstdint>
+#include <functional>
+
+#include "families/config_reader.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// What is wrong with a layer's list, or nothing.
+std::string flaw(std::span<const Width> list, Width full) {
+  if (list.empty()) return "is empty";
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (list[i] < 1) return fmt::format("holds {}, which is below 1", list[i]);
+    if (i > 0 && list[i] <= list[i - 1]) {
+      return fmt::format("does not ascend at {}", list[i]);
+    }
+  }
+  if (list.back() != full) {
+    return fmt::format("ends with {}, expected the full width {}", list.back(), full);
+  }
+  return "";
+}
+
+std::vector<Width> read_list(const nlohmann::json& list, const std::string& name, Width full) {
+  std::vector<Width> widths;
+  if (list.is_array()) {
+    for (const nlohmann::json& value : list) {
+      const std::int64_t width = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+      if (width < 1 || width > kMaxSize) {
+        fail("{} holds {}, expected widths from 1 to {}", name, shown(value), full);
+      }
+      widths.push_back(static_cast<Width>(width));
+    }
+  }
+  if (const std::string why = flaw(widths, full); !why.empty()) {
+    fail("{} is {}: it {}", name, shown(list), why);
+  }
+  return widths;
+}
+
+std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::string_view key,
+                                            std::span<const Width> full) {
+  if (!stated.is_array() || stated.empty()) {
+    fail("{} is {}, expected a list of widths, or one such list per layer", key, shown(stated));
+  }
+  const bool per_layer = stated.front().is_array();
+  if (per_layer && stated.size() != full.size()) {
+    fail("{} holds {} lists, expected one for each of the {} layers", key, stated.size(),
+         full.size());
+  }
+  std::vector<std::vector<Width>> layers;
+  for (std::size_t layer = 0; layer < full.size(); ++layer) {
+    layers.push_back(
+        per_layer ? read_list(stated[layer], fmt::format("{}[{}]", key, layer), full[layer])
+                  : read_list(stated, fmt::format("{} in layer {}", key, layer), full[layer]));
+  }
+  return layers;
+}
+
+// "1/4" or "128": a whole number from 1 to kMaxSize, and the same for the denominator (0: none).
+struct Term {
+  std::int64_t value = 0;
+  std::int64_t den = 0;
+};
+
+std::vector<Term> parse_text(std::string_view text) {
+  const auto refuse = [text](std::string_view item) {
+    fail_usage(
+        "granularities '{}': '{}' is neither a width nor a fraction; write 64,128,256,512 or "
+        "1/8,1/4,1/2,1",
+        text, item);
+  };
+  const auto number = [&](std::string_view digits, std::string_view item) {
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size() || value < 1 ||
+        value > kMaxSize) {
+      refuse(item);
+    }
+    return value;
+  };
+  std::vector<Term> terms;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string_view item = text.substr(begin, end - begin);
+    while (item.starts_with(' ')) item.remove_prefix(1);
+    while (item.ends_with(' ')) item.remove_suffix(1);
+    const std::size_t slash = item.find('/');
+    Term term{number(item.substr(0, slash), item), 0};
+    if (slash != std::string_view::npos) term.den = number(item.substr(slash + 1), item);
+    terms.push_back(term);
+    begin = end + 1;
+  }
+  return terms;
+}
+
+std::vector<std::vector<Width>> read_said(std::string_view text, std::span<const Width> full) {
+  const std::vector<Term> terms = parse_text(text);
+  // One fraction makes all of them fractions, so that "1/4,1/2,1" ends with the full width.
+  bool fractions = false;
+  for (const Term& term : terms) fractions = fractions || term.den != 0;
+
+  std::vector<std::vector<Width>> layers;
+  for (std::size_t layer = 0; layer < full.size(); ++layer) {
+    std::vector<Width> widths;
+    for (const Term& term : terms) {
+      std::int64_t width = term.value;
+      if (fractions) {
+        const std::int64_t den = term.den == 0 ? 1 : term.den;
+        const std::int64_t product = term.value * full[layer];  // below 2^62
+        if (product % den != 0) {
+          fail_usage("granularities '{}': {}/{} of layer {}'s full width {} is no whole number",
+                     text, term.value, den, layer, full[layer]);
+        }
+        width = product / den;
+      }
+      if (width > full[layer]) {
+        fail_usage("granularities '{}': {} is wider than layer {}'s full width {}", text, width,
+                   layer, full[layer]);
+      }
+      widths.push_back(static_cast<Width>(width));
+    }
+    if (const std::string why = flaw(widths, full[layer]); !why.empty()) {
+      fail_usage("granularities '{}': the list for layer {} {}", text, layer, why);
+    }
+    layers.push_back(std::move(widths));
+  }
+  return layers;
+}
+
+}  // namespace
+
+std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stated,
+                                                      std::string_view key,
+                                                      const Granularities& said,
+                                                      std::span<const Width> full) {
+  std::vector<std::vector<Width>> layers;
+  if (stated != nullptr) {
+    layers = read_stated(*stated, key, full);
+    if (!said.text.empty() && read_said(said.text, full) != layers) {
+      fail_usage("granularities '{}' differ from the config's {} {}: leave them out", said.text,
+                 key, shown(*stated));
+    }
+  } else if (!said.text.empty()) {
+    layers = read_said(said.text, full);
+  } else {
+    for (const Width width : full) layers.push_back({width});
+  }
+  return layers;
+}
+
+}  // namespace mnm

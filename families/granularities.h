@@ -1,0 +1,29 @@
+// Which widths were trained: what the config states, or else what the user says.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/widths.h"
+
+namespace mnm {
+
+// Widths that the user says were trained, where the config does not: "64,128,256,512" for every
+// layer, or fractions of the layer's full width "1/8,1/4,1/2,1".
+struct Granularities {
+  std::string text;  // empty: what the config says, else the full width alone
+};
+
+// Per layer of `full` (its full width): ascending granularities that end with the full width.
+// `stated` is the config's `key`, one list for all layers or one per layer; nullptr where it has
+// none. Error where it is malformed, not ascending, or does not end with the full width; UsageError
+// where the user's text is, or where both are there and differ.
+std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stated,
+                                                      std::string_view key,
+                                                      const Granularities& said,
+                                                      std::span<const Width> full);
+
+}  // namespace mnm

@@ -1,0 +1,145 @@
+// Llama-style MatFormer decoders: the tensor table and the width space. A layer's width is its
+// FFN's hidden size; gate and up keep their first rows, down its first columns, attention is whole.
+// Kudugunta et al., "MatFormer: Nested Transformer for Elastic Inference" (arXiv 2310.07707),
+// sec. 3.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "families/family.h"
+#include "families/llama/llama_config.h"
+#include "families/llama/llama_huggingface.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+constexpr double kProduct = 2;  // FLOPs per token and element of a product's operand
+constexpr int kRows = 0, kColumns = 1;
+
+// Appends tensors under one name prefix, for one layer (-1: none).
+struct TableWriter {
+  TensorTable& table;
+  double init_std;
+  std::string prefix;
+  int layer = -1;
+
+  TensorSpec& add(const std::string& name, std::vector<std::int64_t> shape, Init init) {
+    TensorSpec& tensor = table.tensors.emplace_back();
+    tensor.name = prefix + name;
+    tensor.shape = std::move(shape);
+    tensor.layer = layer;
+    tensor.init = init;
+    tensor.init_std = init_std;
+    return tensor;
+  }
+  TensorSpec& norm(const std::string& name, std::int64_t size) {
+    return add(name + ".weight", {size}, Init::kOne);
+  }
+  TensorSpec& bias(const std::string& name, std::int64_t size) {
+    return add(name + ".bias", {size}, Init::kZero);
+  }
+  TensorSpec& matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
+    TensorSpec& tensor = add(name + ".weight", {rows, columns}, Init::kNormal);
+    tensor.flops_per_element = kProduct;
+    return tensor;
+  }
+};
+
+// The first `width` of that dimension are kept.
+void cut(TensorSpec& tensor, int dim) {
+  tensor.cut_dim = dim;
+  tensor.pieces = {Piece{.begin = 0, .fixed = 0, .num = 1, .den = 1}};
+}
+
+void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table) {
+  TableWriter to{table, config.initializer_range, fmt::format("model.layers.{}.", layer),
+                 static_cast<int>(layer)};
+  const std::int64_t hidden = config.hidden_size, q = config.q_size(), kv = config.kv_size();
+  const std::int64_t full = config.full_width(layer);
+
+  to.norm("input_layernorm", hidden);
+  const auto attention = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
+    to.matrix("self_attn." + name, rows, columns);
+    if (config.attention_bias) to.bias("self_attn." + name, rows);
+  };
+  attention("q_proj", q, hidden);
+  attention("k_proj", kv, hidden);
+  attention("v_proj", kv, hidden);
+  attention("o_proj", hidden, q);
+
+  to.norm("post_attention_layernorm", hidden);
+  for (const std::string name : {"mlp.gate_proj", "mlp.up_proj"}) {
+    cut(to.matrix(name, full, hidden), kRows);
+    if (config.mlp_bias) cut(to.bias(name, full), kRows);
+  }
+  cut(to.matrix("mlp.down_proj", hidden, full), kColumns);
+  if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
+}
+
+class Llama final : public Family {
+ public:
+  std::string_view name() const override { return "llama"; }
+
+  bool recognizes(const nlohmann::json& config) const override {
+    const auto type = config.find("model_type");
+    return type != config.end() && (*type == "llama" || *type == kBridgeModelType);
+  }
+
+  NestedModel describe(const nlohmann::json& json,
+                       const Granularities& granularities) const override {
+    const LlamaConfig config = parse_llama_config(json, granularities);
+    NestedModel model;
+    model.family = name();
+    model.config = json;
+    model.dtype = config.dtype;
+    model.vocab_size = config.vocab_size;
+    model.hidden_size = config.hidden_size;
+    model.max_context = config.max_position_embeddings;
+    model.tied_head = config.tied;
+
+    TableWriter to{model.table, config.initializer_range, ""};
+    TensorSpec& embedding = to.matrix("model.embed_tokens", config.vocab_size, config.hidden_size);
+    embedding.role = Role::kEmbedding;
+    embedding.flops_per_element = config.tied ? kProduct : 0;  // looked up; a product as the head
+    for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
+      add_layer(config, layer, model.table);
+      LayerChoices& choices = model.space.layers.emplace_back();
+      choices.granularities = config.granularities[layer];
+      choices.step = 1;
+      choices.why_not = fmt::format("a layer keeps the first 1 to {} of its FFN neurons",
+                                    config.full_width(layer));
+      model.mixing.push_back({.flops_per_attended = 4.0 * static_cast<double>(config.q_size()),
+                              .flops_per_width = 0,
+                              .kv_per_token = 2 * config.kv_size(),
+                              .state_per_width = 0});
+    }
+    to.norm("model.norm", config.hidden_size);
+    if (!config.tied) {
+      to.matrix("lm_head", config.vocab_size, config.hidden_size).role = Role::kHead;
+    }
+    return model;
+  }
+
+  std::vector<std::string> ignored_tensors() const override {
+    return {".self_attn.rotary_emb.inv_freq"};  // stored by transformers before 4.32
+  }
+
+  nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
+                                    Dtype dtype) const override {
+    return llama_huggingface_config(model, widths, dtype);
+  }
+  std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
+                                                        const Widths& widths) const override {
+    return llama_huggingface_bridge(model, widths);
+  }
+};
+
+}  // namespace
+
+const Family& llama_family() {
+  static const Llama family;
+  return family;
+}
+
+}  // namespace mnm

@@ -1,0 +1,112 @@
+#include "families/llama/llama_huggingface.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "families/llama/llama_config.h"
+#include "model/error.h"
+
+namespace mnm {
+
+extern const std::string_view modeling_mixnmatch_llama;  // the bridge file's text
+
+namespace {
+
+constexpr std::string_view kBridge = "modeling_mixnmatch_llama";
+
+bool uniform(const Widths& widths) {
+  return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
+}
+
+// Whether transformers' own class computes it.
+bool is_native(const LlamaConfig& config, const Widths& widths) {
+  return uniform(widths) && config.gate == GateVariant::kActGateTimesUp;
+}
+
+// The granularities of a layer that its submodel of that width still has.
+std::vector<Width> remaining(const LayerChoices& layer, Width width) {
+  std::vector<Width> kept;
+  for (const Width granularity : layer.granularities) {
+    if (granularity < width) kept.push_back(granularity);
+  }
+  kept.push_back(width);
+  return kept;
+}
+
+void write_granularities(const NestedModel& model, const Widths& widths, nlohmann::json& json) {
+  std::vector<std::vector<Width>> layers;
+  bool nested = false;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    layers.push_back(remaining(model.space.layers[layer], widths[layer]));
+    nested = nested || layers.back().size() > 1;
+  }
+  if (!nested) return;
+  const bool same = std::ranges::adjacent_find(layers, std::not_equal_to<>()) == layers.end();
+  json["matformer_granularities"] = same ? nlohmann::json(layers.front()) : nlohmann::json(layers);
+}
+
+void write_rope(const LlamaConfig& config, nlohmann::json& json) {
+  nlohmann::json rope = {{"rope_type", "default"}};
+  if (config.rope_scaling) {
+    const Llama3Scaling& scaling = *config.rope_scaling;
+    rope = {{"rope_type", "llama3"},
+            {"factor", scaling.factor},
+            {"low_freq_factor", scaling.low_freq_factor},
+            {"high_freq_factor", scaling.high_freq_factor},
+            {"original_max_position_embeddings", scaling.original_max_position_embeddings}};
+    json["rope_scaling"] = rope;  // without rope_theta, which older readers do not know in there
+  }
+  rope["rope_theta"] = config.rope_theta;
+  json["rope_parameters"] = rope;
+  json["rope_theta"] = config.rope_theta;
+}
+
+}  // namespace
+
+nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& widths,
+                                        Dtype dtype) {
+  model.space.require(widths);
+  const LlamaConfig config = parse_llama_config(model.config, {});
+  nlohmann::json json = model.config;
+  // What described the source, and is written anew where it holds still.
+  for (const char* key : {"_name_or_path", "auto_map", "matformer_gate", "matformer_granularities",
+                          "matformer_widths", "mixnmatch", "original_max_position_embeddings",
+                          "partial_rotary_factor", "rope_scaling", "transformers_version"}) {
+    json.erase(key);
+  }
+  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  // Defaults differ between readers and versions, so what is computed is spelled out.
+  json["attention_bias"] = config.attention_bias;
+  json["head_dim"] = config.head_dim;
+  json["hidden_act"] = config.hidden_act;
+  json["intermediate_size"] = std::ranges::max(widths);
+  json["max_position_embeddings"] = config.max_position_embeddings;
+  json["mlp_bias"] = config.mlp_bias;
+  json["num_key_value_heads"] = config.kv_heads;
+  json["rms_norm_eps"] = config.rms_norm_eps;
+  json["tie_word_embeddings"] = config.tied;
+  write_rope(config, json);
+  write_granularities(model, widths, json);
+
+  if (is_native(config, widths)) {
+    json["architectures"] = {"LlamaForCausalLM"};
+    json["model_type"] = "llama";
+    return json;
+  }
+  json["architectures"] = {"MixNMatchLlamaForCausalLM"};
+  json["auto_map"] = {
+      {"AutoConfig", fmt::format("{}.MixNMatchLlamaConfig", kBridge)},
+      {"AutoModelForCausalLM", fmt::format("{}.MixNMatchLlamaForCausalLM", kBridge)}};
+  json["model_type"] = kBridgeModelType;
+  if (!uniform(widths)) json["matformer_widths"] = widths;
+  json["matformer_gate"] = to_string(config.gate);
+  return json;
+}
+
+std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,
+                                                            const Widths& widths) {
+  if (is_native(parse_llama_config(model.config, {}), widths)) return {};
+  return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_llama)}};
+}
+
+}  // namespace mnm
