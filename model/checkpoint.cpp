@@ -165,13 +165,17 @@ struct Checkpoint::Impl {
   void check_promises(const std::map<std::string, std::string>& index) const {
     for (const auto& [name, file] : index) {
       const auto found = by_name.find(name);
-      const std::string where =
-          found == by_name.end()
-              ? "no shard"
-              : "'" + shards[tensors[found->second].shard].filename().string() + "'";
-      if (where == "'" + file + "'") continue;
-      fail("cannot open checkpoint '{}': {} says that tensor '{}' is in '{}', but it is in {}",
-           directory.string(), kIndex, name, file, where);
+      if (found == by_name.end()) {
+        fail(
+            "cannot open checkpoint '{}': {} says that tensor '{}' is in '{}', but it is in no "
+            "shard",
+            directory.string(), kIndex, name, file);
+      }
+      const std::string where = shards[tensors[found->second].shard].filename().string();
+      if (where != file) {
+        fail("cannot open checkpoint '{}': {} says that tensor '{}' is in '{}', but it is in '{}'",
+             directory.string(), kIndex, name, file, where);
+      }
     }
   }
 };
