@@ -19,7 +19,8 @@ namespace mnm {
 
 // Raw bytes (one token a byte), llm.c's .bin shards (1,024-byte header, magic 20240520 uint16 or
 // 20240801 uint32), or .npy (one-dimensional, little-endian uint8/uint16/int32/uint32/int64).
-// Recognised by content, whatever the name. Mapped, not read.
+// Recognised by content, whatever the name, but a file named .npy must be one. Mapped, not read.
+// Error for headers that are cut off, contradict the file's size, or name another element type.
 class TokenFile {
  public:
   explicit TokenFile(const std::filesystem::path& path);
@@ -41,8 +42,8 @@ class TokenFile {
 };
 
 struct Dataset {
-  std::string name;          // the file's name
-  std::string fingerprint;   // of the tokens that the sequences cover, and the context
+  std::string name;         // the file's name
+  std::string fingerprint;  // of the tokens that the sequences cover, and the context
   std::int64_t context = 0;
   std::int64_t sequences = 0;
   std::vector<std::int32_t> tokens;  // [sequences * context + 1]

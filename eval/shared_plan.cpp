@@ -1,0 +1,115 @@
+#include "eval/shared_plan.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+
+#include "model/error.h"
+
+namespace mnm {
+
+SharedPlan plan_shared(std::span<const Widths> candidates) {
+  SharedPlan plan;
+  if (candidates.empty()) return plan;
+  const std::size_t layers = candidates.front().size();
+  for (const Widths& widths : candidates) {
+    if (widths.size() == layers && layers > 0) continue;
+    fail_usage("cannot plan candidates of {} and of {} layers together", layers, widths.size());
+  }
+
+  // In lexicographic order each prefix is one run, runs of a parent are adjacent, and siblings
+  // ascend: the levels are read off the places where neighbours first differ.
+  std::vector<std::size_t> order(candidates.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return candidates[a] < candidates[b]; });
+  if (candidates.size() > std::numeric_limits<std::int32_t>::max()) {
+    fail_usage("cannot plan {} candidates at once, at most 2^31 - 1 are possible",
+               candidates.size());
+  }
+  plan.levels.resize(layers);
+  plan.leaf.resize(candidates.size());
+  const auto last = [&](std::size_t level) {
+    return static_cast<std::int32_t>(plan.levels[level].size()) - 1;
+  };
+  const Widths* previous = nullptr;
+  for (const std::size_t i : order) {
+    const Widths& widths = candidates[i];
+    std::size_t level = 0;
+    if (previous) {
+      level = static_cast<std::size_t>(
+          std::mismatch(widths.begin(), widths.end(), previous->begin()).first - widths.begin());
+    }
+    for (; level < layers; ++level) {
+      plan.levels[level].push_back({level == 0 ? 0 : last(level - 1), widths[level]});
+    }
+    plan.leaf[i] = last(layers - 1);
+    previous = &widths;
+  }
+  return plan;
+}
+
+ForwardFlops::ForwardFlops(const NestedModel& model, std::int64_t context)
+    : layers_(model.layers()) {
+  for (const TensorSpec& spec : model.table.tensors) {
+    if (spec.flops_per_element == 0) continue;
+    double elements = 1;
+    for (const std::int64_t size : spec.shape) elements *= static_cast<double>(size);
+    const double flops = spec.flops_per_element * elements;
+    if (spec.layer < 0) {
+      readout_ += flops;
+    } else if (spec.cut_dim < 0) {
+      layers_.at(static_cast<std::size_t>(spec.layer)).fixed += flops;
+    } else {
+      const double cut = static_cast<double>(spec.shape[static_cast<std::size_t>(spec.cut_dim)]);
+      layers_.at(static_cast<std::size_t>(spec.layer)).cut.emplace_back(flops / cut, &spec);
+    }
+  }
+  const double attended = static_cast<double>(context + 1) / 2;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    layers_[i].fixed += model.mixing[i].flops_per_attended * attended;
+    layers_[i].per_width = model.mixing[i].flops_per_width;
+  }
+}
+
+double ForwardFlops::layer(std::size_t layer, Width width) const {
+  if (width == kSkip) return 0;
+  const Layer& costs = layers_[layer];
+  double flops = costs.fixed + costs.per_width * width;
+  for (const auto& [per_unit, spec] : costs.cut) {
+    for (const Piece& piece : spec->pieces) {
+      flops += per_unit * static_cast<double>(piece.length(width));
+    }
+  }
+  return flops;
+}
+
+PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context) {
+  PlanCost cost;
+  if (plan.levels.empty()) return cost;
+  const ForwardFlops flops(model, context);
+
+  // Candidates below each node, from the leaves up: one by one, a node is computed once for each.
+  std::vector<double> below(plan.levels.back().size(), 0.0);
+  for (const std::int32_t leaf : plan.leaf) below[static_cast<std::size_t>(leaf)] += 1;
+  cost.readout = flops.readout() * static_cast<double>(below.size());
+  cost.one_by_one = flops.readout() * static_cast<double>(plan.leaf.size());
+  cost.shared = cost.readout;
+  for (std::size_t level = plan.levels.size(); level-- > 0;) {
+    const std::vector<PlanNode>& nodes = plan.levels[level];
+    std::vector<double> above(level == 0 ? 1 : plan.levels[level - 1].size(), 0.0);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const double one = flops.layer(level, nodes[i].width);
+      cost.one_by_one += one * below[i];
+      above[static_cast<std::size_t>(nodes[i].parent)] += below[i];
+      // Siblings ascend: the last of a parent is its widest, and the others come with it.
+      const bool widest = i + 1 == nodes.size() || nodes[i + 1].parent != nodes[i].parent;
+      if (widest) cost.shared += one;
+    }
+    below = std::move(above);
+  }
+  return cost;
+}
+
+}  // namespace mnm

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "model/nested_model.h"
@@ -24,13 +25,31 @@ struct SharedPlan {
   std::size_t candidates() const { return leaf.size(); }
 };
 
-// Pure. Candidates need not be distinct or sorted; all have the same number of layers.
+// Pure. Candidates need not be distinct or sorted; UsageError unless all have the same number of
+// layers, at least one. Without candidates there are no levels.
 SharedPlan plan_shared(std::span<const Widths> candidates);
 
-// Forward FLOPs per token of carrying out a plan (products and mixing, as in cost.h, attention at
+// Forward FLOPs per token of the parts of a model (products and mixing, as in cost.h, attention at
 // the mean attended positions of sequences of `context` tokens).
+class ForwardFlops {
+ public:
+  ForwardFlops(const NestedModel& model, std::int64_t context);
+  double layer(std::size_t layer, Width width) const;  // 0 where skipped
+  double readout() const { return readout_; }          // what belongs to no layer: the head
+
+ private:
+  struct Layer {
+    double fixed = 0;
+    std::vector<std::pair<double, const TensorSpec*>> cut;  // FLOPs per unit of the cut dimension
+    double per_width = 0;
+  };
+  std::vector<Layer> layers_;
+  double readout_ = 0;
+};
+
+// Forward FLOPs per token of carrying out a plan.
 struct PlanCost {
-  double shared = 0;      // this plan: fixed parts once per parent, each parent's widest sibling
+  double shared = 0;      // this plan: each parent's widest child, and a readout per leaf
   double one_by_one = 0;  // every candidate alone
   double readout = 0;     // the part of both that is the head's product, once per leaf/candidate
   double gain() const { return one_by_one / shared; }

@@ -14,7 +14,8 @@ struct Estimate {
 
 // The mean over sequences of each sequence's mean; its standard error is the sample standard
 // deviation over sqrt(n). Sequences, not tokens, are the independent samples. All sequences have
-// the same number of targets, so this is also the mean per token.
+// the same number of targets, so this is also the mean per token. Without samples, and where a
+// sample is NaN, the value is NaN.
 Estimate mean_of(std::span<const float> per_sequence);
 
 // mean(a - b), with the standard error of the differences. Both saw the same sequences in the same
