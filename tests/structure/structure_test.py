@@ -6,6 +6,7 @@ that.
 """
 
 import fnmatch
+import os
 import pathlib
 import re
 import shutil
@@ -181,6 +182,25 @@ def no_machine_is_named(tree):
                 yield f"{path} holds the address {match[0]}"
 
 
+def pages_are_whole(tree):
+    """Links lead somewhere, every command is in the README, no figure is still to come."""
+    for path, text in tree.items():
+        if not path.endswith(".md"):
+            continue
+        if "<!-- FILL" in text:
+            yield f"{path} has places still to be filled"
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            target = os.path.normpath(os.path.join(os.path.dirname(path), link))
+            if target not in tree and not any(p.startswith(target + "/") for p in tree):
+                yield f"{path} links to {link}, which there is not"
+    commands = re.findall(
+        r"^MNM_COMMAND\((\w+)", tree["cli/commands.inc"], re.MULTILINE
+    )
+    described = re.findall(r"^\| `(\w+)` \|", tree["README.md"], re.MULTILINE)
+    if sorted(commands) != sorted(described):
+        yield f"README.md describes {described}, cli/commands.inc lists {commands}"
+
+
 def tool(name):
     beside = ROOT / ".venv" / "bin" / name
     return str(beside) if beside.exists() else shutil.which(name)
@@ -282,6 +302,20 @@ class Structure(unittest.TestCase):
         there = "https:" + "//packages.example"
         complaint = f"scripts/a holds the address {there}"
         self.holds(no_machine_is_named, {"scripts/a": f"from {there}/x"}, complaint)
+
+    def test_pages(self):
+        whole = {
+            "cli/commands.inc": "MNM_COMMAND(eval, 1)",
+            "README.md": "| `eval` | x |",
+        }
+        for page, complaint in {
+            "<!-- FILL: x -->": "docs/a.md has places still to be filled",
+            "[b](b.md#c)": "docs/a.md links to b.md, which there is not",
+        }.items():
+            with self.subTest(page=page):
+                self.holds(pages_are_whole, whole | {"docs/a.md": page}, complaint)
+        complaint = "README.md describes [], cli/commands.inc lists ['eval']"
+        self.holds(pages_are_whole, whole | {"README.md": ""}, complaint)
 
     def accepts(self, command, files, broken):
         """`broken` is a text on standard input that the tool must refuse."""
