@@ -217,35 +217,33 @@ class Structure(unittest.TestCase):
         if self.tree is None:
             self.skipTest("not a git checkout")
 
-    def holds(self, rule, broken, complaint):
-        """`broken` is a tree that breaks the rule once."""
-        self.assertEqual([complaint], list(rule(broken)))
+    def holds(self, rule, *broken):
+        """`broken`: trees that each break the rule once, and the complaint."""
+        for tree, complaint in broken:
+            self.assertEqual([complaint], list(rule(tree)))
         self.assertEqual([], list(rule(self.tree)))
 
     def test_includes(self):
-        rule = rooms_include_only_their_own
+        broken = []
         for room, allowed in MAY_INCLUDE.items():
             for other in ROOMS - allowed - {room}:
-                with self.subTest(room=room, other=other):
-                    tree = {
-                        f"{room}/a.cpp": f'#include "{other}/b.h"\n',
-                        f"{other}/b.h": "",
-                    }
-                    self.holds(rule, tree, f"{room}/a.cpp includes {other}/b.h")
+                text = f'#include "{other}/b.h"\n'
+                tree = {f"{room}/a.cpp": text, f"{other}/b.h": ""}
+                broken.append((tree, f"{room}/a.cpp includes {other}/b.h"))
         gone = {"model/a.h": '#include "model/gone.h"'}
-        self.holds(rule, gone, "model/a.h includes model/gone.h, which there is not")
+        broken.append((gone, "model/a.h includes model/gone.h, which there is not"))
+        self.holds(rooms_include_only_their_own, *broken)
 
     def test_libraries(self):
-        tree = {
-            "search/a.cpp": "#include <sqlite3.h>\n",
-            "db/a.cpp": "#include <sqlite3.h>\n",
-        }
+        text = "#include <sqlite3.h>\n"
+        tree = {"search/a.cpp": text, "db/a.cpp": text}
         complaint = "search/a.cpp includes <sqlite3.h>, which belongs in db/*"
-        self.holds(libraries_stay_in_their_room, tree, complaint)
+        self.holds(libraries_stay_in_their_room, (tree, complaint))
 
     def test_torch_door(self):
         tree = {
-            "engine/CMakeLists.txt": "set(_engine_sources a.cpp ${PROJECT_SOURCE_DIR}/eval/b.cpp)",
+            "engine/CMakeLists.txt": "set(_engine_sources a.cpp "
+            "${PROJECT_SOURCE_DIR}/eval/b.cpp)",
             "engine/a.cpp": "#include <ATen/ATen.h>\n",
             "eval/b.cpp": '#include "eval/fold.h"\n',
             "eval/fold.h": '#include "eval/state.h"\n',
@@ -253,8 +251,11 @@ class Structure(unittest.TestCase):
             "families/x/x_fold.cpp": '#include "eval/fold.h"\n',
             "families/x/x.cpp": '#include "eval/fold.h"\n',
         }
-        complaint = "families/x/x.cpp reaches a Torch header and is not one of the engine's sources"
-        self.holds(torch_is_behind_the_door, tree, complaint)
+        complaint = (
+            "families/x/x.cpp reaches a Torch header and is not one of the engine's "
+            "sources"
+        )
+        self.holds(torch_is_behind_the_door, (tree, complaint))
 
     def test_family_names(self):
         tree = {
@@ -262,60 +263,60 @@ class Structure(unittest.TestCase):
             "eval/a.cpp": '// otter\nauto a = "//"; /* otter */ int OtterWidth;',
             "eval/CMakeLists.txt": "# otter\n",
         }
-        self.holds(
-            families_are_named_only_in_families,
-            tree,
-            "eval/a.cpp names the family 'otter'",
-        )
+        complaint = "eval/a.cpp names the family 'otter'"
+        self.holds(families_are_named_only_in_families, (tree, complaint))
 
     def test_headers(self):
-        tree = {
-            "model/a.h": "#pragma once",
-            "model/a.cpp": '#include <map>\n#include "model/a.h"',
-        }
-        complaint = "model/a.cpp does not start with model/a.h"
-        self.holds(headers_are_used_as_agreed, tree, complaint)
-        tree = {"model/a.h": "#pragma twice"}
-        self.holds(headers_are_used_as_agreed, tree, "model/a.h lacks #pragma once")
+        late = '#include <map>\n#include "model/a.h"'
+        self.holds(
+            headers_are_used_as_agreed,
+            (
+                {"model/a.h": "#pragma once", "model/a.cpp": late},
+                "model/a.cpp does not start with model/a.h",
+            ),
+            ({"model/a.h": "#pragma twice"}, "model/a.h lacks #pragma once"),
+        )
 
     def test_registration(self):
-        tree = {
+        unnamed = {
             "tests/CMakeLists.txt": "foreach(room db)",
-            "tests/db/CMakeLists.txt": "mnm_test(db SOURCES big_store_test.cpp) # store_test.cpp",
+            "tests/db/CMakeLists.txt": "mnm_test(db big_store_test.cpp) # store_test.cpp",
             "tests/db/big_store_test.cpp": "",
             "tests/db/store_test.cpp": "",
         }
-        complaint = "tests/db/store_test.cpp is not named in tests/db/CMakeLists.txt"
-        self.holds(every_test_is_registered, tree, complaint)
-        tree = {
+        outside = {
             "tests/CMakeLists.txt": "foreach(room model)",
             "tests/db/CMakeLists.txt": "store_test.cpp",
             "tests/db/store_test.cpp": "",
         }
-        complaint = "tests/db/store_test.cpp is in a folder that tests/CMakeLists.txt does not name"
-        self.holds(every_test_is_registered, tree, complaint)
+        test = "tests/db/store_test.cpp is"
+        self.holds(
+            every_test_is_registered,
+            (unnamed, f"{test} not named in tests/db/CMakeLists.txt"),
+            (outside, f"{test} in a folder that tests/CMakeLists.txt does not name"),
+        )
 
     def test_machine_paths(self):
         here = "/" + "home/someone"
-        tree = {"docs/a.md": f"see {here}, not at home/work or ./root"}
-        self.holds(no_machine_is_named, tree, f"docs/a.md holds the path {here}")
         there = "https:" + "//packages.example"
-        complaint = f"scripts/a holds the address {there}"
-        self.holds(no_machine_is_named, {"scripts/a": f"from {there}/x"}, complaint)
+        page = {"docs/a.md": f"see {here}, {there}, not at home/work or ./root"}
+        self.holds(
+            no_machine_is_named,
+            (page, f"docs/a.md holds the path {here}"),
+            ({"scripts/a": f"{there}/x"}, f"scripts/a holds the address {there}"),
+        )
 
     def test_pages(self):
-        whole = {
-            "cli/commands.inc": "MNM_COMMAND(eval, 1)",
-            "README.md": "| `eval` | x |",
-        }
-        for page, complaint in {
-            "<!-- FILL: x -->": "docs/a.md has places still to be filled",
-            "[b](b.md#c)": "docs/a.md links to b.md, which there is not",
-        }.items():
-            with self.subTest(page=page):
-                self.holds(pages_are_whole, whole | {"docs/a.md": page}, complaint)
-        complaint = "README.md describes [], cli/commands.inc lists ['eval']"
-        self.holds(pages_are_whole, whole | {"README.md": ""}, complaint)
+        whole = {"cli/commands.inc": "MNM_COMMAND(eval, 1)", "README.md": "| `eval` |"}
+        unfilled = whole | {"docs/a.md": "<!-- FILL: x -->"}
+        dangling = whole | {"docs/a.md": "[b](b.md#c)"}
+        silent = whole | {"README.md": ""}
+        self.holds(
+            pages_are_whole,
+            (unfilled, "docs/a.md has places still to be filled"),
+            (dangling, "docs/a.md links to b.md, which there is not"),
+            (silent, "README.md describes [], cli/commands.inc lists ['eval']"),
+        )
 
     def accepts(self, command, files, broken):
         """`broken` is a text on standard input that the tool must refuse."""
