@@ -29,6 +29,12 @@ std::vector<std::string> file_names(const fs::path& directory) {
   return names;
 }
 
+// Whether to open it. What cannot even be looked at is opened too: that error names the reason.
+bool present(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error) || error;
+}
+
 void require_directory(const fs::path& directory) {
   std::error_code error;
   const fs::file_status status = fs::status(directory, error);
@@ -80,13 +86,16 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   std::map<std::string, std::string> map;
   for (const auto& [name, file] : found->items()) {
     const std::string text = file.is_string() ? file.get<std::string>() : "";
-    if (text.find('/') != std::string::npos || !text.ends_with(".safetensors") ||
-        text.find('\0') != std::string::npos) {
+    if (text.find('/') != std::string::npos || !text.ends_with(".safetensors")) {
       fail(
           "cannot read '{}': tensor '{}' is said to lie in {}, which names no safetensors file "
           "beside "
           "the index",
           path.string(), name, file.dump(-1, ' ', true));
+    }
+    // Names end up in messages on somebody's terminal: escape sequences stay out.
+    if (std::ranges::any_of(name + text, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+      fail("cannot read '{}': a name in its weight_map holds control characters", path.string());
     }
     map.emplace(name, text);
   }
@@ -190,24 +199,24 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   Checkpoint checkpoint;
   Impl& impl = *checkpoint.impl_;
   impl.directory = directory;
-  if (!fs::exists(directory / "config.json")) {
+  if (!present(directory / "config.json")) {
     fail("cannot open checkpoint '{}': it holds no config.json", directory.string());
   }
   impl.config = read_json(directory / "config.json");
   if (!impl.config.is_object()) {
     fail("cannot read '{}': it is no JSON object", (directory / "config.json").string());
   }
-  if (fs::exists(directory / kSingle)) {
+  if (present(directory / kSingle)) {
     impl.read_shard(directory / kSingle);
     impl.index_names();
     return checkpoint;
   }
-  if (!fs::exists(directory / kIndex)) fail_without_tensors(directory);
+  if (!present(directory / kIndex)) fail_without_tensors(directory);
   const auto index = read_index(directory / kIndex);
   std::map<std::string, std::string> files;  // file -> a tensor that it must hold, by file name
   for (const auto& [name, file] : index) files.emplace(file, name);
   for (const auto& [file, name] : files) {
-    if (!fs::exists(directory / file)) {
+    if (!present(directory / file)) {
       fail("cannot open checkpoint '{}': shard '{}', which should hold '{}', is missing",
            directory.string(), file, name);
     }

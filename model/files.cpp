@@ -229,10 +229,11 @@ std::uint64_t OutputFile::position() const {
   return static_cast<std::uint64_t>(at);
 }
 
-void OutputFile::close() {
+void OutputFile::close(Flush flush) {
   if (fd_ < 0) return;
   // Devices and pipes have nothing to flush.
-  const int flush_error = ::fsync(fd_) != 0 && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+  const bool failed = flush == Flush::kToDisk && ::fsync(fd_) != 0;
+  const int flush_error = failed && errno != EINVAL && errno != ENOTSUP ? errno : 0;
   const int close_error = ::close(std::exchange(fd_, -1)) != 0 ? errno : 0;
   if (flush_error != 0) fail_on("write", path_, flush_error);
   if (close_error != 0) fail_on("write", path_, close_error);
@@ -258,44 +259,51 @@ AtomicDirectory::~AtomicDirectory() {
   close_quietly(lock_);
 }
 
-void AtomicDirectory::commit() {
-  ::fsync(lock_);  // the names of the files in it
-  const auto rename_by = [&](unsigned flags) {
-    return ::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, target_.c_str(), flags) == 0 ? 0
-                                                                                          : errno;
+void AtomicDirectory::commit(Flush flush) {
+  if (flush == Flush::kToDisk) ::fsync(lock_);
+  const fs::path old = move_to_target();
+  committed_ = true;
+  if (flush == Flush::kToDisk) sync_directory(parent_of(target_));
+  // The replaced directory is nobody's any more: what cannot be removed now is stale, and removed
+  // by the next writer that can.
+  std::error_code ignored;
+  if (!old.empty()) fs::remove_all(old, ignored);
+}
+
+// Gives the partial directory its final name; returns where a replaced one lies now, or nothing.
+fs::path AtomicDirectory::move_to_target() {
+  const auto rename_with = [&](unsigned flags) {
+    const int failed = ::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, target_.c_str(), flags);
+    return failed != 0 ? errno : 0;
   };
-  int error = rename_by(RENAME_NOREPLACE);
-  if (error == EEXIST) {
+  const auto require_permission = [&] {
     if (!force_) fail("cannot write '{}': it has come into being meanwhile", target_.string());
     require_replaceable(target_);
-    error = rename_by(RENAME_EXCHANGE);
-    if (error == 0) {
-      committed_ = true;
-      sync_directory(parent_of(target_));
-      fs::remove_all(partial_);  // what was the target
-      return;
-    }
+  };
+  int error = rename_with(RENAME_NOREPLACE);
+  if (error == 0) return {};
+  if (error == EEXIST) {
+    require_permission();
+    error = rename_with(RENAME_EXCHANGE);
+    if (error == 0) return partial_;
   }
-  if (unsupported(error)) {
-    // A file system without these flags. Without force, a plain rename still refuses to replace
-    // anything but an empty directory; with force, the name is vacant for a moment.
-    fs::path old;
-    if (exists_at_all(target_)) {
-      if (!force_) fail("cannot write '{}': it has come into being meanwhile", target_.string());
-      require_replaceable(target_);
-      old = partial_;
-      old += ".old";
-      if (::rename(target_.c_str(), old.c_str()) != 0) fail_on("replace", target_, errno);
-    }
-    error = ::rename(partial_.c_str(), target_.c_str()) == 0 ? 0 : errno;
-    if (!old.empty()) {
-      if (error != 0) ::rename(old.c_str(), target_.c_str());
-      if (error == 0) fs::remove_all(old);
-    }
+  if (!unsupported(error)) fail_on("write", target_, error);
+
+  // A file system without these flags. A plain rename still refuses to replace anything but an
+  // empty directory; to replace a full one, the name is vacant for a moment.
+  fs::path old;
+  if (exists_at_all(target_)) {
+    require_permission();
+    old = partial_;
+    old += ".old";
+    if (::rename(target_.c_str(), old.c_str()) != 0) fail_on("replace", target_, errno);
   }
-  if (error != 0) fail_on("write", target_, error);
-  committed_ = true;
-  sync_directory(parent_of(target_));
+  if (::rename(partial_.c_str(), target_.c_str()) != 0) {
+    error = errno;
+    if (!old.empty()) ::rename(old.c_str(), target_.c_str());
+    fail_on("write", target_, error);
+  }
+  return old;
 }
 
 void write_file_atomically(const fs::path& target, std::string_view content) {

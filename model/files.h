@@ -30,6 +30,10 @@ class MappedFile {
   int fd_ = -1;
 };
 
+// How far written bytes are pushed before a call returns. kToKernel survives the death of this
+// process, kToDisk a power cut as well, at the speed of the disk.
+enum class Flush : std::uint8_t { kToKernel, kToDisk };
+
 // A file opened for writing that throws, naming path and reason, when a byte cannot be written.
 class OutputFile {
  public:
@@ -43,7 +47,7 @@ class OutputFile {
   // For copy_file_range and its like; nothing is buffered here, so both ways to write mix.
   int descriptor() const { return fd_; }
   std::uint64_t position() const;
-  void close();  // flushes to disk; errors surface here, so call it
+  void close(Flush flush = Flush::kToDisk);  // late errors surface here, so call it
   const std::filesystem::path& path() const { return path_; }
 
  private:
@@ -67,9 +71,12 @@ class AtomicDirectory {
   ~AtomicDirectory();
 
   const std::filesystem::path& path() const { return partial_; }  // write here
-  void commit();
+  void commit(
+      Flush flush = Flush::kToDisk);  // of the names; the files are flushed by their writers
 
  private:
+  std::filesystem::path move_to_target();
+
   std::filesystem::path target_, partial_;
   bool force_ = false, committed_ = false;
   int lock_ = -1;  // descriptor of the locked directory

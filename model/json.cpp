@@ -10,11 +10,18 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 64;
 
+// Hostile text is quoted only in part.
+std::string shortened(std::string text) {
+  constexpr std::size_t kLongest = 200;
+  if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
+  return text;
+}
+
 // Whatever follows "[json.exception.parse_error.101] " in the library's message.
 std::string plain_message(const std::exception& error) {
   const std::string_view text = error.what();
   const std::size_t end = text.find("] ");
-  return std::string(end == std::string_view::npos ? text : text.substr(end + 2));
+  return shortened(std::string(end == std::string_view::npos ? text : text.substr(end + 2)));
 }
 
 }  // namespace
@@ -38,7 +45,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
       case Event::key:
         if (const auto& key = parsed.get_ref<const std::string&>();
             !keys.back().insert(key).second) {
-          fail("cannot read '{}': its JSON holds the key '{}' twice", what, key);
+          fail("cannot read '{}': its JSON holds the key {} twice", what,
+               shortened(parsed.dump(-1, ' ', true)));
         }
         break;
       case Event::value:

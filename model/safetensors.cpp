@@ -1,11 +1,14 @@
 #include "model/safetensors.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 #include "model/error.h"
 #include "model/files.h"
@@ -48,13 +51,29 @@ void refuse_other_formats(std::span<const std::byte> head, const std::string& pa
   }
 }
 
+// Names end up in messages and tables on somebody's terminal: escape sequences stay out.
+void check_name(std::string_view name, const Complaint& complain) {
+  constexpr std::size_t kLongest = 1024;
+  if (name.size() > kLongest) complain("a tensor's name has {} bytes", name.size());
+  if (std::ranges::any_of(name, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+    complain("the name {} holds control characters", json(name).dump(-1, ' ', true));
+  }
+}
+
+// A short form of any value, for messages.
+std::string brief(const json& value) {
+  if (value.is_structured()) return fmt::format("an {}", value.type_name());
+  const std::string text = value.dump(-1, ' ', true);
+  return text.size() <= 40 ? text : text.substr(0, 40) + "...";
+}
+
 Dtype read_dtype(const json& value, const std::string& name, const Complaint& complain) {
   if (!value.is_string()) complain("the dtype of tensor '{}' is no string", name);
   const auto& text = value.get_ref<const std::string&>();
   for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
     if (text == safetensors_name(dtype)) return dtype;
   }
-  complain("tensor '{}' has dtype '{}', where F32, F16 and BF16 are supported", name, text);
+  complain("tensor '{}' has dtype {}, where F32, F16 and BF16 are supported", name, brief(value));
 }
 
 std::vector<std::int64_t> read_shape(const json& value, const std::string& name,
@@ -64,7 +83,7 @@ std::vector<std::int64_t> read_shape(const json& value, const std::string& name,
   for (const json& size : value) {
     // is_number_unsigned: the parser's word for integers from 0 to 2^64 - 1.
     if (!size.is_number_unsigned() || size.get<std::uint64_t>() > INT64_MAX) {
-      complain("the shape of tensor '{}' holds {}, which is no size", name, size.dump());
+      complain("the shape of tensor '{}' holds {}, which is no size", name, brief(size));
     }
     shape.push_back(size.get<std::int64_t>());
   }
@@ -89,6 +108,7 @@ std::optional<std::uint64_t> byte_size(const TensorEntry& entry) {
 
 TensorEntry read_entry(const std::string& name, const json& value, std::uint64_t data_size,
                        const Complaint& complain) {
+  check_name(name, complain);
   if (!value.is_object()) complain("the entry of tensor '{}' is no object", name);
   TensorEntry entry;
   entry.name = name;
@@ -172,7 +192,8 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64
     }
     if (!value.is_object()) complain("its {} is no object", kMetadata);
     for (const auto& [key, entry] : value.items()) {
-      if (!entry.is_string()) complain("its {} holds '{}', which is no string", kMetadata, key);
+      if (!entry.is_string())
+        complain("its {} holds {}, which is no string", kMetadata, brief(entry));
       header.metadata.emplace(key, entry.get<std::string>());
     }
   }

@@ -54,7 +54,7 @@ std::optional<std::string> WidthSpace::refusal(const Widths& widths) const {
     if (layer.allows(widths[i])) continue;
     const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);
     if (widths[i] == kSkip) return fmt::format("layer {} may not be skipped{}", i, reason);
-    return fmt::format("layer {} may not have width {}{}: nearest allowed is {}", i, widths[i],
+    return fmt::format("layer {} may not have width {}{}; nearest allowed: {}", i, widths[i],
                        reason, nearest_widths(layer, widths[i]));
   }
   return std::nullopt;

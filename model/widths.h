@@ -14,8 +14,8 @@ inline constexpr Width kSkip = 0;  // the layer is left out
 
 using Widths = std::vector<Width>;  // [layers]
 
-// "512x4,256x8": value x count, `-` for a skipped layer, runs merged. The canonical form: equal
-// widths have equal text. It is what the store keeps.
+// "512x4,-,256x8": value x count, `-` for a skipped layer, runs merged, a count of one left out.
+// The canonical form: equal widths have equal text. It is what the store keeps.
 std::string to_string(const Widths& widths);
 
 // The inverse, also of unmerged forms ("512,512,256x2"). A single value without a count ("256")
