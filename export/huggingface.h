@@ -22,29 +22,40 @@ struct Shard {
   std::uint64_t bytes = 0;           // of the whole file
 };
 
+struct CarriedFile {
+  std::string name;
+  std::uint64_t bytes = 0;
+};
+
 // Everything that will be written, known before the first byte: what --dry-run prints.
 struct HuggingFacePlan {
-  SlicePlan slices;
+  SlicePlan slices;  // refers to the model's table
   Dtype dtype = Dtype::kBF16;
+  std::map<std::string, std::string> metadata;  // of every safetensors file
   std::vector<Shard> shards;
-  std::map<std::string, std::string> texts;      // config.json, the bridge, index: name -> content
-  std::vector<std::filesystem::path> carried;    // tokenizer and generation files, copied as they are
-  std::uint64_t bytes = 0;                       // of all files
+  std::map<std::string, std::string> texts;  // config.json, the bridge, index: name -> content
+  std::vector<CarriedFile> carried;  // tokenizer and generation files, copied as they are; by name
+  std::uint64_t bytes = 0;           // of all files
+
+  std::map<std::string, std::uint64_t> files() const;  // name -> bytes
 };
 
 struct HuggingFaceOptions {
   Dtype dtype = Dtype::kBF16;
-  std::uint64_t shard_bytes = 5'000'000'000;
-  std::map<std::string, std::string> metadata;   // of the safetensors files: widths, fingerprint...
+  std::uint64_t shard_bytes = 5'000'000'000;    // of tensors; a larger tensor has its own shard
+  std::map<std::string, std::string> metadata;  // widths, fingerprint...; {"format": "pt"} is added
 };
 
-// `texts`: config.json and the bridge, which the family makes (Family::huggingface_config, ..._bridge).
+// `texts`: config.json and the bridge, which the family makes (Family::huggingface_config,
+// ..._bridge). A text takes the place of a carried file of its name. UsageError where the space
+// refuses the widths.
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
                                  const Widths& widths, std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options);
 
 // Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the
-// space on the target first. Same input, same bytes.
+// space on the target before the first byte, and after the last that the checkpoint is still the
+// one that was read. Progress counts to plan.bytes. Same input, same bytes.
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
                        const std::filesystem::path& directory, const ByteProgress& progress = {});
 

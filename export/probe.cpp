@@ -1,0 +1,183 @@
+#include "export/probe.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "model/error.h"
+#include "model/files.h"
+#include "model/safetensors.h"
+
+namespace mnm {
+namespace {
+
+constexpr const char* kFormat = "mixnmatch-probe-1";
+
+std::string head_of(const Probe& probe) {
+  std::vector<TensorEntry> tensors(1);
+  tensors[0].name = "logits";
+  tensors[0].shape = {static_cast<std::int64_t>(probe.tokens.size()), probe.vocab_size};
+  return safetensors_head(tensors, {{"format", kFormat},
+                                    {"widths", probe.widths},
+                                    {"fingerprint", probe.fingerprint},
+                                    {"tokens", fmt::format("{}", fmt::join(probe.tokens, ","))},
+                                    // of one length, so that the file's size is known before
+                                    {"tolerance", fmt::format("{:.8e}", probe.tolerance)}});
+}
+
+template <typename Number>
+Number parse(std::string_view text, const std::filesystem::path& path) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail("cannot read the probe '{}': '{}' is no number", path.string(), text);
+  }
+  return value;
+}
+
+std::vector<std::int64_t> parse_tokens(std::string_view text, const std::filesystem::path& path) {
+  std::vector<std::int64_t> tokens;
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    tokens.push_back(parse<std::int64_t>(text.substr(0, comma), path));
+    if (comma == text.npos) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) fail("cannot read the probe '{}': its tokens end in a comma", path.string());
+  }
+  return tokens;
+}
+
+}  // namespace
+
+void write_probe(const Probe& probe, const std::filesystem::path& path) {
+  const auto expected = probe.tokens.size() * static_cast<std::size_t>(probe.vocab_size);
+  if (probe.logits.size() != expected || !(probe.tolerance >= 0)) {
+    fail(
+        "cannot write the probe '{}': it has {} logits and the tolerance {}, where {} logits and "
+        "a number from 0 belong",
+        path.string(), probe.logits.size(), probe.tolerance, expected);
+  }
+  OutputFile out(path);
+  out.write(head_of(probe));
+  std::vector<std::byte> bytes(probe.logits.size() * sizeof(float));
+  from_f32(probe.logits, Dtype::kF32, bytes);
+  out.write(bytes);
+  out.close();
+}
+
+std::uint64_t probe_bytes(const Probe& probe) {
+  return head_of(probe).size() +
+         static_cast<std::uint64_t>(probe.vocab_size) * probe.tokens.size() * sizeof(float);
+}
+
+Probe read_probe(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const SafetensorsHeader header =
+      parse_safetensors(file.bytes(), file.bytes().size(), path.string());
+  const auto field = [&](const char* key) -> const std::string& {
+    const auto found = header.metadata.find(key);
+    if (found == header.metadata.end()) {
+      fail("cannot read the probe '{}': its metadata lack '{}'", path.string(), key);
+    }
+    return found->second;
+  };
+  if (field("format") != kFormat) {
+    fail("cannot read the probe '{}': its format is '{}', where '{}' is known", path.string(),
+         field("format"), kFormat);
+  }
+  Probe probe;
+  probe.widths = field("widths");
+  probe.fingerprint = field("fingerprint");
+  probe.tokens = parse_tokens(field("tokens"), path);
+  probe.tolerance = parse<double>(field("tolerance"), path);
+  const TensorEntry* logits = header.tensors.size() == 1 ? &header.tensors[0] : nullptr;
+  if (logits == nullptr || logits->name != "logits" || logits->dtype != Dtype::kF32 ||
+      logits->shape.size() != 2 ||
+      logits->shape[0] != static_cast<std::int64_t>(probe.tokens.size())) {
+    fail("cannot read the probe '{}': it must hold one tensor, 'logits' F32 [{}, vocabulary]",
+         path.string(), probe.tokens.size());
+  }
+  if (!(probe.tolerance >= 0) || std::isinf(probe.tolerance)) {
+    fail("cannot read the probe '{}': its tolerance is {}", path.string(), probe.tolerance);
+  }
+  probe.vocab_size = logits->shape[1];
+  for (std::int64_t token : probe.tokens) {
+    if (token < 0 || token >= probe.vocab_size) {
+      fail("cannot read the probe '{}': token {} is outside the vocabulary of {}", path.string(),
+           token, probe.vocab_size);
+    }
+  }
+  probe.logits.resize((logits->end - logits->begin) / sizeof(float));
+  to_f32(file.bytes().subspan(header.data_offset), Dtype::kF32, probe.logits);
+  return probe;
+}
+
+// Rounding errors of f32 (unit roundoff u = 2^-24) taken as independent and centred, the assumption
+// under which Higham and Mary (2019, "A new approach to probabilistic rounding error analysis")
+// replace the worst case n u by about sqrt(n) u.
+//
+// One product. A sum of n terms of size s has partial sums of size sqrt(k) s; each addition errs by
+// at most u times its partial sum, by u / sqrt(3) of it in the mean square. Summed over k, that is
+// u s n / sqrt(6): relative to the sum's own size sqrt(n) s, u sqrt(n / 6). Between two orders of
+// summation, sqrt(2) times that: u sqrt(n / 3).
+//
+// One branch (attention or FFN) chains at most three such products between norm and residual
+// (values, mixing, out; gate and up, down); their errors add as squares: u sqrt(n).
+//
+// The depth. A branch hands on the relative error that it is given, no larger (its norm takes the
+// scale out), and the errors of the 2 `layers` branches and of the readout may all point the same
+// way, because the later ones see the earlier ones' result: they are added. So relative to the
+// logits' scale
+//
+//     bound = u sqrt(n) (2 layers + 1) max |logit|.
+//
+// The maximum, not the mean square, is the scale because we look at the worst of many logits, whose
+// error is as far out in its distribution as the largest logit is in its own.
+//
+// With weights rounded to fewer bits, each term of a product errs by up to r independently, r /
+// sqrt(3) in the mean square: relative to the sum r / sqrt(3), whatever n is, r after three
+// products. Those errors are fixed by the weights and unrelated between branches: they add as
+// squares over the depth, and join the bound as r sqrt(2 layers + 1) max |logit|.
+double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
+                        std::size_t layers, double weight_roundoff) {
+  double scale = 0;
+  for (float logit : logits) {
+    if (std::isfinite(logit)) scale = std::max(scale, std::fabs(static_cast<double>(logit)));
+  }
+  const double branches = 2 * static_cast<double>(layers) + 1;
+  const double summation = 0x1p-24 * std::sqrt(static_cast<double>(longest_product)) * branches;
+  return scale * (summation + weight_roundoff * std::sqrt(branches));
+}
+
+double roundoff(Dtype from, Dtype to) {
+  if (from == to || to == Dtype::kF32) return 0;
+  return to == Dtype::kBF16 ? 0x1p-8 : 0x1p-11;
+}
+
+Difference compare_logits(std::span<const float> a, std::span<const float> b,
+                          std::int64_t vocab_size) {
+  if (a.size() != b.size() || vocab_size < 1) {
+    fail("cannot compare {} logits with {}, over a vocabulary of {}", a.size(), b.size(),
+         vocab_size);
+  }
+  Difference result;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    // Equal infinities differ by nothing; NaN differs from all, and no finite number hides it.
+    const double difference =
+        a[i] == b[i] ? 0 : std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    if (difference > result.worst || std::isnan(difference)) {
+      result.worst = difference;
+      result.position = static_cast<std::int64_t>(i) / vocab_size;
+      result.word = static_cast<std::int64_t>(i) % vocab_size;
+    }
+    if (std::isnan(difference)) break;
+  }
+  return result;
+}
+
+}  // namespace mnm

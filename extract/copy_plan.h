@@ -9,23 +9,27 @@
 
 namespace mnm {
 
-// `count` runs of `length` bytes, the first at `offset` in the shard, each `stride` after the last.
-// A prefix of rows is one run; a prefix of columns is one run per row.
-struct StridedRuns {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-  std::uint64_t stride = 0;
-  std::uint64_t count = 1;
+struct ByteRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;  // one past the last
+
+  std::uint64_t length() const { return end - begin; }
+  friend bool operator==(const ByteRange&, const ByteRange&) = default;
 };
 
-// In the order of the output's bytes, except that several ranges of a column cut interleave: then
-// runs lists one StridedRuns per range with count 1 per row.
+// The output is, for every row in order, the kept ranges of that row in order. A cut of dimension d
+// makes rows of dimensions d and inward: a prefix of a matrix' rows is one row with one range, a
+// prefix of its columns is as many rows as the matrix has, each with that range.
 struct TensorCopy {
   const StoredTensor* source = nullptr;
-  std::vector<StridedRuns> runs;
-  std::uint64_t bytes = 0;  // of the output, in the source's dtype
+  std::uint64_t offset = 0;     // of the first row in the shard
+  std::uint64_t rows = 0;       // 0 where nothing is kept, 1 where no row is repeated
+  std::uint64_t row_bytes = 0;  // from one row to the next
+  std::vector<ByteRange> kept;  // of each row: ascending, disjoint, none empty
+  std::uint64_t bytes = 0;      // of the output, in the source's dtype
 };
 
+// Error if `source` has not the shape that `slice` was planned for.
 TensorCopy plan_copy(const TensorSlice& slice, const StoredTensor& source);
 
 }  // namespace mnm

@@ -1,32 +1,44 @@
 // Checkpoint + slice plan -> the submodel's tensors, as streams of bytes.
 //
-// Memory stays flat whatever the checkpoint's size: contiguous runs go through copy_file_range,
-// strided ones through few large reads into a fixed buffer.
+// Memory stays flat whatever the checkpoint's size: nothing is read through the checkpoint's map.
+// What lies in one piece is copied inside the kernel, the rest through a fixed buffer.
 #pragma once
 
 #include <cstddef>
-#include <functional>
+#include <memory>
 #include <vector>
 
 #include "extract/copy_plan.h"
+#include "extract/source_file.h"
 #include "model/checkpoint.h"
 #include "model/files.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
 
-// Called with bytes done since the last call; returns false to stop (throws Stopped).
-using ByteProgress = std::function<bool(std::uint64_t)>;
-
-class Stopped : public std::exception {
+class Extractor {
  public:
-  const char* what() const noexcept override { return "stopped"; }
-};
+  // `checkpoint` must outlive it. Shards are opened when first needed, once.
+  explicit Extractor(const Checkpoint& checkpoint);
+  ~Extractor();
 
-// Appends the slice to `out`, in `dtype`: a byte copy where the source has that dtype, else
-// converted chunk by chunk. Error where the source changed while it was read.
-void extract_to(const Checkpoint& checkpoint, const TensorSlice& slice, Dtype dtype,
-                OutputFile& out, const ByteProgress& progress = {});
+  // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
+  // else converted chunk by chunk. Progress counts bytes of the output. Error where a finite value
+  // would become infinite in `dtype`, naming the tensor.
+  void append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
+              const ByteProgress& progress = {});
+
+  // Error if a shard that was read has changed since it was opened: what was written must then
+  // not be kept.
+  void check_unchanged() const;
+
+ private:
+  friend std::vector<float> extract_f32(const Checkpoint&, const TensorSlice&);
+  SourceFile& shard_of(const StoredTensor& source);
+
+  const Checkpoint& checkpoint_;
+  std::vector<std::unique_ptr<SourceFile>> shards_;  // by index; null until needed
+};
 
 // The slice in memory, as f32: for tests and small tensors.
 std::vector<float> extract_f32(const Checkpoint& checkpoint, const TensorSlice& slice);

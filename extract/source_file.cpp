@@ -1,0 +1,132 @@
+#include "extract/source_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// One call of copy_file_range: long enough to make calls rare, short enough that progress and a
+// request to stop are never far away (about 10 ms).
+constexpr std::uint64_t kCopyStep = 16u << 20;
+// The buffer of the fallback stays in a core's second-level cache between read and write.
+constexpr std::uint64_t kBuffer = 256u << 10;
+// One POSIX_FADV_WILLNEED reads no more than the device's read-ahead, whose default is this.
+constexpr std::uint64_t kPrefetchStep = 128u << 10;
+
+// Errors that mean "not by this way" and not "not at all": an old kernel, two file systems, a file
+// system without it, a sandbox that forbids the call.
+bool refuses_copy(int error) {
+  return error == EXDEV || error == EINVAL || error == ENOSYS || error == EOPNOTSUPP ||
+         error == EPERM || error == ETXTBSY;
+}
+
+off_t file_offset(std::uint64_t offset) { return static_cast<off_t>(offset); }
+
+}  // namespace
+
+SourceFile::Stamp SourceFile::stamp_of(const struct stat& status) {
+  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino),
+          static_cast<std::uint64_t>(status.st_size), status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
+SourceFile::SourceFile(const std::filesystem::path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat status {};
+  if (fd_ < 0 || ::fstat(fd_, &status) != 0) {
+    const int error = errno;
+    if (fd_ >= 0) ::close(fd_);
+    fail("cannot read '{}': {}", path.string(), std::strerror(error));
+  }
+  stamp_ = stamp_of(status);
+  ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+SourceFile::~SourceFile() { ::close(fd_); }
+
+void SourceFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t n = ::pread(fd_, into.data(), into.size(), file_offset(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0)
+      fail("cannot read '{}' at byte {}: {}", path_.string(), offset, std::strerror(errno));
+    if (n == 0) {
+      fail("cannot read '{}' at byte {}: the file ends there, it was cut short while it was read",
+           path_.string(), offset);
+    }
+    offset += static_cast<std::uint64_t>(n);
+    into = into.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
+                         const ByteProgress& progress) const {
+  bool in_kernel = true;
+  std::vector<std::byte> buffer;
+  while (length > 0) {
+    std::uint64_t done = 0;
+    if (in_kernel) {
+      off_t from = file_offset(offset);
+      const ssize_t n =
+          ::copy_file_range(fd_, &from, out.descriptor(), nullptr, std::min(length, kCopyStep), 0);
+      if (n < 0 && errno == EINTR) continue;
+      // Some file systems answer 0 for what they cannot copy: read() tells that from the end.
+      if (n == 0 || (n < 0 && refuses_copy(errno))) {
+        in_kernel = false;
+        continue;
+      }
+      if (n < 0) {
+        fail("cannot copy {} bytes of '{}' to '{}': {}", length, path_.string(),
+             out.path().string(), std::strerror(errno));
+      }
+      done = static_cast<std::uint64_t>(n);
+    } else {
+      buffer.resize(static_cast<std::size_t>(std::min(length, kBuffer)));
+      read(offset, buffer);
+      out.write(buffer);
+      done = buffer.size();
+    }
+    offset += done;
+    length -= done;
+    if (progress && !progress(done)) throw Stopped();
+  }
+}
+
+void SourceFile::expect(Access access) {
+  if (access == access_) return;
+  access_ = access;
+  ::posix_fadvise(fd_, 0, 0,
+                  access == Access::kJumping ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
+}
+
+void SourceFile::prefetch(std::uint64_t offset, std::uint64_t length) const {
+  while (length > 0) {
+    const std::uint64_t step = std::min(length, kPrefetchStep);
+    ::posix_fadvise(fd_, file_offset(offset), file_offset(step), POSIX_FADV_WILLNEED);
+    offset += step;
+    length -= step;
+  }
+}
+
+void SourceFile::check_unchanged() const {
+  struct stat open_file {
+  }, named_file{};
+  if (::fstat(fd_, &open_file) != 0 || ::stat(path_.c_str(), &named_file) != 0 ||
+      stamp_of(open_file) != stamp_ || stamp_of(named_file) != stamp_) {
+    fail(
+        "cannot use what was read of '{}': the file changed while it was read; try again when "
+        "nothing writes it",
+        path_.string());
+  }
+}
+
+}  // namespace mnm

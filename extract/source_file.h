@@ -1,0 +1,67 @@
+// A file that is read at known offsets while its size and time of change are watched.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include "model/files.h"
+
+namespace mnm {
+
+// Called with bytes done since the last call; returns false to stop (throws Stopped).
+using ByteProgress = std::function<bool(std::uint64_t)>;
+
+class Stopped : public std::exception {
+ public:
+  const char* what() const noexcept override { return "stopped"; }
+};
+
+class SourceFile {
+ public:
+  explicit SourceFile(const std::filesystem::path& path);
+  SourceFile(const SourceFile&) = delete;
+  SourceFile& operator=(const SourceFile&) = delete;
+  ~SourceFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return stamp_.size; }
+
+  // Exactly into.size() bytes from `offset`. Error where the file ends before.
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
+
+  // Appends `length` bytes from `offset` to `out`, inside the kernel where it and both file systems
+  // can, else through a small buffer. Error where the file ends before.
+  void copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
+               const ByteProgress& progress = {}) const;
+
+  // How the next reads come: one after another (the kernel reads ahead), or in jumps, announced
+  // by prefetch().
+  enum class Access : std::uint8_t { kSequential, kJumping };
+  void expect(Access access);
+  // Has the kernel start to read these bytes; returns at once.
+  void prefetch(std::uint64_t offset, std::uint64_t length) const;
+
+  // Error if the file is not the one that was opened, or was written since.
+  void check_unchanged() const;
+
+ private:
+  struct Stamp {
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t seconds = 0, nanoseconds = 0;  // of the last change of content
+    friend bool operator==(const Stamp&, const Stamp&) = default;
+  };
+  static Stamp stamp_of(const struct stat& status);
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  Stamp stamp_;
+  Access access_ = Access::kSequential;
+};
+
+}  // namespace mnm
