@@ -1,4 +1,7 @@
 // Pareto arithmetic on (cost, loss), both minimised.
+//
+// A point with a NaN or infinite coordinate is a failed one: every finite point dominates it, it
+// dominates nothing, it is never on a front and covers no area.
 #pragma once
 
 #include <cstddef>
@@ -12,20 +15,26 @@ struct Point {
   double loss = 0;
 };
 
-// a is at most b in both and less in one. NaN dominates nothing and is dominated by every number.
+// a is at most b in both and less in one.
 bool dominates(const Point& a, const Point& b);
 
-// Indices of the points that no other dominates, by ascending cost; of equal points the first.
-// Points with a NaN or infinite loss are never on it. O(n log n).
+// Indices of the finite points that no other dominates, by ascending cost; of equal points the
+// first. O(n log n).
 std::vector<std::size_t> front_of(std::span<const Point> points);
 
-// Front number of every point, 0 the best (non-dominated sorting), O(n log n) for two objectives.
+// Front number of every point, 0 the best (non-dominated sorting: a point's number is one more than
+// the largest among those that dominate it). Equal points share a number, failed ones the last.
+// O(n log n).
 std::vector<int> ranks_of(std::span<const Point> points);
-// Crowding distance within one front (Deb et al. 2002, section III-B); infinite at its ends.
+
+// Crowding distance within one front (Deb et al. 2002, section III-B): the sum over both
+// coordinates of the gap between a point's neighbours, relative to the front's range; infinite at
+// the two ends, 0 for failed points. A coordinate in which all points agree adds nothing. O(n log
+// n).
 std::vector<double> crowding_of(std::span<const Point> front);
 
-// Area dominated by the points within the box that ends at `reference`; points beyond it do not
-// count. Unnormalised: divide by another set's to compare.
+// Area dominated by the points within the box that ends at `reference`; points that do not lie
+// strictly inside it cover nothing. Unnormalised: divide by another set's to compare. O(n log n).
 double hypervolume(std::span<const Point> points, const Point& reference);
 
 }  // namespace mnm

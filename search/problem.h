@@ -1,7 +1,7 @@
-// What a strategy is told of the search: the space, and what each choice costs. No scores, no model.
+// What a strategy is told of the search: the space, and what each choice costs. No scores, no
+// model.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -19,13 +19,16 @@ struct Limit {
 struct SearchProblem {
   WidthSpace space;
   std::function<double(const Widths&)> cost;  // the front's cost axis
-  std::vector<Limit> limits;                  // the budgets
+  std::vector<Limit> limits;                  // the budgets; none: everything is feasible
 
   bool feasible(const Widths& widths) const;
-  // Sum over limits of the relative excess; 0 where feasible.
-  double violation(const Widths& widths) const;
-  // UsageError naming the smallest budget that something meets, where even the narrowest submodel
-  // exceeds a limit.
+
+  // Every layer at the first of its choices: by monotony the least costly submodel under each
+  // limit, so that something is feasible exactly if this is.
+  Widths narrowest() const;
+
+  // UsageError naming each limit that even the narrowest submodel exceeds, and the smallest budget
+  // that something meets.
   void require_feasible() const;
 };
 

@@ -1,9 +1,12 @@
 // Random numbers that are the same on every machine: xoshiro256** seeded by splitmix64
-// (https://prng.di.unimi.it), and our own distributions over it.
+// (https://prng.di.unimi.it), and our own distributions over it, in integer arithmetic or exact
+// floating point (no libm, whose last digits differ between systems).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace mnm {
 
@@ -13,7 +16,14 @@ class Random {
   std::uint64_t next();
   std::uint64_t below(std::uint64_t n);  // uniform in [0, n), without bias; n > 0
   double uniform();                      // [0, 1), 53 bits
-  double normal();                       // mean 0, variance 1 (polar method)
+  bool chance(double p) { return uniform() < p; }
+
+  template <typename T>
+  void shuffle(std::vector<T>& values) {  // Fisher-Yates
+    for (std::size_t i = values.size(); i > 1; --i) {
+      std::swap(values[i - 1], values[static_cast<std::size_t>(below(i))]);
+    }
+  }
 
  private:
   std::array<std::uint64_t, 4> state_;

@@ -1,0 +1,66 @@
+#include "search/strategy.h"
+
+#include <array>
+
+#include "heuristics/schedules.h"
+#include "model/error.h"
+#include "model/nearest.h"
+#include "search/strategies.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kListed = 1'000'000;  // submodels of a schedule that are kept in memory
+
+using Make = std::unique_ptr<Strategy> (*)(const SearchProblem&, const StrategySettings&);
+
+struct Entry {
+  std::string_view name;
+  Make make;
+};
+
+constexpr Entry kEntries[] = {
+    {"uniform",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("uniform", uniform_schedule(problem.space), problem, settings);
+     }},
+    {"least-slope",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("least-slope", least_slope_schedule(problem.space), problem,
+                                   settings);
+     }},
+    {"monotone",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("monotone", monotone_schedule(problem.space, kListed), problem,
+                                   settings);
+     }},
+    {"grid", make_grid},
+    {"random", make_random_search},
+    {"evolution", make_evolution},
+};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, std::size(kEntries)> names;
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kEntries[i].name;
+  return names;
+}();
+
+}  // namespace
+
+std::unique_ptr<Strategy> make_strategy(std::string_view name, const SearchProblem& problem,
+                                        const StrategySettings& settings) {
+  for (const Entry& entry : kEntries) {
+    if (entry.name != name) continue;
+    if (settings.max_evaluations == 0) {
+      fail_usage("a search of 0 evaluations finds nothing: allow at least 1");
+    }
+    if (problem.space.layers.empty()) fail_usage("a model without layers has nothing to search");
+    problem.require_feasible();
+    return entry.make(problem, settings);
+  }
+  fail_usage("unknown strategy '{}'{}", name, did_you_mean(name, kNames));
+}
+
+std::span<const std::string_view> strategy_names() { return kNames; }
+
+}  // namespace mnm

@@ -22,7 +22,8 @@ class Strategy {
   // on every machine.
   virtual std::vector<Widths> ask(std::size_t n) = 0;
 
-  // The result of a candidate that was asked, in the order of asking. Loss NaN: it failed.
+  // The result of a candidate that was asked, in the order of asking; Error if it is another's.
+  // Loss NaN or infinite: it failed.
   virtual void tell(const Widths& widths, const Point& result) = 0;
 
   // Nothing more will ever be asked.
@@ -41,13 +42,18 @@ class Strategy {
 struct StrategySettings {
   std::uint64_t seed = 1;
   std::uint64_t max_evaluations = 2000;
-  std::size_t population = 64;        // evolution
-  double crossover = 0.9;             // evolution: probability per pair
-  double mutation = 0;                // evolution: probability per layer; 0: 1 / layers
+  std::size_t population = 64;  // evolution: parents kept, and size of a generation
+  double crossover = 0.3;       // evolution: probability that a child has two parents
+  double mutation = 0;          // evolution: probability per layer; 0: 1 / (2 layers)
 };
 
 // "uniform", "least-slope", "monotone", "grid", "random", "evolution". UsageError names the nearest
 // for an unknown name, the setting for a bad one, and the smallest budget when nothing is feasible.
+// The problem is copied. No strategy asks for more than max_evaluations candidates, and which ones
+// it asks for does not depend on how many are asked for at a time.
+//
+// Resuming is replaying: a new strategy of the same arguments, asked for as many candidates as the
+// store has results, and told those, goes on as the old one would have.
 std::unique_ptr<Strategy> make_strategy(std::string_view name, const SearchProblem& problem,
                                         const StrategySettings& settings);
 std::span<const std::string_view> strategy_names();

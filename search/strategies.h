@@ -1,0 +1,32 @@
+// The strategies behind make_strategy, one file each. Settings are checked by their constructors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "search/strategy.h"
+
+namespace mnm {
+
+// The feasible ones of `members`, in their order; where they are more than max_evaluations, an even
+// sample that keeps the first and the last.
+std::unique_ptr<Strategy> make_schedule_search(std::string name, std::vector<Widths> members,
+                                               const SearchProblem& problem,
+                                               const StrategySettings& settings);
+
+// The whole feasible set in lexicographic order where it fits max_evaluations. Else an even sample
+// of it, in the same order: going down the prefix tree, every subtree gets its share of the
+// evaluations, to within one, by its number of feasible members.
+std::unique_ptr<Strategy> make_grid(const SearchProblem& problem, const StrategySettings& settings);
+
+// Members of the feasible set drawn uniformly, without replacement.
+std::unique_ptr<Strategy> make_random_search(const SearchProblem& problem,
+                                             const StrategySettings& settings);
+
+// NSGA-II over an archive of all results; see evolution.cpp.
+std::unique_ptr<Strategy> make_evolution(const SearchProblem& problem,
+                                         const StrategySettings& settings);
+
+}  // namespace mnm
