@@ -1,0 +1,190 @@
+#include "extract/extract.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+
+#include "model/error.h"
+#include "tests/extract/slices.h"
+
+namespace mnm {
+namespace {
+
+using test::HandSlice;
+using test::random_ranges;
+using test::random_tensor;
+using test::TempDir;
+using test::TestTensor;
+
+constexpr Dtype kDtypes[] = {Dtype::kF32, Dtype::kF16, Dtype::kBF16};
+
+std::string bytes_of(std::span<const float> values, Dtype dtype) {
+  std::string bytes(values.size() * size_of(dtype), '\0');
+  from_f32(values, dtype, std::as_writable_bytes(std::span(bytes)));
+  return bytes;
+}
+
+// Shapes that take every way through the code: one run, long rows by reads of their own, short rows
+// from a window and across its ends, several ranges, nothing at all, and odd sizes throughout.
+TEST(Extract, AgreesWithNaiveSlicing) {
+  const std::vector<std::vector<std::int64_t>> shapes = {
+      {},         {1},          {1013},    {150'001},    {17, 3},     {3, 17},
+      {257, 129}, {5, 3001},    {3001, 5}, {12, 20'011}, {6'011, 40}, {7, 11, 13},
+      {3, 1, 5},  {6, 5, 4, 3}, {0, 4},    {4, 0},       {3, 70'001}, {700, 600},
+  };
+  std::mt19937 random(7);
+  for (Dtype stored : kDtypes) {
+    TempDir dir;
+    std::vector<TestTensor> tensors;
+    for (const auto& shape : shapes) {
+      const auto id = static_cast<std::uint32_t>(tensors.size());
+      tensors.push_back(random_tensor("t" + std::to_string(id), shape, id, 3, stored));
+    }
+    write_checkpoint(dir / "model", nlohmann::json::object(), tensors, 3);
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    Extractor extractor(checkpoint);
+    for (const TestTensor& tensor : tensors) {
+      const int dims = static_cast<int>(tensor.shape.size());
+      for (int dim = -1; dim < dims; ++dim) {
+        const std::int64_t size = dim < 0 ? 1 : tensor.shape[static_cast<std::size_t>(dim)];
+        // A prefix, several ranges, and nothing.
+        for (std::size_t most : {std::size_t{1}, std::size_t{4}, std::size_t{0}}) {
+          std::vector<Range> ranges = random_ranges(size, most, random);
+          if (most == 1 && !ranges.empty()) ranges[0].begin = 0;
+          if (dim < 0) ranges.clear();
+          const HandSlice hand(tensor, dim, ranges);
+          const std::vector<float> expected = naive_slice(tensor, hand.slice);
+          EXPECT_TRUE(extract_f32(checkpoint, hand.slice) == expected);
+          for (Dtype target : kDtypes) {
+            SCOPED_TRACE(fmt::format("{} {} to {}, dim {}, {} ranges", tensor.name,
+                                     to_string(stored), to_string(target), dim, ranges.size()));
+            std::uint64_t counted = 0;
+            OutputFile out(dir / "out");
+            extractor.append(hand.slice, target, out,
+                             [&](std::uint64_t n) { return counted += n, true; });
+            const std::string bytes = bytes_of(expected, target);
+            EXPECT_EQ(counted, bytes.size());
+            ASSERT_TRUE(test::slurp(dir / "out") == bytes);
+          }
+        }
+      }
+    }
+    EXPECT_NO_THROW(extractor.check_unchanged());
+  }
+}
+
+TEST(Extract, KeepsEveryBitWhereTheDtypeStays) {
+  // NaNs with payloads, infinities, negative zero and subnormals would not survive a conversion.
+  TempDir dir;
+  std::string pattern;
+  for (std::uint32_t i = 0; i < 65'536; ++i) {
+    pattern += static_cast<char>(i & 255);
+    pattern += static_cast<char>(i >> 8);
+  }
+  std::vector<TestTensor> tensors = {{"w", {256, 256}, std::vector<float>(65'536), Dtype::kF16}};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  std::string file = test::slurp(dir / "model/model.safetensors");
+  file.replace(file.size() - pattern.size(), pattern.size(), pattern);
+  test::spew(dir / "model/model.safetensors", file);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  for (int dim : {0, 1}) {
+    const HandSlice hand(tensors[0], dim, {{0, 200}});
+    OutputFile out(dir / "out");
+    Extractor(checkpoint).append(hand.slice, Dtype::kF16, out);
+    std::string expected;
+    for (std::size_t i = 0; i < 65'536; ++i) {
+      if ((dim == 0 ? i / 256 : i % 256) < 200) expected += pattern.substr(2 * i, 2);
+    }
+    EXPECT_TRUE(test::slurp(dir / "out") == expected) << dim;
+  }
+}
+
+TEST(Extract, RefusesFiniteValuesThatWouldBecomeInfinite) {
+  struct Case {
+    float value;
+    Dtype target;
+    bool fits;
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  const Case cases[] = {
+      {65'504, Dtype::kF16, true},    {65'519, Dtype::kF16, true},  // rounds down to 65,504
+      {65'520, Dtype::kF16, false},   {-1e6f, Dtype::kF16, false},
+      {infinity, Dtype::kF16, true},  {std::nanf(""), Dtype::kF16, true},
+      {3.38e38f, Dtype::kBF16, true}, {-3.4e38f, Dtype::kBF16, false},
+      {3.4e38f, Dtype::kF32, true},
+  };
+  for (const Case& c : cases) {
+    TempDir dir;
+    std::vector<TestTensor> tensors = {{"w", {2, 2}, {0, 1, c.value, 2}, Dtype::kF32}};
+    write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    const HandSlice hand(tensors[0], -1, {});
+    OutputFile out(dir / "out");
+    const auto append = [&] { Extractor(checkpoint).append(hand.slice, c.target, out); };
+    SCOPED_TRACE(fmt::format("{} to {}", c.value, to_string(c.target)));
+    if (c.fits) {
+      EXPECT_NO_THROW(append());
+    } else {
+      EXPECT_THROW(append(), Error);
+    }
+  }
+}
+
+TEST(Extract, NoticesThatTheCheckpointChangedWhileItWasRead) {
+  TempDir dir;
+  std::vector<TestTensor> tensors = {random_tensor("w", {500, 300}, 1)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const std::filesystem::path file = dir / "model/model.safetensors";
+  const HandSlice hand(tensors[0], 1, {{0, 100}});
+  {
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    Extractor extractor(checkpoint);
+    OutputFile out(dir / "out");
+    extractor.append(hand.slice, Dtype::kF32, out, [&](std::uint64_t) {
+      const auto now = std::filesystem::file_time_type::clock::now();
+      std::filesystem::last_write_time(file, now + std::chrono::seconds(1));
+      return true;
+    });
+    EXPECT_THROW(extractor.check_unchanged(), Error);
+  }
+  // Cut short between opening and reading: an error and not a signal.
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 300'000);
+  OutputFile out(dir / "out");
+  EXPECT_THROW(Extractor(checkpoint).append(hand.slice, Dtype::kF32, out), Error);
+  EXPECT_THROW(Extractor(checkpoint).append(hand.slice, Dtype::kBF16, out), Error);
+  EXPECT_THROW(extract_f32(checkpoint, hand.slice), Error);
+}
+
+TEST(Extract, StopsWhenProgressSaysSo) {
+  TempDir dir;
+  std::vector<TestTensor> tensors = {random_tensor("w", {50, 30}, 1)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  for (int dim : {-1, 0, 1}) {
+    for (Dtype target : kDtypes) {
+      const HandSlice hand(tensors[0], dim, {{0, 10}});
+      OutputFile out(dir / "out");
+      EXPECT_THROW(Extractor(checkpoint)
+                       .append(hand.slice, target, out, [](std::uint64_t) { return false; }),
+                   Stopped);
+    }
+  }
+}
+
+TEST(Extract, NamesATensorThatIsNotThere) {
+  TempDir dir;
+  std::vector<TestTensor> tensors = {random_tensor("w", {5}, 1)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  const TestTensor other{"v", {5}, {}, Dtype::kF32};
+  const HandSlice hand(other, -1, {});
+  OutputFile out(dir / "out");
+  EXPECT_THROW(Extractor(checkpoint).append(hand.slice, Dtype::kF32, out), Error);
+}
+
+}  // namespace
+}  // namespace mnm
