@@ -112,6 +112,27 @@ struct TinyLlama {
     return all;
   }
 
+  // The submodel's tensors, cut one element at a time.
+  std::vector<TestTensor> tensors_at(const std::vector<int>& widths) const {
+    std::vector<TestTensor> all = tensors();
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      const std::string mlp = "model.layers." + std::to_string(layer) + ".mlp.";
+      for (TestTensor& t : all) {
+        if (!t.name.starts_with(mlp) || t.name == mlp + "down_proj.bias") continue;
+        const std::size_t cut = t.name == mlp + "down_proj.weight" ? 1 : 0;
+        const std::int64_t columns = t.shape.size() > 1 ? t.shape[1] : 1;
+        std::vector<float> kept;
+        for (std::size_t i = 0; i < t.values.size(); ++i) {
+          const auto at = static_cast<std::int64_t>(i);
+          if ((cut == 1 ? at % columns : at / columns) < widths[layer]) kept.push_back(t.values[i]);
+        }
+        t.values = std::move(kept);
+        t.shape[cut] = widths[layer];
+      }
+    }
+    return all;
+  }
+
   // The checkpoint as a directory; returns it.
   std::filesystem::path write(const std::filesystem::path& directory) const {
     write_checkpoint(directory, config(), tensors(), shards);

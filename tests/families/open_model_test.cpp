@@ -1,0 +1,154 @@
+#include "families/open_model.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/families/expect_error.h"
+#include "tests/support/tiny_llama.h"
+
+namespace mnm {
+namespace {
+
+using nlohmann::json;
+using test::TempDir;
+using test::TestTensor;
+using test::TinyLlama;
+
+TEST(OpenModel, OpensEveryVariant) {
+  const TempDir dir;
+  for (const TinyLlama& tiny : test::tiny_llamas()) {
+    SCOPED_TRACE(tiny.name);
+    const OpenedModel opened = open_model(tiny.write(dir / tiny.name));
+    ASSERT_NE(opened.family, nullptr);
+    EXPECT_EQ(opened.family->name(), "llama");
+    EXPECT_EQ(opened.model.family, "llama");
+    EXPECT_EQ(opened.checkpoint.shards().size(), tiny.shards);
+    EXPECT_EQ(opened.checkpoint.tensors().size(), opened.model.table.tensors.size());
+    EXPECT_EQ(opened.model.dtype, tiny.dtype);
+  }
+}
+
+TEST(OpenModel, DtypeIsTheTensorsWhereTheConfigIsSilent) {
+  const TempDir dir;
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+    TinyLlama tiny;
+    tiny.dtype = dtype;
+    json config = tiny.config();
+    config.erase("dtype");
+    config.erase("torch_dtype");
+    std::vector<TestTensor> tensors = tiny.tensors();
+    for (TestTensor& tensor : tensors) {  // norms in f32 are not what most are stored in
+      if (tensor.shape.size() == 1) tensor.dtype = Dtype::kF32;
+    }
+    test::write_checkpoint(dir / "model", config, tensors);
+    EXPECT_EQ(open_model(dir / "model").model.dtype, dtype) << to_string(dtype);
+  }
+}
+
+TEST(OpenModel, GranularitiesReachTheModel) {
+  const TempDir dir;
+  TinyLlama tiny;
+  tiny.granularities = {};
+  tiny.write(dir / "model");
+  EXPECT_EQ(open_model(dir / "model", {"1/4,1"}).model.space.uniform(0), (Widths{8, 8, 8}));
+  test::expect_error<UsageError>([&] { open_model(dir / "model", {"64"}); }, "granularities '64'");
+}
+
+// A nested checkpoint whose tensors were cut by hand opens as what its config says.
+TEST(OpenModel, OpensAMixedWidthDirectory) {
+  const TempDir dir;
+  const Widths widths = {4, 32, 7};
+  for (const TinyLlama& tiny : test::tiny_llamas()) {
+    if (tiny.layers != 3) continue;
+    SCOPED_TRACE(tiny.name);
+    const OpenedModel source = open_model(tiny.write(dir / tiny.name));
+    const json config = source.family->huggingface_config(source.model, widths, tiny.dtype);
+    const std::filesystem::path written = dir / (tiny.name + "_mixed");
+    test::write_checkpoint(written, config, tiny.tensors_at(widths), 2);
+    const OpenedModel opened = open_model(written);
+    EXPECT_EQ(opened.family->name(), "llama");
+    EXPECT_EQ(opened.model.space.full(), widths);
+
+    test::write_checkpoint(written, config, tiny.tensors(), 2);
+    test::expect_error<Error>([&] { open_model(written); }, "disagrees with its config.json");
+  }
+}
+
+TEST(OpenModel, OldRotaryTablesAreIgnored) {
+  const TempDir dir;
+  const TinyLlama tiny;
+  std::vector<TestTensor> tensors = tiny.tensors();
+  for (int layer = 0; layer < tiny.layers; ++layer) {
+    tensors.push_back(test::random_tensor(
+        fmt::format("model.layers.{}.self_attn.rotary_emb.inv_freq", layer), {2}, 1));
+  }
+  test::write_checkpoint(dir / "model", tiny.config(), tensors);
+  EXPECT_EQ(open_model(dir / "model").model.layers(), 3u);
+}
+
+TEST(OpenModel, TensorsThatDisagreeWithTheConfigAreRefusedByName) {
+  using Tensors = std::vector<TestTensor>;
+  const auto find = [](Tensors& tensors, std::string_view name) {
+    return std::ranges::find(tensors, name, &TestTensor::name);
+  };
+  const struct {
+    const char* name;
+    std::function<void(json&, Tensors&)> edit;
+    const char* part;
+  } cases[] = {
+      {"missing", [&](json&, Tensors& t) { t.erase(find(t, "model.layers.1.mlp.up_proj.weight")); },
+       "'model.layers.1.mlp.up_proj.weight'"},
+      {"extra",
+       [&](json&, Tensors& t) {
+         t.push_back(test::random_tensor("score.weight", {2, 16}, 1));
+       },
+       "'score.weight'"},
+      {"a layer more", [&](json& c, Tensors&) { c["num_hidden_layers"] = 2; }, "'model.layers.2."},
+      {"a layer less", [&](json& c, Tensors&) { c["num_hidden_layers"] = 4; }, "'model.layers.3."},
+      {"head where it is tied", [&](json& c, Tensors&) { c["tie_word_embeddings"] = true; },
+       "'lm_head.weight'"},
+      {"biases promised", [&](json& c, Tensors&) { c["attention_bias"] = true; },
+       "'model.layers.0.self_attn.q_proj.bias'"},
+      {"transposed",
+       [&](json&, Tensors& t) {
+         std::ranges::reverse(find(t, "model.layers.2.mlp.down_proj.weight")->shape);
+       },
+       "'model.layers.2.mlp.down_proj.weight'"},
+      {"narrower",
+       [&](json& c, Tensors&) {
+         c["intermediate_size"] = 16;
+         c.erase("matformer_granularities");
+       },
+       "'model.layers.0.mlp.gate_proj.weight'"},
+      {"another vocabulary", [&](json& c, Tensors&) { c["vocab_size"] = 51; },
+       "'model.embed_tokens.weight'"},
+      {"other heads", [&](json& c, Tensors&) { c["num_key_value_heads"] = 2; },
+       "'model.layers.0.self_attn.k_proj.weight'"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const TempDir dir;
+    json config = TinyLlama{}.config();
+    Tensors tensors = TinyLlama{}.tensors();
+    c.edit(config, tensors);
+    test::write_checkpoint(dir / "model", config, tensors);
+    test::expect_error<Error>([&] { open_model(dir / "model"); }, c.part);
+  }
+}
+
+TEST(OpenModel, ErrorsInTheConfigNameTheFile) {
+  const TempDir dir;
+  json config = TinyLlama{}.config();
+  config["head_dim"] = 5;
+  test::write_checkpoint(dir / "model", config, TinyLlama{}.tensors());
+  test::expect_error<Error>([&] { open_model(dir / "model"); },
+                            (dir / "model/config.json").string() + ": head_dim is 5");
+  config["model_type"] = "gpt2";
+  test::write_checkpoint(dir / "model", config, TinyLlama{}.tensors());
+  test::expect_error<Error>([&] { open_model(dir / "model"); },
+                            (dir / "model/config.json").string() + ": model_type is \"gpt2\"");
+}
+
+}  // namespace
+}  // namespace mnm
