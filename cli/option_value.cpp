@@ -28,6 +28,13 @@ T parse_whole(const std::string& text, T at_least, T at_most) {
   return value;
 }
 
+// Exact, with a suffix only where that says the same; nothing for 0.
+std::string quantity_text(std::int64_t value) {
+  if (value == 0) return "";
+  std::string text = quantity(static_cast<double>(value));
+  return parse_quantity(text) == value ? text : std::to_string(value);
+}
+
 double parse_real(const std::string& text) {
   double value = 0;
   const char* end = text.data() + text.size();
@@ -92,9 +99,14 @@ OptionValue count_value(std::uint64_t& target, std::string placeholder) {
           }};
 }
 
+OptionValue threads_value(int& target) {
+  return {"N", std::to_string(target), false, false,
+          [&target](const std::string& text) { target = parse_whole<int>(text, 0, 1024); }};
+}
+
 OptionValue quantity_value(std::int64_t& target, std::string placeholder) {
-  return {std::move(placeholder), target == 0 ? "" : quantity(static_cast<double>(target)), false,
-          false, [&target](const std::string& text) { target = parse_quantity(text); }};
+  return {std::move(placeholder), quantity_text(target), false, false,
+          [&target](const std::string& text) { target = parse_quantity(text); }};
 }
 
 OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder) {
@@ -103,8 +115,8 @@ OptionValue quantity_value(std::optional<std::int64_t>& target, std::string plac
 }
 
 OptionValue quantity_value(std::uint64_t& target, std::string placeholder) {
-  return {std::move(placeholder), target == 0 ? "" : quantity(static_cast<double>(target)), false,
-          false, [&target](const std::string& text) {
+  return {std::move(placeholder), quantity_text(static_cast<std::int64_t>(target)), false, false,
+          [&target](const std::string& text) {
             target = static_cast<std::uint64_t>(parse_quantity(text));
           }};
 }

@@ -36,6 +36,7 @@ OptionValue choice_value(std::string& target, std::span<const std::string_view> 
 OptionValue count_value(std::int64_t& target, std::int64_t at_least, std::int64_t at_most,
                         std::string placeholder = "N");
 OptionValue count_value(std::uint64_t& target, std::string placeholder = "N");
+OptionValue threads_value(int& target);
 OptionValue quantity_value(std::int64_t& target, std::string placeholder);
 OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder);
 OptionValue quantity_value(std::uint64_t& target, std::string placeholder);

@@ -1,0 +1,52 @@
+#include "cli/common_options.h"
+
+#include <limits>
+
+#include "model/error.h"
+
+namespace mnm {
+
+void add_model_options(OptionTable& options, ModelOptions& model) {
+  options
+      .argument("DIR", required(path_value(model.directory, "DIR")),
+                "the nested checkpoint: config.json and safetensors files")
+      .section("model")
+      .option("granularities", text_value(model.granularities.text, "LIST"),
+              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1");
+}
+
+void add_device_options(OptionTable& options, DeviceOptions& device) {
+  options.section("device")
+      .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
+      .option("dtype", dtype_value(device.dtype), "of weights and arithmetic")
+      .option("threads", threads_value(device.threads), "of the CPU; 0: one per core")
+      .option("memory", quantity_value(device.memory, "BYTES"),
+              "for states and work space; else a quarter of what is free");
+}
+
+void add_data_options(OptionTable& options, DatasetOptions& data) {
+  options
+      .option("context",
+              count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
+              "per sequence; 0: 256, or what the model allows where that is less")
+      .option("max-tokens", quantity_value(data.max_tokens, "N"),
+              "use only the first whole sequences of each token file; else all");
+}
+
+std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind) {
+  const std::size_t equals = text.find('=');
+  if (equals != std::string::npos) kind = parse_cost_kind(text.substr(0, equals));
+  const std::int64_t limit =
+      parse_quantity(equals == std::string::npos ? text : text.substr(equals + 1));
+  if (limit <= 0) fail_usage("the budget '{}' is not positive", text);
+  return {kind, limit};
+}
+
+std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<std::string>& texts,
+                                                             CostKind kind) {
+  std::vector<std::pair<CostKind, std::int64_t>> budgets;
+  for (const std::string& text : texts) budgets.push_back(parse_budget(text, kind));
+  return budgets;
+}
+
+}  // namespace mnm

@@ -1,0 +1,33 @@
+// Options that several commands share.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/options.h"
+#include "eval/dataset.h"
+#include "eval/scores.h"
+#include "families/granularities.h"
+#include "model/cost.h"
+
+namespace mnm {
+
+struct ModelOptions {
+  std::filesystem::path directory;
+  Granularities granularities;
+};
+
+void add_model_options(OptionTable& options, ModelOptions& model);     // DIR, --granularities
+void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
+void add_data_options(OptionTable& options, DatasetOptions& data);     // --context, --max-tokens
+
+// "1.2M" is of `kind`; "bytes=3MB" of the kind it names. UsageError; it must be positive.
+std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind);
+std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<std::string>& texts,
+                                                             CostKind kind);
+inline constexpr const char* kBudgetHelp =
+    "an upper limit: '1.2M' on --cost, 'bytes=3MB' on another kind";
+
+}  // namespace mnm

@@ -1,0 +1,188 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "cli/common_options.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/scoring.h"
+#include "cli/store_rows.h"
+#include "cli/table.h"
+#include "eval/shared_plan.h"
+#include "eval/statistics.h"
+#include "families/open_model.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+Cell score_cell(const Record& record) {
+  if (record.status != "ok") return {record.status, nullptr, {}};
+  return measured_cell(record.loss.value, record.loss.standard_error);
+}
+
+Cell optional_cell(const std::optional<Measured>& measured) {
+  if (!measured) return missing_cell();
+  return measured_cell(measured->value, measured->standard_error);
+}
+
+// a - b over the same sequences, and that in standard errors.
+void add_difference(std::vector<Cell>& row, const Record& a, const Record& b) {
+  if (a.status != "ok" || b.status != "ok" || &a == &b) {
+    row.insert(row.end(), {missing_cell(), missing_cell()});
+    return;
+  }
+  const Estimate difference = paired_difference(a.losses, b.losses);
+  row.push_back(measured_cell(difference.value, difference.standard_error));
+  row.push_back(difference.standard_error > 0
+                    ? real_cell(difference.value / difference.standard_error, 1)
+                    : missing_cell());
+}
+
+Table score_table(const std::vector<Record>& records, bool consistency) {
+  const bool several = records.size() > 1;
+  Table table{{{"widths", "widths", false},
+               {"params", "parameters"},
+               {"non_embedding", "non-embedding", true, false, false},
+               {"bytes", "bytes"},
+               {"flops", "FLOPs/token"},
+               {"kv_bytes", "KV bytes/token", true, false, false},
+               {"status", "status", false, false, false},
+               {"loss", "loss, nats/token", true, true},
+               {"perplexity", "perplexity"},
+               {"kl", "KL to full", true, true, consistency},
+               {"agreement", "agreement", true, true, consistency},
+               {"difference", "loss - first's, paired", true, true, several},
+               {"z", "in SE", true, false, several}},
+              {}};
+  for (const Record& record : records) {
+    const bool ok = record.status == "ok";
+    std::vector<Cell> row = {cell(to_string(record.widths)),
+                             quantity_cell(record.cost.params),
+                             quantity_cell(record.cost.non_embedding),
+                             quantity_cell(record.cost.bytes),
+                             quantity_cell(record.cost.flops),
+                             quantity_cell(record.cost.kv_bytes),
+                             cell(record.status),
+                             score_cell(record),
+                             ok ? real_cell(std::exp(record.loss.value), 3) : missing_cell(),
+                             optional_cell(record.kl),
+                             optional_cell(record.agreement)};
+    add_difference(row, record, records.front());
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+std::vector<Widths> candidates_of(const std::vector<std::string>& texts, const NestedModel& model) {
+  std::vector<Widths> candidates;
+  for (const std::string& text : texts) {
+    if (text == "uniform") {
+      for (std::size_t level = 0; level < model.space.levels(); ++level) {
+        candidates.push_back(model.space.uniform(level));
+      }
+    } else {
+      candidates.push_back(parse_widths(text, model.layers()));
+      model.space.require(candidates.back());
+    }
+  }
+  return candidates;
+}
+
+}  // namespace
+
+int eval_command(const Arguments& arguments) {
+  ModelOptions model_options;
+  DatasetOptions data_options;
+  DeviceOptions device;
+  ScoreOptions score;
+  std::vector<std::string> widths;
+  std::string part;
+  std::filesystem::path db;
+  bool json = false, csv = false;
+  static constexpr std::string_view kParts[] = {"search", "confirm", ""};
+
+  OptionTable options("eval",
+                      "Scores submodels on a token file: mean loss with its standard error over "
+                      "sequences, perplexity and exact costs; of several, also the paired "
+                      "difference to the first.");
+  add_model_options(options, model_options);
+  options
+      .option("widths", texts_value(widths, "WIDTHS"),
+              "a submodel: 512x4,256x8, a single width for all layers, or 'uniform' for each "
+              "granularity (the default)")
+      .section("data")
+      .option("data", required(path_value(data_options.path)),
+              "token file: raw bytes, an llm.c shard or .npy");
+  add_data_options(options, data_options);
+  options.section("scores")
+      .option("consistency", flag_value(score.consistency),
+              "also KL to the full model and top-1 agreement with it")
+      .option("one-by-one", flag_value(score.one_by_one),
+              "share nothing between submodels: slow, the judge of the shared plan");
+  add_device_options(options, device);
+  options.section("output")
+      .option("db", path_value(db), "also keep the scores in this store")
+      .option("part", choice_value(part, kParts), "what the store calls the data: its part");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+
+  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const NestedModel& model = opened.model;
+  const std::vector<Widths> candidates =
+      candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
+  const Dataset data = load_dataset(data_options, model.vocab_size, model.max_context);
+  std::optional<Store> store;
+  if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
+
+  const PlanCost plan = cost_of(plan_shared(candidates), model, data.context);
+  const double tokens = static_cast<double>(data.sequences * data.context);
+  fmt::print(stderr, "{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
+             data.sequences, data.context,
+             quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
+             score.one_by_one ? std::string("one by one")
+                              : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
+
+  Scorer scorer(opened, device, score);
+  const InterruptGuard guard;
+  std::vector<Record> records;
+  {
+    ProgressBar bar("scoring");
+    records = scorer.score(candidates, data, [&](const Progress& progress) {
+      const double fraction = progress.done / progress.total;
+      bar.show(fraction,
+               fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
+      return !guard.interrupted();
+    });
+    const double flops = (score.one_by_one ? plan.one_by_one : plan.shared) * tokens;
+    bar.note(fmt::format("{} ({}FLOP/s)", duration_text(bar.seconds()),
+                         quantity(flops / bar.seconds())));
+  }
+
+  if (store) {
+    RunRow run;
+    run.model = store->model(model_row(opened));
+    run.data = store->data(data_row(data, part));
+    run.command = "eval";
+    run.command_line = command_line("eval", arguments);
+    run.build = build_text();
+    run.device = scorer.device_name();
+    run.started = utc_now();
+    run.dtype = device.dtype;
+    const std::int64_t id = store->begin_run(run);
+    for (Record& record : records) {
+      record.model = run.model;
+      record.data = run.data;
+    }
+    std::vector<Record> kept = records;
+    store->add(id, kept);
+    store->finish_run(id, "done");
+  }
+  print_table(score_table(records, score.consistency), output);
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,146 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/common_options.h"
+#include "cli/options.h"
+#include "cli/table.h"
+#include "families/open_model.h"
+#include "model/cost.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// "64,128,256,512", per run of layers that agree.
+std::string space_text(const WidthSpace& space) {
+  std::string text;
+  std::size_t first = 0;
+  for (std::size_t layer = 1; layer <= space.layers.size(); ++layer) {
+    const LayerChoices& choices = space.layers[first];
+    if (layer < space.layers.size() && space.layers[layer].granularities == choices.granularities &&
+        space.layers[layer].step == choices.step &&
+        space.layers[layer].may_skip == choices.may_skip) {
+      continue;
+    }
+    std::string part = fmt::format("{}", fmt::join(choices.granularities, ", "));
+    if (choices.step > 0) part += fmt::format(", and multiples of {}", choices.step);
+    if (choices.may_skip) part += ", or left out";
+    if (first > 0 || layer < space.layers.size()) {
+      part += fmt::format(" in layers {} to {}", first, layer - 1);
+    }
+    text.append(text.empty() ? "" : "; ").append(part);
+    first = layer;
+  }
+  return text;
+}
+
+// Of a config from outside: "?" where it is not there or no text.
+std::string text_of(const nlohmann::json& object, const char* key) {
+  if (!object.is_object() || !object.contains(key) || !object[key].is_string()) return "?";
+  return object[key].get<std::string>();
+}
+
+bool has_state(const NestedModel& model) {
+  return std::ranges::any_of(model.mixing,
+                             [](const LayerMixing& layer) { return layer.state_per_width > 0; });
+}
+
+Table cost_table(const NestedModel& model, const CostBasis& basis) {
+  Table table{{{"widths", "uniform", false},
+               {"params", "parameters"},
+               {"non_embedding", "non-embedding"},
+               {"bytes", fmt::format("bytes {}", to_string(basis.dtype))},
+               {"flops", "FLOPs/token"},
+               {"kv_bytes", "KV bytes/token"},
+               {"state_bytes", "state bytes", true, false, has_state(model)},
+               {"relative_flops", "of full"}},
+              {}};
+  const double full = static_cast<double>(cost_of(model, model.space.full(), basis).flops);
+  for (std::size_t level = 0; level < model.space.levels(); ++level) {
+    const Widths widths = model.space.uniform(level);
+    const Cost cost = cost_of(model, widths, basis);
+    Cell share = real_cell(static_cast<double>(cost.flops) / full, 4);
+    share.text = fmt::format("{:.0f} %", 100 * static_cast<double>(cost.flops) / full);
+    table.rows.push_back({cell(to_string(widths)), quantity_cell(cost.params),
+                          quantity_cell(cost.non_embedding), quantity_cell(cost.bytes),
+                          quantity_cell(cost.flops), quantity_cell(cost.kv_bytes),
+                          quantity_cell(cost.state_bytes), share});
+  }
+  return table;
+}
+
+}  // namespace
+
+int inspect_command(const Arguments& arguments) {
+  ModelOptions model_options;
+  CostBasis basis;
+  std::optional<Dtype> dtype;
+  bool json = false;
+  OptionTable options("inspect",
+                      "Shows what a checkpoint holds: family, layers, the widths its layers may "
+                      "take, how many submodels that makes, and the exact cost of each uniform "
+                      "granularity. Reads no weights but for the fingerprint.");
+  add_model_options(options, model_options);
+  options.section("costs")
+      .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
+              "that attention's FLOPs are counted for")
+      .option("dtype", dtype_value(dtype), "that bytes are counted in; else the checkpoint's")
+      .section("output")
+      .option("json", flag_value(json), "results as JSON");
+  if (!options.parse(arguments)) return 0;
+
+  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const NestedModel& model = opened.model;
+  basis.dtype = dtype.value_or(model.dtype);
+  const Table table = cost_table(model, basis);
+  const std::string fingerprint = opened.checkpoint.fingerprint();
+  const auto& config = opened.checkpoint.config();
+  const nlohmann::json provenance =
+      config.contains("mixnmatch") ? config["mixnmatch"] : nlohmann::json();
+
+  if (json) {
+    nlohmann::ordered_json out;
+    out["directory"] = model_options.directory.string();
+    out["fingerprint"] = fingerprint;
+    out["family"] = model.family;
+    out["dtype"] = to_string(model.dtype);
+    out["layers"] = model.layers();
+    out["hidden_size"] = model.hidden_size;
+    out["vocab_size"] = model.vocab_size;
+    out["max_context"] = model.max_context;
+    out["tied_head"] = model.tied_head;
+    out["submodels"] = model.space.submodels();
+    auto layers = nlohmann::ordered_json::array();
+    for (const LayerChoices& choices : model.space.layers) {
+      layers.push_back({{"granularities", choices.granularities},
+                        {"step", choices.step},
+                        {"may_skip", choices.may_skip}});
+    }
+    out["width_space"] = std::move(layers);
+    out["cost_basis"] = {{"dtype", to_string(basis.dtype)}, {"context", basis.context}};
+    out["uniform"] = table.json();
+    if (!provenance.is_null()) out["provenance"] = provenance;
+    fmt::print("{}\n", out.dump(2));
+    return 0;
+  }
+
+  fmt::print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
+             model_options.directory.string(), model.family, model.layers(), model.hidden_size,
+             model.vocab_size, model.max_context, to_string(model.dtype));
+  fmt::print("widths       {}\n", space_text(model.space));
+  fmt::print("submodels    {}\n", model.space.submodels_text());
+  fmt::print("fingerprint  {}\n", fingerprint);
+  if (provenance.is_object()) {
+    const nlohmann::json source =
+        provenance.contains("source") ? provenance["source"] : nlohmann::json();
+    fmt::print("cut from     {} ({}) at {}\n", text_of(source, "name"),
+               text_of(source, "fingerprint"), text_of(provenance, "widths"));
+  }
+  fmt::print("\n{}", table.text());
+  fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,33 @@
+#include "cli/interrupt.h"
+
+#include <csignal>
+
+namespace mnm {
+namespace {
+
+volatile std::sig_atomic_t flag = 0;
+
+extern "C" void mnm_on_signal(int number) {
+  flag = 1;
+  std::signal(number, SIG_DFL);
+}
+
+}  // namespace
+
+InterruptGuard::InterruptGuard() {
+  flag = 0;
+  struct sigaction action {};
+  action.sa_handler = &mnm_on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+InterruptGuard::~InterruptGuard() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+bool InterruptGuard::interrupted() const { return flag != 0; }
+
+}  // namespace mnm

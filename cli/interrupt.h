@@ -1,0 +1,18 @@
+// Ctrl-C as a flag that loops look at between batches.
+#pragma once
+
+namespace mnm {
+
+// While one lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the process as
+// usual. One at a time.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+  ~InterruptGuard();
+
+  bool interrupted() const;
+};
+
+}  // namespace mnm

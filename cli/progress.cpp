@@ -1,0 +1,72 @@
+#include "cli/progress.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <utility>
+
+namespace mnm {
+namespace {
+
+constexpr std::size_t kBar = 24;
+constexpr std::chrono::milliseconds kRedraw{100};
+constexpr std::chrono::seconds kLine{10};
+
+std::size_t terminal_columns() {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+ProgressBar::ProgressBar(std::string label)
+    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) != 0) {}
+
+ProgressBar::~ProgressBar() { clear(); }
+
+void ProgressBar::clear() {
+  if (!drawn_) return;
+  fmt::print(stderr, "\r\033[K");
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+void ProgressBar::show(double fraction, std::string_view text) {
+  const auto now = Clock::now();
+  const bool due = terminal_ ? !drawn_ || now - last_ >= kRedraw : now - last_ >= kLine;
+  if (!due) return;
+  last_ = now;
+  fraction = std::clamp(fraction, 0.0, 1.0);
+  if (!terminal_) {
+    fmt::print(stderr, "{} {:3.0f} %  {}\n", label_, 100 * fraction, text);
+    return;
+  }
+  const auto filled = static_cast<std::size_t>(fraction * kBar);
+  std::string line = fmt::format("{} [{}{}] {:3.0f} %  {}", label_, std::string(filled, '='),
+                                 std::string(kBar - filled, ' '), 100 * fraction, text);
+  line.resize(std::min(line.size(), terminal_columns() - 1));
+  fmt::print(stderr, "\r{}\033[K", line);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void ProgressBar::note(std::string_view line) {
+  clear();
+  fmt::print(stderr, "{}\n", line);
+}
+
+double ProgressBar::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+double seconds_left(double fraction, double elapsed) {
+  if (fraction <= 0 || elapsed <= 0) return std::numeric_limits<double>::infinity();
+  return elapsed * (1 - fraction) / fraction;
+}
+
+}  // namespace mnm

@@ -1,0 +1,48 @@
+// The ask/tell loop: a strategy asks, the store answers what it knows, the rest is scored, kept and
+// told.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "db/store.h"
+#include "search/strategy.h"
+
+namespace mnm {
+
+struct SearchStatus {
+  std::uint64_t evaluations = 0;  // told so far, known ones included
+  std::uint64_t scored = 0;       // of those, by this loop
+  std::uint64_t total = 0;        // that there will be, at most
+  std::size_t front = 0;          // members
+  std::optional<Record> best;     // of those told, the smallest loss
+};
+
+struct SearchLoop {
+  Strategy& strategy;
+  Store& store;
+  std::int64_t run = 0, model = 0, data = 0;
+  Dtype dtype = Dtype::kF32;
+  CostKind cost = CostKind::kParams;
+  std::uint64_t max_evaluations = 0;
+  std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
+  // Records of these candidates, in order, without ids.
+  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&)> score;
+  // Called before each batch and at the end; false: stop here.
+  std::function<bool(const SearchStatus&)> proceed;
+};
+
+struct SearchOutcome {
+  SearchStatus status;
+  bool finished = false;  // else it was stopped, and running it again goes on where it was
+};
+
+// Candidates that the store knows are told and not scored, whoever scored them. A strategy asked
+// again from its beginning therefore replays what a stopped run had done, and goes on: asked sizes
+// hang on nothing but the strategy and max_evaluations. Every batch is committed before it is told.
+SearchOutcome run_search(const SearchLoop& loop);
+
+}  // namespace mnm

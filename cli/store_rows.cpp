@@ -1,0 +1,94 @@
+#include "cli/store_rows.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <set>
+#include <vector>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// The id of the one row that `name` names: by id, else by any of its names, else by the beginning
+// of its fingerprint.
+template <typename Row, typename Names>
+std::int64_t named(const std::vector<std::pair<std::int64_t, Row>>& rows, const std::string& name,
+                   std::string_view kind, const Names& names_of) {
+  std::vector<std::int64_t> found;
+  for (const auto& [id, row] : rows) {
+    if (std::to_string(id) == name) return id;
+  }
+  for (const auto& [id, row] : rows) {
+    for (const std::string& known : names_of(row)) {
+      if (known == name) {
+        found.push_back(id);
+        break;
+      }
+    }
+  }
+  if (found.empty() && name.size() >= 4) {
+    for (const auto& [id, row] : rows) {
+      if (row.fingerprint.starts_with(name)) found.push_back(id);
+    }
+  }
+  if (found.size() == 1) return found.front();
+  std::string known;
+  for (const auto& [id, row] : rows) {
+    known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", id, row.name);
+  }
+  if (known.empty()) known = "nothing";
+  fail_usage("{} {} of the store {} called '{}'; it has {}", found.empty() ? "no" : "more than one",
+             kind, found.empty() ? "is" : "are", name, known);
+}
+
+}  // namespace
+
+ModelRow model_row(const OpenedModel& opened) {
+  std::filesystem::path directory =
+      std::filesystem::weakly_canonical(opened.checkpoint.directory());
+  return {opened.checkpoint.fingerprint(), directory.filename().string(), opened.model.family,
+          opened.checkpoint.config().dump(),
+          fmt::format("{}", fmt::join(opened.model.space.layers.front().granularities, ","))};
+}
+
+DataRow data_row(const Dataset& data, std::string part) {
+  return {data.fingerprint, data.name, std::move(part), data.context, data.sequences};
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+std::int64_t model_named(const Store& store, const std::string& name) {
+  return named(store.models(), name, "model",
+               [](const ModelRow& row) { return std::vector<std::string>{row.name}; });
+}
+
+std::int64_t data_named(const Store& store, const std::string& name,
+                        std::optional<std::int64_t> scored_with_model) {
+  auto rows = store.datasets();
+  if (scored_with_model) {
+    std::set<std::int64_t> used;
+    for (const RunRow& run : store.runs()) {
+      if (run.model == *scored_with_model) used.insert(run.data);
+    }
+    std::erase_if(rows, [&](const auto& row) { return !used.contains(row.first); });
+  }
+  return named(rows, name, "data", [](const DataRow& row) {
+    return std::vector<std::string>{row.name, row.part};
+  });
+}
+
+std::string data_text(const DataRow& row) {
+  return fmt::format("{}{}{}, {} sequences of {} tokens", row.name, row.part.empty() ? "" : ", ",
+                     row.part.empty() ? "" : row.part + " part", row.sequences, row.context);
+}
+
+}  // namespace mnm

@@ -1,0 +1,27 @@
+// What commands write into the store about themselves, and how users name what is in it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "db/store.h"
+#include "eval/dataset.h"
+#include "families/open_model.h"
+
+namespace mnm {
+
+ModelRow model_row(const OpenedModel& opened);
+DataRow data_row(const Dataset& data, std::string part);
+std::string utc_now();  // ISO 8601: "2026-01-31T12:00:00Z"
+
+// Users name a model by its id, name or the beginning of its fingerprint; data also by its part.
+// UsageError lists what there is where none or several have that name.
+std::int64_t model_named(const Store& store, const std::string& name);
+std::int64_t data_named(const Store& store, const std::string& name,
+                        std::optional<std::int64_t> scored_with_model = {});
+
+// "data 2 (search.bin, search part, 64 sequences of 256)": for messages and captions.
+std::string data_text(const DataRow& row);
+
+}  // namespace mnm
