@@ -99,6 +99,12 @@ OptionValue count_value(std::uint64_t& target, std::string placeholder) {
           }};
 }
 
+OptionValue population_value(std::size_t& target) {
+  return {"N", std::to_string(target), false, false, [&target](const std::string& text) {
+            target = parse_whole<std::size_t>(text, 2, 1u << 20);
+          }};
+}
+
 OptionValue threads_value(int& target) {
   return {"N", std::to_string(target), false, false,
           [&target](const std::string& text) { target = parse_whole<int>(text, 0, 1024); }};

@@ -37,6 +37,7 @@ OptionValue count_value(std::int64_t& target, std::int64_t at_least, std::int64_
                         std::string placeholder = "N");
 OptionValue count_value(std::uint64_t& target, std::string placeholder = "N");
 OptionValue threads_value(int& target);
+OptionValue population_value(std::size_t& target);
 OptionValue quantity_value(std::int64_t& target, std::string placeholder);
 OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder);
 OptionValue quantity_value(std::uint64_t& target, std::string placeholder);

@@ -179,6 +179,12 @@ std::vector<std::string> OptionTable::texts(std::string_view name) const {
   return entry->texts;
 }
 
+std::string OptionTable::fallback(std::string_view name) const {
+  const Entry* entry = find(name);
+  assert(entry != nullptr);
+  return entry->value.fallback;
+}
+
 std::string OptionTable::text(std::string_view name) const {
   const Entry* entry = find(name);
   assert(entry != nullptr);

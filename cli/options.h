@@ -37,7 +37,8 @@ class OptionTable {
   std::vector<std::pair<std::string, std::string>> settings() const;
   // Sets an option as if it had been given so: how a resumed run gets its settings back.
   void restore(std::string_view name, const std::vector<std::string>& texts);
-  std::vector<std::string> texts(std::string_view name) const;
+  std::vector<std::string> texts(std::string_view name) const;  // as given; empty: not given
+  std::string fallback(std::string_view name) const;            // the default's text
 
   std::string help() const;
 

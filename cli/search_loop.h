@@ -30,9 +30,9 @@ struct SearchLoop {
   std::uint64_t max_evaluations = 0;
   std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
   // Records of these candidates, in order, without ids.
-  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&)> score;
+  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&)> score{};
   // Called before each batch and at the end; false: stop here.
-  std::function<bool(const SearchStatus&)> proceed;
+  std::function<bool(const SearchStatus&)> proceed{};
 };
 
 struct SearchOutcome {

@@ -1,0 +1,238 @@
+#include "cli/confirm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/option_value.h"
+#include "cli/progress.h"
+#include "cli/store_rows.h"
+
+namespace mnm {
+namespace {
+
+bool within(const Cost& cost, const std::vector<std::pair<CostKind, std::int64_t>>& budgets) {
+  return std::ranges::all_of(
+      budgets, [&](const auto& budget) { return cost.of(budget.first) <= budget.second; });
+}
+
+ConfirmedMember& member_of(ConfirmedFront& front, const Widths& widths, const Cost& cost) {
+  for (ConfirmedMember& member : front.members) {
+    if (member.widths == widths) return member;
+  }
+  ConfirmedMember member;
+  member.widths = widths;
+  member.cost = cost;
+  return front.members.emplace_back(std::move(member));
+}
+
+// The uniform granularities within the budgets, and the next larger one.
+void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  const NestedModel& model = request.opened.model;
+  const DataRow* row = nullptr;
+  const auto datasets = request.store.datasets();
+  for (const auto& [id, data] : datasets) {
+    if (id == request.search_data) row = &data;
+  }
+  const CostBasis basis{model.dtype, row == nullptr ? CostBasis{}.context : row->context};
+  for (std::size_t level = 0; level < model.space.levels(); ++level) {
+    const Widths widths = model.space.uniform(level);
+    const Cost cost = cost_of(model, widths, basis);
+    const bool inside = within(cost, request.budgets);
+    ConfirmedMember& member = member_of(front, widths, cost);
+    member.uniform = true;
+    member.within_budget = inside;
+    if (!member.searched) {
+      member.searched =
+          request.store.find(request.model, request.search_data, request.scorer.dtype(), widths);
+    }
+    if (!inside) break;
+  }
+}
+
+void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front) {
+  RunRow run = request.run;
+  run.model = request.model;
+  run.data = request.store.data(data_row(*request.data, "confirm"));
+  run.command = "confirm";
+  run.build = build_text();
+  run.device = request.scorer.device_name();
+  run.started = utc_now();
+  run.dtype = request.scorer.dtype();
+
+  std::vector<Widths> unknown;
+  std::vector<Record> records;
+  for (ConfirmedMember& member : front.members) {
+    member.confirmed = request.store.find(run.model, run.data, run.dtype, member.widths);
+    if (!member.confirmed) unknown.push_back(member.widths);
+  }
+  if (!unknown.empty()) {
+    ProgressBar bar("confirming");
+    records = request.scorer.score(unknown, *request.data, [&](const Progress& progress) {
+      const double fraction = progress.done / progress.total;
+      bar.show(fraction,
+               fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
+      return !request.interrupted();
+    });
+  }
+  std::size_t next = 0;
+  std::vector<Record> all;
+  for (ConfirmedMember& member : front.members) {
+    if (!member.confirmed) member.confirmed = std::move(records[next++]);
+    member.confirmed->model = run.model;
+    member.confirmed->data = run.data;
+    all.push_back(*member.confirmed);
+  }
+  const std::int64_t id = request.store.begin_run(run);
+  request.store.add(id, all);
+  request.store.finish_run(id, "done");
+  for (std::size_t i = 0; i < all.size(); ++i) front.members[i].confirmed->id = all[i].id;
+}
+
+bool is_ok(const std::optional<Record>& record) { return record && record->status == "ok"; }
+
+const std::optional<Record>& reported(const ConfirmedFront& front, const ConfirmedMember& member) {
+  return front.confirmed ? member.confirmed : member.searched;
+}
+
+std::vector<float> losses_of(const ConfirmRequest& request, const Record& record) {
+  return record.losses.empty() ? request.store.losses(record.id) : record.losses;
+}
+
+void compare_with_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  for (std::size_t i = 0; i < front.members.size(); ++i) {
+    const ConfirmedMember& member = front.members[i];
+    if (!member.within_budget) continue;
+    const auto better = [&](const std::optional<std::size_t>& than, const auto& record_of) {
+      return !than || record_of(member)->loss.value < record_of(front.members[*than])->loss.value;
+    };
+    const auto searched = [](const ConfirmedMember& m) { return m.searched; };
+    const auto final_score = [&](const ConfirmedMember& m) { return reported(front, m); };
+    if (is_ok(member.searched) && better(front.best, searched)) front.best = i;
+    if (member.uniform && is_ok(final_score(member)) && better(front.best_uniform, final_score)) {
+      front.best_uniform = i;
+    }
+  }
+  if (!front.best_uniform) return;
+  const std::vector<float> base =
+      losses_of(request, *reported(front, front.members[*front.best_uniform]));
+  for (std::size_t i = 0; i < front.members.size(); ++i) {
+    ConfirmedMember& member = front.members[i];
+    const std::optional<Record>& record = reported(front, member);
+    if (i == *front.best_uniform || !is_ok(record)) continue;
+    member.difference = paired_difference(losses_of(request, *record), base);
+  }
+}
+
+Cell loss_cell(const std::optional<Record>& record) {
+  if (!record) return missing_cell();
+  if (record->status != "ok") return {record->status, nullptr, {}};
+  return measured_cell(record->loss.value, record->loss.standard_error);
+}
+
+Table table_of(const ConfirmedFront& front) {
+  const bool by_params = front.cost == CostKind::kParams;
+  Table table{{{"widths", "widths", false},
+               {"params", "parameters"},
+               {std::string(to_string(front.cost)), std::string(to_string(front.cost)), true, false,
+                !by_params},
+               {"search_loss", "loss that chose", true, true},
+               {"confirm_loss", "confirmed loss", true, true, front.confirmed},
+               {"difference", "- best uniform's, paired", true, true},
+               {"z", "in SE"},
+               {"kind", "", false}},
+              {}};
+  if (by_params) table.columns.erase(table.columns.begin() + 2);
+  for (std::size_t i = 0; i < front.members.size(); ++i) {
+    const ConfirmedMember& member = front.members[i];
+    std::string kind = member.on_front ? "front" : "";
+    if (member.uniform) kind += kind.empty() ? "uniform" : ", uniform";
+    if (!member.within_budget) kind += ", over budget";
+    if (front.best == i) kind += ", best";
+    std::vector<Cell> row = {cell(to_string(member.widths)), quantity_cell(member.cost.params)};
+    if (!by_params) row.push_back(quantity_cell(member.cost.of(front.cost)));
+    row.push_back(loss_cell(member.searched));
+    row.push_back(loss_cell(member.confirmed));
+    if (member.difference) {
+      const Estimate& d = *member.difference;
+      row.push_back(measured_cell(d.value, d.standard_error));
+      row.push_back(d.standard_error > 0 ? real_cell(d.value / d.standard_error, 1)
+                                         : missing_cell());
+    } else {
+      row.insert(row.end(), {missing_cell(), missing_cell()});
+    }
+    row.push_back(cell(kind));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+}  // namespace
+
+ConfirmedFront confirm_front(const ConfirmRequest& request) {
+  FrontQuery query;
+  query.model = request.model;
+  query.data = request.search_data;
+  query.dtype = request.scorer.dtype();
+  query.runs = request.runs;
+  query.cost = request.cost;
+  query.budgets = request.budgets;
+
+  ConfirmedFront front;
+  front.cost = request.cost;
+  front.confirmed = request.data != nullptr;
+  for (const Record& record : request.store.front(query)) {
+    ConfirmedMember& member = member_of(front, record.widths, record.cost);
+    member.on_front = true;
+    member.searched = record;
+  }
+  add_uniform(request, front);
+  std::ranges::stable_sort(front.members, {}, [&](const ConfirmedMember& member) {
+    return member.cost.of(request.cost);
+  });
+  if (front.confirmed) score_on_confirm_part(request, front);
+  compare_with_uniform(request, front);
+  return front;
+}
+
+void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
+  const Table table = table_of(front);
+  if (format == OutputFormat::kCsv) {
+    print_table(table, format);
+    return;
+  }
+  if (format == OutputFormat::kJson) {
+    nlohmann::ordered_json out;
+    out["cost"] = to_string(front.cost);
+    out["confirmed"] = front.confirmed;
+    out["members"] = table.json();
+    out["best"] = front.best ? out["members"][*front.best] : nlohmann::ordered_json();
+    out["best_uniform"] =
+        front.best_uniform ? out["members"][*front.best_uniform] : nlohmann::ordered_json();
+    fmt::print("{}\n", out.dump(2));
+    return;
+  }
+  print_table(table, format);
+  if (!front.confirmed) {
+    fmt::print(
+        "\nThese losses chose the front and so flatter it: --confirm scores it on other tokens.\n");
+  }
+  if (!front.best) return;
+  const ConfirmedMember& best = front.members[*front.best];
+  const std::optional<Record>& record = reported(front, best);
+  if (!is_ok(record)) return;
+  fmt::print("\nbest: {} with {} parameters, loss {}{}\n", to_string(best.widths),
+             quantity(static_cast<double>(best.cost.params)),
+             measured_text(record->loss.value, record->loss.standard_error),
+             front.confirmed ? ", confirmed" : "");
+  if (front.best_uniform && best.difference) {
+    const ConfirmedMember& uniform = front.members[*front.best_uniform];
+    fmt::print("      {} to the best uniform one within the budget, {} with {} parameters\n",
+               measured_text(best.difference->value, best.difference->standard_error),
+               to_string(uniform.widths), quantity(static_cast<double>(uniform.cost.params)));
+  }
+}
+
+}  // namespace mnm

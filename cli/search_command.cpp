@@ -1,0 +1,400 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "cli/common_options.h"
+#include "cli/confirm.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/scoring.h"
+#include "cli/search_loop.h"
+#include "cli/store_rows.h"
+#include "cli/table.h"
+#include "families/open_model.h"
+#include "model/error.h"
+#include "search/strategy.h"
+
+namespace mnm {
+namespace {
+
+// Everything on the command line.
+struct Request {
+  ModelOptions model;
+  DatasetOptions data;
+  std::filesystem::path confirm, db;
+  std::vector<std::string> strategies, budgets;
+  CostKind cost = CostKind::kParams;
+  StrategySettings settings;
+  std::int64_t batch = 256;
+  double max_seconds = 0;
+  DeviceOptions device;
+  std::optional<std::int64_t> resume;
+  bool dry_run = false, json = false, csv = false;
+};
+
+// What makes a run the run it is: kept in the store, taken back by --resume.
+constexpr const char* kKept[] = {
+    "DIR",  "granularities",   "data", "context",    "max-tokens", "confirm",  "strategy", "budget",
+    "cost", "max-evaluations", "seed", "population", "crossover",  "mutation", "batch",    "dtype"};
+
+std::string strategies_text() {
+  return fmt::format("{}; several are parted by commas", fmt::join(strategy_names(), ", "));
+}
+
+OptionTable option_table(Request& request) {
+  OptionTable options("search",
+                      "Searches the submodels of a nested checkpoint for the front of cost and "
+                      "loss, keeps every score in a store, and scores the front's members again on "
+                      "tokens that did not choose them. Ctrl-C finishes the batch; --resume goes "
+                      "on.");
+  options
+      .argument("DIR", path_value(request.model.directory, "DIR"),
+                "the nested checkpoint (a resumed run knows its own)")
+      .section("model and data")
+      .option("granularities", text_value(request.model.granularities.text, "LIST"),
+              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
+      .option("data", path_value(request.data.path), "token file of the search part")
+      .option("confirm", path_value(request.confirm), "token file of the confirm part");
+  add_data_options(options, request.data);
+  options.section("search")
+      .option("strategy", texts_value(request.strategies, "NAME"), strategies_text())
+      .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
+      .option("cost", cost_kind_value(request.cost), "what the front trades against the loss")
+      .option("max-evaluations", count_value(request.settings.max_evaluations),
+              "submodels scored, per strategy")
+      .option("max-time", duration_value(request.max_seconds),
+              "stop after the batch that is under way then, like Ctrl-C: 90s, 10m, 1h30m")
+      .option("seed", count_value(request.settings.seed), "where random numbers start")
+      .option("population", population_value(request.settings.population), "of evolution")
+      .option("crossover", real_value(request.settings.crossover, 0, 1),
+              "of evolution: probability per pair")
+      .option("mutation", real_value(request.settings.mutation, 0, 1),
+              "of evolution: probability per layer; 0: 1 / layers")
+      .option("batch", count_value(request.batch, 1, 1 << 20),
+              "submodels that are scored and kept together: more share more, fewer lose less when "
+              "killed");
+  add_device_options(options, request.device);
+  options.section("store and output")
+      .option("db", required(path_value(request.db)), "the store, made where there is none")
+      .option("resume", id_value(request.resume, "RUN"),
+              "go on with a stopped run, with the settings it had ('mixnmatch runs' lists them)")
+      .option("dry-run", flag_value(request.dry_run), "say what would be done and stop");
+  add_output_options(options, request.json, request.csv);
+  return options;
+}
+
+std::vector<std::string> split_names(const std::vector<std::string>& texts) {
+  std::vector<std::string> names;
+  for (const std::string& text : texts) {
+    std::size_t begin = 0;
+    while (begin <= text.size()) {
+      const std::size_t end = std::min(text.find(',', begin), text.size());
+      names.push_back(text.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  }
+  std::vector<std::string> once;
+  for (std::string& name : names) {
+    if (std::ranges::find(once, name) != once.end()) {
+      fail_usage("search: --strategy names {} twice", name);
+    }
+    once.push_back(std::move(name));
+  }
+  return once;
+}
+
+nlohmann::ordered_json kept_settings(const OptionTable& options, const std::string& session) {
+  nlohmann::ordered_json settings;
+  settings["session"] = session;
+  for (const char* name : kKept) {
+    std::vector<std::string> texts = options.texts(name);
+    if (texts.empty()) continue;
+    const bool path = std::string_view(name) == "DIR" || std::string_view(name) == "data" ||
+                      std::string_view(name) == "confirm";
+    if (path) texts = {std::filesystem::absolute(texts.front()).string()};
+    settings["options"][name] = texts;
+  }
+  return settings;
+}
+
+// The settings of the resumed run; UsageError where the command line says otherwise.
+nlohmann::ordered_json restore_settings(OptionTable& options, const RunRow& run) {
+  if (run.command != "search") {
+    fail_usage("run {} is of '{}' and not of 'search': it cannot be resumed", run.id, run.command);
+  }
+  const auto settings = nlohmann::ordered_json::parse(run.settings, nullptr, false);
+  if (!settings.is_object() || !settings.contains("options") || !settings.contains("session")) {
+    fail("run {} has no settings to resume with: the store was written by another program", run.id);
+  }
+  for (const char* name : kKept) {
+    const auto& stored = settings["options"];
+    const std::vector<std::string> texts = stored.contains(name)
+                                               ? stored[name].get<std::vector<std::string>>()
+                                               : std::vector<std::string>{};
+    const bool path = std::string_view(name) == "DIR" || std::string_view(name) == "data" ||
+                      std::string_view(name) == "confirm";
+    if (options.given(name)) {
+      if (path || options.texts(name) == texts) continue;  // fingerprints are checked
+      fail_usage(
+          "run {} has {} {}: a resumed run keeps its settings, so leave the option out", run.id,
+          name, texts.empty() ? options.fallback(name) : fmt::format("{}", fmt::join(texts, ", ")));
+    }
+    if (!texts.empty()) options.restore(name, texts);
+  }
+  return settings;
+}
+
+class SearchCommand {
+ public:
+  SearchCommand(Request& request, OptionTable& options, const Arguments& arguments)
+      : request_(request), options_(options), arguments_(arguments) {}
+
+  int run() {
+    std::optional<RunRow> resumed;
+    nlohmann::ordered_json settings;
+    if (request_.resume) {
+      const Store store = Store::open(request_.db, Store::Mode::kRead);
+      resumed = store.run(*request_.resume);
+      if (!resumed) {
+        fail_usage("{} has no run {} ('mixnmatch runs --db {}' lists them)", request_.db.string(),
+                   *request_.resume, request_.db.string());
+      }
+      settings = restore_settings(options_, *resumed);
+    }
+    if (request_.model.directory.empty())
+      fail_usage("search: DIR, the nested checkpoint, is missing");
+    if (request_.data.path.empty()) fail_usage("search: --data, the search part, is missing");
+    strategies_ = split_names(request_.strategies.empty() ? std::vector<std::string>{"evolution"}
+                                                          : request_.strategies);
+
+    opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    const NestedModel& model = opened_->model;
+    data_ = load_dataset(request_.data, model.vocab_size, model.max_context);
+    if (!request_.confirm.empty()) {
+      DatasetOptions confirm = request_.data;
+      confirm.path = request_.confirm;
+      confirm.context = data_.context;
+      confirm_ = load_dataset(confirm, model.vocab_size, model.max_context);
+      if (confirm_->fingerprint == data_.fingerprint) {
+        fail_usage(
+            "the confirm part {} holds the tokens of the search part {}: it must be disjoint",
+            request_.confirm.string(), request_.data.path.string());
+      }
+    }
+    make_problem();
+    std::vector<std::unique_ptr<Strategy>> strategies;
+    for (const std::string& name : strategies_) {
+      strategies.push_back(make_strategy(name, problem_, request_.settings));
+    }
+    print_settings(strategies);
+    if (request_.dry_run) return 0;
+
+    store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
+    scorer_.emplace(*opened_, request_.device, ScoreOptions{});
+    model_id_ = store_->model(model_row(*opened_));
+    data_id_ = store_->data(data_row(data_, "search"));
+    if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
+      fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
+                 resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
+    }
+    if (settings.is_null()) {
+      settings = kept_settings(options_, fmt::format("{} {}", utc_now(), getpid()));
+    }
+    return search(strategies, settings);
+  }
+
+ private:
+  void make_problem() {
+    costs_.emplace(opened_->model, basis_of(opened_->model, data_));
+    budgets_ = parse_budgets(request_.budgets, request_.cost);
+    const CostTable& table = *costs_;
+    const auto axis = [&table](CostKind kind) {
+      return [&table, kind](const Widths& widths) {
+        return static_cast<double>(table.of(widths).of(kind));
+      };
+    };
+    problem_.space = opened_->model.space;
+    problem_.cost = axis(request_.cost);
+    for (const auto& [kind, limit] : budgets_) {
+      problem_.limits.push_back(
+          {std::string(to_string(kind)), static_cast<double>(limit), axis(kind)});
+    }
+    problem_.require_feasible();
+  }
+
+  void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
+    for (const auto& [name, text] : options_.settings()) {
+      if (!text.empty()) fmt::print(stderr, "  {:<16} {}\n", name, text);
+    }
+    for (const auto& strategy : strategies) {
+      fmt::print(stderr, "{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
+                 strategy->description(), opened_->model.space.submodels_text());
+    }
+  }
+
+  // The run of each strategy of this session: those of the store, or new ones.
+  std::vector<RunRow> session_runs(const nlohmann::ordered_json& settings) {
+    std::vector<RunRow> runs;
+    if (request_.resume) {
+      for (const RunRow& run : store_->runs()) {
+        if (run.command == "search" && run.settings == settings.dump()) runs.push_back(run);
+      }
+      for (const RunRow& run : runs) {
+        if (run.status != "done") store_->resume_run(run.id);
+      }
+      return runs;
+    }
+    for (const std::string& name : strategies_) {
+      RunRow run;
+      run.model = model_id_;
+      run.data = data_id_;
+      run.command = "search";
+      run.strategy = name;
+      run.seed = request_.settings.seed;
+      run.settings = settings.dump();
+      run.command_line = command_line("search", arguments_);
+      run.build = build_text();
+      run.device = scorer_->device_name();
+      run.started = utc_now();
+      run.dtype = request_.device.dtype;
+      run.status = "running";
+      run.id = store_->begin_run(run);
+      runs.push_back(run);
+    }
+    return runs;
+  }
+
+  int search(std::vector<std::unique_ptr<Strategy>>& strategies,
+             const nlohmann::ordered_json& settings) {
+    const InterruptGuard guard;
+    const std::vector<RunRow> runs = session_runs(settings);
+    bool finished = true;
+    std::vector<std::int64_t> ids;
+    for (const RunRow& run : runs) {
+      ids.push_back(run.id);
+      if (run.status == "done") continue;
+      if (finished) {
+        const auto at = std::ranges::find(strategies_, run.strategy);
+        if (at == strategies_.end())
+          fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
+        finished =
+            search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())], run, guard);
+      }
+      store_->finish_run(run.id, finished ? "done" : "stopped");
+    }
+    if (guard.interrupted()) {
+      say_how_to_resume(ids.back());
+      return 1;
+    }
+    ConfirmRequest confirm{*opened_, *store_, *scorer_, model_id_, data_id_};
+    confirm.runs = ids;
+    confirm.data = confirm_ ? &*confirm_ : nullptr;
+    confirm.cost = request_.cost;
+    confirm.budgets = budgets_;
+    confirm.run.settings = settings.dump();
+    confirm.run.command_line = command_line("search", arguments_);
+    confirm.run.seed = request_.settings.seed;
+    confirm.interrupted = [&guard] { return guard.interrupted(); };
+    const ConfirmedFront front = confirm_front(confirm);
+    print_confirmed(front, output_format(request_.json, request_.csv));
+    if (!finished) say_how_to_resume(ids.back());
+    return 0;
+  }
+
+  bool search_one(Strategy& strategy, const RunRow& run, const InterruptGuard& guard) {
+    ProgressBar bar(run.strategy);
+    SearchLoop loop{strategy, *store_};
+    loop.run = run.id;
+    loop.model = model_id_;
+    loop.data = data_id_;
+    loop.dtype = request_.device.dtype;
+    loop.cost = request_.cost;
+    loop.max_evaluations = request_.settings.max_evaluations;
+    loop.batch = static_cast<std::size_t>(request_.batch);
+    bool said = false;
+    loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status) {
+      return scorer_->score(candidates, data_, [&](const Progress& progress) {
+        if (guard.interrupted() && !said) {
+          said = true;
+          bar.note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
+                               candidates.size()));
+        }
+        show(bar, status, static_cast<double>(candidates.size()) * progress.done / progress.total);
+        return true;
+      });
+    };
+    loop.proceed = [&](const SearchStatus& status) {
+      show(bar, status, 0);
+      return !guard.interrupted() &&
+             (request_.max_seconds == 0 || elapsed() < request_.max_seconds);
+    };
+    const SearchOutcome outcome = run_search(loop);
+    const SearchStatus& status = outcome.status;
+    bar.note(fmt::format("run {}, {}: {} evaluations ({} known already), front of {}, {}{}", run.id,
+                         run.strategy, status.evaluations, status.evaluations - status.scored,
+                         status.front, best_text(status), outcome.finished ? "" : ", stopped"));
+    return outcome.finished;
+  }
+
+  std::string best_text(const SearchStatus& status) const {
+    if (!status.best) return "best none";
+    return fmt::format("best {:.4f} at {}", status.best->loss.value,
+                       quantity(static_cast<double>(status.best->cost.of(request_.cost))));
+  }
+
+  // `partial`: evaluations' worth of the batch under way.
+  void show(ProgressBar& bar, const SearchStatus& status, double partial) const {
+    const double total = static_cast<double>(std::max<std::uint64_t>(status.total, 1));
+    const double scored = static_cast<double>(status.scored) + partial;
+    const double done = static_cast<double>(status.evaluations) + partial;
+    double left = scored > 0 ? bar.seconds() * (total - done) / scored
+                             : std::numeric_limits<double>::infinity();
+    if (request_.max_seconds > 0)
+      left = std::min(left, std::max(0.0, request_.max_seconds - elapsed()));
+    bar.show(done / total,
+             fmt::format("{:.0f} of {} evaluations, front {}, {}, {} left", done, status.total,
+                         status.front, best_text(status), duration_text(left)));
+  }
+
+  void say_how_to_resume(std::int64_t run) const {
+    fmt::print(
+        stderr,
+        "stopped; all that was scored is kept. To go on:\n  mixnmatch search --db {} --resume {}\n",
+        shell_quoted(request_.db.string()), run);
+  }
+
+  double elapsed() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  Request& request_;
+  OptionTable& options_;
+  const Arguments& arguments_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::vector<std::string> strategies_;
+  std::optional<OpenedModel> opened_;
+  Dataset data_;
+  std::optional<Dataset> confirm_;
+  std::optional<CostTable> costs_;
+  std::vector<std::pair<CostKind, std::int64_t>> budgets_;
+  SearchProblem problem_;
+  std::optional<Store> store_;
+  std::optional<Scorer> scorer_;
+  std::int64_t model_id_ = 0, data_id_ = 0;
+};
+
+}  // namespace
+
+int search_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  output_format(request.json, request.csv);
+  return SearchCommand(request, options, arguments).run();
+}
+
+}  // namespace mnm
