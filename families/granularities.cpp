@@ -1,8 +1,8 @@
 #include "families/granularities.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <functional>
 
 #include "families/config_reader.h"
 #include "model/error.h"

@@ -28,7 +28,9 @@ class MixNMatchLlamaMLP(nn.Module):
 
     def forward(self, x):
         gate, up = self.gate_proj(x), self.up_proj(x)
-        return self.down_proj(self.act_fn(gate * up) if self.act_of_product else self.act_fn(gate) * up)
+        if self.act_of_product:
+            return self.down_proj(self.act_fn(gate * up))
+        return self.down_proj(self.act_fn(gate) * up)
 
 
 class MixNMatchLlamaForCausalLM(LlamaForCausalLM):
@@ -37,9 +39,12 @@ class MixNMatchLlamaForCausalLM(LlamaForCausalLM):
     def __init__(self, config):
         super().__init__(config)
         layers = self.model.layers
-        widths = getattr(config, "matformer_widths", [config.intermediate_size] * len(layers))
+        uniform = [config.intermediate_size] * len(layers)
+        widths = getattr(config, "matformer_widths", uniform)
         if len(widths) != len(layers):
-            raise ValueError(f"matformer_widths has {len(widths)} entries for {len(layers)} layers")
+            raise ValueError(
+                f"matformer_widths has {len(widths)} entries for {len(layers)} layers"
+            )
         for layer, width in zip(layers, widths):
             layer.mlp = MixNMatchLlamaMLP(config, width)
         self.post_init()

@@ -17,7 +17,9 @@ from transformers.utils import logging
 
 
 def load(directory, **options):
-    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, **options).eval()
+    return AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, **options
+    ).eval()
 
 
 def silenced(directory, widths, gate):

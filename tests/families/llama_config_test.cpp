@@ -249,6 +249,64 @@ TEST(LlamaConfig, EveryBadValueIsRefusedByItsKey) {
   }
 }
 
+// Whatever lies under a key, the answer is a config or an Error: nothing else gets out.
+TEST(LlamaConfig, AnyValueUnderAnyKeyIsReadOrRefused) {
+  TinyLlama tiny;
+  tiny.llama3 = true;
+  json sound = tiny.config();
+  for (const char* key :
+       {"head_dim", "matformer_gate", "matformer_widths", "original_max_position_embeddings",
+        "partial_rotary_factor", "quantization_config", "initializer_range"}) {
+    sound[key] = nullptr;
+  }
+  const char* values[] = {"null",
+                          "true",
+                          "-1",
+                          "0",
+                          "1",
+                          "1.5",
+                          "1e308",
+                          "18446744073709551615",
+                          "\"x\"",
+                          "\"\"",
+                          "[]",
+                          "[1]",
+                          "[[]]",
+                          "[[1]]",
+                          "[null]",
+                          "[[1], {}, \"\"]",
+                          "{}",
+                          "{\"a\": 1}",
+                          "{\"rope_type\": {}}",
+                          "{\"rope_theta\": []}",
+                          "{\"type\": \"llama3\"}"};
+  int refused = 0;
+  const auto attempt = [&](const json& config) {
+    try {
+      parse(config);
+    } catch (const Error&) {
+      ++refused;
+    }
+  };
+  for (const auto& [key, unused] : sound.items()) {
+    for (const char* value : values) {
+      SCOPED_TRACE(key + ": " + value);
+      json config = sound;
+      config[key] = json::parse(value);
+      EXPECT_NO_THROW(attempt(config));
+    }
+  }
+  for (const auto& [key, unused] : sound["rope_scaling"].items()) {
+    for (const char* value : values) {
+      json config = sound;
+      config["rope_scaling"][key] = config["rope_parameters"][key] = json::parse(value);
+      SCOPED_TRACE("rope_scaling." + key + ": " + value);
+      EXPECT_NO_THROW(attempt(config));
+    }
+  }
+  EXPECT_GT(refused, 300);  // of some 600
+}
+
 TEST(LlamaConfig, Llama3ScalingIsChecked) {
   const struct {
     const char* key;
