@@ -85,17 +85,14 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   }
   std::map<std::string, std::string> map;
   for (const auto& [name, file] : found->items()) {
-    const std::string text = file.is_string() ? file.get<std::string>() : "";
-    if (text.find('/') != std::string::npos || !text.ends_with(".safetensors")) {
-      fail(
-          "cannot read '{}': tensor '{}' is said to lie in {}, which names no safetensors file "
-          "beside "
-          "the index",
-          path.string(), name, file.dump(-1, ' ', true));
-    }
     // Names end up in messages on somebody's terminal: escape sequences stay out.
+    const std::string text = file.is_string() ? file.get<std::string>() : "";
     if (std::ranges::any_of(name + text, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
       fail("cannot read '{}': a name in its weight_map holds control characters", path.string());
+    }
+    if (text.find('/') != std::string::npos || !text.ends_with(".safetensors")) {
+      fail("cannot read '{}': the file of tensor '{}' is no safetensors file beside the index",
+           path.string(), name);
     }
     map.emplace(name, text);
   }
@@ -243,7 +240,7 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
 }
 
 std::string Checkpoint::fingerprint() const {
-  constexpr std::uint64_t kAll = 256u << 20, kPiece = 1u << 20, kPieces = 256;
+  constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kAll = kPieces * kPiece;
   std::vector<const StoredTensor*> sorted;
   for (const StoredTensor& tensor : impl_->tensors) sorted.push_back(&tensor);
   std::ranges::sort(sorted, {}, &StoredTensor::name);

@@ -48,7 +48,7 @@ class Checkpoint {
   const std::vector<std::filesystem::path>& shards() const;
 
   // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes: all of
-  // them up to 256 MiB, beyond that 1 MiB at each of 256 evenly spaced places. The same for the
+  // them up to 64 MiB, beyond that 256 KiB at each of 256 evenly spaced places. The same for the
   // same tensors however they are sharded.
   std::string fingerprint() const;
 

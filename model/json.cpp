@@ -54,6 +54,10 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
     }
     return true;
   };
+  // The library takes a zero byte for the end of its input.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    fail("cannot read '{}': it is no JSON, byte {} is zero", what, zero);
+  }
   try {
     return nlohmann::json::parse(text.begin(), text.end(), check);
   } catch (const nlohmann::json::exception& error) {

@@ -1,0 +1,329 @@
+#include "model/files.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "tests/support/error_of.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::contains;
+using test::error_of;
+using test::slurp;
+using test::spew;
+
+std::vector<std::string> names_in(const fs::path& directory) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory))
+    names.push_back(entry.path().filename());
+  std::ranges::sort(names);
+  return names;
+}
+
+TEST(MappedFile, MapsWholeFilesAndEmptyOnes) {
+  const test::TempDir dir;
+  spew(dir / "a", "hello");
+  spew(dir / "empty", "");
+  MappedFile a(dir / "a");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(a.bytes().data()), a.bytes().size()),
+            "hello");
+  EXPECT_EQ(a.path(), dir / "a");
+  char letter = 0;
+  EXPECT_EQ(::pread(a.descriptor(), &letter, 1, 1), 1);
+  EXPECT_EQ(letter, 'e');
+  MappedFile empty(dir / "empty");
+  EXPECT_TRUE(empty.bytes().empty());
+  const std::byte* at = a.bytes().data();
+  empty = std::move(a);
+  EXPECT_EQ(empty.bytes().data(), at);
+  MappedFile moved(std::move(empty));
+  EXPECT_EQ(moved.bytes().size(), 5u);
+}
+
+TEST(MappedFile, RefusesWhatIsNoFile) {
+  const test::TempDir dir;
+  ASSERT_EQ(::mkfifo((dir / "fifo").c_str(), 0600), 0);
+  EXPECT_TRUE(contains(error_of([&] { MappedFile(dir / "none"); }), "No such file"));
+  EXPECT_TRUE(contains(error_of([&] { MappedFile{dir.path()}; }), "is a directory"));
+  EXPECT_TRUE(contains(error_of([&] { MappedFile(dir / "fifo"); }), "device or pipe"));
+  EXPECT_TRUE(contains(error_of([&] { MappedFile("/dev/zero"); }), "device or pipe"));
+}
+
+TEST(MappedFile, LeavesNoDescriptorBehind) {
+  const test::TempDir dir;
+  spew(dir / "a", "hello");
+  const auto descriptors = [] { return names_in("/proc/self/fd").size(); };
+  const std::size_t before = descriptors();
+  for (int i = 0; i < 10; ++i) {
+    MappedFile a(dir / "a"), b(dir / "a");
+    a = std::move(b);
+    error_of([&] { MappedFile{dir.path()}; });
+    error_of([&] { OutputFile(dir / "no/such"); });
+    error_of([&] { AtomicDirectory(dir / "a", false); });
+    AtomicDirectory dropped(dir / "new", false);
+    write_file_atomically(dir / "text", "x");
+  }
+  EXPECT_EQ(descriptors(), before);
+}
+
+TEST(OutputFile, WritesMixWithTheDescriptor) {
+  const test::TempDir dir;
+  spew(dir / "a", "something longer than what follows");
+  OutputFile out(dir / "a");
+  out.write("ab");
+  ASSERT_EQ(::write(out.descriptor(), "cd", 2), 2);
+  EXPECT_EQ(out.position(), 4u);
+  out.write(std::as_bytes(std::span("ef", 2)));
+  out.write("");
+  out.close();
+  EXPECT_EQ(slurp(dir / "a"), "abcdef");
+}
+
+TEST(OutputFile, AFullDiskIsOneSentence) {
+  OutputFile full("/dev/full");
+  const std::string error = error_of([&] { full.write("x"); });
+  EXPECT_TRUE(contains(error, "/dev/full") && contains(error, "No space left")) << error;
+  OutputFile null("/dev/null");  // has nothing to flush
+  null.write("x");
+  EXPECT_EQ(error_of([&] { null.close(); }), "");
+  const test::TempDir dir;
+  EXPECT_TRUE(contains(error_of([&] { OutputFile(dir / "no/such"); }), "No such file"));
+}
+
+TEST(AtomicDirectory, AppearsOnlyAtCommit) {
+  const test::TempDir dir;
+  {
+    AtomicDirectory made(dir / "out/", false);
+    EXPECT_EQ(made.path().parent_path(), dir.path());
+    EXPECT_TRUE(contains(made.path().filename().string(), ".out.partial-"));
+    spew(made.path() / "file", "content");
+    EXPECT_FALSE(fs::exists(dir / "out"));
+    made.commit();
+    EXPECT_EQ(slurp(dir / "out/file"), "content");
+  }
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
+}
+
+TEST(AtomicDirectory, LeavesNothingWithoutCommit) {
+  const test::TempDir dir;
+  {
+    AtomicDirectory made(dir / "out", false);
+    fs::create_directory(made.path() / "inner");
+    spew(made.path() / "inner/file", "content");
+  }
+  EXPECT_TRUE(names_in(dir.path()).empty());
+}
+
+TEST(AtomicDirectory, ReplacesOnlyByForceAndOnlyPlainDirectories) {
+  const test::TempDir dir;
+  fs::create_directory(dir / "out");
+  spew(dir / "out/old", "old");
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "out", false); }), "--force"));
+  {
+    AtomicDirectory made(dir / "out", true);
+    spew(made.path() / "new", "new");
+    EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"old"}));
+    made.commit(Flush::kToKernel);
+  }
+  EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"new"}));
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
+
+  spew(dir / "file", "x");
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "file", true); }), "no directory"));
+  fs::create_directories(dir / "home/documents");
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "home", true); }), "'documents'"));
+  EXPECT_TRUE(fs::exists(dir / "home/documents"));
+}
+
+TEST(AtomicDirectory, ALinkIsReplacedNotWhatItPointsTo) {
+  const test::TempDir dir;
+  fs::create_directory(dir / "real");
+  spew(dir / "real/kept", "kept");
+  fs::create_directory_symlink("real", dir / "out");
+  AtomicDirectory made(dir / "out", true);
+  made.commit();
+  EXPECT_TRUE(fs::exists(dir / "real/kept"));
+  EXPECT_FALSE(fs::is_symlink(dir / "out"));
+}
+
+TEST(AtomicDirectory, ATargetThatAppearsMeanwhileStays) {
+  const test::TempDir dir;
+  for (const bool force : {false, true}) {
+    AtomicDirectory made(dir / "out", force);
+    fs::create_directories(dir / "out/inner");
+    EXPECT_NE(error_of([&] { made.commit(); }), "");
+    EXPECT_TRUE(fs::exists(dir / "out/inner"));
+    fs::remove_all(dir / "out");
+  }
+}
+
+TEST(AtomicDirectory, RefusesPlacesWhereNothingCanBe) {
+  const test::TempDir dir;
+  spew(dir / "file", "x");
+  const auto error = [](const fs::path& path) {
+    return error_of([&] { AtomicDirectory(path, true); });
+  };
+  EXPECT_TRUE(contains(error(dir / "no/such/out"), "there is no directory"));
+  EXPECT_NE(error(dir / "file/out"), "");
+  EXPECT_TRUE(contains(error(""), "names no new"));
+  EXPECT_TRUE(contains(error("."), "names no new"));
+  EXPECT_TRUE(contains(error(".."), "names no new"));
+  EXPECT_TRUE(contains(error("/"), "names no new"));
+  EXPECT_TRUE(contains(error(dir / std::string(250, 'n')), "File name too long"));
+  EXPECT_TRUE(contains(error("/proc/out"), "cannot write '/proc/out'"));
+}
+
+TEST(AtomicDirectory, TwoWritersOfOneTargetDoNotMix) {
+  const test::TempDir dir;
+  AtomicDirectory first(dir / "out", false), second(dir / "out", false);
+  EXPECT_NE(first.path(), second.path());
+  spew(first.path() / "file", "first");
+  spew(second.path() / "file", "second");
+  second.commit();
+  EXPECT_TRUE(contains(error_of([&] { first.commit(); }), "meanwhile"));
+  EXPECT_EQ(slurp(dir / "out/file"), "second");
+}
+
+TEST(AtomicDirectory, RemovesStaleSiblingsAndNoOthers) {
+  const test::TempDir dir;
+  fs::create_directory(dir / ".out.partial-123456789");
+  spew(dir / ".out.partial-123456789/file", "x");
+  fs::create_directory(dir / ".out2.partial-123456789");
+  spew(dir / ".out.partial", "not ours");
+  fs::create_directory(dir / ".out.partial-7");
+  const int alive = ::open((dir / ".out.partial-7").c_str(), O_RDONLY);
+  ASSERT_EQ(::flock(alive, LOCK_EX | LOCK_NB), 0);
+  { AtomicDirectory made(dir / "out", false); }
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{".out.partial", ".out.partial-7",
+                                                            ".out2.partial-123456789"}));
+  ::close(alive);
+}
+
+// Runs `work` in a child and kills it after a while, or lets it end.
+void run_and_kill(const std::function<void()>& work, std::chrono::microseconds after) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    try {
+      work();
+    } catch (...) {
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  std::this_thread::sleep_for(after);
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "the work itself failed";
+}
+
+constexpr int kFiles = 20;
+
+void write_generation(const fs::path& target, const std::string& content) {
+  AtomicDirectory made(target, true);
+  for (int i = 0; i < kFiles; ++i) {
+    OutputFile out(made.path() / std::to_string(i));
+    out.write(content);
+    out.close(Flush::kToKernel);
+  }
+  made.commit(Flush::kToKernel);
+}
+
+TEST(AtomicDirectory, AKillAtAnyMomentLeavesOneWholeGeneration) {
+  const test::TempDir dir;
+  bool ever_seen = false;
+  for (int round = 0; round < 60; ++round) {
+    const std::string content = "generation " + std::to_string(round);
+    run_and_kill([&] { write_generation(dir / "out", content); },
+                 std::chrono::microseconds(round * 100));
+    if (!fs::exists(dir / "out")) {
+      ASSERT_FALSE(ever_seen) << "a generation was lost in round " << round;
+      continue;
+    }
+    ever_seen = true;
+    const auto names = names_in(dir / "out");
+    ASSERT_EQ(names.size(), static_cast<std::size_t>(kFiles)) << "round " << round;
+    const std::string first = slurp(dir / "out/0");
+    ASSERT_TRUE(first.starts_with("generation ")) << first;
+    for (const std::string& name : names) ASSERT_EQ(slurp(dir / "out" / name), first);
+  }
+  // One that is left alone ends, and clears what the killed ones left.
+  write_generation(dir / "out", "last");
+  EXPECT_EQ(slurp(dir / "out/0"), "last");
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
+}
+
+TEST(AtomicDirectory, AKillBeforeCommitLeavesNothingUnderTheName) {
+  const test::TempDir dir;
+  run_and_kill(
+      [&] {
+        AtomicDirectory made(dir / "out", false);
+        spew(made.path() / "file", "content");
+        ::raise(SIGKILL);
+      },
+      std::chrono::milliseconds(50));
+  EXPECT_FALSE(fs::exists(dir / "out"));
+  { AtomicDirectory made(dir / "out", false); }
+  EXPECT_TRUE(names_in(dir.path()).empty());
+}
+
+TEST(WriteFileAtomically, ReplacesWholeFiles) {
+  const test::TempDir dir;
+  write_file_atomically(dir / "a", "one");
+  EXPECT_EQ(slurp(dir / "a"), "one");
+  write_file_atomically(dir / "a", "");
+  EXPECT_EQ(slurp(dir / "a"), "");
+  spew(dir / ".a.partial-123456789", "stale");
+  write_file_atomically(dir / "a", "three");
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"a"}));
+  fs::create_directory(dir / "d");
+  EXPECT_TRUE(contains(error_of([&] { write_file_atomically(dir / "d", "x"); }), "directory"));
+  EXPECT_TRUE(
+      contains(error_of([&] { write_file_atomically(dir / "no/a", "x"); }), "no directory"));
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"a", "d"}));
+}
+
+TEST(WriteFileAtomically, AKillLeavesTheOldOrTheNew) {
+  const test::TempDir dir;
+  write_file_atomically(dir / "a", std::string(1 << 16, 'a'));
+  for (int round = 0; round < 20; ++round) {
+    run_and_kill([&] { write_file_atomically(dir / "a", std::string(1 << 20, 'b')); },
+                 std::chrono::microseconds(round * 100));
+    const std::string text = slurp(dir / "a");
+    ASSERT_TRUE(text == std::string(1 << 16, 'a') || text == std::string(1 << 20, 'b'))
+        << text.size();
+  }
+}
+
+TEST(ReadText, SizesAreBounded) {
+  const test::TempDir dir;
+  spew(dir / "a", "12345");
+  EXPECT_EQ(read_text(dir / "a"), "12345");
+  EXPECT_EQ(read_text(dir / "a", 5), "12345");
+  EXPECT_TRUE(contains(error_of([&] { read_text(dir / "a", 4); }), "5 bytes, where at most 4"));
+  EXPECT_TRUE(contains(error_of([&] { read_text(dir / "b"); }), "No such file"));
+  EXPECT_TRUE(contains(error_of([&] { read_text(dir.path()); }), "is a directory"));
+}
+
+TEST(FreeBytes, IsSomething) {
+  const test::TempDir dir;
+  EXPECT_GT(free_bytes(dir.path()), 0u);
+  EXPECT_TRUE(contains(error_of([&] { free_bytes(dir / "none"); }), "none"));
+}
+
+}  // namespace
+}  // namespace mnm

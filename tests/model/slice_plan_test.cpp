@@ -1,0 +1,112 @@
+#include "model/slice_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/models.h"
+
+namespace mnm {
+namespace {
+
+const TensorSlice& slice_of(const SlicePlan& plan, std::string_view name) {
+  for (const TensorSlice& slice : plan.tensors) {
+    if (slice.spec->name == name) return slice;
+  }
+  throw std::runtime_error("no slice " + std::string(name));
+}
+
+TEST(SlicePlan, PrefixesOfRowsAndColumns) {
+  const NestedModel model = test::prefix_model(2, 8, {4, 16, 32});
+  const SlicePlan plan = plan_slices(model.table, {4, 16});
+  EXPECT_EQ(plan.widths, (Widths{4, 16}));
+  EXPECT_EQ(plan.tensors.size(), model.table.tensors.size());
+  const TensorSlice& gate = slice_of(plan, "layers.0.gate");
+  EXPECT_EQ(gate.dim, 0);
+  EXPECT_EQ(gate.ranges, (std::vector<Range>{{0, 4}}));
+  EXPECT_EQ(gate.shape, (std::vector<std::int64_t>{4, 8}));
+  EXPECT_EQ(gate.elements(), 32);
+  const TensorSlice& down = slice_of(plan, "layers.1.down");
+  EXPECT_EQ(down.dim, 1);
+  EXPECT_EQ(down.shape, (std::vector<std::int64_t>{8, 16}));
+  for (const char* whole : {"embed", "layers.0.norm", "layers.1.attention", "head"}) {
+    EXPECT_EQ(slice_of(plan, whole).dim, -1) << whole;
+    EXPECT_TRUE(slice_of(plan, whole).ranges.empty()) << whole;
+    EXPECT_EQ(slice_of(plan, whole).shape, slice_of(plan, whole).spec->shape) << whole;
+  }
+}
+
+TEST(SlicePlan, FullWidthKeepsEveryTensorWhole) {
+  const NestedModel prefix = test::prefix_model(2, 8, {4, 16, 32});
+  const NestedModel pieces = test::pieces_model(2, 8, 4, 3, {4, 8, 16});
+  for (const NestedModel* model : {&prefix, &pieces}) {
+    for (const TensorSlice& slice : plan_slices(model->table, model->space.full()).tensors) {
+      EXPECT_EQ(slice.dim, -1) << slice.spec->name;
+      EXPECT_TRUE(slice.ranges.empty()) << slice.spec->name;
+      EXPECT_EQ(slice.shape, slice.spec->shape) << slice.spec->name;
+    }
+  }
+}
+
+TEST(SlicePlan, SeveralRangesOfOneDimension) {
+  // inner 32, state 3, head 4: rows are z 32, x 32, B and C 6, dt 8.
+  const NestedModel model = test::pieces_model(1, 8, 4, 3, {4, 8, 16});
+  const SlicePlan plan = plan_slices(model.table, {4});
+  const TensorSlice& in = slice_of(plan, "layers.0.in_proj");
+  EXPECT_EQ(in.ranges, (std::vector<Range>{{0, 8}, {32, 40}, {64, 72}}));  // B, C and dt adjoin
+  EXPECT_EQ(in.shape, (std::vector<std::int64_t>{24, 8}));
+  const TensorSlice& conv = slice_of(plan, "layers.0.conv");
+  EXPECT_EQ(conv.ranges, (std::vector<Range>{{0, 8}, {32, 38}}));
+  EXPECT_EQ(conv.shape, (std::vector<std::int64_t>{14, 1, 4}));
+}
+
+TEST(SlicePlan, SkippedLayersAreAbsent) {
+  const NestedModel model = test::prefix_model(3, 8, {4, 16});
+  const SlicePlan plan = plan_slices(model.table, {4, kSkip, 16});
+  EXPECT_EQ(plan.tensors.size(), model.table.tensors.size() - 4);
+  for (const TensorSlice& slice : plan.tensors) EXPECT_NE(slice.spec->layer, 1);
+}
+
+TEST(SlicePlan, EmptyPiecesAndAdjacentOnes) {
+  TensorTable table;
+  // Kept: nothing of the first piece at any width, then two pieces that meet at full width alone.
+  table.tensors.push_back(test::cut("t", {10}, 0, 0, {{0, 0, 0, 1}, {0, 0, 1, 1}, {6, 1, 1, 2}}));
+  const auto ranges = [&](Width width) { return plan_slices(table, {width}).tensors[0].ranges; };
+  EXPECT_EQ(ranges(2), (std::vector<Range>{{0, 2}, {6, 8}}));
+  EXPECT_EQ(ranges(5), (std::vector<Range>{{0, 5}, {6, 9}}));
+  EXPECT_EQ(ranges(6), (std::vector<Range>{}));  // [0, 6) and [6, 10): the whole tensor
+  EXPECT_EQ(plan_slices(table, {6}).tensors[0].dim, -1);
+}
+
+// Every width of the space against element-by-element membership in the pieces.
+TEST(SlicePlan, RangesAreTheUnionOfThePieces) {
+  const NestedModel model = test::pieces_model(1, 8, 4, 3, {4, 8, 16});
+  for (Width width = 2; width <= 16; width += 2) {
+    for (const TensorSlice& slice : plan_slices(model.table, {width}).tensors) {
+      if (slice.dim < 0) continue;
+      const std::int64_t size = slice.spec->shape[static_cast<std::size_t>(slice.dim)];
+      std::int64_t kept = 0;
+      for (std::int64_t i = 0; i < size; ++i) {
+        bool in_piece = false, in_range = false;
+        for (const Piece& p : slice.spec->pieces) {
+          in_piece |= i >= p.begin && i < p.begin + p.length(width);
+        }
+        for (const Range& r : slice.ranges) in_range |= i >= r.begin && i < r.end;
+        ASSERT_EQ(in_piece, in_range) << slice.spec->name << " " << i << " at " << width;
+        kept += in_range;
+      }
+      EXPECT_EQ(slice.shape[static_cast<std::size_t>(slice.dim)], kept);
+      for (std::size_t r = 1; r < slice.ranges.size(); ++r) {
+        EXPECT_LT(slice.ranges[r - 1].end, slice.ranges[r].begin) << "ranges touch or overlap";
+      }
+    }
+  }
+}
+
+TEST(SlicePlan, TableFindsByName) {
+  const NestedModel model = test::prefix_model(2, 8, {4});
+  EXPECT_EQ(model.table.find("layers.1.gate")->layer, 1);
+  EXPECT_EQ(model.table.find("layers.2.gate"), nullptr);
+  EXPECT_EQ(TensorTable{}.find(""), nullptr);
+}
+
+}  // namespace
+}  // namespace mnm
