@@ -17,8 +17,9 @@ std::unique_ptr<Strategy> make_schedule_search(std::string name, std::vector<Wid
                                                const StrategySettings& settings);
 
 // The whole feasible set in lexicographic order where it fits max_evaluations. Else an even sample
-// of it, in the same order: going down the prefix tree, every subtree gets its share of the
-// evaluations, to within one, by its number of feasible members.
+// of it, in the same order: at every prefix the evaluations are divided among the next layer's
+// levels in proportion to the feasible members below them, to within one (SubtreeCounts says how
+// exactly those are known).
 std::unique_ptr<Strategy> make_grid(const SearchProblem& problem, const StrategySettings& settings);
 
 // Members of the feasible set drawn uniformly, without replacement.

@@ -52,8 +52,8 @@ struct StrategySettings {
 // The problem is copied. No strategy asks for more than max_evaluations candidates, and which ones
 // it asks for does not depend on how many are asked for at a time.
 //
-// Resuming is replaying: a new strategy of the same arguments, asked for as many candidates as the
-// store has results, and told those, goes on as the old one would have.
+// Resuming is replaying: a new strategy of the same arguments that is asked again, and told the
+// stored results of what it asks, goes on as the old one would have.
 std::unique_ptr<Strategy> make_strategy(std::string_view name, const SearchProblem& problem,
                                         const StrategySettings& settings);
 std::span<const std::string_view> strategy_names();

@@ -1,6 +1,7 @@
 // How many members of a feasible set lie below a prefix, without enumerating them.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "search/feasible_set.h"
@@ -8,9 +9,11 @@
 namespace mnm {
 
 // Each limit's cost is taken as additive over the layers (as parameters, bytes and FLOPs are) and
-// counted in kSteps steps of what the limit leaves above the narrowest submodel; the count below a
-// prefix is then a table. Where costs are not additive, not whole steps, or several limits bind at
-// once, the counts are estimates.
+// counted in steps; the members below a prefix are then a table's entry. Steps are the greatest
+// common divisor of what the layers' levels add, so that the counts are exact under one limit, as
+// long as the limit leaves no more than a few thousand such steps. Otherwise steps are a share of
+// what it leaves, and the counts estimates; likewise where costs are not additive, and, as the
+// least of each limit's own count, where several limits bind at once.
 class SubtreeCounts {
  public:
   explicit SubtreeCounts(const FeasibleSet& set);
@@ -22,8 +25,11 @@ class SubtreeCounts {
  private:
   struct Table {
     const Limit* limit = nullptr;
-    double step = 0;                          // cost of one step; 0: nothing may be added
-    std::vector<std::vector<double>> counts;  // [layers + 1][kSteps + 1]: by steps that are left
+    double step = 1;                          // cost of one step
+    bool exact = false;                       // whether every level adds whole steps
+    std::vector<std::vector<double>> counts;  // [layers + 1][steps + 1]: by steps that are left
+
+    std::size_t steps_in(double cost) const;
   };
 
   const FeasibleSet& set_;

@@ -1,0 +1,106 @@
+// The floors of search, on the truth table: the losses of all 65,536 submodels of the bundled
+// model, in data/reference/truth.npy (float32, lexicographic order of widths, first layer most
+// significant, narrowest first). Hypervolumes are those of LossTable::exhaustive.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "tests/search/table.h"
+
+namespace mnm {
+namespace {
+
+using namespace test;
+
+// Whether a missing table is a failure; false only as long as none has been computed.
+constexpr bool kTableIsCommitted = false;
+
+constexpr std::uint64_t kEvaluations = 1311;  // 2 % of the table
+constexpr std::uint64_t kSeeds = 10;
+
+// The floats of a version 1.0 .npy file of shape (65536,); empty, with a test failure that says
+// why, where it is anything else.
+std::vector<float> read_table(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(file), {});
+  const auto refuse = [&](const char* why) {
+    ADD_FAILURE() << path << " is no table of " << LossTable::kSize << " float32: " << why;
+    return std::vector<float>{};
+  };
+  if (bytes.size() < 10 || bytes.compare(0, 8, std::string("\x93NUMPY\x01\x00", 8)) != 0) {
+    return refuse("no .npy header of version 1.0");
+  }
+  const std::size_t length =
+      static_cast<unsigned char>(bytes[8]) + 256u * static_cast<unsigned char>(bytes[9]);
+  const std::string header = bytes.substr(10, length);
+  for (const char* part : {"'descr': '<f4'", "'fortran_order': False", "'shape': (65536,)"}) {
+    if (header.find(part) == std::string::npos) return refuse(header.c_str());
+  }
+  static_assert(std::endian::native == std::endian::little);
+  if (bytes.size() != 10 + length + LossTable::kSize * sizeof(float)) return refuse("its size");
+  std::vector<float> losses(LossTable::kSize);
+  std::memcpy(losses.data(), bytes.data() + 10 + length, losses.size() * sizeof(float));
+  for (const float loss : losses) {
+    if (!std::isfinite(loss)) return refuse("a loss that is not a number");
+  }
+  return losses;
+}
+
+const LossTable* table() {
+  static const LossTable loaded = [] {
+    const auto path = std::filesystem::path(MNM_SOURCE_DIR) / "data/reference/truth.npy";
+    if (std::filesystem::exists(path)) return LossTable(read_table(path));
+    EXPECT_FALSE(kTableIsCommitted) << path << " is missing: restore it from git";
+    return LossTable(kTableIsCommitted
+                         ? std::vector<float>{}
+                         : synthetic_losses(landscapes().front(), LossTable::kLayers));
+  }();
+  return loaded.empty() ? nullptr : &loaded;
+}
+
+TEST(Truth, EvolutionReachesTheFloor) {
+  ASSERT_NE(table(), nullptr);
+  const LossTable::Exhaustive all = table()->exhaustive();
+  int beaten = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const double evolved =
+        table()->share_found("evolution", all, {.seed = seed, .max_evaluations = kEvaluations});
+    const double random =
+        table()->share_found("random", all, {.seed = seed, .max_evaluations = kEvaluations});
+    EXPECT_GE(evolved, 0.99) << "seed " << seed;
+    beaten += evolved > random ? 1 : 0;
+    std::printf("seed %2d: evolution %.5f, random %.5f of the exhaustive hypervolume\n",
+                static_cast<int>(seed), evolved, random);
+  }
+  EXPECT_GE(beaten, 9);
+}
+
+TEST(Truth, EvolutionReachesTheFloorUnderABudget) {
+  ASSERT_NE(table(), nullptr);
+  for (const double budget : {8 * 96.0, 8 * 192.0, 8 * 384.0}) {
+    const LossTable::Exhaustive all = table()->exhaustive({{"width", budget, total_width}});
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const double evolved =
+          table()->share_found("evolution", all, {.seed = seed, .max_evaluations = kEvaluations});
+      EXPECT_GE(evolved, 0.99) << "seed " << seed << " budget " << budget;
+    }
+  }
+}
+
+TEST(Truth, GridOfEverythingFindsEverything) {
+  ASSERT_NE(table(), nullptr);
+  EXPECT_EQ(
+      table()->share_found("grid", table()->exhaustive(), {.max_evaluations = LossTable::kSize}),
+      1.0);
+}
+
+}  // namespace
+}  // namespace mnm
