@@ -7,16 +7,21 @@ set(_hints)
 if(Torch_DIR)
   list(APPEND _hints ${Torch_DIR}/../../..)
 endif()
-list(APPEND _hints ${CMAKE_PREFIX_PATH} $ENV{CMAKE_PREFIX_PATH})
+string(REPLACE ":" ";" _prefixes "$ENV{CMAKE_PREFIX_PATH}")
+foreach(_prefix ${CMAKE_PREFIX_PATH} ${_prefixes})
+  list(APPEND _hints ${_prefix}/../.. ${_prefix})  # torch.utils.cmake_prefix_path is share/cmake
+endforeach()
 file(GLOB _venv ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
 list(APPEND _hints ${_venv})
 
 find_path(LibTorch_INCLUDE_DIR torch/csrc/api/include/torch/torch.h
           HINTS ${_hints} PATH_SUFFIXES include NO_CMAKE_FIND_ROOT_PATH)
-find_library(LibTorch_CPU torch_cpu HINTS ${_hints} PATH_SUFFIXES lib)
-find_library(LibTorch_C10 c10 HINTS ${_hints} PATH_SUFFIXES lib)
-find_library(LibTorch_CUDA torch_cuda HINTS ${_hints} PATH_SUFFIXES lib)
-find_library(LibTorch_C10_CUDA c10_cuda HINTS ${_hints} PATH_SUFFIXES lib)
+# The libraries that go with those headers, and no others.
+set(_lib HINTS ${LibTorch_INCLUDE_DIR}/../lib NO_DEFAULT_PATH)
+find_library(LibTorch_CPU torch_cpu ${_lib})
+find_library(LibTorch_C10 c10 ${_lib})
+find_library(LibTorch_CUDA torch_cuda ${_lib})
+find_library(LibTorch_C10_CUDA c10_cuda ${_lib})
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
@@ -24,10 +29,12 @@ find_package_handle_standard_args(LibTorch
   REASON_FAILURE_MESSAGE "run scripts/setup, or point Torch_DIR or CMAKE_PREFIX_PATH at a LibTorch")
 
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
+  # -idirafter: LibTorch's include folder holds its own fmt, protobuf and nlohmann, which must not
+  # hide the system's.
   add_library(LibTorch::c10 SHARED IMPORTED)
   set_target_properties(LibTorch::c10 PROPERTIES IMPORTED_LOCATION ${LibTorch_C10}
-    INTERFACE_INCLUDE_DIRECTORIES
-      "${LibTorch_INCLUDE_DIR};${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
+    INTERFACE_COMPILE_OPTIONS
+      "SHELL:-idirafter ${LibTorch_INCLUDE_DIR};SHELL:-idirafter ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
   add_library(LibTorch::cpu SHARED IMPORTED)
   set_target_properties(LibTorch::cpu PROPERTIES IMPORTED_LOCATION ${LibTorch_CPU}
     INTERFACE_LINK_LIBRARIES LibTorch::c10)

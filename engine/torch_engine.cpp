@@ -1,0 +1,175 @@
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/GradMode.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "engine/engine.h"
+#include "engine/weights.h"
+#include "eval/evaluator.h"
+#include "eval/fold.h"
+#include "model/error.h"
+#include "train/trainer.h"
+
+namespace mnm {
+namespace {
+
+// Memory that the system could hand out now, in bytes.
+std::uint64_t available_memory() {
+  std::uint64_t kib = 0;
+  if (std::FILE* info = std::fopen("/proc/meminfo", "r")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, info) != nullptr) {
+      unsigned long long value = 0;
+      if (std::sscanf(line, "MemAvailable: %llu kB", &value) == 1) kib = value;
+    }
+    std::fclose(info);
+  }
+  return kib * 1024;
+}
+
+at::Device device_of(const DeviceOptions& options) {
+  at::Device device(at::kCPU);
+  try {
+    device = at::Device(options.device);
+  } catch (const c10::Error&) {
+    fail_usage("no device '{}': there are cpu, cuda and cuda:N", options.device);
+  }
+  if (device.is_cuda()) {
+    const auto count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+    const auto index = device.has_index() ? device.index() : 0;
+    if (index >= count) {
+      fail("cannot use {}: LibTorch finds {} CUDA devices here; use --device cpu", options.device,
+           static_cast<int>(count));
+    }
+    device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  }
+  return device;
+}
+
+void use_threads(const DeviceOptions& options) {
+  if (options.threads < 0) fail_usage("threads must be positive, not {}", options.threads);
+  if (options.threads > 0) at::set_num_threads(options.threads);
+}
+
+// LibTorch's errors are pages long; ours are one sentence.
+template <typename Work>
+auto guarded(const char* attempt, const Work& work) {
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError& error) {
+    fail("{} ran out of memory on the device: lower --memory or use --device cpu", attempt);
+  } catch (const c10::Error& error) {
+    std::string text = error.what_without_backtrace();
+    text = text.substr(0, text.find('\n'));
+    fail("{} failed in LibTorch: {}", attempt, text);
+  }
+}
+
+class TorchSession final : public ModelSession {
+ public:
+  TorchSession(const NestedModel& model, const Checkpoint& checkpoint, const DeviceOptions& options)
+      : model_(model), device_(device_of(options)),
+        weights_(load_weights(model, checkpoint, device_, options.dtype)) {
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+    limits_.memory = options.memory > 0 ? options.memory : available_memory() / 4;
+  }
+
+  std::vector<CandidateScores> score(std::span<const Widths> candidates, const Dataset& dataset,
+                                     const ScoreOptions& options,
+                                     const ProgressSink& progress) override {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("scoring", [&] {
+      return score_candidates(*fold_, model_, device_, candidates, dataset, options, limits_,
+                              progress);
+    });
+  }
+
+  std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("computing logits", [&] {
+      const at::Tensor input =
+          at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
+              .unsqueeze(0)
+              .to(device_);
+      State state = fold_->embed(input);
+      for (std::size_t l = 0; l < widths.size(); ++l) {
+        const Child child = {0, widths[l]};
+        state = fold_->step(l, state, {&child, 1});
+      }
+      const at::Tensor out =
+          fold_->logits(fold_->readout(state).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
+      const float* data = out.const_data_ptr<float>();
+      return std::vector<float>(data, data + out.numel());
+    });
+  }
+
+ private:
+  const NestedModel& model_;
+  at::Device device_;
+  std::unordered_map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+  EvaluatorLimits limits_;
+};
+
+class TorchEngine final : public Engine {
+ public:
+  std::string version() const override {
+    return fmt::format("LibTorch {}, {}", TORCH_VERSION, at::get_cpu_capability());
+  }
+
+  std::string device_name(const DeviceOptions& options) const override {
+    const at::Device device = device_of(options);
+    if (device.is_cuda()) return device.str();
+    return fmt::format("cpu, {} threads, {}", at::get_num_threads(), at::get_cpu_capability());
+  }
+
+  std::unique_ptr<ModelSession> load(const NestedModel& model, const Checkpoint& checkpoint,
+                                     const DeviceOptions& options) override {
+    use_threads(options);
+    return guarded("loading the model",
+                   [&] { return std::make_unique<TorchSession>(model, checkpoint, options); });
+  }
+
+  void train(const NestedModel& model, const TrainSettings& settings, const DeviceOptions& options,
+             const TrainSink& sink) override {
+    use_threads(options);
+    device_of(options);
+    guarded("training", [&] { train_nested(model, settings, options, sink); });
+  }
+
+  double matmul_rate(std::int64_t n, const DeviceOptions& options) override {
+    use_threads(options);
+    const c10::AutoGradMode no_grad(false);
+    return guarded("timing a product", [&] {
+      const at::Device device = device_of(options);
+      const auto type = at::TensorOptions(device).dtype(scalar_type(options.dtype));
+      const at::Tensor a = at::randn({n, n}, type), b = at::randn({n, n}, type);
+      at::Tensor c = at::mm(a, b);
+      std::vector<double> seconds;
+      for (int i = 0; i < 7; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        at::mm_out(c, a, b);
+        c[0][0].item<float>();  // waits for the device
+        seconds.push_back(
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      }
+      std::nth_element(seconds.begin(), seconds.begin() + 3, seconds.end());
+      const auto side = static_cast<double>(n);
+      return 2 * side * side * side / seconds[3];
+    });
+  }
+};
+
+}  // namespace
+}  // namespace mnm
+
+extern "C" mnm::Engine* mnm_make_engine() {
+  static mnm::TorchEngine engine;
+  return &engine;
+}

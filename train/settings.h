@@ -12,7 +12,7 @@ namespace mnm {
 struct TrainSettings {
   std::filesystem::path tokens;      // training tokens (any token file)
   std::filesystem::path validation;  // held-out tokens for the reports; may be empty
-  std::filesystem::path directory;   // checkpoints and the final model
+  std::filesystem::path directory;   // state.safetensors while training; model/ at the end
   std::int64_t steps = 1000;
   std::int64_t batch = 8;            // sequences per micro-batch
   std::int64_t accumulate = 1;       // micro-batches per step

@@ -1,0 +1,281 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/autocast_mode.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "eval/dataset.h"
+#include "eval/evaluator.h"
+#include "eval/fold.h"
+#include "eval/statistics.h"
+#include "model/error.h"
+#include "train/schedule.h"
+#include "train/state.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// Settings that a resumed run must share with the one it continues, as text.
+std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
+                                            const TokenFile& tokens) {
+  return {{"config", model.config.dump()},
+          {"tokens", tokens.fingerprint()},
+          {"steps", std::to_string(s.steps)},
+          {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
+          {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
+          {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
+          {"probabilities", fmt::format("{}", fmt::join(s.probabilities, ","))},
+          {"seed", std::to_string(s.seed)}};
+}
+
+TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::Device& device) {
+  TrainState state;
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  for (const TensorSpec& spec : model.table.tensors) {
+    at::Tensor weight = at::empty(spec.shape, at::kFloat);
+    switch (spec.init) {
+      case Init::kZero: weight.zero_(); break;
+      case Init::kOne: weight.fill_(1); break;
+      case Init::kNormal: weight.normal_(0, spec.init_std, generator); break;
+    }
+    state.names.push_back(spec.name);
+    state.weights.push_back(weight.to(device));
+    state.first.push_back(at::zeros_like(state.weights.back()));
+    state.second.push_back(at::zeros_like(state.weights.back()));
+  }
+  return state;
+}
+
+// bf16 arithmetic where the dtype asks for it, for the lifetime of the object.
+class Autocast {
+ public:
+  Autocast(const at::Device& device, Dtype dtype) : type_(device.type()), on_(dtype != Dtype::kF32) {
+    if (!on_) return;
+    at::autocast::set_autocast_dtype(type_, dtype == Dtype::kBF16 ? at::kBFloat16 : at::kHalf);
+    at::autocast::set_autocast_enabled(type_, true);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+  ~Autocast() {
+    if (!on_) return;
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(type_, false);
+  }
+
+ private:
+  at::DeviceType type_;
+  bool on_;
+};
+
+class Trainer {
+ public:
+  Trainer(const NestedModel& model, const TrainSettings& settings, const DeviceOptions& options)
+      : model_(model), settings_(settings), device_(options.device), dtype_(options.dtype),
+        tokens_(settings.tokens) {
+    check_settings(settings_, model_.space.levels(), tokens_.size());
+    if (settings_.context > model_.max_context) {
+      fail_usage("a context of {} is longer than the model's {}", settings_.context,
+                 model_.max_context);
+    }
+    if (!settings_.validation.empty()) {
+      validation_ = load_dataset({settings_.validation, settings_.context,
+                                  settings_.validation_tokens}, model_.vocab_size,
+                                 model_.max_context);
+    }
+    for (std::size_t k = 0; k < model_.space.levels(); ++k) {
+      levels_.push_back(model_.space.uniform(k));
+    }
+    fs::create_directories(settings_.directory);
+    const auto same = identity(settings_, model_, tokens_);
+    state_ = fs::exists(state_path()) ? read_state(model_, same, state_path(), device_)
+                                      : fresh_state(model_, settings_.seed, device_);
+    state_.settings = same;
+    for (std::size_t i = 0; i < state_.names.size(); ++i) {
+      state_.weights[i].requires_grad_(true);
+      index_[state_.names[i]] = i;
+    }
+  }
+
+  void run(const TrainSink& sink) {
+    started_ = Clock::now();
+    first_step_ = state_.step;
+    reset_sums();
+    while (state_.step < settings_.steps) {
+      step();
+      const bool last = state_.step == settings_.steps;
+      if (last || state_.step % settings_.checkpoint_every == 0) write_state(state_, state_path());
+      if (last || state_.step % settings_.report_every == 0) {
+        if (!sink(report()) && !last) {
+          write_state(state_, state_path());
+          throw Interrupted();
+        }
+        reset_sums();
+      }
+    }
+    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model");
+  }
+
+ private:
+  fs::path state_path() const { return settings_.directory / "state.safetensors"; }
+
+  std::unique_ptr<Fold> fold() const {
+    return make_fold({model_, [this](const std::string& name) {
+                        return state_.weights[index_.at(name)];
+                      }});
+  }
+
+  // [batch, context] inputs and [batch * context] targets.
+  std::pair<at::Tensor, at::Tensor> micro_batch(std::int64_t micro) const {
+    const std::int64_t context = settings_.context;
+    at::Tensor input = at::empty({settings_.batch, context}, at::kLong);
+    at::Tensor target = at::empty({settings_.batch, context}, at::kLong);
+    std::vector<std::int64_t> row(static_cast<std::size_t>(context) + 1);
+    auto* in = input.mutable_data_ptr<std::int64_t>();
+    auto* out = target.mutable_data_ptr<std::int64_t>();
+    for (const std::uint64_t start :
+         draw_starts(settings_, tokens_.size(), state_.step, micro)) {
+      tokens_.read(start, row, model_.vocab_size);
+      in = std::copy(row.begin(), row.end() - 1, in);
+      out = std::copy(row.begin() + 1, row.end(), out);
+    }
+    return {input.to(device_), target.flatten().to(device_)};
+  }
+
+  void step() {
+    const std::size_t level = draw_level(settings_, levels_.size(), state_.step);
+    const Widths& widths = levels_[level];
+    std::vector<at::Tensor> gradients(state_.weights.size());
+    double loss_sum = 0;
+    for (std::int64_t micro = 0; micro < settings_.accumulate; ++micro) {
+      const auto [input, target] = micro_batch(micro);
+      at::Tensor loss;
+      {
+        const Autocast autocast(device_, dtype_);
+        const std::unique_ptr<Fold> model = fold();
+        State state = model->embed(input);
+        for (std::size_t l = 0; l < widths.size(); ++l) {
+          const Child child = {0, widths[l]};
+          state = model->step(l, state, {&child, 1});
+        }
+        const at::Tensor logits = model->logits(model->readout(state).flatten(0, 2));
+        loss = at::cross_entropy_loss(logits.to(at::kFloat), target) /
+               static_cast<double>(settings_.accumulate);
+      }
+      const auto grads = torch::autograd::grad({loss}, state_.weights, {}, {}, false, true);
+      for (std::size_t i = 0; i < grads.size(); ++i) {
+        if (!grads[i].defined()) continue;
+        gradients[i] = gradients[i].defined() ? gradients[i] + grads[i] : grads[i];
+      }
+      loss_sum += loss.item<double>();
+    }
+    if (!std::isfinite(loss_sum)) {
+      fail("the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
+           "step {} is in {}", loss_sum, state_.step + 1, level,
+           state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
+           state_path().string());
+    }
+    update(gradients);
+    ++state_.step;
+    sums_[level] += loss_sum;
+    ++counts_[level];
+  }
+
+  // AdamW on what the step reached, after clipping by the global norm. A tensor that no gradient
+  // reached keeps its weights and moments.
+  void update(const std::vector<at::Tensor>& gradients) {
+    const c10::AutoGradMode no_grad(false);
+    at::Tensor square = at::zeros({}, at::TensorOptions(device_).dtype(at::kFloat));
+    for (const at::Tensor& g : gradients) {
+      if (g.defined()) square += g.square().sum();
+    }
+    gradient_norm_ = std::sqrt(square.item<double>());
+    const double scale = std::min(1.0, settings_.clip / (gradient_norm_ + 1e-6));
+    for (const bool decayed : {true, false}) {
+      std::vector<at::Tensor> weights, grads, first, second, steps;
+      for (std::size_t i = 0; i < gradients.size(); ++i) {
+        if (!gradients[i].defined() || (gradients[i].dim() >= 2) != decayed) continue;
+        weights.push_back(state_.weights[i]);
+        grads.push_back(gradients[i].mul(scale));
+        first.push_back(state_.first[i]);
+        second.push_back(state_.second[i]);
+        steps.push_back(at::full({}, static_cast<double>(state_.step + 1),
+                                 at::TensorOptions(device_).dtype(at::kFloat)));
+      }
+      if (weights.empty()) continue;
+      at::_fused_adamw_(weights, grads, first, second, {}, steps,
+                        learning_rate(settings_, state_.step), settings_.beta1, settings_.beta2,
+                        decayed ? settings_.weight_decay : 0.0, settings_.epsilon,
+                        /*amsgrad=*/false, /*maximize=*/false);
+    }
+  }
+
+  TrainReport report() const {
+    TrainReport report;
+    report.step = state_.step;
+    report.steps = settings_.steps;
+    report.learning_rate = learning_rate(settings_, state_.step - 1);
+    report.gradient_norm = gradient_norm_;
+    for (std::size_t k = 0; k < levels_.size(); ++k) {
+      report.train_loss.push_back(counts_[k] > 0 ? sums_[k] / static_cast<double>(counts_[k])
+                                                 : std::numeric_limits<double>::quiet_NaN());
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
+    const auto taken = static_cast<double>(state_.step - first_step_);
+    report.tokens_per_second =
+        taken * static_cast<double>(settings_.accumulate * settings_.batch * settings_.context) /
+        seconds;
+    report.seconds_left = seconds / taken * static_cast<double>(settings_.steps - state_.step);
+    if (validation_.sequences > 0) report.validation_loss = validate();
+    return report;
+  }
+
+  std::vector<double> validate() const {
+    const c10::AutoGradMode no_grad(false);
+    const std::unique_ptr<Fold> model = fold();
+    std::vector<double> losses;
+    for (const CandidateScores& scores :
+         score_candidates(*model, model_, device_, levels_, validation_, {}, {},
+                          [](const Progress&) { return true; })) {
+      losses.push_back(mean_of(scores.loss).value);
+    }
+    return losses;
+  }
+
+  void reset_sums() {
+    sums_.assign(levels_.size(), 0);
+    counts_.assign(levels_.size(), 0);
+  }
+
+  const NestedModel& model_;
+  const TrainSettings& settings_;
+  at::Device device_;
+  Dtype dtype_;
+  TokenFile tokens_;
+  Dataset validation_;
+  std::vector<Widths> levels_;
+  TrainState state_;
+  std::map<std::string, std::size_t> index_;
+  std::vector<double> sums_;
+  std::vector<std::int64_t> counts_;
+  double gradient_norm_ = 0;
+  Clock::time_point started_;
+  std::int64_t first_step_ = 0;
+};
+
+}  // namespace
+
+void train_nested(const NestedModel& model, const TrainSettings& settings,
+                  const DeviceOptions& device, const TrainSink& sink) {
+  Trainer(model, settings, device).run(sink);
+}
+
+}  // namespace mnm

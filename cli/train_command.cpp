@@ -1,0 +1,121 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "cli/options.h"
+#include "engine/engine.h"
+#include "families/family.h"
+#include "model/error.h"
+#include "model/files.h"
+
+namespace mnm {
+namespace {
+
+std::vector<double> parse_probabilities(const std::string& text) {
+  std::vector<double> values;
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    const std::string part = text.substr(begin, comma - begin);
+    std::size_t used = 0;
+    double value = 0;
+    try {
+      value = std::stod(part, &used);
+    } catch (const std::exception&) {
+      used = 0;
+    }
+    if (used == 0 || used != part.size()) {
+      fail_usage("--probabilities takes numbers parted by commas, not '{}'", text);
+    }
+    values.push_back(value);
+    begin = comma + 1;
+  }
+  return values;
+}
+
+std::string losses_text(const std::vector<double>& losses) {
+  std::string text;
+  for (const double loss : losses) {
+    text += std::isnan(loss) ? "      -" : fmt::format(" {:.4f}", loss);
+  }
+  return text;
+}
+
+}  // namespace
+
+int train_command(const Arguments& arguments) {
+  TrainSettings settings;
+  DeviceOptions device;
+  std::filesystem::path config_path;
+  std::string probabilities, granularities, dtype_name = "f32";
+
+  OptionTable options(
+      "train",
+      "Trains a nested model the MatFormer way: every step draws one granularity for the whole "
+      "model. Writes OUT/model, a Hugging Face directory in bf16; until then OUT/state.safetensors "
+      "holds what an exact resume needs: the same command goes on where it stopped.");
+  options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")
+      .section("data")
+      .option("tokens", required(path_value(settings.tokens)), "what to train on")
+      .option("validation", path_value(settings.validation), "held-out tokens for the reports")
+      .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
+              "how many of them a report takes")
+      .option("out", required(path_value(settings.directory, "OUT")), "the run's directory")
+      .section("granularities")
+      .option("granularities", text_value(granularities, "LIST"),
+              "widths trained, where the config names none: 64,128,256 or 1/4,1/2,1")
+      .option("probabilities", text_value(probabilities, "LIST"),
+              "of drawing each granularity, narrowest first; uniform if not given")
+      .section("optimisation")
+      .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
+      .option("batch", count_value(settings.batch, 1, 1 << 20), "sequences per micro-batch")
+      .option("accumulate", count_value(settings.accumulate, 1, 1 << 20), "micro-batches per step")
+      .option("context", count_value(settings.context, 1, 1 << 24), "tokens per sequence")
+      .option("learning-rate", real_value(settings.learning_rate, 0, 10), "at its peak")
+      .option("min-rate", real_value(settings.min_rate, 0, 1),
+              "share of the peak that the cosine ends at")
+      .option("warmup", count_value(settings.warmup, 0, std::int64_t{1} << 40),
+              "steps of linear warm-up")
+      .option("beta1", real_value(settings.beta1, 0, 1), "AdamW's first moment")
+      .option("beta2", real_value(settings.beta2, 0, 1), "AdamW's second moment")
+      .option("weight-decay", real_value(settings.weight_decay, 0, 10), "on matrices")
+      .option("clip", real_value(settings.clip, 0, 1e9), "the gradient's largest norm")
+      .option("seed", count_value(settings.seed), "of weights, batches and granularities")
+      .section("run")
+      .option("report-every", count_value(settings.report_every, 1, std::int64_t{1} << 40),
+              "steps between reports")
+      .option("checkpoint-every", count_value(settings.checkpoint_every, 1, std::int64_t{1} << 40),
+              "steps between states")
+      .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
+      .option("dtype", dtype_value(device.dtype), "bf16: products under autocast")
+      .option("threads", threads_value(device.threads), "CPU threads; 0: one per core");
+  if (!options.parse(arguments)) return 0;
+  settings.probabilities = parse_probabilities(probabilities);
+
+  const nlohmann::json config = read_json(config_path);
+  const NestedModel model = family_of(config).describe(config, {granularities});
+  for (const auto& [name, value] : options.settings()) {
+    fmt::print(stderr, "{:>18}  {}\n", name, value);
+  }
+  std::string header;
+  for (std::size_t k = 0; k < model.space.levels(); ++k) {
+    header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));
+  }
+  fmt::print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm",
+             header, header, "tokens/s");
+  std::fflush(stdout);
+
+  open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {
+    fmt::print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
+               report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
+               losses_text(report.validation_loss), report.tokens_per_second,
+               duration_text(report.seconds_left));
+    std::fflush(stdout);
+    return true;
+  });
+  fmt::print("{}\n", (settings.directory / "model").string());
+  return 0;
+}
+
+}  // namespace mnm

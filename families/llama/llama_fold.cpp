@@ -1,0 +1,247 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "eval/fold.h"
+#include "families/llama/llama_config.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// Rows of a block of the FFN on the CPU: its activations stay in a core's cache.
+constexpr std::int64_t kBlockRows = 256;
+
+struct LlamaLayer {
+  at::Tensor attention_norm;     // [d]
+  at::Tensor qkv, qkv_bias;      // [q + 2 kv, d], [q + 2 kv] or undefined
+  at::Tensor o, o_bias;          // [d, q]
+  at::Tensor ffn_norm;           // [d]
+  at::Tensor gate, up, down;     // [w, d], [w, d], [d, w]
+  at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
+};
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu: return at::silu(x);
+    case Activation::kGelu: return at::gelu(x);
+    case Activation::kGeluTanh: return at::gelu(x, "tanh");
+    case Activation::kRelu: return at::relu(x);
+  }
+  fail("activation without an implementation");
+}
+
+void activate_(at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu: at::silu_(x); return;
+    case Activation::kGelu: at::gelu_(x); return;
+    case Activation::kGeluTanh: at::gelu_(x, "tanh"); return;
+    case Activation::kRelu: at::relu_(x); return;
+  }
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
+}
+
+at::Tensor prefix(const at::Tensor& bias, std::int64_t width) {
+  return bias.defined() ? bias.narrow(0, 0, width) : bias;
+}
+
+class LlamaFold final : public Fold {
+ public:
+  explicit LlamaFold(const FoldInputs& inputs)
+      : config_(parse_llama_config(inputs.model.config, {})),
+        weight_(inputs.weight) {
+    embedding_ = weight_("model.embed_tokens.weight");
+    final_norm_ = weight_("model.norm.weight");
+    head_ = config_.tied ? embedding_ : weight_("lm_head.weight");
+    const std::vector<float> frequencies = rope_inverse_frequencies(config_);
+    frequencies_ = at::tensor(frequencies).to(embedding_.device());
+    for (std::int64_t l = 0; l < config_.layers; ++l) layers_.push_back(load_layer(l));
+  }
+
+  State embed(const at::Tensor& tokens) override {
+    return {{at::embedding(embedding_, tokens).unsqueeze(0)}};
+  }
+
+  State step(std::size_t index, const State& parents, std::span<const Child> children) override {
+    const LlamaLayer& layer = layers_[index];
+    const at::Tensor x = attend(layer, parents.tensors.front());
+    return {{c10::GradMode::is_enabled() ? feed_forward(layer, x, children)
+                                        : feed_forward_shared(layer, x, children)}};
+  }
+
+  at::Tensor readout(const State& state) override {
+    return norm(state.tensors.front(), final_norm_);
+  }
+
+  at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, head_.t()); }
+
+ private:
+  LlamaLayer load_layer(std::int64_t index) const {
+    const std::string base = fmt::format("model.layers.{}.", index);
+    const auto w = [&](const char* name) { return weight_(base + name + ".weight"); };
+    const auto b = [&](const char* name, bool there) {
+      return there ? weight_(base + name + ".bias") : at::Tensor();
+    };
+    const bool ab = config_.attention_bias, mb = config_.mlp_bias;
+    LlamaLayer layer;
+    layer.attention_norm = w("input_layernorm");
+    layer.qkv = at::cat({w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj")});
+    if (ab) {
+      layer.qkv_bias = at::cat({b("self_attn.q_proj", true), b("self_attn.k_proj", true),
+                                b("self_attn.v_proj", true)});
+    }
+    layer.o = w("self_attn.o_proj");
+    layer.o_bias = b("self_attn.o_proj", ab);
+    layer.ffn_norm = w("post_attention_layernorm");
+    layer.gate = w("mlp.gate_proj");
+    layer.up = w("mlp.up_proj");
+    layer.down = w("mlp.down_proj");
+    layer.gate_bias = b("mlp.gate_proj", mb);
+    layer.up_bias = b("mlp.up_proj", mb);
+    layer.down_bias = b("mlp.down_proj", mb);
+    return layer;
+  }
+
+  at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
+    return at::rms_norm(x, {config_.hidden_size}, weight, config_.rms_norm_eps);
+  }
+
+  // cos and sin of every position's angles, [1, tokens, 1, head_dim / 2], as transformers takes
+  // them: angles and functions in f32, then the run's dtype.
+  std::pair<at::Tensor, at::Tensor> rotary(std::int64_t tokens, at::ScalarType dtype) {
+    if (!cos_.defined() || cos_.size(1) != tokens || cos_.scalar_type() != dtype) {
+      const at::Tensor position = at::arange(tokens, frequencies_.options());
+      const at::Tensor angle = at::outer(position, frequencies_).view({1, tokens, 1, -1});
+      cos_ = angle.cos().to(dtype);
+      sin_ = angle.sin().to(dtype);
+    }
+    return {cos_, sin_};
+  }
+
+  // x: [batch, tokens, heads, head_dim]
+  at::Tensor rotate(const at::Tensor& x) {
+    const auto [cos, sin] = rotary(x.size(1), x.scalar_type());
+    const std::int64_t half = config_.head_dim / 2;
+    const at::Tensor a = x.narrow(3, 0, half), b = x.narrow(3, half, half);
+    return at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+  }
+
+  // x + attention(norm(x)), for all nodes as one batch: [nodes, sequences, tokens, d]
+  at::Tensor attend(const LlamaLayer& layer, const at::Tensor& x) {
+    const std::int64_t tokens = x.size(2), batch = x.size(0) * x.size(1);
+    const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
+    const at::Tensor h = norm(x, layer.attention_norm).view({batch * tokens, -1});
+    const at::Tensor qkv = product(h, layer.qkv, layer.qkv_bias)
+                               .view({batch, tokens, q_heads + 2 * kv_heads, config_.head_dim});
+    const at::Tensor qk = rotate(qkv.narrow(2, 0, q_heads + kv_heads));
+    const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
+    const at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
+    const at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
+    const at::Tensor mixed = at::scaled_dot_product_attention(
+        q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/q_heads != kv_heads);
+    const at::Tensor rows = mixed.transpose(1, 2).reshape({batch * tokens, config_.q_size()});
+    at::Tensor out = at::addmm(x.view({batch * tokens, -1}), rows, layer.o.t());
+    if (layer.o_bias.defined()) out = out + layer.o_bias;
+    return out.view(x.sizes());
+  }
+
+  // Products and activation up to `width`: [rows, width].
+  at::Tensor activations(const LlamaLayer& layer, const at::Tensor& rows, std::int64_t width) const {
+    const at::Tensor h = norm(rows, layer.ffn_norm);
+    at::Tensor gate = product(h, layer.gate.narrow(0, 0, width), prefix(layer.gate_bias, width));
+    const at::Tensor up = product(h, layer.up.narrow(0, 0, width), prefix(layer.up_bias, width));
+    if (c10::GradMode::is_enabled()) {
+      return config_.gate == GateVariant::kActOfProduct ? activate(gate * up, config_.activation)
+                                                        : activate(gate, config_.activation) * up;
+    }
+    if (config_.gate == GateVariant::kActOfProduct) {
+      gate.mul_(up);
+      activate_(gate, config_.activation);
+    } else {
+      activate_(gate, config_.activation);
+      gate.mul_(up);
+    }
+    return gate;
+  }
+
+  // The differentiable form: every child alone.
+  at::Tensor feed_forward(const LlamaLayer& layer, const at::Tensor& x,
+                          std::span<const Child> children) const {
+    std::vector<at::Tensor> out;
+    for (const Child& child : children) {
+      const at::Tensor parent = x[child.parent];
+      const at::Tensor rows = parent.reshape({-1, config_.hidden_size});
+      const at::Tensor act = activations(layer, rows, child.width);
+      at::Tensor y = at::addmm(rows, act, layer.down.narrow(1, 0, child.width).t());
+      if (layer.down_bias.defined()) y = y + layer.down_bias;
+      out.push_back(y.view(parent.sizes()));
+    }
+    return at::stack(out);
+  }
+
+  // All siblings from one pass over the widest, y(w2) = y(w1) + down[:, w1:w2] . act[w1:w2], in
+  // blocks of rows that stay in cache: each partial sum is a finished child.
+  at::Tensor feed_forward_shared(const LlamaLayer& layer, const at::Tensor& x,
+                                 std::span<const Child> children) const {
+    const std::int64_t d = config_.hidden_size, rows = x.size(1) * x.size(2);
+    const at::Tensor in = x.view({x.size(0), rows, d});
+    const at::Tensor out =
+        at::empty({static_cast<std::int64_t>(children.size()), rows, d}, x.options());
+
+    std::vector<std::size_t> first = {0};  // of each parent's children, and the end
+    for (std::size_t c = 1; c <= children.size(); ++c) {
+      if (c == children.size() || children[c].parent != children[c - 1].parent) first.push_back(c);
+    }
+    const std::int64_t block = x.is_cpu() ? std::min(kBlockRows, rows) : rows;
+    const std::int64_t blocks = (rows + block - 1) / block;
+    const auto families = static_cast<std::int64_t>(first.size()) - 1;
+    const auto run = [&](std::int64_t begin, std::int64_t end) {
+      const c10::AutoGradMode no_grad(false);  // thread-local, and these may be other threads
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto f = static_cast<std::size_t>(i / blocks);
+        const std::int64_t row = i % blocks * block, count = std::min(block, rows - row);
+        const std::span<const Child> siblings =
+            children.subspan(first[f], first[f + 1] - first[f]);
+        const at::Tensor parent = in[siblings.front().parent].narrow(0, row, count);
+        const at::Tensor act = activations(layer, parent, siblings.back().width);
+        at::Tensor sum = layer.down_bias.defined() ? parent + layer.down_bias : parent;
+        std::int64_t done = 0;
+        for (std::size_t s = 0; s < siblings.size(); ++s) {
+          const std::int64_t part = siblings[s].width - done;
+          at::Tensor child = out[static_cast<std::int64_t>(first[f] + s)].narrow(0, row, count);
+          at::addmm_out(child, sum, act.narrow(1, done, part),
+                        layer.down.narrow(1, done, part).t());
+          sum = child;
+          done = siblings[s].width;
+        }
+      }
+    };
+    if (x.is_cpu()) {
+      at::parallel_for(0, families * blocks, 1, run);
+    } else {
+      run(0, families * blocks);
+    }
+    return out.view({static_cast<std::int64_t>(children.size()), x.size(1), x.size(2), d});
+  }
+
+  LlamaConfig config_;
+  WeightSource weight_;
+  at::Tensor embedding_, final_norm_, head_;
+  at::Tensor frequencies_;  // [head_dim / 2]
+  at::Tensor cos_, sin_;    // of the last number of tokens
+  std::vector<LlamaLayer> layers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Fold> make_llama_fold(const FoldInputs& inputs) {
+  return std::make_unique<LlamaFold>(inputs);
+}
+
+}  // namespace mnm

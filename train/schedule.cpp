@@ -1,0 +1,137 @@
+#include "train/schedule.h"
+
+#include <cmath>
+#include <numbers>
+#include <numeric>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// splitmix64's finalizer (https://prng.di.unimi.it/splitmix64.c) over a small key.
+std::uint64_t mix(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+  std::uint64_t x = a;
+  for (const std::uint64_t part : {b, c}) {
+    x += 0x9e3779b97f4a7c15u + part * 0xd1342543de82ef95u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    x ^= x >> 31;
+  }
+  return x;
+}
+
+double unit(std::uint64_t x) { return static_cast<double>(x >> 11) * 0x1p-53; }
+
+// Streams of random numbers, one per use.
+enum : std::uint64_t { kLevelStream = 1, kOrderStream = 2, kOffsetStream = 3 };
+
+// A permutation of [0, n) that needs no table: a Feistel network over the next even number of
+// bits, walked until it lands inside.
+std::uint64_t permuted(std::uint64_t index, std::uint64_t n, std::uint64_t key) {
+  int half = 1;
+  while ((std::uint64_t{1} << (2 * half)) < n) ++half;
+  const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
+  do {
+    std::uint64_t left = index >> half, right = index & mask;
+    for (std::uint64_t round = 0; round < 4; ++round) {
+      const std::uint64_t next = left ^ (mix(key, round, right) & mask);
+      left = right;
+      right = next;
+    }
+    index = left << half | right;
+  } while (index >= n);
+  return index;
+}
+
+}  // namespace
+
+double learning_rate(const TrainSettings& settings, std::int64_t step) {
+  if (step < settings.warmup) {
+    return settings.learning_rate * static_cast<double>(step + 1) /
+           static_cast<double>(settings.warmup);
+  }
+  const double left = static_cast<double>(std::max<std::int64_t>(1, settings.steps - settings.warmup));
+  const double done = static_cast<double>(step - settings.warmup) / left;
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
+  return settings.learning_rate * (settings.min_rate + (1 - settings.min_rate) * cosine);
+}
+
+std::size_t draw_level(const TrainSettings& settings, std::size_t levels, std::int64_t step) {
+  const double u = unit(mix(settings.seed, kLevelStream, static_cast<std::uint64_t>(step)));
+  if (settings.probabilities.empty()) {
+    return static_cast<std::size_t>(u * static_cast<double>(levels));
+  }
+  const double total =
+      std::accumulate(settings.probabilities.begin(), settings.probabilities.end(), 0.0);
+  double below = 0;
+  std::size_t last = 0;
+  for (std::size_t k = 0; k < levels; ++k) {
+    below += settings.probabilities[k] / total;
+    if (settings.probabilities[k] > 0) last = k;
+    if (u < below) return k;
+  }
+  return last;
+}
+
+std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint64_t tokens,
+                                       std::int64_t step, std::int64_t micro_batch) {
+  const auto context = static_cast<std::uint64_t>(settings.context);
+  const auto batch = static_cast<std::uint64_t>(settings.batch);
+  // One sequence fewer than fit leaves room for a pass's own offset in [0, context).
+  const std::uint64_t fit = (tokens - 1) / context;
+  const std::uint64_t pass_length = fit > 1 ? fit - 1 : 1;
+  const std::uint64_t first =
+      (static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(settings.accumulate) +
+       static_cast<std::uint64_t>(micro_batch)) * batch;
+  std::vector<std::uint64_t> starts;
+  for (std::uint64_t i = first; i < first + batch; ++i) {
+    const std::uint64_t pass = i / pass_length;
+    const std::uint64_t offset =
+        fit > 1 ? mix(settings.seed, kOffsetStream, pass) % context : 0;
+    const std::uint64_t key = mix(settings.seed, kOrderStream, pass);
+    starts.push_back(offset + context * permuted(i % pass_length, pass_length, key));
+  }
+  return starts;
+}
+
+void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t tokens) {
+  const auto positive = [](const char* name, double value) {
+    if (!(value > 0)) fail_usage("training needs a positive {}, not {}", name, value);
+  };
+  const auto share = [](const char* name, double value) {
+    if (!(value >= 0 && value < 1)) fail_usage("training needs {} in [0, 1), not {}", name, value);
+  };
+  positive("steps", static_cast<double>(s.steps));
+  positive("batch", static_cast<double>(s.batch));
+  positive("accumulate", static_cast<double>(s.accumulate));
+  positive("context", static_cast<double>(s.context));
+  positive("learning-rate", s.learning_rate);
+  positive("epsilon", s.epsilon);
+  positive("clip", s.clip);
+  positive("report-every", static_cast<double>(s.report_every));
+  positive("checkpoint-every", static_cast<double>(s.checkpoint_every));
+  share("beta1", s.beta1);
+  share("beta2", s.beta2);
+  if (!(s.min_rate >= 0 && s.min_rate <= 1)) {
+    fail_usage("training needs min-rate in [0, 1], not {}", s.min_rate);
+  }
+  if (!(s.weight_decay >= 0)) fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
+  if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
+  if (!s.probabilities.empty()) {
+    double total = 0;
+    for (const double p : s.probabilities) {
+      if (!(p >= 0)) fail_usage("probabilities must be 0 or more, not {}", p);
+      total += p;
+    }
+    if (s.probabilities.size() != levels || !(total > 0) || !std::isfinite(total)) {
+      fail_usage("the model has {} granularities: give that many probabilities, not all 0", levels);
+    }
+  }
+  if (tokens < static_cast<std::uint64_t>(s.context) + 1) {
+    fail_usage("{} holds {} tokens: a sequence of context {} needs {}", s.tokens.string(), tokens,
+               s.context, s.context + 1);
+  }
+}
+
+}  // namespace mnm

@@ -1,0 +1,28 @@
+// What a step of training does, as pure functions of the settings: nothing here is state, so a
+// resumed run takes the same steps.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "train/settings.h"
+
+namespace mnm {
+
+// Linear warm-up from 0 to the peak, then a cosine down to min_rate times it. step in [0, steps).
+double learning_rate(const TrainSettings& settings, std::int64_t step);
+
+// The granularity of a step, drawn with the given probabilities (empty: uniform over `levels`).
+std::size_t draw_level(const TrainSettings& settings, std::size_t levels, std::int64_t step);
+
+// Where the sequences of a micro-batch start in a file of `tokens` tokens: each in
+// [0, tokens - context - 1]. Every pass over the data visits each whole sequence once, in an order
+// and from an offset of its own.
+std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint64_t tokens,
+                                       std::int64_t step, std::int64_t micro_batch);
+
+// Every number checked: UsageError names the setting.
+void check_settings(const TrainSettings& settings, std::size_t levels, std::uint64_t tokens);
+
+}  // namespace mnm

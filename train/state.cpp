@@ -1,0 +1,113 @@
+#include "train/state.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+
+#include "model/checkpoint.h"
+#include "model/error.h"
+#include "model/files.h"
+#include "model/safetensors.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+at::ScalarType scalar(Dtype dtype) {
+  return dtype == Dtype::kF32 ? at::kFloat : dtype == Dtype::kF16 ? at::kHalf : at::kBFloat16;
+}
+
+void write_tensors(const std::vector<std::pair<std::string, at::Tensor>>& tensors, Dtype dtype,
+                   const std::map<std::string, std::string>& metadata, const fs::path& path) {
+  std::vector<TensorEntry> entries;
+  for (const auto& [name, tensor] : tensors) {
+    entries.push_back({name, dtype, tensor.sizes().vec(), 0, 0});
+  }
+  OutputFile out(path);
+  out.write(safetensors_head(entries, metadata));
+  for (const auto& [name, tensor] : tensors) {
+    out.write(bytes_of(tensor.to(at::kCPU, scalar(dtype)).contiguous()));
+  }
+  out.close();
+}
+
+}  // namespace
+
+void write_state(const TrainState& state, const fs::path& path) {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (std::size_t i = 0; i < state.names.size(); ++i) {
+    tensors.emplace_back("weight." + state.names[i], state.weights[i].detach());
+    tensors.emplace_back("first." + state.names[i], state.first[i]);
+    tensors.emplace_back("second." + state.names[i], state.second[i]);
+  }
+  std::map<std::string, std::string> metadata = state.settings;
+  metadata["step"] = std::to_string(state.step);
+  const fs::path partial = path.string() + ".partial";
+  write_tensors(tensors, Dtype::kF32, metadata, partial);
+  fs::rename(partial, path);
+}
+
+TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
+                      const fs::path& path, const at::Device& device) {
+  const MappedFile file(path);
+  const SafetensorsHeader header =
+      parse_safetensors(file.bytes(), file.bytes().size(), path.string());
+  for (const auto& [key, value] : settings) {
+    const auto found = header.metadata.find(key);
+    if (found == header.metadata.end() || found->second != value) {
+      fail("cannot resume from {}: it was made with {} = {}, this run has {}; use another directory",
+           path.string(), key, found == header.metadata.end() ? "nothing" : found->second, value);
+    }
+  }
+  std::map<std::string, const TensorEntry*> entries;
+  for (const TensorEntry& entry : header.tensors) entries[entry.name] = &entry;
+
+  TrainState state;
+  state.settings = settings;
+  try {
+    state.step = std::stoll(header.metadata.at("step"));
+  } catch (const std::exception&) {
+    fail("cannot resume from {}: it says no step; it is no training state", path.string());
+  }
+  const auto load = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+    const auto found = entries.find(name);
+    if (found == entries.end() || found->second->shape != shape ||
+        found->second->dtype != Dtype::kF32) {
+      fail("cannot resume from {}: tensor '{}' is absent or not f32 of this model's shape",
+           path.string(), name);
+    }
+    const auto bytes = file.bytes().subspan(header.data_offset + found->second->begin,
+                                            found->second->end - found->second->begin);
+    at::Tensor tensor = at::empty(shape, at::kFloat);
+    std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+    return tensor.to(device);
+  };
+  for (const TensorSpec& spec : model.table.tensors) {
+    state.names.push_back(spec.name);
+    state.weights.push_back(load("weight." + spec.name, spec.shape));
+    state.first.push_back(load("first." + spec.name, spec.shape));
+    state.second.push_back(load("second." + spec.name, spec.shape));
+  }
+  return state;
+}
+
+void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
+                 const fs::path& directory) {
+  AtomicDirectory target(directory, /*force=*/true);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (std::size_t i = 0; i < state.names.size(); ++i) {
+    tensors.emplace_back(state.names[i], state.weights[i].detach());
+  }
+  write_tensors(tensors, dtype, {{"format", "pt"}}, target.path() / "model.safetensors");
+  nlohmann::json config = model.config;
+  for (const char* key : {"dtype", "torch_dtype"}) config[key] = torch_name(dtype);
+  write_file_atomically(target.path() / "config.json", config.dump(2) + "\n");
+  target.commit();
+}
+
+}  // namespace mnm
