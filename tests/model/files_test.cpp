@@ -5,16 +5,32 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <thread>
 
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
+
+namespace {
+bool plain_renames_only = false;  // as on NFS
+}
+
+// Stands before the C library's, so that tests can take its flags away.
+extern "C" int renameat2(int from_directory, const char* from, int to_directory, const char* to,
+                         unsigned flags) noexcept {
+  if (plain_renames_only && flags != 0) {
+    errno = EINVAL;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_renameat2, from_directory, from, to_directory, to, flags));
+}
 
 namespace mnm {
 namespace {
@@ -146,6 +162,24 @@ TEST(AtomicDirectory, ReplacesOnlyByForceAndOnlyPlainDirectories) {
   fs::create_directories(dir / "home/documents");
   EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "home", true); }), "'documents'"));
   EXPECT_TRUE(fs::exists(dir / "home/documents"));
+}
+
+TEST(AtomicDirectory, WorksWhereOnlyPlainRenamesDo) {
+  const test::TempDir dir;
+  plain_renames_only = true;
+  for (const bool exists : {false, true}) {
+    AtomicDirectory made(dir / "out", exists);
+    spew(made.path() / (exists ? "new" : "old"), "content");
+    made.commit();
+  }
+  EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"new"}));
+  {
+    AtomicDirectory made(dir / "other", false);
+    fs::create_directory(dir / "other");
+    EXPECT_TRUE(contains(error_of([&] { made.commit(); }), "meanwhile"));
+  }
+  plain_renames_only = false;
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"other", "out"}));
 }
 
 TEST(AtomicDirectory, ALinkIsReplacedNotWhatItPointsTo) {
