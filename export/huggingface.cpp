@@ -106,7 +106,7 @@ void check_space(const HuggingFacePlan& plan, const fs::path& directory) {
 }
 
 void write_shard(const HuggingFacePlan& plan, const Shard& shard, Extractor& extractor,
-                 const fs::path& directory, const ByteProgress& progress) {
+                 const fs::path& directory, const ByteProgress& progress, Flush flush) {
   OutputFile out(directory / shard.file);
   std::vector<TensorEntry> tensors = shard.tensors;
   const std::string head = safetensors_head(tensors, plan.metadata);
@@ -119,7 +119,7 @@ void write_shard(const HuggingFacePlan& plan, const Shard& shard, Extractor& ext
     fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
          out.position(), shard.bytes);
   }
-  out.close();
+  out.close(flush);
 }
 
 }  // namespace
@@ -150,19 +150,19 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
 }
 
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
-                       const fs::path& directory, const ByteProgress& progress) {
+                       const fs::path& directory, const ByteProgress& progress, Flush flush) {
   check_space(plan, directory);
   for (const auto& [name, content] : plan.texts) {
     OutputFile out(directory / name);
     out.write(content);
-    out.close();
+    out.close(flush);
     if (progress && !progress(content.size())) throw Stopped();
   }
   for (const CarriedFile& file : plan.carried) {
     const SourceFile source(checkpoint.directory() / file.name);
     OutputFile out(directory / file.name);
     source.copy_to(out, 0, file.bytes, progress);
-    out.close();
+    out.close(flush);
     source.check_unchanged();
     if (source.size() != file.bytes) {
       fail("cannot copy '{}': it has {} bytes now, and had {} before", source.path().string(),
@@ -171,7 +171,7 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   }
   Extractor extractor(checkpoint);
   for (const Shard& shard : plan.shards) {
-    write_shard(plan, shard, extractor, directory, progress);
+    write_shard(plan, shard, extractor, directory, progress, flush);
   }
   extractor.check_unchanged();
 }

@@ -9,6 +9,7 @@
 
 #include "extract/extract.h"
 #include "model/checkpoint.h"
+#include "model/files.h"
 #include "model/nested_model.h"
 #include "model/safetensors.h"
 #include "model/slice_plan.h"
@@ -56,7 +57,11 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
 // Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the
 // space on the target before the first byte, and after the last that the checkpoint is still the
 // one that was read. Progress counts to plan.bytes. Same input, same bytes.
+//
+// The files are left to the kernel to flush, as cp does: to wait for the disk takes as long again
+// as to copy. kToDisk waits, for exports that must survive a power cut right after.
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
-                       const std::filesystem::path& directory, const ByteProgress& progress = {});
+                       const std::filesystem::path& directory, const ByteProgress& progress = {},
+                       Flush flush = Flush::kToKernel);
 
 }  // namespace mnm

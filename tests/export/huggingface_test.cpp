@@ -1,0 +1,289 @@
+#include "export/huggingface.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <random>
+
+#include "model/error.h"
+#include "tests/export/exported.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::export_to;
+using test::files_in;
+using test::HandModel;
+using test::slurp;
+using test::spew;
+using test::TempDir;
+
+constexpr Dtype kDtypes[] = {Dtype::kF32, Dtype::kF16, Dtype::kBF16};
+
+std::vector<float> rounded(std::vector<float> values, Dtype dtype) {
+  std::vector<std::byte> bytes(values.size() * size_of(dtype));
+  from_f32(values, dtype, bytes);
+  to_f32(bytes, dtype, values);
+  return values;
+}
+
+TEST(HuggingFace, HoldsWhatNaiveSlicingKeeps) {
+  std::mt19937 random(3);
+  const Width choices[] = {kSkip, 1, 2, 4, 8};
+  for (Dtype stored : kDtypes) {
+    const HandModel hand(4, stored);
+    TempDir dir;
+    const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model", 2));
+    for (Dtype target : kDtypes) {
+      for (std::uint64_t shard_bytes : {1ul, 2'000ul, 5'000'000'000ul}) {
+        Widths widths(4);
+        for (Width& width : widths) width = choices[random() % 5];
+        SCOPED_TRACE(fmt::format("{} to {}, {}, shards of {}", to_string(stored), to_string(target),
+                                 to_string(widths), shard_bytes));
+        const HuggingFacePlan plan =
+            export_to(dir / "out", hand.model, checkpoint, widths,
+                      {.dtype = target, .shard_bytes = shard_bytes, .metadata = {}});
+        const Checkpoint written = Checkpoint::open(dir / "out");
+        const auto expected = hand.naive(widths);
+        EXPECT_EQ(written.tensors().size(), expected.size());
+        for (const auto& [name, values] : expected) {
+          const StoredTensor& tensor = written.at(name);
+          EXPECT_EQ(tensor.dtype, target);
+          std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
+          to_f32(tensor.data, target, found);
+          EXPECT_TRUE(found == rounded(values, target)) << name;
+        }
+        EXPECT_EQ(written.shards().size(), plan.shards.size());
+        fs::remove_all(dir / "out");
+      }
+    }
+  }
+}
+
+TEST(HuggingFace, PlanStatesEveryFileAndByte) {
+  const HandModel hand;
+  TempDir dir;
+  hand.write(dir / "model");
+  spew(dir / "model/tokenizer.json", std::string(1234, 't'));
+  spew(dir / "model/generation_config.json", "");
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  for (std::uint64_t shard_bytes : {1ul, 3'000ul, 1'000'000ul}) {
+    std::uint64_t progress = 0, bytes = 0;
+    const HuggingFacePlan plan =
+        plan_huggingface(hand.model, checkpoint, {8, 4, 4}, {{"config.json", "{}\n"}},
+                         {.dtype = Dtype::kF32, .shard_bytes = shard_bytes, .metadata = {}});
+    fs::create_directory(dir / "out");
+    write_huggingface(plan, checkpoint, dir / "out",
+                      [&](std::uint64_t n) { return progress += n, true; });
+    std::map<std::string, std::uint64_t> sizes;
+    for (const auto& [name, content] : files_in(dir / "out")) {
+      sizes[name] = content.size();
+      bytes += content.size();
+    }
+    EXPECT_EQ(sizes, plan.files());
+    EXPECT_EQ(plan.bytes, bytes);
+    EXPECT_EQ(progress, bytes);
+    fs::remove_all(dir / "out");
+  }
+}
+
+TEST(HuggingFace, ShardsFillUpInTableOrder) {
+  const HandModel hand(2);
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  // In f32 at width 8: embed 264, per layer norm 24, up 768, down 768, mixed 380; norm 24.
+  struct Case {
+    std::uint64_t shard_bytes;
+    std::vector<std::size_t> tensors;  // of each shard
+  };
+  const Case cases[] = {
+      {1, std::vector<std::size_t>(10, 1)},
+      {264, std::vector<std::size_t>(10, 1)},
+      {288, {2, 1, 1, 1, 1, 1, 1, 1, 1}},
+      {1056, {3, 1, 2, 1, 1, 2}},
+      {4168, {10}},
+      {4167, {9, 1}},
+  };
+  for (const Case& c : cases) {
+    const HuggingFacePlan plan =
+        plan_huggingface(hand.model, checkpoint, {8, 8}, {},
+                         {.dtype = Dtype::kF32, .shard_bytes = c.shard_bytes, .metadata = {}});
+    std::vector<std::size_t> tensors;
+    for (const Shard& shard : plan.shards) tensors.push_back(shard.tensors.size());
+    EXPECT_EQ(tensors, c.tensors) << c.shard_bytes;
+  }
+}
+
+TEST(HuggingFace, IndexNamesEveryTensorsShard) {
+  const HandModel hand;
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  const HuggingFacePlan one = plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {}, {});
+  ASSERT_EQ(one.shards.size(), 1u);
+  EXPECT_EQ(one.shards[0].file, "model.safetensors");
+  EXPECT_TRUE(one.texts.empty());
+
+  const HuggingFacePlan many =
+      plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {},
+                       {.dtype = Dtype::kBF16, .shard_bytes = 1'000, .metadata = {}});
+  const auto index = nlohmann::json::parse(many.texts.at("model.safetensors.index.json"));
+  ASSERT_GT(many.shards.size(), 1u);
+  EXPECT_EQ(many.shards[1].file,
+            fmt::format("model-00002-of-{:05}.safetensors", many.shards.size()));
+  std::uint64_t elements = 0;
+  std::size_t tensors = 0;
+  for (const Shard& shard : many.shards) {
+    for (const TensorEntry& tensor : shard.tensors) {
+      EXPECT_EQ(index["weight_map"][tensor.name], shard.file);
+      elements += (tensor.end - tensor.begin) / 2;
+      ++tensors;
+    }
+  }
+  EXPECT_EQ(index["weight_map"].size(), tensors);
+  EXPECT_EQ(index["metadata"]["total_size"], 2 * elements);
+  EXPECT_EQ(index["metadata"]["total_parameters"], elements);
+}
+
+TEST(HuggingFace, RepeatsByteForByte) {
+  const HandModel hand;
+  TempDir dir;
+  // Sharded differently, carried files made in another order: the same model all the same.
+  hand.write(dir / "a", 1);
+  hand.write(dir / "b", 4);
+  const std::string carried[] = {"tokenizer.json", "vocab.json", "LICENSE"};
+  for (int i : {0, 1, 2}) spew(dir / "a" / carried[i], carried[i]);
+  for (int i : {2, 0, 1}) spew(dir / "b" / carried[i], carried[i]);
+  const HuggingFaceOptions options{.dtype = Dtype::kBF16,
+                                   .shard_bytes = 2'000,
+                                   .metadata = {{"widths", "8,4,2"}, {"fingerprint", "00ff"}}};
+  export_to(dir / "x", hand.model, Checkpoint::open(dir / "a"), {8, 4, 2}, options);
+  export_to(dir / "y", hand.model, Checkpoint::open(dir / "a"), {8, 4, 2}, options);
+  export_to(dir / "z", hand.model, Checkpoint::open(dir / "b"), {8, 4, 2}, options);
+  EXPECT_EQ(files_in(dir / "x"), files_in(dir / "y"));
+  EXPECT_EQ(files_in(dir / "x"), files_in(dir / "z"));
+}
+
+TEST(HuggingFace, MetadataSayFormatWidthsAndSource) {
+  const HandModel hand;
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  export_to(dir / "out", hand.model, checkpoint, {8, 4, 2},
+            {.dtype = Dtype::kF32, .metadata = {{"widths", "8,4,2"}, {"fingerprint", "00ff"}}});
+  const std::string bytes = slurp(dir / "out/model.safetensors");
+  const SafetensorsHeader header =
+      parse_safetensors(std::as_bytes(std::span(bytes)), bytes.size(), "out");
+  const std::map<std::string, std::string> expected = {
+      {"format", "pt"}, {"widths", "8,4,2"}, {"fingerprint", "00ff"}};
+  EXPECT_EQ(header.metadata, expected);
+}
+
+TEST(HuggingFace, CarriesTokenizerAndLicenceAlong) {
+  const HandModel hand;
+  TempDir dir;
+  hand.write(dir / "model");
+  const char* carried[] = {"tokenizer.json",
+                           "tokenizer_config.json",
+                           "tokenizer.model",
+                           "special_tokens_map.json",
+                           "added_tokens.json",
+                           "vocab.json",
+                           "vocab.txt",
+                           "merges.txt",
+                           "chat_template.jinja",
+                           "chat_template.json",
+                           "generation_config.json",
+                           "LICENSE",
+                           "LICENSE.txt",
+                           "USE_POLICY.md",
+                           "NOTICE"};
+  const char* left[] = {"README.md",  "training_args.bin", "optimizer.pt", "modeling_other.py",
+                        "vocabulary", ".gitattributes",    "model.onnx"};
+  for (const char* name : carried) spew(dir / "model" / name, std::string("of ") + name);
+  for (const char* name : left) spew(dir / "model" / name, name);
+  fs::create_directory(dir / "model/tokenizer");  // not a file
+  fs::create_symlink("nowhere", dir / "model/tokenizer_dangling.json");
+  spew(dir / "blob", "behind a link");
+  fs::create_symlink("../blob", dir / "model/vocab.bpe");
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  const HuggingFacePlan plan =
+      plan_huggingface(hand.model, checkpoint, {8, 8, 8},
+                       {{"config.json", "{}"}, {"generation_config.json", "ours"}}, {});
+  fs::create_directory(dir / "out");
+  write_huggingface(plan, checkpoint, dir / "out");
+  std::map<std::string, std::string> files = files_in(dir / "out");
+  EXPECT_EQ(files["generation_config.json"], "ours");
+  EXPECT_EQ(files["vocab.bpe"], "behind a link");
+  EXPECT_FALSE(fs::is_symlink(dir / "out/vocab.bpe"));
+  for (const char* name : carried) {
+    if (std::string(name) != "generation_config.json") {
+      EXPECT_EQ(files[name], std::string("of ") + name);
+    }
+  }
+  EXPECT_EQ(files.size(), std::size(carried) + 3);  // and config.json, vocab.bpe, the weights
+}
+
+TEST(HuggingFace, RefusesWidthsOutsideTheSpace) {
+  const HandModel hand;
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  for (const Widths& widths : {Widths{8, 8}, Widths{8, 8, 3}, Widths{8, 8, -1}, Widths{}}) {
+    EXPECT_THROW(plan_huggingface(hand.model, checkpoint, widths, {}, {}), UsageError);
+  }
+}
+
+TEST(HuggingFace, AsksForTheSpaceBeforeTheFirstByte) {
+  const HandModel hand;
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  HuggingFacePlan plan =
+      plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {{"config.json", "{}"}}, {});
+  plan.bytes = std::uint64_t{1} << 62;
+  fs::create_directory(dir / "out");
+  EXPECT_THROW(write_huggingface(plan, checkpoint, dir / "out"), Error);
+  EXPECT_TRUE(fs::is_empty(dir / "out"));
+}
+
+TEST(HuggingFace, NoticesASourceThatChangesMeanwhile) {
+  const HandModel hand;
+  for (const char* name : {"model.safetensors", "tokenizer.json"}) {
+    TempDir dir;
+    hand.write(dir / "model");
+    spew(dir / "model/tokenizer.json", "{}");
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    const HuggingFacePlan plan =
+        plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {{"config.json", "{}"}}, {});
+    fs::create_directory(dir / "out");
+    const auto touch = [&](std::uint64_t) {
+      const auto time = fs::file_time_type::clock::now() + std::chrono::seconds(2);
+      fs::last_write_time(dir / "model" / name, time);
+      return true;
+    };
+    std::uint64_t calls = 0;
+    EXPECT_THROW(write_huggingface(plan, checkpoint, dir / "out",
+                                   [&](std::uint64_t n) { return ++calls == 1 || touch(n); }),
+                 Error)
+        << name;
+  }
+}
+
+TEST(HuggingFace, StopsWhenProgressSaysSo) {
+  const HandModel hand;
+  TempDir dir;
+  hand.write(dir / "model");
+  spew(dir / "model/tokenizer.json", "{}");
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  const HuggingFacePlan plan =
+      plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {{"config.json", "{}"}}, {});
+  fs::create_directory(dir / "out");
+  for (int allowed = 0; allowed < 10; ++allowed) {
+    int calls = 0;
+    EXPECT_THROW(write_huggingface(plan, checkpoint, dir / "out",
+                                   [&](std::uint64_t) { return calls++ < allowed; }),
+                 Stopped);
+    EXPECT_EQ(calls, allowed + 1);
+  }
+}
+
+}  // namespace
+}  // namespace mnm

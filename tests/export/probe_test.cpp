@@ -1,0 +1,299 @@
+#include "export/probe.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <random>
+
+#include "model/error.h"
+#include "model/safetensors.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tensors.h"
+
+namespace mnm {
+namespace {
+
+using test::slurp;
+using test::spew;
+using test::TempDir;
+
+Probe sample() {
+  Probe probe;
+  probe.widths = "512x4,256x8";
+  probe.fingerprint = "00112233445566778899aabbccddeeff";
+  probe.tokens = {3, 0, 2};
+  probe.vocab_size = 4;
+  for (int i = 0; i < 12; ++i) probe.logits.push_back(0.1f * static_cast<float>(i) - 0.7f);
+  probe.tolerance = 1.25e-4;
+  return probe;
+}
+
+TEST(Probe, ComesBackAsItWasWritten) {
+  TempDir dir;
+  const Probe probe = sample();
+  write_probe(probe, dir / "p");
+  const Probe back = read_probe(dir / "p");
+  EXPECT_EQ(back.widths, probe.widths);
+  EXPECT_EQ(back.fingerprint, probe.fingerprint);
+  EXPECT_EQ(back.tokens, probe.tokens);
+  EXPECT_EQ(back.vocab_size, probe.vocab_size);
+  EXPECT_EQ(back.logits, probe.logits);
+  EXPECT_EQ(back.tolerance, probe.tolerance);
+  write_probe(probe, dir / "again");
+  EXPECT_EQ(slurp(dir / "p"), slurp(dir / "again"));
+}
+
+TEST(Probe, SizeIsKnownBeforeTheLogitsAre) {
+  TempDir dir;
+  Probe probe = sample();
+  Probe planned = probe;
+  planned.logits.clear();
+  planned.tolerance = 0;
+  for (double tolerance : {0.0, 3.14159265358979e-5, 1e-99, 2.0 / 3, 123.456}) {
+    probe.tolerance = tolerance;
+    write_probe(probe, dir / "p");
+    EXPECT_EQ(slurp(dir / "p").size(), probe_bytes(planned)) << tolerance;
+  }
+}
+
+TEST(Probe, RefusesToWriteNonsense) {
+  TempDir dir;
+  Probe probe = sample();
+  probe.logits.pop_back();
+  EXPECT_THROW(write_probe(probe, dir / "p"), Error);
+  probe = sample();
+  for (double tolerance : {-1.0, std::nan("")}) {
+    probe.tolerance = tolerance;
+    EXPECT_THROW(write_probe(probe, dir / "p"), Error);
+  }
+}
+
+TEST(Probe, RefusesToReadNonsense) {
+  const std::map<std::string, std::string> good = {{"format", "mixnmatch-probe-1"},
+                                                   {"widths", "4"},
+                                                   {"fingerprint", "00"},
+                                                   {"tokens", "1,2"},
+                                                   {"tolerance", "1e-3"}};
+  const auto file = [&](std::map<std::string, std::string> metadata, test::TestTensor tensor) {
+    return test::safetensors_bytes(std::vector{std::move(tensor)}, metadata);
+  };
+  const auto with = [&](const char* key, const char* value) {
+    auto metadata = good;
+    metadata[key] = value;
+    return metadata;
+  };
+  const auto without = [&](const char* key) {
+    auto metadata = good;
+    metadata.erase(key);
+    return metadata;
+  };
+  const test::TestTensor logits = test::random_tensor("logits", {2, 3}, 1);
+  TempDir dir;
+  spew(dir / "p", file(good, logits));
+  EXPECT_NO_THROW(read_probe(dir / "p"));
+  const std::pair<const char*, std::string> cases[] = {
+      {"no format", file(without("format"), logits)},
+      {"another format", file(with("format", "mixnmatch-probe-2"), logits)},
+      {"no widths", file(without("widths"), logits)},
+      {"no fingerprint", file(without("fingerprint"), logits)},
+      {"no tokens", file(without("tokens"), logits)},
+      {"no tolerance", file(without("tolerance"), logits)},
+      {"fewer tokens", file(with("tokens", "1"), logits)},
+      {"more tokens", file(with("tokens", "1,2,0"), logits)},
+      {"a comma too many", file(with("tokens", "1,2,"), logits)},
+      {"an empty token", file(with("tokens", "1,,2"), logits)},
+      {"token no number", file(with("tokens", "1,x"), logits)},
+      {"token with a tail", file(with("tokens", "1,2 "), logits)},
+      {"token outside", file(with("tokens", "1,3"), logits)},
+      {"token negative", file(with("tokens", "1,-1"), logits)},
+      {"token overflows", file(with("tokens", "1,99999999999999999999"), logits)},
+      {"tolerance no number", file(with("tolerance", "small"), logits)},
+      {"tolerance negative", file(with("tolerance", "-1"), logits)},
+      {"tolerance NaN", file(with("tolerance", "nan"), logits)},
+      {"tolerance infinite", file(with("tolerance", "inf"), logits)},
+      {"another name", file(good, test::random_tensor("logit", {2, 3}, 1))},
+      {"another dtype", file(good, test::random_tensor("logits", {2, 3}, 1, 1, Dtype::kBF16))},
+      {"three dimensions", file(good, test::random_tensor("logits", {2, 3, 1}, 1))},
+      {"no file format", "hello"},
+      {"empty", ""},
+  };
+  for (const auto& [name, bytes] : cases) {
+    spew(dir / "p", bytes);
+    EXPECT_THROW(read_probe(dir / "p"), Error) << name;
+  }
+  const std::string whole = file(good, logits);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    spew(dir / "p", whole.substr(0, length));
+    EXPECT_THROW(read_probe(dir / "p"), Error) << length;
+  }
+}
+
+TEST(CompareLogits, FindsTheWorst) {
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  struct Case {
+    std::vector<float> a, b;
+    double worst;
+    std::int64_t position, word;
+  };
+  const Case cases[] = {
+      {{}, {}, 0, 0, 0},
+      {{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6}, 0, 0, 0},
+      {{1, 2, 3, 4, 5, 6}, {1, 2.5f, 3, 4, 3, 6}, 2, 1, 1},
+      {{inf, -inf, 0}, {inf, -inf, 0}, 0, 0, 0},
+      {{inf, 0, 0}, {-inf, 0, 0}, HUGE_VAL, 0, 0},
+      {{0, 0, 1}, {0, 0, inf}, HUGE_VAL, 0, 2},
+      {{9, nan, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 100}, NAN, 0, 1},
+      {{0, 0, 0}, {0, 7, nan}, NAN, 0, 2},
+      {{nan, 0, 0}, {nan, 0, 0}, NAN, 0, 0},
+      {{inf, 0, 0, nan, 0, 0}, {0, 0, 0, 0, 0, 0}, NAN, 1, 0},
+  };
+  for (const Case& c : cases) {
+    const Difference found = compare_logits(c.a, c.b, 3);
+    SCOPED_TRACE(testing::PrintToString(c.a) + " " + testing::PrintToString(c.b));
+    if (std::isnan(c.worst)) {
+      EXPECT_TRUE(std::isnan(found.worst));
+    } else {
+      EXPECT_EQ(found.worst, c.worst);
+    }
+    EXPECT_EQ(found.position, c.position);
+    EXPECT_EQ(found.word, c.word);
+  }
+  EXPECT_THROW(compare_logits(std::vector<float>(3), std::vector<float>(4), 3), Error);
+  EXPECT_THROW(compare_logits(std::vector<float>(3), std::vector<float>(3), 0), Error);
+}
+
+// A pre-norm residual stack of FFNs and a readout, with nothing but sums of products: enough to see
+// how rounding grows with the products' length and the depth.
+struct Stack {
+  std::size_t hidden, inner, layers, vocab = 40;
+  std::vector<std::vector<float>> up, down;  // [layers][inner * hidden], [layers][hidden * inner]
+  std::vector<float> head;                   // [vocab * hidden]
+
+  Stack(std::size_t d, std::size_t n, std::size_t depth, std::uint32_t seed)
+      : hidden(d), inner(n), layers(depth) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    const auto draw = [&](std::size_t size, std::size_t fan_in) {
+      std::vector<float> values(size);
+      for (float& v : values) v = normal(random) / std::sqrt(static_cast<float>(fan_in));
+      return values;
+    };
+    for (std::size_t i = 0; i < layers; ++i) {
+      up.push_back(draw(inner * hidden, hidden));
+      down.push_back(draw(hidden * inner, inner));
+    }
+    head = draw(vocab * hidden, hidden);
+  }
+
+  // All sums from the first term to the last, or from the last to the first.
+  std::vector<float> logits(bool backwards) const {
+    const auto product = [&](const std::vector<float>& matrix, const std::vector<float>& x) {
+      std::vector<float> y(matrix.size() / x.size());
+      for (std::size_t r = 0; r < y.size(); ++r) {
+        const float* row = &matrix[r * x.size()];
+        for (std::size_t c = 0; c < x.size(); ++c) {
+          const std::size_t k = backwards ? x.size() - 1 - c : c;
+          y[r] += row[k] * x[k];
+        }
+      }
+      return y;
+    };
+    const auto norm = [](std::vector<float> x) {
+      float sum = 0;
+      for (float v : x) sum += v * v;
+      const float scale = 1 / std::sqrt(sum / static_cast<float>(x.size()));
+      for (float& v : x) v *= scale;
+      return x;
+    };
+    std::vector<float> all;
+    for (int token = 0; token < 4; ++token) {
+      std::vector<float> h(hidden);
+      for (std::size_t i = 0; i < hidden; ++i) {
+        h[i] = std::sin(static_cast<float>(i * 7 + static_cast<std::size_t>(token) * 13));
+      }
+      for (std::size_t l = 0; l < layers; ++l) {
+        std::vector<float> a = product(up[l], norm(h));
+        for (float& v : a) v = v / (1 + std::exp(-v));
+        const std::vector<float> out = product(down[l], a);
+        for (std::size_t i = 0; i < hidden; ++i) h[i] += out[i];
+      }
+      const std::vector<float> words = product(head, norm(h));
+      all.insert(all.end(), words.begin(), words.end());
+    }
+    return all;
+  }
+};
+
+TEST(LogitsTolerance, LetsOrdersOfSummationPassAndOneWrongNeuronFail) {
+  struct Case {
+    std::size_t hidden, inner, layers;
+  };
+  const Case cases[] = {{16, 32, 1},   {32, 64, 2},   {64, 256, 8},
+                        {64, 256, 24}, {32, 4096, 4}, {256, 1024, 2}};
+  for (const Case& c : cases) {
+    for (std::uint32_t seed : {1u, 2u, 3u}) {
+      const Stack stack(c.hidden, c.inner, c.layers, seed);
+      const std::vector<float> logits = stack.logits(false);
+      const auto vocab = static_cast<std::int64_t>(stack.vocab);
+      const double tolerance =
+          logits_tolerance(logits, static_cast<std::int64_t>(c.inner), c.layers);
+      SCOPED_TRACE(fmt::format("{}x{}, {} layers, seed {}", c.hidden, c.inner, c.layers, seed));
+      const double rounding = compare_logits(logits, stack.logits(true), vocab).worst;
+      EXPECT_LE(rounding, tolerance);
+      EXPECT_GE(rounding, tolerance / 1000);  // no looser than it must be
+
+      Stack wrong = stack;  // one neuron of one layer, as a slice that is off by one leaves it out
+      for (std::size_t i = 0; i < c.hidden; ++i) {
+        wrong.up[c.layers / 2][(c.inner - 1) * c.hidden + i] = 0;
+      }
+      EXPECT_GT(compare_logits(logits, wrong.logits(false), vocab).worst, 3 * tolerance);
+
+      Stack swapped = stack;  // two rows in each other's place
+      for (std::size_t i = 0; i < c.hidden; ++i) {
+        std::swap(swapped.up.back()[i], swapped.up.back()[c.hidden + i]);
+      }
+      EXPECT_GT(compare_logits(logits, swapped.logits(false), vocab).worst, 3 * tolerance);
+
+      for (Dtype dtype : {Dtype::kBF16, Dtype::kF16}) {
+        Stack stored = stack;
+        const auto round = [&](std::vector<float>& values) {
+          std::vector<std::byte> bytes(values.size() * size_of(dtype));
+          from_f32(values, dtype, bytes);
+          to_f32(bytes, dtype, values);
+        };
+        for (auto& matrix : stored.up) round(matrix);
+        for (auto& matrix : stored.down) round(matrix);
+        round(stored.head);
+        const double loss = compare_logits(logits, stored.logits(true), vocab).worst;
+        EXPECT_GT(loss, tolerance);
+        EXPECT_LE(loss, logits_tolerance(logits, static_cast<std::int64_t>(c.inner), c.layers,
+                                         roundoff(Dtype::kF32, dtype)));
+      }
+    }
+  }
+}
+
+TEST(LogitsTolerance, IsZeroOnlyForLogitsThatAreZero) {
+  EXPECT_EQ(logits_tolerance({}, 100, 2), 0);
+  EXPECT_EQ(logits_tolerance(std::vector<float>(5), 100, 2), 0);
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> some = {nan, -2, inf, 1};
+  EXPECT_DOUBLE_EQ(logits_tolerance(some, 100, 2), 2 * 10 * 5 * 0x1p-24);
+  EXPECT_DOUBLE_EQ(logits_tolerance(some, 100, 4, 0x1p-8), 2 * (10 * 9 * 0x1p-24 + 3 * 0x1p-8));
+}
+
+TEST(Roundoff, IsZeroWhereNothingIsLost) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+    EXPECT_EQ(roundoff(dtype, dtype), 0);
+    EXPECT_EQ(roundoff(dtype, Dtype::kF32), 0);
+  }
+  EXPECT_EQ(roundoff(Dtype::kF32, Dtype::kBF16), 0x1p-8);
+  EXPECT_EQ(roundoff(Dtype::kF16, Dtype::kBF16), 0x1p-8);
+  EXPECT_EQ(roundoff(Dtype::kF32, Dtype::kF16), 0x1p-11);
+}
+
+}  // namespace
+}  // namespace mnm

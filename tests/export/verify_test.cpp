@@ -1,0 +1,106 @@
+// scripts/verify asks transformers about exports whose probes an independent reference wrote.
+#include <gtest/gtest.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include <filesystem>
+#include <string>
+
+#include "export/huggingface.h"
+#include "export/probe.h"
+#include "families/open_model.h"
+#include "tests/export/reference_llama.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+
+struct Answer {
+  int status = -1;
+  std::string text;  // both streams
+};
+
+Answer verify(const std::string& arguments) {
+  const std::string command = MNM_SOURCE_DIR "/scripts/verify " + arguments + " 2>&1";
+  Answer answer;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  char buffer[4096];
+  while (const std::size_t n = ::fread(buffer, 1, sizeof buffer, pipe)) {
+    answer.text.append(buffer, n);
+  }
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status)) answer.status = WEXITSTATUS(status);
+  return answer;
+}
+
+void write_export(const fs::path& source, const test::TinyLlama& llama, const fs::path& target,
+                  const Widths& widths, Dtype dtype, std::uint64_t shard_bytes) {
+  const OpenedModel opened = open_model(source);
+  auto texts = opened.family->huggingface_bridge(opened.model, widths);
+  texts["config.json"] =
+      opened.family->huggingface_config(opened.model, widths, dtype).dump(2) + "\n";
+  const HuggingFacePlan plan =
+      plan_huggingface(opened.model, opened.checkpoint, widths, texts,
+                       {.dtype = dtype, .shard_bytes = shard_bytes, .metadata = {}});
+  fs::create_directory(target);
+  write_huggingface(plan, opened.checkpoint, target);
+  Probe probe;
+  probe.widths = to_string(widths);
+  probe.fingerprint = opened.checkpoint.fingerprint();
+  probe.tokens = {1, 7, 3, 49, 0, 12, 12, 30};
+  probe.vocab_size = opened.model.vocab_size;
+  probe.logits = test::ReferenceLlama(llama).logits(probe.tokens, {widths.begin(), widths.end()});
+  probe.tolerance = logits_tolerance(probe.logits, llama.full, widths.size());
+  write_probe(probe, target / kProbeFile);
+}
+
+// Makes `bytes` bytes of the file zero, the first at `begin_from_end` before its end.
+void corrupt(const fs::path& file, std::size_t begin_from_end, std::size_t bytes) {
+  std::string content = test::slurp(file);
+  for (std::size_t i = 0; i < bytes; ++i) content[content.size() - begin_from_end + i] = '\0';
+  test::spew(file, content);
+}
+
+TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
+  }
+  TempDir dir;
+  test::TinyLlama llama;
+  llama.kv_heads = 2;
+  llama.tied = true;
+  llama.dtype = Dtype::kBF16;
+  llama.shards = 2;
+  llama.write(dir / "model");
+  write_export(dir / "model", llama, dir / "uniform", {16, 16, 16}, Dtype::kBF16, 5'000'000'000);
+  write_export(dir / "model", llama, dir / "mixed", {8, 32, 4}, Dtype::kBF16, 2'000);
+  write_export(dir / "model", llama, dir / "widened", {32, 8, 16}, Dtype::kF32, 5'000'000'000);
+  write_export(dir / "model", llama, dir / "wrong", {16, 16, 16}, Dtype::kF32, 5'000'000'000);
+  // The file ends with model.norm [16], before it the last down_proj [16, 16]: one of its rows.
+  corrupt(dir / "wrong/model.safetensors", (16 + 16 * 16) * 4, 16 * 4);
+  write_export(dir / "model", llama, dir / "cut", {16, 16, 16}, Dtype::kF32, 5'000'000'000);
+  fs::resize_file(dir / "cut/model.safetensors", fs::file_size(dir / "cut/model.safetensors") - 1);
+
+  std::string arguments = "transformers";
+  for (const char* name : {"uniform", "mixed", "widened", "wrong", "cut", "absent"}) {
+    arguments += fmt::format(" {}", (dir / name).string());
+  }
+  const Answer answer = verify(arguments);
+  const auto says = [&](const char* name, const char* verdict) {
+    const auto line = fmt::format("{}: transformers {}", (dir / name).string(), verdict);
+    return answer.text.find(line) != std::string::npos;
+  };
+  EXPECT_EQ(answer.status, 1);
+  EXPECT_TRUE(says("uniform", "agrees")) << answer.text;
+  EXPECT_TRUE(says("mixed", "agrees")) << answer.text;
+  EXPECT_TRUE(says("widened", "agrees")) << answer.text;
+  EXPECT_TRUE(says("wrong", "DISAGREES")) << answer.text;
+  EXPECT_TRUE(says("cut", "failed")) << answer.text;
+  EXPECT_TRUE(says("absent", "failed")) << answer.text;
+}
+
+}  // namespace
+}  // namespace mnm
