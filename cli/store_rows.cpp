@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <set>
 #include <vector>
@@ -89,6 +90,22 @@ std::int64_t data_named(const Store& store, const std::string& name,
 std::string data_text(const DataRow& row) {
   return fmt::format("{}{}{}, {} sequences of {} tokens", row.name, row.part.empty() ? "" : ", ",
                      row.part.empty() ? "" : row.part + " part", row.sequences, row.context);
+}
+
+void require_something_within(const Store& store, const FrontQuery& query) {
+  FrontQuery all = query;
+  all.all = true;
+  if (!store.front(all).empty()) return;
+  all.budgets.clear();
+  const std::vector<Record> records = store.front(all);
+  if (records.empty()) return;
+  std::string smallest;
+  for (const auto& [kind, limit] : query.budgets) {
+    std::int64_t least = records.front().cost.of(kind);
+    for (const Record& record : records) least = std::min(least, record.cost.of(kind));
+    smallest += fmt::format("{}{} {}", smallest.empty() ? "" : ", ", to_string(kind), least);
+  }
+  fail_usage("no record of the store meets the budget; the least that one has: {}", smallest);
 }
 
 }  // namespace mnm

@@ -24,4 +24,8 @@ std::int64_t data_named(const Store& store, const std::string& name,
 // "data 2 (search.bin, search part, 64 sequences of 256)": for messages and captions.
 std::string data_text(const DataRow& row);
 
+// UsageError where no record that passes the query's other filters meets its budgets: names, for
+// each, the smallest that something does.
+void require_something_within(const Store& store, const FrontQuery& query);
+
 }  // namespace mnm

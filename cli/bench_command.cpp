@@ -1,0 +1,239 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "cli/common_options.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/table.h"
+#include "engine/engine.h"
+#include "eval/shared_plan.h"
+#include "export/probe.h"
+#include "families/open_model.h"
+#include "heuristics/schedules.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kMostCandidates = 1 << 20;
+constexpr std::int64_t kPeakSide = 2048;  // of the square product that rates are shares of
+constexpr std::string_view kSets[] = {"uniform", "least-slope", "monotone", "grid"};
+
+// Every submodel of the granularities, in lexicographic order: neighbours share prefixes.
+std::vector<Widths> whole_grid(const WidthSpace& space) {
+  if (space.submodels() > static_cast<double>(kMostCandidates)) {
+    fail_usage("the grid has {} submodels, too many to bench: use --set monotone",
+               space.submodels_text());
+  }
+  std::vector<Widths> grid = {{}};
+  for (std::size_t layer = 0; layer < space.layers.size(); ++layer) {
+    std::vector<Widths> longer;
+    for (const Widths& prefix : grid) {
+      for (const Width width : space.choices(layer)) {
+        longer.push_back(prefix);
+        longer.back().push_back(width);
+      }
+    }
+    grid = std::move(longer);
+  }
+  return grid;
+}
+
+std::vector<Widths> candidates_of(const std::string& set, const WidthSpace& space) {
+  if (set == "uniform") return uniform_schedule(space);
+  if (set == "least-slope") return least_slope_schedule(space);
+  if (set == "monotone") return monotone_schedule(space, kMostCandidates);
+  return whole_grid(space);
+}
+
+// Evenly spaced, the first and the last among them.
+std::vector<std::size_t> sample_of(std::size_t size, std::size_t wanted) {
+  const std::size_t count = std::min(size, wanted);
+  std::vector<std::size_t> indices;
+  for (std::size_t i = 0; i < count; ++i) {
+    indices.push_back(count == 1 ? 0 : i * (size - 1) / (count - 1));
+  }
+  return indices;
+}
+
+struct Comparison {
+  std::size_t candidates = 0, sample = 0;
+  PlanCost plan;
+  double shared_seconds = 0;
+  double one_by_one_seconds = 0;  // of all, from the sample by FLOPs
+  double worst = 0, tolerance = 0;
+
+  double speedup() const { return one_by_one_seconds / shared_seconds; }
+};
+
+class Bench {
+ public:
+  Bench(const OpenedModel& opened, const Dataset& data, const DeviceOptions& device,
+        const InterruptGuard& guard)
+      : opened_(opened), data_(data), guard_(guard),
+        session_(open_engine(device.device).load(opened.model, opened.checkpoint, device)) {}
+
+  // One by one before and after the shared plan, half of the sample each, so that a drift of the
+  // machine's speed meets both.
+  Comparison compare(const std::vector<Widths>& candidates, std::size_t sample_size) {
+    const NestedModel& model = opened_.model;
+    Comparison result;
+    result.candidates = candidates.size();
+    result.plan = cost_of(plan_shared(candidates), model, data_.context);
+    const std::vector<std::size_t> indices = sample_of(candidates.size(), sample_size);
+    result.sample = indices.size();
+    std::vector<Widths> halves[2];
+    for (std::size_t i = 0; i < indices.size(); ++i) halves[i % 2].push_back(candidates[indices[i]]);
+
+    score({candidates.data(), 1}, false);  // warm-up
+    double seconds = 0, flops = 0;
+    std::vector<CandidateScores> alone[2];
+    const auto one_by_one = [&](int half) {
+      if (halves[half].empty()) return;
+      seconds += timed([&] { alone[half] = score(halves[half], true); });
+      flops += cost_of(plan_shared(halves[half]), model, data_.context).one_by_one;
+    };
+    std::vector<CandidateScores> together;
+    one_by_one(0);
+    result.shared_seconds = timed([&] { together = score(candidates, false); });
+    one_by_one(1);
+    result.one_by_one_seconds = seconds * result.plan.one_by_one / flops;
+
+    for (std::size_t i = 0; i < indices.size(); ++i) {
+      const std::vector<float>& a = alone[i % 2][i / 2].loss;
+      const std::vector<float>& b = together[indices[i]].loss;
+      for (std::size_t s = 0; s < a.size(); ++s) {
+        const double difference = std::abs(static_cast<double>(a[s]) - static_cast<double>(b[s]));
+        if (!(difference <= result.worst)) result.worst = difference;  // NaN stays
+      }
+    }
+    result.tolerance = loss_tolerance();
+    if (!(result.worst <= result.tolerance)) {
+      fail("shared and one-by-one losses differ by {:.2e}, more than the {:.2e} that f32 explains: "
+           "nothing was timed", result.worst, result.tolerance);
+    }
+    return result;
+  }
+
+ private:
+  template <typename Work>
+  double timed(const Work& work) const {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  std::vector<CandidateScores> score(std::span<const Widths> candidates, bool one_by_one) {
+    ScoreOptions options;
+    options.one_by_one = one_by_one;
+    ProgressBar bar(one_by_one ? "one by one" : "shared");
+    return session_->score(candidates, data_, options, [&](const Progress& progress) {
+      const double done = progress.done / progress.total;
+      bar.show(done, fmt::format("{} left", duration_text(seconds_left(done, bar.seconds()))));
+      return !guard_.interrupted();
+    });
+  }
+
+  // A loss is a log-sum-exp less a logit; each moves by at most as much as the logits do.
+  double loss_tolerance() const {
+    const NestedModel& model = opened_.model;
+    std::int64_t longest = model.hidden_size;
+    for (const LayerChoices& layer : model.space.layers) {
+      longest = std::max<std::int64_t>(longest, layer.full());
+    }
+    std::vector<std::int64_t> tokens(data_.tokens.begin(), data_.tokens.begin() + data_.context);
+    return 2 * logits_tolerance(session_->logits(model.space.full(), tokens), longest,
+                                model.layers());
+  }
+
+  const OpenedModel& opened_;
+  const Dataset& data_;
+  const InterruptGuard& guard_;
+  std::unique_ptr<ModelSession> session_;
+};
+
+}  // namespace
+
+int bench_command(const Arguments& arguments) {
+  ModelOptions model_options;
+  DatasetOptions data_options;
+  data_options.max_tokens = 1024;
+  DeviceOptions device;
+  std::vector<std::string> sets;
+  std::int64_t sample = 64;
+  bool json = false, csv = false;
+
+  OptionTable options(
+      "bench",
+      "Times shared against one-by-one evaluation in one run, after checking that both give the "
+      "same losses, beside the plan's own ratio of FLOPs and the rate of a square product.");
+  add_model_options(options, model_options);
+  options
+      .option("set", texts_value(sets, "NAME"),
+              "uniform, least-slope, monotone or grid; may be given several times (monotone if "
+              "not given)")
+      .option("sample", count_value(sample, 2, kMostCandidates),
+              "how many submodels are timed one by one; the rest by their FLOPs")
+      .section("data")
+      .option("data", required(path_value(data_options.path)),
+              "token file: raw bytes, an llm.c shard or .npy");
+  add_data_options(options, data_options);
+  add_device_options(options, device);
+  options.section("output");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+  if (sets.empty()) sets = {"monotone"};
+  for (const std::string& set : sets) {
+    if (std::find(std::begin(kSets), std::end(kSets), set) == std::end(kSets)) {
+      fail_usage("--set takes uniform, least-slope, monotone or grid, not '{}'", set);
+    }
+  }
+
+  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const Dataset data =
+      load_dataset(data_options, opened.model.vocab_size, opened.model.max_context);
+  const double tokens = static_cast<double>(data.sequences * data.context);
+  const InterruptGuard guard;
+  Bench bench(opened, data, device, guard);
+
+  Table table{{{"set", "set", false},
+               {"submodels", "submodels"},
+               {"sample", "timed alone", true},
+               {"plan_flops", "plan's FLOPs"},
+               {"plan_gain", "FLOP ratio"},
+               {"shared_seconds", "shared, s"},
+               {"one_by_one_seconds", "one by one, s"},
+               {"speedup", "measured ratio"},
+               {"share", "share of FLOP ratio"},
+               {"ms_per_submodel", "ms/submodel"},
+               {"rate", "FLOP/s"},
+               {"peak", "product's FLOP/s"},
+               {"of_peak", "share of product"},
+               {"worst", "worst difference"}},
+              {}};
+  for (const std::string& set : sets) {
+    const Comparison c =
+        bench.compare(candidates_of(set, opened.model.space), static_cast<std::size_t>(sample));
+    const double peak = open_engine(device.device).matmul_rate(kPeakSide, device);
+    const double rate = c.plan.shared * tokens / c.shared_seconds;
+    table.rows.push_back({cell(set), cell(static_cast<std::int64_t>(c.candidates)),
+                          cell(static_cast<std::int64_t>(c.sample)),
+                          quantity_cell(static_cast<std::int64_t>(c.plan.shared * tokens)),
+                          real_cell(c.plan.gain(), 2), real_cell(c.shared_seconds, 2),
+                          real_cell(c.one_by_one_seconds, 2), real_cell(c.speedup(), 2),
+                          real_cell(c.speedup() / c.plan.gain(), 3),
+                          real_cell(1e3 * c.shared_seconds / static_cast<double>(c.candidates), 3),
+                          quantity_cell(static_cast<std::int64_t>(rate)),
+                          quantity_cell(static_cast<std::int64_t>(peak)),
+                          real_cell(rate / peak, 3), cell(fmt::format("{:.1e}", c.worst))});
+  }
+  print_table(table, output);
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,164 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <tuple>
+
+#include "cli/options.h"
+#include "cli/store_rows.h"
+#include "cli/table.h"
+#include "db/store.h"
+#include "eval/statistics.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+using Group = std::tuple<std::int64_t, std::int64_t, Dtype>;  // model, data, dtype
+
+Group group_of(const Record& record) { return {record.model, record.data, record.dtype}; }
+
+// The records that a word names: one by its id, or every one of those widths.
+std::vector<Record> named_records(const Store& store, const std::vector<Record>& all,
+                                  const std::string& word) {
+  std::int64_t id = 0;
+  const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+  if (error == std::errc{} && stop == word.data() + word.size()) {
+    const std::optional<Record> record = store.record(id);
+    if (!record) {
+      fail_usage("the store has no record {}; widths are written {}x8, with their count", id, word);
+    }
+    return {*record};
+  }
+  std::vector<Record> found;
+  std::size_t layers = 0;
+  Widths widths;
+  for (const Record& record : all) {
+    if (record.widths.size() != layers) {
+      layers = record.widths.size();
+      try {
+        widths = parse_widths(word, layers);
+      } catch (const UsageError&) {
+        widths.clear();  // of another model, maybe
+      }
+    }
+    if (record.widths == widths) found.push_back(record);
+  }
+  if (found.empty()) fail_usage("the store has no record of widths '{}' that matches", word);
+  return found;
+}
+
+Cell score_cell(const Record& record) {
+  if (record.status != "ok") return {record.status, nullptr, {}};
+  return measured_cell(record.loss.value, record.loss.standard_error);
+}
+
+std::string cost_text(const Record& record) {
+  const auto text = [&](CostKind kind) {
+    return quantity(static_cast<double>(record.cost.of(kind)));
+  };
+  return fmt::format("{} parameters, {}B, {}FLOPs per token", text(CostKind::kParams),
+                     text(CostKind::kBytes), text(CostKind::kFlops));
+}
+
+}  // namespace
+
+int compare_command(const Arguments& arguments) {
+  std::filesystem::path db;
+  std::string a_word, b_word, model, data;
+  FrontQuery query;
+  query.all = true;
+  bool json = false, csv = false;
+  OptionTable options(
+      "compare",
+      "Compares two scored submodels by the store alone: the mean difference of "
+      "their losses on the same sequences, whose standard error is far smaller than "
+      "that of either loss. One line for each dataset that both were scored on.");
+  options
+      .argument("A", required(text_value(a_word, "")),
+                "a record's number, or widths such as 512x4,256x4")
+      .argument("B", required(text_value(b_word, "")), "what it is compared with")
+      .section("which records")
+      .option("db", required(path_value(db)), "the store")
+      .option("model", text_value(model, "NAME"), "by id, name or fingerprint")
+      .option("data", text_value(data, "NAME"),
+              "by id, name, part (search, confirm) or fingerprint")
+      .option("dtype", dtype_value(query.dtype), "of the arithmetic")
+      .section("output");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+
+  const Store store = Store::open(db, Store::Mode::kRead);
+  if (!model.empty()) query.model = model_named(store, model);
+  if (!data.empty()) query.data = data_named(store, data, query.model);
+  const std::vector<Record> all = store.front(query);
+  const std::vector<Record> a_records = named_records(store, all, a_word);
+  const std::vector<Record> b_records = named_records(store, all, b_word);
+
+  Table table{{{"model", "model"},
+               {"data", "data", false},
+               {"part", "part", false},
+               {"dtype", "dtype", false},
+               {"sequences", "sequences"},
+               {"a_record", "A: record", true, false, false},
+               {"a_widths", "A: widths", false, false, false},
+               {"a_params", "A: parameters", true, false, false},
+               {"a_bytes", "A: bytes", true, false, false},
+               {"a_flops", "A: FLOPs/token", true, false, false},
+               {"a_loss", "loss of A", true, true},
+               {"b_record", "B: record", true, false, false},
+               {"b_widths", "B: widths", false, false, false},
+               {"b_params", "B: parameters", true, false, false},
+               {"b_bytes", "B: bytes", true, false, false},
+               {"b_flops", "B: FLOPs/token", true, false, false},
+               {"b_loss", "loss of B", true, true},
+               {"difference", "A - B, paired", true, true},
+               {"z", "in SE"}},
+              {}};
+  const auto datasets = store.datasets();
+  const auto add_record = [&](std::vector<Cell>& row, const Record& record) {
+    row.insert(row.end(), {cell(record.id), cell(to_string(record.widths)),
+                           quantity_cell(record.cost.params), quantity_cell(record.cost.bytes),
+                           quantity_cell(record.cost.flops), score_cell(record)});
+  };
+  for (const Record& a : a_records) {
+    for (const Record& b : b_records) {
+      if (group_of(a) != group_of(b)) continue;
+      const auto row_of = std::ranges::find_if(
+          datasets, [&](const auto& dataset) { return dataset.first == a.data; });
+      if (row_of == datasets.end()) fail("record {} names data that the store does not hold", a.id);
+      std::vector<Cell> row = {cell(a.model), cell(row_of->second.name), cell(row_of->second.part),
+                               cell(std::string(to_string(a.dtype))), cell(a.samples)};
+      add_record(row, a);
+      add_record(row, b);
+      if (a.status == "ok" && b.status == "ok") {
+        const Estimate difference = paired_difference(store.losses(a.id), store.losses(b.id));
+        row.push_back(measured_cell(difference.value, difference.standard_error));
+        row.push_back(difference.standard_error > 0
+                          ? real_cell(difference.value / difference.standard_error, 1)
+                          : missing_cell());
+      } else {
+        row.insert(row.end(), {missing_cell(), missing_cell()});
+      }
+      table.rows.push_back(std::move(row));
+    }
+  }
+  if (table.rows.empty()) {
+    fail_usage(
+        "{} and {} were never scored with the same model, on the same data, in the same dtype: "
+        "they "
+        "cannot be compared",
+        a_word, b_word);
+  }
+  if (output == OutputFormat::kText) {
+    fmt::print("A  {}  {}\nB  {}  {}\n\n", to_string(a_records.front().widths),
+               cost_text(a_records.front()), to_string(b_records.front().widths),
+               cost_text(b_records.front()));
+  }
+  print_table(table, output);
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,35 @@
+// The proof that an export computes what its nested model computes at those widths.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/engine.h"
+#include "export/huggingface.h"
+#include "export/probe.h"
+#include "families/open_model.h"
+
+namespace mnm {
+
+// One sequence of pseudo-random tokens, the same for every export of the same vocabulary and
+// context: at most 32, fewer where their logits would pass 4 MiB.
+std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
+
+// The probe of the nested model at the plan's widths: logits in f32 and the bound that holds for
+// the written model, whose weights may be rounded to the plan's dtype. Error where a logit is not a
+// number.
+Probe make_probe(const OpenedModel& nested, const HuggingFacePlan& plan,
+                 const DeviceOptions& device);
+
+// Every tensor of the written checkpoint is its slice of the nested one, in the plan's dtype, bit
+// for bit as numbers. Error names the first that is not.
+void check_written_tensors(const OpenedModel& nested, const HuggingFacePlan& plan,
+                           const Checkpoint& written);
+
+// The written directory, read by our own reader, against the probe. Error where a logit is off by
+// more than the tolerance: names position, word and both bounds.
+Difference check_written_logits(const Probe& probe, const OpenedModel& written,
+                                const DeviceOptions& device);
+
+}  // namespace mnm

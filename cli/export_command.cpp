@@ -1,0 +1,378 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "cli/common_options.h"
+#include "cli/export_check.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/store_rows.h"
+#include "cli/table.h"
+#include "db/store.h"
+#include "export/huggingface.h"
+#include "families/open_model.h"
+#include "model/error.h"
+#include "model/files.h"
+
+namespace mnm {
+namespace {
+
+struct Request {
+  ModelOptions model;
+  std::string widths, data;
+  std::optional<std::int64_t> record;
+  bool best = false;
+  std::vector<std::string> budgets;
+  CostKind cost = CostKind::kParams;
+  std::filesystem::path db, out;
+  std::optional<Dtype> dtype;
+  HuggingFaceOptions huggingface;
+  DeviceOptions device;
+  bool no_check = false, dry_run = false, force = false;
+};
+
+OptionTable option_table(Request& request) {
+  OptionTable options(
+      "export",
+      "Writes a submodel as a Hugging Face directory that transformers loads, checks "
+      "that it computes what the nested model computes at those widths, and lays a "
+      "probe beside it with which any other program can be checked.");
+  add_model_options(options, request.model);
+  options.section("which submodel: --widths, --record or --best")
+      .option("widths", text_value(request.widths, "WIDTHS"), "512x4,256x4, or 256 for all layers")
+      .option("record", id_value(request.record, "N"), "a record of --db")
+      .option("best", flag_value(request.best),
+              "the smallest loss of --db within the budgets, on the part that was searched")
+      .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
+      .option("cost", cost_kind_value(request.cost), "what a plain budget limits")
+      .option("data", text_value(request.data, "NAME"),
+              "of --best, where the store has several: by id, name, part or fingerprint")
+      .option("db", path_value(request.db), "the store; the export is recorded in it")
+      .section("output")
+      .option("out", required(path_value(request.out, "DIR")), "the directory to write")
+      .option("dtype", dtype_value(request.dtype), "of the tensors; else the checkpoint's")
+      .option("shard-size", quantity_value(request.huggingface.shard_bytes, "BYTES"),
+              "of tensors in one file, at most")
+      .option("dry-run", flag_value(request.dry_run),
+              "list the files and their sizes, write nothing")
+      .option("force", flag_value(request.force), "replace the directory if it is there")
+      .section("check")
+      .option("no-check", flag_value(request.no_check),
+              "neither check nor probe: needs no LibTorch and little memory")
+      .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
+      .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
+  return options;
+}
+
+// The record that a provenance note quotes: the one asked for, or better its confirmed score.
+std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths) {
+  std::optional<Record> found;
+  for (const auto& [id, row] : store.datasets()) {
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const std::optional<Record> record = store.find(model, id, dtype, widths);
+      if (!record || record->status != "ok") continue;
+      if (row.part == "confirm") return record;
+      if (!found) found = record;
+    }
+  }
+  return found;
+}
+
+// The data on which --best chooses: what the user names, else the search part, else the only one.
+std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std::string& name) {
+  if (!name.empty()) return data_named(store, name, model);
+  FrontQuery query;
+  query.model = model;
+  std::vector<std::int64_t> used, searched;
+  const auto datasets = store.datasets();
+  for (const Record& record : store.front(query)) {
+    if (std::ranges::find(used, record.data) != used.end()) continue;
+    used.push_back(record.data);
+    for (const auto& [id, row] : datasets) {
+      if (id == record.data && row.part == "search") searched.push_back(id);
+    }
+  }
+  if (searched.size() == 1) return searched.front();
+  if (used.size() == 1) return used.front();
+  if (used.empty())
+    fail_usage("the store has no scores of this checkpoint to choose the best from");
+  fail_usage("the store has scores on several datasets: name the one to choose by with --data");
+}
+
+Record best_record(const Store& store, std::int64_t model, const Request& request) {
+  FrontQuery query;
+  query.model = model;
+  query.data = data_to_choose_by(store, model, request.data);
+  query.cost = request.cost;
+  query.budgets = parse_budgets(request.budgets, request.cost);
+  std::vector<Record> front = store.front(query);
+  if (front.empty()) {
+    require_something_within(store, query);
+    fail_usage("no record within the budget has a loss that is a number");
+  }
+  const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
+  std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
+  return *std::ranges::min_element(front, {}, [](const Record& r) { return r.loss.value; });
+}
+
+nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype dtype,
+                          const std::optional<Record>& record, const Store* store) {
+  const CostBasis basis{dtype, CostBasis{}.context};
+  const Cost cost = cost_of(opened.model, widths, basis);
+  const ModelRow row = model_row(opened);
+  nlohmann::json note;
+  note["widths"] = to_string(widths);
+  note["source"] = {{"name", row.name},
+                    {"fingerprint", row.fingerprint},
+                    {"widths", to_string(opened.model.space.full())}};
+  note["cost"] = {{"params", cost.params},
+                  {"non_embedding", cost.non_embedding},
+                  {"bytes", cost.bytes},
+                  {"flops_per_token", cost.flops},
+                  {"kv_bytes_per_token", cost.kv_bytes},
+                  {"context", basis.context}};
+  if (record) {
+    for (const auto& [id, data] : store->datasets()) {
+      if (id != record->data) continue;
+      note["score"] = {{"loss", record->loss.value},
+                       {"loss_se", record->loss.standard_error},
+                       {"sequences", record->samples},
+                       {"context", data.context},
+                       {"data", data.name},
+                       {"part", data.part},
+                       {"data_fingerprint", data.fingerprint},
+                       {"dtype", to_string(record->dtype)}};
+    }
+  }
+  return note;
+}
+
+class ExportCommand {
+ public:
+  ExportCommand(Request& request, const Arguments& arguments)
+      : request_(request), arguments_(arguments) {}
+
+  int run() {
+    const int ways =
+        (request_.widths.empty() ? 0 : 1) + (request_.record ? 1 : 0) + (request_.best ? 1 : 0);
+    if (ways != 1) fail_usage("export: give exactly one of --widths, --record and --best");
+    if (request_.widths.empty() && request_.db.empty()) {
+      fail_usage("export: --record and --best need --db, the store that holds them");
+    }
+    if (!request_.best && !request_.budgets.empty()) {
+      fail_usage("export: --budget goes with --best");
+    }
+    require_new_target();
+    opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    if (!request_.db.empty()) {
+      // A store that --record or --best reads must be there: only --widths may begin a new one.
+      const bool must_exist = request_.dry_run || request_.widths.empty();
+      if (must_exist) Store::open(request_.db, Store::Mode::kRead);
+      store_.emplace(
+          Store::open(request_.db, request_.dry_run ? Store::Mode::kRead : Store::Mode::kWrite));
+    }
+    choose();
+    const HuggingFacePlan plan = make_plan();
+    if (request_.dry_run) {
+      print_plan(plan);
+      return 0;
+    }
+    write(plan);
+    return 0;
+  }
+
+ private:
+  void require_new_target() const {
+    namespace fs = std::filesystem;
+    const fs::path target = fs::absolute(request_.out).lexically_normal();
+    if (fs::exists(fs::symlink_status(target)) && !request_.force) {
+      fail("{} is there already: choose another name, or replace it with --force",
+           request_.out.string());
+    }
+  }
+
+  void choose() {
+    const NestedModel& model = opened_->model;
+    std::optional<std::int64_t> model_id;
+    if (store_) {
+      const std::string fingerprint = opened_->checkpoint.fingerprint();
+      for (const auto& [id, row] : store_->models()) {
+        if (row.fingerprint == fingerprint) model_id = id;
+      }
+    }
+    if (request_.record) {
+      chosen_ = store_->record(*request_.record);
+      if (!chosen_) fail_usage("{} has no record {}", request_.db.string(), *request_.record);
+      if (chosen_->model != model_id) {
+        fail_usage("record {} is of another checkpoint than {}: fingerprints differ",
+                   *request_.record, request_.model.directory.string());
+      }
+      widths_ = chosen_->widths;
+    } else if (request_.best) {
+      if (!model_id) {
+        fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
+                   request_.model.directory.string());
+      }
+      chosen_ = best_record(*store_, *model_id, request_);
+      widths_ = chosen_->widths;
+    } else {
+      widths_ = parse_widths(request_.widths, model.layers());
+    }
+    model.space.require(widths_);
+    if (model_id) quoted_ = scored_record(*store_, *model_id, widths_);
+    if (!chosen_) chosen_ = quoted_;
+  }
+
+  HuggingFacePlan make_plan() {
+    const NestedModel& model = opened_->model;
+    HuggingFaceOptions options = request_.huggingface;
+    options.dtype = request_.dtype.value_or(model.dtype);
+    if (options.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
+    options.metadata = {{"mixnmatch_widths", to_string(widths_)},
+                        {"mixnmatch_source", opened_->checkpoint.fingerprint()}};
+    nlohmann::json config = opened_->family->huggingface_config(model, widths_, options.dtype);
+    config["mixnmatch"] =
+        provenance(*opened_, widths_, options.dtype, quoted_, store_ ? &*store_ : nullptr);
+    auto texts = opened_->family->huggingface_bridge(model, widths_);
+    bridged_ = !texts.empty();
+    texts["config.json"] = config.dump(2) + "\n";
+    return plan_huggingface(model, opened_->checkpoint, widths_, std::move(texts), options);
+  }
+
+  void print_plan(const HuggingFacePlan& plan) const {
+    Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
+    for (const auto& [name, bytes] : plan.files()) {
+      table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
+    }
+    if (!request_.no_check) {
+      Probe probe;
+      probe.widths = to_string(widths_);
+      probe.fingerprint = opened_->checkpoint.fingerprint();
+      probe.vocab_size = opened_->model.vocab_size;
+      probe.tokens = probe_tokens(probe.vocab_size, opened_->model.max_context);
+      table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(probe_bytes(probe)))});
+    }
+    print_table(table, OutputFormat::kText);
+    fmt::print(stderr, "dry run: {} at {} would be written to {}\n", to_string(widths_),
+               to_string(plan.dtype), request_.out.string());
+  }
+
+  void write(const HuggingFacePlan& plan) {
+    const InterruptGuard guard;
+    DeviceOptions device = request_.device;
+    device.dtype = Dtype::kF32;
+    std::optional<Probe> probe;
+    if (!request_.no_check) probe = make_probe(*opened_, plan, device);
+
+    AtomicDirectory directory(request_.out, request_.force);
+    write_tensors(plan, directory.path(), guard);
+    std::uint64_t bytes = plan.bytes;
+    if (probe) {
+      write_probe(*probe, directory.path() / kProbeFile);
+      bytes += std::filesystem::file_size(directory.path() / kProbeFile);
+    }
+    std::string fingerprint;
+    std::optional<Difference> difference;
+    {
+      const OpenedModel written = open_model(directory.path());
+      fingerprint = written.checkpoint.fingerprint();
+      if (probe) {
+        check_written_tensors(*opened_, plan, written.checkpoint);
+        difference = check_written_logits(*probe, written, device);
+      }
+    }
+    if (guard.interrupted()) throw Interrupted();
+    directory.commit();
+
+    const Cost cost = cost_of(opened_->model, plan.slices);
+    fmt::print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
+               quantity(static_cast<double>(cost.params)), quantity(static_cast<double>(bytes)),
+               to_string(plan.dtype));
+    if (difference) {
+      fmt::print(
+          "checked: every tensor is its slice; over {} tokens the largest difference of a "
+          "logit is {:.2g}, where rounding explains {:.2g}\n",
+          probe->tokens.size(), difference->worst, probe->tolerance);
+    } else {
+      fmt::print("not checked, and without a probe\n");
+    }
+    record(bytes, fingerprint, probe, difference);
+    fmt::print(
+        "\nfrom transformers import AutoModelForCausalLM\n"
+        "model = AutoModelForCausalLM.from_pretrained({}{})\n"
+        "print(model.num_parameters())\n",
+        nlohmann::json(request_.out.string()).dump(), bridged_ ? ", trust_remote_code=True" : "");
+  }
+
+  void write_tensors(const HuggingFacePlan& plan, const std::filesystem::path& path,
+                     const InterruptGuard& guard) const {
+    ProgressBar bar("writing");
+    double done = 0;
+    const double total = static_cast<double>(std::max<std::uint64_t>(plan.bytes, 1));
+    try {
+      write_huggingface(plan, opened_->checkpoint, path, [&](std::uint64_t bytes) {
+        done += static_cast<double>(bytes);
+        bar.show(done / total,
+                 fmt::format("{}B of {}B, {} left", quantity(done), quantity(total),
+                             duration_text(seconds_left(done / total, bar.seconds()))));
+        return !guard.interrupted();
+      });
+    } catch (const Stopped&) {
+      throw Interrupted();
+    }
+  }
+
+  void record(std::uint64_t bytes, const std::string& fingerprint,
+              const std::optional<Probe>& probe, const std::optional<Difference>& difference) {
+    if (request_.db.empty()) return;
+    Store::Artifact artifact;
+    if (difference) {
+      artifact.check = nlohmann::json{{"tensors_equal", true},
+                                      {"probe_tokens", probe->tokens.size()},
+                                      {"worst_logit_difference", difference->worst},
+                                      {"tolerance", probe->tolerance},
+                                      {"position", difference->position},
+                                      {"word", difference->word}}
+                           .dump();
+    }
+    artifact.model = store_->model(model_row(*opened_));
+    if (chosen_) artifact.record = chosen_->id;
+    artifact.widths = widths_;
+    artifact.format = "huggingface";
+    artifact.path = std::filesystem::absolute(request_.out).lexically_normal().string();
+    artifact.fingerprint = fingerprint;
+    artifact.command_line = command_line("export", arguments_);
+    artifact.created = utc_now();
+    artifact.bytes = static_cast<std::int64_t>(bytes);
+    try {
+      const std::int64_t id = store_->add_artifact(artifact);
+      fmt::print("recorded as artifact {} of {}\n", id, request_.db.string());
+    } catch (const Error& error) {
+      fail("{} is written and complete, but could not be recorded: {}", request_.out.string(),
+           error.what());
+    }
+  }
+
+  Request& request_;
+  const Arguments& arguments_;
+  std::optional<OpenedModel> opened_;
+  std::optional<Store> store_;
+  Widths widths_;
+  std::optional<Record> chosen_;  // what the artifact is recorded as being of
+  std::optional<Record> quoted_;  // what its provenance quotes
+  bool bridged_ = false;
+};
+
+}  // namespace
+
+int export_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  return ExportCommand(request, arguments).run();
+}
+
+}  // namespace mnm

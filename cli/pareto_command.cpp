@@ -1,0 +1,245 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <tuple>
+
+#include "cli/common_options.h"
+#include "cli/npy.h"
+#include "cli/options.h"
+#include "cli/output_file.h"
+#include "cli/store_rows.h"
+#include "cli/svg.h"
+#include "cli/table.h"
+#include "db/store.h"
+#include "model/error.h"
+#include "model/files.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::string_view kMetrics[] = {"loss", "kl", "agreement"};
+
+std::optional<Measured> metric_of(const Record& record, const std::string& metric) {
+  if (record.status != "ok") return {};
+  if (metric == "loss") return record.loss;
+  return metric == "kl" ? record.kl : record.agreement;
+}
+
+std::string unit_of(const std::string& metric) {
+  if (metric == "loss") return "loss, nats per token";
+  return metric == "kl" ? "KL to the full model, nats per token" : "agreement with the full model";
+}
+
+std::string axis_of(CostKind kind) {
+  switch (kind) {
+    case CostKind::kParams:
+      return "parameters";
+    case CostKind::kNonEmbedding:
+      return "parameters without embedding and head";
+    case CostKind::kBytes:
+      return "bytes of weights";
+    case CostKind::kFlops:
+      return "FLOPs per token, forward";
+  }
+  return "";
+}
+
+bool is_uniform(const Widths& widths) {
+  return std::ranges::all_of(widths, [&](Width width) { return width == widths.front(); });
+}
+
+using Rows = std::vector<std::pair<std::int64_t, DataRow>>;
+
+const DataRow& data_of(const Rows& rows, std::int64_t id) {
+  const auto found = std::ranges::find(rows, id, &Rows::value_type::first);
+  if (found == rows.end()) fail("a record names data {}, which the store does not hold", id);
+  return found->second;
+}
+
+Table record_table(const std::vector<Record>& records, const Rows& data, const FrontQuery& query) {
+  const bool by_params = query.cost == CostKind::kParams;
+  Table table{
+      {{"record", "record"},
+       {"model", "model"},
+       {"data", "data", false},
+       {"part", "part", false},
+       {"dtype", "dtype", false, false, false},
+       {"widths", "widths", false},
+       {"params", "parameters"},
+       {"non_embedding", "non-embedding", true, false, query.cost == CostKind::kNonEmbedding},
+       {"bytes", "bytes", true, false, query.cost == CostKind::kBytes},
+       {"flops", "FLOPs/token", true, false, query.cost == CostKind::kFlops || by_params},
+       {"status", "status", false, false, query.all},
+       {"sequences", "sequences", true, false, false},
+       {"loss", "loss, nats/token", true, true},
+       {"kl", "KL to full", true, true, query.metric == "kl"},
+       {"agreement", "agreement", true, true, query.metric == "agreement"}},
+      {}};
+  const auto measured = [](const std::optional<Measured>& value) {
+    return value ? measured_cell(value->value, value->standard_error) : missing_cell();
+  };
+  for (const Record& record : records) {
+    const DataRow& row = data_of(data, record.data);
+    table.rows.push_back(
+        {cell(record.id), cell(record.model), cell(row.name), cell(row.part),
+         cell(std::string(to_string(record.dtype))), cell(to_string(record.widths)),
+         quantity_cell(record.cost.params), quantity_cell(record.cost.non_embedding),
+         quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(record.status),
+         cell(record.samples), measured(metric_of(record, "loss")), measured(record.kl),
+         measured(record.agreement)});
+  }
+  return table;
+}
+
+// UsageError unless all were scored with one model, on one dataset, in one dtype.
+void require_one_group(const std::vector<Record>& records, const Rows& data,
+                       std::string_view what) {
+  if (records.empty()) fail_usage("there is nothing to put into {}: no record matches", what);
+  const Record& first = records.front();
+  for (const Record& record : records) {
+    if (std::tie(record.model, record.data, record.dtype) ==
+        std::tie(first.model, first.data, first.dtype)) {
+      continue;
+    }
+    fail_usage(
+        "{} shows records that can be compared, but these are of model {}, {} in {} and of model "
+        "{}, {} in {}: choose with --model, --data and --dtype",
+        what, first.model, data_text(data_of(data, first.data)), to_string(first.dtype),
+        record.model, data_text(data_of(data, record.data)), to_string(record.dtype));
+  }
+}
+
+void write_svg(const std::filesystem::path& path, const Store& store, const FrontQuery& query,
+               const std::vector<Record>& front, const Rows& data) {
+  FrontQuery wide = query;
+  wide.all = true;
+  wide.budgets.clear();
+  const std::vector<Record> all = store.front(wide);
+  require_one_group(all, data, "the picture");
+
+  const Record& first = all.front();
+  FrontPlot plot;
+  std::string name;
+  for (const auto& [id, row] : store.models()) {
+    if (id == first.model) name = fmt::format("{} ({})", row.name, row.family);
+  }
+  plot.title = fmt::format("Submodels of {}", name);
+  plot.cost_axis = axis_of(query.cost);
+  plot.loss_axis = unit_of(query.metric);
+  double error = 0;
+  const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
+    const std::optional<Measured> value = metric_of(record, query.metric);
+    if (!value) return;
+    error = std::max(error, value->standard_error);
+    points.push_back(
+        {static_cast<double>(record.cost.of(query.cost)), value->value, std::move(label)});
+  };
+  const auto described = [&](const Record& record) {
+    const std::optional<Measured> value = metric_of(record, query.metric);
+    return fmt::format("{}: {}, {}", to_string(record.widths),
+                       quantity(static_cast<double>(record.cost.of(query.cost))),
+                       value ? measured_text(value->value, value->standard_error) : record.status);
+  };
+  for (const Record& record : all) add(plot.all, record, "");
+  for (const Record& record : front) add(plot.front, record, described(record));
+  for (const Record& record : all) {
+    if (is_uniform(record.widths)) {
+      add(plot.uniform, record, fmt::format("uniform {}", record.widths.front()));
+    }
+  }
+  for (const auto& [kind, limit] : query.budgets) {
+    if (kind != query.cost) continue;
+    plot.budgets.emplace_back(static_cast<double>(limit),
+                              fmt::format("budget {}", quantity(static_cast<double>(limit))));
+  }
+  plot.subtitle = fmt::format(
+      "on {}, in {}; standard error of a point up to {:.2g}, of differences "
+      "far less",
+      data_text(data_of(data, first.data)), to_string(first.dtype), error);
+  write_file_atomically(path, front_svg(plot));
+}
+
+// float32 scores by ascending widths, compared layer by layer; NaN where a submodel failed.
+std::size_t write_npy(const std::filesystem::path& path, const Store& store,
+                      const FrontQuery& query, const Rows& data) {
+  FrontQuery all = query;
+  all.all = true;
+  std::vector<Record> records = store.front(all);
+  require_one_group(records, data, "the array");
+  std::ranges::sort(records, {}, &Record::widths);
+  std::vector<float> values;
+  for (const Record& record : records) {
+    const std::optional<Measured> value = metric_of(record, query.metric);
+    values.push_back(value ? static_cast<float>(value->value)
+                           : std::numeric_limits<float>::quiet_NaN());
+  }
+  write_file_atomically(path, npy_f32(values));
+  return values.size();
+}
+
+}  // namespace
+
+int pareto_command(const Arguments& arguments) {
+  std::filesystem::path db, svg, npy;
+  std::string model, data;
+  std::vector<std::string> budgets;
+  FrontQuery query;
+  bool force = false, json = false, csv = false;
+
+  OptionTable options("pareto",
+                      "Prints the front of a store's records: those that no other beats on both "
+                      "cost and score, by ascending cost. Records of different models, data or "
+                      "dtypes are never compared: each such group has a front of its own.");
+  options.section("which records")
+      .option("db", required(path_value(db)), "the store")
+      .option("model", text_value(model, "NAME"), "by id, name or fingerprint")
+      .option("data", text_value(data, "NAME"),
+              "by id, name, part (search, confirm) or fingerprint")
+      .option("dtype", dtype_value(query.dtype), "of the arithmetic")
+      .option("run", ids_value(query.runs, "RUN"), "of these runs alone")
+      .option("all", flag_value(query.all), "every record, not only the front")
+      .section("front")
+      .option("metric", choice_value(query.metric, kMetrics), "what is best")
+      .option("cost", cost_kind_value(query.cost), "what it is traded against")
+      .option("min-cost", quantity_value(query.min_cost, "N"), "of --cost")
+      .option("max-cost", quantity_value(query.max_cost, "N"), "of --cost")
+      .option("budget", texts_value(budgets, "LIMIT"), kBudgetHelp)
+      .section("output")
+      .option("svg", path_value(svg), "also draw all points, the front and the uniform ones")
+      .option("npy", path_value(npy),
+              "also write the scores of all records, by ascending widths, as a float32 array")
+      .option("force", flag_value(force), "replace files that are there");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+  for (const auto& path : {svg, npy}) {
+    if (!path.empty()) require_writable(path, force);
+  }
+
+  const Store store = Store::open(db, Store::Mode::kRead);
+  if (!model.empty()) query.model = model_named(store, model);
+  if (!data.empty()) query.data = data_named(store, data, query.model);
+  for (const std::int64_t run : query.runs) {
+    if (!store.run(run)) fail_usage("{} has no run {}", db.string(), run);
+  }
+  query.budgets = parse_budgets(budgets, query.cost);
+
+  const Rows rows = store.datasets();
+  std::vector<Record> records = store.front(query);
+  if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
+  const Table table = record_table(records, rows, query);
+  if (!svg.empty()) {
+    FrontQuery front = query;
+    front.all = false;
+    write_svg(svg, store, query, query.all ? store.front(front) : records, rows);
+  }
+  if (!npy.empty()) {
+    const std::size_t count = write_npy(npy, store, query, rows);
+    fmt::print(stderr, "{}: {} scores by ascending widths\n", npy.string(), count);
+  }
+  print_table(table, output);
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/options.h"
+#include "cli/table.h"
+#include "db/store.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+Table model_table(const Store& store) {
+  Table table{{{"model", "model"},
+               {"name", "name", false},
+               {"family", "family", false},
+               {"granularities", "widths", false},
+               {"fingerprint", "fingerprint", false}},
+              {}};
+  for (const auto& [id, row] : store.models()) {
+    table.rows.push_back({cell(id), cell(row.name), cell(row.family), cell(row.granularities),
+                          cell(row.fingerprint)});
+  }
+  return table;
+}
+
+Table data_table(const Store& store) {
+  Table table{{{"data", "data"},
+               {"name", "name", false},
+               {"part", "part", false},
+               {"sequences", "sequences"},
+               {"context", "context"},
+               {"fingerprint", "fingerprint", false}},
+              {}};
+  for (const auto& [id, row] : store.datasets()) {
+    table.rows.push_back({cell(id), cell(row.name), cell(row.part), cell(row.sequences),
+                          cell(row.context), cell(row.fingerprint)});
+  }
+  return table;
+}
+
+Table run_table(const Store& store) {
+  Table table{{{"run", "run"},
+               {"command", "command", false},
+               {"strategy", "strategy", false},
+               {"model", "model"},
+               {"data", "data"},
+               {"dtype", "dtype", false},
+               {"seed", "seed"},
+               {"status", "status", false},
+               {"records", "records"},
+               {"started", "started", false},
+               {"device", "device", false, false, false},
+               {"build", "build", false, false, false},
+               {"command_line", "command line", false, false, false},
+               {"settings", "settings", false, false, false}},
+              {}};
+  for (const RunRow& run : store.runs()) {
+    Cell seed = cell(std::to_string(run.seed));
+    seed.value = run.seed;
+    nlohmann::json settings = nlohmann::json::parse(run.settings, nullptr, false);
+    if (settings.is_discarded()) settings = nullptr;
+    table.rows.push_back({cell(run.id),
+                          cell(run.command),
+                          cell(run.strategy),
+                          cell(run.model),
+                          cell(run.data),
+                          cell(std::string(to_string(run.dtype))),
+                          seed,
+                          cell(run.status),
+                          cell(run.records),
+                          cell(run.started),
+                          cell(run.device),
+                          cell(run.build),
+                          cell(run.command_line),
+                          {"", settings, {}}});
+  }
+  return table;
+}
+
+Table artifact_table(const Store& store) {
+  Table table{{{"artifact", "artifact"},
+               {"model", "model"},
+               {"record", "record"},
+               {"widths", "widths", false},
+               {"format", "format", false},
+               {"bytes", "bytes"},
+               {"path", "path", false},
+               {"created", "created", false},
+               {"fingerprint", "fingerprint", false, false, false},
+               {"check", "check", false, false, false},
+               {"command_line", "command line", false, false, false}},
+              {}};
+  for (const Store::Artifact& artifact : store.artifacts()) {
+    nlohmann::json check = nlohmann::json::parse(artifact.check, nullptr, false);
+    if (check.is_discarded()) check = nullptr;
+    table.rows.push_back({cell(artifact.id),
+                          cell(artifact.model),
+                          artifact.record ? cell(*artifact.record) : missing_cell(),
+                          cell(to_string(artifact.widths)),
+                          cell(artifact.format),
+                          quantity_cell(artifact.bytes),
+                          cell(artifact.path),
+                          cell(artifact.created),
+                          cell(artifact.fingerprint),
+                          {"", check, {}},
+                          cell(artifact.command_line)});
+  }
+  return table;
+}
+
+}  // namespace
+
+int runs_command(const Arguments& arguments) {
+  std::filesystem::path db;
+  bool json = false, csv = false;
+  OptionTable options(
+      "runs",
+      "Lists what a store holds: models, data, runs and artifacts. --json adds each "
+      "run's settings and command line; --csv lists the runs alone.");
+  options.option("db", required(path_value(db)), "the store");
+  add_output_options(options, json, csv);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(json, csv);
+
+  const Store store = Store::open(db, Store::Mode::kRead);
+  const std::pair<const char*, Table> tables[] = {{"models", model_table(store)},
+                                                  {"data", data_table(store)},
+                                                  {"runs", run_table(store)},
+                                                  {"artifacts", artifact_table(store)}};
+  if (output == OutputFormat::kCsv) {
+    print_table(tables[2].second, output);
+    return 0;
+  }
+  if (output == OutputFormat::kJson) {
+    nlohmann::ordered_json out;
+    for (const auto& [name, table] : tables) out[name] = table.json();
+    fmt::print("{}\n", out.dump(2));
+    return 0;
+  }
+  const char* separator = "";
+  for (const auto& [name, table] : tables) {
+    if (table.rows.empty()) continue;
+    fmt::print("{}{}", separator, table.text());
+    separator = "\n";
+  }
+  if (store.runs().empty()) fmt::print(stderr, "{} holds no runs\n", db.string());
+  const auto runs = store.runs();
+  for (const RunRow& run : runs) {
+    if (run.status == "stopped" && run.command == "search") {
+      fmt::print(stderr, "run {} can go on: mixnmatch search --db {} --resume {}\n", run.id,
+                 shell_quoted(db.string()), run.id);
+    }
+  }
+  return 0;
+}
+
+}  // namespace mnm
