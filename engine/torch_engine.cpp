@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <c10/core/GradMode.h>
+#include <malloc.h>
 #include <torch/version.h>
 
 #include <algorithm>
@@ -170,6 +171,11 @@ class TorchEngine final : public Engine {
 }  // namespace mnm
 
 extern "C" mnm::Engine* mnm_make_engine() {
+  // Work space comes and goes by the megabyte. Left to itself, glibc gives it back to the kernel and
+  // gets it zeroed, page by page, each time: a tenth of a training step.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
   static mnm::TorchEngine engine;
   return &engine;
 }

@@ -1,0 +1,22 @@
+// Which fold runs a model: the only place where the engine meets the list of families.
+#include <string_view>
+
+#include "eval/fold.h"
+#include "model/error.h"
+
+namespace mnm {
+
+#define MNM_FAMILY(name) std::unique_ptr<Fold> make_##name##_fold(const FoldInputs& inputs);
+#include "families/list.inc"
+#undef MNM_FAMILY
+
+std::unique_ptr<Fold> make_fold(const FoldInputs& inputs) {
+  const std::string_view family = inputs.model.family;
+#define MNM_FAMILY(name) \
+  if (family == #name) return make_##name##_fold(inputs);
+#include "families/list.inc"
+#undef MNM_FAMILY
+  fail("cannot run a model of family '{}': this engine has no fold for it", family);
+}
+
+}  // namespace mnm
