@@ -4,12 +4,14 @@
 // transaction and waits for its turn. A killed process loses at most the batch it was adding.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/cost.h"
@@ -21,7 +23,7 @@ struct ModelRow {
   std::string fingerprint;  // of the checkpoint: identifies the row
   std::string name;         // the directory's name
   std::string family;
-  std::string config;       // config.json
+  std::string config;         // config.json
   std::string granularities;  // "64,128,256,512" of the first layer, for people
 };
 
@@ -35,13 +37,15 @@ struct DataRow {
 struct RunRow {
   std::int64_t id = 0;
   std::int64_t model = 0, data = 0;
-  std::string command;    // "search", "eval"
-  std::string strategy;   // empty for eval
+  std::string command;   // "search", "eval"
+  std::string strategy;  // empty for eval
   std::uint64_t seed = 0;
-  std::string settings;   // JSON: everything that resuming needs
-  std::string command_line, build, device, started;  // started: ISO 8601, UTC
+  std::string settings;  // JSON: everything that resuming needs
+  std::string command_line, build, device;
+  std::string started;  // ISO 8601, UTC; the time of begin_run where it is empty
   Dtype dtype = Dtype::kF32;
-  std::string status;     // "running", "done", "stopped"
+  std::string status;  // "running", "done", "stopped"
+  std::string owner;   // "process 123 on host" while that lives and may add to it, else empty
   std::int64_t records = 0;
 };
 
@@ -67,21 +71,24 @@ struct Record {
 struct FrontQuery {
   std::optional<std::int64_t> model, data;
   std::optional<Dtype> dtype;
-  std::vector<std::int64_t> runs;       // records of these runs alone; empty: all
-  std::string metric = "loss";          // "loss", "kl" (smaller wins), "agreement" (larger wins)
+  std::vector<std::int64_t> runs;  // records of these runs alone; empty: all
+  std::string metric = "loss";     // "loss", "kl" (smaller wins), "agreement" (larger wins)
   CostKind cost = CostKind::kParams;
   std::optional<std::int64_t> min_cost, max_cost;
   std::vector<std::pair<CostKind, std::int64_t>> budgets;  // each an upper limit
-  bool all = false;                     // every record that passes the filters, not the front
+  bool all = false;  // every record that has the metric and passes the filters, not the front
 };
 
 class Store {
  public:
   enum class Mode : std::uint8_t { kRead, kWrite };
 
-  // kWrite creates the file where there is none. Error: not a database, one of another version or
-  // program (both versions named), unreadable, read-only.
-  static Store open(const std::filesystem::path& path, Mode mode);
+  // kWrite creates the file where there is none, or an empty one. kRead never creates, locks out or
+  // changes anything, and reads from read-only places too. `patience`: how long any call waits for
+  // another process that writes. Error: not a database, truncated, one of another version or
+  // program (both versions named), unreadable, read-only. One thread at a time uses a store.
+  static Store open(const std::filesystem::path& path, Mode mode,
+                    std::chrono::milliseconds patience = std::chrono::seconds(30));
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;
   ~Store();
@@ -94,15 +101,18 @@ class Store {
 
   // A new run, status "running", owned by this process until finish_run or the process ends.
   std::int64_t begin_run(const RunRow& row);
-  // Takes over an unfinished run. Error while the process that owns it is alive, naming it.
+  // Takes over an unfinished run. Error while another process that owns it is alive, naming it.
   void resume_run(std::int64_t run);
-  void finish_run(std::int64_t run, const std::string& status);
+  void finish_run(std::int64_t run, const std::string& status);  // "done" or "stopped"
   std::optional<RunRow> run(std::int64_t id) const;
   std::vector<RunRow> runs() const;  // newest last
 
-  // Adds the records to the run, in order, in one transaction, and fills in their ids. One whose
-  // (model, data, dtype, widths) is known is not stored again: the run refers to the known one.
-  // NaN and infinite losses are stored as a status.
+  // Adds the records to the run, in order, in one transaction, and fills in ids and status: "nan"
+  // or "inf" where the loss is. One whose (model, data, dtype, widths) is known is not stored
+  // again: the run refers to the known one, which gains the kl, agreement and losses that it
+  // lacked, and the record here becomes what the store says (but keeps its losses), as it will be
+  // on resuming. Error, and nothing is added: this process does not own the run; a known record was
+  // counted at other costs; the disk is full; another writer outlasted the patience.
   void add(std::int64_t run, std::span<Record> records);
   // The records of a run in the order they were added: what resuming replays.
   std::vector<Record> records_of(std::int64_t run) const;
@@ -113,7 +123,7 @@ class Store {
 
   // The front, by ascending cost: no other record is at most as costly and at least as good, one of
   // them strictly; of equal ones the first recorded stays. One front per (model, data, dtype),
-  // concatenated. Below 100 ms on 100,000 records.
+  // concatenated, by model, data and the dtype's name. Below 100 ms on 100,000 records.
   std::vector<Record> front(const FrontQuery& query) const;
 
   struct Artifact {
@@ -126,9 +136,10 @@ class Store {
   std::int64_t add_artifact(const Artifact& artifact);
   std::vector<Artifact> artifacts() const;
 
+  struct Impl;  // db/store_impl.h
+
  private:
   Store();
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

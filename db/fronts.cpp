@@ -1,0 +1,103 @@
+#include "db/fronts.h"
+
+#include <cmath>
+#include <iterator>
+#include <limits>
+
+#include "model/error.h"
+
+namespace mnm {
+
+const Metric& metric_named(std::string_view name) {
+  for (const Metric& metric : kMetrics) {
+    if (metric.name == name) return metric;
+  }
+  fail_usage("there is no front of '{}': expected loss, kl or agreement", name);
+}
+
+std::string_view column_of(CostKind kind) {
+  return kind == CostKind::kNonEmbedding ? "non_embedding" : to_string(kind);
+}
+
+void Fronts::begin() {
+  sqlite::Statement& version = prepare_("PRAGMA data_version");
+  version.step();
+  if (version.integer(0) != version_) forget();
+  version_ = version.integer(0);
+  version.reset();
+}
+
+Fronts::Group& Fronts::group_of(const Record& record) {
+  const auto [found, is_new] = groups_.try_emplace({record.model, record.data, record.dtype});
+  Group& group = found->second;
+  if (!is_new) return group;
+  const std::string_view dtype = to_string(record.dtype);
+  for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
+    for (std::size_t k = 0; k < std::size(kCostKinds); ++k) {
+      const std::string_view kind = to_string(kCostKinds[k]);
+      prepare_(
+          "INSERT INTO front (model, data, dtype, metric, cost_kind) VALUES (?, ?, ?, ?, ?) "
+          "ON CONFLICT DO NOTHING")
+          .bind(record.model, record.data, dtype, kMetrics[m].name, kind)
+          .run();
+      sqlite::Statement& id = prepare_(
+          "SELECT id FROM front WHERE model = ? AND data = ? AND dtype = ? AND metric = ? "
+          "AND cost_kind = ?");
+      id.bind(record.model, record.data, dtype, kMetrics[m].name, kind).step();
+      Front& front = group[m][k];
+      front.id = id.integer(0);
+      id.reset();
+      sqlite::Statement& members =
+          prepare_("SELECT cost, objective, record FROM member WHERE front = ? ORDER BY cost");
+      members.bind(front.id);
+      while (members.step()) {
+        front.members.emplace_hint(front.members.end(), members.integer(0),
+                                   Member{members.real(1), members.integer(2)});
+      }
+      members.reset();
+    }
+  }
+  return group;
+}
+
+void Fronts::offer(const Record& record) {
+  if (record.status != "ok") return;
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  const double values[] = {record.loss.value, record.kl ? record.kl->value : kNone,
+                           record.agreement ? record.agreement->value : kNone};
+  Group& group = group_of(record);
+  for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
+    if (!std::isfinite(values[m])) continue;
+    const double objective = kMetrics[m].larger_wins ? -values[m] : values[m];
+    for (std::size_t k = 0; k < std::size(kCostKinds); ++k) {
+      offer(group[m][k], record.cost.of(kCostKinds[k]), objective, record.id);
+    }
+  }
+}
+
+void Fronts::offer(Front& front, std::int64_t cost, double objective, std::int64_t record) {
+  auto& members = front.members;
+  // Of those that cost at most as much the costliest scores best. Of equals the one recorded first
+  // stays, even where its kl or agreement was measured last.
+  const auto dearer = members.upper_bound(cost);
+  if (dearer != members.begin()) {
+    const auto& [at, rival] = *std::prev(dearer);
+    if (rival.objective < objective) return;
+    if (rival.objective == objective && (at < cost || rival.record < record)) return;
+  }
+  const auto first = members.lower_bound(cost);
+  auto end = first;
+  while (end != members.end() && end->second.objective >= objective) ++end;
+  if (first != end) {
+    prepare_("DELETE FROM member WHERE front = ? AND cost BETWEEN ? AND ?")
+        .bind(front.id, cost, std::prev(end)->first)
+        .run();
+  }
+  members.erase(first, end);
+  members.emplace(cost, Member{objective, record});
+  prepare_("INSERT INTO member (front, cost, objective, record) VALUES (?, ?, ?, ?)")
+      .bind(front.id, cost, objective, record)
+      .run();
+}
+
+}  // namespace mnm

@@ -1,0 +1,179 @@
+-- The store: every score ever taken of a nested model's submodels. docs/formats.md tells how to
+-- read it without this program. Needs SQLite 3.37; the view `pareto` also its exp(), which Debian's
+-- and the official builds have.
+--
+-- Rows are added, never changed or deleted, but for a run's status and owner, a record's kl and
+-- agreement, which may be measured later than its loss, and the members of fronts. Ids ascend in
+-- the order of recording.
+
+PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
+PRAGMA user_version = 1;             -- of this schema
+
+-- A checkpoint.
+CREATE TABLE model (
+  id            INTEGER PRIMARY KEY,
+  fingerprint   TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),
+  name          TEXT NOT NULL,  -- the directory's
+  family        TEXT NOT NULL,
+  config        TEXT NOT NULL,  -- config.json
+  granularities TEXT NOT NULL   -- of the first layer, for people: "64,128,256,512"
+) STRICT;
+
+-- The sequences that scores were taken on.
+CREATE TABLE data (
+  id          INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- of the tokens and the context
+  name        TEXT NOT NULL,                                   -- the file's
+  part        TEXT NOT NULL CHECK (part IN ('search', 'confirm', '')),
+  context     INTEGER NOT NULL CHECK (context > 0),            -- tokens per sequence
+  sequences   INTEGER NOT NULL CHECK (sequences > 0)
+) STRICT;
+
+-- One measuring run of the program.
+CREATE TABLE run (
+  id           INTEGER PRIMARY KEY,
+  model        INTEGER NOT NULL REFERENCES model,
+  data         INTEGER NOT NULL REFERENCES data,
+  dtype        TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),  -- of the arithmetic
+  command      TEXT NOT NULL,     -- "search", "eval"
+  strategy     TEXT NOT NULL,     -- '' where the command has none
+  seed         INTEGER NOT NULL,  -- an unsigned 64-bit number, read as signed
+  settings     TEXT NOT NULL CHECK (settings = '' OR json_valid(settings)),
+  command_line TEXT NOT NULL,
+  build        TEXT NOT NULL,
+  device       TEXT NOT NULL,
+  started      TEXT NOT NULL,     -- ISO 8601, UTC
+  status       TEXT NOT NULL CHECK (status IN ('running', 'done', 'stopped')),
+  -- The process that may add to it while it is 'running'. Its start, in clock ticks after boot,
+  -- and the boot tell it from a later process of the same number.
+  owner_host   TEXT,
+  owner_boot   TEXT,
+  owner_pid    INTEGER,
+  owner_start  INTEGER,
+  CHECK ((status = 'running') = (owner_pid IS NOT NULL))
+) STRICT;
+
+-- One submodel scored on one dataset in one dtype of arithmetic.
+--
+-- The CHECKs that run with every record spell out their alternatives: for IN with more than two,
+-- SQLite builds a table anew each time, which halved the speed of recording.
+CREATE TABLE record (
+  id            INTEGER PRIMARY KEY,
+  run           INTEGER NOT NULL REFERENCES run,  -- that measured it: how to reproduce it
+  model         INTEGER NOT NULL REFERENCES model,
+  data          INTEGER NOT NULL REFERENCES data,
+  dtype         TEXT NOT NULL CHECK (dtype = 'f32' OR dtype = 'f16' OR dtype = 'bf16'),
+  widths        TEXT NOT NULL CHECK (widths <> ''),  -- "512x4,256x8": width x layers, - is skipped
+  -- 'nan' or 'inf': the loss is that. SQLite would store NaN as NULL, so loss is NULL then.
+  status        TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = 'inf'),
+  samples       INTEGER NOT NULL CHECK (samples >= 0),  -- sequences
+  loss          REAL,                                   -- nats per token
+  loss_se       REAL CHECK (loss_se >= 0),              -- standard error of the mean
+  kl            REAL,                                   -- KL(full model || this), nats per token
+  kl_se         REAL CHECK (kl_se >= 0),
+  agreement     REAL CHECK (agreement >= 0 AND agreement <= 1),  -- with the full model's top token
+  agreement_se  REAL CHECK (agreement_se >= 0),
+  params        INTEGER NOT NULL CHECK (params >= 0),   -- a tied head counted once
+  non_embedding INTEGER NOT NULL CHECK (non_embedding >= 0),
+  bytes         INTEGER NOT NULL CHECK (bytes >= 0),        -- of the weights as stored
+  flops         INTEGER NOT NULL CHECK (flops >= 0),        -- per token, forward
+  kv_bytes      INTEGER NOT NULL CHECK (kv_bytes >= 0),     -- per token
+  state_bytes   INTEGER NOT NULL CHECK (state_bytes >= 0),  -- per sequence
+  UNIQUE (model, data, dtype, widths),
+  CHECK ((status = 'ok') = (loss IS NOT NULL))
+) STRICT;
+
+-- What a record once said stays so: fronts and paired comparisons rest on it.
+CREATE TRIGGER record_stays BEFORE UPDATE ON record
+WHEN (old.id, old.run, old.model, old.data, old.dtype, old.widths, old.status, old.samples,
+      old.loss, old.loss_se, old.params, old.non_embedding, old.bytes, old.flops, old.kv_bytes,
+      old.state_bytes)
+     IS NOT
+     (new.id, new.run, new.model, new.data, new.dtype, new.widths, new.status, new.samples,
+      new.loss, new.loss_se, new.params, new.non_embedding, new.bytes, new.flops, new.kv_bytes,
+      new.state_bytes)
+  OR (old.kl IS NOT NULL AND new.kl IS NOT old.kl)
+  OR (old.agreement IS NOT NULL AND new.agreement IS NOT old.agreement)
+BEGIN
+  SELECT RAISE(ABORT, 'records are not changed');
+END;
+
+CREATE TRIGGER record_is_kept BEFORE DELETE ON record
+BEGIN
+  SELECT RAISE(ABORT, 'records are not deleted');
+END;
+
+-- The mean loss of every sequence, in the dataset's order: little-endian f32. Two records of one
+-- dataset are compared by the mean and the standard error of their differences.
+CREATE TABLE losses (
+  record INTEGER PRIMARY KEY REFERENCES record,
+  f32    BLOB NOT NULL CHECK (length(f32) % 4 = 0)
+) STRICT;
+
+-- Which records a run asked for, in order. A record that was known already is not stored again.
+CREATE TABLE run_record (
+  run      INTEGER NOT NULL REFERENCES run,
+  position INTEGER NOT NULL CHECK (position >= 0),  -- 0, 1, 2...
+  record   INTEGER NOT NULL REFERENCES record,
+  PRIMARY KEY (run, position)
+) WITHOUT ROWID, STRICT;
+
+-- What was written out.
+CREATE TABLE artifact (
+  id           INTEGER PRIMARY KEY,
+  model        INTEGER NOT NULL REFERENCES model,
+  record       INTEGER REFERENCES record,
+  widths       TEXT NOT NULL CHECK (widths <> ''),
+  format       TEXT NOT NULL,
+  path         TEXT NOT NULL,
+  fingerprint  TEXT NOT NULL,
+  bytes        INTEGER NOT NULL CHECK (bytes >= 0),
+  "check"      TEXT NOT NULL CHECK ("check" = '' OR json_valid("check")),
+  command_line TEXT NOT NULL,
+  created      TEXT NOT NULL  -- ISO 8601, UTC
+) STRICT;
+
+-- What fronts there are. Records are compared with records of the same front alone.
+CREATE TABLE front (
+  id        INTEGER PRIMARY KEY,
+  model     INTEGER NOT NULL REFERENCES model,
+  data      INTEGER NOT NULL REFERENCES data,
+  dtype     TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),
+  metric    TEXT NOT NULL CHECK (metric IN ('loss', 'kl', 'agreement')),
+  cost_kind TEXT NOT NULL CHECK (cost_kind IN ('params', 'non-embedding', 'bytes', 'flops')),
+  UNIQUE (model, data, dtype, metric, cost_kind)
+) STRICT;
+
+-- The members of each front: as costs ascend, objectives strictly descend. Kept by the transaction
+-- that adds the records (db/fronts.h). A record that is beaten on arrival writes nothing here, and
+-- a front is read without a look at the records it beats; an index on cost and score would be
+-- written at a random place for every kind of cost with every record, and read whole.
+CREATE TABLE member (
+  front     INTEGER NOT NULL REFERENCES front,
+  cost      INTEGER NOT NULL,
+  objective REAL NOT NULL,  -- smaller wins: the metric, negated where larger wins
+  record    INTEGER NOT NULL REFERENCES record,
+  PRIMARY KEY (front, cost)
+) WITHOUT ROWID, STRICT;
+
+-- Every front, for people.
+CREATE VIEW pareto AS
+SELECT model.name  AS model,
+       data.name   AS data,
+       data.part   AS part,
+       f.dtype     AS dtype,
+       f.metric    AS metric,
+       f.cost_kind AS cost_kind,
+       r.widths    AS widths,
+       m.cost      AS cost,
+       CASE f.metric WHEN 'loss' THEN r.loss WHEN 'kl' THEN r.kl ELSE r.agreement END AS value,
+       CASE f.metric WHEN 'loss' THEN r.loss_se WHEN 'kl' THEN r.kl_se ELSE r.agreement_se END
+                   AS standard_error,
+       exp(r.loss) AS perplexity,
+       r.id        AS record
+FROM front f
+JOIN member m ON m.front = f.id
+JOIN record r ON r.id = m.record
+JOIN model ON model.id = f.model
+JOIN data ON data.id = f.data
+ORDER BY f.model, f.data, f.dtype, f.metric, f.cost_kind, m.cost;

@@ -1,0 +1,112 @@
+// SQLite's C interface as values: a connection, a prepared statement, a transaction. Every failure
+// becomes one Error that names the file, what is wrong with it and what to do.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace mnm::sqlite {
+
+class Statement;
+
+// Used by one thread at a time.
+class Connection {
+ public:
+  // `uri`: what sqlite3_open_v2 takes with SQLITE_OPEN_URI; `path` is what errors name.
+  Connection(std::filesystem::path path, const std::string& uri, int flags);
+
+  const std::filesystem::path& path() const { return path_; }
+  sqlite3* handle() const { return handle_.get(); }
+
+  void execute(const std::string& sql);  // any number of statements without results
+  Statement prepare(std::string_view sql) const;
+  std::int64_t integer(std::string_view sql) const;  // of the one row and column it gives
+  std::int64_t last_id() const { return sqlite3_last_insert_rowid(handle()); }
+  std::int64_t changes() const { return sqlite3_changes64(handle()); }
+
+  [[noreturn]] void fail() const;  // the last failure, as an Error
+
+ private:
+  struct Close {
+    void operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
+  };
+  std::filesystem::path path_;
+  std::unique_ptr<sqlite3, Close> handle_;
+};
+
+// Parameters are bound by position from 1, columns read by position from 0. Bound text and blobs
+// are copied.
+class Statement {
+ public:
+  Statement(const Connection& connection, std::string_view sql);
+
+  template <typename... Values>
+  Statement& bind(const Values&... values) {
+    reset();
+    int position = 0;
+    (bind_one(++position, values), ...);
+    return *this;
+  }
+
+  bool step();  // whether there is a row
+  void run();   // steps to the end, then resets
+  void reset();
+
+  std::int64_t integer(int column) const { return sqlite3_column_int64(handle(), column); }
+  double real(int column) const { return sqlite3_column_double(handle(), column); }
+  std::string_view text(int column) const;
+  std::string string(int column) const { return std::string(text(column)); }
+  std::span<const std::byte> blob(int column) const;
+  bool null(int column) const { return sqlite3_column_type(handle(), column) == SQLITE_NULL; }
+
+  void bind_one(int position, std::nullopt_t);
+  void bind_one(int position, std::string_view text);
+  void bind_one(int position, double value);
+  void bind_one(int position, std::span<const std::byte> bytes);
+  template <std::integral Integer>
+  void bind_one(int position, Integer value) {
+    bind_integer(position, static_cast<std::int64_t>(value));
+  }
+  template <typename Value>
+  void bind_one(int position, const std::optional<Value>& value) {
+    value ? bind_one(position, *value) : bind_one(position, std::nullopt);
+  }
+
+ private:
+  struct Finalize {
+    void operator()(sqlite3_stmt* handle) const { sqlite3_finalize(handle); }
+  };
+  sqlite3_stmt* handle() const { return handle_.get(); }
+  void bind_integer(int position, std::int64_t value);
+  void check(int code) const;
+
+  const Connection* connection_;
+  std::unique_ptr<sqlite3_stmt, Finalize> handle_;
+};
+
+// Rolled back unless committed. kWrite waits for the write lock at once, so what is read inside
+// still holds when it writes.
+class Transaction {
+ public:
+  enum class Kind : std::uint8_t { kRead, kWrite };
+  Transaction(Connection& connection, Kind kind);
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  ~Transaction();
+  void commit();
+
+ private:
+  Connection& connection_;
+  bool open_ = true;
+};
+
+}  // namespace mnm::sqlite

@@ -1,0 +1,215 @@
+#include "db/store_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+#include "model/error.h"
+
+namespace mnm {
+
+extern const std::string_view kSchema;  // db/schema.sql
+
+namespace {
+
+constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
+constexpr std::int64_t kVersion = 1;
+constexpr std::string_view kMagic("SQLite format 3\0", 16);
+constexpr std::size_t kHeaderBytes = 100;
+
+std::uint64_t big_endian(std::string_view bytes) {
+  std::uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  return value;
+}
+
+// What SQLite finds out late or never: that the file is another thing, or ends before its last
+// page (https://sqlite.org/fileformat2.html, "The Database Header"). With a journal beside it the
+// file may rightly be shorter than its header says, and SQLite is left to judge.
+void check_header(const std::filesystem::path& path, bool has_journal) {
+  std::string header(kHeaderBytes, '\0');
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail("{} cannot be read: {}", path.string(), std::strerror(errno));
+  in.read(header.data(), static_cast<std::streamsize>(header.size()));
+  header.resize(static_cast<std::size_t>(in.gcount()));
+  if (header.empty()) return;
+
+  const std::size_t common = std::min(header.size(), kMagic.size());
+  if (header.compare(0, common, kMagic.substr(0, common)) != 0) {
+    fail("{} is not a database: give a file that mixnmatch made, or a new name", path.string());
+  }
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(path, error);
+  std::uint64_t expected = kHeaderBytes;
+  if (header.size() == kHeaderBytes) {
+    const std::string_view view = header;
+    const std::uint64_t page = big_endian(view.substr(16, 2));
+    const bool counted = view.substr(24, 4) == view.substr(92, 4);
+    if (counted && !has_journal)
+      expected = (page == 1 ? 65536 : page) * big_endian(view.substr(28, 4));
+  }
+  if (size < expected) {
+    fail("{} is truncated: it has {} bytes, expected {}; restore a copy", path.string(), size,
+         expected);
+  }
+}
+
+bool may_write(const std::filesystem::path& path) {
+  return faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+}
+
+void check_writable(const std::filesystem::path& path, bool exists) {
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  if (!std::filesystem::is_directory(parent)) {
+    fail("{} cannot be made: there is no directory {}", path.string(), parent.string());
+  }
+  if (!may_write(parent)) {
+    fail(
+        "{} cannot be written: the directory {} is read-only, and a store keeps its journal beside "
+        "it",
+        path.string(), parent.string());
+  }
+  if (exists && !may_write(path)) fail("{} cannot be written: it is read-only", path.string());
+}
+
+// As https://sqlite.org/uri.html demands.
+std::string uri_of(const std::filesystem::path& path, std::string_view query) {
+  std::string uri = "file:";
+  for (const char c : path.string()) {
+    if (c == '%' || c == '?' || c == '#') {
+      uri += fmt::format("%{:02x}", static_cast<unsigned>(c));
+    } else {
+      uri += c;
+    }
+  }
+  return uri.append(query);
+}
+
+std::filesystem::path resolved(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path result = std::filesystem::canonical(path, error);
+  return error ? std::filesystem::absolute(path) : result;
+}
+
+}  // namespace
+
+StoreFile::State StoreFile::state_of(const std::filesystem::path& path) {
+  constexpr const char* kSuffixes[] = {"", "-wal", "-shm", "-journal"};
+  State state;
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    struct stat found {};
+    if (stat((path.string() + kSuffixes[i]).c_str(), &found) != 0) continue;
+    state[i] = {found.st_ino, static_cast<std::uint64_t>(found.st_size),
+                found.st_mtim.tv_sec * std::int64_t{1'000'000'000} + found.st_mtim.tv_nsec};
+  }
+  return state;
+}
+
+StoreFile::Locking StoreFile::locking_of(const State& state) {
+  const auto& [file, wal, shm, journal] = state;
+  if (journal.size > 0) return Locking::kShared;  // being made, or its making was cut short
+  if (wal.size == 0) return Locking::kImmutable;
+  return shm.inode == 0 ? Locking::kNone : Locking::kShared;
+}
+
+sqlite::Connection StoreFile::open(const std::filesystem::path& path, Store::Mode mode,
+                                   const State& state) {
+  const auto& [file, wal, shm, journal] = state;
+  const bool exists = file.inode != 0;
+  if (exists && !std::filesystem::is_regular_file(path)) {
+    fail("{} is not a file: give a file that mixnmatch made, or a new name", path.string());
+  }
+  if (mode == Store::Mode::kWrite) check_writable(path, exists);
+  if (exists) check_header(path, wal.size > 0 || journal.size > 0);
+
+  if (mode == Store::Mode::kWrite) {
+    return {path, uri_of(path, ""), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
+  }
+  if (!exists) fail("there is no {}: give a file that mixnmatch made", path.string());
+  if (file.size == 0) fail("{} is empty: give a file that mixnmatch made", path.string());
+  constexpr const char* kQueries[] = {"", "?immutable=1", "?vfs=unix-none"};
+  return {path, uri_of(path, kQueries[static_cast<std::size_t>(locking_of(state))]),
+          SQLITE_OPEN_READONLY};
+}
+
+StoreFile::StoreFile(const std::filesystem::path& path, Store::Mode mode,
+                     std::chrono::milliseconds patience)
+    : path_(resolved(path)),
+      state_(state_of(path_)),
+      locking_(mode == Store::Mode::kWrite ? Locking::kShared : locking_of(state_)),
+      connection_(open(path_, mode, state_)) {
+  sqlite3* handle = connection_.handle();
+  sqlite3_busy_timeout(handle, static_cast<int>(patience.count()));
+  // The file may come from anywhere: its schema may call nothing with effects, and a reader leaves
+  // the journal as it is.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  if (mode == Store::Mode::kRead) {
+    sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
+  // Without shared memory SQLite reads a journal in a mode that takes the file for its own.
+  if (locking_ == Locking::kNone) connection_.execute("PRAGMA locking_mode = EXCLUSIVE");
+  if (mode == Store::Mode::kWrite) set_up_writing(patience);
+  check_identity();
+  connection_.execute("PRAGMA cache_size = -65536");  // KiB
+}
+
+void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
+  connection_.execute("PRAGMA foreign_keys = ON");
+  if (is_blank()) {
+    // Whoever comes first makes it; everything or nothing is there for the others.
+    sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
+    if (is_blank()) connection_.execute(std::string(kSchema));
+    transaction.commit();
+  }
+  check_identity();
+  // SQLite does not always wait for others when it changes the mode, so we do. On file systems
+  // without shared memory the mode stays what it was, which is as safe, only slower.
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (sqlite3_exec(connection_.handle(), "PRAGMA journal_mode = WAL", nullptr, nullptr,
+                      nullptr) != SQLITE_OK) {
+    const int code = sqlite3_errcode(connection_.handle());
+    if (code != SQLITE_BUSY || std::chrono::steady_clock::now() > deadline) connection_.fail();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  // Survives any kill of the process; a power failure may lose the last transactions, never the
+  // soundness of the file. Pages written many times over reach it once per 32 MiB of journal.
+  connection_.execute("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192");
+}
+
+bool StoreFile::is_blank() const {
+  return connection_.integer("SELECT count(*) FROM sqlite_schema") == 0 &&
+         connection_.integer("PRAGMA application_id") == 0 &&
+         connection_.integer("PRAGMA user_version") == 0;
+}
+
+void StoreFile::check_identity() const {
+  const std::int64_t application = connection_.integer("PRAGMA application_id");
+  const std::int64_t version = connection_.integer("PRAGMA user_version");
+  if (application != kApplicationId) {
+    fail(
+        "{} is a database of another program (application id {:#010x}, version {}; a store has "
+        "{:#010x}, version {}): give a file that mixnmatch made, or a new name",
+        path_.string(), static_cast<std::uint32_t>(application), version, kApplicationId, kVersion);
+  }
+  if (version != kVersion) {
+    fail(
+        "{} is a store of version {}, this program reads version {}: use the mixnmatch that made "
+        "it, or a new file",
+        path_.string(), version, kVersion);
+  }
+}
+
+bool StoreFile::settled() const {
+  return locking_ == Locking::kShared || state_of(path_) == state_;
+}
+
+}  // namespace mnm
