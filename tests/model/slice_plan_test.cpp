@@ -67,8 +67,9 @@ TEST(SlicePlan, SkippedLayersAreAbsent) {
 
 TEST(SlicePlan, EmptyPiecesAndAdjacentOnes) {
   TensorTable table;
-  // Kept: nothing of the first piece at any width, then two pieces that meet at full width alone.
-  table.tensors.push_back(test::cut("t", {10}, 0, 0, {{0, 0, 0, 1}, {0, 0, 1, 1}, {6, 1, 1, 2}}));
+  // Two pieces that meet at width 6 alone, between pieces that keep nothing at any width.
+  table.tensors.push_back(
+      test::cut("t", {10}, 0, 0, {{0, 0, 0, 1}, {0, 0, 1, 1}, {6, 1, 1, 2}, {10, 0, 0, 1}}));
   const auto ranges = [&](Width width) { return plan_slices(table, {width}).tensors[0].ranges; };
   EXPECT_EQ(ranges(2), (std::vector<Range>{{0, 2}, {6, 8}}));
   EXPECT_EQ(ranges(5), (std::vector<Range>{{0, 5}, {6, 9}}));
