@@ -1,0 +1,164 @@
+// Interrupted at any moment: the store stays sound, at most a batch is lost, and no export is seen
+// half-written under its final name.
+#include <chrono>
+#include <thread>
+
+#include "tests/end_to_end/workshop.h"
+
+namespace mnm::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Milliseconds = std::chrono::milliseconds;
+
+class Kills : public Workshop {
+ protected:
+  Kills() { tokens("search.bin", 1, 32 * 64 + 1); }
+
+  std::vector<std::string> evolution(const std::string& db) const {
+    return search({"--strategy", "evolution", "--population", "16", "--max-evaluations", "160",
+                   "--seed", "3"},
+                  db);
+  }
+
+  // What the search's run and the confirmation hold, by data and in order, without ids.
+  static std::vector<std::string> records(const std::string& db) {
+    std::vector<std::string> all;
+    const Result result = expect_done({"pareto", "--db", db, "--all", "--json"});
+    for (const Json& r : result.json()) {
+      all.push_back(r["part"].get<std::string>() + " " + r["widths"].get<std::string>() + " " +
+                    r["loss"].dump() + " " + r["loss_se"].dump());
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+
+  static Json unfinished(const std::string& db) {
+    const Result result = mixnmatch({"runs", "--db", db, "--json"});
+    if (result.status != 0) return {};
+    const Json json = result.json();
+    for (const Json& run : json["runs"]) {
+      if (run["command"] == "search" && run["status"] != "done") return run["run"];
+    }
+    return {};
+  }
+};
+
+TEST_F(Kills, SearchResumesToTheSameRecords) {
+  const std::string whole = path("whole.db");
+  const double seconds = expect_done(evolution(whole)).seconds;
+  const std::vector<std::string> expected = records(whole);
+
+  const std::string killed = path("killed.db");
+  int kills = 0;
+  // The moments spread over start-up, the batches and the commits between them.
+  for (int i = 0; i < 8; ++i) {
+    const Json run = fs::exists(killed) ? unfinished(killed) : Json();
+    Running search(mixnmatch_argv(run.is_null() ? evolution(killed)
+                                                : std::vector<std::string>{"search", "--db", killed,
+                                                                           "--resume", run.dump(),
+                                                                           "--threads", "1"}));
+    std::this_thread::sleep_for(Milliseconds(static_cast<int>(1000 * seconds * (0.25 + 0.09 * i))));
+    search.signal(SIGKILL);
+    const Result result = search.wait();
+    if (result.status == -SIGKILL) ++kills;
+    if (result.status == 0) break;
+  }
+  EXPECT_GE(kills, 2);
+  const Json run = unfinished(killed);
+  if (!run.is_null()) {
+    expect_done({"search", "--db", killed, "--resume", run.dump(), "--threads", "1"});
+  }
+  EXPECT_EQ(records(killed), expected);
+}
+
+TEST_F(Kills, InterruptFinishesTheBatchAndSaysHowToGoOn) {
+  const std::string db = path("stopped.db");
+  Running search(mixnmatch_argv(evolution(db)));
+  for (int i = 0; i < 400 && search.err().find("search:") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(Milliseconds(10));
+  }
+  std::this_thread::sleep_for(Milliseconds(300));
+  search.signal(SIGINT);
+  const Result result = search.wait();
+  if (result.status == 0) GTEST_SKIP() << "this machine was done before it was stopped";
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("--resume 1"), std::string::npos) << result.err;
+  expect_done({"search", "--db", db, "--resume", "1", "--threads", "1"});
+  const std::string whole = path("whole.db");
+  expect_done(evolution(whole));
+  EXPECT_EQ(records(db), records(whole));
+}
+
+TEST_F(Kills, TimeLimitStopsLikeAnInterruptAndReportsWhatThereIs) {
+  std::vector<std::string> limited = evolution(db_);
+  limited.insert(limited.end(), {"--max-time", "1ms"});
+  const Result result = expect_done(limited);
+  EXPECT_NE(result.err.find("--resume 1"), std::string::npos) << result.err;
+  expect_done({"search", "--db", db_, "--resume", "1", "--threads", "1"});
+  const std::string whole = path("whole.db");
+  expect_done(evolution(whole));
+  EXPECT_EQ(records(db_).size(), records(whole).size());
+}
+
+TEST_F(Kills, ResumedRunsKeepTheirSettings) {
+  std::vector<std::string> limited = evolution(db_);
+  limited.insert(limited.end(), {"--max-time", "1ms"});
+  expect_done(limited);
+  expect_refused({"search", "--db", db_, "--resume", "1", "--seed", "4"}, 2, "seed");
+  expect_refused({"search", "--db", db_, "--resume", "99"}, 2, "99");
+  expect_refused({"search", "--db", db_, "--resume", "1", "--data", confirm_}, 2, "");
+}
+
+TEST_F(Kills, TwoSearchesWriteOneStoreAtOnce) {
+  std::vector<std::string> other = evolution(db_);
+  *std::find(other.begin(), other.end(), "3") = "4";
+  Running a(mixnmatch_argv(evolution(db_))), b(mixnmatch_argv(other));
+  const Result first = a.wait(), second = b.wait();
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_EQ(second.status, 0) << second.err;
+  const Json runs = expect_done({"runs", "--db", db_, "--json"}).json()["runs"];
+  ASSERT_EQ(runs.size(), 4u);
+  for (const Json& run : runs) {
+    EXPECT_EQ(run["status"], "done");
+    if (run["command"] == "search") EXPECT_EQ(run["records"], 160);
+  }
+}
+
+TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
+  TinyLlama large;
+  large.hidden = 512;
+  large.heads = large.kv_heads = 8;
+  large.full = 8192;
+  large.granularities = {1024, 8192};
+  large.layers = 2;
+  large.dtype = Dtype::kF32;
+  const std::string model = large.write(dir_ / "large").string();
+  const std::vector<std::string> command = {"export",     model,   "--widths", "8192",
+                                            "--no-check", "--out", path("out")};
+  const double seconds = expect_done(command).seconds;
+  const std::string expected = slurp(path("out/model.safetensors"));
+  fs::remove_all(path("out"));
+  int kills = 0;
+  for (int i = 0; i < 12; ++i) {
+    Running program(mixnmatch_argv(command));
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(static_cast<int>(1e6 * seconds * (0.1 + 0.08 * i))));
+    program.signal(SIGKILL);
+    if (program.wait().status == -SIGKILL) ++kills;
+    if (!fs::exists(path("out"))) continue;
+    EXPECT_EQ(slurp(path("out/model.safetensors")), expected) << "after kill " << i;
+    fs::remove_all(path("out"));
+  }
+  EXPECT_GE(kills, 3);
+  expect_done(command);
+  EXPECT_EQ(slurp(path("out/model.safetensors")), expected);
+  for (const auto& entry : fs::directory_iterator(dir_.path())) {
+    EXPECT_EQ(entry.path().filename().string().find(".out"), std::string::npos)
+        << "left over: " << entry.path();
+  }
+}
+
+}  // namespace
+}  // namespace mnm::test

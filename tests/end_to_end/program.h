@@ -1,0 +1,97 @@
+// The built program, run as a user runs it.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+
+namespace mnm::test {
+
+struct Result {
+  int status = -1;  // exit status; minus the signal's number where one ended it
+  std::string out, err;
+  double seconds = 0;
+  long max_resident_kib = 0;
+
+  nlohmann::json json() const { return nlohmann::json::parse(out); }
+};
+
+// A program under way.
+class Running {
+ public:
+  // argv[0] is looked up as a path. Standard input is empty.
+  explicit Running(const std::vector<std::string>& argv) {
+    std::vector<char*> words;
+    for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    const std::string out = (dir_ / "out").string(), err = (dir_ / "err").string();
+    pid_ = fork();
+    if (pid_ < 0) throw std::runtime_error("fork failed");
+    if (pid_ == 0) {
+      const auto redirect = [](int target, const char* path, int flags) {
+        const int descriptor = open(path, flags, 0600);
+        if (descriptor < 0 || dup2(descriptor, target) < 0) _exit(126);
+      };
+      redirect(0, "/dev/null", O_RDONLY);
+      redirect(1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC);
+      redirect(2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC);
+      execv(words[0], words.data());
+      _exit(127);
+    }
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  ~Running() {
+    if (pid_ > 0) {
+      signal(SIGKILL);
+      wait();
+    }
+  }
+
+  void signal(int number) const { ::kill(pid_, number); }
+  std::string err() const { return slurp(dir_ / "err"); }
+
+  Result wait() {
+    Result result;
+    int status = 0;
+    rusage usage{};
+    if (wait4(pid_, &status, 0, &usage) != pid_) throw std::runtime_error("wait4 failed");
+    pid_ = -1;
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    result.out = slurp(dir_ / "out");
+    result.err = slurp(dir_ / "err");
+    result.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    result.max_resident_kib = usage.ru_maxrss;
+    return result;
+  }
+
+ private:
+  TempDir dir_;
+  pid_t pid_ = -1;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+inline std::vector<std::string> mixnmatch_argv(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), std::string(MNM_BINARY_DIR) + "/bin/mixnmatch");
+  return arguments;
+}
+
+inline Result mixnmatch(std::vector<std::string> arguments) {
+  return Running(mixnmatch_argv(std::move(arguments))).wait();
+}
+
+}  // namespace mnm::test
