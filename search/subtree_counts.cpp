@@ -8,6 +8,7 @@ namespace mnm {
 namespace {
 
 constexpr std::size_t kSteps = 4096;       // in a table at most
+constexpr double kMost = 0x1p1000;         // leaves room to add siblings without overflow
 constexpr double kExactIntegers = 0x1p53;  // beyond it a double may stand for several
 
 }  // namespace
@@ -70,7 +71,7 @@ double SubtreeCounts::below(const Levels& prefix, std::size_t depth) const {
     count =
         std::min(count, counts[std::min(table.steps_in(std::max(left, 0.0)), counts.size() - 1)]);
   }
-  return std::max(count, 1.0);
+  return std::clamp(count, 1.0, kMost);
 }
 
 }  // namespace mnm

@@ -19,7 +19,8 @@ class SubtreeCounts {
   explicit SubtreeCounts(const FeasibleSet& set);
 
   // Members that agree with `prefix` in its first `depth` layers. Its other layers are at their
-  // narrowest, and it is a member itself: at least 1.
+  // narrowest, and it is a member itself: at least 1. At most 2^1000, so that siblings can be
+  // added.
   double below(const Levels& prefix, std::size_t depth) const;
 
  private:

@@ -136,6 +136,15 @@ TEST(SubtreeCounts, AgreesWithEnumeration) {
   }
 }
 
+TEST(SubtreeCounts, StayFiniteInEndlessSpaces) {
+  for (const double room : {64.0 * 600 + 6400, 1e9}) {
+    const SearchProblem problem{
+        .space = four_widths(600), .cost = total_width, .limits = {{"width", room, total_width}}};
+    const auto grid = make_strategy("grid", problem, {.max_evaluations = 5});
+    EXPECT_EQ(trace(*grid, problem).size(), 5u);
+  }
+}
+
 // Costs whose steps are too many for a table: each count within a few per cent.
 TEST(SubtreeCounts, EstimatesWhereStepsAreTooFine) {
   const auto odd = [](const Widths& widths) {
