@@ -13,7 +13,7 @@
 
 #include "eval/shared_plan.h"
 #include "eval/tiling.h"
-#include "eval/token_loss.h"
+#include "kernels/token_loss.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -198,10 +198,12 @@ class Walk {
     const at::Tensor loss = log_p.gather(1, targets.unsqueeze(1)).squeeze(1).neg();
     values[0].copy_(loss);
     if (reference.defined()) {
-      values[1].copy_(reference.exp().mul(reference.sub(log_p)).sum(1));
+      const at::Tensor kl = reference.exp().mul(reference.sub(log_p)).sum(1);
+      values[1].copy_(kl);
       const at::Tensor best = reference.argmax(1, /*keepdim=*/true);
       const at::Tensor agree = log_p.gather(1, best).squeeze(1).eq(log_p.amax({1}));
-      values[2].copy_(at::where(loss.isnan(), loss, agree.to(at::kFloat)));
+      const at::Tensor both = loss.add(kl);
+      values[2].copy_(at::where(both.isnan(), both, agree.to(at::kFloat)));
     }
   }
 

@@ -7,6 +7,8 @@
 
 #include "eval/fold.h"
 #include "families/llama/llama_config.h"
+#include "kernels/causal_attention.h"
+#include "kernels/gated_silu.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -15,31 +17,46 @@ namespace {
 // Rows of a block of the FFN on the CPU: its activations stay in a core's cache.
 constexpr std::int64_t kBlockRows = 256;
 
+// tokens * head_dim up to which the attention kernel's keys and values stay in a core's cache.
+constexpr std::int64_t kKernelKeys = 1 << 16;
+
 struct LlamaLayer {
-  at::Tensor attention_norm;     // [d]
-  at::Tensor qkv, qkv_bias;      // [q + 2 kv, d], [q + 2 kv] or undefined
-  at::Tensor o, o_bias;          // [d, q]
-  at::Tensor ffn_norm;           // [d]
-  at::Tensor gate, up, down;     // [w, d], [w, d], [d, w]
+  at::Tensor attention_norm;                 // [d]
+  at::Tensor qkv, qkv_bias;                  // [q + 2 kv, d], [q + 2 kv] or undefined
+  at::Tensor o, o_bias;                      // [d, q]
+  at::Tensor ffn_norm;                       // [d]
+  at::Tensor gate, up, down;                 // [w, d], [w, d], [d, w]
   at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
 };
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::kSilu: return at::silu(x);
-    case Activation::kGelu: return at::gelu(x);
-    case Activation::kGeluTanh: return at::gelu(x, "tanh");
-    case Activation::kRelu: return at::relu(x);
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
   }
   fail("activation without an implementation");
 }
 
 void activate_(at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::kSilu: at::silu_(x); return;
-    case Activation::kGelu: at::gelu_(x); return;
-    case Activation::kGeluTanh: at::gelu_(x, "tanh"); return;
-    case Activation::kRelu: at::relu_(x); return;
+    case Activation::kSilu:
+      at::silu_(x);
+      return;
+    case Activation::kGelu:
+      at::gelu_(x);
+      return;
+    case Activation::kGeluTanh:
+      at::gelu_(x, "tanh");
+      return;
+    case Activation::kRelu:
+      at::relu_(x);
+      return;
   }
 }
 
@@ -54,8 +71,7 @@ at::Tensor prefix(const at::Tensor& bias, std::int64_t width) {
 class LlamaFold final : public Fold {
  public:
   explicit LlamaFold(const FoldInputs& inputs)
-      : config_(parse_llama_config(inputs.model.config, {})),
-        weight_(inputs.weight) {
+      : config_(parse_llama_config(inputs.model.config, {})), weight_(inputs.weight) {
     embedding_ = weight_("model.embed_tokens.weight");
     final_norm_ = weight_("model.norm.weight");
     head_ = config_.tied ? embedding_ : weight_("lm_head.weight");
@@ -72,7 +88,7 @@ class LlamaFold final : public Fold {
     const LlamaLayer& layer = layers_[index];
     const at::Tensor x = attend(layer, parents.tensors.front());
     return {{c10::GradMode::is_enabled() ? feed_forward(layer, x, children)
-                                        : feed_forward_shared(layer, x, children)}};
+                                         : feed_forward_shared(layer, x, children)}};
   }
 
   at::Tensor readout(const State& state) override {
@@ -93,8 +109,8 @@ class LlamaFold final : public Fold {
     layer.attention_norm = w("input_layernorm");
     layer.qkv = at::cat({w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj")});
     if (ab) {
-      layer.qkv_bias = at::cat({b("self_attn.q_proj", true), b("self_attn.k_proj", true),
-                                b("self_attn.v_proj", true)});
+      layer.qkv_bias = at::cat(
+          {b("self_attn.q_proj", true), b("self_attn.k_proj", true), b("self_attn.v_proj", true)});
     }
     layer.o = w("self_attn.o_proj");
     layer.o_bias = b("self_attn.o_proj", ab);
@@ -139,20 +155,60 @@ class LlamaFold final : public Fold {
     const at::Tensor h = norm(x, layer.attention_norm).view({batch * tokens, -1});
     const at::Tensor qkv = product(h, layer.qkv, layer.qkv_bias)
                                .view({batch, tokens, q_heads + 2 * kv_heads, config_.head_dim});
+    if (has_kernels(x) && config_.head_dim % 16 == 0 && tokens * config_.head_dim <= kKernelKeys) {
+      return project(layer, x, attend_on_cpu(qkv));
+    }
     const at::Tensor qk = rotate(qkv.narrow(2, 0, q_heads + kv_heads));
     const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
     const at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
     const at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
     const at::Tensor mixed = at::scaled_dot_product_attention(
         q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/q_heads != kv_heads);
-    const at::Tensor rows = mixed.transpose(1, 2).reshape({batch * tokens, config_.q_size()});
-    at::Tensor out = at::addmm(x.view({batch * tokens, -1}), rows, layer.o.t());
+    return project(layer, x, mixed.transpose(1, 2).reshape({batch * tokens, config_.q_size()}));
+  }
+
+  // x + the heads' outputs, [rows, q], through the output projection.
+  at::Tensor project(const LlamaLayer& layer, const at::Tensor& x, const at::Tensor& heads) const {
+    at::Tensor out = at::addmm(x.view({heads.size(0), -1}), heads, layer.o.t());
     if (layer.o_bias.defined()) out = out + layer.o_bias;
     return out.view(x.sizes());
   }
 
+  // Whether the CPU kernels apply: f32, and nothing to differentiate.
+  static bool has_kernels(const at::Tensor& x) {
+    return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
+  }
+
+  // qkv: [batch, tokens, q + 2 kv heads, head_dim], rotated in place -> [batch * tokens, q]
+  at::Tensor attend_on_cpu(const at::Tensor& qkv) {
+    const std::int64_t tokens = qkv.size(1), q_size = config_.q_size(), dim = config_.head_dim;
+    const std::int64_t kv_heads = config_.kv_heads, group = config_.heads / kv_heads;
+    const AttentionShape shape = {.tokens = tokens,
+                                  .head_dim = dim,
+                                  .group = group,
+                                  .stride = qkv.stride(1),
+                                  .out_stride = q_size};
+    const auto [cos, sin] = rotary(tokens, at::kFloat);
+    const at::Tensor out = at::empty({qkv.size(0) * tokens, q_size}, qkv.options());
+    const float* const angles[] = {cos.const_data_ptr<float>(), sin.const_data_ptr<float>()};
+    float* const in = qkv.data_ptr<float>();
+    float* const heads = out.data_ptr<float>();
+    at::parallel_for(0, qkv.size(0) * kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> work(static_cast<std::size_t>(attention_work(shape)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t sequence = i / kv_heads, head = i % kv_heads;
+        float* const row = in + sequence * tokens * shape.stride;
+        causal_attention(shape, row + head * group * dim, row + q_size + head * dim,
+                         row + q_size + (kv_heads + head) * dim, angles[0], angles[1],
+                         heads + sequence * tokens * q_size + head * group * dim, work.data());
+      }
+    });
+    return out;
+  }
+
   // Products and activation up to `width`: [rows, width].
-  at::Tensor activations(const LlamaLayer& layer, const at::Tensor& rows, std::int64_t width) const {
+  at::Tensor activations(const LlamaLayer& layer, const at::Tensor& rows,
+                         std::int64_t width) const {
     const at::Tensor h = norm(rows, layer.ffn_norm);
     at::Tensor gate = product(h, layer.gate.narrow(0, 0, width), prefix(layer.gate_bias, width));
     const at::Tensor up = product(h, layer.up.narrow(0, 0, width), prefix(layer.up_bias, width));
@@ -163,6 +219,8 @@ class LlamaFold final : public Fold {
     if (config_.gate == GateVariant::kActOfProduct) {
       gate.mul_(up);
       activate_(gate, config_.activation);
+    } else if (config_.activation == Activation::kSilu && has_kernels(gate)) {
+      gated_silu(gate.data_ptr<float>(), up.const_data_ptr<float>(), gate.numel());
     } else {
       activate_(gate, config_.activation);
       gate.mul_(up);
@@ -206,8 +264,7 @@ class LlamaFold final : public Fold {
       for (std::int64_t i = begin; i < end; ++i) {
         const auto f = static_cast<std::size_t>(i / blocks);
         const std::int64_t row = i % blocks * block, count = std::min(block, rows - row);
-        const std::span<const Child> siblings =
-            children.subspan(first[f], first[f + 1] - first[f]);
+        const std::span<const Child> siblings = children.subspan(first[f], first[f + 1] - first[f]);
         const at::Tensor parent = in[siblings.front().parent].narrow(0, row, count);
         const at::Tensor act = activations(layer, parent, siblings.back().width);
         at::Tensor sum = layer.down_bias.defined() ? parent + layer.down_bias : parent;

@@ -24,8 +24,8 @@ MAY_INCLUDE = {
     "extract": {"model"},
     "search": {"heuristics", "model"},
     "export": {"extract", "model"},
-    "eval": {"model"},
-    "families": {"model", "eval/fold.h"},
+    "eval": {"kernels", "model"},
+    "families": {"kernels", "model", "eval/fold.h"},
     "train": {"eval", "model"},
     "engine": {"eval", "families", "model", "train"},
 }

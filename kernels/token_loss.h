@@ -15,7 +15,7 @@ void token_losses(const float* logits, std::int64_t vocab, const std::int64_t* t
 // The same, and against a reference's log-probabilities (row-major likewise):
 //   kl[r]    = sum_v exp(reference[r, v]) * (reference[r, v] - log p[r, v])
 //   agree[r] = 1 where the reference's most likely word is (among) the most likely here, else 0;
-//              NaN where the loss is.
+//              NaN where loss or kl is.
 void token_consistency(const float* logits, const float* reference, std::int64_t vocab,
                        const std::int64_t* targets, std::span<float> losses, float* kl,
                        float* agree);

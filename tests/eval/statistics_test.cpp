@@ -1,0 +1,67 @@
+#include "eval/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/support/error_of.h"
+
+namespace mnm {
+namespace {
+
+const float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+TEST(Statistics, MeanAndItsStandardError) {
+  struct Case {
+    std::vector<float> values;
+    double mean, error;
+  };
+  const Case cases[] = {
+      {{2.5f}, 2.5, 0},
+      {{1, 1, 1, 1}, 1, 0},
+      {{1, 3}, 2, 1},  // sd sqrt(2), over sqrt(2)
+      {{1, 2, 3, 4}, 2.5, std::sqrt(5.0 / 3 / 4)},
+      {{-1, 1, -1, 1}, 0, std::sqrt(4.0 / 3 / 4)},
+  };
+  for (const Case& c : cases) {
+    const Estimate estimate = mean_of(c.values);
+    EXPECT_DOUBLE_EQ(estimate.value, c.mean);
+    EXPECT_DOUBLE_EQ(estimate.standard_error, c.error);
+    EXPECT_EQ(estimate.samples, static_cast<std::int64_t>(c.values.size()));
+  }
+}
+
+TEST(Statistics, AMillionEqualLossesHaveNoSpread) {
+  // In f32 the running sum would stall and one pass over squares would cancel.
+  const std::vector<float> values(1'000'000, 1.3765432f);
+  EXPECT_NEAR(mean_of(values).value, static_cast<double>(1.3765432f), 1e-12);
+  EXPECT_LT(mean_of(values).standard_error, 1e-12);
+}
+
+TEST(Statistics, NothingAndNaN) {
+  EXPECT_TRUE(std::isnan(mean_of({}).value));
+  EXPECT_EQ(mean_of({}).samples, 0);
+  EXPECT_EQ(mean_of({}).standard_error, 0);
+  const std::vector<float> values = {1, kNaN, 2};
+  EXPECT_TRUE(std::isnan(mean_of(values).value));
+  EXPECT_TRUE(std::isnan(mean_of(values).standard_error));
+}
+
+TEST(Statistics, APairedDifferenceIsTheMeanOfDifferences) {
+  // The sequences differ widely, the models hardly: unpaired errors would be a thousand times more.
+  const std::vector<float> b = {1, 5, 9, 13};
+  const std::vector<float> a = {1.25f, 5.25f, 9.5f, 13.5f};
+  const Estimate difference = paired_difference(a, b);
+  EXPECT_DOUBLE_EQ(difference.value, 0.375);
+  EXPECT_DOUBLE_EQ(difference.standard_error, std::sqrt(4 * 0.125 * 0.125 / 3 / 4));
+  EXPECT_EQ(difference.samples, 4);
+  EXPECT_DOUBLE_EQ(paired_difference(b, a).value, -0.375);
+  EXPECT_EQ(paired_difference(a, a).standard_error, 0);
+  const std::string refused = test::usage_error_of([&] { paired_difference(a, {b.data(), 3}); });
+  EXPECT_TRUE(test::contains(refused, "losses of 4 sequences with losses of 3")) << refused;
+}
+
+}  // namespace
+}  // namespace mnm

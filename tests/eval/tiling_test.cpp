@@ -1,0 +1,121 @@
+#include "eval/tiling.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <random>
+#include <vector>
+
+#include "tests/support/error_of.h"
+#include "tests/support/models.h"
+
+namespace mnm {
+namespace {
+
+SharedPlan random_plan(std::size_t n, std::size_t layers, unsigned widths, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<Widths> all(n, Widths(layers));
+  for (Widths& candidate : all) {
+    for (Width& width : candidate) width = static_cast<Width>(1 + random() % widths);
+  }
+  return plan_shared(all);
+}
+
+TilingOptions ample() {
+  return {.context = 64, .sequences = 100, .state_bytes = 32, .memory = 1u << 30};
+}
+
+TEST(Tiling, SequencesFillTheRowsAndNodesOnlyWhatIsLeft) {
+  const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
+  const SharedPlan plan = random_plan(500, 4, 4, 1);
+  struct Case {
+    std::int64_t context, sequences, rows, expected_sequences, expected_parents;
+  };
+  const Case cases[] = {{64, 100, 1024, 16, 1}, {256, 64, 1024, 4, 1}, {256, 2, 1024, 2, 2},
+                        {1, 3, 1024, 3, 341},   {2048, 9, 1024, 1, 1}, {300, 9, 1024, 3, 1},
+                        {256, 1, 1024, 1, 4}};
+  for (const Case& c : cases) {
+    TilingOptions options = ample();
+    options.context = c.context;
+    options.sequences = c.sequences;
+    options.rows = c.rows;
+    const Tiling tiling = tile(plan, model, options);
+    EXPECT_EQ(tiling.sequences, c.expected_sequences);
+    EXPECT_EQ(tiling.parents, c.expected_parents);
+    EXPECT_LE(tiling.bytes, options.memory);
+  }
+}
+
+// Children alive at once, by walking the plan as the evaluator does.
+std::int64_t alive(const SharedPlan& plan, const Tiling& tiling, std::size_t level,
+                   std::int32_t first_parent, std::int32_t end_parent) {
+  const std::vector<PlanNode>& nodes = plan.levels[level];
+  std::int64_t most = 0;
+  std::int32_t parent = first_parent;
+  while (parent < end_parent) {
+    std::int32_t end = parent;
+    std::int64_t children = 0;
+    const auto of = [&](std::int32_t p) { return std::ranges::count(nodes, p, &PlanNode::parent); };
+    while (end < end_parent && end - parent < tiling.parents &&
+           (end == parent || children + of(end) <= tiling.children)) {
+      children += of(end++);
+    }
+    const auto begin = std::ranges::find(nodes, parent, &PlanNode::parent) - nodes.begin();
+    for (std::int64_t c = 0; c < children; c += tiling.children) {
+      const std::int64_t n = std::min(tiling.children, children - c);
+      std::int64_t below = 0;
+      if (level + 1 < plan.levels.size()) {
+        below = alive(plan, tiling, level + 1, static_cast<std::int32_t>(begin + c),
+                      static_cast<std::int32_t>(begin + c + n));
+      }
+      most = std::max(most, n + below);
+    }
+    parent = end;
+  }
+  return most;
+}
+
+TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
+  const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    const SharedPlan plan = random_plan(1 + seed * 11, 4, 1 + seed % 5, seed);
+    TilingOptions options = ample();
+    options.sequences = 1 + seed % 4;
+    for (options.memory = 1u << 20;; options.memory = options.memory * 3 / 4) {
+      Tiling tiling;
+      const std::string refused = test::error_of([&] { tiling = tile(plan, model, options); });
+      if (!refused.empty()) {
+        EXPECT_TRUE(test::contains(refused, "one sequence of 64 tokens")) << refused;
+        break;
+      }
+      ASSERT_GE(std::min({tiling.sequences, tiling.parents, tiling.children, tiling.logit_rows}),
+                1);
+      const auto rows = static_cast<std::uint64_t>(tiling.sequences * options.context);
+      const auto nodes = static_cast<std::uint64_t>(alive(plan, tiling, 0, 0, 1));
+      EXPECT_GE(tiling.bytes, rows * (1 + nodes) * options.state_bytes);
+      EXPECT_LE(tiling.bytes, options.memory);
+    }
+  }
+}
+
+TEST(Tiling, LessMemoryNeverMeansLargerTiles) {
+  const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
+  const SharedPlan plan = random_plan(200, 4, 4, 3);
+  TilingOptions options = ample();
+  options.context = 20;
+  options.sequences = 7;
+  Tiling last = tile(plan, model, options);
+  for (options.memory = 1u << 22; options.memory > 600'000; options.memory -= 50'000) {
+    const Tiling tiling = tile(plan, model, options);
+    EXPECT_LE(tiling.parents, last.parents);
+    EXPECT_LE(tiling.logit_rows, last.logit_rows);
+    EXPECT_LE(tiling.sequences, last.sequences);
+    EXPECT_LE(tiling.bytes, options.memory);
+    last = tiling;
+  }
+  EXPECT_LT(last.logit_rows, 52);
+}
+
+}  // namespace
+}  // namespace mnm

@@ -1,0 +1,132 @@
+// A nested family that exists only here: the evaluator must score it without knowing it. In double,
+// so that two orders of the same sums agree far beyond the f32 in which losses are taken.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "eval/fold.h"
+
+namespace mnm::test {
+
+// x += cumulative mean over earlier tokens of x, mixed; x += down[:, :w] . tanh(up[:w] . x +
+// b[:w]); the second tensor of the state gathers the first component of every layer's output.
+struct ToyShape {
+  std::size_t layers = 3;
+  std::int64_t hidden = 8, vocab = 13;
+  std::vector<Width> widths = {2, 4, 8, 16};
+  bool may_skip = false;
+};
+
+inline NestedModel toy_model(const ToyShape& shape) {
+  NestedModel model;
+  model.family = "toy";
+  model.vocab_size = shape.vocab;
+  model.hidden_size = shape.hidden;
+  model.max_context = 1 << 20;
+  const auto add = [&](std::string name, std::vector<std::int64_t> size, int layer, double flops,
+                       int cut_dim) {
+    TensorSpec spec;
+    spec.name = std::move(name);
+    spec.shape = std::move(size);
+    spec.layer = layer;
+    spec.flops_per_element = flops;
+    spec.cut_dim = cut_dim;
+    if (cut_dim >= 0) spec.pieces = {{0, 0, 1, 1}};
+    model.table.tensors.push_back(std::move(spec));
+  };
+  const std::int64_t d = shape.hidden, full = shape.widths.back();
+  add("embed", {shape.vocab, d}, -1, 0, -1);
+  for (std::size_t i = 0; i < shape.layers; ++i) {
+    const std::string at = std::to_string(i);
+    add("mix." + at, {d, d}, static_cast<int>(i), 2, -1);
+    add("up." + at, {full, d}, static_cast<int>(i), 2, 0);
+    add("bias." + at, {full}, static_cast<int>(i), 0, 0);
+    add("down." + at, {d, full}, static_cast<int>(i), 2, 1);
+    model.space.layers.push_back({shape.widths, 0, shape.may_skip, "it was not trained"});
+    model.mixing.push_back({2.0 * static_cast<double>(d), 0, 0, 0});
+  }
+  add("head", {shape.vocab, d + 1}, -1, 2, -1);
+  return model;
+}
+
+class ToyFold final : public Fold {
+ public:
+  ToyFold(const NestedModel& model, std::uint64_t seed) {
+    at::manual_seed(seed);
+    for (const TensorSpec& spec : model.table.tensors) {
+      weights[spec.name] = at::randn(spec.shape, at::kDouble).mul(0.6);
+    }
+  }
+
+  State embed(const at::Tensor& tokens) override {
+    const at::Tensor x = at::embedding(weights["embed"], tokens).unsqueeze(0);
+    return {{x, at::zeros_like(x.narrow(3, 0, 1))}};
+  }
+
+  State step(std::size_t layer, const State& parents, std::span<const Child> children) override {
+    const std::string at = std::to_string(layer);
+    check(parents, children);
+    const at::Tensor x = parents.tensors[0];
+    nodes_stepped += x.size(0) * x.size(1);
+    const at::Tensor count = at::arange(1, x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
+    const at::Tensor mixed = x + at::matmul(x.cumsum(2) / count, weights["mix." + at].t());
+    std::vector<at::Tensor> out, gathered;
+    at::Tensor sum, activation;
+    for (std::size_t c = 0; c < children.size(); ++c) {
+      const Child& child = children[c];
+      if (c == 0 || child.parent != children[c - 1].parent) sum = mixed[child.parent];
+      const std::int64_t done =
+          c == 0 || child.parent != children[c - 1].parent ? 0 : children[c - 1].width;
+      const std::int64_t part = child.width - done;
+      at::Tensor result = x[child.parent];
+      if (child.width != kSkip) {
+        const at::Tensor act = at::tanh(
+            at::matmul(mixed[child.parent], weights["up." + at].narrow(0, done, part).t()) +
+            weights["bias." + at].narrow(0, done, part));
+        sum = sum + at::matmul(act, weights["down." + at].narrow(1, done, part).t());
+        result = sum;
+      }
+      out.push_back(result);
+      gathered.push_back(parents.tensors[1][child.parent] + result.narrow(2, 0, 1));
+    }
+    return {{at::stack(out), at::stack(gathered)}};
+  }
+
+  at::Tensor readout(const State& state) override {
+    return at::cat(
+        {at::layer_norm(state.tensors[0], {state.tensors[0].size(3)}), at::tanh(state.tensors[1])},
+        3);
+  }
+
+  at::Tensor logits(const at::Tensor& rows) override {
+    widest_logits = std::max(widest_logits, rows.size(0));
+    return at::mm(rows, weights["head"].t());
+  }
+
+  std::map<std::string, at::Tensor> weights;
+  std::int64_t nodes_stepped = 0;  // parents * sequences
+  std::int64_t widest_logits = 0;  // rows of the largest readout product
+
+ private:
+  // The contract of Fold::step.
+  static void check(const State& parents, std::span<const Child> children) {
+    ASSERT_FALSE(children.empty());
+    for (std::size_t c = 0; c < children.size(); ++c) {
+      ASSERT_GE(children[c].parent, 0);
+      ASSERT_LT(children[c].parent, parents.nodes());
+      if (c == 0) continue;
+      ASSERT_GE(children[c].parent, children[c - 1].parent);
+      if (children[c].parent == children[c - 1].parent) {
+        ASSERT_GT(children[c].width, children[c - 1].width);
+      }
+    }
+  }
+};
+
+}  // namespace mnm::test
