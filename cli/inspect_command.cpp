@@ -25,7 +25,8 @@ std::string space_text(const WidthSpace& space) {
       continue;
     }
     std::string part = fmt::format("{}", fmt::join(choices.granularities, ", "));
-    if (choices.step > 0) part += fmt::format(", and multiples of {}", choices.step);
+    if (choices.step == 1) part += ", and any width below";
+    if (choices.step > 1) part += fmt::format(", and multiples of {}", choices.step);
     if (choices.may_skip) part += ", or left out";
     if (first > 0 || layer < space.layers.size()) {
       part += fmt::format(" in layers {} to {}", first, layer - 1);
@@ -85,7 +86,7 @@ int inspect_command(const Arguments& arguments) {
   add_model_options(options, model_options);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
-              "that attention's FLOPs are counted for")
+              "that attention's FLOPs are counted for, or what the model allows where that is less")
       .option("dtype", dtype_value(dtype), "that bytes are counted in; else the checkpoint's")
       .section("output")
       .option("json", flag_value(json), "results as JSON");
@@ -94,6 +95,7 @@ int inspect_command(const Arguments& arguments) {
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
   const NestedModel& model = opened.model;
   basis.dtype = dtype.value_or(model.dtype);
+  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
   const Table table = cost_table(model, basis);
   const std::string fingerprint = opened.checkpoint.fingerprint();
   const auto& config = opened.checkpoint.config();

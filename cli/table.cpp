@@ -57,7 +57,8 @@ std::string measured_text(double value, double standard_error) {
   if (!std::isfinite(value) || !std::isfinite(standard_error)) return fmt::format("{}", value);
   int decimals = 4;
   if (standard_error > 0) {
-    decimals = std::clamp(1 - static_cast<int>(std::floor(std::log10(standard_error))), 0, 9);
+    decimals = std::max(0, 1 - static_cast<int>(std::floor(std::log10(standard_error))));
+    if (decimals > 6) return fmt::format("{:.1e} ± {:.1e}", value, standard_error);
   }
   return fmt::format("{:.{}f} ± {:.{}f}", value, decimals, standard_error, decimals);
 }
@@ -116,7 +117,8 @@ std::string Table::csv() const {
     for (std::size_t c = 0; c < columns.size(); ++c) {
       if (c > 0) line += ',';
       line += csv_field(row[c].value);
-      if (columns[c].measured) line.append(",").append(row[c].se ? csv_field(*row[c].se) : "");
+      if (columns[c].measured)
+        line.append(",").append(row[c].se ? csv_field(finite(*row[c].se)) : "");
     }
     out += line + "\r\n";
   }

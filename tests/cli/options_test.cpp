@@ -125,8 +125,13 @@ TEST(Options, PrintedDefaultsReadBackAsThemselves) {
     arguments.push_back("--" + name);
     arguments.push_back(text);
   }
-  Values again{.name = "", .count = 0, .tokens = 0, .odd = 0, .seed = 0, .rate = 0};
+  Values again;
+  again.name.clear();
+  again.count = again.tokens = again.odd = 0;
+  again.seed = 0;
+  again.rate = 0;
   again.dtype = Dtype::kF32;
+  again.cost = CostKind::kParams;
   ASSERT_TRUE(table(again).parse(arguments));
   EXPECT_EQ(again.name, v.name);
   EXPECT_EQ(again.count, v.count);

@@ -64,6 +64,7 @@ TEST(Measured, HasTwoDigitsOfItsError) {
                 {123.4, 12.0, "123 ± 12"},
                 {-0.00123456, 0.0000123, "-0.001235 ± 0.000012"},
                 {1.5, 0, "1.5000 ± 0.0000"},
+                {1e-9, 2.34e-9, "1.0e-09 ± 2.3e-09"},
                 {5e6, 1e6, "5000000 ± 1000000"}};
   for (const auto& c : kCases) EXPECT_EQ(measured_text(c.value, c.error), c.text);
   EXPECT_EQ(measured_text(std::nan(""), 0), "nan");

@@ -122,7 +122,8 @@ TEST_F(Kills, TwoSearchesWriteOneStoreAtOnce) {
   ASSERT_EQ(runs.size(), 4u);
   for (const Json& run : runs) {
     EXPECT_EQ(run["status"], "done");
-    if (run["command"] == "search") EXPECT_EQ(run["records"], 160);
+    if (run["command"] == "confirm") continue;
+    EXPECT_EQ(run["records"], 160);
   }
 }
 

@@ -180,7 +180,8 @@ TEST_F(Workshop, TokenizeMakesFilesThatEvalReads) {
   std::filesystem::create_directory(path("corpus"));
   for (int i = 0; i < 30; ++i) {
     spew(path("corpus/f" + std::to_string(i) + ".txt"),
-         "text number " + std::to_string(i * 7919) + std::string(200, 'a' + i % 26));
+         "text number " + std::to_string(i * 7919) +
+             std::string(200, static_cast<char>('a' + i % 26)));
   }
   const Json parts =
       expect_done({"tokenize", path("corpus"), "--glob", "*.txt", "--train", path("train.bin"),
