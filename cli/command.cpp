@@ -83,9 +83,9 @@ int run_program(const Arguments& arguments) {
   int status = 1;
   std::string message;
   try {
-    status = dispatch(arguments);
+    const int done = dispatch(arguments);
     flush_output();
-    return status;
+    return done;
   } catch (const UsageError& error) {
     status = 2;
     message = error.what();

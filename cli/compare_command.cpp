@@ -147,10 +147,11 @@ int compare_command(const Arguments& arguments) {
   }
   if (table.rows.empty()) {
     fail_usage(
-        "{} and {} were never scored with the same model, on the same data, in the same dtype: "
-        "they "
-        "cannot be compared",
-        a_word, b_word);
+        "record {} ({}) and record {} ({}) were not scored with the same model, on the same data, "
+        "in "
+        "the same dtype, and no others of that name were: they cannot be compared",
+        a_records.front().id, to_string(a_records.front().widths), b_records.front().id,
+        to_string(b_records.front().widths));
   }
   if (output == OutputFormat::kText) {
     fmt::print("A  {}  {}\nB  {}  {}\n\n", to_string(a_records.front().widths),

@@ -16,8 +16,9 @@ namespace mnm {
 // context: at most 32, fewer where their logits would pass 4 MiB.
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
-// The probe of the nested model at the plan's widths: logits in f32 and the bound that holds for
-// the written model, whose weights may be rounded to the plan's dtype. Error where a logit is not a
+// The probe of the nested model at the plan's widths: logits in f32, and how far the written model
+// may be off: what the order of summation explains and, where its weights are rounded to the plan's
+// dtype, how far the nested model itself moves when run in that. Error where a logit is not a
 // number.
 Probe make_probe(const OpenedModel& nested, const HuggingFacePlan& plan,
                  const DeviceOptions& device);

@@ -120,7 +120,10 @@ Record best_record(const Store& store, std::int64_t model, const Request& reques
 
 nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype dtype,
                           const std::optional<Record>& record, const Store* store) {
-  const CostBasis basis{dtype, CostBasis{}.context};
+  CostBasis basis{dtype, CostBasis{}.context};
+  if (opened.model.max_context > 0) {
+    basis.context = std::min(basis.context, opened.model.max_context);
+  }
   const Cost cost = cost_of(opened.model, widths, basis);
   const ModelRow row = model_row(opened);
   nlohmann::json note;

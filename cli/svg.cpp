@@ -13,7 +13,7 @@ namespace mnm {
 namespace {
 
 constexpr double kWidth = 960, kHeight = 600;
-constexpr double kLeft = 84, kRight = 928, kTop = 84, kBottom = 532;
+constexpr double kLeft = 84, kRight = 928, kTop = 108, kBottom = 532;
 constexpr double kCell = 2;  // points closer than this are drawn once
 
 constexpr const char* kStyle = R"(<style>
@@ -26,7 +26,7 @@ text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans
 .grid { stroke: #d1d9e0; stroke-width: 1; opacity: 0.6; }
 .axis { stroke: #59636e; stroke-width: 1; }
 .budget { stroke: #9a6700; stroke-width: 1.2; stroke-dasharray: 5 4; }
-.all { stroke: #8c959f; stroke-width: 2.6; stroke-linecap: round; fill: none; opacity: 0.55; }
+.all { stroke: #8c959f; stroke-linecap: round; fill: none; opacity: 0.55; }
 .line { stroke: #0969da; stroke-width: 2; fill: none; stroke-linejoin: round; }
 .front { fill: #0969da; stroke: #ffffff; stroke-width: 1; }
 .uniform { fill: #bc4c00; stroke: #ffffff; stroke-width: 1.2; }
@@ -197,7 +197,9 @@ class Drawing {
     if (cells.empty()) return "";
     std::string path;
     for (const auto& [x, y] : cells) path += fmt::format("M{} {}h0", x * kCell, y * kCell);
-    return fmt::format("<path d=\"{}\" class=\"all\"/>\n", path);
+    // Few points are drawn larger than a cloud of them.
+    const double size = cells.size() < 1000 ? 5 : cells.size() < 5000 ? 3.6 : 2.6;
+    return fmt::format("<path d=\"{}\" class=\"all\" style=\"stroke-width:{}\"/>\n", path, size);
   }
 
   // What a budget buys: the loss stays until the next member is affordable.
@@ -230,27 +232,22 @@ class Drawing {
 
   std::string legend() const {
     std::string out;
-    double x = kRight;
-    const double y = 52;
-    const auto entry = [&](const std::string& text, const auto& mark) {
-      x -= 7.2 * static_cast<double>(text.size()) + 4;
-      out += text_at(x, y + 4, "quiet", "start", text);
-      x -= 14;
-      out += mark(x);
-      x -= 22;
+    double x = kLeft - 48;
+    const double y = 80;
+    const auto entry = [&](const std::string& mark, const std::string& text) {
+      out += mark + text_at(x + 14, y + 4, "quiet", "start", text);
+      x += 14 + 7.2 * static_cast<double>(text.size()) + 26;
     };
-    if (!plot_.uniform.empty()) {
-      entry("uniform", [&](double at) { return diamond_at(at, y, "uniform granularities"); });
+    if (!plot_.all.empty()) {
+      entry(fmt::format("<path d=\"M{:.1f} {:.1f}h0\" class=\"all\" style=\"stroke-width:7\"/>\n",
+                        x, y),
+            fmt::format("all scored ({})", plot_.all.size()));
     }
     if (!plot_.front.empty()) {
-      entry(fmt::format("front ({})", plot_.front.size()),
-            [&](double at) { return circle_at(at, y, "the front"); });
+      entry(circle_at(x, y, "the front"), fmt::format("front ({})", plot_.front.size()));
     }
-    if (!plot_.all.empty()) {
-      entry(fmt::format("all scored ({})", plot_.all.size()), [&](double at) {
-        return fmt::format(
-            "<path d=\"M{:.1f} {:.1f}h0\" class=\"all\" style=\"stroke-width:7\"/>\n", at, y);
-      });
+    if (!plot_.uniform.empty()) {
+      entry(diamond_at(x, y, "uniform granularities"), "uniform granularities");
     }
     return out;
   }

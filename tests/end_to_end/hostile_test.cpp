@@ -40,7 +40,7 @@ TEST_F(Workshop, CheckpointsThatAreNone) {
 }
 
 TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
-  for (const char* widths : {"5", "32x3", "64", "-", "8x0", "a", "8x4,8"}) {
+  for (const char* widths : {"33", "32x3", "64", "-", "8x0", "a", "8x4,8"}) {
     expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, "");
     expect_refused({"export", model_, "--widths", widths, "--out", path("out")}, 2, "");
   }

@@ -38,6 +38,8 @@ class Running {
     for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
     const std::string out = (dir_ / "out").string(), err = (dir_ / "err").string();
+    spew(out, "");
+    spew(err, "");
     pid_ = fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");
     if (pid_ == 0) {
@@ -62,7 +64,7 @@ class Running {
   }
 
   void signal(int number) const { ::kill(pid_, number); }
-  std::string err() const { return slurp(dir_ / "err"); }
+  std::string err() const { return slurp(dir_ / "err"); }  // so far
 
   Result wait() {
     Result result;
