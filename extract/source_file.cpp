@@ -17,8 +17,8 @@ namespace {
 // One call of copy_file_range: long enough to make calls rare, short enough that progress and a
 // request to stop are never far away (about 10 ms).
 constexpr std::uint64_t kCopyStep = 16u << 20;
-// The buffer of the fallback stays in a core's second-level cache between read and write.
-constexpr std::uint64_t kBuffer = 256u << 10;
+// The buffer of the fallback, chosen as in extract.cpp.
+constexpr std::uint64_t kBuffer = 64u << 10;
 // One POSIX_FADV_WILLNEED reads no more than the device's read-ahead, whose default is this.
 constexpr std::uint64_t kPrefetchStep = 128u << 10;
 
@@ -118,10 +118,9 @@ void SourceFile::prefetch(std::uint64_t offset, std::uint64_t length) const {
 }
 
 void SourceFile::check_unchanged() const {
-  struct stat open_file {
-  }, named_file{};
-  if (::fstat(fd_, &open_file) != 0 || ::stat(path_.c_str(), &named_file) != 0 ||
-      stamp_of(open_file) != stamp_ || stamp_of(named_file) != stamp_) {
+  // By name, so that a file put in this one's place is noticed as well.
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) != 0 || stamp_of(status) != stamp_) {
     fail(
         "cannot use what was read of '{}': the file changed while it was read; try again when "
         "nothing writes it",
