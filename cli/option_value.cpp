@@ -194,8 +194,12 @@ double parse_duration(std::string_view text) {
     double value = 0;
     const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, value);
     double unit = 0;
+    std::size_t letters = 1;
     if (end == text.size()) {
       unit = any ? 0 : 1;  // a bare number is seconds; a trailing one after units is an error
+    } else if (text.substr(end).starts_with("ms")) {
+      unit = 1e-3;
+      letters = 2;
     } else {
       switch (text[end]) {
         case 's':
@@ -221,7 +225,7 @@ double parse_duration(std::string_view text) {
     total += value * unit;
     last_unit = unit;
     any = true;
-    at = end + 1;
+    at = end + letters;
   }
   if (!any) fail_usage("'{}' is not a time such as 90s, 10m or 1h30m", text);
   return total;

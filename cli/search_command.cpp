@@ -21,6 +21,8 @@
 namespace mnm {
 namespace {
 
+constexpr const char* kDefaultStrategy = "evolution";
+
 // Everything on the command line.
 struct Request {
   ModelOptions model;
@@ -42,7 +44,8 @@ constexpr const char* kKept[] = {
     "cost", "max-evaluations", "seed", "population", "crossover",  "mutation", "batch",    "dtype"};
 
 std::string strategies_text() {
-  return fmt::format("{}; several are parted by commas", fmt::join(strategy_names(), ", "));
+  return fmt::format("{}; several are parted by commas (default {})",
+                     fmt::join(strategy_names(), ", "), kDefaultStrategy);
 }
 
 OptionTable option_table(Request& request) {
@@ -168,8 +171,9 @@ class SearchCommand {
     if (request_.model.directory.empty())
       fail_usage("search: DIR, the nested checkpoint, is missing");
     if (request_.data.path.empty()) fail_usage("search: --data, the search part, is missing");
-    strategies_ = split_names(request_.strategies.empty() ? std::vector<std::string>{"evolution"}
-                                                          : request_.strategies);
+    strategies_ =
+        split_names(request_.strategies.empty() ? std::vector<std::string>{kDefaultStrategy}
+                                                : request_.strategies);
 
     opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
     const NestedModel& model = opened_->model;
@@ -299,7 +303,13 @@ class SearchCommand {
     confirm.run.command_line = command_line("search", arguments_);
     confirm.run.seed = request_.settings.seed;
     confirm.interrupted = [&guard] { return guard.interrupted(); };
-    const ConfirmedFront front = confirm_front(confirm);
+    ConfirmedFront front;
+    try {
+      front = confirm_front(confirm);
+    } catch (const Interrupted&) {
+      say_how_to_resume(ids.back());
+      return 1;
+    }
     print_confirmed(front, output_format(request_.json, request_.csv));
     if (!finished) say_how_to_resume(ids.back());
     return 0;

@@ -199,10 +199,11 @@ TEST(Durations, ReadAndWritten) {
   const struct {
     const char* text;
     double seconds;
-  } kGood[] = {{"90", 90},     {"90s", 90},    {"10m", 600},       {"1h30m", 5400},
-               {"1.5h", 5400}, {"2d", 172800}, {"1h1m1s", 3661.0}, {"0.5s", 0.5}};
+  } kGood[] = {{"90", 90},     {"90s", 90},        {"10m", 600},  {"1h30m", 5400}, {"1.5h", 5400},
+               {"2d", 172800}, {"1h1m1s", 3661.0}, {"0.5s", 0.5}, {"250ms", 0.25}};
   for (const auto& c : kGood) EXPECT_EQ(parse_duration(c.text), c.seconds) << c.text;
-  for (const char* text : {"", "m", "1m1h", "1s1s", "1x", "-5", "1h30", "1.2.3s", "nan", " 5"}) {
+  for (const char* text :
+       {"", "m", "1m1h", "1s1s", "1ms1s", "1x", "-5", "1h30", "1.2.3s", "nan", " 5"}) {
     EXPECT_THROW(parse_duration(text), UsageError) << text;
   }
   EXPECT_EQ(duration_text(0.25), "250ms");
