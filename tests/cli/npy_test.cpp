@@ -21,7 +21,7 @@ TEST(Npy, HasAnAlignedHeadAndTheValuesBits) {
     EXPECT_EQ((10 + head) % 64, 0u);
     EXPECT_EQ(file[10 + head - 1], '\n');
     EXPECT_EQ(file.substr(10, head).find("{'descr': '<f4', 'fortran_order': False, 'shape': (" +
-                                       std::to_string(count) + ",), }"),
+                                         std::to_string(count) + ",), }"),
               0u);
     ASSERT_EQ(file.size(), 10 + head + 4 * count);
     if (count == 0) continue;
