@@ -262,15 +262,16 @@ void score_plan(Fold& fold, const NestedModel& model, const at::Device& device,
     state_bytes += tensor.nbytes();
     element_bytes = std::max<std::uint64_t>(element_bytes, tensor.element_size());
   }
-  const Tiling tiling = tile(plan, model,
-                             {.context = dataset.context,
-                              .sequences = dataset.sequences,
-                              .rows = device.is_cpu() ? 1024 : 32768,
-                              .logit_bytes = device.is_cpu() ? 1u << 20 : 1u << 28,
-                              .element_bytes = element_bytes,
-                              .state_bytes = state_bytes,
-                              .memory = limits.memory,
-                              .reference = options.consistency});
+  const Tiling tiling =
+      tile(plan, model,
+           {.context = dataset.context,
+            .sequences = dataset.sequences,
+            .rows = device.is_cpu() ? std::max(1024, 512 * at::get_num_threads()) : 32768,
+            .logit_bytes = device.is_cpu() ? 1u << 20 : 1u << 28,
+            .element_bytes = element_bytes,
+            .state_bytes = state_bytes,
+            .memory = limits.memory,
+            .reference = options.consistency});
   for (CandidateScores& scores : results) {
     const auto size = static_cast<std::size_t>(dataset.sequences);
     scores.loss.resize(size);

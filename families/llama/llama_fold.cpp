@@ -9,6 +9,7 @@
 #include "families/llama/llama_config.h"
 #include "kernels/causal_attention.h"
 #include "kernels/gated_silu.h"
+#include "kernels/rms_norm.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -125,6 +126,18 @@ class LlamaFold final : public Fold {
   }
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
+    if (has_kernels(x) && x.is_contiguous() && weight.scalar_type() == at::kFloat) {
+      const at::Tensor out = at::empty_like(x);
+      const std::int64_t d = config_.hidden_size;
+      const float* const from = x.const_data_ptr<float>();
+      const float* const scale = weight.const_data_ptr<float>();
+      float* const to = out.data_ptr<float>();
+      const auto epsilon = static_cast<float>(config_.rms_norm_eps);
+      at::parallel_for(0, x.numel() / d, 256, [&](std::int64_t begin, std::int64_t end) {
+        mnm::rms_norm(from + begin * d, scale, end - begin, d, epsilon, to + begin * d);
+      });
+      return out;
+    }
     return at::rms_norm(x, {config_.hidden_size}, weight, config_.rms_norm_eps);
   }
 

@@ -1,0 +1,106 @@
+// The Llama fold's two routes: every child alone with LibTorch's own operators, in double, against
+// siblings from one pass, in double and, with the CPU kernels, in f32.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "eval/fold.h"
+#include "families/family.h"
+#include "tests/support/tiny_llama.h"
+
+namespace mnm {
+namespace {
+
+using test::TinyLlama;
+
+// Every variant, and shapes for which the attention kernel is there (head_dim a multiple of 16).
+std::vector<TinyLlama> variants() {
+  std::vector<TinyLlama> all = test::tiny_llamas();
+  const std::size_t small = all.size();
+  for (const std::int64_t head_dim : {16, 32, 48}) {
+    for (const std::int64_t kv_heads : {4, 2, 1}) {
+      TinyLlama& llama = all.emplace_back(all[all.size() % small]);
+      llama.name += " with heads of " + std::to_string(head_dim);
+      llama.head_dim = head_dim;
+      llama.kv_heads = kv_heads;
+    }
+  }
+  return all;
+}
+
+class Model {
+ public:
+  Model(const TinyLlama& llama, at::ScalarType type)
+      : model_(family_of(llama.config()).describe(llama.config(), {})) {
+    for (const test::TestTensor& tensor : llama.tensors()) {
+      weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+  Fold& fold() { return *fold_; }
+  const NestedModel& description() const { return model_; }
+
+ private:
+  NestedModel model_;
+  std::map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+};
+
+// Children of each of `parents` nodes: all widths, every other, or the widest alone.
+std::vector<Child> children_of(std::int64_t parents, const LayerChoices& choices) {
+  std::vector<Child> children;
+  for (std::int32_t parent = 0; parent < parents; ++parent) {
+    for (std::size_t i = 0; i < choices.granularities.size(); ++i) {
+      const bool last = i + 1 == choices.granularities.size();
+      if (last || parent % 3 == 0 || (parent % 3 == 1 && i % 2 == 0)) {
+        children.push_back({parent, choices.granularities[i]});
+      }
+    }
+  }
+  return children;
+}
+
+// Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
+at::Tensor run(Model& model, const at::Tensor& tokens) {
+  State state = model.fold().embed(tokens);
+  for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
+    state = model.fold().step(layer, state,
+                              children_of(state.nodes(), model.description().space.layers[layer]));
+  }
+  const at::Tensor hidden = model.fold().readout(state);
+  return model.fold().logits(hidden.flatten(0, 2)).to(at::kDouble);
+}
+
+TEST(LlamaFold, SiblingsFromOnePassAreEachChildAlone) {
+  for (const TinyLlama& llama : variants()) {
+    for (const auto& [sequences, length] : {std::pair{1, 1}, {2, 21}}) {
+      const at::Tensor tokens = at::arange(sequences * length, at::kLong)
+                                    .mul(7919)
+                                    .remainder(llama.vocab)
+                                    .view({sequences, length});
+      Model exact(llama, at::kDouble), single(llama, at::kFloat);
+      const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
+      const at::NoGradGuard no_grad;
+      const at::Tensor shared = run(exact, tokens), kernels = run(single, tokens);
+      ASSERT_EQ(alone.sizes(), shared.sizes());
+      const double size = alone.abs().max().item<double>();
+      // A product of length n is off by n epsilon of its terms; on a path there are, per layer,
+      // products over hidden (q k v, gate, up), head_dim, tokens, q and the width, and their errors
+      // enter the next layer at the scale of a normalised state.
+      const double roundings = static_cast<double>(llama.layers + 1) *
+                               static_cast<double>(3 * llama.hidden + llama.head_size() + length +
+                                                   llama.heads * llama.head_size() + llama.full);
+      EXPECT_LE((shared - alone).abs().max().item<double>(), roundings * 0x1p-53 * size)
+          << llama.name;
+      EXPECT_LE((kernels - alone).abs().max().item<double>(), roundings * 0x1p-24 * size)
+          << llama.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm
