@@ -1,0 +1,169 @@
+#include "train/schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+TEST(LearningRate, WarmsUpLinearlyThenFallsByACosineToItsEnd) {
+  TrainSettings s;
+  s.steps = 1000;
+  s.warmup = 100;
+  s.learning_rate = 2e-3;
+  s.min_rate = 0.1;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 0), 2e-5);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 49), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 99), 2e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 100), 2e-3);
+  EXPECT_NEAR(learning_rate(s, 550), 2e-3 * 0.55, 1e-12);  // half-way: the mean of both ends
+  EXPECT_NEAR(learning_rate(s, 1000), 2e-4, 1e-12);
+  for (std::int64_t step = 100; step + 1 < s.steps; ++step) {
+    EXPECT_GT(learning_rate(s, step), learning_rate(s, step + 1)) << step;
+  }
+}
+
+TEST(LearningRate, NoWarmUpStartsAtThePeak) {
+  TrainSettings s;
+  s.warmup = 0;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 0), s.learning_rate);
+}
+
+TEST(DrawLevel, FollowsTheProbabilities) {
+  struct Case {
+    std::vector<double> probabilities;
+    std::vector<double> expected;
+  };
+  const Case cases[] = {{{}, {0.25, 0.25, 0.25, 0.25}},
+                        {{1, 1, 1, 1}, {0.25, 0.25, 0.25, 0.25}},
+                        {{0, 3, 1, 0}, {0, 0.75, 0.25, 0}},
+                        {{0, 0, 0, 2}, {0, 0, 0, 1}}};
+  constexpr int kDraws = 20000;
+  for (const Case& c : cases) {
+    TrainSettings s;
+    s.probabilities = c.probabilities;
+    std::vector<int> counts(4);
+    for (int step = 0; step < kDraws; ++step) ++counts[draw_level(s, 4, step)];
+    for (std::size_t k = 0; k < 4; ++k) {
+      const double p = c.expected[k];
+      // Five standard deviations of a binomial share; exact where p is 0 or 1.
+      EXPECT_NEAR(counts[k], kDraws * p, 5 * std::sqrt(kDraws * p * (1 - p)));
+    }
+  }
+}
+
+TEST(DrawLevel, IsAFunctionOfSeedAndStep) {
+  TrainSettings a, b;
+  b.seed = 2;
+  int same = 0;
+  for (int step = 0; step < 1000; ++step) {
+    EXPECT_EQ(draw_level(a, 4, step), draw_level(a, 4, step));
+    same += draw_level(a, 4, step) == draw_level(b, 4, step) ? 1 : 0;
+  }
+  EXPECT_NEAR(same, 250, 5 * std::sqrt(1000 * 0.25 * 0.75));
+}
+
+TEST(DrawStarts, APassVisitsEverySequenceOnceAndNoneTouches) {
+  for (const std::uint64_t sequences : {2u, 3u, 17u, 64u, 1000u}) {
+    TrainSettings s;
+    s.context = 32;
+    s.batch = 1;
+    const std::uint64_t tokens = sequences * 32 + 1;
+    std::set<std::uint64_t> starts;
+    for (std::uint64_t step = 0; step < sequences - 1; ++step) {
+      const auto drawn = draw_starts(s, tokens, static_cast<std::int64_t>(step), 0);
+      ASSERT_EQ(drawn.size(), 1u);
+      EXPECT_LE(drawn[0] + 32 + 1, tokens);
+      starts.insert(drawn[0]);
+    }
+    EXPECT_EQ(starts.size(), sequences - 1);
+    for (auto it = starts.begin(); it != starts.end() && std::next(it) != starts.end(); ++it) {
+      EXPECT_EQ((*std::next(it) - *it) % 32, 0u);
+    }
+  }
+}
+
+TEST(DrawStarts, OrderIsShuffledAndDiffersBetweenPasses) {
+  TrainSettings s;
+  s.context = 8;
+  s.batch = 500;
+  const std::uint64_t tokens = 501 * 8 + 1;
+  const auto first = draw_starts(s, tokens, 0, 0), second = draw_starts(s, tokens, 1, 0);
+  EXPECT_FALSE(std::is_sorted(first.begin(), first.end()));
+  EXPECT_NE(first, second);
+}
+
+TEST(DrawStarts, MicroBatchesOfAStepAreTheSequencesOfOneLargerBatch) {
+  TrainSettings one, two;
+  one.context = two.context = 16;
+  one.batch = 6;
+  two.batch = 3;
+  two.accumulate = 2;
+  for (int step = 0; step < 20; ++step) {
+    auto joined = draw_starts(two, 5000, step, 0);
+    const auto rest = draw_starts(two, 5000, step, 1);
+    joined.insert(joined.end(), rest.begin(), rest.end());
+    EXPECT_EQ(joined, draw_starts(one, 5000, step, 0));
+  }
+}
+
+TEST(DrawStarts, OneSequenceIsAlwaysTheSame) {
+  TrainSettings s;
+  s.context = 16;
+  s.batch = 3;
+  EXPECT_EQ(draw_starts(s, 17, 5, 0), (std::vector<std::uint64_t>{0, 0, 0}));
+}
+
+TEST(CheckSettings, NamesWhatIsWrong) {
+  struct Case {
+    const char* says;
+    void (*breaks)(TrainSettings&);
+  };
+  const Case cases[] = {
+      {"steps", [](TrainSettings& s) { s.steps = 0; }},
+      {"batch", [](TrainSettings& s) { s.batch = -1; }},
+      {"accumulate", [](TrainSettings& s) { s.accumulate = 0; }},
+      {"context", [](TrainSettings& s) { s.context = 0; }},
+      {"learning-rate", [](TrainSettings& s) { s.learning_rate = std::nan(""); }},
+      {"min-rate", [](TrainSettings& s) { s.min_rate = 1.5; }},
+      {"beta1", [](TrainSettings& s) { s.beta1 = 1; }},
+      {"beta2", [](TrainSettings& s) { s.beta2 = -0.1; }},
+      {"weight-decay", [](TrainSettings& s) { s.weight_decay = -1; }},
+      {"warmup", [](TrainSettings& s) { s.warmup = -1; }},
+      {"clip", [](TrainSettings& s) { s.clip = 0; }},
+      {"4 granularities",
+       [](TrainSettings& s) {
+         s.probabilities = {1, 1};
+       }},
+      {"4 granularities",
+       [](TrainSettings& s) {
+         s.probabilities = {0, 0, 0, 0};
+       }},
+      {"probabilities",
+       [](TrainSettings& s) {
+         s.probabilities = {1, -1, 1, 1};
+       }},
+      {"257", [](TrainSettings& s) { s.context = 256; }},
+  };
+  TrainSettings fine;
+  fine.context = 99;
+  check_settings(fine, 4, 100);
+  for (const Case& c : cases) {
+    TrainSettings s = fine;
+    c.breaks(s);
+    try {
+      check_settings(s, 4, 100);
+      ADD_FAILURE() << "accepted what should name " << c.says;
+    } catch (const UsageError& error) {
+      EXPECT_NE(std::string(error.what()).find(c.says), std::string::npos) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm

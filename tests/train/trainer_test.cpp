@@ -1,0 +1,192 @@
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+#include "families/family.h"
+#include "families/open_model.h"
+#include "model/error.h"
+#include "model/files.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+nlohmann::json tiny_config() {
+  return {{"model_type", "llama"},
+          {"architectures", {"LlamaForCausalLM"}},
+          {"vocab_size", 16},
+          {"hidden_size", 16},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 2},
+          {"num_key_value_heads", 1},
+          {"intermediate_size", 32},
+          {"hidden_act", "silu"},
+          {"rms_norm_eps", 1e-5},
+          {"max_position_embeddings", 64},
+          {"tie_word_embeddings", false},
+          {"initializer_range", 0.05},
+          {"dtype", "bfloat16"},
+          {"matformer_granularities", {8, 16, 32}}};
+}
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  TrainerTest() {
+    // A sequence that a model can learn: token t + 1 is a fixed function of token t and t - 1.
+    std::string tokens;
+    unsigned a = 1, b = 3;
+    for (int i = 0; i < 4000; ++i) {
+      tokens += static_cast<char>(a);
+      const unsigned next = (5 * a + 3 * b + 1) % 16;
+      b = a;
+      a = next;
+    }
+    std::ofstream(dir_.path() / "tokens.bin", std::ios::binary) << tokens;
+    model_ = family_of(tiny_config()).describe(tiny_config(), {});
+    settings_.tokens = dir_.path() / "tokens.bin";
+    settings_.validation = settings_.tokens;
+    settings_.validation_tokens = 256;
+    settings_.steps = 60;
+    settings_.batch = 4;
+    settings_.context = 32;
+    settings_.learning_rate = 1e-2;
+    settings_.warmup = 5;
+    settings_.report_every = 20;
+    settings_.checkpoint_every = 10;
+    device_.threads = 1;
+  }
+
+  // Trains in `name`, stopping at the report of step `stop_at` (0: never); the reports.
+  std::vector<TrainReport> train(const std::string& name, std::int64_t stop_at = 0) {
+    TrainSettings settings = settings_;
+    settings.directory = dir_.path() / name;
+    std::vector<TrainReport> reports;
+    try {
+      train_nested(model_, settings, device_, [&](const TrainReport& report) {
+        reports.push_back(report);
+        return report.step != stop_at;
+      });
+      EXPECT_EQ(stop_at, 0);
+    } catch (const Interrupted&) {
+      EXPECT_NE(stop_at, 0);
+    }
+    return reports;
+  }
+
+  std::string weights(const std::string& name) const {
+    return read_text(dir_.path() / name / "model" / "model.safetensors");
+  }
+
+  std::string error(const std::string& name) {
+    try {
+      train(name);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  TempDir dir_;
+  NestedModel model_;
+  TrainSettings settings_;
+  DeviceOptions device_;
+};
+
+TEST_F(TrainerTest, EveryGranularityLearns) {
+  const auto reports = train("run");
+  ASSERT_EQ(reports.size(), 3u);
+  for (std::size_t level = 0; level < 3; ++level) {
+    EXPECT_LT(reports.back().validation_loss[level], 0.7 * std::log(16.0)) << level;
+    EXPECT_LT(reports.back().validation_loss[level], reports.front().validation_loss[level]);
+  }
+  EXPECT_EQ(reports.back().step, 60);
+  EXPECT_EQ(reports.back().seconds_left, 0);
+}
+
+TEST_F(TrainerTest, TheResultIsACheckpointThatOpens) {
+  train("run");
+  const OpenedModel opened = open_model(dir_.path() / "run" / "model");
+  EXPECT_EQ(opened.model.dtype, Dtype::kBF16);
+  EXPECT_EQ(opened.model.space.submodels(), 9);
+}
+
+TEST_F(TrainerTest, ResumingGivesTheSameBitsAsNeverStopping) {
+  train("whole");
+  for (const std::int64_t stop : {20, 40}) {
+    const std::string name = "stopped" + std::to_string(stop);
+    train(name, stop);
+    EXPECT_FALSE(fs::exists(dir_.path() / name / "model"));
+    train(name);
+    EXPECT_EQ(weights(name), weights("whole")) << stop;
+  }
+}
+
+TEST_F(TrainerTest, AnotherSeedGivesOtherWeights) {
+  train("one");
+  settings_.seed = 2;
+  train("two");
+  EXPECT_NE(weights("one"), weights("two"));
+}
+
+TEST_F(TrainerTest, AccumulationIsOneLargerBatchUpToRounding) {
+  const auto one = train("one");
+  settings_.batch = 2;
+  settings_.accumulate = 2;
+  const auto two = train("two");
+  // f32 sums in another order, over 20 steps of a rate of 1e-2.
+  for (std::size_t level = 0; level < 3; ++level) {
+    EXPECT_NEAR(one[0].validation_loss[level], two[0].validation_loss[level], 1e-3);
+  }
+}
+
+TEST_F(TrainerTest, AGranularityOfProbabilityZeroIsNeverDrawn) {
+  settings_.probabilities = {0, 1, 1};
+  for (const TrainReport& report : train("run")) {
+    EXPECT_TRUE(std::isnan(report.train_loss[0]));
+    EXPECT_FALSE(std::isnan(report.train_loss[1]));
+  }
+}
+
+TEST_F(TrainerTest, Bf16ProductsLearnToo) {
+  device_.dtype = Dtype::kBF16;
+  EXPECT_LT(train("run").back().validation_loss[2], 0.7 * std::log(16.0));
+}
+
+TEST_F(TrainerTest, RefusesToResumeWithOtherSettings) {
+  train("run", 20);
+  settings_.learning_rate = 2e-2;
+  EXPECT_NE(error("run").find("rate"), std::string::npos) << error("run");
+}
+
+TEST_F(TrainerTest, RefusesAStateThatIsCutOff) {
+  train("run", 20);
+  const fs::path state = dir_.path() / "run" / "state.safetensors";
+  const auto size = fs::file_size(state);
+  for (const double share : {0.0, 0.001, 0.5, 0.999}) {
+    fs::resize_file(state, static_cast<std::uintmax_t>(static_cast<double>(size) * share));
+    EXPECT_NE(error("run").find("state.safetensors"), std::string::npos) << share;
+    EXPECT_FALSE(fs::exists(dir_.path() / "run" / "model"));
+  }
+}
+
+TEST_F(TrainerTest, ALossThatIsNoNumberEndsTheRun) {
+  settings_.learning_rate = 10;
+  settings_.clip = 1e9;
+  settings_.steps = 2000;
+  const std::string said = error("run");
+  if (said.empty()) GTEST_FAIL() << "a rate of 10 kept the loss finite";
+  EXPECT_NE(said.find("learning rate"), std::string::npos) << said;
+}
+
+TEST_F(TrainerTest, TokensOutsideTheVocabularyAreNamed) {
+  std::ofstream(dir_.path() / "tokens.bin", std::ios::binary) << std::string(4000, '\x20');
+  EXPECT_NE(error("run").find("tokens.bin"), std::string::npos) << error("run");
+}
+
+}  // namespace
+}  // namespace mnm
