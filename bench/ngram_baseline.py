@@ -32,10 +32,15 @@ def losses(train, held_out, max_order):
         wanted = codes(held_out, order)  # ends at positions order - 1, order, ...
         if order == 1:
             total, distinct = float(counts.sum()), float(len(grams))
-            total, distinct = np.full(len(wanted), total), np.full(len(wanted), distinct)
+            total, distinct = (
+                np.full(len(wanted), total),
+                np.full(len(wanted), distinct),
+            )
         else:
             contexts, first = np.unique(grams >> np.uint64(8), return_index=True)
-            total = lookup(contexts, np.add.reduceat(counts, first), wanted >> np.uint64(8))
+            total = lookup(
+                contexts, np.add.reduceat(counts, first), wanted >> np.uint64(8)
+            )
             kinds = np.diff(np.append(first, len(grams)))
             distinct = lookup(contexts, kinds, wanted >> np.uint64(8))
         seen = total > 0

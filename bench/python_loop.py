@@ -26,16 +26,23 @@ TOLERANCE = 2e-5  # nats: f32 sums of 8 layers in another order; a wrong slice m
 
 class Loop:
     def __init__(self, directory, data, tokens, context):
-        self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+        self.model = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32
+        )
         self.model.eval()
         self.full = [
-            [m.weight.data for m in (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)]
+            [
+                m.weight.data
+                for m in (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
+            ]
             for layer in self.model.model.layers
         ]
         raw = np.fromfile(data, dtype=np.uint8)[: tokens + 1].astype(np.int64)
         count = tokens // context
         self.inputs = torch.from_numpy(raw[: count * context]).view(count, context)
-        self.targets = torch.from_numpy(raw[1 : count * context + 1]).view(count, context)
+        self.targets = torch.from_numpy(raw[1 : count * context + 1]).view(
+            count, context
+        )
 
     def set_widths(self, widths):
         for layer, (gate, up, down), width in zip(
@@ -80,7 +87,9 @@ def mixnmatch(arguments):
 
 def even_sample(candidates, count):
     count = min(count, len(candidates))
-    return [candidates[i * (len(candidates) - 1) // max(1, count - 1)] for i in range(count)]
+    return [
+        candidates[i * (len(candidates) - 1) // max(1, count - 1)] for i in range(count)
+    ]
 
 
 def main():
@@ -111,12 +120,16 @@ def main():
     loop.seconds(full, 1)  # warm-up
     batches = sorted({1, 2, max(1, args.tokens // args.context)})
     batch = min(batches, key=lambda size: loop.seconds(full * 5, size)[0])
-    print(f"loop: batches of {batch} sequences are the fastest of {batches}, {args.threads} threads")
+    print(
+        f"loop: batches of {batch} sequences are the fastest of {batches}, {args.threads} threads"
+    )
 
     for name in args.sets.split(","):
         sample = even_sample(sets[name], args.sample)
         before, losses = loop.seconds(sample, batch)
-        scored = mixnmatch(["eval", *common, *(a for w in sample for a in ("--widths", text(w)))])
+        scored = mixnmatch(
+            ["eval", *common, *(a for w in sample for a in ("--widths", text(w)))]
+        )
         worst = max(abs(a - b["loss"]) for a, b in zip(losses, scored, strict=True))
         if not worst <= TOLERANCE:
             raise SystemExit(f"{name}: losses differ by {worst:.2e}: nothing was timed")

@@ -76,7 +76,7 @@ OptionTable option_table(Request& request) {
       .option("crossover", real_value(request.settings.crossover, 0, 1),
               "of evolution: probability per pair")
       .option("mutation", real_value(request.settings.mutation, 0, 1),
-              "of evolution: probability per layer; 0: 1 / layers")
+              "of evolution: probability per layer; 0: 1 / (2 layers)")
       .option("batch", count_value(request.batch, 1, 1 << 20),
               "submodels that are scored and kept together: more share more, fewer lose less when "
               "killed");

@@ -1,11 +1,10 @@
-#include "engine/engine.h"
-
 #include <dlfcn.h>
 
 #include <filesystem>
 #include <map>
 #include <mutex>
 
+#include "engine/engine.h"
 #include "model/error.h"
 
 namespace mnm {

@@ -75,7 +75,8 @@ auto guarded(const char* attempt, const Work& work) {
 class TorchSession final : public ModelSession {
  public:
   TorchSession(const NestedModel& model, const Checkpoint& checkpoint, const DeviceOptions& options)
-      : model_(model), device_(device_of(options)),
+      : model_(model),
+        device_(device_of(options)),
         weights_(load_weights(model, checkpoint, device_, options.dtype)) {
     fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
     limits_.memory = options.memory > 0 ? options.memory : available_memory() / 4;
@@ -171,8 +172,8 @@ class TorchEngine final : public Engine {
 }  // namespace mnm
 
 extern "C" mnm::Engine* mnm_make_engine() {
-  // Work space comes and goes by the megabyte. Left to itself, glibc gives it back to the kernel and
-  // gets it zeroed, page by page, each time: a tenth of a training step.
+  // Work space comes and goes by the megabyte. Left to itself, glibc gives it back to the kernel
+  // and gets it zeroed, page by page, each time: a tenth of a training step.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 64 << 20);

@@ -12,15 +12,15 @@
 namespace mnm {
 
 struct DeviceOptions {
-  std::string device = "cpu";         // "cpu", "cuda", "cuda:1"
-  Dtype dtype = Dtype::kF32;          // of weights and arithmetic; losses are taken in f32
-  int threads = 0;                    // CPU threads; 0: one per core
-  std::uint64_t memory = 0;           // bytes for states and work space; 0: a quarter of what is free
+  std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
+  Dtype dtype = Dtype::kF32;   // of weights and arithmetic; losses are taken in f32
+  int threads = 0;             // CPU threads; 0: one per core
+  std::uint64_t memory = 0;    // bytes for states and work space; 0: a quarter of what is free
 };
 
 struct ScoreOptions {
-  bool consistency = false;   // also KL to the full model and top-1 agreement with it
-  bool one_by_one = false;    // no sharing: the judge of the shared plan
+  bool consistency = false;  // also KL to the full model and top-1 agreement with it
+  bool one_by_one = false;   // no sharing: the judge of the shared plan
 };
 
 // Of one candidate, per sequence: means over its targets. NaN where the model computes NaN.

@@ -51,7 +51,8 @@ double learning_rate(const TrainSettings& settings, std::int64_t step) {
     return settings.learning_rate * static_cast<double>(step + 1) /
            static_cast<double>(settings.warmup);
   }
-  const double left = static_cast<double>(std::max<std::int64_t>(1, settings.steps - settings.warmup));
+  const double left =
+      static_cast<double>(std::max<std::int64_t>(1, settings.steps - settings.warmup));
   const double done = static_cast<double>(step - settings.warmup) / left;
   const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * done));
   return settings.learning_rate * (settings.min_rate + (1 - settings.min_rate) * cosine);
@@ -83,12 +84,12 @@ std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint6
   const std::uint64_t pass_length = fit > 1 ? fit - 1 : 1;
   const std::uint64_t first =
       (static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(settings.accumulate) +
-       static_cast<std::uint64_t>(micro_batch)) * batch;
+       static_cast<std::uint64_t>(micro_batch)) *
+      batch;
   std::vector<std::uint64_t> starts;
   for (std::uint64_t i = first; i < first + batch; ++i) {
     const std::uint64_t pass = i / pass_length;
-    const std::uint64_t offset =
-        fit > 1 ? mix(settings.seed, kOffsetStream, pass) % context : 0;
+    const std::uint64_t offset = fit > 1 ? mix(settings.seed, kOffsetStream, pass) % context : 0;
     const std::uint64_t key = mix(settings.seed, kOrderStream, pass);
     starts.push_back(offset + context * permuted(i % pass_length, pass_length, key));
   }
@@ -116,7 +117,8 @@ void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t to
   if (!(s.min_rate >= 0 && s.min_rate <= 1)) {
     fail_usage("training needs min-rate in [0, 1], not {}", s.min_rate);
   }
-  if (!(s.weight_decay >= 0)) fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
+  if (!(s.weight_decay >= 0))
+    fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
   if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
   if (!s.probabilities.empty()) {
     double total = 0;

@@ -14,18 +14,18 @@ struct TrainSettings {
   std::filesystem::path validation;  // held-out tokens for the reports; may be empty
   std::filesystem::path directory;   // state.safetensors while training; model/ at the end
   std::int64_t steps = 1000;
-  std::int64_t batch = 8;            // sequences per micro-batch
-  std::int64_t accumulate = 1;       // micro-batches per step
+  std::int64_t batch = 8;       // sequences per micro-batch
+  std::int64_t accumulate = 1;  // micro-batches per step
   std::int64_t context = 256;
-  double learning_rate = 1e-3;       // peak; cosine to min_rate times it after linear warm-up
+  double learning_rate = 1e-3;  // peak; cosine to min_rate times it after linear warm-up
   double min_rate = 0.1;
-  std::int64_t warmup = 100;         // steps
+  std::int64_t warmup = 100;  // steps
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
-  double weight_decay = 0.1;         // on matrices only
-  double clip = 1.0;                 // global gradient norm
+  double weight_decay = 0.1;          // on matrices only
+  double clip = 1.0;                  // global gradient norm
   std::vector<double> probabilities;  // of granularity k at a step; empty: uniform
   std::uint64_t seed = 1;
-  std::int64_t report_every = 100;     // steps
+  std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;
   std::int64_t validation_tokens = 16384;  // of the held-out file, per report
 };
@@ -34,7 +34,7 @@ struct TrainReport {
   std::int64_t step = 0, steps = 0;
   double learning_rate = 0;
   double gradient_norm = 0;
-  std::vector<double> train_loss;       // [granularities], mean since the last report; NaN: not drawn
+  std::vector<double> train_loss;  // [granularities], mean since the last report; NaN: not drawn
   std::vector<double> validation_loss;  // [granularities]; empty when not validated
   double tokens_per_second = 0;
   double seconds_left = 0;

@@ -60,8 +60,9 @@ TrainState read_state(const NestedModel& model, const std::map<std::string, std:
   for (const auto& [key, value] : settings) {
     const auto found = header.metadata.find(key);
     if (found == header.metadata.end() || found->second != value) {
-      fail("cannot resume from {}: it was made with {} = {}, this run has {}; use another directory",
-           path.string(), key, found == header.metadata.end() ? "nothing" : found->second, value);
+      fail(
+          "cannot resume from {}: it was made with {} = {}, this run has {}; use another directory",
+          path.string(), key, found == header.metadata.end() ? "nothing" : found->second, value);
     }
   }
   std::map<std::string, const TensorEntry*> entries;

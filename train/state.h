@@ -14,10 +14,10 @@
 namespace mnm {
 
 struct TrainState {
-  std::int64_t step = 0;             // steps taken
-  std::vector<std::string> names;    // in table order, for all of:
-  std::vector<at::Tensor> weights;   // f32, on the device
-  std::vector<at::Tensor> first, second;  // Adam's moments
+  std::int64_t step = 0;                        // steps taken
+  std::vector<std::string> names;               // in table order, for all of:
+  std::vector<at::Tensor> weights;              // f32, on the device
+  std::vector<at::Tensor> first, second;        // Adam's moments
   std::map<std::string, std::string> settings;  // those that must not change in between
 };
 

@@ -27,14 +27,15 @@ using Clock = std::chrono::steady_clock;
 // Settings that a resumed run must share with the one it continues, as text.
 std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
                                             const TokenFile& tokens) {
-  return {{"config", model.config.dump()},
-          {"tokens", tokens.fingerprint()},
-          {"steps", std::to_string(s.steps)},
-          {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
-          {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
-          {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
-          {"probabilities", fmt::format("{}", fmt::join(s.probabilities, ","))},
-          {"seed", std::to_string(s.seed)}};
+  return {
+      {"config", model.config.dump()},
+      {"tokens", tokens.fingerprint()},
+      {"steps", std::to_string(s.steps)},
+      {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
+      {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
+      {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
+      {"probabilities", fmt::format("{}", fmt::join(s.probabilities, ","))},
+      {"seed", std::to_string(s.seed)}};
 }
 
 TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::Device& device) {
@@ -43,9 +44,15 @@ TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::D
   for (const TensorSpec& spec : model.table.tensors) {
     at::Tensor weight = at::empty(spec.shape, at::kFloat);
     switch (spec.init) {
-      case Init::kZero: weight.zero_(); break;
-      case Init::kOne: weight.fill_(1); break;
-      case Init::kNormal: weight.normal_(0, spec.init_std, generator); break;
+      case Init::kZero:
+        weight.zero_();
+        break;
+      case Init::kOne:
+        weight.fill_(1);
+        break;
+      case Init::kNormal:
+        weight.normal_(0, spec.init_std, generator);
+        break;
     }
     state.names.push_back(spec.name);
     state.weights.push_back(weight.to(device));
@@ -58,7 +65,8 @@ TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::D
 // bf16 arithmetic where the dtype asks for it, for the lifetime of the object.
 class Autocast {
  public:
-  Autocast(const at::Device& device, Dtype dtype) : type_(device.type()), on_(dtype != Dtype::kF32) {
+  Autocast(const at::Device& device, Dtype dtype)
+      : type_(device.type()), on_(dtype != Dtype::kF32) {
     if (!on_) return;
     at::autocast::set_autocast_dtype(type_, dtype == Dtype::kBF16 ? at::kBFloat16 : at::kHalf);
     at::autocast::set_autocast_enabled(type_, true);
@@ -79,7 +87,10 @@ class Autocast {
 class Trainer {
  public:
   Trainer(const NestedModel& model, const TrainSettings& settings, const DeviceOptions& options)
-      : model_(model), settings_(settings), device_(options.device), dtype_(options.dtype),
+      : model_(model),
+        settings_(settings),
+        device_(options.device),
+        dtype_(options.dtype),
         tokens_(settings.tokens) {
     check_settings(settings_, model_.space.levels(), tokens_.size());
     if (settings_.context > model_.max_context) {
@@ -87,9 +98,9 @@ class Trainer {
                  model_.max_context);
     }
     if (!settings_.validation.empty()) {
-      validation_ = load_dataset({settings_.validation, settings_.context,
-                                  settings_.validation_tokens}, model_.vocab_size,
-                                 model_.max_context);
+      validation_ =
+          load_dataset({settings_.validation, settings_.context, settings_.validation_tokens},
+                       model_.vocab_size, model_.max_context);
     }
     for (std::size_t k = 0; k < model_.space.levels(); ++k) {
       levels_.push_back(model_.space.uniform(k));
@@ -128,9 +139,8 @@ class Trainer {
   fs::path state_path() const { return settings_.directory / "state.safetensors"; }
 
   std::unique_ptr<Fold> fold() const {
-    return make_fold({model_, [this](const std::string& name) {
-                        return state_.weights[index_.at(name)];
-                      }});
+    return make_fold(
+        {model_, [this](const std::string& name) { return state_.weights[index_.at(name)]; }});
   }
 
   // [batch, context] inputs and [batch * context] targets.
@@ -141,8 +151,7 @@ class Trainer {
     std::vector<std::int64_t> row(static_cast<std::size_t>(context) + 1);
     auto* in = input.mutable_data_ptr<std::int64_t>();
     auto* out = target.mutable_data_ptr<std::int64_t>();
-    for (const std::uint64_t start :
-         draw_starts(settings_, tokens_.size(), state_.step, micro)) {
+    for (const std::uint64_t start : draw_starts(settings_, tokens_.size(), state_.step, micro)) {
       tokens_.read(start, row, model_.vocab_size);
       in = std::copy(row.begin(), row.end() - 1, in);
       out = std::copy(row.begin() + 1, row.end(), out);
@@ -178,10 +187,12 @@ class Trainer {
       loss_sum += loss.item<double>();
     }
     if (!std::isfinite(loss_sum)) {
-      fail("the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
-           "step {} is in {}", loss_sum, state_.step + 1, level,
-           state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
-           state_path().string());
+      fail(
+          "the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
+          "step {} is in {}",
+          loss_sum, state_.step + 1, level,
+          state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
+          state_path().string());
     }
     update(gradients);
     ++state_.step;
