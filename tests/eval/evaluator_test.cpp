@@ -1,6 +1,7 @@
 #include "eval/evaluator.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -114,6 +115,12 @@ void expect_same(const std::vector<CandidateScores>& a, const std::vector<Candid
   }
 }
 
+// One thread, but where threads are the question: the tensors are tiny.
+class Evaluator : public ::testing::Test {
+ protected:
+  void SetUp() override { at::set_num_threads(1); }
+};
+
 struct Setting {
   ToyShape shape;
   std::int64_t sequences = 5, context = 7;
@@ -131,7 +138,7 @@ std::vector<Setting> settings() {
           {{}, 1, 1}};
 }
 
-TEST(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
+TEST_F(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
   for (const Setting& setting : settings()) {
     const NestedModel model = toy_model(setting.shape);
     ToyFold fold(model, 3);
@@ -155,7 +162,7 @@ TEST(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
   }
 }
 
-TEST(Evaluator, ComputesNothingTwice) {
+TEST_F(Evaluator, ComputesNothingTwice) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
   const Dataset data = random_data(6, 300, 13);
@@ -164,7 +171,7 @@ TEST(Evaluator, ComputesNothingTwice) {
   EXPECT_EQ(fold.nodes_stepped, (1 + 4 + 16) * data.sequences);
 }
 
-TEST(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
+TEST_F(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
   const NestedModel model = toy_model({.vocab = 700});
   ToyFold fold(model, 5);
   const Dataset data = random_data(9, 40, 700);
@@ -189,7 +196,19 @@ TEST(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
   EXPECT_GT(fold.nodes_stepped, 2 * steps);
 }
 
-TEST(Evaluator, NaNStaysWithItsCandidates) {
+TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
+  const NestedModel model = toy_model({});
+  ToyFold fold(model, 5);
+  const Dataset data = random_data(70, 30, 13);
+  const std::vector<Widths> candidates = draw(grid(model.space), 5, 1);
+  const ScoreOptions options = {.consistency = true};
+  const auto alone = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
+  at::set_num_threads(3);
+  expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {}), alone,
+              candidates);
+}
+
+TEST_F(Evaluator, NaNStaysWithItsCandidates) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
   const Dataset data = random_data(3, 30, 13);
@@ -210,7 +229,7 @@ TEST(Evaluator, NaNStaysWithItsCandidates) {
   }
 }
 
-TEST(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
+TEST_F(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
   const Dataset data = random_data(4, 50, 13);
