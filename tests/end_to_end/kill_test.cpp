@@ -14,7 +14,7 @@ using Milliseconds = std::chrono::milliseconds;
 
 class Kills : public Workshop {
  protected:
-  Kills() { tokens("search.bin", 1, 32 * 64 + 1); }
+  Kills() { tokens("search.bin", 1, 32 * 32 + 1); }
 
   std::vector<std::string> evolution(const std::string& db) const {
     return search({"--strategy", "evolution", "--population", "16", "--max-evaluations", "160",
@@ -53,13 +53,13 @@ TEST_F(Kills, SearchResumesToTheSameRecords) {
   const std::string killed = path("killed.db");
   int kills = 0;
   // The moments spread over start-up, the batches and the commits between them.
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < 6; ++i) {
     const Json run = fs::exists(killed) ? unfinished(killed) : Json();
     Running search(mixnmatch_argv(run.is_null() ? evolution(killed)
                                                 : std::vector<std::string>{"search", "--db", killed,
                                                                            "--resume", run.dump(),
                                                                            "--threads", "1"}));
-    std::this_thread::sleep_for(Milliseconds(static_cast<int>(1000 * seconds * (0.25 + 0.09 * i))));
+    std::this_thread::sleep_for(Milliseconds(static_cast<int>(1000 * seconds * (0.2 + 0.12 * i))));
     search.signal(SIGKILL);
     const Result result = search.wait();
     if (result.status == -SIGKILL) ++kills;

@@ -23,7 +23,8 @@ namespace mnm::test {
 struct Result {
   int status = -1;  // exit status; minus the signal's number where one ended it
   std::string out, err;
-  double seconds = 0;
+  double seconds = 0;      // on the clock
+  double cpu_seconds = 0;  // at work, whatever else the machine did
   long max_resident_kib = 0;
 
   nlohmann::json json() const { return nlohmann::json::parse(out); }
@@ -77,6 +78,10 @@ class Running {
     result.err = slurp(dir_ / "err");
     result.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    const auto seconds_of = [](const timeval& time) {
+      return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+    };
+    result.cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
     result.max_resident_kib = usage.ru_maxrss;
     return result;
   }
