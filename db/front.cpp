@@ -2,9 +2,11 @@
 // are computed from the records chosen.
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <tuple>
 #include <utility>
 
+#include "db/staircase.h"
 #include "db/store.h"
 #include "db/store_impl.h"
 #include "model/error.h"
@@ -12,8 +14,10 @@
 namespace mnm {
 namespace {
 
-// WHERE terms on table record r, and the values of their parameters, all integers.
+// What records r to take, and the values of the parameters in it, all integers. A record that
+// several of the runs asked for comes several times.
 struct Filter {
+  std::string source = "record r";
   std::string terms;
   std::vector<std::int64_t> values;
 
@@ -25,7 +29,9 @@ struct Filter {
 
 Filter filter_of(const FrontQuery& query, const Metric& metric) {
   Filter filter;
-  filter.terms = fmt::format("r.status = 'ok' AND r.{} IS NOT NULL", metric.value_column);
+  // Failed records, and those whose metric was not measured, are on no front, but are records.
+  filter.terms =
+      query.all ? "TRUE" : fmt::format("r.status = 'ok' AND r.{} IS NOT NULL", metric.value_column);
   if (query.model) filter.add("r.model = ?", *query.model);
   if (query.data) filter.add("r.data = ?", *query.data);
   // Spelled out, for it is one of three words of ours.
@@ -37,13 +43,13 @@ Filter filter_of(const FrontQuery& query, const Metric& metric) {
     filter.add(fmt::format("r.{} <= ?", column_of(kind)), limit);
   }
   if (!query.runs.empty()) {
+    filter.source = "run_record q CROSS JOIN record r ON r.id = q.record";
     std::string marks;
     for (const std::int64_t run : query.runs) {
       marks += marks.empty() ? "?" : ", ?";
       filter.values.push_back(run);
     }
-    filter.terms +=
-        fmt::format(" AND r.id IN (SELECT record FROM run_record WHERE run IN ({}))", marks);
+    filter.terms += fmt::format(" AND q.run IN ({})", marks);
   }
   return filter;
 }
@@ -56,19 +62,23 @@ sqlite::Statement select(Store::Impl& store, const std::string& sql,
   return statement;
 }
 
+// Equal rows come one after another, and are taken once.
 std::vector<Record> records_from(const Store::Impl& store, sqlite::Statement rows) {
   std::vector<Record> records;
-  while (rows.step()) records.push_back(record_of(store, rows));
+  while (rows.step()) {
+    const bool again = !records.empty() && records.back().id == rows.integer(0);
+    if (!again) records.push_back(record_of(store, rows));
+  }
   return records;
 }
 
 std::vector<Record> all_records(Store::Impl& store, const FrontQuery& query, const Filter& filter) {
-  return records_from(store,
-                      select(store,
-                             fmt::format("SELECT {} FROM record r WHERE {} "
-                                         "ORDER BY r.model, r.data, r.dtype, r.{}, r.id",
-                                         kRecordColumns, filter.terms, column_of(query.cost)),
-                             filter.values));
+  return records_from(
+      store, select(store,
+                    fmt::format("SELECT {} FROM {} WHERE {} "
+                                "ORDER BY r.model, r.data, r.dtype, r.{}, r.id",
+                                kRecordColumns, filter.source, filter.terms, column_of(query.cost)),
+                    filter.values));
 }
 
 // The kept fronts serve wherever leaving records out takes no member's beater away: one model, data
@@ -95,50 +105,29 @@ std::vector<Record> kept_front(Store::Impl& store, const FrontQuery& query, cons
   return records_from(store, std::move(rows));
 }
 
-struct Point {
-  std::size_t group = 0;  // of one model, data and dtype
-  std::int64_t cost = 0;
-  double objective = 0;
-  std::int64_t record = 0;
-};
-
 std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
                                    const Metric& metric, const Filter& filter) {
-  using Key = std::tuple<std::int64_t, std::int64_t, std::string>;
-  std::vector<Key> groups;  // hardly ever more than one, so searched from the last one used
-  std::size_t group = 0;
-  std::vector<Point> points;
-  sqlite::Statement rows = select(
-      store,
-      fmt::format("SELECT r.model, r.data, r.dtype, r.{}, {}r.{}, r.id FROM record r WHERE {}",
-                  column_of(query.cost), metric.larger_wins ? "-" : "", metric.value_column,
-                  filter.terms),
-      filter.values);
+  sqlite::Statement rows =
+      select(store,
+             fmt::format("SELECT r.model, r.data, r.dtype, r.{}, {}r.{}, r.id FROM {} WHERE {}",
+                         column_of(query.cost), metric.larger_wins ? "-" : "", metric.value_column,
+                         filter.source, filter.terms),
+             filter.values);
+  using Key = std::tuple<std::int64_t, std::int64_t, std::string>;  // model, data, dtype
+  std::map<Key, Staircase> fronts;
   while (rows.step()) {
-    Key key{rows.integer(0), rows.integer(1), rows.string(2)};
-    if (groups.empty() || groups[group] != key) {
-      group =
-          static_cast<std::size_t>(std::find(groups.begin(), groups.end(), key) - groups.begin());
-      if (group == groups.size()) groups.push_back(std::move(key));
-    }
-    points.push_back({group, rows.integer(3), rows.real(4), rows.integer(5)});
+    fronts[{rows.integer(0), rows.integer(1), rows.string(2)}].offer(rows.integer(3), rows.real(4),
+                                                                     rows.integer(5));
   }
-  std::sort(points.begin(), points.end(), [&](const Point& a, const Point& b) {
-    if (a.group != b.group) return groups[a.group] < groups[b.group];
-    return std::tie(a.cost, a.objective, a.record) < std::tie(b.cost, b.objective, b.record);
-  });
-
-  std::vector<Record> front;
+  std::vector<Record> records;
   sqlite::Statement row = store.file->connection().prepare(
       fmt::format("SELECT {} FROM record r WHERE r.id = ?", kRecordColumns));
-  const Point* best = nullptr;
-  for (const Point& point : points) {
-    if (best != nullptr && best->group == point.group && best->objective <= point.objective)
-      continue;
-    best = &point;
-    if (row.bind(point.record).step()) front.push_back(record_of(store, row));
+  for (const auto& [key, front] : fronts) {
+    for (const auto& [cost, member] : front.members()) {
+      if (row.bind(member.record).step()) records.push_back(record_of(store, row));
+    }
   }
-  return front;
+  return records;
 }
 
 }  // namespace

@@ -51,8 +51,7 @@ Fronts::Group& Fronts::group_of(const Record& record) {
           prepare_("SELECT cost, objective, record FROM member WHERE front = ? ORDER BY cost");
       members.bind(front.id);
       while (members.step()) {
-        front.members.emplace_hint(front.members.end(), members.integer(0),
-                                   Member{members.real(1), members.integer(2)});
+        front.members.load(members.integer(0), members.real(1), members.integer(2));
       }
       members.reset();
     }
@@ -76,25 +75,13 @@ void Fronts::offer(const Record& record) {
 }
 
 void Fronts::offer(Front& front, std::int64_t cost, double objective, std::int64_t record) {
-  auto& members = front.members;
-  // Of those that cost at most as much the costliest scores best. Of equals the one recorded first
-  // stays, even where its kl or agreement was measured last.
-  const auto dearer = members.upper_bound(cost);
-  if (dearer != members.begin()) {
-    const auto& [at, rival] = *std::prev(dearer);
-    if (rival.objective < objective) return;
-    if (rival.objective == objective && (at < cost || rival.record < record)) return;
-  }
-  const auto first = members.lower_bound(cost);
-  auto end = first;
-  while (end != members.end() && end->second.objective >= objective) ++end;
-  if (first != end) {
+  const auto entry = front.members.offer(cost, objective, record);
+  if (!entry) return;
+  if (entry->beaten) {
     prepare_("DELETE FROM member WHERE front = ? AND cost BETWEEN ? AND ?")
-        .bind(front.id, cost, std::prev(end)->first)
+        .bind(front.id, entry->beaten->first, entry->beaten->second)
         .run();
   }
-  members.erase(first, end);
-  members.emplace(cost, Member{objective, record});
   prepare_("INSERT INTO member (front, cost, objective, record) VALUES (?, ?, ?, ?)")
       .bind(front.id, cost, objective, record)
       .run();

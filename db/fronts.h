@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "db/sqlite.h"
+#include "db/staircase.h"
 #include "db/store.h"
 
 namespace mnm {
@@ -42,13 +43,9 @@ class Fronts {
   void forget() { groups_.clear(); }  // the transaction was rolled back
 
  private:
-  struct Member {
-    double objective = 0;
-    std::int64_t record = 0;
-  };
   struct Front {
     std::int64_t id = 0;
-    std::map<std::int64_t, Member> members;  // by cost; objectives strictly descend
+    Staircase members;
   };
   // [metric][kind of cost], in the orders of kMetrics and kCostKinds.
   using Group = std::array<std::array<Front, std::size(kCostKinds)>, std::size(kMetrics)>;

@@ -76,7 +76,9 @@ struct FrontQuery {
   CostKind cost = CostKind::kParams;
   std::optional<std::int64_t> min_cost, max_cost;
   std::vector<std::pair<CostKind, std::int64_t>> budgets;  // each an upper limit
-  bool all = false;  // every record that has the metric and passes the filters, not the front
+  // Every record that passes the filters, not the front: by cost, also failed ones and those on
+  // which the metric was not measured.
+  bool all = false;
 };
 
 class Store {

@@ -1,0 +1,79 @@
+// Rows for tests of the store.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "db/store.h"
+
+namespace mnm::test {
+
+inline ModelRow model_row(const std::string& name = "model") {
+  return {"fingerprint of " + name, name, "llama", R"({"layers":2})", "64,128"};
+}
+
+inline DataRow data_row(const std::string& name = "data", const std::string& part = "search") {
+  return {"fingerprint of " + name + part, name, part, 256, 4};
+}
+
+inline RunRow run_row(std::int64_t model, std::int64_t data) {
+  RunRow run;
+  run.model = model;
+  run.data = data;
+  run.command = "search";
+  run.strategy = "grid";
+  run.seed = 0xfedcba9876543210;  // does not fit a signed number
+  run.settings = R"({"budget":1})";
+  run.command_line = "mixnmatch search";
+  run.build = "build";
+  run.device = "cpu";
+  return run;
+}
+
+// All costs follow from one number, each in its own way.
+inline Cost cost(std::int64_t params) {
+  return {params, params / 2, 1'000'000 - params, (params * 7919) % 1000, 8, 0};
+}
+
+inline Record record(std::int64_t model, std::int64_t data, const Widths& widths, double loss,
+                     std::int64_t params) {
+  Record record;
+  record.model = model;
+  record.data = data;
+  record.widths = widths;
+  record.samples = 4;
+  record.loss = {loss, 0.25};
+  record.cost = cost(params);
+  record.losses = {1.5f, 2.5f, static_cast<float>(loss), -0.0f};
+  return record;
+}
+
+// Every row of a query as text, by SQLite itself: the route that does without our code.
+inline std::vector<std::vector<std::string>> query(const std::filesystem::path& path,
+                                                   const std::string& sql) {
+  sqlite3* handle = nullptr;
+  std::vector<std::vector<std::string>> rows;
+  sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE, nullptr);
+  sqlite3_busy_timeout(handle, 10000);
+  const auto take = [](void* into, int columns, char** values, char**) {
+    auto& row = static_cast<std::vector<std::vector<std::string>>*>(into)->emplace_back();
+    for (int i = 0; i < columns; ++i) row.emplace_back(values[i] == nullptr ? "NULL" : values[i]);
+    return 0;
+  };
+  const int code = sqlite3_exec(handle, sql.c_str(), take, &rows, nullptr);
+  const std::string message = sqlite3_errmsg(handle);
+  sqlite3_close(handle);
+  if (code != SQLITE_OK) throw std::runtime_error(message);
+  return rows;
+}
+
+inline std::string cell(const std::filesystem::path& path, const std::string& sql) {
+  return query(path, sql).at(0).at(0);
+}
+
+}  // namespace mnm::test
