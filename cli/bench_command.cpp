@@ -74,7 +74,9 @@ class Bench {
  public:
   Bench(const OpenedModel& opened, const Dataset& data, const DeviceOptions& device,
         const InterruptGuard& guard)
-      : opened_(opened), data_(data), guard_(guard),
+      : opened_(opened),
+        data_(data),
+        guard_(guard),
         session_(open_engine(device.device).load(opened.model, opened.checkpoint, device)) {}
 
   // One by one before and after the shared plan, half of the sample each, so that a drift of the
@@ -87,7 +89,8 @@ class Bench {
     const std::vector<std::size_t> indices = sample_of(candidates.size(), sample_size);
     result.sample = indices.size();
     std::vector<Widths> halves[2];
-    for (std::size_t i = 0; i < indices.size(); ++i) halves[i % 2].push_back(candidates[indices[i]]);
+    for (std::size_t i = 0; i < indices.size(); ++i)
+      halves[i % 2].push_back(candidates[indices[i]]);
 
     score({candidates.data(), 1}, false);  // warm-up
     double seconds = 0, flops = 0;
@@ -113,8 +116,10 @@ class Bench {
     }
     result.tolerance = loss_tolerance();
     if (!(result.worst <= result.tolerance)) {
-      fail("shared and one-by-one losses differ by {:.2e}, more than the {:.2e} that f32 explains: "
-           "nothing was timed", result.worst, result.tolerance);
+      fail(
+          "shared and one-by-one losses differ by {:.2e}, more than the {:.2e} that f32 explains: "
+          "nothing was timed",
+          result.worst, result.tolerance);
     }
     return result;
   }
@@ -146,8 +151,8 @@ class Bench {
       longest = std::max<std::int64_t>(longest, layer.full());
     }
     std::vector<std::int64_t> tokens(data_.tokens.begin(), data_.tokens.begin() + data_.context);
-    return 2 * logits_tolerance(session_->logits(model.space.full(), tokens), longest,
-                                model.layers());
+    return 2 *
+           logits_tolerance(session_->logits(model.space.full(), tokens), longest, model.layers());
   }
 
   const OpenedModel& opened_;
@@ -229,8 +234,8 @@ int bench_command(const Arguments& arguments) {
                           real_cell(c.speedup() / c.plan.gain(), 3),
                           real_cell(1e3 * c.shared_seconds / static_cast<double>(c.candidates), 3),
                           quantity_cell(static_cast<std::int64_t>(rate)),
-                          quantity_cell(static_cast<std::int64_t>(peak)),
-                          real_cell(rate / peak, 3), cell(fmt::format("{:.1e}", c.worst))});
+                          quantity_cell(static_cast<std::int64_t>(peak)), real_cell(rate / peak, 3),
+                          cell(fmt::format("{:.1e}", c.worst))});
   }
   print_table(table, output);
   return 0;
