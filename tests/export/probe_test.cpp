@@ -232,9 +232,9 @@ TEST(LogitsTolerance, LetsOrdersOfSummationPassAndOneWrongNeuronFail) {
     std::size_t hidden, inner, layers;
   };
   const Case cases[] = {{16, 32, 1},   {32, 64, 2},   {64, 256, 8},
-                        {64, 256, 24}, {32, 4096, 4}, {256, 1024, 2}};
+                        {64, 256, 12}, {32, 2048, 2}, {128, 512, 2}};
   for (const Case& c : cases) {
-    for (std::uint32_t seed : {1u, 2u, 3u}) {
+    for (std::uint32_t seed : {1u, 2u}) {
       const Stack stack(c.hidden, c.inner, c.layers, seed);
       const std::vector<float> logits = stack.logits(false);
       const auto vocab = static_cast<std::int64_t>(stack.vocab);
