@@ -1,8 +1,8 @@
 // Carries out shared-prefix plans with LibTorch. Compiled only into the engine.
 //
-// For each batch of sequences the tree is walked depth-first in chunks of nodes, so that the states
-// alive at once are one chunk per level and never a whole level: nothing is computed twice, and
-// memory is bounded by the limit, not by the number of candidates.
+// A plan is carried out batch by batch of sequences (eval/walk.h); on the CPU every thread takes
+// batches of its own. Nothing is computed twice, and memory is bounded by the limit, not by the
+// number of candidates.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,7 +22,7 @@ struct EvaluatorLimits {
 };
 
 // Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
-// candidate is a plan of its own. Throws Interrupted when `progress` says so; Error where not one
+// candidate, a duplicate too, is a plan of its own. Throws Interrupted when `progress` says so; Error where not one
 // sequence of one candidate fits the limit.
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,

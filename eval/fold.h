@@ -42,6 +42,7 @@ struct FoldInputs {
   WeightSource weight;
 };
 
+// Without gradients, its functions may be called from several threads at once.
 class Fold {
  public:
   virtual ~Fold() = default;

@@ -3,7 +3,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <numeric>
+#include <mutex>
 
 #include "eval/fold.h"
 #include "families/llama/llama_config.h"
@@ -144,6 +144,7 @@ class LlamaFold final : public Fold {
   // cos and sin of every position's angles, [1, tokens, 1, head_dim / 2], as transformers takes
   // them: angles and functions in f32, then the run's dtype.
   std::pair<at::Tensor, at::Tensor> rotary(std::int64_t tokens, at::ScalarType dtype) {
+    const std::lock_guard lock(rotary_mutex_);
     if (!cos_.defined() || cos_.size(1) != tokens || cos_.scalar_type() != dtype) {
       const at::Tensor position = at::arange(tokens, frequencies_.options());
       const at::Tensor angle = at::outer(position, frequencies_).view({1, tokens, 1, -1});
@@ -305,6 +306,7 @@ class LlamaFold final : public Fold {
   at::Tensor embedding_, final_norm_, head_;
   at::Tensor frequencies_;  // [head_dim / 2]
   at::Tensor cos_, sin_;    // of the last number of tokens
+  std::mutex rotary_mutex_;
   std::vector<LlamaLayer> layers_;
 };
 

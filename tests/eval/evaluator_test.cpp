@@ -199,13 +199,26 @@ TEST_F(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
 TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 5);
-  const Dataset data = random_data(70, 30, 13);
-  const std::vector<Widths> candidates = draw(grid(model.space), 5, 1);
   const ScoreOptions options = {.consistency = true};
-  const auto alone = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
-  at::set_num_threads(3);
-  expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {}), alone,
-              candidates);
+  for (const std::int64_t sequences : {2, 7, 70}) {  // fewer than threads, a few, many
+    const Dataset data = random_data(sequences, 30, 13);
+    const std::vector<Widths> candidates = draw(grid(model.space), 5, 1);
+    at::set_num_threads(1);
+    const auto alone = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
+    // With the least memory, one walk at a time must do.
+    for (const std::uint64_t memory : {1u << 30, 1u << 17, 1u << 15}) {
+      at::set_num_threads(3);
+      fold.nodes_stepped = 0;
+      expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, {memory}, {}),
+                  alone, candidates);
+      if (memory == 1u << 30) {
+        EXPECT_EQ(fold.nodes_stepped % sequences, 0) << "a sequence was computed twice";
+      }
+    }
+    EXPECT_THROW(score_candidates(fold, model, at::kCPU, candidates, data, options, {},
+                                  [](const Progress&) { return false; }),
+                 Interrupted);
+  }
 }
 
 TEST_F(Evaluator, NaNStaysWithItsCandidates) {

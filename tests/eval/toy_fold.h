@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <atomic>
 #include <map>
 #include <string>
 #include <vector>
@@ -105,13 +105,15 @@ class ToyFold final : public Fold {
   }
 
   at::Tensor logits(const at::Tensor& rows) override {
-    widest_logits = std::max(widest_logits, rows.size(0));
+    std::int64_t seen = widest_logits;
+    while (seen < rows.size(0) && !widest_logits.compare_exchange_weak(seen, rows.size(0))) {
+    }
     return at::mm(rows, weights["head"].t());
   }
 
   std::map<std::string, at::Tensor> weights;
-  std::int64_t nodes_stepped = 0;  // parents * sequences
-  std::int64_t widest_logits = 0;  // rows of the largest readout product
+  std::atomic<std::int64_t> nodes_stepped = 0;  // parents * sequences
+  std::atomic<std::int64_t> widest_logits = 0;  // rows of the largest readout product
 
  private:
   // The contract of Fold::step.
