@@ -54,18 +54,7 @@ SourceFile::SourceFile(const std::filesystem::path& path) : path_(path) {
 SourceFile::~SourceFile() { ::close(fd_); }
 
 void SourceFile::read(std::uint64_t offset, std::span<std::byte> into) const {
-  while (!into.empty()) {
-    const ssize_t n = ::pread(fd_, into.data(), into.size(), file_offset(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      fail("cannot read '{}' at byte {}: {}", path_.string(), offset, std::strerror(errno));
-    if (n == 0) {
-      fail("cannot read '{}' at byte {}: the file ends there, it was cut short while it was read",
-           path_.string(), offset);
-    }
-    offset += static_cast<std::uint64_t>(n);
-    into = into.subspan(static_cast<std::size_t>(n));
-  }
+  read_fully(fd_, path_, offset, into);
 }
 
 void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,

@@ -99,23 +99,26 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   return map;
 }
 
-// Bytes of the tensors, one after the other, as one long string.
+// Bytes of the tensors, one after the other, as one long string. Read, not mapped: the kernel maps
+// megabytes around each place that is touched, and they would count as this process's memory.
 class Concatenation {
  public:
-  void append(std::span<const std::byte> bytes) {
-    if (bytes.empty()) return;
-    parts_.push_back({size_, bytes});
-    size_ += bytes.size();
+  explicit Concatenation(const std::vector<MappedFile>& files) : files_(files) {}
+
+  void append(const StoredTensor& tensor) {
+    if (tensor.data.empty()) return;
+    parts_.push_back({size_, &tensor});
+    size_ += tensor.data.size();
   }
   std::uint64_t size() const { return size_; }
 
-  void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) const {
+  void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) {
     auto part = std::ranges::upper_bound(parts_, begin, {}, &Part::begin);
     if (part != parts_.begin()) --part;
     for (; length > 0 && part != parts_.end(); ++part) {
       const std::uint64_t from = begin - part->begin;
-      const std::uint64_t count = std::min<std::uint64_t>(length, part->bytes.size() - from);
-      fingerprint.add(part->bytes.subspan(from, count));
+      const std::uint64_t count = std::min<std::uint64_t>(length, part->tensor->data.size() - from);
+      add(fingerprint, *part->tensor, from, count);
       begin += count;
       length -= count;
     }
@@ -124,10 +127,26 @@ class Concatenation {
  private:
   struct Part {
     std::uint64_t begin = 0;
-    std::span<const std::byte> bytes;
+    const StoredTensor* tensor = nullptr;
   };
+
+  void add(Fingerprint& fingerprint, const StoredTensor& tensor, std::uint64_t begin,
+           std::uint64_t length) {
+    const MappedFile& file = files_[tensor.shard];
+    while (length > 0) {
+      const std::span<std::byte> chunk =
+          std::span(buffer_).first(std::min<std::uint64_t>(length, buffer_.size()));
+      read_fully(file.descriptor(), file.path(), tensor.offset + begin, chunk);
+      fingerprint.add(chunk);
+      begin += chunk.size();
+      length -= chunk.size();
+    }
+  }
+
+  const std::vector<MappedFile>& files_;
   std::vector<Part> parts_;
   std::uint64_t size_ = 0;
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(256u << 10);
 };
 
 }  // namespace
@@ -247,12 +266,12 @@ std::string Checkpoint::fingerprint() const {
 
   Fingerprint fingerprint;
   fingerprint.add(impl_->config.dump());
-  Concatenation data;
+  Concatenation data(impl_->files);
   for (const StoredTensor* tensor : sorted) {
     fingerprint.add(tensor->name);
     fingerprint.add(to_string(tensor->dtype));
     fingerprint.add(shape_text(tensor->shape));
-    data.append(tensor->data);
+    data.append(*tensor);
   }
   if (data.size() <= kAll) {
     data.feed(fingerprint, 0, data.size());

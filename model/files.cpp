@@ -203,6 +203,23 @@ MappedFile::~MappedFile() {
   close_quietly(fd_);
 }
 
+void read_fully(int descriptor, const fs::path& path, std::uint64_t offset,
+                std::span<std::byte> into) {
+  while (!into.empty()) {
+    const ssize_t n = ::pread(descriptor, into.data(), into.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      fail("cannot read '{}' at byte {}: {}", path.string(), offset, reason(errno));
+    }
+    if (n == 0) {
+      fail("cannot read '{}' at byte {}: the file ends there, it was cut short while it was read",
+           path.string(), offset);
+    }
+    offset += static_cast<std::uint64_t>(n);
+    into = into.subspan(static_cast<std::size_t>(n));
+  }
+}
+
 OutputFile::OutputFile(const fs::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) fail_on("write", path, errno);

@@ -30,6 +30,10 @@ class MappedFile {
   int fd_ = -1;
 };
 
+// Exactly into.size() bytes from `offset` of an open file. Error where it ends before.
+void read_fully(int descriptor, const std::filesystem::path& path, std::uint64_t offset,
+                std::span<std::byte> into);
+
 // How far written bytes are pushed before a call returns. kToKernel survives the death of this
 // process, kToDisk a power cut as well, at the speed of the disk.
 enum class Flush : std::uint8_t { kToKernel, kToDisk };
