@@ -24,14 +24,6 @@ std::int64_t longest_product(const SlicePlan& plan) {
   return longest;
 }
 
-double weight_roundoff(const Checkpoint& source, const HuggingFacePlan& plan) {
-  double most = 0;
-  for (const TensorSlice& slice : plan.slices.tensors) {
-    most = std::max(most, roundoff(source.at(slice.spec->name).dtype, plan.dtype));
-  }
-  return most;
-}
-
 }  // namespace
 
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context) {
@@ -47,51 +39,55 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
   return tokens;
 }
 
-Probe make_probe(const OpenedModel& nested, const HuggingFacePlan& plan,
+Probe make_probe(const OpenedModel& nested, const PlannedExport& plan,
                  const DeviceOptions& device) {
   Probe probe;
-  probe.widths = to_string(plan.slices.widths);
+  probe.widths = to_string(plan.slices().widths);
   probe.fingerprint = nested.checkpoint.fingerprint();
   probe.vocab_size = nested.model.vocab_size;
   probe.tokens = probe_tokens(nested.model.vocab_size, nested.model.max_context);
   const auto session = open_engine(device.device).load(nested.model, nested.checkpoint, device);
-  probe.logits = session->logits(plan.slices.widths, probe.tokens);
+  probe.logits = session->logits(plan.slices().widths, probe.tokens);
   if (!std::ranges::all_of(probe.logits, [](float logit) { return std::isfinite(logit); })) {
     fail(
         "the nested model at {} computes logits that are no numbers: there is nothing to check an "
         "export against, so nothing was written (--no-check writes it anyway)",
         probe.widths);
   }
-  const double rounding = weight_roundoff(nested.checkpoint, plan);
-  probe.tolerance =
-      logits_tolerance(probe.logits, longest_product(plan.slices), nested.model.layers(), rounding);
-  if (rounding > 0) {
+  const Rounding rounding = plan.rounding(nested.checkpoint);
+  probe.tolerance = logits_tolerance(probe.logits, longest_product(plan.slices()),
+                                     nested.model.layers(), rounding.relative);
+  if (rounding.relative > 0) {
     // How far rounded weights move the logits hangs on the model more than on any formula (random
     // weights pass it on with interest), so it is measured too: by the nested model in that dtype.
+    // What moves them is small, so they move in proportion to it.
     DeviceOptions rounded = device;
-    rounded.dtype = plan.dtype;
+    rounded.dtype = rounding.like;
     const std::vector<float> moved = open_engine(device.device)
                                          .load(nested.model, nested.checkpoint, rounded)
-                                         ->logits(plan.slices.widths, probe.tokens);
-    probe.tolerance += compare_logits(probe.logits, moved, probe.vocab_size).worst;
+                                         ->logits(plan.slices().widths, probe.tokens);
+    probe.tolerance += compare_logits(probe.logits, moved, probe.vocab_size).worst *
+                       (rounding.relative / roundoff(Dtype::kF32, rounding.like));
   }
   return probe;
 }
 
-void check_written_tensors(const OpenedModel& nested, const HuggingFacePlan& plan,
+OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory) {
+  return open_model(plan.reopen(directory));
+}
+
+void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
-  for (const TensorSlice& slice : plan.slices.tensors) {
+  for (const TensorSlice& slice : plan.slices().tensors) {
     std::vector<float> expected = extract_f32(nested.checkpoint, slice);
-    std::vector<std::byte> rounded(expected.size() * size_of(plan.dtype));
-    from_f32(expected, plan.dtype, rounded);
-    to_f32(rounded, plan.dtype, expected);
+    plan.round(slice, expected);
     const StoredTensor& tensor = written.at(slice.spec->name);
     std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
     to_f32(tensor.data, tensor.dtype, found);
-    const bool same = tensor.shape == slice.shape && tensor.dtype == plan.dtype &&
-                      std::ranges::equal(expected, found, [](float a, float b) {
-                        return a == b || (std::isnan(a) && std::isnan(b));
-                      });
+    const bool same =
+        tensor.shape == slice.shape && std::ranges::equal(expected, found, [](float a, float b) {
+          return a == b || (std::isnan(a) && std::isnan(b));
+        });
     if (!same) fail("the written tensor {} is not its slice of the checkpoint", slice.spec->name);
   }
 }

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/engine.h"
-#include "export/huggingface.h"
 #include "export/probe.h"
+#include "export/target.h"
 #include "families/open_model.h"
 
 namespace mnm {
@@ -17,18 +17,20 @@ namespace mnm {
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
 // The probe of the nested model at the plan's widths: logits in f32, and how far the written model
-// may be off: what the order of summation explains and, where its weights are rounded to the plan's
-// dtype, how far the nested model itself moves when run in that. Error where a logit is not a
+// may be off: what the order of summation explains and, where the format rounds, how far the nested
+// model itself moves when run in the dtype that rounds most like it. Error where a logit is not a
 // number.
-Probe make_probe(const OpenedModel& nested, const HuggingFacePlan& plan,
-                 const DeviceOptions& device);
+Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, const DeviceOptions& device);
 
-// Every tensor of the written checkpoint is its slice of the nested one, in the plan's dtype, bit
-// for bit as numbers. Error names the first that is not.
-void check_written_tensors(const OpenedModel& nested, const HuggingFacePlan& plan,
+// The written directory as the submodel that it holds, by the plan's reader.
+OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory);
+
+// Every tensor that was written is its slice of the nested checkpoint, rounded as the plan says,
+// bit for bit as numbers. Error names the first that is not.
+void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written);
 
-// The written directory, read by our own reader, against the probe. Error where a logit is off by
+// The written submodel, run by our own engine, against the probe. Error where a logit is off by
 // more than the tolerance: names position, word and both bounds.
 Difference check_written_logits(const Probe& probe, const OpenedModel& written,
                                 const DeviceOptions& device);

@@ -6,13 +6,13 @@
 
 #include "cli/common_options.h"
 #include "cli/export_check.h"
+#include "cli/export_formats.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/store_rows.h"
 #include "cli/table.h"
 #include "db/store.h"
-#include "export/huggingface.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -28,8 +28,7 @@ struct Request {
   std::vector<std::string> budgets;
   CostKind cost = CostKind::kParams;
   std::filesystem::path db, out;
-  std::optional<Dtype> dtype;
-  HuggingFaceOptions huggingface;
+  ExportOptions target;
   DeviceOptions device;
   bool no_check = false, dry_run = false, force = false;
 };
@@ -37,9 +36,9 @@ struct Request {
 OptionTable option_table(Request& request) {
   OptionTable options(
       "export",
-      "Writes a submodel as a Hugging Face directory that transformers loads, checks "
-      "that it computes what the nested model computes at those widths, and lays a "
-      "probe beside it with which any other program can be checked.");
+      "Writes a submodel as a directory that other programs load, checks that it computes what the "
+      "nested model computes at those widths, and lays a probe beside it with which any other "
+      "program can be checked.");
   add_model_options(options, request.model);
   options.section("which submodel: --widths, --record or --best")
       .option("widths", text_value(request.widths, "WIDTHS"), "512x4,256x4, or 256 for all layers")
@@ -53,8 +52,10 @@ OptionTable option_table(Request& request) {
       .option("db", path_value(request.db), "the store; the export is recorded in it")
       .section("output")
       .option("out", required(path_value(request.out, "DIR")), "the directory to write")
-      .option("dtype", dtype_value(request.dtype), "of the tensors; else the checkpoint's")
-      .option("shard-size", quantity_value(request.huggingface.shard_bytes, "BYTES"),
+      .option("format", choice_value(request.target.format, export_formats()), "of the files")
+      .option("dtype", text_value(request.target.dtype, "f32|f16|bf16"),
+              "of the tensors; else the checkpoint's")
+      .option("shard-size", quantity_value(request.target.shard_bytes, "BYTES"),
               "of tensors in one file, at most")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
@@ -178,12 +179,12 @@ class ExportCommand {
           Store::open(request_.db, request_.dry_run ? Store::Mode::kRead : Store::Mode::kWrite));
     }
     choose();
-    const HuggingFacePlan plan = make_plan();
+    const std::unique_ptr<PlannedExport> plan = make_plan();
     if (request_.dry_run) {
-      print_plan(plan);
+      print_plan(*plan);
       return 0;
     }
-    write(plan);
+    write(*plan);
     return 0;
   }
 
@@ -229,23 +230,16 @@ class ExportCommand {
     if (!chosen_) chosen_ = quoted_;
   }
 
-  HuggingFacePlan make_plan() {
-    const NestedModel& model = opened_->model;
-    HuggingFaceOptions options = request_.huggingface;
-    options.dtype = request_.dtype.value_or(model.dtype);
-    if (options.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
-    options.metadata = {{"mixnmatch_widths", to_string(widths_)},
-                        {"mixnmatch_source", opened_->checkpoint.fingerprint()}};
-    nlohmann::json config = opened_->family->huggingface_config(model, widths_, options.dtype);
-    config["mixnmatch"] =
-        provenance(*opened_, widths_, options.dtype, quoted_, store_ ? &*store_ : nullptr);
-    auto texts = opened_->family->huggingface_bridge(model, widths_);
-    bridged_ = !texts.empty();
-    texts["config.json"] = config.dump(2) + "\n";
-    return plan_huggingface(model, opened_->checkpoint, widths_, std::move(texts), options);
+  std::unique_ptr<PlannedExport> make_plan() const {
+    if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
+    const std::string& text = request_.target.dtype;
+    const Dtype dtype = text.empty() ? opened_->model.dtype : parse_dtype(text);
+    return plan_export(*opened_, widths_,
+                       provenance(*opened_, widths_, dtype, quoted_, store_ ? &*store_ : nullptr),
+                       request_.target);
   }
 
-  void print_plan(const HuggingFacePlan& plan) const {
+  void print_plan(const PlannedExport& plan) const {
     Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
     for (const auto& [name, bytes] : plan.files()) {
       table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
@@ -260,10 +254,10 @@ class ExportCommand {
     }
     print_table(table, OutputFormat::kText);
     fmt::print(stderr, "dry run: {} at {} would be written to {}\n", to_string(widths_),
-               to_string(plan.dtype), request_.out.string());
+               plan.dtype(), request_.out.string());
   }
 
-  void write(const HuggingFacePlan& plan) {
+  void write(const PlannedExport& plan) {
     const InterruptGuard guard;
     DeviceOptions device = request_.device;
     device.dtype = Dtype::kF32;
@@ -272,28 +266,25 @@ class ExportCommand {
 
     AtomicDirectory directory(request_.out, request_.force);
     write_tensors(plan, directory.path(), guard);
-    std::uint64_t bytes = plan.bytes;
+    std::uint64_t bytes = plan.bytes();
     if (probe) {
       write_probe(*probe, directory.path() / kProbeFile);
       bytes += std::filesystem::file_size(directory.path() / kProbeFile);
     }
-    std::string fingerprint;
     std::optional<Difference> difference;
-    {
-      const OpenedModel written = open_model(directory.path());
-      fingerprint = written.checkpoint.fingerprint();
-      if (probe) {
-        check_written_tensors(*opened_, plan, written.checkpoint);
-        difference = check_written_logits(*probe, written, device);
-      }
+    if (probe) {
+      const OpenedModel written = reopen_export(plan, directory.path());
+      check_written_tensors(*opened_, plan, written.checkpoint);
+      difference = check_written_logits(*probe, written, device);
     }
+    const std::string fingerprint = plan.fingerprint(directory.path());
     if (guard.interrupted()) throw Interrupted();
     directory.commit();
 
-    const Cost cost = cost_of(opened_->model, plan.slices);
+    const Cost cost = cost_of(opened_->model, plan.slices());
     fmt::print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
                quantity(static_cast<double>(cost.params)), quantity(static_cast<double>(bytes)),
-               to_string(plan.dtype));
+               plan.dtype());
     if (difference) {
       fmt::print(
           "checked: every tensor is its slice; over {} tokens the largest difference of a "
@@ -302,21 +293,17 @@ class ExportCommand {
     } else {
       fmt::print("not checked, and without a probe\n");
     }
-    record(bytes, fingerprint, probe, difference);
-    fmt::print(
-        "\nfrom transformers import AutoModelForCausalLM\n"
-        "model = AutoModelForCausalLM.from_pretrained({}{})\n"
-        "print(model.num_parameters())\n",
-        nlohmann::json(request_.out.string()).dump(), bridged_ ? ", trust_remote_code=True" : "");
+    record(plan, bytes, fingerprint, probe, difference);
+    fmt::print("\n{}", plan.loading(request_.out));
   }
 
-  void write_tensors(const HuggingFacePlan& plan, const std::filesystem::path& path,
+  void write_tensors(const PlannedExport& plan, const std::filesystem::path& path,
                      const InterruptGuard& guard) const {
     ProgressBar bar("writing");
     double done = 0;
-    const double total = static_cast<double>(std::max<std::uint64_t>(plan.bytes, 1));
+    const double total = static_cast<double>(std::max<std::uint64_t>(plan.bytes(), 1));
     try {
-      write_huggingface(plan, opened_->checkpoint, path, [&](std::uint64_t bytes) {
+      plan.write(opened_->checkpoint, path, [&](std::uint64_t bytes) {
         done += static_cast<double>(bytes);
         bar.show(done / total,
                  fmt::format("{}B of {}B, {} left", quantity(done), quantity(total),
@@ -328,7 +315,7 @@ class ExportCommand {
     }
   }
 
-  void record(std::uint64_t bytes, const std::string& fingerprint,
+  void record(const PlannedExport& plan, std::uint64_t bytes, const std::string& fingerprint,
               const std::optional<Probe>& probe, const std::optional<Difference>& difference) {
     if (request_.db.empty()) return;
     Store::Artifact artifact;
@@ -344,7 +331,7 @@ class ExportCommand {
     artifact.model = store_->model(model_row(*opened_));
     if (chosen_) artifact.record = chosen_->id;
     artifact.widths = widths_;
-    artifact.format = "huggingface";
+    artifact.format = plan.format();
     artifact.path = std::filesystem::absolute(request_.out).lexically_normal().string();
     artifact.fingerprint = fingerprint;
     artifact.command_line = command_line("export", arguments_);
@@ -366,7 +353,6 @@ class ExportCommand {
   Widths widths_;
   std::optional<Record> chosen_;  // what the artifact is recorded as being of
   std::optional<Record> quoted_;  // what its provenance quotes
-  bool bridged_ = false;
 };
 
 }  // namespace

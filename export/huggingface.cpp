@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <string_view>
 #include <utility>
 
+#include "export/probe.h"
 #include "model/error.h"
 #include "model/files.h"
 
@@ -14,49 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kIndex = "model.safetensors.index.json";
-
-// What transformers reads beside config.json and weights, and what the weights' licence asks to
-// go with them. A `*` stands at the beginning or end only.
-constexpr std::string_view kCarried[] = {
-    "tokenizer*",
-    "tokenization_*",
-    "special_tokens_map.json",
-    "added_tokens*",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece*",
-    "chat_template*",
-    "*.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "LICENSE*",
-    "LICENCE*",
-    "COPYING*",
-    "NOTICE*",
-    "USE_POLICY*",
-};
-
-bool matches(std::string_view name, std::string_view pattern) {
-  if (pattern.starts_with('*')) return name.ends_with(pattern.substr(1));
-  if (pattern.ends_with('*')) return name.starts_with(pattern.substr(0, pattern.size() - 1));
-  return name == pattern;
-}
-
-std::vector<CarriedFile> carried_files(const fs::path& directory,
-                                       const std::map<std::string, std::string>& texts) {
-  std::vector<CarriedFile> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    const bool wanted = std::ranges::any_of(
-        kCarried, [&](std::string_view pattern) { return matches(name, pattern); });
-    // A link counts as what it names: the download cache of Hugging Face is made of them.
-    if (!wanted || texts.contains(name) || !entry.is_regular_file()) continue;
-    files.push_back({name, entry.file_size()});
-  }
-  std::ranges::sort(files, {}, &CarriedFile::name);
-  return files;
-}
 
 std::vector<Shard> plan_shards(const SlicePlan& slices, Dtype dtype, std::uint64_t shard_bytes,
                                const std::map<std::string, std::string>& metadata) {
@@ -98,13 +55,6 @@ std::string index_text(const std::vector<Shard>& shards, Dtype dtype) {
   return index.dump(2) + "\n";
 }
 
-void check_space(const HuggingFacePlan& plan, const fs::path& directory) {
-  const std::uint64_t free = free_bytes(directory);
-  if (free >= plan.bytes) return;
-  fail("cannot write the submodel to '{}': it takes {} bytes, and {} are free there",
-       directory.parent_path().string(), plan.bytes, free);
-}
-
 void write_shard(const HuggingFacePlan& plan, const Shard& shard, Extractor& extractor,
                  const fs::path& directory, const ByteProgress& progress, Flush flush) {
   OutputFile out(directory / shard.file);
@@ -121,6 +71,55 @@ void write_shard(const HuggingFacePlan& plan, const Shard& shard, Extractor& ext
   }
   out.close(flush);
 }
+
+class HuggingFaceExport final : public PlannedExport {
+ public:
+  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code)
+      : PlannedExport(plan.slices), plan_(std::move(plan)), trust_(trust_remote_code) {}
+
+  std::string_view format() const override { return "huggingface"; }
+  std::string_view dtype() const override { return to_string(plan_.dtype); }
+  std::map<std::string, std::uint64_t> files() const override { return plan_.files(); }
+
+  void write(const Checkpoint& checkpoint, const fs::path& directory, const ByteProgress& progress,
+             Flush flush) const override {
+    write_huggingface(plan_, checkpoint, directory, progress, flush);
+  }
+  Checkpoint reopen(const fs::path& directory) const override {
+    return Checkpoint::open(directory);
+  }
+
+  void round(const TensorSlice&, std::span<float> values) const override {
+    std::vector<std::byte> rounded(values.size() * size_of(plan_.dtype));
+    from_f32(values, plan_.dtype, rounded);
+    to_f32(rounded, plan_.dtype, values);
+  }
+  Rounding rounding(const Checkpoint& checkpoint) const override {
+    Rounding rounding{0, plan_.dtype};
+    for (const TensorSlice& slice : plan_.slices.tensors) {
+      const Dtype stored = checkpoint.at(slice.spec->name).dtype;
+      rounding.relative = std::max(rounding.relative, roundoff(stored, plan_.dtype));
+    }
+    return rounding;
+  }
+
+  // An export is a checkpoint, and is known as one.
+  std::string fingerprint(const fs::path& directory) const override {
+    return Checkpoint::open(directory).fingerprint();
+  }
+
+  std::string loading(const fs::path& directory) const override {
+    return fmt::format(
+        "from transformers import AutoModelForCausalLM\n"
+        "model = AutoModelForCausalLM.from_pretrained({}{})\n"
+        "print(model.num_parameters())\n",
+        python_literal(directory), trust_ ? ", trust_remote_code=True" : "");
+  }
+
+ private:
+  HuggingFacePlan plan_;
+  bool trust_;
+};
 
 }  // namespace
 
@@ -144,36 +143,32 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
   plan.shards = plan_shards(plan.slices, plan.dtype, options.shard_bytes, plan.metadata);
   plan.texts = std::move(texts);
   if (plan.shards.size() > 1) plan.texts[kIndex] = index_text(plan.shards, plan.dtype);
-  plan.carried = carried_files(checkpoint.directory(), plan.texts);
+  for (CarriedFile& file : carried_files(checkpoint.directory())) {
+    if (!plan.texts.contains(file.name)) plan.carried.push_back(std::move(file));
+  }
   for (const auto& [name, bytes] : plan.files()) plan.bytes += bytes;
   return plan;
 }
 
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
                        const fs::path& directory, const ByteProgress& progress, Flush flush) {
-  check_space(plan, directory);
+  require_space(plan.bytes, directory);
   for (const auto& [name, content] : plan.texts) {
     OutputFile out(directory / name);
     out.write(content);
     out.close(flush);
     if (progress && !progress(content.size())) throw Stopped();
   }
-  for (const CarriedFile& file : plan.carried) {
-    const SourceFile source(checkpoint.directory() / file.name);
-    OutputFile out(directory / file.name);
-    source.copy_to(out, 0, file.bytes, progress);
-    out.close(flush);
-    source.check_unchanged();
-    if (source.size() != file.bytes) {
-      fail("cannot copy '{}': it has {} bytes now, and had {} before", source.path().string(),
-           source.size(), file.bytes);
-    }
-  }
+  copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
   Extractor extractor(checkpoint);
   for (const Shard& shard : plan.shards) {
     write_shard(plan, shard, extractor, directory, progress, flush);
   }
   extractor.check_unchanged();
+}
+
+std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code) {
+  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code);
 }
 
 }  // namespace mnm

@@ -4,9 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "export/carried.h"
+#include "export/target.h"
 #include "extract/extract.h"
 #include "model/checkpoint.h"
 #include "model/files.h"
@@ -21,11 +24,6 @@ struct Shard {
   std::vector<TensorEntry> tensors;  // offsets filled in
   std::vector<std::size_t> slices;   // indices into the slice plan, same order
   std::uint64_t bytes = 0;           // of the whole file
-};
-
-struct CarriedFile {
-  std::string name;
-  std::uint64_t bytes = 0;
 };
 
 // Everything that will be written, known before the first byte: what --dry-run prints.
@@ -63,5 +61,9 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
                        const std::filesystem::path& directory, const ByteProgress& progress = {},
                        Flush flush = Flush::kToKernel);
+
+// The plan behind the interface of every format. `trust_remote_code`: whether the bridge is among
+// the plan's texts, so that a user must say so.
+std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code);
 
 }  // namespace mnm

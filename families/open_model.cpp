@@ -26,7 +26,10 @@ Dtype usual_dtype(const Checkpoint& checkpoint) {
 }  // namespace
 
 OpenedModel open_model(const std::filesystem::path& directory, const Granularities& granularities) {
-  Checkpoint checkpoint = Checkpoint::open(directory);
+  return open_model(Checkpoint::open(directory), granularities);
+}
+
+OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities) {
   const nlohmann::json& config = checkpoint.config();
   const Family* family = nullptr;
   NestedModel model;
@@ -37,7 +40,7 @@ OpenedModel open_model(const std::filesystem::path& directory, const Granulariti
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {
-    fail("{}: {}", (directory / "config.json").string(), error.what());
+    fail("{}: {}", (checkpoint.directory() / "config.json").string(), error.what());
   }
   check_tensors(checkpoint, model, family->ignored_tensors());
   return {family, std::move(checkpoint), std::move(model)};

@@ -16,5 +16,7 @@ struct OpenedModel {
 
 OpenedModel open_model(const std::filesystem::path& directory,
                        const Granularities& granularities = {});
+// Of a checkpoint that is open already.
+OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities = {});
 
 }  // namespace mnm

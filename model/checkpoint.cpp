@@ -99,56 +99,6 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   return map;
 }
 
-// Bytes of the tensors, one after the other, as one long string. Read, not mapped: the kernel maps
-// megabytes around each place that is touched, and they would count as this process's memory.
-class Concatenation {
- public:
-  explicit Concatenation(const std::vector<MappedFile>& files) : files_(files) {}
-
-  void append(const StoredTensor& tensor) {
-    if (tensor.data.empty()) return;
-    parts_.push_back({size_, &tensor});
-    size_ += tensor.data.size();
-  }
-  std::uint64_t size() const { return size_; }
-
-  void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) {
-    auto part = std::ranges::upper_bound(parts_, begin, {}, &Part::begin);
-    if (part != parts_.begin()) --part;
-    for (; length > 0 && part != parts_.end(); ++part) {
-      const std::uint64_t from = begin - part->begin;
-      const std::uint64_t count = std::min<std::uint64_t>(length, part->tensor->data.size() - from);
-      add(fingerprint, *part->tensor, from, count);
-      begin += count;
-      length -= count;
-    }
-  }
-
- private:
-  struct Part {
-    std::uint64_t begin = 0;
-    const StoredTensor* tensor = nullptr;
-  };
-
-  void add(Fingerprint& fingerprint, const StoredTensor& tensor, std::uint64_t begin,
-           std::uint64_t length) {
-    const MappedFile& file = files_[tensor.shard];
-    while (length > 0) {
-      const std::span<std::byte> chunk =
-          std::span(buffer_).first(std::min<std::uint64_t>(length, buffer_.size()));
-      read_fully(file.descriptor(), file.path(), tensor.offset + begin, chunk);
-      fingerprint.add(chunk);
-      begin += chunk.size();
-      length -= chunk.size();
-    }
-  }
-
-  const std::vector<MappedFile>& files_;
-  std::vector<Part> parts_;
-  std::uint64_t size_ = 0;
-  std::vector<std::byte> buffer_ = std::vector<std::byte>(256u << 10);
-};
-
 }  // namespace
 
 std::int64_t StoredTensor::elements() const { return element_count(shape); }
@@ -158,6 +108,7 @@ struct Checkpoint::Impl {
   nlohmann::json config;
   std::vector<MappedFile> files;
   std::vector<fs::path> shards;
+  std::shared_ptr<const void> storage;  // of assembled tensors
   std::vector<StoredTensor> tensors;
   std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name
 
@@ -181,6 +132,10 @@ struct Checkpoint::Impl {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const auto [known, is_new] = by_name.emplace(tensors[i].name, i);
       if (is_new) continue;
+      if (shards.empty()) {
+        fail("cannot open checkpoint '{}': tensor '{}' is there twice", directory.string(),
+             tensors[i].name);
+      }
       fail("cannot open checkpoint '{}': tensor '{}' is in '{}' and in '{}'", directory.string(),
            tensors[i].name, shards[tensors[known->second].shard].filename().string(),
            shards[tensors[i].shard].filename().string());
@@ -243,6 +198,19 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::assemble(fs::path directory, nlohmann::json config,
+                                std::vector<StoredTensor> tensors,
+                                std::shared_ptr<const void> storage) {
+  Checkpoint checkpoint;
+  Impl& impl = *checkpoint.impl_;
+  impl.directory = std::move(directory);
+  impl.config = std::move(config);
+  impl.storage = std::move(storage);
+  impl.tensors = std::move(tensors);
+  impl.index_names();
+  return checkpoint;
+}
+
 const fs::path& Checkpoint::directory() const { return impl_->directory; }
 const nlohmann::json& Checkpoint::config() const { return impl_->config; }
 const std::vector<StoredTensor>& Checkpoint::tensors() const { return impl_->tensors; }
@@ -259,30 +227,24 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
 }
 
 std::string Checkpoint::fingerprint() const {
-  constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kAll = kPieces * kPiece;
   std::vector<const StoredTensor*> sorted;
   for (const StoredTensor& tensor : impl_->tensors) sorted.push_back(&tensor);
   std::ranges::sort(sorted, {}, &StoredTensor::name);
 
   Fingerprint fingerprint;
   fingerprint.add(impl_->config.dump());
-  Concatenation data(impl_->files);
+  SampledBytes data;
   for (const StoredTensor* tensor : sorted) {
     fingerprint.add(tensor->name);
     fingerprint.add(to_string(tensor->dtype));
     fingerprint.add(shape_text(tensor->shape));
-    data.append(*tensor);
+    if (tensor->shard < impl_->files.size()) {
+      data.append(impl_->files[tensor->shard], tensor->offset, tensor->data.size());
+    } else {
+      data.append(tensor->data);
+    }
   }
-  if (data.size() <= kAll) {
-    data.feed(fingerprint, 0, data.size());
-    return fingerprint.hex();
-  }
-  // Evenly spaced, the first at the beginning and the last at the end, without forming i * size.
-  const std::uint64_t room = data.size() - kPiece;
-  const std::uint64_t stride = room / (kPieces - 1), rest = room % (kPieces - 1);
-  for (std::uint64_t i = 0; i < kPieces; ++i) {
-    data.feed(fingerprint, i * stride + i * rest / (kPieces - 1), kPiece);
-  }
+  data.feed(fingerprint);
   return fingerprint.hex();
 }
 

@@ -36,6 +36,13 @@ class Checkpoint {
   // the index promised, and whatever parse_safetensors refuses.
   static Checkpoint open(const std::filesystem::path& directory);
 
+  // Of tensors that a reader of another format found in `directory` and names as a checkpoint does.
+  // Their data lie in `storage`, which lives as long as the checkpoint; shards() is empty. Error
+  // for a name that occurs twice.
+  static Checkpoint assemble(std::filesystem::path directory, nlohmann::json config,
+                             std::vector<StoredTensor> tensors,
+                             std::shared_ptr<const void> storage);
+
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
@@ -47,9 +54,8 @@ class Checkpoint {
   const StoredTensor& at(std::string_view name) const;  // Error if there is none
   const std::vector<std::filesystem::path>& shards() const;
 
-  // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes: all of
-  // them up to 64 MiB, beyond that 256 KiB at each of 256 evenly spaced places. The same for the
-  // same tensors however they are sharded.
+  // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes as
+  // SampledBytes takes them. The same for the same tensors however they are sharded.
   std::string fingerprint() const;
 
  private:

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 
+#include <algorithm>
 #include <cstdint>
 
 namespace mnm {
@@ -37,6 +38,53 @@ void Fingerprint::add(std::string_view text) {
 std::string Fingerprint::hex() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(&state_->xxh);
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+void SampledBytes::append(const MappedFile& file, std::uint64_t offset, std::uint64_t length) {
+  if (length > 0) parts_.push_back({size_, length, &file, offset, {}});
+  size_ += length;
+}
+
+void SampledBytes::append(std::span<const std::byte> bytes) {
+  if (!bytes.empty()) parts_.push_back({size_, bytes.size(), nullptr, 0, bytes});
+  size_ += bytes.size();
+}
+
+void SampledBytes::feed(Fingerprint& fingerprint) const {
+  constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kAll = kPieces * kPiece;
+  if (size_ <= kAll) return feed(fingerprint, 0, size_);
+  // Evenly spaced, the first at the beginning and the last at the end, without forming i * size.
+  const std::uint64_t room = size_ - kPiece;
+  const std::uint64_t stride = room / (kPieces - 1), rest = room % (kPieces - 1);
+  for (std::uint64_t i = 0; i < kPieces; ++i) {
+    feed(fingerprint, i * stride + i * rest / (kPieces - 1), kPiece);
+  }
+}
+
+void SampledBytes::feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) const {
+  auto part = std::ranges::upper_bound(parts_, begin, {}, &Part::begin);
+  if (part != parts_.begin()) --part;
+  for (; length > 0 && part != parts_.end(); ++part) {
+    const std::uint64_t from = begin - part->begin;
+    const std::uint64_t count = std::min(length, part->length - from);
+    feed(fingerprint, *part, from, count);
+    begin += count;
+    length -= count;
+  }
+}
+
+void SampledBytes::feed(Fingerprint& fingerprint, const Part& part, std::uint64_t from,
+                        std::uint64_t length) {
+  if (part.file == nullptr) return fingerprint.add(part.bytes.subspan(from, length));
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(length, 256u << 10));
+  while (length > 0) {
+    const std::span<std::byte> chunk =
+        std::span(buffer).first(std::min<std::uint64_t>(length, buffer.size()));
+    read_fully(part.file->descriptor(), part.file->path(), part.offset + from, chunk);
+    fingerprint.add(chunk);
+    from += chunk.size();
+    length -= chunk.size();
+  }
 }
 
 }  // namespace mnm

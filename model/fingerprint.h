@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "model/files.h"
 
 namespace mnm {
 
@@ -20,6 +24,31 @@ class Fingerprint {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// Bytes that lie apart, taken one after the other as one long string: all of them up to 64 MiB,
+// beyond that 256 KiB at each of 256 evenly spaced places.
+class SampledBytes {
+ public:
+  // What is appended outlives this. A file's bytes are read, not mapped: the kernel maps megabytes
+  // around each place that is touched, and they would count as this process's memory.
+  void append(const MappedFile& file, std::uint64_t offset, std::uint64_t length);
+  void append(std::span<const std::byte> bytes);
+  void feed(Fingerprint& fingerprint) const;
+
+ private:
+  struct Part {
+    std::uint64_t begin = 0, length = 0;
+    const MappedFile* file = nullptr;  // its bytes from `offset`; null: `bytes`
+    std::uint64_t offset = 0;
+    std::span<const std::byte> bytes;
+  };
+  void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) const;
+  static void feed(Fingerprint& fingerprint, const Part& part, std::uint64_t from,
+                   std::uint64_t length);
+
+  std::vector<Part> parts_;
+  std::uint64_t size_ = 0;
 };
 
 }  // namespace mnm

@@ -82,6 +82,29 @@ TEST(Checkpoint, SingleFileComesBeforeTheIndex) {
   EXPECT_EQ(Checkpoint::open(dir.path()).tensors().size(), 1u);
 }
 
+TEST(Checkpoint, AssembledFromElsewhereIsTheSameCheckpoint) {
+  const Sample sample;
+  const test::TempDir dir;
+  test::write_checkpoint(dir.path(), kConfig, sample.tensors);
+  auto opened = std::make_shared<const Checkpoint>(Checkpoint::open(dir.path()));
+  std::vector<StoredTensor> tensors = opened->tensors();
+  std::ranges::reverse(tensors);
+  const std::weak_ptr<const Checkpoint> storage = opened;
+  const std::string fingerprint = opened->fingerprint();
+  {
+    const Checkpoint assembled =
+        Checkpoint::assemble(dir.path(), kConfig, tensors, std::move(opened));
+    EXPECT_EQ(assembled.fingerprint(), fingerprint);
+    EXPECT_TRUE(assembled.shards().empty());
+    check_tensors(assembled, sample.model);
+    EXPECT_FALSE(storage.expired());
+  }
+  EXPECT_TRUE(storage.expired());
+  tensors.push_back(tensors.front());
+  EXPECT_TRUE(contains(
+      error_of([&] { Checkpoint::assemble(dir.path(), kConfig, tensors, nullptr); }), "twice"));
+}
+
 TEST(Checkpoint, FingerprintIsOfTheTensorsNotOfTheFiles) {
   const Sample sample;
   std::set<std::string> all;

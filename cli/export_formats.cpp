@@ -1,0 +1,59 @@
+#include "cli/export_formats.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "export/huggingface.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+using Plan = std::unique_ptr<PlannedExport> (*)(const OpenedModel&, const Widths&,
+                                                const nlohmann::json&, const ExportOptions&);
+
+std::unique_ptr<PlannedExport> plan_huggingface_export(const OpenedModel& nested,
+                                                       const Widths& widths,
+                                                       const nlohmann::json& provenance,
+                                                       const ExportOptions& options) {
+  HuggingFaceOptions settings;
+  settings.dtype = options.dtype.empty() ? nested.model.dtype : parse_dtype(options.dtype);
+  settings.shard_bytes = options.shard_bytes;
+  settings.metadata = {{"mixnmatch_widths", to_string(widths)},
+                       {"mixnmatch_source", nested.checkpoint.fingerprint()}};
+  auto texts = nested.family->huggingface_bridge(nested.model, widths);
+  const bool bridged = !texts.empty();
+  nlohmann::json config = nested.family->huggingface_config(nested.model, widths, settings.dtype);
+  config["mixnmatch"] = provenance;
+  texts["config.json"] = config.dump(2) + "\n";
+  return huggingface_export(
+      plan_huggingface(nested.model, nested.checkpoint, widths, std::move(texts), settings),
+      bridged);
+}
+
+constexpr std::pair<std::string_view, Plan> kFormats[] = {
+    {"huggingface", plan_huggingface_export},
+};
+
+}  // namespace
+
+std::span<const std::string_view> export_formats() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> all;
+    for (const auto& [name, plan] : kFormats) all.push_back(name);
+    return all;
+  }();
+  return names;
+}
+
+std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widths& widths,
+                                           const nlohmann::json& provenance,
+                                           const ExportOptions& options) {
+  const auto* format =
+      std::ranges::find(kFormats, options.format, &std::pair<std::string_view, Plan>::first);
+  if (format == std::end(kFormats)) fail_usage("no export format is called '{}'", options.format);
+  return format->second(nested, widths, provenance, options);
+}
+
+}  // namespace mnm

@@ -1,0 +1,32 @@
+// The formats of `export`: each makes a PlannedExport.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "export/target.h"
+#include "families/open_model.h"
+
+namespace mnm {
+
+struct ExportOptions {
+  std::string format = "huggingface";
+  std::string dtype;  // of the weights, as the format spells it; empty: the checkpoint's
+  std::uint64_t shard_bytes = 5'000'000'000;  // of tensors in one file, where a format has several
+};
+
+// As --format spells them.
+std::span<const std::string_view> export_formats();
+
+// `provenance`: what the artifact says of itself under the key "mixnmatch", in the format's own
+// way. UsageError where the space refuses the widths, or the format does not know the dtype; Error
+// where the format cannot hold the submodel, with the reason.
+std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widths& widths,
+                                           const nlohmann::json& provenance,
+                                           const ExportOptions& options);
+
+}  // namespace mnm

@@ -1,0 +1,44 @@
+#include "export/target.h"
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "model/error.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+
+std::uint64_t PlannedExport::bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [name, bytes] : files()) sum += bytes;
+  return sum;
+}
+
+std::string PlannedExport::fingerprint(const std::filesystem::path& directory) const {
+  std::vector<MappedFile> maps;
+  maps.reserve(files().size());  // they stay where they are until their bytes have been fed
+  Fingerprint fingerprint;
+  SampledBytes data;
+  for (const auto& [name, bytes] : files()) {
+    maps.emplace_back(directory / name);
+    fingerprint.add(name);
+    fingerprint.add(std::to_string(maps.back().bytes().size()));
+    data.append(maps.back(), 0, maps.back().bytes().size());
+  }
+  data.feed(fingerprint);
+  return fingerprint.hex();
+}
+
+void require_space(std::uint64_t bytes, const std::filesystem::path& directory) {
+  const std::uint64_t free = free_bytes(directory);
+  if (free >= bytes) return;
+  fail("cannot write the submodel to '{}': it takes {} bytes, and {} are free there",
+       directory.parent_path().string(), bytes, free);
+}
+
+// JSON escapes what Python would, and both read the escapes alike.
+std::string python_literal(const std::filesystem::path& path) {
+  return nlohmann::json(path.string()).dump();
+}
+
+}  // namespace mnm

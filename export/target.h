@@ -1,0 +1,72 @@
+// What every export format states of itself, so that one command lists, writes, checks and records
+// any of them. A new format implements PlannedExport, and has its line in cli/export_formats.cpp.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "extract/source_file.h"
+#include "model/checkpoint.h"
+#include "model/dtype.h"
+#include "model/files.h"
+#include "model/slice_plan.h"
+
+namespace mnm {
+
+// How far a format's numbers are from the checkpoint's.
+struct Rounding {
+  double relative = 0;       // largest error of a stored value, relative to it; 0: all are exact
+  Dtype like = Dtype::kF32;  // the engine's dtype that rounds most like it: shows what that moves
+};
+
+// One submodel in one format, planned: nothing is written yet, and everything is known.
+class PlannedExport {
+ public:
+  explicit PlannedExport(SlicePlan slices) : slices_(std::move(slices)) {}
+  virtual ~PlannedExport() = default;
+
+  const SlicePlan& slices() const { return slices_; }
+  virtual std::string_view format() const = 0;  // as --format and the store spell it
+  virtual std::string_view dtype() const = 0;   // of the weights, as --dtype spells it
+
+  virtual std::map<std::string, std::uint64_t> files() const = 0;  // name -> bytes
+  std::uint64_t bytes() const;                                     // of all files
+
+  // Into an existing directory (an AtomicDirectory's path()): require_space() before the first
+  // byte, Extractor::check_unchanged() after the last. Progress counts to bytes(). Same input, same
+  // bytes. Memory stays flat whatever the checkpoint's size.
+  virtual void write(const Checkpoint& checkpoint, const std::filesystem::path& directory,
+                     const ByteProgress& progress = {}, Flush flush = Flush::kToKernel) const = 0;
+
+  // The written directory by this project's own reader, in the checkpoint's terms: every tensor of
+  // the slice plan under its name and with its shape, the format's own transforms undone, and the
+  // config of the submodel. Error where the files are not what such a directory holds.
+  virtual Checkpoint reopen(const std::filesystem::path& directory) const = 0;
+
+  // `values` of that slice become what reopen() must give for it: rounded as they are stored.
+  virtual void round(const TensorSlice& slice, std::span<float> values) const = 0;
+  virtual Rounding rounding(const Checkpoint& checkpoint) const = 0;
+
+  // 32 hex digits of what was written: the files' names, sizes and bytes as SampledBytes takes
+  // them, unless the format has an identity of its own.
+  virtual std::string fingerprint(const std::filesystem::path& directory) const;
+
+  // What a user types to load the result that lies in `directory`, with a newline after each line.
+  virtual std::string loading(const std::filesystem::path& directory) const = 0;
+
+ private:
+  SlicePlan slices_;
+};
+
+// Error unless the file system of `directory` has `bytes` free.
+void require_space(std::uint64_t bytes, const std::filesystem::path& directory);
+
+// A path as a literal of Python.
+std::string python_literal(const std::filesystem::path& path);
+
+}  // namespace mnm

@@ -1,0 +1,95 @@
+#include "export/target.h"
+
+#include <gtest/gtest.h>
+
+#include "export/huggingface.h"
+#include "export/probe.h"
+#include "model/error.h"
+#include "tests/export/exported.h"
+
+namespace mnm {
+namespace {
+
+using test::HandModel;
+using test::spew;
+using test::TempDir;
+
+// A format of two files, for what all formats share.
+class TwoFiles final : public PlannedExport {
+ public:
+  TwoFiles() : PlannedExport({}) {}
+  std::string_view format() const override { return "two-files"; }
+  std::string_view dtype() const override { return "f32"; }
+  std::map<std::string, std::uint64_t> files() const override { return {{"a", 3}, {"b", 4}}; }
+  void write(const Checkpoint&, const std::filesystem::path& directory, const ByteProgress&,
+             Flush) const override {
+    spew(directory / "a", "one");
+    spew(directory / "b", "four");
+  }
+  Checkpoint reopen(const std::filesystem::path& directory) const override {
+    return Checkpoint::open(directory);
+  }
+  void round(const TensorSlice&, std::span<float>) const override {}
+  Rounding rounding(const Checkpoint&) const override { return {}; }
+  std::string loading(const std::filesystem::path&) const override { return ""; }
+};
+
+TEST(PlannedExport, FingerprintIsOfTheFilesThatWerePlanned) {
+  const TwoFiles plan;
+  EXPECT_EQ(plan.bytes(), 7u);
+  TempDir dir, other;
+  for (const TempDir* d : {&dir, &other}) {
+    plan.write(Checkpoint::assemble("", {}, {}, nullptr), d->path(), {}, Flush::kToKernel);
+  }
+  const std::string fingerprint = plan.fingerprint(dir.path());
+  EXPECT_EQ(fingerprint.size(), 32u);
+  spew(other / "probe", "lies beside");
+  EXPECT_EQ(plan.fingerprint(other.path()), fingerprint);
+  spew(other / "a", "onef");  // the border between two files counts
+  spew(other / "b", "our");
+  EXPECT_NE(plan.fingerprint(other.path()), fingerprint);
+}
+
+TEST(PlannedExport, AsksForTheSpace) {
+  const TempDir dir;
+  EXPECT_NO_THROW(require_space(0, dir.path()));
+  EXPECT_THROW(require_space(std::uint64_t{1} << 62, dir.path()), Error);
+}
+
+TEST(PlannedExport, HuggingFaceIsItsPlan) {
+  for (Dtype stored : {Dtype::kF32, Dtype::kBF16}) {
+    for (Dtype target : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const HandModel hand(2, stored);
+      const TempDir dir;
+      const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+      HuggingFacePlan plan = plan_huggingface(hand.model, checkpoint, {8, 2},
+                                              {{"config.json", "{\"model_type\": \"hand\"}\n"}},
+                                              {.dtype = target, .metadata = {}});
+      const auto files = plan.files();
+      const std::uint64_t bytes = plan.bytes;
+      const auto planned = huggingface_export(std::move(plan), true);
+      EXPECT_EQ(planned->files(), files);
+      EXPECT_EQ(planned->bytes(), bytes);
+      EXPECT_EQ(planned->dtype(), to_string(target));
+      EXPECT_EQ(planned->rounding(checkpoint).relative, roundoff(stored, target));
+      std::filesystem::create_directory(dir / "out");
+      planned->write(checkpoint, dir / "out");
+      const Checkpoint written = planned->reopen(dir / "out");
+      EXPECT_EQ(planned->fingerprint(dir / "out"), written.fingerprint());
+      for (const TensorSlice& slice : planned->slices().tensors) {
+        std::vector<float> expected = extract_f32(checkpoint, slice);
+        planned->round(slice, expected);
+        const StoredTensor& tensor = written.at(slice.spec->name);
+        EXPECT_EQ(tensor.shape, slice.shape);
+        std::vector<float> found(expected.size());
+        to_f32(tensor.data, tensor.dtype, found);
+        EXPECT_EQ(found, expected) << slice.spec->name;
+      }
+      EXPECT_NE(planned->loading("a \"b\"").find("(\"a \\\"b\\\"\", trust_remote_code=True)"),
+                std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm
