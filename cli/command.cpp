@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <new>
 
+#include "cli/notes.h"
 #include "eval/scores.h"
 #include "model/error.h"
 #include "model/nearest.h"
@@ -50,7 +52,7 @@ const Command& command_named(const std::string& name) {
 
 int dispatch(const Arguments& arguments) {
   if (arguments.empty()) {
-    fmt::print(stderr, "{}", overview());
+    note("{}", overview());
     return 2;
   }
   const std::string& first = arguments.front();
@@ -91,13 +93,15 @@ int run_program(const Arguments& arguments) {
     message = error.what();
   } catch (const Interrupted&) {
     message = "stopped before the end; nothing of this command was kept";
+  } catch (const std::filesystem::filesystem_error& error) {
+    message = fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message());
   } catch (const std::bad_alloc&) {
     message = "out of memory; a smaller --memory or --context may help";
   } catch (const std::exception& error) {
     message = error.what();
   }
   std::fflush(stdout);
-  fmt::print(stderr, "mixnmatch: {}\n", message);
+  note("mixnmatch: {}\n", message);
   return status;
 }
 

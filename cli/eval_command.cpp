@@ -5,6 +5,7 @@
 
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/scoring.h"
@@ -140,11 +141,11 @@ int eval_command(const Arguments& arguments) {
 
   const PlanCost plan = cost_of(plan_shared(candidates), model, data.context);
   const double tokens = static_cast<double>(data.sequences * data.context);
-  fmt::print(stderr, "{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
-             data.sequences, data.context,
-             quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
-             score.one_by_one ? std::string("one by one")
-                              : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
+  note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
+       data.sequences, data.context,
+       quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
+       score.one_by_one ? std::string("one by one")
+                        : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 
   Scorer scorer(opened, device, score);
   const InterruptGuard guard;

@@ -8,7 +8,9 @@
 #include "cli/export_check.h"
 #include "cli/export_formats.h"
 #include "cli/interrupt.h"
+#include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "cli/progress.h"
 #include "cli/store_rows.h"
 #include "cli/table.h"
@@ -192,6 +194,8 @@ class ExportCommand {
   void require_new_target() const {
     namespace fs = std::filesystem;
     const fs::path target = fs::absolute(request_.out).lexically_normal();
+    require_apart(target, request_.model.directory);
+    require_apart(target, request_.db);
     if (fs::exists(fs::symlink_status(target)) && !request_.force) {
       fail("{} is there already: choose another name, or replace it with --force",
            request_.out.string());
@@ -253,8 +257,8 @@ class ExportCommand {
       table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(probe_bytes(probe)))});
     }
     print_table(table, OutputFormat::kText);
-    fmt::print(stderr, "dry run: {} at {} would be written to {}\n", to_string(widths_),
-               plan.dtype(), request_.out.string());
+    note("dry run: {} at {} would be written to {}\n", to_string(widths_), plan.dtype(),
+         request_.out.string());
   }
 
   void write(const PlannedExport& plan) {
@@ -279,7 +283,7 @@ class ExportCommand {
     }
     const std::string fingerprint = plan.fingerprint(directory.path());
     if (guard.interrupted()) throw Interrupted();
-    directory.commit();
+    directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
 
     const Cost cost = cost_of(opened_->model, plan.slices());
     fmt::print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),

@@ -1,11 +1,13 @@
 #include "cli/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace mnm {
 namespace {
 
-volatile std::sig_atomic_t flag = 0;
+std::atomic<int> flag = 0;  // read by the threads that score, too
+static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void mnm_on_signal(int number) {
   flag = 1;

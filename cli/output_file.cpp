@@ -25,4 +25,20 @@ void require_writable(const std::filesystem::path& path, bool force) {
   }
 }
 
+void require_apart(const std::filesystem::path& output, const std::filesystem::path& input) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path out = fs::canonical(output, error);
+  if (error || output.empty()) return;
+  fs::path in = fs::canonical(input, error);
+  if (error || input.empty()) return;
+  for (;; in = in.parent_path()) {
+    if (fs::equivalent(in, out, error)) {
+      fail_usage("cannot write {}: that would replace {}, which this command reads",
+                 output.string(), input.string());
+    }
+    if (in == in.parent_path()) return;
+  }
+}
+
 }  // namespace mnm

@@ -9,4 +9,8 @@ namespace mnm {
 // directory, or its own directory is not there or may not be written.
 void require_writable(const std::filesystem::path& path, bool force);
 
+// UsageError where `output` is the same file or directory as `input`, or a directory that holds it:
+// to write the one would lose the other. Nothing where either is not there.
+void require_apart(const std::filesystem::path& output, const std::filesystem::path& input);
+
 }  // namespace mnm

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "cli/common_options.h"
+#include "cli/notes.h"
 #include "cli/npy.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
@@ -214,7 +215,9 @@ int pareto_command(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);
   for (const auto& path : {svg, npy}) {
-    if (!path.empty()) require_writable(path, force);
+    if (path.empty()) continue;
+    require_apart(path, db);
+    require_writable(path, force);
   }
 
   const Store store = Store::open(db, Store::Mode::kRead);
@@ -236,7 +239,7 @@ int pareto_command(const Arguments& arguments) {
   }
   if (!npy.empty()) {
     const std::size_t count = write_npy(npy, store, query, rows);
-    fmt::print(stderr, "{}: {} scores by ascending widths\n", npy.string(), count);
+    note("{}: {} scores by ascending widths\n", npy.string(), count);
   }
   print_table(table, output);
   return 0;

@@ -9,6 +9,8 @@
 #include <limits>
 #include <utility>
 
+#include "cli/notes.h"
+
 namespace mnm {
 namespace {
 
@@ -31,7 +33,7 @@ ProgressBar::~ProgressBar() { clear(); }
 
 void ProgressBar::clear() {
   if (!drawn_) return;
-  fmt::print(stderr, "\r\033[K");
+  mnm::note("\r\033[K");
   std::fflush(stderr);
   drawn_ = false;
 }
@@ -43,21 +45,21 @@ void ProgressBar::show(double fraction, std::string_view text) {
   last_ = now;
   fraction = std::clamp(fraction, 0.0, 1.0);
   if (!terminal_) {
-    fmt::print(stderr, "{} {:3.0f} %  {}\n", label_, 100 * fraction, text);
+    mnm::note("{} {:3.0f} %  {}\n", label_, 100 * fraction, text);
     return;
   }
   const auto filled = static_cast<std::size_t>(fraction * kBar);
   std::string line = fmt::format("{} [{}{}] {:3.0f} %  {}", label_, std::string(filled, '='),
                                  std::string(kBar - filled, ' '), 100 * fraction, text);
   line.resize(std::min(line.size(), terminal_columns() - 1));
-  fmt::print(stderr, "\r{}\033[K", line);
+  mnm::note("\r{}\033[K", line);
   std::fflush(stderr);
   drawn_ = true;
 }
 
 void ProgressBar::note(std::string_view line) {
   clear();
-  fmt::print(stderr, "{}\n", line);
+  mnm::note("{}\n", line);
 }
 
 double ProgressBar::seconds() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/table.h"
 #include "db/store.h"
@@ -145,12 +146,12 @@ int runs_command(const Arguments& arguments) {
     fmt::print("{}{}", separator, table.text());
     separator = "\n";
   }
-  if (store.runs().empty()) fmt::print(stderr, "{} holds no runs\n", db.string());
+  if (store.runs().empty()) note("{} holds no runs\n", db.string());
   const auto runs = store.runs();
   for (const RunRow& run : runs) {
     if (run.status == "stopped" && run.command == "search") {
-      fmt::print(stderr, "run {} can go on: mixnmatch search --db {} --resume {}\n", run.id,
-                 shell_quoted(db.string()), run.id);
+      note("run {} can go on: mixnmatch search --db {} --resume {}\n", run.id,
+           shell_quoted(db.string()), run.id);
     }
   }
   return 0;

@@ -8,6 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/confirm.h"
 #include "cli/interrupt.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/scoring.h"
@@ -232,11 +233,11 @@ class SearchCommand {
 
   void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
     for (const auto& [name, text] : options_.settings()) {
-      if (!text.empty()) fmt::print(stderr, "  {:<16} {}\n", name, text);
+      if (!text.empty()) note("  {:<16} {}\n", name, text);
     }
     for (const auto& strategy : strategies) {
-      fmt::print(stderr, "{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
-                 strategy->description(), opened_->model.space.submodels_text());
+      note("{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
+           strategy->description(), opened_->model.space.submodels_text());
     }
   }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/corpus.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
 #include "cli/table.h"
@@ -77,7 +78,9 @@ int tokenize_command(const Arguments& arguments) {
     requested.push_back(&part);
   }
   for (const auto& path : {train_path, parts[0].path, parts[1].path, list_path}) {
-    if (!path.empty() && !dry_run) require_writable(path, force);
+    if (path.empty() || dry_run) continue;
+    for (const std::string& input : inputs) require_apart(path, input);
+    require_writable(path, force);
   }
 
   const std::vector<std::filesystem::path> roots(inputs.begin(), inputs.end());
@@ -108,10 +111,10 @@ int tokenize_command(const Arguments& arguments) {
   if (!list_path.empty() && !dry_run) write_file_atomically(list_path, list);
 
   if (!split.skipped.empty()) {
-    fmt::print(stderr, "{} of {} files are left out: empty, with a zero byte, or a copy\n",
-               split.skipped.size(), files.size());
+    note("{} of {} files are left out: empty, with a zero byte, or a copy\n", split.skipped.size(),
+         files.size());
   }
-  if (dry_run) fmt::print(stderr, "dry run: nothing was written\n");
+  if (dry_run) note("dry run: nothing was written\n");
   print_table(table, output);
   return 0;
 }

@@ -3,9 +3,12 @@
 #include <cmath>
 #include <cstdio>
 
+#include "cli/interrupt.h"
+#include "cli/notes.h"
 #include "cli/options.h"
 #include "engine/engine.h"
 #include "families/family.h"
+#include "families/granularities.h"
 #include "model/error.h"
 #include "model/files.h"
 
@@ -93,10 +96,17 @@ int train_command(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   settings.probabilities = parse_probabilities(probabilities);
 
-  const nlohmann::json config = read_json(config_path);
-  const NestedModel model = family_of(config).describe(config, {granularities});
+  nlohmann::json config = read_json(config_path);
+  const Family& family = family_of(config);
+  NestedModel model = family.describe(config, {granularities});
+  if (!granularities.empty()) {
+    // The trained checkpoint says itself what it was trained for.
+    const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
+    if (full.contains(kGranularitiesKey)) config[kGranularitiesKey] = full[kGranularitiesKey];
+    model = family.describe(config, {});
+  }
   for (const auto& [name, value] : options.settings()) {
-    fmt::print(stderr, "{:>18}  {}\n", name, value);
+    note("{:>18}  {}\n", name, value);
   }
   std::string header;
   for (std::size_t k = 0; k < model.space.levels(); ++k) {
@@ -106,14 +116,22 @@ int train_command(const Arguments& arguments) {
              header, header, "tokens/s");
   std::fflush(stdout);
 
-  open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {
-    fmt::print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
-               report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
-               losses_text(report.validation_loss), report.tokens_per_second,
-               duration_text(report.seconds_left));
-    std::fflush(stdout);
-    return true;
-  });
+  const InterruptGuard guard;
+  settings.stop = [&] { return guard.interrupted(); };
+  try {
+    open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {
+      fmt::print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
+                 report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
+                 losses_text(report.validation_loss), report.tokens_per_second,
+                 duration_text(report.seconds_left));
+      std::fflush(stdout);
+      return true;
+    });
+  } catch (const Interrupted&) {
+    note("stopped; the same command goes on from {}\n",
+         (settings.directory / "state.safetensors").string());
+    return 1;
+  }
   fmt::print("{}\n", (settings.directory / "model").string());
   return 0;
 }

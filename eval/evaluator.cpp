@@ -8,6 +8,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "eval/meter.h"
@@ -61,12 +62,13 @@ Division divide(const SharedPlan& plan, const NestedModel& model, TilingOptions 
   return division;
 }
 
-// Runs `work` on `workers` threads, this one among them, and waits for all; throws what the first
-// that failed threw. With several, operators inside use one thread each. (Not an OpenMP region: in
-// one, MKL opens another for each product, and where there are fewer cores free than threads, its
-// waiting took ten times the work itself.)
-template <typename Work>
-void run_workers(int workers, const Work& work) {
+// Runs `work` on `workers` threads, this one among them, and waits for all. Where one fails it
+// calls `stop`, which must make the others end, and throws what that one threw. With several,
+// operators inside use one thread each. (Not an OpenMP region: in one, MKL opens another for each
+// product, and where there are fewer cores free than threads, its waiting took ten times the work
+// itself.)
+template <typename Work, typename Stop>
+void run_workers(int workers, const Work& work, const Stop& stop) {
   if (workers == 1) return work();
   std::exception_ptr failure;
   std::mutex mutex;
@@ -76,17 +78,23 @@ void run_workers(int workers, const Work& work) {
       at::set_num_threads(1);  // OpenMP's is thread-local, MKL's is everyone's
       work();
     } catch (...) {
+      stop();  // the others' results are of no use any more
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
     }
   };
-  const int threads = at::get_num_threads();
+  struct Restore {
+    int threads = at::get_num_threads();
+    ~Restore() { at::set_num_threads(threads); }
+  } const restore;
   {
     std::vector<std::jthread> others;
-    for (int i = 1; i < workers; ++i) others.emplace_back(run);
+    try {
+      for (int i = 1; i < workers; ++i) others.emplace_back(run);
+    } catch (const std::system_error&) {  // no more threads to be had: those there are do the work
+    }
     run();
   }
-  at::set_num_threads(threads);
   if (failure) std::rethrow_exception(failure);
 }
 
@@ -144,7 +152,7 @@ void score_plan(Fold& fold, const NestedModel& model, const at::Device& device,
       run_batch(walk, begin, dataset.sequences * (b + 1) / division.batches - begin);
     }
   };
-  run_workers(division.workers, work);
+  run_workers(division.workers, work, [&] { next = division.batches; });
 }
 
 }  // namespace

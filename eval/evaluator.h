@@ -22,8 +22,8 @@ struct EvaluatorLimits {
 };
 
 // Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
-// candidate, a duplicate too, is a plan of its own. Throws Interrupted when `progress` says so; Error where not one
-// sequence of one candidate fits the limit.
+// candidate, a duplicate too, is a plan of its own. Throws Interrupted when `progress` says so;
+// Error where not one sequence of one candidate fits the limit.
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,
                                               std::span<const Widths> candidates,

@@ -11,6 +11,9 @@
 
 namespace mnm {
 
+// Where a config.json states the widths that were trained.
+inline constexpr const char* kGranularitiesKey = "matformer_granularities";
+
 // Widths that the user says were trained, where the config does not: "64,128,256,512" for every
 // layer, or fractions of the layer's full width "1/8,1/4,1/2,1".
 struct Granularities {

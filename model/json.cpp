@@ -1,5 +1,5 @@
 // JSON of somebody else's making: files.h's parse_json and read_json.
-#include <set>
+#include <unordered_set>
 #include <vector>
 
 #include "model/error.h"
@@ -24,42 +24,60 @@ std::string plain_message(const std::exception& error) {
   return shortened(std::string(end == std::string_view::npos ? text : text.substr(end + 2)));
 }
 
+// Looks at the text once, without building anything: depth, and keys that an object repeats. (The
+// library's parser callback does both, in time that grows with the square of the members.)
+class Checker final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit Checker(const std::string& what) : what_(what) {}
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return open(); }
+  bool start_array(std::size_t) override { return open(); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(string_t& key) override {
+    if (keys_.back().insert(key).second) return true;
+    fail("cannot read '{}': its JSON holds the key {} twice", what_,
+         shortened(nlohmann::json(key).dump(-1, ' ', true)));
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override {
+    fail("cannot read '{}': it is no JSON, {}", what_, plain_message(e));
+  }
+
+ private:
+  bool open() {
+    if (keys_.size() == kMaxDepth) {
+      fail("cannot read '{}': its JSON nests deeper than {} levels", what_, kMaxDepth);
+    }
+    keys_.emplace_back();
+    return true;
+  }
+  bool close() {
+    keys_.pop_back();
+    return true;
+  }
+
+  const std::string& what_;
+  std::vector<std::unordered_set<std::string>> keys_;  // of every object or array that is open
+};
+
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text, const std::string& what) {
-  using Event = nlohmann::json::parse_event_t;
-  std::vector<std::set<std::string>> keys;  // of every object or array that is open
-  const auto check = [&](int, Event event, nlohmann::json& parsed) {
-    switch (event) {
-      case Event::object_start:
-      case Event::array_start:
-        if (keys.size() == kMaxDepth) {
-          fail("cannot read '{}': its JSON nests deeper than {} levels", what, kMaxDepth);
-        }
-        keys.emplace_back();
-        break;
-      case Event::object_end:
-      case Event::array_end:
-        keys.pop_back();
-        break;
-      case Event::key:
-        if (const auto& key = parsed.get_ref<const std::string&>();
-            !keys.back().insert(key).second) {
-          fail("cannot read '{}': its JSON holds the key {} twice", what,
-               shortened(parsed.dump(-1, ' ', true)));
-        }
-        break;
-      case Event::value:
-        break;
-    }
-    return true;
-  };
   // The library takes a zero byte for the end of its input.
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
     fail("cannot read '{}': it is no JSON, byte {} is zero", what, zero);
   }
   try {
-    return nlohmann::json::parse(text.begin(), text.end(), check);
+    Checker checker(what);
+    nlohmann::json::sax_parse(text.begin(), text.end(), &checker);
+    return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::exception& error) {
     fail("cannot read '{}': it is no JSON, {}", what, plain_message(error));
   }

@@ -24,9 +24,17 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+std::string granularities_text(const NestedModel& model) {
+  std::string text;
+  for (std::size_t k = 0; k < model.space.levels(); ++k) {
+    text += to_string(model.space.uniform(k)) + " ";
+  }
+  return text;
+}
+
 // Settings that a resumed run must share with the one it continues, as text.
 std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
-                                            const TokenFile& tokens) {
+                                            const TokenFile& tokens, Dtype dtype) {
   return {
       {"config", model.config.dump()},
       {"tokens", tokens.fingerprint()},
@@ -35,6 +43,8 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
       {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
       {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
       {"probabilities", fmt::format("{}", fmt::join(s.probabilities, ","))},
+      {"granularities", granularities_text(model)},
+      {"arithmetic", std::string(to_string(dtype))},
       {"seed", std::to_string(s.seed)}};
 }
 
@@ -106,7 +116,7 @@ class Trainer {
       levels_.push_back(model_.space.uniform(k));
     }
     fs::create_directories(settings_.directory);
-    const auto same = identity(settings_, model_, tokens_);
+    const auto same = identity(settings_, model_, tokens_, dtype_);
     state_ = fs::exists(state_path()) ? read_state(model_, same, state_path(), device_)
                                       : fresh_state(model_, settings_.seed, device_);
     state_.settings = same;
@@ -130,6 +140,10 @@ class Trainer {
           throw Interrupted();
         }
         reset_sums();
+      }
+      if (!last && settings_.stop && settings_.stop()) {
+        write_state(state_, state_path());
+        throw Interrupted();
       }
     }
     write_model(model_, state_, Dtype::kBF16, settings_.directory / "model");

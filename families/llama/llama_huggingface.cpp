@@ -42,7 +42,7 @@ void write_granularities(const NestedModel& model, const Widths& widths, nlohman
   }
   if (!nested) return;
   const bool same = std::ranges::adjacent_find(layers, std::not_equal_to<>()) == layers.end();
-  json["matformer_granularities"] = same ? nlohmann::json(layers.front()) : nlohmann::json(layers);
+  json[kGranularitiesKey] = same ? nlohmann::json(layers.front()) : nlohmann::json(layers);
 }
 
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {

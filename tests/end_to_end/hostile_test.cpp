@@ -39,6 +39,45 @@ TEST_F(Workshop, CheckpointsThatAreNone) {
   EXPECT_FALSE(fs::exists(path("out")));
 }
 
+TEST_F(Workshop, NothingIsWrittenOverWhatIsRead) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  fs::create_directory_symlink(model_, path("link"));
+  const std::string before = slurp(path("model/model.safetensors"));
+  for (const std::string& out : {model_, model_ + "/", path("link"), path("model/../model")}) {
+    expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 2,
+                   "replace");
+  }
+  EXPECT_EQ(slurp(path("model/model.safetensors")), before);
+
+  fs::create_directory(path("stores"));
+  fs::copy(db_, path("stores/results.db"));
+  const std::string store = slurp(path("stores/results.db"));
+  expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out",
+                  path("stores"), "--db", path("stores/results.db")},
+                 2, "results.db");
+  expect_refused(
+      {"pareto", "--db", path("stores/results.db"), "--force", "--svg", path("stores/results.db")},
+      2, "replace");
+  EXPECT_EQ(slurp(path("stores/results.db")), store);
+}
+
+TEST_F(Workshop, AClosedOrFullStandardErrorChangesNothing) {
+  const std::string program = mixnmatch_argv({}).front();
+  for (const char* where : {"2>&-", "2>/dev/full", "<&- 2>&-"}) {
+    const std::string bad = program + " inspect " + path("gone") + " " + where;
+    EXPECT_EQ(Running({"/bin/sh", "-c", bad}).wait().status, 1) << where;
+    const std::string good = program + " export " + model_ +
+                             " --no-check --force --widths 8 --out " + path("quiet") + " " + where;
+    EXPECT_EQ(Running({"/bin/sh", "-c", good}).wait().status, 0) << where;
+  }
+}
+
+TEST_F(Workshop, NamesThatNoFileSystemTakes) {
+  const std::string name(300, 'n');
+  expect_refused({"export", model_, "--widths", "8", "--no-check", "--out", path(name)}, 1, "nnn");
+  expect_refused({"tokenize", path(name), "--train", path("t.bin")}, 1, "nnn");
+}
+
 TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
   for (const char* widths : {"33", "32x3", "64", "-", "8x0", "a", "8x4,8"}) {
     expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, "");
