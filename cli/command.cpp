@@ -11,6 +11,7 @@
 #include <new>
 
 #include "cli/notes.h"
+#include "cli/printable.h"
 #include "eval/scores.h"
 #include "model/error.h"
 #include "model/nearest.h"
@@ -101,7 +102,7 @@ int run_program(const Arguments& arguments) {
     message = error.what();
   }
   std::fflush(stdout);
-  note("mixnmatch: {}\n", message);
+  note("mixnmatch: {}\n", printable(message, "\n"));
   return status;
 }
 

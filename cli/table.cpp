@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cli/options.h"
+#include "cli/printable.h"
 #include "model/cost.h"
 #include "model/error.h"
 
@@ -64,11 +65,16 @@ std::string measured_text(double value, double standard_error) {
 }
 
 std::string Table::text() const {
+  std::vector<std::vector<std::string>> texts;
+  for (const auto& row : rows) {
+    std::vector<std::string>& line = texts.emplace_back();
+    for (const Cell& c : row) line.push_back(printable(c.text));
+  }
   std::vector<std::size_t> widths;
   std::vector<std::size_t> shown;
   for (std::size_t c = 0; c < columns.size(); ++c) {
     std::size_t width = columns_of(columns[c].title);
-    for (const auto& row : rows) width = std::max(width, columns_of(row[c].text));
+    for (const auto& row : texts) width = std::max(width, columns_of(row[c]));
     widths.push_back(width);
     if (columns[c].for_people) shown.push_back(c);
   }
@@ -85,7 +91,7 @@ std::string Table::text() const {
     out += current + "\n";
   };
   line([&](std::size_t c) { return columns[c].title; });
-  for (const auto& row : rows) line([&](std::size_t c) { return row[c].text; });
+  for (const auto& row : texts) line([&](std::size_t c) { return row[c]; });
   return out;
 }
 

@@ -22,7 +22,7 @@ struct Column {
 };
 
 struct Cell {
-  std::string text;          // for people
+  std::string text;          // for people; shown as printable() makes it
   nlohmann::json value;      // for programs, exact; null where there is none
   std::optional<double> se;  // of a measured one
 };

@@ -1,5 +1,6 @@
 #include "families/config_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -58,7 +59,11 @@ std::optional<std::string> ConfigReader::text(std::string_view key) const {
   const nlohmann::json* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) fail("{} is {}, expected a string", name(key), shown(*value));
-  return value->get<std::string>();
+  const auto& text = value->get_ref<const std::string&>();
+  if (std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
+    fail("{} is {}, expected a string without control characters", name(key), shown(*value));
+  }
+  return text;
 }
 
 std::optional<ConfigReader> ConfigReader::object(std::string_view key) const {

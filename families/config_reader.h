@@ -30,7 +30,7 @@ class ConfigReader {
                                             std::int64_t max = kMaxSize) const;
   std::optional<double> positive(std::string_view key) const;  // finite, > 0
   bool flag(std::string_view key, bool absent) const;
-  std::optional<std::string> text(std::string_view key) const;
+  std::optional<std::string> text(std::string_view key) const;  // without control characters
   std::optional<ConfigReader> object(std::string_view key) const;
 
   // "path.key": how errors name it.
