@@ -29,6 +29,13 @@ class Family {
                                const Granularities& granularities) const = 0;
   // Ends of tensor names that old exporters store and that are recomputed.
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
+  // Tensors that a checkpoint may store beside the table's because it writes a shared one twice:
+  // name of the copy -> the table's, which it must equal.
+  virtual std::map<std::string, std::string> copies(const NestedModel&) const { return {}; }
+
+  // The config of a model with so many layers: the first ones of that config, or more of the same
+  // where all are alike. UsageError where it states something per layer and has fewer.
+  virtual nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const = 0;
 
   // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`; loads
   // natively where all widths are equal and Hugging Face has a class for it, else names the bridge.

@@ -1,11 +1,18 @@
 #include "families/open_model.h"
 
+#include <algorithm>
+#include <cstring>
+#include <fstream>
 #include <map>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "families/config_reader.h"
 #include "model/error.h"
+#include "model/files.h"
 
 namespace mnm {
 namespace {
@@ -23,7 +30,75 @@ Dtype usual_dtype(const Checkpoint& checkpoint) {
   return usual;
 }
 
+// The elements [begin, begin + out.size()) of a stored tensor, read and not mapped: what is
+// compared below may be gigabytes, and the pages of a map count as memory.
+void read_elements(const Checkpoint& checkpoint, const StoredTensor& tensor, std::int64_t begin,
+                   std::span<float> out) {
+  std::vector<std::byte> bytes(out.size() * size_of(tensor.dtype));
+  if (checkpoint.shards().empty()) {  // assembled from another format, in memory
+    to_f32(
+        tensor.data.subspan(static_cast<std::size_t>(begin) * size_of(tensor.dtype), bytes.size()),
+        tensor.dtype, out);
+    return;
+  }
+  const std::filesystem::path& shard = checkpoint.shards()[tensor.shard];
+  std::ifstream file(shard, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(tensor.offset + static_cast<std::uint64_t>(begin) *
+                                                             size_of(tensor.dtype)));
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!file) fail("cannot read tensor '{}' in '{}'", tensor.name, shard.string());
+  to_f32(bytes, tensor.dtype, out);
+}
+
+bool same_values(const Checkpoint& checkpoint, const StoredTensor& a, const StoredTensor& b) {
+  constexpr std::int64_t kChunk = 1 << 20;
+  if (a.shape != b.shape) return false;
+  std::vector<float> x, y;
+  for (std::int64_t begin = 0; begin < a.elements(); begin += kChunk) {
+    const auto count = static_cast<std::size_t>(std::min(kChunk, a.elements() - begin));
+    x.resize(count);
+    y.resize(count);
+    read_elements(checkpoint, a, begin, x);
+    read_elements(checkpoint, b, begin, y);
+    if (std::memcmp(x.data(), y.data(), count * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
+// transformers shares such a tensor only where both are equal, and otherwise computes with both.
+void check_copies(const Checkpoint& checkpoint, const std::map<std::string, std::string>& copies) {
+  for (const auto& [copy, original] : copies) {
+    const StoredTensor* tensor = checkpoint.find(copy);
+    if (tensor == nullptr || same_values(checkpoint, *tensor, checkpoint.at(original))) continue;
+    fail(
+        "checkpoint '{}' disagrees with its config.json, which makes '{}' and '{}' one tensor: "
+        "both "
+        "are there, and differ; say in config.json that they are two, or remove the wrong one",
+        checkpoint.directory().string(), original, copy);
+  }
+}
+
+// What a directory without a model.safetensors may have for weights, though none that is opened.
+bool may_be_weights(const std::filesystem::path& path) {
+  static const std::set<std::string> kEnds = {".safetensors", ".bin",  ".pt",  ".pth",
+                                              ".ckpt",        ".gguf", ".onnx"};
+  return kEnds.contains(path.extension().string()) ||
+         path.filename().string().ends_with(".safetensors.index.json");
+}
+
 }  // namespace
+
+DescribedModel describe_model(const nlohmann::json& config, const Granularities& granularities,
+                              const std::filesystem::path& where) {
+  try {
+    const Family& family = family_of(config);
+    return {&family, family.describe(config, granularities)};
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    fail("{}: {}", where.string(), error.what());
+  }
+}
 
 OpenedModel open_model(const std::filesystem::path& directory, const Granularities& granularities) {
   return open_model(Checkpoint::open(directory), granularities);
@@ -31,19 +106,46 @@ OpenedModel open_model(const std::filesystem::path& directory, const Granulariti
 
 OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities) {
   const nlohmann::json& config = checkpoint.config();
-  const Family* family = nullptr;
-  NestedModel model;
-  try {
-    family = &family_of(config);
-    model = family->describe(config, granularities);
-    if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
-  } catch (const UsageError&) {
-    throw;
-  } catch (const Error& error) {
-    fail("{}: {}", (checkpoint.directory() / "config.json").string(), error.what());
-  }
-  check_tensors(checkpoint, model, family->ignored_tensors());
+  auto [family, model] =
+      describe_model(config, granularities, checkpoint.directory() / "config.json");
+  if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
+  const std::map<std::string, std::string> copies = family->copies(model);
+  std::vector<std::string> ignored = family->ignored_tensors();
+  for (const auto& [copy, original] : copies) ignored.push_back(copy);
+  check_tensors(checkpoint, model, ignored);
+  check_copies(checkpoint, copies);
   return {family, std::move(checkpoint), std::move(model)};
+}
+
+std::optional<std::filesystem::path> bare_config(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(path, error)) {
+    if (path.extension() != ".json") return std::nullopt;
+    return path;
+  }
+  bool config = false;
+  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
+    if (may_be_weights(it->path())) return std::nullopt;
+    config = config || it->path().filename() == "config.json";
+  }
+  if (error || !config) return std::nullopt;
+  return path / "config.json";
+}
+
+OpenedModel without_weights(const std::filesystem::path& config,
+                            const Granularities& granularities) {
+  auto [family, model] = describe_model(read_json(config), granularities, config);
+  std::vector<StoredTensor> tensors;
+  for (const TensorSpec& spec : model.table.tensors) {
+    StoredTensor& tensor = tensors.emplace_back();
+    tensor.name = spec.name;
+    tensor.dtype = model.dtype;
+    tensor.shape = spec.shape;
+  }
+  return {family,
+          Checkpoint::assemble(config.parent_path(), model.config, std::move(tensors), nullptr),
+          std::move(model)};
 }
 
 }  // namespace mnm

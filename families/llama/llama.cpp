@@ -16,6 +16,7 @@ namespace {
 
 constexpr double kProduct = 2;  // FLOPs per token and element of a product's operand
 constexpr int kRows = 0, kColumns = 1;
+constexpr const char *kEmbedding = "model.embed_tokens", *kHead = "lm_head";
 
 // Appends tensors under one name prefix, for one layer (-1: none).
 struct TableWriter {
@@ -99,7 +100,7 @@ class Llama final : public Family {
     model.tied_head = config.tied;
 
     TableWriter to{model.table, config.initializer_range, ""};
-    TensorSpec& embedding = to.matrix("model.embed_tokens", config.vocab_size, config.hidden_size);
+    TensorSpec& embedding = to.matrix(kEmbedding, config.vocab_size, config.hidden_size);
     embedding.role = Role::kEmbedding;
     embedding.flops_per_element = config.tied ? kProduct : 0;  // looked up; a product as the head
     for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
@@ -116,13 +117,22 @@ class Llama final : public Family {
     }
     to.norm("model.norm", config.hidden_size);
     if (!config.tied) {
-      to.matrix("lm_head", config.vocab_size, config.hidden_size).role = Role::kHead;
+      to.matrix(kHead, config.vocab_size, config.hidden_size).role = Role::kHead;
     }
     return model;
   }
 
   std::vector<std::string> ignored_tensors() const override {
     return {".self_attn.rotary_emb.inv_freq"};  // stored by transformers before 4.32
+  }
+
+  std::map<std::string, std::string> copies(const NestedModel& model) const override {
+    if (!model.tied_head) return {};
+    return {{fmt::format("{}.weight", kHead), fmt::format("{}.weight", kEmbedding)}};
+  }
+
+  nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const override {
+    return llama_config_with_layers(config, layers);
   }
 
   nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,

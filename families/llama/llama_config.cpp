@@ -230,6 +230,27 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Granularities& 
   return config;
 }
 
+nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers) {
+  nlohmann::json shorter = config;
+  shorter["num_hidden_layers"] = layers;
+  for (const char* key : {"matformer_granularities", "matformer_widths"}) {
+    const auto list = shorter.find(key);
+    const bool per_layer =
+        list != shorter.end() && list->is_array() && !list->empty() &&
+        (list->front().is_array() || key == std::string_view("matformer_widths"));
+    if (!per_layer) continue;
+    if (std::cmp_less(list->size(), layers)) {
+      fail_usage("{} says what {} layers take: more of them cannot be made up", key, list->size());
+    }
+    list->erase(list->begin() + layers, list->end());
+  }
+  const auto widths = shorter.find("matformer_widths");
+  if (widths != shorter.end() && !widths->empty()) {
+    shorter["intermediate_size"] = *std::ranges::max_element(*widths);
+  }
+  return shorter;
+}
+
 std::vector<float> rope_inverse_frequencies(const LlamaConfig& config) {
   const auto theta = static_cast<float>(config.rope_theta);
   const auto dim = static_cast<float>(config.head_dim);

@@ -73,6 +73,9 @@ struct LlamaConfig {
 // the text of `granularities` is at fault.
 LlamaConfig parse_llama_config(const nlohmann::json& config, const Granularities& granularities);
 
+// Family::with_layers.
+nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers);
+
 // [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p
 // turns the pair (i, i + head_dim / 2) by p * frequencies[i].
 std::vector<float> rope_inverse_frequencies(const LlamaConfig& config);

@@ -402,5 +402,27 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
   }
 }
 
+TEST(LlamaConfig, LayersAreThoseTheConfigHasOrMoreOfTheSame) {
+  const auto full_widths = [](const json& config) {
+    std::vector<Width> widths;
+    for (const auto& layer : parse_llama_config(config, {}).granularities) {
+      widths.push_back(layer.back());
+    }
+    return widths;
+  };
+  const json alike = TinyLlama{}.config();
+  for (const std::int64_t layers : {1, 3, 7}) {
+    const LlamaConfig config = parse_llama_config(llama_config_with_layers(alike, layers), {});
+    EXPECT_EQ(config.layers, layers);
+    EXPECT_EQ(config.granularities[0], (std::vector<Width>{4, 8, 16, 32}));
+  }
+  json mixed = alike;
+  mixed["matformer_widths"] = {8, 16, 32};
+  mixed["matformer_granularities"] = {{4, 8}, {4, 16}, {32}};
+  EXPECT_EQ(full_widths(llama_config_with_layers(mixed, 3)), (std::vector<Width>{8, 16, 32}));
+  EXPECT_EQ(full_widths(llama_config_with_layers(mixed, 2)), (std::vector<Width>{8, 16}));
+  test::expect_error<UsageError>([&] { llama_config_with_layers(mixed, 4); }, "3 layers");
+}
+
 }  // namespace
 }  // namespace mnm

@@ -87,6 +87,80 @@ TEST(OpenModel, OldRotaryTablesAreIgnored) {
   EXPECT_EQ(open_model(dir / "model").model.layers(), 3u);
 }
 
+// transformers shares the head with the embedding where a checkpoint stores both and they are
+// equal.
+TEST(OpenModel, AStoredCopyOfATiedHeadMustBeEqual) {
+  const TempDir dir;
+  TinyLlama tiny;
+  tiny.tied = true;
+  std::vector<TestTensor> tensors = tiny.tensors();
+  TestTensor head = tensors.front();
+  ASSERT_EQ(head.name, "model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  tensors.push_back(head);
+  test::write_checkpoint(dir / "model", tiny.config(), tensors, 2);
+  const OpenedModel opened = open_model(dir / "model");
+  EXPECT_TRUE(opened.model.tied_head);
+  EXPECT_EQ(opened.model.table.find("lm_head.weight"), nullptr);
+
+  tensors.back().values.back() += 1;
+  test::write_checkpoint(dir / "model", tiny.config(), tensors, 2);
+  test::expect_error<Error>([&] { open_model(dir / "model"); }, "differ");
+  tensors.back() = test::random_tensor("lm_head.weight", {2, 16}, 1);
+  test::write_checkpoint(dir / "model", tiny.config(), tensors, 2);
+  test::expect_error<Error>([&] { open_model(dir / "model"); }, "'lm_head.weight'");
+}
+
+// What a config says by itself is what it says of its checkpoint.
+TEST(OpenModel, AConfigAloneDescribesItsModel) {
+  const TempDir dir;
+  for (const TinyLlama& tiny : test::tiny_llamas()) {
+    SCOPED_TRACE(tiny.name);
+    const OpenedModel opened = open_model(tiny.write(dir / tiny.name));
+    const OpenedModel bare = without_weights(dir / tiny.name / "config.json", {});
+    EXPECT_EQ(bare.model.family, opened.model.family);
+    EXPECT_EQ(bare.model.dtype, opened.model.dtype);
+    EXPECT_EQ(bare.checkpoint.tensors().size(), opened.checkpoint.tensors().size());
+    for (const StoredTensor& tensor : bare.checkpoint.tensors()) {
+      EXPECT_EQ(tensor.shape, opened.checkpoint.at(tensor.name).shape) << tensor.name;
+      EXPECT_TRUE(tensor.data.empty());
+    }
+  }
+}
+
+TEST(OpenModel, ABareConfigIsOneWithoutAnythingLikeWeights) {
+  const TempDir dir;
+  test::spew(dir / "shape.json", TinyLlama{}.config().dump());
+  EXPECT_EQ(bare_config(dir / "shape.json"), dir / "shape.json");
+  EXPECT_EQ(bare_config(dir / "gone"), std::nullopt);
+  EXPECT_EQ(bare_config(dir.path()), std::nullopt) << "no config.json";
+  test::spew(dir / "config.json", TinyLlama{}.config().dump());
+  test::spew(dir / "tokenizer.json", "{}");
+  EXPECT_EQ(bare_config(dir.path()), dir / "config.json");
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "other.safetensors",
+                           "pytorch_model.bin", "consolidated.pth"}) {
+    test::spew(dir / name, "");
+    EXPECT_EQ(bare_config(dir.path()), std::nullopt) << name;
+    EXPECT_EQ(bare_config(dir / name).has_value(), std::string(name).ends_with(".json")) << name;
+    std::filesystem::remove(dir / name);
+  }
+}
+
+TEST(OpenModel, ControlCharactersInAConfigAreNamedAndNotRepeated) {
+  for (const char* key : {"model_type", "hidden_act", "torch_dtype", "matformer_gate"}) {
+    json config = TinyLlama{}.config();
+    config[key] = "\x1b[2Jllama\n";
+    try {
+      describe_model(config, {}, "config.json");
+      ADD_FAILURE() << key;
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("u001b"), std::string::npos) << text;
+      EXPECT_EQ(text.find_first_of("\x1b\n"), std::string::npos) << text;
+    }
+  }
+}
+
 TEST(OpenModel, TensorsThatDisagreeWithTheConfigAreRefusedByName) {
   using Tensors = std::vector<TestTensor>;
   const auto find = [](Tensors& tensors, std::string_view name) {
