@@ -5,10 +5,12 @@
 
 #include "cli/common_options.h"
 #include "cli/options.h"
+#include "cli/printable.h"
 #include "cli/table.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/error.h"
+#include "model/files.h"
 
 namespace mnm {
 namespace {
@@ -37,10 +39,33 @@ std::string space_text(const WidthSpace& space) {
   return text;
 }
 
+struct Inspected {
+  NestedModel model;
+  std::string fingerprint;  // empty where there are no tensors
+};
+
+Inspected inspect(const ModelOptions& options) {
+  if (const auto config = bare_config(options.directory)) {
+    return {describe_model(read_json(*config), options.granularities, *config).model, ""};
+  }
+  OpenedModel opened = open_model(options.directory, options.granularities);
+  return {std::move(opened.model), opened.checkpoint.fingerprint()};
+}
+
 // Of a config from outside: "?" where it is not there or no text.
 std::string text_of(const nlohmann::json& object, const char* key) {
   if (!object.is_object() || !object.contains(key) || !object[key].is_string()) return "?";
-  return object[key].get<std::string>();
+  return printable(object[key].get<std::string>());
+}
+
+// What export and random note in a config.
+void print_provenance(const nlohmann::json& note) {
+  if (!note.is_object()) return;
+  if (note.contains("source")) {
+    fmt::print("cut from     {} ({}) at {}\n", text_of(note["source"], "name"),
+               text_of(note["source"], "fingerprint"), text_of(note, "widths"));
+  }
+  if (note.contains("random_weights")) fmt::print("weights      random\n");
 }
 
 bool has_state(const NestedModel& model) {
@@ -79,10 +104,12 @@ int inspect_command(const Arguments& arguments) {
   CostBasis basis;
   std::optional<Dtype> dtype;
   bool json = false;
-  OptionTable options("inspect",
-                      "Shows what a checkpoint holds: family, layers, the widths its layers may "
-                      "take, how many submodels that makes, and the exact cost of each uniform "
-                      "granularity. Reads no weights but for the fingerprint.");
+  OptionTable options(
+      "inspect",
+      "Shows what a checkpoint holds: family, layers, the widths its layers may "
+      "take, how many submodels that makes, and the exact cost of each uniform "
+      "granularity. Reads no weights but for the fingerprint. A config.json will do, for "
+      "a model that is not at hand.");
   add_model_options(options, model_options);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
@@ -92,20 +119,19 @@ int inspect_command(const Arguments& arguments) {
       .option("json", flag_value(json), "results as JSON");
   if (!options.parse(arguments)) return 0;
 
-  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
-  const NestedModel& model = opened.model;
+  const Inspected inspected = inspect(model_options);
+  const NestedModel& model = inspected.model;
   basis.dtype = dtype.value_or(model.dtype);
   if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
   const Table table = cost_table(model, basis);
-  const std::string fingerprint = opened.checkpoint.fingerprint();
-  const auto& config = opened.checkpoint.config();
   const nlohmann::json provenance =
-      config.contains("mixnmatch") ? config["mixnmatch"] : nlohmann::json();
+      model.config.contains("mixnmatch") ? model.config["mixnmatch"] : nlohmann::json();
 
   if (json) {
     nlohmann::ordered_json out;
     out["directory"] = model_options.directory.string();
-    out["fingerprint"] = fingerprint;
+    out["fingerprint"] =
+        inspected.fingerprint.empty() ? nlohmann::json() : nlohmann::json(inspected.fingerprint);
     out["family"] = model.family;
     out["dtype"] = to_string(model.dtype);
     out["layers"] = model.layers();
@@ -133,13 +159,9 @@ int inspect_command(const Arguments& arguments) {
              model.vocab_size, model.max_context, to_string(model.dtype));
   fmt::print("widths       {}\n", space_text(model.space));
   fmt::print("submodels    {}\n", model.space.submodels_text());
-  fmt::print("fingerprint  {}\n", fingerprint);
-  if (provenance.is_object()) {
-    const nlohmann::json source =
-        provenance.contains("source") ? provenance["source"] : nlohmann::json();
-    fmt::print("cut from     {} ({}) at {}\n", text_of(source, "name"),
-               text_of(source, "fingerprint"), text_of(provenance, "widths"));
-  }
+  fmt::print("fingerprint  {}\n", inspected.fingerprint.empty() ? "none: a config without tensors"
+                                                                : inspected.fingerprint);
+  print_provenance(provenance);
   fmt::print("\n{}", table.text());
   fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
   return 0;

@@ -1,7 +1,6 @@
 #include "export/huggingface.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "export/probe.h"
@@ -13,63 +12,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kIndex = "model.safetensors.index.json";
-
-std::vector<Shard> plan_shards(const SlicePlan& slices, Dtype dtype, std::uint64_t shard_bytes,
-                               const std::map<std::string, std::string>& metadata) {
-  std::vector<Shard> shards(1);
-  std::uint64_t tensor_bytes = 0;
-  for (std::size_t i = 0; i < slices.tensors.size(); ++i) {
-    const TensorSlice& slice = slices.tensors[i];
-    const std::uint64_t bytes = static_cast<std::uint64_t>(slice.elements()) * size_of(dtype);
-    if (tensor_bytes + bytes > shard_bytes && !shards.back().tensors.empty()) {
-      shards.emplace_back();
-      tensor_bytes = 0;
-    }
-    tensor_bytes += bytes;
-    shards.back().slices.push_back(i);
-    shards.back().tensors.push_back(
+std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
+  std::vector<TensorEntry> entries;
+  for (const TensorSlice& slice : slices.tensors) {
+    entries.push_back(
         {.name = slice.spec->name, .dtype = dtype, .shape = slice.shape, .begin = 0, .end = 0});
   }
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    Shard& shard = shards[i];
-    shard.file = shards.size() == 1
-                     ? "model.safetensors"
-                     : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    shard.bytes = safetensors_head(shard.tensors, metadata).size();
-    if (!shard.tensors.empty()) shard.bytes += shard.tensors.back().end;
-  }
-  return shards;
-}
-
-std::string index_text(const std::vector<Shard>& shards, Dtype dtype) {
-  nlohmann::json weight_map = nlohmann::json::object();
-  std::uint64_t bytes = 0;
-  for (const Shard& shard : shards) {
-    bytes += shard.tensors.back().end;
-    for (const TensorEntry& tensor : shard.tensors) weight_map[tensor.name] = shard.file;
-  }
-  const nlohmann::json index = {
-      {"metadata", {{"total_parameters", bytes / size_of(dtype)}, {"total_size", bytes}}},
-      {"weight_map", std::move(weight_map)}};
-  return index.dump(2) + "\n";
-}
-
-void write_shard(const HuggingFacePlan& plan, const Shard& shard, Extractor& extractor,
-                 const fs::path& directory, const ByteProgress& progress, Flush flush) {
-  OutputFile out(directory / shard.file);
-  std::vector<TensorEntry> tensors = shard.tensors;
-  const std::string head = safetensors_head(tensors, plan.metadata);
-  out.write(head);
-  if (progress && !progress(head.size())) throw Stopped();
-  for (std::size_t i : shard.slices) {
-    extractor.append(plan.slices.tensors[i], plan.dtype, out, progress);
-  }
-  if (out.position() != shard.bytes) {
-    fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
-         out.position(), shard.bytes);
-  }
-  out.close(flush);
+  return entries;
 }
 
 class HuggingFaceExport final : public PlannedExport {
@@ -131,8 +80,8 @@ std::map<std::string, std::uint64_t> HuggingFacePlan::files() const {
   return files;
 }
 
-HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
-                                 const Widths& widths, std::map<std::string, std::string> texts,
+HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
+                                 std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options) {
   model.space.require(widths);
   HuggingFacePlan plan;
@@ -140,29 +89,37 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
   plan.dtype = options.dtype;
   plan.metadata = options.metadata;
   plan.metadata["format"] = "pt";  // transformers refuses files that do not say so
-  plan.shards = plan_shards(plan.slices, plan.dtype, options.shard_bytes, plan.metadata);
+  plan.shards =
+      plan_shards(entries_of(plan.slices, plan.dtype), options.shard_bytes, plan.metadata);
   plan.texts = std::move(texts);
-  if (plan.shards.size() > 1) plan.texts[kIndex] = index_text(plan.shards, plan.dtype);
-  for (CarriedFile& file : carried_files(checkpoint.directory())) {
-    if (!plan.texts.contains(file.name)) plan.carried.push_back(std::move(file));
-  }
+  if (plan.shards.size() > 1) plan.texts[kShardIndex] = index_text(plan.shards);
   for (const auto& [name, bytes] : plan.files()) plan.bytes += bytes;
+  return plan;
+}
+
+HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
+                                 const Widths& widths, std::map<std::string, std::string> texts,
+                                 const HuggingFaceOptions& options) {
+  HuggingFacePlan plan = plan_huggingface(model, widths, std::move(texts), options);
+  for (CarriedFile& file : carried_files(checkpoint.directory())) {
+    if (plan.texts.contains(file.name)) continue;
+    plan.bytes += file.bytes;
+    plan.carried.push_back(std::move(file));
+  }
   return plan;
 }
 
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
                        const fs::path& directory, const ByteProgress& progress, Flush flush) {
   require_space(plan.bytes, directory);
-  for (const auto& [name, content] : plan.texts) {
-    OutputFile out(directory / name);
-    out.write(content);
-    out.close(flush);
-    if (progress && !progress(content.size())) throw Stopped();
-  }
+  write_texts(plan.texts, directory, progress, flush);
   copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
   Extractor extractor(checkpoint);
   for (const Shard& shard : plan.shards) {
-    write_shard(plan, shard, extractor, directory, progress, flush);
+    const auto append = [&](std::size_t tensor, OutputFile& out) {
+      extractor.append(plan.slices.tensors[tensor], plan.dtype, out, progress);
+    };
+    write_shard(shard, plan.metadata, directory, append, progress, flush);
   }
   extractor.check_unchanged();
 }

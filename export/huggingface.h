@@ -9,22 +9,15 @@
 #include <vector>
 
 #include "export/carried.h"
+#include "export/shards.h"
 #include "export/target.h"
 #include "extract/extract.h"
 #include "model/checkpoint.h"
 #include "model/files.h"
 #include "model/nested_model.h"
-#include "model/safetensors.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
-
-struct Shard {
-  std::string file;                  // "model.safetensors" or "model-00001-of-00003.safetensors"
-  std::vector<TensorEntry> tensors;  // offsets filled in
-  std::vector<std::size_t> slices;   // indices into the slice plan, same order
-  std::uint64_t bytes = 0;           // of the whole file
-};
 
 // Everything that will be written, known before the first byte: what --dry-run prints.
 struct HuggingFacePlan {
@@ -50,6 +43,10 @@ struct HuggingFaceOptions {
 // refuses the widths.
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
                                  const Widths& widths, std::map<std::string, std::string> texts,
+                                 const HuggingFaceOptions& options);
+// Of a model that has no checkpoint yet: nothing is carried along.
+HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
+                                 std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options);
 
 // Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the

@@ -1,0 +1,124 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <functional>
+
+#include "cli/byte_bar.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/table.h"
+#include "eval/scores.h"
+#include "export/random_checkpoint.h"
+#include "families/open_model.h"
+#include "model/cost.h"
+#include "model/error.h"
+#include "model/files.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kMostLayers = 1 << 16;
+
+struct Request {
+  std::filesystem::path config, out;
+  Granularities granularities;
+  std::uint64_t seed = 1;
+  std::int64_t layers = 0;
+  std::optional<Dtype> dtype;
+  HuggingFaceOptions huggingface;
+  bool force = false, dry_run = false;
+};
+
+OptionTable option_table(Request& request) {
+  OptionTable options(
+      "random",
+      "Writes a nested checkpoint with random weights for a config.json, as training would begin "
+      "with them: for trying what large models take when the models themselves are not at hand. "
+      "The same seed gives the same bytes on every machine.");
+  options
+      .argument("CONFIG", required(path_value(request.config, "CONFIG")),
+                "a config.json, or a directory that holds one")
+      .section("model")
+      .option(
+          "granularities", text_value(request.granularities.text, "LIST"),
+          "widths that count as trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
+      .option("layers", count_value(request.layers, 0, kMostLayers),
+              "only the first so many layers, or more of the same; 0: as the config says")
+      .option("seed", count_value(request.seed), "of the weights")
+      .section("output")
+      .option("out", required(path_value(request.out, "DIR")), "the directory to write")
+      .option("dtype", dtype_value(request.dtype), "of the tensors; else the config's")
+      .option("shard-size", quantity_value(request.huggingface.shard_bytes, "BYTES"),
+              "of tensors in one file, at most")
+      .option("dry-run", flag_value(request.dry_run),
+              "list the files and their sizes, write nothing")
+      .option("force", flag_value(request.force), "replace the directory if it is there");
+  return options;
+}
+
+DescribedModel describe(const Request& request) {
+  const bool directory = std::filesystem::is_directory(request.config);
+  const std::filesystem::path path = directory ? request.config / "config.json" : request.config;
+  nlohmann::json config = read_json(path);
+  DescribedModel described = describe_model(config, request.granularities, path);
+  if (request.layers == 0) return described;
+  config = described.family->with_layers(config, request.layers);
+  return describe_model(config, request.granularities, path);
+}
+
+HuggingFacePlan make_plan(const Request& request, const DescribedModel& described) {
+  HuggingFaceOptions options = request.huggingface;
+  if (options.shard_bytes == 0) fail_usage("random: --shard-size must be positive");
+  options.dtype = request.dtype.value_or(described.model.dtype);
+  options.metadata = {{"mixnmatch_random_seed", std::to_string(request.seed)}};
+  const Widths full = described.model.space.full();
+  nlohmann::json config =
+      described.family->huggingface_config(described.model, full, options.dtype);
+  config["mixnmatch"] = {{"random_weights", {{"seed", request.seed}}}};
+  auto texts = described.family->huggingface_bridge(described.model, full);
+  texts["config.json"] = config.dump(2) + "\n";
+  return plan_huggingface(described.model, full, std::move(texts), options);
+}
+
+void print_plan(const HuggingFacePlan& plan) {
+  Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
+  for (const auto& [name, bytes] : plan.files()) {
+    table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
+  }
+  print_table(table, OutputFormat::kText);
+}
+
+void write(const Request& request, const HuggingFacePlan& plan) {
+  const InterruptGuard guard;
+  AtomicDirectory directory(request.out, request.force);
+  try {
+    ByteBar bar("writing", plan.bytes, guard);
+    write_random_checkpoint(plan, request.seed, directory.path(), std::ref(bar));
+  } catch (const Stopped&) {
+    throw Interrupted();
+  }
+  if (guard.interrupted()) throw Interrupted();
+  directory.commit();
+}
+
+}  // namespace
+
+int random_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const DescribedModel described = describe(request);
+  const HuggingFacePlan plan = make_plan(request, described);
+  if (request.dry_run) {
+    print_plan(plan);
+  } else {
+    write(request, plan);
+  }
+  const Cost cost = cost_of(described.model, plan.slices);
+  fmt::print("{}: {} layers, {} parameters, {} bytes in {}, seed {}{}\n", request.out.string(),
+             described.model.layers(), cost.params, plan.bytes, to_string(plan.dtype), request.seed,
+             request.dry_run ? " (dry run: nothing was written)" : "");
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,42 @@
+#include "export/random_checkpoint.h"
+
+#include <algorithm>
+#include <cassert>
+#include <vector>
+
+#include "export/random_weights.h"
+#include "export/target.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::uint64_t kChunk = 1 << 20;  // elements: small enough to stay in the cache
+static_assert(kChunk % RandomWeights::kStep == 0);
+
+}  // namespace
+
+void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
+                             const std::filesystem::path& directory, const ByteProgress& progress,
+                             Flush flush) {
+  assert(plan.carried.empty());
+  require_space(plan.bytes, directory);
+  write_texts(plan.texts, directory, progress, flush);
+  RandomWeights weights(seed);
+  std::vector<std::byte> buffer(kChunk * size_of(plan.dtype));
+  const auto append = [&](std::size_t tensor, OutputFile& out) {
+    const TensorSlice& slice = plan.slices.tensors[tensor];
+    const auto elements = static_cast<std::uint64_t>(slice.elements());
+    for (std::uint64_t begin = 0; begin < elements; begin += kChunk) {
+      const std::span<std::byte> chunk =
+          std::span(buffer).first(std::min(kChunk, elements - begin) * size_of(plan.dtype));
+      weights.fill(*slice.spec, plan.dtype, begin, chunk);
+      out.write(chunk);
+      if (progress && !progress(chunk.size())) throw Stopped();
+    }
+  };
+  for (const Shard& shard : plan.shards) {
+    write_shard(shard, plan.metadata, directory, append, progress, flush);
+  }
+}
+
+}  // namespace mnm

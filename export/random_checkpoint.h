@@ -1,0 +1,20 @@
+// A checkpoint of any size with seeded random weights: what tests and benchmarks of large models
+// start from, where the models themselves are not to be had.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "export/huggingface.h"
+
+namespace mnm {
+
+// Writes the files of a plan at full width, which plans no carried ones, into an existing directory
+// (an AtomicDirectory's path()), with the weights of RandomWeights. Memory stays flat whatever the
+// size. Checks the space before the first byte. Progress counts to plan.bytes. The same plan and
+// seed give the same bytes on every machine.
+void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
+                             const std::filesystem::path& directory,
+                             const ByteProgress& progress = {}, Flush flush = Flush::kToKernel);
+
+}  // namespace mnm

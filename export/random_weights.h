@@ -1,0 +1,50 @@
+// Fresh weights for a tensor table that are the same on every machine.
+//
+// Random bits come from Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
+// 3", SC'11), keyed by the seed and counted by tensor name and element: any part of any tensor can
+// be made by itself, and a tensor is the same whatever else its model holds. 16 of them choose one
+// of the 65,536 equally likely quantiles of the normal distribution, which are computed without
+// libm, whose last digits differ between systems.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "model/dtype.h"
+#include "model/tensor_table.h"
+
+namespace mnm {
+
+using PhiloxCounter = std::array<std::uint32_t, 4>;
+using PhiloxKey = std::array<std::uint32_t, 2>;
+PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key);  // 10 rounds
+
+// The quantiles at (k + 1/2) / 65536, ascending, to the last digit of a float: from -4.32 to 4.32,
+// mean 0, standard deviation 0.99999.
+std::span<const float> normal_quantiles();
+
+class RandomWeights {
+ public:
+  explicit RandomWeights(std::uint64_t seed) : seed_(seed) {}
+
+  // bytes <- the elements of the tensor from `begin` on, in `dtype`, as its Init says. `begin` is a
+  // multiple of kStep; bytes.size() one of size_of(dtype).
+  static constexpr std::uint64_t kStep = 8;
+  void fill(const TensorSpec& tensor, Dtype dtype, std::uint64_t begin, std::span<std::byte> bytes);
+
+ private:
+  // The quantiles times `deviation` in `dtype`: kept for the next call, which mostly asks for the
+  // same.
+  const std::vector<std::byte>& scaled(double deviation, Dtype dtype);
+
+  std::uint64_t seed_;
+  std::vector<std::byte> scaled_;
+  double deviation_ = 0;
+  Dtype dtype_ = Dtype::kF32;
+};
+
+}  // namespace mnm

@@ -1,0 +1,80 @@
+#include "export/shards.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "model/error.h"
+#include "model/shapes.h"
+
+namespace mnm {
+
+std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
+                               const std::map<std::string, std::string>& metadata) {
+  std::vector<Shard> shards(1);
+  std::uint64_t tensor_bytes = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto bytes = static_cast<std::uint64_t>(checked_mul(
+        element_count(tensors[i].shape), static_cast<std::int64_t>(size_of(tensors[i].dtype))));
+    if (tensor_bytes + bytes > shard_bytes && !shards.back().tensors.empty()) {
+      shards.emplace_back().first = i;
+      tensor_bytes = 0;
+    }
+    tensor_bytes += bytes;
+    shards.back().tensors.push_back(std::move(tensors[i]));
+  }
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    Shard& shard = shards[i];
+    shard.file = shards.size() == 1
+                     ? "model.safetensors"
+                     : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    shard.bytes = safetensors_head(shard.tensors, metadata).size();
+    if (!shard.tensors.empty()) shard.bytes += shard.tensors.back().end;
+  }
+  return shards;
+}
+
+std::string index_text(const std::vector<Shard>& shards) {
+  nlohmann::json weight_map = nlohmann::json::object();
+  std::uint64_t bytes = 0;
+  std::int64_t parameters = 0;
+  for (const Shard& shard : shards) {
+    bytes += shard.tensors.back().end;
+    for (const TensorEntry& tensor : shard.tensors) {
+      parameters += element_count(tensor.shape);
+      weight_map[tensor.name] = shard.file;
+    }
+  }
+  const nlohmann::json index = {
+      {"metadata", {{"total_parameters", parameters}, {"total_size", bytes}}},
+      {"weight_map", std::move(weight_map)}};
+  return index.dump(2) + "\n";
+}
+
+void write_texts(const std::map<std::string, std::string>& texts,
+                 const std::filesystem::path& directory, const ByteProgress& progress,
+                 Flush flush) {
+  for (const auto& [name, content] : texts) {
+    OutputFile out(directory / name);
+    out.write(content);
+    out.close(flush);
+    if (progress && !progress(content.size())) throw Stopped();
+  }
+}
+
+void write_shard(const Shard& shard, const std::map<std::string, std::string>& metadata,
+                 const std::filesystem::path& directory, const AppendTensor& append,
+                 const ByteProgress& progress, Flush flush) {
+  OutputFile out(directory / shard.file);
+  std::vector<TensorEntry> tensors = shard.tensors;
+  const std::string head = safetensors_head(tensors, metadata);
+  out.write(head);
+  if (progress && !progress(head.size())) throw Stopped();
+  for (std::size_t i = 0; i < tensors.size(); ++i) append(shard.first + i, out);
+  if (out.position() != shard.bytes) {
+    fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
+         out.position(), shard.bytes);
+  }
+  out.close(flush);
+}
+
+}  // namespace mnm

@@ -1,0 +1,48 @@
+// A checkpoint's tensors dealt over safetensors files of limited size, in Hugging Face's naming,
+// and how such files are written.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "extract/source_file.h"
+#include "model/files.h"
+#include "model/safetensors.h"
+
+namespace mnm {
+
+inline constexpr const char* kShardIndex = "model.safetensors.index.json";
+
+struct Shard {
+  std::string file;                  // "model.safetensors" or "model-00001-of-00003.safetensors"
+  std::vector<TensorEntry> tensors;  // offsets filled in
+  std::size_t first = 0;             // of its tensors, in the list that was dealt
+  std::uint64_t bytes = 0;           // of the whole file
+};
+
+// In the given order: a file is full when the next tensor would take its tensors past
+// `shard_bytes`; a larger tensor has its own file. Error for what safetensors_head refuses.
+std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
+                               const std::map<std::string, std::string>& metadata);
+
+// The content of kShardIndex, which belongs beside more than one shard.
+std::string index_text(const std::vector<Shard>& shards);
+
+// Writes small files: name -> content. Progress counts their bytes.
+void write_texts(const std::map<std::string, std::string>& texts,
+                 const std::filesystem::path& directory, const ByteProgress& progress, Flush flush);
+
+// Appends the data of a tensor, the n-th of the list that was dealt.
+using AppendTensor = std::function<void(std::size_t tensor, OutputFile& out)>;
+
+// Writes the file into `directory`, head and tensors. Progress counts the head's bytes; `append`
+// counts its own. Error where `append` wrote another number of bytes than planned.
+void write_shard(const Shard& shard, const std::map<std::string, std::string>& metadata,
+                 const std::filesystem::path& directory, const AppendTensor& append,
+                 const ByteProgress& progress, Flush flush);
+
+}  // namespace mnm
