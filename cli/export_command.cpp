@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <ranges>
 
+#include "cli/byte_bar.h"
 #include "cli/common_options.h"
 #include "cli/export_check.h"
 #include "cli/export_formats.h"
@@ -16,6 +19,7 @@
 #include "cli/table.h"
 #include "db/store.h"
 #include "families/open_model.h"
+#include "heuristics/schedules.h"
 #include "model/error.h"
 #include "model/files.h"
 
@@ -40,20 +44,21 @@ OptionTable option_table(Request& request) {
       "export",
       "Writes a submodel as a directory that other programs load, checks that it computes what the "
       "nested model computes at those widths, and lays a probe beside it with which any other "
-      "program can be checked.");
+      "program can be checked. With --dry-run, a config.json alone will do.");
   add_model_options(options, request.model);
-  options.section("which submodel: --widths, --record or --best")
+  options.section("which submodel: --widths, --record, --best or a --budget alone")
       .option("widths", text_value(request.widths, "WIDTHS"), "512x4,256x4, or 256 for all layers")
       .option("record", id_value(request.record, "N"), "a record of --db")
       .option("best", flag_value(request.best),
               "the smallest loss of --db within the budgets, on the part that was searched")
-      .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
+      .option("budget", texts_value(request.budgets, "LIMIT"),
+              std::string(kBudgetHelp) + "; alone: the largest least-slope submodel within it")
       .option("cost", cost_kind_value(request.cost), "what a plain budget limits")
       .option("data", text_value(request.data, "NAME"),
               "of --best, where the store has several: by id, name, part or fingerprint")
       .option("db", path_value(request.db), "the store; the export is recorded in it")
       .section("output")
-      .option("out", required(path_value(request.out, "DIR")), "the directory to write")
+      .option("out", path_value(request.out, "DIR"), "the directory to write")
       .option("format", choice_value(request.target.format, export_formats()), "of the files")
       .option("dtype", text_value(request.target.dtype, "f32|f16|bf16"),
               "of the tensors; else the checkpoint's")
@@ -121,12 +126,35 @@ Record best_record(const Store& store, std::int64_t model, const Request& reques
   return *std::ranges::min_element(front, {}, [](const Record& r) { return r.loss.value; });
 }
 
+CostBasis basis_of(const NestedModel& model, Dtype dtype) {
+  CostBasis basis{dtype, CostBasis{}.context};
+  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
+  return basis;
+}
+
+// Where nothing was measured: the largest that MatFormer's rule makes. Its members only grow.
+Widths least_slope_within(const NestedModel& model, const Request& request,
+                          const CostBasis& basis) {
+  const auto budgets = parse_budgets(request.budgets, request.cost);
+  const std::vector<Widths> schedule = least_slope_schedule(model.space);
+  for (const Widths& widths : schedule | std::views::reverse) {
+    const Cost cost = cost_of(model, widths, basis);
+    if (std::ranges::all_of(budgets, [&](const auto& b) { return cost.of(b.first) <= b.second; })) {
+      return widths;
+    }
+  }
+  const Cost smallest = cost_of(model, schedule.front(), basis);
+  for (const auto& [kind, limit] : budgets) {
+    if (smallest.of(kind) <= limit) continue;
+    fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}", limit,
+               to_string(kind), to_string(schedule.front()), smallest.of(kind));
+  }
+  fail_usage("no submodel is within the budgets");
+}
+
 nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype dtype,
                           const std::optional<Record>& record, const Store* store) {
-  CostBasis basis{dtype, CostBasis{}.context};
-  if (opened.model.max_context > 0) {
-    basis.context = std::min(basis.context, opened.model.max_context);
-  }
+  const CostBasis basis = basis_of(opened.model, dtype);
   const Cost cost = cost_of(opened.model, widths, basis);
   const ModelRow row = model_row(opened);
   nlohmann::json note;
@@ -164,18 +192,24 @@ class ExportCommand {
   int run() {
     const int ways =
         (request_.widths.empty() ? 0 : 1) + (request_.record ? 1 : 0) + (request_.best ? 1 : 0);
-    if (ways != 1) fail_usage("export: give exactly one of --widths, --record and --best");
-    if (request_.widths.empty() && request_.db.empty()) {
+    by_rule_ = ways == 0 && !request_.budgets.empty();
+    if (ways != 1 && !by_rule_) {
+      fail_usage("export: give exactly one of --widths, --record and --best, or a --budget alone");
+    }
+    if ((request_.record || request_.best) && request_.db.empty()) {
       fail_usage("export: --record and --best need --db, the store that holds them");
     }
-    if (!request_.best && !request_.budgets.empty()) {
-      fail_usage("export: --budget goes with --best");
+    if (!request_.best && !by_rule_ && !request_.budgets.empty()) {
+      fail_usage("export: --budget goes with --best, or stands alone");
     }
-    require_new_target();
-    opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    if (!request_.out.empty()) require_new_target();
+    if (request_.out.empty() && !request_.dry_run) {
+      fail_usage("export: --out is missing, the directory to write");
+    }
+    open();
     if (!request_.db.empty()) {
       // A store that --record or --best reads must be there: only --widths may begin a new one.
-      const bool must_exist = request_.dry_run || request_.widths.empty();
+      const bool must_exist = request_.dry_run || request_.record || request_.best;
       if (must_exist) Store::open(request_.db, Store::Mode::kRead);
       store_.emplace(
           Store::open(request_.db, request_.dry_run ? Store::Mode::kRead : Store::Mode::kWrite));
@@ -191,6 +225,20 @@ class ExportCommand {
   }
 
  private:
+  void open() {
+    const auto config = bare_config(request_.model.directory);
+    if (!config) {
+      opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    } else if (request_.dry_run && request_.db.empty()) {
+      opened_.emplace(without_weights(*config, request_.model.granularities));
+    } else {
+      fail(
+          "cannot export from '{}': it is a config without tensors, which --dry-run without --db "
+          "is enough for",
+          request_.model.directory.string());
+    }
+  }
+
   void require_new_target() const {
     namespace fs = std::filesystem;
     const fs::path target = fs::absolute(request_.out).lexically_normal();
@@ -226,6 +274,10 @@ class ExportCommand {
       }
       chosen_ = best_record(*store_, *model_id, request_);
       widths_ = chosen_->widths;
+    } else if (by_rule_) {
+      widths_ = least_slope_within(model, request_, basis_of(model, dtype()));
+      fmt::print("{}: the largest least-slope submodel within the budget; no score chose it\n",
+                 to_string(widths_));
     } else {
       widths_ = parse_widths(request_.widths, model.layers());
     }
@@ -234,12 +286,15 @@ class ExportCommand {
     if (!chosen_) chosen_ = quoted_;
   }
 
+  Dtype dtype() const {
+    const std::string& text = request_.target.dtype;
+    return text.empty() ? opened_->model.dtype : parse_dtype(text);
+  }
+
   std::unique_ptr<PlannedExport> make_plan() const {
     if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
-    const std::string& text = request_.target.dtype;
-    const Dtype dtype = text.empty() ? opened_->model.dtype : parse_dtype(text);
     return plan_export(*opened_, widths_,
-                       provenance(*opened_, widths_, dtype, quoted_, store_ ? &*store_ : nullptr),
+                       provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
                        request_.target);
   }
 
@@ -257,8 +312,12 @@ class ExportCommand {
       table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(probe_bytes(probe)))});
     }
     print_table(table, OutputFormat::kText);
-    note("dry run: {} at {} would be written to {}\n", to_string(widths_), plan.dtype(),
-         request_.out.string());
+    std::int64_t bytes = 0;
+    for (const auto& row : table.rows) bytes += row[1].value.get<std::int64_t>();
+    fmt::print("{} parameters, {} bytes in {} files\n",
+               cost_of(opened_->model, plan.slices()).params, bytes, table.rows.size());
+    note("dry run: {} at {} would be written{}\n", to_string(widths_), plan.dtype(),
+               request_.out.empty() ? "" : " to " + request_.out.string());
   }
 
   void write(const PlannedExport& plan) {
@@ -303,17 +362,9 @@ class ExportCommand {
 
   void write_tensors(const PlannedExport& plan, const std::filesystem::path& path,
                      const InterruptGuard& guard) const {
-    ProgressBar bar("writing");
-    double done = 0;
-    const double total = static_cast<double>(std::max<std::uint64_t>(plan.bytes(), 1));
     try {
-      plan.write(opened_->checkpoint, path, [&](std::uint64_t bytes) {
-        done += static_cast<double>(bytes);
-        bar.show(done / total,
-                 fmt::format("{}B of {}B, {} left", quantity(done), quantity(total),
-                             duration_text(seconds_left(done / total, bar.seconds()))));
-        return !guard.interrupted();
-      });
+      ByteBar bar("writing", plan.bytes(), guard);
+      plan.write(opened_->checkpoint, path, std::ref(bar));
     } catch (const Stopped&) {
       throw Interrupted();
     }
@@ -354,6 +405,7 @@ class ExportCommand {
   const Arguments& arguments_;
   std::optional<OpenedModel> opened_;
   std::optional<Store> store_;
+  bool by_rule_ = false;  // a budget alone
   Widths widths_;
   std::optional<Record> chosen_;  // what the artifact is recorded as being of
   std::optional<Record> quoted_;  // what its provenance quotes
