@@ -18,6 +18,7 @@
 #include "cli/store_rows.h"
 #include "cli/table.h"
 #include "db/store.h"
+#include "export/gguf_format.h"
 #include "families/open_model.h"
 #include "heuristics/schedules.h"
 #include "model/error.h"
@@ -60,8 +61,8 @@ OptionTable option_table(Request& request) {
       .section("output")
       .option("out", path_value(request.out, "DIR"), "the directory to write")
       .option("format", choice_value(request.target.format, export_formats()), "of the files")
-      .option("dtype", text_value(request.target.dtype, "f32|f16|bf16"),
-              "of the tensors; else the checkpoint's")
+      .option("dtype", text_value(request.target.dtype, "f32|f16|bf16|q8_0"),
+              "of the tensors, q8_0 with gguf; else the checkpoint's")
       .option("shard-size", quantity_value(request.target.shard_bytes, "BYTES"),
               "of tensors in one file, at most")
       .option("dry-run", flag_value(request.dry_run),
@@ -286,9 +287,12 @@ class ExportCommand {
     if (!chosen_) chosen_ = quoted_;
   }
 
+  // What provenance and budgets count bytes in; of a quantised format, those of the checkpoint's
+  // dtype.
   Dtype dtype() const {
     const std::string& text = request_.target.dtype;
-    return text.empty() ? opened_->model.dtype : parse_dtype(text);
+    const bool countable = !text.empty() && text != to_string(GgufType::kQ8_0);
+    return countable ? parse_dtype(text) : opened_->model.dtype;
   }
 
   std::unique_ptr<PlannedExport> make_plan() const {

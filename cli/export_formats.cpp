@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "export/gguf.h"
 #include "export/huggingface.h"
 #include "model/error.h"
 
@@ -32,8 +33,23 @@ std::unique_ptr<PlannedExport> plan_huggingface_export(const OpenedModel& nested
       bridged);
 }
 
+std::unique_ptr<PlannedExport> plan_gguf_export(const OpenedModel& nested, const Widths& widths,
+                                                const nlohmann::json& provenance,
+                                                const ExportOptions& options) {
+  GgufOptions settings;
+  settings.type = parse_gguf_type(options.dtype.empty() ? to_string(nested.model.dtype)
+                                                        : std::string_view(options.dtype));
+  settings.metadata = {{"mixnmatch.widths", to_string(widths)},
+                       {"mixnmatch.source", nested.checkpoint.fingerprint()},
+                       {"mixnmatch.provenance", provenance.dump()}};
+  return plan_gguf(nested.model, nested.checkpoint, widths,
+                   nested.family->gguf(nested.model, widths),
+                   nested.family->huggingface_config(nested.model, widths, Dtype::kF32), settings);
+}
+
 constexpr std::pair<std::string_view, Plan> kFormats[] = {
     {"huggingface", plan_huggingface_export},
+    {"gguf", plan_gguf_export},
 };
 
 }  // namespace

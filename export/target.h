@@ -20,7 +20,7 @@ namespace mnm {
 
 // How far a format's numbers are from the checkpoint's.
 struct Rounding {
-  double relative = 0;       // largest error of a stored value, relative to it; 0: all are exact
+  double relative = 0;       // largest error of a stored value, relative to its like; 0: none
   Dtype like = Dtype::kF32;  // the engine's dtype that rounds most like it: shows what that moves
 };
 

@@ -20,6 +20,8 @@ float overflow_of(Dtype dtype) {
   return dtype == Dtype::kBF16 ? 0x1.ffp127f : HUGE_VALF;
 }
 
+}  // namespace
+
 void check_range(std::span<const float> values, Dtype dtype, const std::string& name) {
   const float limit = overflow_of(dtype);
   for (float value : values) {
@@ -29,8 +31,6 @@ void check_range(std::span<const float> values, Dtype dtype, const std::string& 
     }
   }
 }
-
-}  // namespace
 
 Extractor::Extractor(const Checkpoint& checkpoint)
     : checkpoint_(checkpoint), shards_(checkpoint.shards().size()) {}
@@ -78,6 +78,20 @@ void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
     from_f32(part, dtype, result);
     out.write(result);
     report(result.size());
+  }
+}
+
+void Extractor::stream(const TensorSlice& slice, std::size_t chunk,
+                       const std::function<void(std::span<float>)>& sink) {
+  const StoredTensor& source = checkpoint_.at(slice.spec->name);
+  const TensorCopy copy = plan_copy(slice, source);
+  SliceReader reader(shard_of(source), copy);
+  std::vector<std::byte> bytes(chunk * size_of(source.dtype));
+  std::vector<float> values(chunk);
+  while (const std::size_t n = reader.read(bytes)) {
+    const auto part = std::span(values).first(n / size_of(source.dtype));
+    to_f32(std::span(bytes).first(n), source.dtype, part);
+    sink(part);
   }
 }
 

@@ -5,7 +5,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "extract/copy_plan.h"
@@ -28,6 +31,10 @@ class Extractor {
   void append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
               const ByteProgress& progress = {});
 
+  // Hands the slice on as f32, `chunk` elements at a time (the last time what is left).
+  void stream(const TensorSlice& slice, std::size_t chunk,
+              const std::function<void(std::span<float>)>& sink);
+
   // Error if a shard that was read has changed since it was opened: what was written must then
   // not be kept.
   void check_unchanged() const;
@@ -39,6 +46,9 @@ class Extractor {
   const Checkpoint& checkpoint_;
   std::vector<std::unique_ptr<SourceFile>> shards_;  // by index; null until needed
 };
+
+// Error, naming the tensor, where a finite value would become infinite in `dtype`.
+void check_range(std::span<const float> values, Dtype dtype, const std::string& name);
 
 // The slice in memory, as f32: for tests and small tensors.
 std::vector<float> extract_f32(const Checkpoint& checkpoint, const TensorSlice& slice);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "export/gguf_model.h"
 #include "families/granularities.h"
 #include "model/nested_model.h"
 
@@ -44,6 +45,9 @@ class Family {
   // Files that must lie beside that config: file name -> content. Empty where it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
+  // The submodel at `widths` in GGUF's terms. Error, with the reason, where llama.cpp does not
+  // compute it.
+  virtual GgufModel gguf(const NestedModel& model, const Widths& widths) const = 0;
 };
 
 // Every family, one line each in families/list.inc.

@@ -8,6 +8,7 @@
 
 #include "families/family.h"
 #include "families/llama/llama_config.h"
+#include "families/llama/llama_gguf.h"
 #include "families/llama/llama_huggingface.h"
 #include "model/error.h"
 
@@ -142,6 +143,9 @@ class Llama final : public Family {
   std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                         const Widths& widths) const override {
     return llama_huggingface_bridge(model, widths);
+  }
+  GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
+    return llama_gguf(model, widths);
   }
 };
 

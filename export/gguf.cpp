@@ -1,0 +1,293 @@
+#include "export/gguf.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "export/carried.h"
+#include "export/gguf_tokenizer.h"
+#include "export/probe.h"
+#include "export/q8_0.h"
+#include "extract/extract.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kChunk = 64u << 10;  // elements that are converted at a time, at least
+
+// llama.cpp's numbers for "most tensors are": general.file_type.
+std::uint32_t file_type(GgufType type) {
+  switch (type) {
+    case GgufType::kF32:
+      return 0;
+    case GgufType::kF16:
+      return 1;
+    case GgufType::kQ8_0:
+      return 7;
+    case GgufType::kBF16:
+      return 32;
+  }
+  return 0;
+}
+
+Dtype dtype_of(GgufType type) {
+  if (type == GgufType::kF16) return Dtype::kF16;
+  return type == GgufType::kBF16 ? Dtype::kBF16 : Dtype::kF32;
+}
+
+// One tensor of the file, with where it comes from.
+struct Item {
+  GgufTensor tensor;
+  const TensorSlice* slice = nullptr;  // null: tensor.values
+
+  std::int64_t head_size() const { return slice->shape.front() / tensor.heads; }
+};
+
+void encode(std::span<const float> values, GgufType type, const std::string& name,
+            std::vector<std::byte>& bytes) {
+  bytes.resize(row_bytes(type, static_cast<std::int64_t>(values.size())));
+  if (type == GgufType::kQ8_0) {
+    if (!quantize_q8(values, bytes)) {
+      fail(
+          "cannot store tensor '{}' in q8_0: it holds values that are no finite numbers, or past "
+          "what its scales hold; choose bf16 or f32",
+          name);
+    }
+    return;
+  }
+  check_range(values, dtype_of(type), name);
+  from_f32(values, dtype_of(type), bytes);
+}
+
+// Rows between a head's two orders: pair_rows(values) is the file's, its inverse the checkpoint's.
+void pair_rows(std::span<float> values, std::int64_t head_size, std::int64_t columns,
+               bool to_file) {
+  const std::vector<float> before(values.begin(), values.end());
+  const auto width = static_cast<std::size_t>(columns);
+  const auto rows = static_cast<std::int64_t>(values.size() / width);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto paired = static_cast<std::size_t>(row) * width;
+    const auto other = static_cast<std::size_t>(unpaired_row(row, head_size)) * width;
+    const std::size_t from = to_file ? other : paired, to = to_file ? paired : other;
+    std::copy_n(before.begin() + static_cast<std::ptrdiff_t>(from), width,
+                values.begin() + static_cast<std::ptrdiff_t>(to));
+  }
+}
+
+class GgufExport final : public PlannedExport {
+ public:
+  GgufExport(SlicePlan slices, const Checkpoint& checkpoint, const GgufModel& gguf,
+             nlohmann::json config, const GgufOptions& options, const NestedModel& model)
+      : PlannedExport(std::move(slices)), type_(options.type), config_(std::move(config)) {
+    for (const GgufTensor& tensor : gguf.tensors) add(tensor);
+    for (const TensorSlice& slice : this->slices().tensors) {
+      const auto uses = std::ranges::count(items_, &slice, &Item::slice);
+      if (uses != 1) fail("the tensor {} has {} names in gguf", slice.spec->name, uses);
+    }
+    GgufFields fields = {{"general.architecture", gguf.architecture},
+                         {"general.type", std::string("model")},
+                         {"general.alignment", static_cast<std::uint32_t>(kGgufAlignment)},
+                         {"general.file_type", file_type(type_)},
+                         {"general.quantization_version", std::uint32_t{2}}};
+    const auto append = [&fields](const GgufFields& more) {
+      fields.insert(fields.end(), more.begin(), more.end());
+    };
+    append(gguf.fields);
+    append(gguf_tokenizer(checkpoint.directory(), model.config, model.vocab_size));
+    append(options.metadata);
+    head_ = gguf_head(fields, entries_);
+    file_bytes_ = head_.size() + aligned(entries_.back().offset + entries_.back().bytes());
+    carried_ = carried_files(checkpoint.directory(), Carry::kLicence);
+  }
+
+  std::string_view format() const override { return "gguf"; }
+  std::string_view dtype() const override { return to_string(type_); }
+
+  std::map<std::string, std::uint64_t> files() const override {
+    std::map<std::string, std::uint64_t> files = {{kGgufFile, file_bytes_}};
+    for (const CarriedFile& file : carried_) files[file.name] = file.bytes;
+    return files;
+  }
+
+  void write(const Checkpoint& checkpoint, const fs::path& directory, const ByteProgress& progress,
+             Flush flush) const override {
+    require_space(bytes(), directory);
+    copy_carried(carried_, checkpoint.directory(), directory, progress, flush);
+    OutputFile out(directory / kGgufFile);
+    const auto report = [&](std::uint64_t bytes) {
+      if (progress && !progress(bytes)) throw Stopped();
+    };
+    out.write(head_);
+    report(head_.size());
+    Extractor extractor(checkpoint);
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      write_item(items_[i], entries_[i], extractor, out, progress);
+      const std::string padding(aligned(entries_[i].bytes()) - entries_[i].bytes(), '\0');
+      out.write(padding);
+      if (!padding.empty()) report(padding.size());
+    }
+    if (out.position() != file_bytes_) {
+      fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
+           out.position(), file_bytes_);
+    }
+    out.close(flush);
+    extractor.check_unchanged();
+  }
+
+  Checkpoint reopen(const fs::path& directory) const override {
+    struct Storage {
+      MappedFile file;
+      std::vector<std::vector<float>> decoded;
+    };
+    auto storage = std::make_shared<Storage>(Storage{MappedFile(directory / kGgufFile), {}});
+    const std::string path = storage->file.path().string();
+    const GgufHead head = parse_gguf(storage->file.bytes(), path);
+    std::vector<StoredTensor> tensors;
+    for (const Item& item : items_) {
+      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
+      if (entry == head.tensors.end()) {
+        fail("cannot read '{}': it has no tensor '{}'", path, item.tensor.name);
+      }
+      const auto data =
+          storage->file.bytes().subspan(head.data_offset + entry->offset, entry->bytes());
+      if (item.slice == nullptr) continue;
+      if (entry->shape != item.slice->shape) {
+        fail("cannot read '{}': tensor '{}' has another shape than planned", path, entry->name);
+      }
+      StoredTensor& tensor = tensors.emplace_back();
+      tensor.name = item.slice->spec->name;
+      tensor.shape = entry->shape;
+      tensor.dtype = dtype_of(entry->type);
+      tensor.data = data;
+      if (entry->type != GgufType::kQ8_0 && item.tensor.heads == 0) continue;
+      std::vector<float>& values =
+          storage->decoded.emplace_back(static_cast<std::size_t>(tensor.elements()));
+      if (entry->type == GgufType::kQ8_0) {
+        dequantize_q8(data, values);
+      } else {
+        to_f32(data, tensor.dtype, values);
+      }
+      if (item.tensor.heads > 0) {
+        pair_rows(values, tensor.shape.front() / item.tensor.heads,
+                  tensor.elements() / tensor.shape.front(), false);
+      }
+      tensor.dtype = Dtype::kF32;
+      tensor.data = std::as_bytes(std::span(values));
+    }
+    if (head.tensors.size() != items_.size()) {
+      fail("cannot read '{}': it has {} tensors, expected {}", path, head.tensors.size(),
+           items_.size());
+    }
+    return Checkpoint::assemble(directory, config_, std::move(tensors), std::move(storage));
+  }
+
+  // Blocks and permutations are of whole rows, so they do not meet.
+  void round(const TensorSlice& slice, std::span<float> values) const override {
+    const GgufType type = stored_type(slice);
+    std::vector<std::byte> bytes;
+    encode(values, type, slice.spec->name, bytes);
+    if (type == GgufType::kQ8_0) return dequantize_q8(bytes, values);
+    to_f32(bytes, dtype_of(type), values);
+  }
+
+  // llama.cpp rounds what it multiplies a matrix with to the matrix' own type, so weights that are
+  // stored exactly count as rounded too. A block of q8_0 errs by half of 1/127 of its largest
+  // value, which is at most sqrt(32) times the root of its mean square.
+  Rounding rounding(const Checkpoint&) const override {
+    switch (type_) {
+      case GgufType::kF32:
+        return {0, Dtype::kF32};
+      case GgufType::kQ8_0:
+        return {std::sqrt(static_cast<double>(kQ8Values)) / 254, Dtype::kBF16};
+      default:
+        return {roundoff(Dtype::kF32, dtype_of(type_)), dtype_of(type_)};
+    }
+  }
+
+  std::string loading(const fs::path& directory) const override {
+    return fmt::format(
+        "import llama_cpp\n"
+        "model = llama_cpp.Llama({})\n"
+        "print(model.n_vocab())\n",
+        python_literal(directory / kGgufFile));
+  }
+
+ private:
+  GgufType stored_type(const TensorSlice& slice) const {
+    return slice.shape.size() > 1 ? type_ : GgufType::kF32;
+  }
+
+  void add(const GgufTensor& tensor) {
+    Item item{tensor, nullptr};
+    GgufEntry entry{tensor.name, GgufType::kF32, {}, 0};
+    if (tensor.source.empty()) {
+      entry.shape = {static_cast<std::int64_t>(tensor.values.size())};
+    } else {
+      const auto& all = slices().tensors;
+      const auto found = std::ranges::find(
+          all, tensor.source, [](const TensorSlice& slice) { return slice.spec->name; });
+      if (found == all.end()) fail("no tensor is called {}", tensor.source);
+      item.slice = &*found;
+      entry.shape = found->shape;
+      entry.type = stored_type(*found);
+      if (entry.shape.back() % block_size(entry.type) != 0) {
+        fail(
+            "cannot store tensor '{}' in {}: its rows have {} elements, and blocks have {}; choose "
+            "widths that are multiples of it, or f16",
+            tensor.source, to_string(entry.type), entry.shape.back(), block_size(entry.type));
+      }
+    }
+    entries_.push_back(std::move(entry));
+    items_.push_back(std::move(item));
+  }
+
+  void write_item(const Item& item, const GgufEntry& entry, Extractor& extractor, OutputFile& out,
+                  const ByteProgress& progress) const {
+    std::vector<std::byte> bytes;
+    const auto put = [&](std::span<const float> values) {
+      encode(values, entry.type, entry.name, bytes);
+      out.write(bytes);
+      if (progress && !progress(bytes.size())) throw Stopped();
+    };
+    if (item.slice == nullptr) return put(item.tensor.values);
+    if (item.tensor.heads > 0) {
+      // A head at a time: its rows change places among themselves.
+      const std::int64_t columns = item.slice->elements() / item.slice->shape.front();
+      const auto head = static_cast<std::size_t>(item.head_size() * columns);
+      extractor.stream(*item.slice, head, [&](std::span<float> values) {
+        pair_rows(values, item.head_size(), columns, true);
+        put(values);
+      });
+      return;
+    }
+    if (entry.type != GgufType::kQ8_0) {
+      return extractor.append(*item.slice, dtype_of(entry.type), out, progress);
+    }
+    static_assert(kChunk % kQ8Values == 0);
+    extractor.stream(*item.slice, kChunk, put);
+  }
+
+  GgufType type_;
+  nlohmann::json config_;
+  std::vector<Item> items_;         // in the file's order
+  std::vector<GgufEntry> entries_;  // the same
+  std::string head_;
+  std::uint64_t file_bytes_ = 0;
+  std::vector<CarriedFile> carried_;
+};
+
+}  // namespace
+
+std::unique_ptr<PlannedExport> plan_gguf(const NestedModel& model, const Checkpoint& checkpoint,
+                                         const Widths& widths, const GgufModel& gguf,
+                                         nlohmann::json config, const GgufOptions& options) {
+  model.space.require(widths);
+  return std::make_unique<GgufExport>(plan_slices(model.table, widths), checkpoint, gguf,
+                                      std::move(config), options, model);
+}
+
+}  // namespace mnm

@@ -1,0 +1,29 @@
+// The GGUF writer: one file that llama.cpp loads, and the licence beside it. Matrices are stored in
+// the dtype asked for, vectors (norms, biases) always in f32, as llama.cpp expects them.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "export/gguf_format.h"
+#include "export/gguf_model.h"
+#include "export/target.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+inline constexpr const char* kGgufFile = "model.gguf";
+
+struct GgufOptions {
+  GgufType type = GgufType::kF16;
+  GgufFields metadata;  // widths, source...: after the family's fields
+};
+
+// `gguf`: the family's half (Family::gguf). `config`: the submodel's, for the reader. UsageError
+// where the space refuses the widths; Error where the type cannot hold a row (q8_0 holds blocks of
+// 32), or GGUF not the checkpoint's tokenizer.
+std::unique_ptr<PlannedExport> plan_gguf(const NestedModel& model, const Checkpoint& checkpoint,
+                                         const Widths& widths, const GgufModel& gguf,
+                                         nlohmann::json config, const GgufOptions& options);
+
+}  // namespace mnm

@@ -1,0 +1,58 @@
+// The head of a GGUF file, version 3, little-endian: written from data, and read as hostile input.
+//   magic "GGUF", version u32, tensors u64, fields u64
+//   per field   key, type u32, value; a string is its length u64 and its bytes, an array the type
+//   of
+//               its elements u32, their number u64 and the elements
+//   per tensor  name, dimensions u32, sizes u64 (the innermost first), type u32, offset u64 from
+//   the
+//               start of the data
+//   data        from the next multiple of 32 on, every tensor at a multiple of 32
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "export/gguf_model.h"
+
+namespace mnm {
+
+inline constexpr std::uint64_t kGgufAlignment = 32;
+
+enum class GgufType : std::uint32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kBF16 = 30 };
+std::string_view to_string(GgufType type);        // "f32", "f16", "q8_0", "bf16"
+GgufType parse_gguf_type(std::string_view name);  // UsageError
+// Elements that are stored together; a row holds whole blocks.
+std::int64_t block_size(GgufType type);
+std::uint64_t row_bytes(GgufType type, std::int64_t elements);  // of whole blocks
+
+struct GgufEntry {
+  std::string name;
+  GgufType type = GgufType::kF32;
+  std::vector<std::int64_t> shape;  // outermost first, as in a checkpoint
+  std::uint64_t offset = 0;         // from the start of the data
+  std::uint64_t bytes() const;
+};
+
+struct GgufHead {
+  GgufFields fields;
+  std::vector<GgufEntry> tensors;
+  std::uint64_t data_offset = 0;  // where the data start in the file
+
+  const GgufValue* find(std::string_view key) const;  // nullptr where there is none
+};
+
+std::uint64_t aligned(std::uint64_t bytes);  // up to the next multiple of kGgufAlignment
+
+// The head, padded to the data; fills in the entries' offsets. Same input, same bytes.
+std::string gguf_head(const GgufFields& fields, std::vector<GgufEntry>& tensors);
+
+// Of a file of these bytes. Error names `path` and what is wrong: another magic or version, a size
+// past the end of the file, a field or tensor type that is not read here, a name that occurs twice,
+// a row of broken blocks, data that overlap, are not aligned, or lie past the end.
+GgufHead parse_gguf(std::span<const std::byte> file, const std::string& path);
+
+}  // namespace mnm

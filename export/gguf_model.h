@@ -1,0 +1,38 @@
+// What a family states of its submodel in GGUF's terms: architecture, metadata, and for every
+// tensor of the file which one of the checkpoint it is. Plain data; export/gguf.h writes it.
+// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace mnm {
+
+using GgufValue = std::variant<std::uint32_t, std::int32_t, float, bool, std::string, std::uint64_t,
+                               std::vector<std::int32_t>, std::vector<std::string>>;
+using GgufFields = std::vector<std::pair<std::string, GgufValue>>;  // in the file's order
+
+struct GgufTensor {
+  std::string name;           // "blk.0.attn_q.weight"
+  std::string source;         // the checkpoint's tensor; empty: it is `values`
+  std::int64_t heads = 0;     // rotary heads among the rows, 0: rows stay in order (pair_rows)
+  std::vector<float> values;  // of a vector that no checkpoint holds
+};
+
+struct GgufModel {
+  std::string architecture;  // what its metadata keys begin with, as in "ARCHITECTURE.block_count"
+  GgufFields fields;         // those keys
+  std::vector<GgufTensor> tensors;  // in the file's order; every tensor of the submodel once
+};
+
+// Hugging Face's rotary heads turn element i with element i + head_size / 2, GGUF's turn
+// neighbours: row 2 i + j of a head is the checkpoint's row j * head_size / 2 + i.
+inline std::int64_t unpaired_row(std::int64_t row, std::int64_t head_size) {
+  const std::int64_t in_head = row % head_size;
+  return row - in_head + (in_head % 2) * (head_size / 2) + in_head / 2;
+}
+
+}  // namespace mnm

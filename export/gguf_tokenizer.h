@@ -1,0 +1,23 @@
+// A checkpoint's tokenizer as GGUF's metadata.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "export/gguf_model.h"
+
+namespace mnm {
+
+// The letter that stands for a byte in byte-level vocabularies (GPT-2's), as UTF-8.
+std::string byte_letter(unsigned char byte);
+
+// `directory` may hold a tokenizer.json (byte-level BPE whose splits llama.cpp knows). Without one
+// a vocabulary of 256 is that of the bytes, and any other is carried without text. `config`: the
+// model's, which names the special tokens. Error, with the reason, for a tokenizer that GGUF cannot
+// carry, or whose ids do not fit the vocabulary.
+GgufFields gguf_tokenizer(const std::filesystem::path& directory, const nlohmann::json& config,
+                          std::int64_t vocab_size);
+
+}  // namespace mnm

@@ -1,0 +1,258 @@
+#include "export/gguf.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "export/gguf_tokenizer.h"
+#include "export/huggingface.h"
+#include "export/q8_0.h"
+#include "families/open_model.h"
+#include "tests/export/exported.h"
+#include "tests/support/error_of.h"
+#include "tests/support/tiny_llama.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::contains;
+using test::error_of;
+using test::files_in;
+using test::slurp;
+using test::spew;
+using test::TempDir;
+using test::TinyLlama;
+using test::usage_error_of;
+
+constexpr GgufType kTypes[] = {GgufType::kF32, GgufType::kF16, GgufType::kBF16, GgufType::kQ8_0};
+
+std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& widths,
+                                       GgufType type) {
+  return plan_gguf(opened.model, opened.checkpoint, widths,
+                   opened.family->gguf(opened.model, widths),
+                   opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+                   {type, {{"mixnmatch.widths", to_string(widths)}}});
+}
+
+// The variants that llama.cpp computes, with rows of whole blocks, so that every type holds them.
+std::vector<TinyLlama> carried() {
+  std::vector<TinyLlama> all;
+  for (TinyLlama llama : test::tiny_llamas()) {
+    if (llama.act_of_product) {
+      if (llama.name != "everything") continue;
+      llama.act_of_product = false;
+      llama.hidden_act = "silu";
+    }
+    if (llama.hidden_act != "silu") continue;
+    llama.hidden = 32;
+    llama.heads = 8;
+    llama.kv_heads = std::min<std::int64_t>(llama.kv_heads, 4);
+    if (llama.head_dim) llama.head_dim = 12;
+    llama.full = 96;
+    if (!llama.granularities.empty()) llama.granularities = {32, 64, 96};
+    if (llama.name == "plain") llama.vocab = 256;
+    all.push_back(llama);
+  }
+  return all;
+}
+
+TEST(Gguf, HoldsEverySliceOfEveryVariantAndTheGgufPackageReadsIt) {
+  const TempDir dir;
+  std::size_t cases = 0;
+  for (const TinyLlama& llama : carried()) {
+    const OpenedModel opened = open_model(llama.write(dir / "models" / llama.name));
+    std::vector<Widths> choices = {Widths(static_cast<std::size_t>(llama.layers), 96)};
+    if (llama.layers == 3 && !llama.granularities.empty()) choices.push_back({32, 96, 64});
+    for (const Widths& widths : choices) {
+      for (const GgufType type : kTypes) {
+        SCOPED_TRACE(fmt::format("{} {} {}", llama.name, to_string(widths), to_string(type)));
+        const fs::path place = dir / "cases" / fmt::format("{}-{}", llama.name, ++cases);
+        fs::create_directories(place / "gguf");
+        const auto plan = planned(opened, widths, type);
+        std::uint64_t progress = 0;
+        plan->write(opened.checkpoint, place / "gguf",
+                    [&](std::uint64_t bytes) { return progress += bytes, true; });
+        EXPECT_EQ(progress, plan->bytes());
+        const auto files = files_in(place / "gguf");
+        ASSERT_EQ(files.size(), plan->files().size());
+        for (const auto& [name, bytes] : plan->files()) EXPECT_EQ(files.at(name).size(), bytes);
+
+        const OpenedModel written = open_model(plan->reopen(place / "gguf"));
+        EXPECT_EQ(written.model.space.full(), widths);
+        for (const TensorSlice& slice : plan->slices().tensors) {
+          std::vector<float> expected = extract_f32(opened.checkpoint, slice);
+          plan->round(slice, expected);
+          const StoredTensor& tensor = written.checkpoint.at(slice.spec->name);
+          std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
+          to_f32(tensor.data, tensor.dtype, found);
+          EXPECT_EQ(found, expected) << slice.spec->name;
+        }
+        fs::create_directories(dir / "again");
+        planned(opened, widths, type)->write(opened.checkpoint, dir / "again");
+        EXPECT_TRUE(files_in(dir / "again") == files) << "other bytes the second time";
+
+        fs::create_directories(place / "full");
+        const auto config = opened.family->huggingface_config(opened.model, widths, Dtype::kF32);
+        write_huggingface(plan_huggingface(opened.model, opened.checkpoint, widths,
+                                           {{"config.json", config.dump()}},
+                                           {.dtype = Dtype::kF32, .metadata = {}}),
+                          opened.checkpoint, place / "full");
+      }
+    }
+  }
+  ASSERT_GT(cases, 40u);
+  const fs::path python = MNM_SOURCE_DIR "/.venv/bin/python";
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/gguf-dump")) {
+    GTEST_SKIP() << "the gguf package is not installed: scripts/setup test";
+  }
+  const std::string command = fmt::format(
+      "OMP_NUM_THREADS=1 '{}' '{}/tests/export/gguf_check.py' '{}' > '{}' 2>&1", python.string(),
+      MNM_SOURCE_DIR, (dir / "cases").string(), (dir / "log").string());
+  EXPECT_EQ(std::system(command.c_str()), 0) << slurp(dir / "log");
+}
+
+TEST(Gguf, RefusesWhatTheFormatOrItsRuntimeCannotHold) {
+  const TempDir dir;
+  const auto refusal = [&](TinyLlama llama, const Widths& widths, GgufType type) {
+    static int number = 0;
+    const OpenedModel opened = open_model(llama.write(dir / std::to_string(++number)));
+    return error_of([&] { planned(opened, widths, type); });
+  };
+  TinyLlama llama;
+  EXPECT_EQ(refusal(llama, {8, 8, 8}, GgufType::kF16), "");
+  EXPECT_TRUE(contains(refusal(llama, {8, 8, 8}, GgufType::kQ8_0), "blocks have 32"));
+  EXPECT_TRUE(contains(refusal(llama, {8, 8}, GgufType::kF16), "3"));
+  llama.act_of_product = true;
+  EXPECT_TRUE(contains(refusal(llama, {8, 8, 8}, GgufType::kF16), "act(gate*up)"));
+  llama.act_of_product = false;
+  for (const char* other : {"gelu", "relu"}) {
+    llama.hidden_act = other;
+    EXPECT_TRUE(contains(refusal(llama, {8, 8, 8}, GgufType::kF16), "silu only")) << other;
+  }
+  EXPECT_TRUE(contains(usage_error_of([] { parse_gguf_type("q4_0"); }), "q8_0"));
+}
+
+TEST(Gguf, DamagedFilesAreRefused) {
+  const TempDir dir;
+  TinyLlama llama;
+  llama.layers = 1;
+  const OpenedModel opened = open_model(llama.write(dir / "model"));
+  const auto plan = planned(opened, {8}, GgufType::kF16);
+  fs::create_directory(dir / "out");
+  plan->write(opened.checkpoint, dir / "out");
+  const std::string sound = slurp(dir / "out/model.gguf");
+  const auto error = [](const std::string& bytes) {
+    return error_of([&] { parse_gguf(std::as_bytes(std::span(bytes)), "file"); });
+  };
+  EXPECT_EQ(error(sound), "");
+  for (std::size_t size = 0; size < sound.size(); size += size < 2000 ? 1 : 97) {
+    EXPECT_NE(error(sound.substr(0, size)), "") << size;
+  }
+  EXPECT_TRUE(contains(error(sound + "x"), "left over"));
+  // Each byte of the head, turned over: read as something else or refused, never a crash.
+  const std::size_t head = parse_gguf(std::as_bytes(std::span(sound)), "sound").data_offset;
+  for (std::size_t i = 0; i < head; ++i) {
+    std::string damaged = sound;
+    damaged[i] = static_cast<char>(~damaged[i]);
+    error(damaged);
+  }
+  std::string renamed = sound;
+  renamed[sound.find("attn_q.weight")] = 'x';
+  spew(dir / "out/model.gguf", renamed);
+  EXPECT_TRUE(contains(error_of([&] { plan->reopen(dir / "out"); }), "attn_q"));
+}
+
+TEST(Gguf, Q8KeepsWhatItsBlocksHold) {
+  std::vector<float> values(64);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 20.0f;
+  std::fill(values.begin() + 32, values.end(), 0.0f);
+  std::vector<std::byte> bytes(2 * kQ8Bytes);
+  ASSERT_TRUE(quantize_q8(values, bytes));
+  std::vector<float> back(64);
+  dequantize_q8(bytes, back);
+  // Half a step of the scale, and the rounding of the scale itself to f16.
+  for (std::size_t i = 0; i < 64; ++i) {
+    EXPECT_NEAR(back[i], values[i], 20.0f / 254 + 20.0f * 0x1p-11f);
+  }
+  for (const float bad : {HUGE_VALF, -HUGE_VALF, std::nanf(""), 1e38f}) {
+    values[3] = bad;
+    EXPECT_FALSE(quantize_q8(values, bytes)) << bad;
+  }
+}
+
+const GgufValue& field(const GgufFields& fields, const std::string& key) {
+  static const GgufValue none = std::string("none");
+  for (const auto& [name, value] : fields) {
+    if (name == key) return value;
+  }
+  return none;
+}
+
+TEST(GgufTokenizer, BytesAreTokens) {
+  const TempDir dir;
+  const GgufFields fields = gguf_tokenizer(dir.path(), {}, 256);
+  const auto& tokens = std::get<std::vector<std::string>>(field(fields, "tokenizer.ggml.tokens"));
+  ASSERT_EQ(tokens.size(), 256u);
+  EXPECT_EQ(tokens['A'], "A");
+  EXPECT_EQ(tokens[' '], "\u0120");
+  EXPECT_EQ(tokens['\n'], "\u010a");
+  EXPECT_EQ(tokens[0xad], "\u0143");
+  EXPECT_EQ(std::get<std::uint32_t>(field(fields, "tokenizer.ggml.eos_token_id")), 0u);
+}
+
+TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
+  const nlohmann::json sound = nlohmann::json::parse(R"({
+    "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
+    "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+    "post_processor": {"type": "TemplateProcessing",
+                       "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}})");
+  const TempDir dir;
+  const auto read = [&](const nlohmann::json& tokenizer, std::int64_t size = 5) {
+    spew(dir / "tokenizer.json", tokenizer.dump());
+    return gguf_tokenizer(dir.path(), {{"eos_token_id", {3, 1}}}, size);
+  };
+  const GgufFields fields = read(sound);
+  EXPECT_EQ(field(fields, "tokenizer.ggml.tokens"),
+            GgufValue(std::vector<std::string>{"a", "b", "ab", "<s>", "[PAD4]"}));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.token_type"),
+            GgufValue(std::vector<std::int32_t>{1, 1, 1, 3, 5}));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.merges"), GgufValue(std::vector<std::string>{"a b"}));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.pre"), GgufValue(std::string("gpt-2")));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.add_bos_token"), GgufValue(true));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.add_eos_token"), GgufValue(false));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.eos_token_id"), GgufValue(std::uint32_t{3}));
+
+  struct Case {
+    const char* at;
+    nlohmann::json value;
+    const char* phrase;
+  };
+  const Case cases[] = {
+      {"/model/type", "Unigram", "Unigram"},
+      {"/model/byte_fallback", true, "SentencePiece"},
+      {"/model/vocab/ab", 9, "outside"},
+      {"/model/vocab/<s>", 2, "two tokens"},
+      {"/model/vocab/<s>", 4, "two ids"},
+      {"/model/merges/0", "a b c", "space"},
+      {"/normalizer", {{"type", "NFC"}}, "normalizer"},
+      {"/pre_tokenizer/type", "Metaspace", "pre_tokenizer"},
+      {"/pre_tokenizer/add_prefix_space", true, "space before"},
+      {"/pre_tokenizer/use_regex", false, "splits"},
+      {"/model/ignore_merges", true, "splits"},
+  };
+  for (const Case& c : cases) {
+    nlohmann::json broken = sound;
+    broken[nlohmann::json::json_pointer(c.at)] = c.value;
+    EXPECT_TRUE(contains(error_of([&] { read(broken); }), c.phrase))
+        << c.at << ": " << error_of([&] { read(broken); });
+  }
+  fs::remove(dir / "tokenizer.json");
+  spew(dir / "tokenizer.model", "");
+  EXPECT_TRUE(contains(error_of([&] { gguf_tokenizer(dir.path(), {}, 5); }), "tokenizer.model"));
+}
+
+}  // namespace
+}  // namespace mnm
