@@ -202,6 +202,23 @@ TEST(GgufTokenizer, BytesAreTokens) {
   EXPECT_EQ(std::get<std::uint32_t>(field(fields, "tokenizer.ggml.eos_token_id")), 0u);
 }
 
+TEST(GgufTokenizer, TheBundledTokenizerIsThatOfBytes) {
+  const TempDir none;
+  EXPECT_EQ(gguf_tokenizer(MNM_SOURCE_DIR "/data/reference", {}, 256),
+            gguf_tokenizer(none.path(), {}, 256));
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
+  }
+  const std::string log = (none / "log").string();
+  EXPECT_EQ(std::system(fmt::format("HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 '{0}/.venv/bin/python' "
+                                    "'{0}/tests/export/tokenizer_check.py' '{0}/data/reference' "
+                                    "> '{1}' 2>&1",
+                                    MNM_SOURCE_DIR, log)
+                            .c_str()),
+            0)
+      << slurp(log);
+}
+
 TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
   const nlohmann::json sound = nlohmann::json::parse(R"({
     "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
