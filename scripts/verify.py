@@ -55,7 +55,24 @@ def run_transformers(directory, tokens):
         return model.eval()(torch.tensor([tokens])).logits[0].numpy()
 
 
-RUNTIMES = {"transformers": run_transformers}
+def run_llama_cpp(directory, tokens):
+    """llama-cpp-python, with a cache in f32: scripts/setup does not install it (see docs/formats.md)."""
+    import llama_cpp
+
+    model = llama_cpp.Llama(
+        str(directory / "model.gguf"),
+        n_ctx=len(tokens),
+        n_gpu_layers=0,
+        logits_all=True,
+        type_k=llama_cpp.GGML_TYPE_F32,
+        type_v=llama_cpp.GGML_TYPE_F32,
+        verbose=False,
+    )
+    model.eval(tokens)
+    return np.array(model.scores[: len(tokens)])
+
+
+RUNTIMES = {"transformers": run_transformers, "llama.cpp": run_llama_cpp}
 
 
 def verify(runtime, directory):
