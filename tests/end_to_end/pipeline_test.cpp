@@ -176,6 +176,32 @@ TEST_F(Workshop, ExportsOfEveryVariantCheckThemselves) {
   }
 }
 
+TEST_F(Workshop, ExportToGguf) {
+  const auto with = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> all = {"export",   model_,  "--format", "gguf",      "--widths",
+                                    "8x2,32x2", "--out", path(out),  "--threads", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::string dry = expect_done(with("g", {"--dtype", "f16", "--dry-run"})).out;
+  EXPECT_FALSE(std::filesystem::exists(path("g")));
+  const Result result = expect_done(with("g", {"--dtype", "f16", "--db", db_}));
+  EXPECT_NE(result.out.find("checked: "), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("llama_cpp.Llama(\"" + path("g/model.gguf")), std::string::npos);
+  for (const char* name : {"model.gguf", "probe.safetensors"}) {
+    const auto bytes = std::filesystem::file_size(path("g") + "/" + name);
+    EXPECT_NE(dry.find(std::to_string(bytes)), std::string::npos) << name << "\n" << dry;
+  }
+  const Json runs = expect_done({"runs", "--db", db_, "--json"}).json();
+  EXPECT_EQ(runs["artifacts"][0]["format"], "gguf");
+  expect_done(with("again", {"--dtype", "f16", "--no-check"}));
+  EXPECT_EQ(slurp(path("again/model.gguf")), slurp(path("g/model.gguf")));
+  expect_refused(with("g", {}), 1, "--force");
+  expect_refused(with("h", {"--dtype", "q8_0"}), 1, "blocks have 32");
+  expect_refused(with("h", {"--dtype", "q4_0"}), 2, "q4_0");
+  EXPECT_FALSE(std::filesystem::exists(path("h")));
+}
+
 TEST_F(Workshop, TokenizeMakesFilesThatEvalReads) {
   std::filesystem::create_directory(path("corpus"));
   for (int i = 0; i < 30; ++i) {
