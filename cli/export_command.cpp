@@ -321,7 +321,7 @@ class ExportCommand {
     fmt::print("{} parameters, {} bytes in {} files\n",
                cost_of(opened_->model, plan.slices()).params, bytes, table.rows.size());
     note("dry run: {} at {} would be written{}\n", to_string(widths_), plan.dtype(),
-               request_.out.empty() ? "" : " to " + request_.out.string());
+         request_.out.empty() ? "" : " to " + request_.out.string());
   }
 
   void write(const PlannedExport& plan) {

@@ -32,7 +32,7 @@ TEST(Printable, ControlCharactersAndBrokenTextAreEscaped) {
 TEST(Printable, TablesShowCellsSoAndKeepThemForPrograms) {
   const Table table{{{"name", "name", false}, {"n", "n"}},
                     {{cell("\x1b[2J"), cell(std::int64_t{1})}, {cell("x"), cell(std::int64_t{2})}}};
-  EXPECT_EQ(table.text(), "name      n\n\\x1b[2J  1\nx         2\n");
+  EXPECT_EQ(table.text(), "name     n\n\\x1b[2J  1\nx        2\n");
   EXPECT_EQ(table.json()[0]["name"], "\x1b[2J");
 }
 
