@@ -20,9 +20,6 @@ namespace {
 
 using namespace test;
 
-// Whether a missing table is a failure; false only as long as none has been computed.
-constexpr bool kTableIsCommitted = false;
-
 constexpr std::uint64_t kEvaluations = 1311;  // 2 % of the table
 constexpr std::uint64_t kSeeds = 10;
 
@@ -57,11 +54,8 @@ std::vector<float> read_table(const std::filesystem::path& path) {
 const LossTable* table() {
   static const LossTable loaded = [] {
     const auto path = std::filesystem::path(MNM_SOURCE_DIR) / "data/reference/truth.npy";
-    if (std::filesystem::exists(path)) return LossTable(read_table(path));
-    EXPECT_FALSE(kTableIsCommitted) << path << " is missing: restore it from git";
-    return LossTable(kTableIsCommitted
-                         ? std::vector<float>{}
-                         : synthetic_losses(landscapes().front(), LossTable::kLayers));
+    EXPECT_TRUE(std::filesystem::exists(path)) << path << " is missing: restore it from git";
+    return LossTable(std::filesystem::exists(path) ? read_table(path) : std::vector<float>{});
   }();
   return loaded.empty() ? nullptr : &loaded;
 }
