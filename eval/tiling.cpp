@@ -42,8 +42,10 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   Tiling tiling;
   tiling.sequences = std::clamp<std::int64_t>(options.rows / options.context, 1, options.sequences);
   tiling.parents = std::max<std::int64_t>(1, options.rows / (tiling.sequences * options.context));
+  // With fewer rows than these the head's weights are read more often than is worth its product.
   tiling.logit_rows = std::max<std::int64_t>(
-      16, static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(vocab, 1))));
+      128,
+      static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(vocab, 1))));
   for (const auto& nodes : plan.levels) {
     tiling.children = std::max(tiling.children, most_children(nodes, tiling.parents));
   }
@@ -66,11 +68,11 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   };
   // Written so that each round shrinks one thing; it ends, since all are positive.
   while ((tiling.bytes = bound(tiling)) > options.memory) {
-    std::int64_t* const next = tiling.parents > 1       ? &tiling.parents
-                               : tiling.logit_rows > 16 ? &tiling.logit_rows
-                               : tiling.sequences > 1   ? &tiling.sequences
-                               : tiling.children > 1    ? &tiling.children
-                                                        : nullptr;
+    std::int64_t* const next = tiling.parents > 1      ? &tiling.parents
+                               : tiling.logit_rows > 8 ? &tiling.logit_rows
+                               : tiling.sequences > 1  ? &tiling.sequences
+                               : tiling.children > 1   ? &tiling.children
+                                                       : nullptr;
     if (!next) {
       fail(
           "cannot score within {} of memory: one sequence of {} tokens of one candidate needs "
