@@ -33,6 +33,13 @@ struct Child {
   Width width = 0;
 };
 
+// What one layer keeps of the tokens that went before, for those that follow: keys and values, or
+// the states of a convolution and a scan. Which tensors, and how they grow, is the family's own
+// affair. Empty before the first token.
+struct LayerCache {
+  std::vector<at::Tensor> tensors;
+};
+
 // Where a fold finds its weights: by the checkpoint's tensor name, on the device and in the dtype
 // of the run, at full width. Training hands out parameters, evaluation views of loaded tensors.
 using WeightSource = std::function<at::Tensor(const std::string& name)>;
@@ -42,7 +49,8 @@ struct FoldInputs {
   WeightSource weight;
 };
 
-// Without gradients, its functions may be called from several threads at once.
+// Without gradients, its functions may be called from several threads at once, `extend` with caches
+// of their own.
 class Fold {
  public:
   virtual ~Fold() = default;
@@ -54,6 +62,14 @@ class Fold {
   // node c of the result is children[c]. What does not depend on the width runs once per parent,
   // and a parent's siblings come out of one pass over its widest.
   virtual State step(std::size_t layer, const State& parents, std::span<const Child> children) = 0;
+
+  // One layer at one width, of one node that holds the tokens [position, position + n) of each
+  // sequence, n >= 1: what `step` gives for them when it sees all of [0, position + n). The tokens
+  // before `position` speak through `cache`, as earlier calls left it; these are added to it, in
+  // time and space that do not grow with `position`, but for what grows by doubling. Without
+  // gradients.
+  virtual State extend(std::size_t layer, const State& state, Width width, std::int64_t position,
+                       LayerCache& cache) = 0;
 
   // Final hidden states, normalised: [nodes, sequences, tokens, d_model].
   virtual at::Tensor readout(const State& state) = 0;

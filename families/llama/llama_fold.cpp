@@ -92,6 +92,14 @@ class LlamaFold final : public Fold {
                                          : feed_forward_shared(layer, x, children)}};
   }
 
+  State extend(std::size_t index, const State& state, Width width, std::int64_t position,
+               LayerCache& cache) override {
+    const LlamaLayer& layer = layers_[index];
+    const Child child = {0, width};
+    const at::Tensor x = attend_cached(layer, state.tensors.front(), position, cache);
+    return {{feed_forward_shared(layer, x, {&child, 1})}};
+  }
+
   at::Tensor readout(const State& state) override {
     return norm(state.tensors.front(), final_norm_);
   }
@@ -141,44 +149,116 @@ class LlamaFold final : public Fold {
     return at::rms_norm(x, {config_.hidden_size}, weight, config_.rms_norm_eps);
   }
 
-  // cos and sin of every position's angles, [1, tokens, 1, head_dim / 2], as transformers takes
-  // them: angles and functions in f32, then the run's dtype.
-  std::pair<at::Tensor, at::Tensor> rotary(std::int64_t tokens, at::ScalarType dtype) {
+  // cos and sin of the angles of positions [first, first + tokens), [1, tokens, 1, head_dim / 2],
+  // as transformers takes them: angles and functions in f32, then the run's dtype. Kept for all
+  // positions seen so far and, where they are asked for one after the other, as many again.
+  std::pair<at::Tensor, at::Tensor> rotary(std::int64_t first, std::int64_t tokens,
+                                           at::ScalarType dtype) {
     const std::lock_guard lock(rotary_mutex_);
-    if (!cos_.defined() || cos_.size(1) != tokens || cos_.scalar_type() != dtype) {
-      const at::Tensor position = at::arange(tokens, frequencies_.options());
-      const at::Tensor angle = at::outer(position, frequencies_).view({1, tokens, 1, -1});
+    const std::int64_t end = first + tokens;
+    if (!cos_.defined() || cos_.size(1) < end || cos_.scalar_type() != dtype) {
+      const at::Tensor position = at::arange(first == 0 ? end : 2 * end, frequencies_.options());
+      const at::Tensor angle = at::outer(position, frequencies_).unsqueeze(0).unsqueeze(2);
       cos_ = angle.cos().to(dtype);
       sin_ = angle.sin().to(dtype);
     }
-    return {cos_, sin_};
+    return {cos_.narrow(1, first, tokens), sin_.narrow(1, first, tokens)};
   }
 
-  // x: [batch, tokens, heads, head_dim]
-  at::Tensor rotate(const at::Tensor& x) {
-    const auto [cos, sin] = rotary(x.size(1), x.scalar_type());
+  // x: [batch, tokens, heads, head_dim], whose first token is at position `first`
+  at::Tensor rotate(const at::Tensor& x, std::int64_t first) {
+    const auto [cos, sin] = rotary(first, x.size(1), x.scalar_type());
     const std::int64_t half = config_.head_dim / 2;
     const at::Tensor a = x.narrow(3, 0, half), b = x.narrow(3, half, half);
     return at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
   }
 
+  // q, k and v of all nodes as one batch: [nodes * sequences, tokens, q + 2 kv heads, head_dim]
+  at::Tensor project_in(const LlamaLayer& layer, const at::Tensor& x) const {
+    const std::int64_t tokens = x.size(2), batch = x.size(0) * x.size(1);
+    const at::Tensor h = norm(x, layer.attention_norm).view({batch * tokens, -1});
+    return product(h, layer.qkv, layer.qkv_bias)
+        .view({batch, tokens, config_.heads + 2 * config_.kv_heads, config_.head_dim});
+  }
+
   // x + attention(norm(x)), for all nodes as one batch: [nodes, sequences, tokens, d]
   at::Tensor attend(const LlamaLayer& layer, const at::Tensor& x) {
-    const std::int64_t tokens = x.size(2), batch = x.size(0) * x.size(1);
+    return project(layer, x, attend_from_start(project_in(layer, x)));
+  }
+
+  // The same for one node whose first token is at `position`. The cache holds rotated keys, and
+  // values, both [sequences, kv heads, room for tokens, head_dim]; of the room `position` is used.
+  at::Tensor attend_cached(const LlamaLayer& layer, const at::Tensor& x, std::int64_t position,
+                           LayerCache& cache) {
+    at::Tensor qkv = project_in(layer, x);
+    const std::int64_t tokens = qkv.size(1), dim = config_.head_dim;
     const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
-    const at::Tensor h = norm(x, layer.attention_norm).view({batch * tokens, -1});
-    const at::Tensor qkv = product(h, layer.qkv, layer.qkv_bias)
-                               .view({batch, tokens, q_heads + 2 * kv_heads, config_.head_dim});
-    if (has_kernels(x) && config_.head_dim % 16 == 0 && tokens * config_.head_dim <= kKernelKeys) {
-      return project(layer, x, attend_on_cpu(qkv));
+    at::Tensor mixed, rotated = qkv.narrow(2, 0, q_heads + kv_heads);
+    if (position > 0) {
+      rotated = rotate(rotated, position);
+    } else {
+      mixed = attend_from_start(qkv, &rotated);
     }
-    const at::Tensor qk = rotate(qkv.narrow(2, 0, q_heads + kv_heads));
+    make_room(cache, {qkv.size(0), kv_heads, position + tokens, dim}, position, qkv.options());
+    const std::int64_t end = position + tokens;
+    cache.tensors[0]
+        .narrow(2, position, tokens)
+        .copy_(rotated.narrow(2, q_heads, kv_heads).transpose(1, 2));
+    cache.tensors[1]
+        .narrow(2, position, tokens)
+        .copy_(qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2));
+    if (position > 0) {
+      // The heads that share keys are rows of one product: [sequences, kv, group * tokens, dim].
+      const std::int64_t group = q_heads / kv_heads;
+      const at::Tensor q = rotated.narrow(2, 0, q_heads)
+                               .transpose(1, 2)
+                               .reshape({-1, kv_heads, group * tokens, dim});
+      std::optional<at::Tensor> seen;
+      if (tokens > 1) {
+        seen =
+            at::ones({tokens, end}, q.options().dtype(at::kBool)).tril(position).repeat({group, 1});
+      }
+      mixed = at::scaled_dot_product_attention(q, cache.tensors[0].narrow(2, 0, end),
+                                               cache.tensors[1].narrow(2, 0, end), seen)
+                  .reshape({-1, q_heads, tokens, dim})
+                  .transpose(1, 2)
+                  .reshape({-1, config_.q_size()});
+    }
+    return project(layer, x, mixed);
+  }
+
+  // Keys and values for shape[2] tokens, the first `used` of them kept. Room grows by doubling.
+  void make_room(LayerCache& cache, std::vector<std::int64_t> shape, std::int64_t used,
+                 const at::TensorOptions& options) const {
+    constexpr std::int64_t kLeast = 256;
+    if (!cache.tensors.empty() && cache.tensors[0].size(2) >= shape[2]) return;
+    shape[2] = std::max({shape[2], kLeast, std::min(2 * used, config_.max_position_embeddings)});
+    std::vector<at::Tensor> grown;
+    for (std::size_t i = 0; i < 2; ++i) {
+      grown.push_back(at::empty(shape, options));
+      if (used > 0) grown.back().narrow(2, 0, used).copy_(cache.tensors[i].narrow(2, 0, used));
+    }
+    cache.tensors = std::move(grown);
+  }
+
+  // Attention of whole sequences from position 0: qkv as project_in gives it, which may be rotated
+  // in place -> [batch * tokens, q]. `rotated`: where to leave q and k after rotation.
+  at::Tensor attend_from_start(const at::Tensor& qkv, at::Tensor* rotated = nullptr) {
+    const std::int64_t tokens = qkv.size(1);
+    const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
+    const at::Tensor in = qkv.narrow(2, 0, q_heads + kv_heads);
+    if (has_kernels(qkv) && config_.head_dim % 16 == 0 &&
+        tokens * config_.head_dim <= kKernelKeys) {
+      return attend_on_cpu(qkv);
+    }
+    const at::Tensor qk = rotate(in, 0);
+    if (rotated != nullptr) *rotated = qk;
     const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
     const at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
     const at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
     const at::Tensor mixed = at::scaled_dot_product_attention(
         q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/q_heads != kv_heads);
-    return project(layer, x, mixed.transpose(1, 2).reshape({batch * tokens, config_.q_size()}));
+    return mixed.transpose(1, 2).reshape({-1, config_.q_size()});
   }
 
   // x + the heads' outputs, [rows, q], through the output projection.
@@ -202,7 +282,7 @@ class LlamaFold final : public Fold {
                                   .group = group,
                                   .stride = qkv.stride(1),
                                   .out_stride = q_size};
-    const auto [cos, sin] = rotary(tokens, at::kFloat);
+    const auto [cos, sin] = rotary(0, tokens, at::kFloat);
     const at::Tensor out = at::empty({qkv.size(0) * tokens, q_size}, qkv.options());
     const float* const angles[] = {cos.const_data_ptr<float>(), sin.const_data_ptr<float>()};
     float* const in = qkv.data_ptr<float>();
@@ -305,7 +385,7 @@ class LlamaFold final : public Fold {
   WeightSource weight_;
   at::Tensor embedding_, final_norm_, head_;
   at::Tensor frequencies_;  // [head_dim / 2]
-  at::Tensor cos_, sin_;    // of the last number of tokens
+  at::Tensor cos_, sin_;    // of all positions asked for so far
   std::mutex rotary_mutex_;
   std::vector<LlamaLayer> layers_;
 };

@@ -98,6 +98,27 @@ class ToyFold final : public Fold {
     return {{at::stack(out), at::stack(gathered)}};
   }
 
+  // The cache is the sum of the tokens so far.
+  State extend(std::size_t layer, const State& state, Width width, std::int64_t position,
+               LayerCache& cache) override {
+    const std::string at = std::to_string(layer);
+    const at::Tensor x = state.tensors[0];
+    const at::Tensor count =
+        at::arange(position + 1, position + x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
+    at::Tensor sums = x.cumsum(2);
+    if (position > 0) sums = sums + cache.tensors.at(0);
+    cache.tensors = {sums.narrow(2, x.size(2) - 1, 1)};
+    at::Tensor result = x;
+    if (width != kSkip) {
+      const at::Tensor mixed = x + at::matmul(sums / count, weights["mix." + at].t());
+      const at::Tensor act =
+          at::tanh(at::matmul(mixed, weights["up." + at].narrow(0, 0, width).t()) +
+                   weights["bias." + at].narrow(0, 0, width));
+      result = mixed + at::matmul(act, weights["down." + at].narrow(1, 0, width).t());
+    }
+    return {{result, state.tensors[1] + result.narrow(3, 0, 1)}};
+  }
+
   at::Tensor readout(const State& state) override {
     return at::cat(
         {at::layer_norm(state.tensors[0], {state.tensors[0].size(3)}), at::tanh(state.tensors[1])},

@@ -76,6 +76,15 @@ at::Tensor run(Model& model, const at::Tensor& tokens) {
   return model.fold().logits(hidden.flatten(0, 2)).to(at::kDouble);
 }
 
+// A product of length n is off by n epsilon of its terms; on a path there are, per layer, products
+// over hidden (q k v, gate, up), head_dim, tokens, q and the width, and their errors enter the next
+// layer at the scale of a normalised state.
+double roundings(const TinyLlama& llama, std::int64_t tokens) {
+  return static_cast<double>(llama.layers + 1) *
+         static_cast<double>(3 * llama.hidden + llama.head_size() + tokens +
+                             llama.heads * llama.head_size() + llama.full);
+}
+
 TEST(LlamaFold, SiblingsFromOnePassAreEachChildAlone) {
   for (const TinyLlama& llama : variants()) {
     for (const auto& [sequences, length] : {std::pair{1, 1}, {2, 21}}) {
@@ -92,18 +101,91 @@ TEST(LlamaFold, SiblingsFromOnePassAreEachChildAlone) {
       const at::Tensor kernels = run(single, tokens);
       ASSERT_EQ(alone.sizes(), shared.sizes());
       const double size = alone.abs().max().item<double>();
-      // A product of length n is off by n epsilon of its terms; on a path there are, per layer,
-      // products over hidden (q k v, gate, up), head_dim, tokens, q and the width, and their errors
-      // enter the next layer at the scale of a normalised state.
-      const double roundings = static_cast<double>(llama.layers + 1) *
-                               static_cast<double>(3 * llama.hidden + llama.head_size() + length +
-                                                   llama.heads * llama.head_size() + llama.full);
-      EXPECT_LE((shared - alone).abs().max().item<double>(), roundings * 0x1p-53 * size)
-          << llama.name;
-      EXPECT_LE((kernels - alone).abs().max().item<double>(), roundings * 0x1p-24 * size)
-          << llama.name;
+      const double error = roundings(llama, length) * size;
+      EXPECT_LE((shared - alone).abs().max().item<double>(), error * 0x1p-53) << llama.name;
+      EXPECT_LE((kernels - alone).abs().max().item<double>(), error * 0x1p-24) << llama.name;
     }
   }
+}
+
+// Logits of one candidate, the tokens given in chunks of those lengths: [sequences, tokens, vocab].
+at::Tensor extend(Model& model, const Widths& widths, const at::Tensor& tokens,
+                  const std::vector<std::int64_t>& chunks) {
+  std::vector<LayerCache> caches(widths.size());
+  std::vector<at::Tensor> logits;
+  std::int64_t position = 0;
+  for (const std::int64_t chunk : chunks) {
+    State state = model.fold().embed(tokens.narrow(1, position, chunk));
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      state = model.fold().extend(layer, state, widths[layer], position, caches[layer]);
+    }
+    const at::Tensor hidden = model.fold().readout(state);
+    logits.push_back(model.fold()
+                         .logits(hidden.flatten(0, 2))
+                         .view({tokens.size(0), chunk, -1})
+                         .to(at::kDouble));
+    position += chunk;
+  }
+  return at::cat(logits, 1);
+}
+
+TEST(LlamaFold, ExtendingInAnyChunksIsSteppingOnTheWhole) {
+  const std::int64_t length = 23;
+  const std::vector<std::vector<std::int64_t>> ways = {
+      {23}, {22, 1}, {1, 22}, {7, 1, 8, 1, 6}, std::vector<std::int64_t>(23, 1)};
+  for (const TinyLlama& llama : variants()) {
+    const at::NoGradGuard no_grad;
+    at::set_num_threads(2);
+    Model exact(llama, at::kDouble), single(llama, at::kFloat);
+    Widths widths;
+    for (const LayerChoices& layer : exact.description().space.layers) {
+      const std::size_t choices = layer.granularities.size();
+      widths.push_back(layer.granularities[(widths.size() + 1) % choices]);
+    }
+    for (const std::int64_t sequences : {1, 3}) {
+      const at::Tensor tokens = at::arange(sequences * length, at::kLong)
+                                    .mul(7919)
+                                    .remainder(llama.vocab)
+                                    .view({sequences, length});
+      State state = exact.fold().embed(tokens);
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        const Child child = {0, widths[layer]};
+        state = exact.fold().step(layer, state, {&child, 1});
+      }
+      const at::Tensor whole = exact.fold()
+                                   .logits(exact.fold().readout(state).flatten(0, 2))
+                                   .view({sequences, length, -1});
+      const double error = roundings(llama, length) * whole.abs().max().item<double>();
+      for (const std::vector<std::int64_t>& chunks : ways) {
+        EXPECT_LE((extend(exact, widths, tokens, chunks) - whole).abs().max().item<double>(),
+                  error * 0x1p-53)
+            << llama.name << ", " << chunks.size() << " chunks";
+        EXPECT_LE((extend(single, widths, tokens, chunks) - whole).abs().max().item<double>(),
+                  error * 0x1p-24)
+            << llama.name << ", " << chunks.size() << " chunks";
+      }
+    }
+  }
+}
+
+// A cache that were copied for every token would cost the square of the tokens.
+TEST(LlamaFold, ItsCacheMovesAsOftenAsItDoubles) {
+  TinyLlama llama = test::tiny_llamas().front();
+  llama.positions = 1 << 20;
+  const at::NoGradGuard no_grad;
+  Model model(llama, at::kFloat);
+  LayerCache cache;
+  int moves = 0;
+  const void* keys = nullptr;
+  const std::int64_t tokens = 3000;
+  for (std::int64_t position = 0; position < tokens; ++position) {
+    const State state = model.fold().embed(at::full({1, 1}, position % llama.vocab, at::kLong));
+    model.fold().extend(0, state, static_cast<Width>(llama.full), position, cache);
+    if (cache.tensors.at(0).const_data_ptr() != keys) ++moves;
+    keys = cache.tensors.at(0).const_data_ptr();
+  }
+  EXPECT_LE(moves, 5);  // 256, 512, ... 4096
+  EXPECT_LE(cache.tensors.at(0).size(2), 2 * tokens);
 }
 
 }  // namespace
