@@ -19,6 +19,31 @@ double exponential(double x) {
   return sum;
 }
 
+// exp(x) - 1 for x >= 0, likewise.
+double exponential_minus_one(double x) {
+  double term = x, sum = x;
+  for (int n = 2; term > sum * 1e-17; ++n) {
+    term *= x / n;
+    sum += term;
+  }
+  return sum;
+}
+
+// log(x) for x > 0: that of a number in [1, 2), by the series of the area tangent, and as many
+// doublings as that takes.
+double logarithm(double x) {
+  int doublings = 0;
+  for (; x >= 2; x /= 2) ++doublings;
+  for (; x < 1; x *= 2) --doublings;
+  const double z = (x - 1) / (x + 1);
+  double term = z, sum = z;
+  for (int n = 3; term > sum * 1e-17; n += 2) {
+    term *= z * z;
+    sum += term / n;
+  }
+  return 2 * sum + doublings * 0.6931471805599453094;
+}
+
 // The normal density, and the integral over it from 0 to x, as density times x + x^3/3 + x^5/15...
 // (Marsaglia, "Evaluating the Normal Distribution", J. Stat. Soft. 11, 2004).
 struct NormalAt {
@@ -50,6 +75,36 @@ std::vector<float> compute_quantiles() {
     quantiles[kHalf - 1 - i] = -quantiles[kHalf + i];
   }
   return quantiles;
+}
+
+// What a share of `quantile` of the numbers that the tensor may start with is below.
+double drawn_at(double quantile, const TensorSpec& tensor) {
+  const double low = tensor.init_low, high = tensor.init_high;
+  switch (tensor.init) {
+    case Init::kUniform:
+      return low + (high - low) * quantile;
+    case Init::kLogOfUniform:
+      return logarithm(low + (high - low) * quantile);
+    case Init::kInverseSoftplus: {
+      const double power = logarithm(low) + (logarithm(high) - logarithm(low)) * quantile;
+      const double softplus = power >= 0 ? exponential(power) : 1 / exponential(-power);
+      return logarithm(exponential_minus_one(softplus));
+    }
+    default:
+      return 0;
+  }
+}
+
+// The 65,536 equally likely values that the tensor's elements are drawn from.
+std::vector<float> values_of(const TensorSpec& tensor) {
+  std::vector<float> values(kQuantiles);
+  for (std::size_t k = 0; k < kQuantiles; ++k) {
+    const double value = tensor.init == Init::kNormal
+                             ? tensor.init_std * static_cast<double>(normal_quantiles()[k])
+                             : drawn_at((static_cast<double>(k) + 0.5) / kQuantiles, tensor);
+    values[k] = static_cast<float>(value);
+  }
+  return values;
 }
 
 // FNV-1a, 64 bits.
@@ -111,29 +166,26 @@ std::span<const float> normal_quantiles() {
   return quantiles;
 }
 
-const std::vector<std::byte>& RandomWeights::scaled(double deviation, Dtype dtype) {
-  if (!scaled_.empty() && deviation_ == deviation && dtype_ == dtype) return scaled_;
-  std::vector<float> values;
-  for (const float quantile : normal_quantiles()) {
-    values.push_back(static_cast<float>(deviation * static_cast<double>(quantile)));
+const std::vector<std::byte>& RandomWeights::table(const TensorSpec& tensor, Dtype dtype) {
+  const Drawn drawn{tensor.init, tensor.init_std, tensor.init_low, tensor.init_high, dtype};
+  if (table_.empty() || drawn_ != drawn) {
+    table_.resize(kQuantiles * size_of(dtype));
+    from_f32(values_of(tensor), dtype, table_);
+    drawn_ = drawn;
   }
-  scaled_.resize(values.size() * size_of(dtype));
-  from_f32(values, dtype, scaled_);
-  deviation_ = deviation;
-  dtype_ = dtype;
-  return scaled_;
+  return table_;
 }
 
 void RandomWeights::fill(const TensorSpec& tensor, Dtype dtype, std::uint64_t begin,
                          std::span<std::byte> bytes) {
   assert(begin % kStep == 0 && bytes.size() % size_of(dtype) == 0);
-  if (tensor.init != Init::kNormal) {
+  if (tensor.init == Init::kZero || tensor.init == Init::kOne) {
     fill_with(tensor.init == Init::kOne ? 1.0f : 0.0f, dtype, bytes);
     return;
   }
-  const std::byte* table = scaled(tensor.init_std, dtype).data();
+  const std::byte* values = table(tensor, dtype).data();
   const auto draw_of_size = size_of(dtype) == 4 ? &draw<4> : &draw<2>;
-  draw_of_size(bytes, begin / kStep, hash_of(tensor.name), seed_, table);
+  draw_of_size(bytes, begin / kStep, hash_of(tensor.name), seed_, values);
 }
 
 }  // namespace mnm

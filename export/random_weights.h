@@ -3,7 +3,7 @@
 // Random bits come from Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
 // 3", SC'11), keyed by the seed and counted by tensor name and element: any part of any tensor can
 // be made by itself, and a tensor is the same whatever else its model holds. 16 of them choose one
-// of the 65,536 equally likely quantiles of the normal distribution, which are computed without
+// of the 65,536 equally likely quantiles of the tensor's distribution, which are computed without
 // libm, whose last digits differ between systems.
 #pragma once
 
@@ -37,14 +37,20 @@ class RandomWeights {
   void fill(const TensorSpec& tensor, Dtype dtype, std::uint64_t begin, std::span<std::byte> bytes);
 
  private:
-  // The quantiles times `deviation` in `dtype`: kept for the next call, which mostly asks for the
-  // same.
-  const std::vector<std::byte>& scaled(double deviation, Dtype dtype);
+  // The equally likely values of the tensor's distribution in `dtype`: kept for the next call,
+  // which mostly asks for the same.
+  const std::vector<std::byte>& table(const TensorSpec& tensor, Dtype dtype);
+
+  struct Drawn {
+    Init init = Init::kNormal;
+    double std = 0, low = 0, high = 0;
+    Dtype dtype = Dtype::kF32;
+    friend bool operator==(const Drawn&, const Drawn&) = default;
+  };
 
   std::uint64_t seed_;
-  std::vector<std::byte> scaled_;
-  double deviation_ = 0;
-  Dtype dtype_ = Dtype::kF32;
+  std::vector<std::byte> table_;
+  Drawn drawn_;
 };
 
 }  // namespace mnm

@@ -30,6 +30,8 @@ class Family {
                                const Granularities& granularities) const = 0;
   // Ends of tensor names that old exporters store and that are recomputed.
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
+  // Other names that a checkpoint may give the table's tensors: that name -> the table's.
+  virtual std::map<std::string, std::string> other_names(const NestedModel&) const { return {}; }
   // Tensors that a checkpoint may store beside the table's because it writes a shared one twice:
   // name of the copy -> the table's, which it must equal.
   virtual std::map<std::string, std::string> copies(const NestedModel&) const { return {}; }

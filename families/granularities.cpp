@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "families/config_reader.h"
 #include "model/error.h"
@@ -151,6 +153,33 @@ std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stat
     for (const Width width : full) layers.push_back({width});
   }
   return layers;
+}
+
+void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann::json& config) {
+  std::vector<std::vector<Width>> layers;
+  bool nested = false;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    std::vector<Width>& kept = layers.emplace_back(space.layers[layer].granularities);
+    std::erase_if(kept, [&](Width granularity) { return granularity >= widths[layer]; });
+    kept.push_back(widths[layer]);
+    nested = nested || kept.size() > 1;
+  }
+  if (!nested) return;
+  const bool same = std::ranges::adjacent_find(layers, std::not_equal_to<>()) == layers.end();
+  config[kGranularitiesKey] = same ? nlohmann::json(layers.front()) : nlohmann::json(layers);
+}
+
+void keep_first_layers(nlohmann::json& config, std::int64_t layers) {
+  for (const char* key : {kGranularitiesKey, kWidthsKey}) {
+    const auto list = config.find(key);
+    const bool per_layer = list != config.end() && list->is_array() && !list->empty() &&
+                           (list->front().is_array() || key == std::string_view(kWidthsKey));
+    if (!per_layer) continue;
+    if (std::cmp_less(list->size(), layers)) {
+      fail_usage("{} says what {} layers take: more of them cannot be made up", key, list->size());
+    }
+    list->erase(list->begin() + layers, list->end());
+  }
 }
 
 }  // namespace mnm

@@ -7,12 +7,15 @@
 #include <string_view>
 #include <vector>
 
-#include "model/widths.h"
+#include "model/width_space.h"
 
 namespace mnm {
 
 // Where a config.json states the widths that were trained.
 inline constexpr const char* kGranularitiesKey = "matformer_granularities";
+// Where it states every layer's full width, because they differ or no key of Hugging Face's says
+// it.
+inline constexpr const char* kWidthsKey = "matformer_widths";
 
 // Widths that the user says were trained, where the config does not: "64,128,256,512" for every
 // layer, or fractions of the layer's full width "1/8,1/4,1/2,1".
@@ -28,5 +31,13 @@ std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stat
                                                       std::string_view key,
                                                       const Granularities& said,
                                                       std::span<const Width> full);
+
+// The config of a submodel at `widths` states what it is nested to in turn: each layer's
+// granularities below its width, and that width. Nothing where all have but one.
+void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann::json& config);
+
+// Family::with_layers, for our own keys: of what they state per layer, that of the first `layers`
+// is left. UsageError where they state fewer.
+void keep_first_layers(nlohmann::json& config, std::int64_t layers);
 
 }  // namespace mnm

@@ -109,8 +109,11 @@ OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities
   auto [family, model] =
       describe_model(config, granularities, checkpoint.directory() / "config.json");
   if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
+  const std::map<std::string, std::string> names = family->other_names(model);
+  checkpoint.add_names(names);
   const std::map<std::string, std::string> copies = family->copies(model);
   std::vector<std::string> ignored = family->ignored_tensors();
+  for (const auto& [stored, name] : names) ignored.push_back(stored);
   for (const auto& [copy, original] : copies) ignored.push_back(copy);
   check_tensors(checkpoint, model, ignored);
   check_copies(checkpoint, copies);

@@ -1,6 +1,7 @@
 #include "model/checkpoint.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -110,7 +111,8 @@ struct Checkpoint::Impl {
   std::vector<fs::path> shards;
   std::shared_ptr<const void> storage;  // of assembled tensors
   std::vector<StoredTensor> tensors;
-  std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name
+  std::deque<std::string> other_names;
+  std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name and these
 
   void read_shard(const fs::path& path) {
     MappedFile file(path);
@@ -209,6 +211,18 @@ Checkpoint Checkpoint::assemble(fs::path directory, nlohmann::json config,
   impl.tensors = std::move(tensors);
   impl.index_names();
   return checkpoint;
+}
+
+void Checkpoint::add_names(const std::map<std::string, std::string>& names) {
+  for (const auto& [stored, other] : names) {
+    const auto found = impl_->by_name.find(stored);
+    if (found == impl_->by_name.end()) continue;
+    const std::string& kept = impl_->other_names.emplace_back(other);
+    if (!impl_->by_name.emplace(kept, found->second).second) {
+      fail("cannot open checkpoint '{}': tensors '{}' and '{}' are two names of one tensor",
+           impl_->directory.string(), stored, other);
+    }
+  }
 }
 
 const fs::path& Checkpoint::directory() const { return impl_->directory; }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -46,6 +47,10 @@ class Checkpoint {
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
+
+  // find() and at() know tensors by a second name from here on: stored name -> other. Stored names
+  // that there are not are passed over; Error where the other one is a tensor's already.
+  void add_names(const std::map<std::string, std::string>& names);
 
   const std::filesystem::path& directory() const;
   const nlohmann::json& config() const;              // config.json

@@ -27,8 +27,9 @@ void add_mixing(CostPart& part, const LayerMixing& mixing, Width width, const Co
   part.flops += mixing.flops_per_attended * (static_cast<double>(basis.context) + 1) / 2 +
                 mixing.flops_per_width * width;
   part.kv_elements = checked_add(part.kv_elements, mixing.kv_per_token);
-  part.state_elements =
-      checked_add(part.state_elements, checked_mul(mixing.state_per_width, width));
+  part.state_elements = checked_add(
+      part.state_elements,
+      checked_add(mixing.state_per_sequence, checked_mul(mixing.state_per_width, width)));
 }
 
 // Both routes to a cost add the fixed part first and then the layers in order, so that even the

@@ -94,6 +94,8 @@ std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes
 // Text of somebody else's making as JSON. Error names `what` and the position where it is no JSON,
 // repeats a key, or nests deeper than 64 levels.
 nlohmann::json parse_json(std::string_view text, const std::string& what);
+// The same of a file. Infinity, -Infinity and NaN, which Python writes though JSON has no such
+// numbers, are read as null.
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);

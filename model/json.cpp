@@ -67,6 +67,29 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<std::unordered_set<std::string>> keys_;  // of every object or array that is open
 };
 
+// Infinity, -Infinity and NaN outside of strings become null, padded so that positions in errors
+// stay those of the file.
+void null_non_numbers(std::string& text) {
+  static constexpr std::string_view kNames[] = {"-Infinity", "Infinity", "NaN"};
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (in_string && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string) {
+      for (const std::string_view name : kNames) {
+        if (std::string_view(text).substr(i, name.size()) != name) continue;
+        // "NaN" is shorter than null: nothing that JSON knows is as short, so the text grows.
+        text.replace(i, name.size(),
+                     name.size() < 4 ? "null" : "null" + std::string(name.size() - 4, ' '));
+        i += 3;
+        break;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text, const std::string& what) {
@@ -84,7 +107,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
 }
 
 nlohmann::json read_json(const std::filesystem::path& path) {
-  return parse_json(read_text(path), path.string());
+  std::string text = read_text(path);
+  null_non_numbers(text);
+  return parse_json(text, path.string());
 }
 
 }  // namespace mnm

@@ -31,7 +31,14 @@ struct Piece {
 };
 
 // How a tensor starts when a model is trained from nothing.
-enum class Init : std::uint8_t { kZero, kOne, kNormal };
+enum class Init : std::uint8_t {
+  kZero,
+  kOne,
+  kNormal,           // mean 0, standard deviation init_std
+  kUniform,          // in [init_low, init_high]
+  kLogOfUniform,     // its exponential is uniform there; init_low > 0
+  kInverseSoftplus,  // its softplus, log(1 + exp(x)), is log-uniform there; init_low > 0
+};
 
 struct TensorSpec {
   std::string name;                 // as in the checkpoint
@@ -40,7 +47,8 @@ struct TensorSpec {
   Role role = Role::kOther;
   double flops_per_element = 0;  // per token: 2 where it is a product's operand, else 0
   Init init = Init::kNormal;
-  double init_std = 0.02;     // of kNormal
+  double init_std = 0.02;  // of kNormal
+  double init_low = 0, init_high = 0;
   int cut_dim = -1;           // the dimension that the width cuts; -1: none
   std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
 };

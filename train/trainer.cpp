@@ -63,6 +63,17 @@ TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::D
       case Init::kNormal:
         weight.normal_(0, spec.init_std, generator);
         break;
+      case Init::kUniform:
+        weight.uniform_(spec.init_low, spec.init_high, generator);
+        break;
+      case Init::kLogOfUniform:
+        weight.uniform_(spec.init_low, spec.init_high, generator).log_();
+        break;
+      case Init::kInverseSoftplus:
+        // log(exp(y) - 1) = y + log(1 - exp(-y)), without loss for small y.
+        weight.uniform_(std::log(spec.init_low), std::log(spec.init_high), generator).exp_();
+        weight.add_(at::log(-at::expm1(-weight)));
+        break;
     }
     state.names.push_back(spec.name);
     state.weights.push_back(weight.to(device));

@@ -141,7 +141,7 @@ void read_ropes(const ConfigReader& keys, LlamaConfig& config) {
 // Full FFN width of every layer: intermediate_size, or matformer_widths where layers differ.
 std::vector<Width> read_full_widths(const ConfigReader& keys, std::int64_t layers) {
   const auto widest = static_cast<Width>(keys.size("intermediate_size"));
-  const nlohmann::json* list = keys.find("matformer_widths");
+  const nlohmann::json* list = keys.find(kWidthsKey);
   if (list == nullptr) return std::vector<Width>(static_cast<std::size_t>(layers), widest);
   if (!list->is_array() || std::cmp_not_equal(list->size(), layers)) {
     fail("matformer_widths is {}, expected one width for each of the {} layers", shown(*list),
@@ -233,18 +233,8 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Granularities& 
 nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers) {
   nlohmann::json shorter = config;
   shorter["num_hidden_layers"] = layers;
-  for (const char* key : {"matformer_granularities", "matformer_widths"}) {
-    const auto list = shorter.find(key);
-    const bool per_layer =
-        list != shorter.end() && list->is_array() && !list->empty() &&
-        (list->front().is_array() || key == std::string_view("matformer_widths"));
-    if (!per_layer) continue;
-    if (std::cmp_less(list->size(), layers)) {
-      fail_usage("{} says what {} layers take: more of them cannot be made up", key, list->size());
-    }
-    list->erase(list->begin() + layers, list->end());
-  }
-  const auto widths = shorter.find("matformer_widths");
+  keep_first_layers(shorter, layers);
+  const auto widths = shorter.find(kWidthsKey);
   if (widths != shorter.end() && !widths->empty()) {
     shorter["intermediate_size"] = *std::ranges::max_element(*widths);
   }

@@ -23,28 +23,6 @@ bool is_native(const LlamaConfig& config, const Widths& widths) {
   return uniform(widths) && config.gate == GateVariant::kActGateTimesUp;
 }
 
-// The granularities of a layer that its submodel of that width still has.
-std::vector<Width> remaining(const LayerChoices& layer, Width width) {
-  std::vector<Width> kept;
-  for (const Width granularity : layer.granularities) {
-    if (granularity < width) kept.push_back(granularity);
-  }
-  kept.push_back(width);
-  return kept;
-}
-
-void write_granularities(const NestedModel& model, const Widths& widths, nlohmann::json& json) {
-  std::vector<std::vector<Width>> layers;
-  bool nested = false;
-  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-    layers.push_back(remaining(model.space.layers[layer], widths[layer]));
-    nested = nested || layers.back().size() > 1;
-  }
-  if (!nested) return;
-  const bool same = std::ranges::adjacent_find(layers, std::not_equal_to<>()) == layers.end();
-  json[kGranularitiesKey] = same ? nlohmann::json(layers.front()) : nlohmann::json(layers);
-}
-
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {
   nlohmann::json rope = {{"rope_type", "default"}};
   if (config.rope_scaling) {
@@ -86,7 +64,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   json["rms_norm_eps"] = config.rms_norm_eps;
   json["tie_word_embeddings"] = config.tied;
   write_rope(config, json);
-  write_granularities(model, widths, json);
+  write_granularities(model.space, widths, json);
 
   if (is_native(config, widths)) {
     json["architectures"] = {"LlamaForCausalLM"};

@@ -1,0 +1,14 @@
+// The submodel in GGUF's terms: llama.cpp's architecture "mamba2", which has one inner size for all
+// layers.
+#pragma once
+
+#include "export/gguf_model.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+// Error, with the reason, for what llama.cpp does not compute: layers of different widths, biases
+// of the projections.
+GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths);
+
+}  // namespace mnm

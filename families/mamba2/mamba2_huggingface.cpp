@@ -1,0 +1,86 @@
+#include "families/mamba2/mamba2_huggingface.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "model/error.h"
+
+namespace mnm {
+
+extern const std::string_view modeling_mixnmatch_mamba2;  // the bridge file's text
+
+namespace {
+
+constexpr std::string_view kBridge = "modeling_mixnmatch_mamba2";
+
+// transformers' own class computes it: equal widths that a whole `expand` says.
+bool is_native(const Mamba2Config& config, const Widths& widths) {
+  const bool uniform = std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
+  return uniform && config.inner(widths.front()) % config.hidden_size == 0;
+}
+
+}  // namespace
+
+nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths& widths,
+                                       Dtype dtype, nlohmann::json json) {
+  // What described the source, and is written anew where it holds still. Keys that are absent mean
+  // what is computed here: time_step_limit is [0, Infinity], which JSON cannot say.
+  for (const char* key :
+       {"_name_or_path", "auto_map", "matformer_granularities", "matformer_widths", "mixnmatch",
+        "time_step_limit", "transformers_version"}) {
+    json.erase(key);
+  }
+  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  json["chunk_size"] = config.chunk_size;
+  json["conv_kernel"] = config.conv_kernel;
+  json["head_dim"] = config.head_dim;
+  json["hidden_act"] = "silu";
+  json["hidden_size"] = config.hidden_size;
+  json["initializer_range"] = config.initializer_range;
+  json["layer_norm_epsilon"] = config.norm_eps;
+  json["n_groups"] = config.groups;
+  json["num_heads"] = config.heads(std::ranges::max(widths));
+  json["num_hidden_layers"] = config.layers;
+  json["rescale_prenorm_residual"] = config.rescale_prenorm_residual;
+  json["residual_in_fp32"] = config.residual_in_fp32;
+  json["state_size"] = config.state_size;
+  json["tie_word_embeddings"] = config.tied;
+  json["time_step_floor"] = config.time_step_floor;
+  json["time_step_max"] = config.time_step_max;
+  json["time_step_min"] = config.time_step_min;
+  json["use_bias"] = config.bias;
+  json["use_conv_bias"] = config.conv_bias;
+  json["vocab_size"] = config.vocab_size;
+  if (is_native(config, widths)) {
+    json["architectures"] = {"Mamba2ForCausalLM"};
+    json["expand"] = config.inner(widths.front()) / config.hidden_size;
+    json["model_type"] = "mamba2";
+    return json;
+  }
+  json["architectures"] = {"MixNMatchMamba2ForCausalLM"};
+  json["auto_map"] = {
+      {"AutoConfig", fmt::format("{}.MixNMatchMamba2Config", kBridge)},
+      {"AutoModelForCausalLM", fmt::format("{}.MixNMatchMamba2ForCausalLM", kBridge)}};
+  json.erase("expand");  // no whole number; matformer_widths says it
+  json["matformer_widths"] = widths;
+  json["model_type"] = kMamba2BridgeModelType;
+  return json;
+}
+
+nlohmann::json mamba2_huggingface_config(const NestedModel& model, const Widths& widths,
+                                         Dtype dtype) {
+  model.space.require(widths);
+  const Mamba2Config config = parse_mamba2_config(model.config, {});
+  nlohmann::json json = mamba2_huggingface_keys(config, widths, dtype, model.config);
+  write_granularities(model.space, widths, json);
+  return json;
+}
+
+std::map<std::string, std::string> mamba2_huggingface_bridge(const NestedModel& model,
+                                                             const Widths& widths) {
+  if (is_native(parse_mamba2_config(model.config, {}), widths)) return {};
+  return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_mamba2)}};
+}
+
+}  // namespace mnm

@@ -1,0 +1,58 @@
+"""A Mamba-2 whose layers have inner sizes of their own, for `trust_remote_code=True`.
+
+Everything is transformers' own Mamba2; only the sizes of each layer's mixer differ. Beyond
+Mamba2Config, config.json holds
+  matformer_widths  every layer's width m: 2m inner channels, 2m / head_dim heads
+"""
+
+from fractions import Fraction
+
+from transformers import Mamba2Config, Mamba2ForCausalLM
+from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+
+class MixNMatchMamba2Config(Mamba2Config):
+    model_type = "mixnmatch_mamba2"
+
+    def validate_architecture(self):
+        widths = getattr(self, "matformer_widths", None)
+        if widths is None:
+            return super().validate_architecture()
+        if len(widths) != self.num_hidden_layers:
+            raise ValueError(
+                f"matformer_widths has {len(widths)} entries for {self.num_hidden_layers} layers"
+            )
+        if any(width < 1 or 2 * width % self.head_dim != 0 for width in widths):
+            raise ValueError(
+                f"matformer_widths {widths} are no multiples of half a head"
+            )
+        if 2 * max(widths) != self.num_heads * self.head_dim:
+            raise ValueError(
+                "the widest of matformer_widths is not num_heads * head_dim / 2"
+            )
+
+
+class LayerConfig:
+    """The model's config, but for the sizes of one layer."""
+
+    def __init__(self, config, width):
+        self._config = config
+        self.expand = Fraction(
+            2 * width, config.hidden_size
+        )  # exact: inner size / hidden size
+        self.num_heads = 2 * width // config.head_dim
+
+    def __getattr__(self, name):
+        return getattr(self._config, name)
+
+
+class MixNMatchMamba2ForCausalLM(Mamba2ForCausalLM):
+    config_class = MixNMatchMamba2Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        widths = getattr(config, "matformer_widths", None)
+        if widths is not None:
+            for i, (layer, width) in enumerate(zip(self.backbone.layers, widths)):
+                layer.mixer = Mamba2Mixer(LayerConfig(config, width), layer_idx=i)
+            self.post_init()
