@@ -21,6 +21,10 @@ std::string known_names() {
 
 }  // namespace
 
+OnnxModel Family::onnx(const NestedModel&, const Widths&, Dtype) const {
+  fail("the family '{}' states no ONNX graph: choose another format", name());
+}
+
 std::span<const Family* const> families() {
 #define MNM_FAMILY(name) &name##_family(),
   static const Family* const all[] = {

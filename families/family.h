@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "export/gguf_model.h"
+#include "export/onnx_graph.h"
 #include "families/granularities.h"
 #include "model/nested_model.h"
 
@@ -50,6 +51,9 @@ class Family {
   // The submodel at `widths` in GGUF's terms. Error, with the reason, where llama.cpp does not
   // compute it.
   virtual GgufModel gguf(const NestedModel& model, const Widths& widths) const = 0;
+  // The submodel at `widths` as ONNX graphs over weights stored in `stored` (export/onnx_builder.h
+  // builds them). Error where the family has none.
+  virtual OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const;
 };
 
 // Every family, one line each in families/list.inc.

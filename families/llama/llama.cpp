@@ -10,6 +10,7 @@
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_gguf.h"
 #include "families/llama/llama_huggingface.h"
+#include "families/llama/llama_onnx.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -146,6 +147,9 @@ class Llama final : public Family {
   }
   GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
     return llama_gguf(model, widths);
+  }
+  OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const override {
+    return llama_onnx(model, widths, stored);
   }
 };
 

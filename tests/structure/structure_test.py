@@ -25,7 +25,15 @@ MAY_INCLUDE = {
     "search": {"heuristics", "model"},
     "export": {"extract", "model"},
     "eval": {"kernels", "model"},
-    "families": {"kernels", "model", "eval/fold.h", "export/gguf_model.h"},
+    "families": {
+        "kernels",
+        "model",
+        "eval/fold.h",
+        "export/gguf_model.h",
+        "export/onnx_builder.h",
+        "export/onnx_graph.h",
+        "export/onnx_layers.h",
+    },
     "train": {"eval", "model"},
     "engine": {"eval", "families", "model", "train"},
 }
@@ -33,7 +41,11 @@ ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
 
 # Third-party headers that belong to one room.
-ONLY_IN = {r"sqlite3\.h": "db/*", r"boost/program_options.*": "cli/*"}
+ONLY_IN = {
+    r"sqlite3\.h": "db/*",
+    r"boost/program_options.*": "cli/*",
+    r"(onnx|google/protobuf)/.*": "export/onnx*",
+}
 TORCH = r"(ATen|c10|caffe2|torch)/.*"
 
 # Families that exist or are meant to; a folder under families/ adds its own name.

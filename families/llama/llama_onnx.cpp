@@ -1,0 +1,245 @@
+// The graph is that of llama_fold.cpp. Between attentions, activations are rows [batch * sequence,
+// hidden], so that every product is one Gemm with the matrix as the checkpoint has it.
+#include "families/llama/llama_onnx.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "export/onnx_layers.h"
+#include "families/llama/llama_config.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+constexpr const char *kBatch = "batch_size", *kSequence = "sequence_length",
+                     *kPast = "past_sequence_length", *kTotal = "total_sequence_length";
+
+OnnxValue activate(OnnxBuilder& graph, const OnnxValue& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return onnx_silu(graph, x);
+    case Activation::kGelu:
+      return onnx_gelu(graph, x);
+    case Activation::kGeluTanh:
+      return onnx_gelu_tanh(graph, x);
+    case Activation::kRelu:
+      return graph.op("Relu", {x});
+  }
+  fail("activation without an operator");
+}
+
+class LlamaGraph {
+ public:
+  LlamaGraph(const LlamaConfig& config, Dtype stored, bool cached)
+      : config_(config), graph_(cached ? "decoder" : "scorer", stored), cached_(cached) {}
+
+  OnnxGraph build() {
+    const OnnxValue ids = graph_.input("input_ids", OnnxType::kI64, {kBatch, kSequence});
+    positions(ids);
+    OnnxValue x = embed(ids);
+    for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+      const auto scope = graph_.scope(fmt::format("layers.{}", layer));
+      x = attend(x, layer);
+      x = feed_forward(x, layer);
+    }
+    readout(x);
+    OnnxGraph graph = graph_.finish();
+    std::ranges::rotate(graph.outputs, graph.outputs.end() - 1);  // logits first
+    return graph;
+  }
+
+ private:
+  // What all layers read: the angles' tables, and what attention adds to its scores.
+  void positions(const OnnxValue& ids) {
+    OnnxValue mask, position;  // [batch, total]; [batch or 1, 1, sequence, 1]
+    {
+      const auto scope = graph_.scope("positions");
+      ids_shape_ = graph_.op("Shape", {ids});
+      q_shape_ = with_sizes({config_.heads, config_.head_dim});
+      kv_shape_ = with_sizes({config_.kv_heads, config_.head_dim});
+      const OnnxValue sequence = dimension(ids_shape_, 1), one = graph_.integer(1);
+      OnnxValue total = sequence, past = graph_.integer(0);
+      if (cached_) {
+        mask = graph_.input("attention_mask", OnnxType::kI64, {kBatch, kTotal});
+        total = dimension(graph_.op("Shape", {mask}), 1);
+        past = graph_.sub(total, sequence);
+        position = graph_.unsqueeze(
+            graph_.input("position_ids", OnnxType::kI64, {kBatch, kSequence}), {1, 3});
+      }
+      const OnnxValue query = graph_.reshape(graph_.op("Range", {past, total, one}), {1, 1, -1, 1});
+      const OnnxValue key = graph_.reshape(
+          cached_ ? graph_.op("Range", {graph_.integer(0), total, one}) : query, {1, 1, 1, -1});
+      if (!cached_) position = query;
+      OnnxValue seen = graph_.op("LessOrEqual", {key, query});
+      if (cached_) {
+        const OnnxValue there =
+            graph_.unsqueeze(graph_.op("Cast", {mask}, {{"to", OnnxType::kBool}}), {1, 2});
+        seen = graph_.op("And", {seen, there});
+      }
+      // Finite, so that rows of padding, which see nothing, stay numbers.
+      bias_ =
+          graph_.op("Where", {seen, graph_.number(0, OnnxType::kF32),
+                              graph_.number(std::numeric_limits<float>::lowest(), OnnxType::kF32)});
+      if (groups() > 1) {
+        // [batch, heads, sequence, total] and [batch, kv heads, group * sequence, total]
+        scores_shape_ = graph_.concat({graph_.integers({0, config_.heads}),
+                                       graph_.reshape(sequence, {1}), graph_.integers({-1})},
+                                      0);
+        grouped_shape_ = graph_.concat(
+            {graph_.integers({0, config_.kv_heads, -1}), graph_.reshape(total, {1})}, 0);
+      }
+    }
+    rotary(position);
+  }
+
+  // The shape [batch, sequence, sizes...].
+  OnnxValue with_sizes(std::vector<std::int64_t> sizes) {
+    return graph_.concat({ids_shape_, graph_.integers(std::move(sizes))}, 0);
+  }
+
+  OnnxValue dimension(const OnnxValue& shape, std::int64_t dim) {
+    return graph_.op("Gather", {shape, graph_.integer(dim)}, {{"axis", std::int64_t{0}}});
+  }
+
+  // cos and sin of every position's angles, in f32 as transformers takes them: [batch or 1, 1,
+  // sequence, head_dim], such that x turned is x * cos + (x with its halves swapped) * sin. Those
+  // of queries also hold attention's scale.
+  void rotary(const OnnxValue& position) {
+    const auto scope = graph_.scope("rotary_emb");
+    constexpr OnnxType kType = OnnxType::kF32;
+    const OnnxValue frequencies =
+        graph_.vector("rotary_emb.inv_freq", rope_inverse_frequencies(config_), kType);
+    const OnnxValue angle = graph_.mul(graph_.cast(position, OnnxType::kI64, kType), frequencies);
+    const OnnxValue cos = graph_.op("Cos", {angle}), sin = graph_.op("Sin", {angle});
+    const OnnxValue whole_cos = graph_.concat({cos, cos}, -1);
+    const OnnxValue whole_sin = graph_.concat({graph_.op("Neg", {sin}), sin}, -1);
+    const OnnxValue scale =
+        graph_.number(1 / std::sqrt(static_cast<double>(config_.head_dim)), kType);
+    const auto finished = [&](const OnnxValue& x) { return graph_.cast(x, kType, graph_.type()); };
+    key_table_ = {finished(whole_cos), finished(whole_sin)};
+    query_table_ = {finished(graph_.mul(whole_cos, scale)), finished(graph_.mul(whole_sin, scale))};
+  }
+
+  // x: [batch, heads, sequence, head_dim]
+  OnnxValue rotate(const OnnxValue& x, const std::pair<OnnxValue, OnnxValue>& table) {
+    const std::int64_t half = config_.head_dim / 2;
+    const auto halves = graph_.split(x, -1, {half, half});
+    const OnnxValue swapped = graph_.concat({halves[1], halves[0]}, -1);
+    return graph_.add(graph_.mul(x, table.first), graph_.mul(swapped, table.second));
+  }
+
+  OnnxValue embed(const OnnxValue& ids) {
+    const auto scope = graph_.scope("embed_tokens");
+    const OnnxValue rows = graph_.reshape(ids, {-1});
+    const OnnxValue x = graph_.op("Gather", {graph_.as_stored("model.embed_tokens.weight"), rows},
+                                  {{"axis", std::int64_t{0}}});
+    return graph_.cast(x, graph_.stored(), graph_.type());
+  }
+
+  OnnxValue norm(const OnnxValue& x, const std::string& scope, const std::string& weight) {
+    const auto guard = graph_.scope(scope);
+    return onnx_rms_norm(graph_, x, weight + ".weight", config_.rms_norm_eps);
+  }
+
+  OnnxValue product(const OnnxValue& x, const std::string& scope, const std::string& base,
+                    bool bias) {
+    const auto guard = graph_.scope(scope);
+    return onnx_linear(graph_, x, base + scope, bias);
+  }
+
+  OnnxValue attend(const OnnxValue& x, std::int64_t layer) {
+    const std::string base = fmt::format("model.layers.{}.", layer);
+    const OnnxValue h = norm(x, "input_layernorm", base + "input_layernorm");
+    const auto scope = graph_.scope("self_attn");
+    const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
+    // [batch, heads, sequence, head_dim]
+    const auto projected = [&](const char* name, const OnnxValue& shape) {
+      const OnnxValue rows = product(h, name, base + "self_attn.", config_.attention_bias);
+      return graph_.transpose(graph_.reshape(rows, shape), {0, 2, 1, 3});
+    };
+    OnnxValue q = rotate(projected("q_proj", q_shape_), query_table_);
+    OnnxValue k = rotate(projected("k_proj", kv_shape_), key_table_);
+    OnnxValue v = projected("v_proj", kv_shape_);
+    if (cached_) {
+      k = with_past(k, layer, "key");
+      v = with_past(v, layer, "value");
+    }
+    // The heads of a group share keys and values: they are rows of one product.
+    if (groups() > 1) q = graph_.reshape(q, {0, kv, -1, dim});
+    OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
+    if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
+    scores = graph_.add(graph_.cast(scores, graph_.type(), OnnxType::kF32), bias_);
+    OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
+    weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
+    if (groups() > 1) weights = graph_.reshape(weights, grouped_shape_);
+    OnnxValue mixed = graph_.op("MatMul", {weights, v});
+    if (groups() > 1) mixed = graph_.reshape(mixed, {0, config_.heads, -1, dim});
+    mixed = graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
+    return graph_.add(x, product(mixed, "o_proj", base + "self_attn.", config_.attention_bias));
+  }
+
+  OnnxValue with_past(const OnnxValue& now, std::int64_t layer, const char* what) {
+    const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
+    const OnnxValue past = graph_.input(fmt::format("past_key_values.{}.{}", layer, what),
+                                        graph_.type(), {kBatch, kv, kPast, dim});
+    const OnnxValue all = graph_.concat({past, now}, 2);
+    graph_.output(fmt::format("present.{}.{}", layer, what), all, graph_.type(),
+                  {kBatch, kv, kTotal, dim});
+    return all;
+  }
+
+  OnnxValue feed_forward(const OnnxValue& x, std::int64_t layer) {
+    const std::string base = fmt::format("model.layers.{}.", layer);
+    const OnnxValue h = norm(x, "post_attention_layernorm", base + "post_attention_layernorm");
+    const auto scope = graph_.scope("mlp");
+    const auto projected = [&](const OnnxValue& in, const char* name) {
+      return product(in, name, base + "mlp.", config_.mlp_bias);
+    };
+    const OnnxValue gate = projected(h, "gate_proj"), up = projected(h, "up_proj");
+    const OnnxValue inner = config_.gate == GateVariant::kActOfProduct
+                                ? activate(graph_, graph_.mul(gate, up), config_.activation)
+                                : graph_.mul(activate(graph_, gate, config_.activation), up);
+    return graph_.add(x, projected(inner, "down_proj"));
+  }
+
+  void readout(const OnnxValue& x) {
+    const OnnxValue h = norm(x, "norm", "model.norm");
+    const auto scope = graph_.scope("lm_head");
+    const OnnxValue rows =
+        onnx_linear(graph_, h, config_.tied ? "model.embed_tokens" : "lm_head", false);
+    const OnnxValue logits = graph_.cast(graph_.reshape(rows, with_sizes({config_.vocab_size})),
+                                         graph_.type(), OnnxType::kF32);
+    graph_.output("logits", logits, OnnxType::kF32, {kBatch, kSequence, config_.vocab_size});
+  }
+
+  std::int64_t groups() const { return config_.heads / config_.kv_heads; }
+
+  const LlamaConfig& config_;
+  OnnxBuilder graph_;
+  bool cached_;
+  OnnxValue ids_shape_;  // [2]: batch, sequence
+  OnnxValue bias_;       // [batch or 1, 1, sequence, total] f32: 0 where a query sees a key
+  OnnxValue q_shape_, kv_shape_, scores_shape_, grouped_shape_;
+  std::pair<OnnxValue, OnnxValue> query_table_, key_table_;  // cos, sin
+};
+
+}  // namespace
+
+OnnxModel llama_onnx(const NestedModel& model, const Widths&, Dtype stored) {
+  const LlamaConfig config = parse_llama_config(model.config, {});
+  OnnxModel onnx;
+  onnx.scorer = LlamaGraph(config, stored, false).build();
+  onnx.decoder = OnnxDecoder{.graph = LlamaGraph(config, stored, true).build(),
+                             .genai_type = "llama",
+                             .heads = config.heads,
+                             .kv_heads = config.kv_heads,
+                             .head_size = config.head_dim};
+  return onnx;
+}
+
+}  // namespace mnm

@@ -1,0 +1,12 @@
+// A Llama-style submodel as ONNX graphs: Family::onnx.
+#pragma once
+
+#include "export/onnx_graph.h"
+#include "model/dtype.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+OnnxModel llama_onnx(const NestedModel& model, const Widths& widths, Dtype stored);
+
+}  // namespace mnm
