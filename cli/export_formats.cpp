@@ -6,6 +6,7 @@
 
 #include "export/gguf.h"
 #include "export/huggingface.h"
+#include "export/onnx.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -47,9 +48,24 @@ std::unique_ptr<PlannedExport> plan_gguf_export(const OpenedModel& nested, const
                    nested.family->huggingface_config(nested.model, widths, Dtype::kF32), settings);
 }
 
+std::unique_ptr<PlannedExport> plan_onnx_export(const OpenedModel& nested, const Widths& widths,
+                                                const nlohmann::json& provenance,
+                                                const ExportOptions& options) {
+  OnnxOptions settings;
+  settings.dtype = options.dtype.empty() ? nested.model.dtype : parse_dtype(options.dtype);
+  settings.metadata = {{"mixnmatch.widths", to_string(widths)},
+                       {"mixnmatch.source", nested.checkpoint.fingerprint()},
+                       {"mixnmatch.provenance", provenance.dump()}};
+  return plan_onnx(nested.model, nested.checkpoint, widths,
+                   nested.family->onnx(nested.model, widths, settings.dtype),
+                   nested.family->huggingface_config(nested.model, widths, settings.dtype),
+                   settings);
+}
+
 constexpr std::pair<std::string_view, Plan> kFormats[] = {
     {"huggingface", plan_huggingface_export},
     {"gguf", plan_gguf_export},
+    {"onnx", plan_onnx_export},
 };
 
 }  // namespace

@@ -72,7 +72,37 @@ def run_llama_cpp(directory, tokens):
     return np.array(model.scores[: len(tokens)])
 
 
-RUNTIMES = {"transformers": run_transformers, "llama.cpp": run_llama_cpp}
+def run_onnxruntime(directory, tokens):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        directory / "scorer.onnx", providers=["CPUExecutionProvider"]
+    )
+    return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
+
+
+def run_onnxruntime_genai(directory, tokens):
+    """The decoder with its cache: the first half of the tokens at once, then one after another."""
+    import onnxruntime_genai as genai
+
+    model = genai.Model(str(directory))
+    settings = genai.GeneratorParams(model)
+    settings.set_search_options(max_length=len(tokens) + 1)
+    generator = genai.Generator(model, settings)
+    half = (len(tokens) + 1) // 2
+    logits = []
+    for part in [tokens[:half], *([token] for token in tokens[half:])]:
+        generator.append_tokens(np.array([part], dtype=np.int32))
+        logits.extend(np.array(generator.get_output("logits"))[0])
+    return np.array(logits, dtype=np.float32)
+
+
+RUNTIMES = {
+    "transformers": run_transformers,
+    "llama.cpp": run_llama_cpp,
+    "onnxruntime": run_onnxruntime,
+    "onnxruntime-genai": run_onnxruntime_genai,
+}
 
 
 def verify(runtime, directory):
