@@ -47,13 +47,20 @@ using WeightSource = std::function<at::Tensor(const std::string& name)>;
 struct FoldInputs {
   const NestedModel& model;
   WeightSource weight;
+  bool resident = true;  // make_fold loads every layer; else whoever steps loads and unloads them
 };
 
+// Its constructor takes what belongs to no layer (embedding, final norm, head) from the source.
+//
 // Without gradients, its functions may be called from several threads at once, `extend` with caches
-// of their own.
+// of their own; a layer may be loaded while others are stepped.
 class Fold {
  public:
   virtual ~Fold() = default;
+
+  // Takes a layer's weights from the source, and lets go of them. Only a loaded layer is stepped.
+  virtual void load(std::size_t layer) = 0;
+  virtual void unload(std::size_t layer) = 0;
 
   // tokens: int64 [sequences, tokens]. One node.
   virtual State embed(const at::Tensor& tokens) = 0;

@@ -10,13 +10,23 @@ namespace mnm {
 #include "families/list.inc"
 #undef MNM_FAMILY
 
-std::unique_ptr<Fold> make_fold(const FoldInputs& inputs) {
+namespace {
+
+std::unique_ptr<Fold> fold_of_family(const FoldInputs& inputs) {
   const std::string_view family = inputs.model.family;
 #define MNM_FAMILY(name) \
   if (family == #name) return make_##name##_fold(inputs);
 #include "families/list.inc"
 #undef MNM_FAMILY
   fail("cannot run a model of family '{}': this engine has no fold for it", family);
+}
+
+}  // namespace
+
+std::unique_ptr<Fold> make_fold(const FoldInputs& inputs) {
+  std::unique_ptr<Fold> fold = fold_of_family(inputs);
+  for (std::size_t l = 0; inputs.resident && l < inputs.model.layers(); ++l) fold->load(l);
+  return fold;
 }
 
 }  // namespace mnm

@@ -78,8 +78,11 @@ class LlamaFold final : public Fold {
     head_ = config_.tied ? embedding_ : weight_("lm_head.weight");
     const std::vector<float> frequencies = rope_inverse_frequencies(config_);
     frequencies_ = at::tensor(frequencies).to(embedding_.device());
-    for (std::int64_t l = 0; l < config_.layers; ++l) layers_.push_back(load_layer(l));
+    layers_.resize(static_cast<std::size_t>(config_.layers));
   }
+
+  void load(std::size_t layer) override { layers_[layer] = load_layer(layer); }
+  void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   State embed(const at::Tensor& tokens) override {
     return {{at::embedding(embedding_, tokens).unsqueeze(0)}};
@@ -107,7 +110,7 @@ class LlamaFold final : public Fold {
   at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, head_.t()); }
 
  private:
-  LlamaLayer load_layer(std::int64_t index) const {
+  LlamaLayer load_layer(std::size_t index) const {
     const std::string base = fmt::format("model.layers.{}.", index);
     const auto w = [&](const char* name) { return weight_(base + name + ".weight"); };
     const auto b = [&](const char* name, bool there) {

@@ -57,12 +57,15 @@ inline NestedModel toy_model(const ToyShape& shape) {
 
 class ToyFold final : public Fold {
  public:
-  ToyFold(const NestedModel& model, std::uint64_t seed) {
+  ToyFold(const NestedModel& model, std::uint64_t seed) : loaded(model.layers(), true) {
     at::manual_seed(seed);
     for (const TensorSpec& spec : model.table.tensors) {
       weights[spec.name] = at::randn(spec.shape, at::kDouble).mul(0.6);
     }
   }
+
+  void load(std::size_t layer) override { loaded[layer] = true; }
+  void unload(std::size_t layer) override { loaded[layer] = false; }
 
   State embed(const at::Tensor& tokens) override {
     const at::Tensor x = at::embedding(weights["embed"], tokens).unsqueeze(0);
@@ -72,6 +75,7 @@ class ToyFold final : public Fold {
   State step(std::size_t layer, const State& parents, std::span<const Child> children) override {
     const std::string at = std::to_string(layer);
     check(parents, children);
+    EXPECT_TRUE(loaded[layer]) << layer;
     const at::Tensor x = parents.tensors[0];
     nodes_stepped += x.size(0) * x.size(1);
     const at::Tensor count = at::arange(1, x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
@@ -133,6 +137,7 @@ class ToyFold final : public Fold {
   }
 
   std::map<std::string, at::Tensor> weights;
+  std::vector<char> loaded;                     // [layers]
   std::atomic<std::int64_t> nodes_stepped = 0;  // parents * sequences
   std::atomic<std::int64_t> widest_logits = 0;  // rows of the largest readout product
 
