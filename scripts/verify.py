@@ -75,10 +75,13 @@ def run_llama_cpp(directory, tokens):
 def run_onnxruntime(directory, tokens):
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(
-        directory / "scorer.onnx", providers=["CPUExecutionProvider"]
-    )
-    return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
+    try:
+        session = onnxruntime.InferenceSession(
+            directory / "scorer.onnx", providers=["CPUExecutionProvider"]
+        )
+        return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
+    except Exception as error:  # its own errors have no other class in common
+        raise RuntimeError(str(error)) from error
 
 
 def run_onnxruntime_genai(directory, tokens):

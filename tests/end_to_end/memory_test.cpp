@@ -54,6 +54,13 @@ TEST_F(Workshop, ExportStaysSmallWhateverTheCheckpointsSize) {
                                      path("half"), "--no-check", "--db", path("half.db")});
   EXPECT_GT(std::filesystem::file_size(dir_ / "half/model.safetensors"), 400'000'000u);
   EXPECT_LT(result.max_resident_kib, kResidentKib);
+  for (const char* dtype : {"bf16", "f16"}) {  // copied, converted
+    const Result onnx = expect_done({"export", path("large"), "--format", "onnx", "--widths",
+                                     "8192", "--dtype", dtype, "--out", path(dtype), "--no-check"});
+    EXPECT_GT(std::filesystem::file_size(path(dtype) + "/model.onnx.data"), 400'000'000u);
+    EXPECT_LT(onnx.max_resident_kib, kResidentKib) << dtype;
+    std::filesystem::remove_all(path(dtype));
+  }
 }
 
 }  // namespace

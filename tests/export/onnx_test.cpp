@@ -303,7 +303,7 @@ TEST(Onnx, DamagedFilesAreRefused) {
       error_of([&] { parse_onnx(bytes_of(damaged), "file", kOnnxData, data.size()); });
     }
     std::string renamed = graph;
-    renamed[renamed.find("model.norm.weight")] = 'x';
+    renamed[renamed.rfind("model.norm.weight")] = 'x';  // nodes come before
     EXPECT_TRUE(contains(error_with(name, renamed), "no tensor 'model.norm.weight'"));
   }
   // A sound file of another submodel.

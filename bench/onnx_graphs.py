@@ -5,7 +5,7 @@ make a graph of the latter, and runs both graphs in one process with the same se
 must give the logits of PyTorch itself; then they take turns, and the ratio of their times is printed
 (ours over PyTorch's: below 1, ours is faster).
 
-    .venv/bin/python bench/onnx.py [data/reference] [--widths 512x4,256x4] [--batch 1]
+    .venv/bin/python bench/onnx_graphs.py [data/reference] [--widths 512x4,256x4] [--batch 1]
         [--tokens 256] [--threads 1] [--rounds 15]
 """
 
