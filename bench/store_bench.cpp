@@ -109,7 +109,7 @@ Round run(const Options& options) {
   remove_store(options.file);
   Store store = Store::open(options.file, Store::Mode::kWrite);
   const std::int64_t model = store.model({"model", "model", "llama", "{}", "64,128,256,512"});
-  const std::int64_t data = store.data({"data", "data", "search", 256, 64});
+  const std::int64_t data = store.data({"data", "data", 256, 64});
   RunRow row;
   row.model = model;
   row.data = data;

@@ -118,6 +118,7 @@ int compare_command(const Arguments& arguments) {
                {"z", "in SE"}},
               {}};
   const auto datasets = store.datasets();
+  const std::vector<DataUse> uses = store.data_uses();
   const auto add_record = [&](std::vector<Cell>& row, const Record& record) {
     row.insert(row.end(), {cell(record.id), cell(to_string(record.widths)),
                            quantity_cell(record.cost.params), quantity_cell(record.cost.bytes),
@@ -129,7 +130,8 @@ int compare_command(const Arguments& arguments) {
       const auto row_of = std::ranges::find_if(
           datasets, [&](const auto& dataset) { return dataset.first == a.data; });
       if (row_of == datasets.end()) fail("record {} names data that the store does not hold", a.id);
-      std::vector<Cell> row = {cell(a.model), cell(row_of->second.name), cell(row_of->second.part),
+      std::vector<Cell> row = {cell(a.model), cell(row_of->second.name),
+                               cell(part_of(uses, a.data, a.model)),
                                cell(std::string(to_string(a.dtype))), cell(a.samples)};
       add_record(row, a);
       add_record(row, b);

@@ -55,7 +55,8 @@ void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
 void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front) {
   RunRow run = request.run;
   run.model = request.model;
-  run.data = request.store.data(data_row(*request.data, "confirm"));
+  run.data = request.store.data(data_row(*request.data));
+  run.part = "confirm";
   run.command = "confirm";
   run.build = build_text();
   run.device = request.scorer.device_name();

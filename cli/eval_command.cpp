@@ -126,7 +126,7 @@ int eval_command(const Arguments& arguments) {
   add_device_options(options, device);
   options.section("output")
       .option("db", path_value(db), "also keep the scores in this store")
-      .option("part", choice_value(part, kParts), "what the store calls the data: its part");
+      .option("part", choice_value(part, kParts), "what the store says the data was used for");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);
@@ -166,7 +166,8 @@ int eval_command(const Arguments& arguments) {
   if (store) {
     RunRow run;
     run.model = store->model(model_row(opened));
-    run.data = store->data(data_row(data, part));
+    run.data = store->data(data_row(data));
+    run.part = part;
     run.command = "eval";
     run.command_line = command_line("eval", arguments);
     run.build = build_text();

@@ -79,11 +79,13 @@ OptionTable option_table(Request& request) {
 // The record that a provenance note quotes: the one asked for, or better its confirmed score.
 std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths) {
   std::optional<Record> found;
+  const std::vector<DataUse> uses = store.data_uses();
   for (const auto& [id, row] : store.datasets()) {
+    const bool confirmed = part_of(uses, id, model) == "confirm";
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
       const std::optional<Record> record = store.find(model, id, dtype, widths);
       if (!record || record->status != "ok") continue;
-      if (row.part == "confirm") return record;
+      if (confirmed) return record;
       if (!found) found = record;
     }
   }
@@ -96,13 +98,11 @@ std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std
   FrontQuery query;
   query.model = model;
   std::vector<std::int64_t> used, searched;
-  const auto datasets = store.datasets();
+  const std::vector<DataUse> uses = store.data_uses();
   for (const Record& record : store.front(query)) {
     if (std::ranges::find(used, record.data) != used.end()) continue;
     used.push_back(record.data);
-    for (const auto& [id, row] : datasets) {
-      if (id == record.data && row.part == "search") searched.push_back(id);
-    }
+    if (part_of(uses, record.data, model).starts_with("search")) searched.push_back(record.data);
   }
   if (searched.size() == 1) return searched.front();
   if (used.size() == 1) return used.front();
@@ -177,7 +177,7 @@ nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype
                        {"sequences", record->samples},
                        {"context", data.context},
                        {"data", data.name},
-                       {"part", data.part},
+                       {"part", part_of(store->data_uses(), id, record->model)},
                        {"data_fingerprint", data.fingerprint},
                        {"dtype", to_string(record->dtype)}};
     }

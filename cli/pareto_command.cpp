@@ -50,15 +50,27 @@ bool is_uniform(const Widths& widths) {
   return std::ranges::all_of(widths, [&](Width width) { return width == widths.front(); });
 }
 
-using Rows = std::vector<std::pair<std::int64_t, DataRow>>;
+// What the store knows of the data that records were scored on.
+class DataOf {
+ public:
+  explicit DataOf(const Store& store) : rows_(store.datasets()), uses_(store.data_uses()) {}
 
-const DataRow& data_of(const Rows& rows, std::int64_t id) {
-  const auto found = std::ranges::find(rows, id, &Rows::value_type::first);
-  if (found == rows.end()) fail("a record names data {}, which the store does not hold", id);
-  return found->second;
-}
+  const DataRow& row(const Record& record) const {
+    for (const auto& [id, row] : rows_) {
+      if (id == record.data) return row;
+    }
+    fail("a record names data {}, which the store does not hold", record.data);
+  }
+  std::string part(const Record& record) const { return part_of(uses_, record.data, record.model); }
+  std::string text(const Record& record) const { return data_text(row(record), part(record)); }
 
-Table record_table(const std::vector<Record>& records, const Rows& data, const FrontQuery& query) {
+ private:
+  std::vector<std::pair<std::int64_t, DataRow>> rows_;
+  std::vector<DataUse> uses_;
+};
+
+Table record_table(const std::vector<Record>& records, const DataOf& data,
+                   const FrontQuery& query) {
   const bool by_params = query.cost == CostKind::kParams;
   Table table{
       {{"record", "record"},
@@ -71,6 +83,7 @@ Table record_table(const std::vector<Record>& records, const Rows& data, const F
        {"non_embedding", "non-embedding", true, false, query.cost == CostKind::kNonEmbedding},
        {"bytes", "bytes", true, false, query.cost == CostKind::kBytes},
        {"flops", "FLOPs/token", true, false, query.cost == CostKind::kFlops || by_params},
+       {"context", "at context", true, false, query.cost == CostKind::kFlops},
        {"status", "status", false, false, query.all},
        {"sequences", "sequences", true, false, false},
        {"loss", "loss, nats/token", true, true},
@@ -81,20 +94,20 @@ Table record_table(const std::vector<Record>& records, const Rows& data, const F
     return value ? measured_cell(value->value, value->standard_error) : missing_cell();
   };
   for (const Record& record : records) {
-    const DataRow& row = data_of(data, record.data);
+    const DataRow& row = data.row(record);
     table.rows.push_back(
-        {cell(record.id), cell(record.model), cell(row.name), cell(row.part),
+        {cell(record.id), cell(record.model), cell(row.name), cell(data.part(record)),
          cell(std::string(to_string(record.dtype))), cell(to_string(record.widths)),
          quantity_cell(record.cost.params), quantity_cell(record.cost.non_embedding),
-         quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(record.status),
-         cell(record.samples), measured(metric_of(record, "loss")), measured(record.kl),
-         measured(record.agreement)});
+         quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(row.context),
+         cell(record.status), cell(record.samples), measured(metric_of(record, "loss")),
+         measured(record.kl), measured(record.agreement)});
   }
   return table;
 }
 
 // UsageError unless all were scored with one model, on one dataset, in one dtype.
-void require_one_group(const std::vector<Record>& records, const Rows& data,
+void require_one_group(const std::vector<Record>& records, const DataOf& data,
                        std::string_view what) {
   if (records.empty()) fail_usage("there is nothing to put into {}: no record matches", what);
   const Record& first = records.front();
@@ -106,13 +119,13 @@ void require_one_group(const std::vector<Record>& records, const Rows& data,
     fail_usage(
         "{} shows records that can be compared, but these are of model {}, {} in {} and of model "
         "{}, {} in {}: choose with --model, --data and --dtype",
-        what, first.model, data_text(data_of(data, first.data)), to_string(first.dtype),
-        record.model, data_text(data_of(data, record.data)), to_string(record.dtype));
+        what, first.model, data.text(first), to_string(first.dtype), record.model,
+        data.text(record), to_string(record.dtype));
   }
 }
 
 void write_svg(const std::filesystem::path& path, const Store& store, const FrontQuery& query,
-               const std::vector<Record>& front, const Rows& data) {
+               const std::vector<Record>& front, const DataOf& data) {
   FrontQuery wide = query;
   wide.all = true;
   wide.budgets.clear();
@@ -157,13 +170,13 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   plot.subtitle = fmt::format(
       "on {}, in {}; standard error of a point up to {:.2g}, of differences "
       "far less",
-      data_text(data_of(data, first.data)), to_string(first.dtype), error);
+      data.text(first), to_string(first.dtype), error);
   write_file_atomically(path, front_svg(plot));
 }
 
 // float32 scores by ascending widths, compared layer by layer; NaN where a submodel failed.
 std::size_t write_npy(const std::filesystem::path& path, const Store& store,
-                      const FrontQuery& query, const Rows& data) {
+                      const FrontQuery& query, const DataOf& data) {
   FrontQuery all = query;
   all.all = true;
   std::vector<Record> records = store.front(all);
@@ -228,17 +241,17 @@ int pareto_command(const Arguments& arguments) {
   }
   query.budgets = parse_budgets(budgets, query.cost);
 
-  const Rows rows = store.datasets();
+  const DataOf data_of(store);
   std::vector<Record> records = store.front(query);
   if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
-  const Table table = record_table(records, rows, query);
+  const Table table = record_table(records, data_of, query);
   if (!svg.empty()) {
     FrontQuery front = query;
     front.all = false;
-    write_svg(svg, store, query, query.all ? store.front(front) : records, rows);
+    write_svg(svg, store, query, query.all ? store.front(front) : records, data_of);
   }
   if (!npy.empty()) {
-    const std::size_t count = write_npy(npy, store, query, rows);
+    const std::size_t count = write_npy(npy, store, query, data_of);
     note("{}: {} scores by ascending widths\n", npy.string(), count);
   }
   print_table(table, output);

@@ -5,6 +5,7 @@
 
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/store_rows.h"
 #include "cli/table.h"
 #include "db/store.h"
 #include "model/error.h"
@@ -29,13 +30,14 @@ Table model_table(const Store& store) {
 Table data_table(const Store& store) {
   Table table{{{"data", "data"},
                {"name", "name", false},
-               {"part", "part", false},
+               {"part", "used for", false},
                {"sequences", "sequences"},
                {"context", "context"},
                {"fingerprint", "fingerprint", false}},
               {}};
+  const std::vector<DataUse> uses = store.data_uses();
   for (const auto& [id, row] : store.datasets()) {
-    table.rows.push_back({cell(id), cell(row.name), cell(row.part), cell(row.sequences),
+    table.rows.push_back({cell(id), cell(row.name), cell(part_of(uses, id)), cell(row.sequences),
                           cell(row.context), cell(row.fingerprint)});
   }
   return table;
@@ -47,6 +49,7 @@ Table run_table(const Store& store) {
                {"strategy", "strategy", false},
                {"model", "model"},
                {"data", "data"},
+               {"part", "used for", false},
                {"dtype", "dtype", false},
                {"seed", "seed"},
                {"status", "status", false},
@@ -67,6 +70,7 @@ Table run_table(const Store& store) {
                           cell(run.strategy),
                           cell(run.model),
                           cell(run.data),
+                          cell(run.part),
                           cell(std::string(to_string(run.dtype))),
                           seed,
                           cell(run.status),

@@ -201,7 +201,7 @@ class SearchCommand {
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
     scorer_.emplace(*opened_, request_.device, ScoreOptions{});
     model_id_ = store_->model(model_row(*opened_));
-    data_id_ = store_->data(data_row(data_, "search"));
+    data_id_ = store_->data(data_row(data_));
     if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
       fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
                  resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
@@ -257,6 +257,7 @@ class SearchCommand {
       RunRow run;
       run.model = model_id_;
       run.data = data_id_;
+      run.part = "search";
       run.command = "search";
       run.strategy = name;
       run.seed = request_.settings.seed;

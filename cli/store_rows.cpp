@@ -4,13 +4,15 @@
 
 #include <algorithm>
 #include <ctime>
-#include <set>
 #include <vector>
 
 #include "model/error.h"
 
 namespace mnm {
 namespace {
+
+constexpr const char *kSearchPart = "search", *kConfirmPart = "confirm",
+                     *kBothParts = "search+confirm";
 
 // The id of the one row that `name` names: by id, else by any of its names, else by the beginning
 // of its fingerprint.
@@ -22,7 +24,7 @@ std::int64_t named(const std::vector<std::pair<std::int64_t, Row>>& rows, const 
     if (std::to_string(id) == name) return id;
   }
   for (const auto& [id, row] : rows) {
-    for (const std::string& known : names_of(row)) {
+    for (const std::string& known : names_of(id, row)) {
       if (known == name) {
         found.push_back(id);
         break;
@@ -54,8 +56,8 @@ ModelRow model_row(const OpenedModel& opened) {
           fmt::format("{}", fmt::join(opened.model.space.layers.front().granularities, ","))};
 }
 
-DataRow data_row(const Dataset& data, std::string part) {
-  return {data.fingerprint, data.name, std::move(part), data.context, data.sequences};
+DataRow data_row(const Dataset& data) {
+  return {data.fingerprint, data.name, data.context, data.sequences};
 }
 
 std::string utc_now() {
@@ -68,28 +70,43 @@ std::string utc_now() {
 }
 
 std::int64_t model_named(const Store& store, const std::string& name) {
-  return named(store.models(), name, "model",
-               [](const ModelRow& row) { return std::vector<std::string>{row.name}; });
+  return named(store.models(), name, "model", [](std::int64_t, const ModelRow& row) {
+    return std::vector<std::string>{row.name};
+  });
 }
 
 std::int64_t data_named(const Store& store, const std::string& name,
                         std::optional<std::int64_t> scored_with_model) {
   auto rows = store.datasets();
+  const std::vector<DataUse> uses = store.data_uses();
   if (scored_with_model) {
-    std::set<std::int64_t> used;
-    for (const RunRow& run : store.runs()) {
-      if (run.model == *scored_with_model) used.insert(run.data);
-    }
-    std::erase_if(rows, [&](const auto& row) { return !used.contains(row.first); });
+    std::erase_if(rows, [&](const auto& row) {
+      return std::ranges::none_of(uses, [&](const DataUse& use) {
+        return use.model == *scored_with_model && use.data == row.first;
+      });
+    });
   }
-  return named(rows, name, "data", [](const DataRow& row) {
-    return std::vector<std::string>{row.name, row.part};
+  return named(rows, name, "data", [&](std::int64_t id, const DataRow& row) {
+    const std::string part = part_of(uses, id, scored_with_model);
+    if (part == kBothParts) return std::vector<std::string>{row.name, kSearchPart, kConfirmPart};
+    return std::vector<std::string>{row.name, part};
   });
 }
 
-std::string data_text(const DataRow& row) {
-  return fmt::format("{}{}{}, {} sequences of {} tokens", row.name, row.part.empty() ? "" : ", ",
-                     row.part.empty() ? "" : row.part + " part", row.sequences, row.context);
+std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
+                    std::optional<std::int64_t> model) {
+  bool search = false, confirm = false;
+  for (const DataUse& use : uses) {
+    if (use.data != data || (model && use.model != *model)) continue;
+    search |= use.part == kSearchPart || use.part == kBothParts;
+    confirm |= use.part == kConfirmPart || use.part == kBothParts;
+  }
+  return search && confirm ? kBothParts : search ? kSearchPart : confirm ? kConfirmPart : "";
+}
+
+std::string data_text(const DataRow& row, const std::string& part) {
+  return fmt::format("{}{}{}, {} sequences of {} tokens", row.name, part.empty() ? "" : ", ",
+                     part.empty() ? "" : part + " part", row.sequences, row.context);
 }
 
 void require_something_within(const Store& store, const FrontQuery& query) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "db/store.h"
 #include "eval/dataset.h"
@@ -12,17 +13,23 @@
 namespace mnm {
 
 ModelRow model_row(const OpenedModel& opened);
-DataRow data_row(const Dataset& data, std::string part);
+DataRow data_row(const Dataset& data);
 std::string utc_now();  // ISO 8601: "2026-01-31T12:00:00Z"
 
-// Users name a model by its id, name or the beginning of its fingerprint; data also by its part.
+// Users name a model by its id, name or the beginning of its fingerprint; data also by the part
+// that the model's runs used it as.
 // UsageError lists what there is where none or several have that name.
 std::int64_t model_named(const Store& store, const std::string& name);
 std::int64_t data_named(const Store& store, const std::string& name,
                         std::optional<std::int64_t> scored_with_model = {});
 
-// "data 2 (search.bin, search part, 64 sequences of 256)": for messages and captions.
-std::string data_text(const DataRow& row);
+// What the runs of a model, or of all of them, used a dataset for: "search", "confirm",
+// "search+confirm" or "".
+std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
+                    std::optional<std::int64_t> model = {});
+
+// "search.bin, search part, 64 sequences of 256 tokens": for messages and captions.
+std::string data_text(const DataRow& row, const std::string& part);
 
 // UsageError where no record that passes the query's other filters meets its budgets: names, for
 // each, the smallest that something does.

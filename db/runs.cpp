@@ -11,7 +11,7 @@ namespace {
 constexpr std::string_view kRunColumns =
     "SELECT id, model, data, command, strategy, seed, settings, command_line, build, device, "
     "started, dtype, status, owner_host, owner_boot, owner_pid, owner_start, "
-    "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id) FROM run ";
+    "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id), part FROM run ";
 
 std::string name_of(const Process& process) {
   return fmt::format("process {} on {}", process.pid, process.host);
@@ -42,6 +42,7 @@ RunRow run_of(const Store::Impl& store, const sqlite::Statement& row) {
     if (alive(owner)) run.owner = name_of(owner);
   }
   run.records = row.integer(17);
+  run.part = row.string(18);
   return run;
 }
 
@@ -78,12 +79,12 @@ std::int64_t Store::begin_run(const RunRow& row) {
   return impl_->write([&] {
     impl_
         ->statement(
-            "INSERT INTO run (model, data, dtype, command, strategy, seed, settings, "
+            "INSERT INTO run (model, data, part, dtype, command, strategy, seed, settings, "
             "command_line, build, device, started, status, owner_host, owner_boot, "
             "owner_pid, owner_start) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)")
-        .bind(row.model, row.data, to_string(row.dtype), row.command, row.strategy, row.seed,
-              row.settings, row.command_line, row.build, row.device,
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)")
+        .bind(row.model, row.data, row.part, to_string(row.dtype), row.command, row.strategy,
+              row.seed, row.settings, row.command_line, row.build, row.device,
               row.started.empty() ? now_utc() : row.started, impl_->self.host, impl_->self.boot,
               impl_->self.pid, impl_->self.start)
         .run();

@@ -7,7 +7,7 @@
 -- the order of recording.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 1;             -- of this schema
+PRAGMA user_version = 2;             -- of this schema
 
 -- A checkpoint.
 CREATE TABLE model (
@@ -24,7 +24,6 @@ CREATE TABLE data (
   id          INTEGER PRIMARY KEY,
   fingerprint TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- of the tokens and the context
   name        TEXT NOT NULL,                                   -- the file's
-  part        TEXT NOT NULL CHECK (part IN ('search', 'confirm', '')),
   context     INTEGER NOT NULL CHECK (context > 0),            -- tokens per sequence
   sequences   INTEGER NOT NULL CHECK (sequences > 0)
 ) STRICT;
@@ -34,6 +33,8 @@ CREATE TABLE run (
   id           INTEGER PRIMARY KEY,
   model        INTEGER NOT NULL REFERENCES model,
   data         INTEGER NOT NULL REFERENCES data,
+  -- What the run used the data for: to choose submodels, to confirm what others chose, or neither.
+  part         TEXT NOT NULL CHECK (part IN ('search', 'confirm', '')),
   dtype        TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),  -- of the arithmetic
   command      TEXT NOT NULL,     -- "search", "eval"
   strategy     TEXT NOT NULL,     -- '' where the command has none
@@ -53,6 +54,14 @@ CREATE TABLE run (
   CHECK ((status = 'running') = (owner_pid IS NOT NULL))
 ) STRICT;
 
+-- What the runs of a model used its datasets for: 'search', 'confirm', 'search+confirm' or ''.
+-- A score on data that a search of the same model used may have been chosen for being lucky.
+CREATE VIEW data_use AS
+SELECT model, data,
+       CASE WHEN max(part = 'search') AND max(part = 'confirm') THEN 'search+confirm'
+            ELSE max(part) END AS part
+FROM run GROUP BY model, data;
+
 -- One submodel scored on one dataset in one dtype of arithmetic.
 --
 -- The CHECKs that run with every record spell out their alternatives: for IN with more than two,
@@ -68,7 +77,7 @@ CREATE TABLE record (
   status        TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = 'inf'),
   samples       INTEGER NOT NULL CHECK (samples >= 0),  -- sequences
   loss          REAL,                                   -- nats per token
-  loss_se       REAL CHECK (loss_se >= 0),              -- standard error of the mean
+  loss_se       REAL CHECK (loss_se >= 0),  -- standard error of the mean; NULL of one sequence
   kl            REAL,                                   -- KL(full model || this), nats per token
   kl_se         REAL CHECK (kl_se >= 0),
   agreement     REAL CHECK (agreement >= 0 AND agreement <= 1),  -- with the full model's top token
@@ -76,7 +85,7 @@ CREATE TABLE record (
   params        INTEGER NOT NULL CHECK (params >= 0),   -- a tied head counted once
   non_embedding INTEGER NOT NULL CHECK (non_embedding >= 0),
   bytes         INTEGER NOT NULL CHECK (bytes >= 0),        -- of the weights as stored
-  flops         INTEGER NOT NULL CHECK (flops >= 0),        -- per token, forward
+  flops         INTEGER NOT NULL CHECK (flops >= 0),        -- per token, forward, at data.context
   kv_bytes      INTEGER NOT NULL CHECK (kv_bytes >= 0),     -- per token
   state_bytes   INTEGER NOT NULL CHECK (state_bytes >= 0),  -- per sequence
   UNIQUE (model, data, dtype, widths),
@@ -160,7 +169,8 @@ CREATE TABLE member (
 CREATE VIEW pareto AS
 SELECT model.name  AS model,
        data.name   AS data,
-       data.part   AS part,
+       coalesce(u.part, '') AS part,
+       data.context AS context,
        f.dtype     AS dtype,
        f.metric    AS metric,
        f.cost_kind AS cost_kind,
@@ -176,4 +186,5 @@ JOIN member m ON m.front = f.id
 JOIN record r ON r.id = m.record
 JOIN model ON model.id = f.model
 JOIN data ON data.id = f.data
+LEFT JOIN data_use u ON u.model = f.model AND u.data = f.data
 ORDER BY f.model, f.data, f.dtype, f.metric, f.cost_kind, m.cost;

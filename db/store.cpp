@@ -115,9 +115,9 @@ std::int64_t Store::data(const DataRow& row) {
   return impl_->write([&] {
     impl_
         ->statement(
-            "INSERT INTO data (fingerprint, name, part, context, sequences) "
-            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING")
-        .bind(row.fingerprint, row.name, row.part, row.context, row.sequences)
+            "INSERT INTO data (fingerprint, name, context, sequences) "
+            "VALUES (?, ?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING")
+        .bind(row.fingerprint, row.name, row.context, row.sequences)
         .run();
     sqlite::Statement& id = impl_->statement("SELECT id FROM data WHERE fingerprint = ?");
     id.bind(row.fingerprint).step();
@@ -145,15 +145,27 @@ std::vector<std::pair<std::int64_t, ModelRow>> Store::models() const {
 std::vector<std::pair<std::int64_t, DataRow>> Store::datasets() const {
   return impl_->read([&] {
     std::vector<std::pair<std::int64_t, DataRow>> datasets;
-    sqlite::Statement& row = impl_->statement(
-        "SELECT id, fingerprint, name, part, context, sequences FROM data ORDER BY id");
+    sqlite::Statement& row =
+        impl_->statement("SELECT id, fingerprint, name, context, sequences FROM data ORDER BY id");
     row.reset();
     while (row.step()) {
-      datasets.emplace_back(row.integer(0), DataRow{row.string(1), row.string(2), row.string(3),
-                                                    row.integer(4), row.integer(5)});
+      datasets.emplace_back(row.integer(0),
+                            DataRow{row.string(1), row.string(2), row.integer(3), row.integer(4)});
     }
     row.reset();
     return datasets;
+  });
+}
+
+std::vector<DataUse> Store::data_uses() const {
+  return impl_->read([&] {
+    std::vector<DataUse> uses;
+    sqlite::Statement& row =
+        impl_->statement("SELECT model, data, part FROM data_use ORDER BY model, data");
+    row.reset();
+    while (row.step()) uses.push_back({row.integer(0), row.integer(1), row.string(2)});
+    row.reset();
+    return uses;
   });
 }
 

@@ -30,13 +30,19 @@ struct ModelRow {
 struct DataRow {
   std::string fingerprint;  // of the tokens and the context: identifies the row
   std::string name;         // the file's name
-  std::string part;         // "search", "confirm" or ""
   std::int64_t context = 0, sequences = 0;
+};
+
+// What the runs of a model used a dataset for: "search", "confirm", "search+confirm" or "".
+struct DataUse {
+  std::int64_t model = 0, data = 0;
+  std::string part;
 };
 
 struct RunRow {
   std::int64_t id = 0;
   std::int64_t model = 0, data = 0;
+  std::string part;      // what it uses the data for: "search", "confirm" or ""
   std::string command;   // "search", "eval"
   std::string strategy;  // empty for eval
   std::uint64_t seed = 0;
@@ -50,7 +56,8 @@ struct RunRow {
 };
 
 struct Measured {
-  double value = 0, standard_error = 0;
+  double value = 0;
+  double standard_error = 0;  // NaN where it is unknown: of one sequence
 };
 
 // One submodel scored on one dataset in one dtype.
@@ -100,6 +107,7 @@ class Store {
   std::int64_t data(const DataRow& row);
   std::vector<std::pair<std::int64_t, ModelRow>> models() const;
   std::vector<std::pair<std::int64_t, DataRow>> datasets() const;
+  std::vector<DataUse> data_uses() const;  // by model, then data
 
   // A new run, status "running", owned by this process until finish_run or the process ends.
   std::int64_t begin_run(const RunRow& row);

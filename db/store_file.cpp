@@ -22,7 +22,7 @@ extern const std::string_view kSchema;  // db/schema.sql
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
 

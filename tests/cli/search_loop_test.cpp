@@ -57,7 +57,7 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
   std::int64_t begin(Store& store) {
     RunRow run;
     run.model = store.model({"m", "m", "llama", "{}", "1,2,4,8"});
-    run.data = store.data({"d", "d", "search", 4, 2});
+    run.data = store.data({"d", "d", 4, 2});
     run.command = "search";
     run.strategy = GetParam();
     run.settings = "{}";

@@ -87,8 +87,8 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     std::optional<Store> store = Store::open(path, Store::Mode::kWrite);
     std::vector<std::int64_t> models, datasets, runs;
     for (const char* name : {"a", "b"}) models.push_back(store->model(test::model_row(name)));
-    for (const char* part : {"search", "confirm"}) {
-      datasets.push_back(store->data(test::data_row("data", part)));
+    for (const char* name : {"search", "confirm"}) {
+      datasets.push_back(store->data(test::data_row(name)));
     }
     for (int i = 0; i < 3; ++i) {
       runs.push_back(store->begin_run(test::run_row(models[0], datasets[0])));
@@ -187,16 +187,17 @@ TEST(Front, ViewReadsForPeople) {
   }
   using Rows = std::vector<std::vector<std::string>>;
   // Also where the shell or the library trusts no schema.
-  EXPECT_EQ(test::query(path,
-                        "PRAGMA trusted_schema = OFF; SELECT model, data, part, dtype, metric, "
-                        "widths, cost, value, standard_error, round(perplexity, 3), record "
-                        "FROM pareto WHERE cost_kind = 'params'"),
-            (Rows{{"model", "data", "search", "f32", "agreement", "128,-,128", "30", "0.75",
-                   "0.125", "1.649", "2"},
-                  {"model", "data", "search", "f32", "loss", "64x2,128", "10", "1.5", "0.25",
-                   "4.482", "1"},
-                  {"model", "data", "search", "f32", "loss", "128,-,128", "30", "0.5", "0.25",
-                   "1.649", "2"}}));
+  EXPECT_EQ(
+      test::query(path,
+                  "PRAGMA trusted_schema = OFF; SELECT model, data, part, context, dtype, metric, "
+                  "widths, cost, value, standard_error, round(perplexity, 3), record "
+                  "FROM pareto WHERE cost_kind = 'params'"),
+      (Rows{{"model", "data", "search", "256", "f32", "agreement", "128,-,128", "30", "0.75",
+             "0.125", "1.649", "2"},
+            {"model", "data", "search", "256", "f32", "loss", "64x2,128", "10", "1.5", "0.25",
+             "4.482", "1"},
+            {"model", "data", "search", "256", "f32", "loss", "128,-,128", "30", "0.5", "0.25",
+             "1.649", "2"}}));
 }
 
 TEST(Front, OfEqualsTheFirstRecordedStaysThoughMeasuredLast) {

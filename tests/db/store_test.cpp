@@ -236,7 +236,6 @@ TEST_F(OneStore, RowsComeBackAsTheyWereGiven) {
   const auto datasets = store_.datasets();
   ASSERT_EQ(datasets.size(), 1u);
   const DataRow& data = datasets[0].second;
-  EXPECT_EQ(data.part, "search");
   EXPECT_EQ(data.name, "data");
   EXPECT_EQ(data.context, 256);
   EXPECT_EQ(data.sequences, 4);
@@ -360,13 +359,39 @@ TEST_F(OneStore, ABatchIsStoredWholeOrNotAtAll) {
   store_.add(run_, {});
 }
 
+// What data were used for belongs to the run that used them: scored for nothing at first, then
+// searched on with one model, they confirm what was found elsewhere with another.
+TEST_F(OneStore, ThePartIsThatOfTheRunsAndNotOfTheFirstOfThem) {
+  const std::int64_t other = store_.model(test::model_row("other"));
+  const std::int64_t data = store_.data(test::data_row("reused"));
+  const auto use = [&](std::int64_t model, const char* part) {
+    RunRow run = test::run_row(model, data);
+    run.part = part;
+    run.status = "done";
+    EXPECT_EQ(store_.run(store_.begin_run(run))->part, part);
+    std::vector<std::string> parts;
+    for (const DataUse& found : store_.data_uses()) {
+      if (found.data == data) parts.push_back(std::to_string(found.model) + found.part);
+    }
+    return parts;
+  };
+  using Parts = std::vector<std::string>;
+  EXPECT_EQ(use(1, ""), (Parts{"1"}));
+  EXPECT_EQ(use(1, "search"), (Parts{"1search"}));
+  EXPECT_EQ(use(other, "confirm"), (Parts{"1search", "2confirm"}));
+  EXPECT_EQ(use(1, ""), (Parts{"1search", "2confirm"}));
+  EXPECT_EQ(use(1, "confirm"), (Parts{"1search+confirm", "2confirm"}));
+}
+
 TEST_F(OneStore, WrongUseIsNamed) {
   std::vector<Record> one = {test::record(model_, data_, {1}, 2, 50)};
   EXPECT_THROW(store_.add(run_ + 1, one), Error);
   EXPECT_THROW(store_.resume_run(run_ + 1), Error);
   EXPECT_THROW(store_.finish_run(run_, "running"), UsageError);
   EXPECT_THROW(store_.begin_run(test::run_row(model_ + 1, data_)), Error);
-  EXPECT_THROW(store_.data(test::data_row("x", "no part")), Error);
+  RunRow part = test::run_row(model_, data_);
+  part.part = "no part";
+  EXPECT_THROW(store_.begin_run(part), Error);
   one[0].model += 1;
   EXPECT_THROW(store_.add(run_, one), Error);
   one[0].model = model_;

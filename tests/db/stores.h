@@ -17,14 +17,15 @@ inline ModelRow model_row(const std::string& name = "model") {
   return {"fingerprint of " + name, name, "llama", R"({"layers":2})", "64,128"};
 }
 
-inline DataRow data_row(const std::string& name = "data", const std::string& part = "search") {
-  return {"fingerprint of " + name + part, name, part, 256, 4};
+inline DataRow data_row(const std::string& name = "data") {
+  return {"fingerprint of " + name, name, 256, 4};
 }
 
 inline RunRow run_row(std::int64_t model, std::int64_t data) {
   RunRow run;
   run.model = model;
   run.data = data;
+  run.part = "search";
   run.command = "search";
   run.strategy = "grid";
   run.seed = 0xfedcba9876543210;  // does not fit a signed number
