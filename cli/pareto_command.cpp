@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
 #include <tuple>
 
 #include "cli/common_options.h"
@@ -141,11 +143,11 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   plot.title = fmt::format("Submodels of {}", name);
   plot.cost_axis = axis_of(query.cost);
   plot.loss_axis = unit_of(query.metric);
-  double error = 0;
+  double error = std::numeric_limits<double>::quiet_NaN();  // the largest; NaN: none is known
   const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
     const std::optional<Measured> value = metric_of(record, query.metric);
     if (!value) return;
-    error = std::max(error, value->standard_error);
+    error = std::fmax(error, value->standard_error);
     points.push_back(
         {static_cast<double>(record.cost.of(query.cost)), value->value, std::move(label)});
   };
@@ -168,9 +170,10 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
                               fmt::format("budget {}", quantity(static_cast<double>(limit))));
   }
   plot.subtitle = fmt::format(
-      "on {}, in {}; standard error of a point up to {:.2g}, of differences "
-      "far less",
-      data.text(first), to_string(first.dtype), error);
+      "on {}, in {}; {}", data.text(first), to_string(first.dtype),
+      std::isnan(error)
+          ? "standard errors unknown"
+          : fmt::format("standard error of a point up to {:.2g}, of differences far less", error));
   write_file_atomically(path, front_svg(plot));
 }
 

@@ -55,7 +55,8 @@ Cell measured_cell(double value, double standard_error) {
 Cell missing_cell() { return {"", nullptr, {}}; }
 
 std::string measured_text(double value, double standard_error) {
-  if (!std::isfinite(value) || !std::isfinite(standard_error)) return fmt::format("{}", value);
+  if (!std::isfinite(value)) return fmt::format("{}", value);
+  if (!std::isfinite(standard_error)) return fmt::format("{:.4f} ± -", value);
   int decimals = 4;
   if (standard_error > 0) {
     decimals = std::max(0, 1 - static_cast<int>(std::floor(std::log10(standard_error))));

@@ -34,7 +34,8 @@ Cell real_cell(double value, int decimals);               // null where not fini
 Cell measured_cell(double value, double standard_error);  // 1.3903 ± 0.0041: two digits of error
 Cell missing_cell();
 
-// "1.3903 ± 0.0041": as many decimals as the error's second digit needs.
+// "1.3903 ± 0.0041": as many decimals as the error's second digit needs; "1.3903 ± -" where the
+// error is unknown (NaN).
 std::string measured_text(double value, double standard_error);
 
 struct Table {

@@ -14,6 +14,7 @@ template <typename At>
 Estimate estimate(std::size_t n, At at) {
   Estimate result;
   result.samples = static_cast<std::int64_t>(n);
+  result.standard_error = std::numeric_limits<double>::quiet_NaN();
   if (n == 0) {
     result.value = std::numeric_limits<double>::quiet_NaN();
     return result;

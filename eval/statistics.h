@@ -8,7 +8,7 @@ namespace mnm {
 
 struct Estimate {
   double value = 0;
-  double standard_error = 0;  // 0 where n < 2
+  double standard_error = 0;  // NaN, unknown, where n < 2
   std::int64_t samples = 0;
 };
 

@@ -67,6 +67,7 @@ TEST(Measured, HasTwoDigitsOfItsError) {
                 {1e-9, 2.34e-9, "1.0e-09 ± 2.3e-09"},
                 {5e6, 1e6, "5000000 ± 1000000"}};
   for (const auto& c : kCases) EXPECT_EQ(measured_text(c.value, c.error), c.text);
+  EXPECT_EQ(measured_text(1.25, std::nan("")), "1.2500 ± -");
   EXPECT_EQ(measured_text(std::nan(""), 0), "nan");
   EXPECT_EQ(measured_text(std::numeric_limits<double>::infinity(), 0), "inf");
 }

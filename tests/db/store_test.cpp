@@ -311,6 +311,12 @@ TEST_F(OneStore, WhatIsNotANumberIsAStatus) {
   EXPECT_FALSE(found->kl);
   ASSERT_TRUE(found->agreement);
   EXPECT_TRUE(std::isnan(found->agreement->standard_error));
+  given = test::record(model_, data_, {++width}, 1, width);
+  given.loss.standard_error = kNaN;  // of one sequence
+  EXPECT_TRUE(std::isnan(store_.record(add(given).id)->loss.standard_error));
+  EXPECT_EQ(
+      test::cell(path_, "SELECT count(*) FROM record WHERE loss IS NOT NULL AND loss_se IS NULL"),
+      "1");
 }
 
 TEST_F(OneStore, AKnownRecordStaysAndGainsOnlyWhatItLacked) {

@@ -19,7 +19,6 @@ TEST(Statistics, MeanAndItsStandardError) {
     double mean, error;
   };
   const Case cases[] = {
-      {{2.5f}, 2.5, 0},
       {{1, 1, 1, 1}, 1, 0},
       {{1, 3}, 2, 1},  // sd sqrt(2), over sqrt(2)
       {{1, 2, 3, 4}, 2.5, std::sqrt(5.0 / 3 / 4)},
@@ -43,10 +42,20 @@ TEST(Statistics, AMillionEqualLossesHaveNoSpread) {
 TEST(Statistics, NothingAndNaN) {
   EXPECT_TRUE(std::isnan(mean_of({}).value));
   EXPECT_EQ(mean_of({}).samples, 0);
-  EXPECT_EQ(mean_of({}).standard_error, 0);
+  EXPECT_TRUE(std::isnan(mean_of({}).standard_error));
   const std::vector<float> values = {1, kNaN, 2};
   EXPECT_TRUE(std::isnan(mean_of(values).value));
   EXPECT_TRUE(std::isnan(mean_of(values).standard_error));
+}
+
+// One sample says nothing of its spread: an error of 0 would make any difference significant.
+TEST(Statistics, TheErrorOfOneSampleIsUnknown) {
+  const std::vector<float> one = {2.5f}, other = {2.0f};
+  EXPECT_EQ(mean_of(one).value, 2.5);
+  EXPECT_EQ(mean_of(one).samples, 1);
+  EXPECT_TRUE(std::isnan(mean_of(one).standard_error));
+  EXPECT_EQ(paired_difference(one, other).value, 0.5);
+  EXPECT_TRUE(std::isnan(paired_difference(one, other).standard_error));
 }
 
 TEST(Statistics, APairedDifferenceIsTheMeanOfDifferences) {
