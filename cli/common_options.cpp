@@ -21,7 +21,7 @@ void add_device_options(OptionTable& options, DeviceOptions& device) {
       .option("dtype", dtype_value(device.dtype), "of weights and arithmetic")
       .option("threads", threads_value(device.threads), "of the CPU; 0: one per core")
       .option("memory", quantity_value(device.memory, "BYTES"),
-              "for states and work space; else a quarter of what is free");
+              "for states and work space; else a quarter of what is free on the device");
 }
 
 void add_data_options(OptionTable& options, DatasetOptions& data) {
@@ -47,6 +47,12 @@ std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<s
   std::vector<std::pair<CostKind, std::int64_t>> budgets;
   for (const std::string& text : texts) budgets.push_back(parse_budget(text, kind));
   return budgets;
+}
+
+std::string cost_text(CostKind kind, std::int64_t context) {
+  std::string text(to_string(kind));
+  if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", context);
+  return text;
 }
 
 }  // namespace mnm

@@ -27,6 +27,9 @@ void add_data_options(OptionTable& options, DatasetOptions& data);     // --cont
 std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind);
 std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<std::string>& texts,
                                                              CostKind kind);
+// "params"; FLOPs, which hang on it, also with the context: "flops at a context of 256".
+std::string cost_text(CostKind kind, std::int64_t context);
+
 inline constexpr const char* kBudgetHelp =
     "an upper limit: '1.2M' on --cost, 'bytes=3MB' on another kind";
 

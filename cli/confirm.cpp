@@ -36,7 +36,7 @@ void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
   for (const auto& [id, data] : datasets) {
     if (id == request.search_data) row = &data;
   }
-  const CostBasis basis{model.dtype, row == nullptr ? CostBasis{}.context : row->context};
+  const CostBasis basis{model.dtype, row == nullptr ? kDefaultContext : row->context};
   for (std::size_t level = 0; level < model.space.levels(); ++level) {
     const Widths widths = model.space.uniform(level);
     const Cost cost = cost_of(model, widths, basis);

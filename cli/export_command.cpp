@@ -53,7 +53,9 @@ OptionTable option_table(Request& request) {
       .option("best", flag_value(request.best),
               "the smallest loss of --db within the budgets, on the part that was searched")
       .option("budget", texts_value(request.budgets, "LIMIT"),
-              std::string(kBudgetHelp) + "; alone: the largest least-slope submodel within it")
+              std::string(kBudgetHelp) +
+                  "; alone: the largest least-slope submodel within it, "
+                  "FLOPs at inspect's context")
       .option("cost", cost_kind_value(request.cost), "what a plain budget limits")
       .option("data", text_value(request.data, "NAME"),
               "of --best, where the store has several: by id, name, part or fingerprint")
@@ -128,7 +130,7 @@ Record best_record(const Store& store, std::int64_t model, const Request& reques
 }
 
 CostBasis basis_of(const NestedModel& model, Dtype dtype) {
-  CostBasis basis{dtype, CostBasis{}.context};
+  CostBasis basis{dtype};
   if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
   return basis;
 }
@@ -148,7 +150,7 @@ Widths least_slope_within(const NestedModel& model, const Request& request,
   for (const auto& [kind, limit] : budgets) {
     if (smallest.of(kind) <= limit) continue;
     fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}", limit,
-               to_string(kind), to_string(schedule.front()), smallest.of(kind));
+               cost_text(kind, basis.context), to_string(schedule.front()), smallest.of(kind));
   }
   fail_usage("no submodel is within the budgets");
 }

@@ -113,7 +113,8 @@ int inspect_command(const Arguments& arguments) {
   add_model_options(options, model_options);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
-              "that attention's FLOPs are counted for, or what the model allows where that is less")
+              "that FLOPs are counted at, as those of scores are, or what the model allows where "
+              "that is less")
       .option("dtype", dtype_value(dtype), "that bytes are counted in; else the checkpoint's")
       .section("output")
       .option("json", flag_value(json), "results as JSON");

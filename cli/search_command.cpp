@@ -238,7 +238,7 @@ class SearchCommand {
     problem_.cost = axis(request_.cost);
     for (const auto& [kind, limit] : budgets_) {
       problem_.limits.push_back(
-          {std::string(to_string(kind)), static_cast<double>(limit), axis(kind)});
+          {cost_text(kind, data_.context), static_cast<double>(limit), axis(kind)});
     }
     problem_.require_feasible();
   }

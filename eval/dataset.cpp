@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "model/cost.h"
 #include "model/error.h"
 #include "model/fingerprint.h"
 
@@ -256,7 +257,7 @@ Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
   Dataset data;
   data.context = options.context > 0
                      ? options.context
-                     : std::min<std::int64_t>(256, std::max<std::int64_t>(max_context, 1));
+                     : std::min(kDefaultContext, std::max<std::int64_t>(max_context, 1));
   if (data.context > max_context) {
     fail_usage("a context of {} is longer than the model's {} positions", data.context,
                max_context);

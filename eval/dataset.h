@@ -55,7 +55,7 @@ struct Dataset {
 
 struct DatasetOptions {
   std::filesystem::path path;
-  std::int64_t context = 0;     // 0: min(256, the model's)
+  std::int64_t context = 0;     // 0: min(kDefaultContext, the model's)
   std::int64_t max_tokens = 0;  // whole sequences within it are used; 0: all
 };
 

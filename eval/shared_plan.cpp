@@ -50,41 +50,6 @@ SharedPlan plan_shared(std::span<const Widths> candidates) {
   return plan;
 }
 
-ForwardFlops::ForwardFlops(const NestedModel& model, std::int64_t context)
-    : layers_(model.layers()) {
-  for (const TensorSpec& spec : model.table.tensors) {
-    if (spec.flops_per_element == 0) continue;
-    double elements = 1;
-    for (const std::int64_t size : spec.shape) elements *= static_cast<double>(size);
-    const double flops = spec.flops_per_element * elements;
-    if (spec.layer < 0) {
-      readout_ += flops;
-    } else if (spec.cut_dim < 0) {
-      layers_.at(static_cast<std::size_t>(spec.layer)).fixed += flops;
-    } else {
-      const double cut = static_cast<double>(spec.shape[static_cast<std::size_t>(spec.cut_dim)]);
-      layers_.at(static_cast<std::size_t>(spec.layer)).cut.emplace_back(flops / cut, &spec);
-    }
-  }
-  const double attended = static_cast<double>(context + 1) / 2;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    layers_[i].fixed += model.mixing[i].flops_per_attended * attended;
-    layers_[i].per_width = model.mixing[i].flops_per_width;
-  }
-}
-
-double ForwardFlops::layer(std::size_t layer, Width width) const {
-  if (width == kSkip) return 0;
-  const Layer& costs = layers_[layer];
-  double flops = costs.fixed + costs.per_width * width;
-  for (const auto& [per_unit, spec] : costs.cut) {
-    for (const Piece& piece : spec->pieces) {
-      flops += per_unit * static_cast<double>(piece.length(width));
-    }
-  }
-  return flops;
-}
-
 PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context) {
   PlanCost cost;
   if (plan.levels.empty()) return cost;

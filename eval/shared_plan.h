@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "model/cost.h"
 #include "model/nested_model.h"
 #include "model/widths.h"
 
@@ -29,22 +29,17 @@ struct SharedPlan {
 // layers, at least one. Without candidates there are no levels.
 SharedPlan plan_shared(std::span<const Widths> candidates);
 
-// Forward FLOPs per token of the parts of a model (products and mixing, as in cost.h, attention at
-// the mean attended positions of sequences of `context` tokens).
+// Forward FLOPs per token of the parts of a model, as model/cost.h counts them for sequences of
+// `context` tokens. The model outlives it.
 class ForwardFlops {
  public:
-  ForwardFlops(const NestedModel& model, std::int64_t context);
-  double layer(std::size_t layer, Width width) const;  // 0 where skipped
-  double readout() const { return readout_; }          // what belongs to no layer: the head
+  ForwardFlops(const NestedModel& model, std::int64_t context)
+      : costs_(model, {model.dtype, context}) {}
+  double layer(std::size_t layer, Width width) const { return costs_.layer(layer, width).flops; }
+  double readout() const { return costs_.fixed().flops; }  // what belongs to no layer: the head
 
  private:
-  struct Layer {
-    double fixed = 0;
-    std::vector<std::pair<double, const TensorSpec*>> cut;  // FLOPs per unit of the cut dimension
-    double per_width = 0;
-  };
-  std::vector<Layer> layers_;
-  double readout_ = 0;
+  CostTable costs_;
 };
 
 // Forward FLOPs per token of carrying out a plan.

@@ -132,18 +132,17 @@ CostPart CostTable::layer_part(std::size_t layer, Width width) const {
   return part;
 }
 
+CostPart CostTable::layer(std::size_t layer, Width width) const {
+  const auto& choices = choices_[layer];
+  const auto found = std::ranges::lower_bound(choices, width, {}, &Choice::width);
+  if (found != choices.end() && found->width == width) return found->part;
+  return layer_part(layer, width);
+}
+
 Cost CostTable::of(const Widths& widths) const {
   assert(widths.size() == choices_.size());
   CostPart sum = fixed_;
-  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-    const auto& choices = choices_[layer];
-    const auto found = std::ranges::lower_bound(choices, widths[layer], {}, &Choice::width);
-    if (found != choices.end() && found->width == widths[layer]) {
-      add(sum, found->part);
-    } else {
-      add(sum, layer_part(layer, widths[layer]));
-    }
-  }
+  for (std::size_t i = 0; i < widths.size(); ++i) add(sum, layer(i, widths[i]));
   return finish(sum, basis_);
 }
 

@@ -18,11 +18,14 @@ inline constexpr CostKind kCostKinds[] = {CostKind::kParams, CostKind::kNonEmbed
 std::string_view to_string(CostKind kind);        // "params", "non-embedding", "bytes", "flops"
 CostKind parse_cost_kind(std::string_view name);  // UsageError names the nearest
 
+// Tokens per sequence where neither the user nor the model says less: of what is scored, and of
+// what costs are counted for.
+inline constexpr std::int64_t kDefaultContext = 256;
+
 // What the parts of a cost that the widths do not decide are counted with.
 struct CostBasis {
-  Dtype dtype = Dtype::kBF16;  // of the stored weights
-  std::int64_t context =
-      1024;  // tokens of context: a token attends to (context + 1) / 2 on average
+  Dtype dtype = Dtype::kBF16;              // of the stored weights
+  std::int64_t context = kDefaultContext;  // a token attends to (context + 1) / 2 on average
 };
 
 struct Cost {
@@ -55,7 +58,9 @@ struct CostPart {
 class CostTable {
  public:
   CostTable(const NestedModel& model, const CostBasis& basis);  // the model outlives the table
-  Cost of(const Widths& widths) const;  // widths allowed by the space; equals cost_of
+  Cost of(const Widths& widths) const;              // widths allowed by the space; equals cost_of
+  const CostPart& fixed() const { return fixed_; }  // what belongs to no layer
+  CostPart layer(std::size_t layer, Width width) const;  // what a layer adds; 0 where skipped
   const CostBasis& basis() const { return basis_; }
 
  private:
