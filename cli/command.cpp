@@ -15,6 +15,7 @@
 #include "eval/scores.h"
 #include "model/error.h"
 #include "model/nearest.h"
+#include "model/shell_word.h"
 
 namespace mnm {
 
@@ -104,17 +105,6 @@ int run_program(const Arguments& arguments) {
   std::fflush(stdout);
   note("mixnmatch: {}\n", printable(message, "\n"));
   return status;
-}
-
-std::string shell_quoted(std::string_view word) {
-  const auto plain = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::strchr("_-./:=,+@%", c) != nullptr;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return std::string(word);
-  std::string quoted = "'";
-  for (const char c : word) c == '\'' ? quoted.append("'\\''") : quoted.append(1, c);
-  return quoted + "'";
 }
 
 std::string command_line(std::string_view command, const Arguments& arguments) {

@@ -9,6 +9,7 @@
 #include "cli/table.h"
 #include "db/store.h"
 #include "model/error.h"
+#include "model/shell_word.h"
 
 namespace mnm {
 namespace {

@@ -18,6 +18,7 @@
 #include "eval/overlap.h"
 #include "families/open_model.h"
 #include "model/error.h"
+#include "model/shell_word.h"
 #include "search/strategy.h"
 
 namespace mnm {

@@ -67,11 +67,11 @@ void require_directory(const fs::path& directory) {
   }
   if (!pickled.empty()) {
     const bool shards = pickled.size() > 1 && pickled.front().starts_with("pytorch_model-");
-    const fs::path pattern = directory / (shards ? "pytorch_model-*.bin" : pickled.front());
     fail(
         "cannot open checkpoint '{}': '{}' is pickled, which can run code and is never opened "
         "here; {}",
-        directory.string(), pickled.front(), conversion_command(pattern.string()));
+        directory.string(), pickled.front(),
+        conversion_command(directory, shards ? kPickledShards : pickled.front()));
   }
   fail("cannot open checkpoint '{}': it holds neither {} nor {}", directory.string(), kSingle,
        kIndex);

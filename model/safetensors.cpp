@@ -13,6 +13,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/shapes.h"
+#include "model/shell_word.h"
 
 namespace mnm {
 namespace {
@@ -44,7 +45,9 @@ void refuse_other_formats(std::span<const std::byte> head, const std::string& pa
   const bool pickle = text.size() >= 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5;
   if (zip || pickle) {
     fail("'{}' is a pickled PyTorch checkpoint, which can run code and is never opened here; {}",
-         path, conversion_command(path));
+         path,
+         conversion_command(std::filesystem::path(path).parent_path(),
+                            std::filesystem::path(path).filename().string()));
   }
   if (text.starts_with("version https://git-lfs")) {
     fail("'{}' is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`", path);
@@ -204,18 +207,21 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64
   return header;
 }
 
-std::string conversion_command(const std::string& pattern) {
-  const std::filesystem::path target =
-      std::filesystem::path(pattern).parent_path() / "model.safetensors";
+std::string conversion_command(const std::filesystem::path& directory, const std::string& files) {
+  const std::string target = shell_quoted((directory / "model.safetensors").string());
+  std::string words = shell_quoted((directory / files).string());
+  if (files == kPickledShards) {
+    // The shell expands the pattern, so it stays outside the quotes.
+    words = directory.empty() ? files : shell_quoted(directory.string()) + "/" + files;
+  }
   // clone: tied tensors share storage, which the format refuses.
   return fmt::format(
       "convert it with:\n"
-      "  python -c \"import glob, torch, safetensors.torch as s; d = {{}}; "
-      "[d.update(torch.load(f, weights_only=True, map_location='cpu')) "
-      "for f in sorted(glob.glob('{}'))]; "
-      "s.save_file({{k: v.clone().contiguous() for k, v in d.items()}}, '{}', "
-      "{{'format': 'pt'}})\"",
-      pattern, target.string());
+      "  python -c \"import sys, torch, safetensors.torch as s; d = {{}}; "
+      "[d.update(torch.load(f, weights_only=True, map_location='cpu')) for f in sys.argv[2:]]; "
+      "s.save_file({{k: v.clone().contiguous() for k, v in d.items()}}, sys.argv[1], "
+      "{{'format': 'pt'}})\" {} {}",
+      target, words);
 }
 
 std::string safetensors_head(std::vector<TensorEntry>& tensors,

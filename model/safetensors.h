@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <span>
 #include <string>
@@ -37,9 +38,11 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64_t file_size,
                                     const std::string& path);
 
-// "convert it with: ...": the command that converts the pickled checkpoint files matching `pattern`
-// (a path, or a shell pattern of several) to a model.safetensors beside them.
-std::string conversion_command(const std::string& pattern);
+// "convert it with: ...": the command, quoted for a POSIX shell, that converts the pickled
+// checkpoint files in `directory` to a model.safetensors beside them. `files`: the name of one, or
+// kPickledShards, which the shell expands.
+inline constexpr const char* kPickledShards = "pytorch_model-*.bin";
+std::string conversion_command(const std::filesystem::path& directory, const std::string& files);
 
 // Length prefix and JSON of a file that holds `tensors` in the given order, offsets filled in;
 // padded with spaces to a multiple of 8, metadata first, as the reference implementation writes it.

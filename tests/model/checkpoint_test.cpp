@@ -209,6 +209,24 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   test::spew(dir / "empty/pytorch_model-00001-of-00002.bin", "x");
   test::spew(dir / "empty/pytorch_model-00002-of-00002.bin", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "pytorch_model-*.bin"));
+
+  // What the sentence says to type names these files, whatever their directory is called.
+  const fs::path strange = dir / "it's $HOME [a] \"b\" `c` * \\d";
+  fs::rename(dir / "empty", strange);
+  const std::string said = open_error(strange);
+  const std::size_t command = said.find("python -c");
+  ASSERT_NE(command, std::string::npos) << said;
+  test::spew(dir / "say.sh",
+             "python() { shift 2; printf '%s\\n' \"$@\"; }\n" + said.substr(command));
+  const std::string say =
+      "sh '" + (dir / "say.sh").string() + "' > '" + (dir / "words").string() + "'";
+  ASSERT_EQ(std::system(say.c_str()), 0) << said;
+  EXPECT_EQ(test::slurp(dir / "words"),
+            (strange / "model.safetensors").string() + "\n" +
+                (strange / "pytorch_model-00001-of-00002.bin").string() + "\n" +
+                (strange / "pytorch_model-00002-of-00002.bin").string() + "\n");
+  fs::rename(strange, dir / "empty");
+
   test::spew(dir / "empty/model.safetensors", std::string("PK\x03\x04", 4) + std::string(60, '\0'));
   EXPECT_TRUE(contains(open_error(dir / "empty"), "weights_only=True"));
 }

@@ -140,8 +140,8 @@ TEST(Safetensors, PicklesComeWithTheCommandThatConverts) {
   const std::string error = error_of([&] {
     parse_safetensors(std::as_bytes(std::span(zip)), zip.size(), "dir/pytorch_model.bin");
   });
-  for (const char* phrase : {"pickled", "weights_only=True", "glob('dir/pytorch_model.bin')",
-                             "'dir/model.safetensors'", "save_file"}) {
+  for (const char* phrase : {"pickled", "weights_only=True", "sys.argv[2:]",
+                             " dir/model.safetensors dir/pytorch_model.bin", "save_file"}) {
     EXPECT_TRUE(contains(error, phrase)) << phrase << " in " << error;
   }
 }
