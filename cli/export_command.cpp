@@ -72,7 +72,8 @@ OptionTable option_table(Request& request) {
       .option("force", flag_value(request.force), "replace the directory if it is there")
       .section("check")
       .option("no-check", flag_value(request.no_check),
-              "neither check nor probe: needs no LibTorch and little memory")
+              "names, shapes and types alone are checked, no value, and no probe is written: needs "
+              "no LibTorch and little memory")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
   return options;
@@ -340,6 +341,7 @@ class ExportCommand {
       write_probe(*probe, directory.path() / kProbeFile);
       bytes += std::filesystem::file_size(directory.path() / kProbeFile);
     }
+    plan.check_layout(directory.path());
     std::optional<Difference> difference;
     if (probe) {
       const OpenedModel written = reopen_export(plan, directory.path());
@@ -360,7 +362,9 @@ class ExportCommand {
           "logit is {:.2g}, where rounding explains {:.2g}\n",
           probe->tokens.size(), difference->worst, probe->tolerance);
     } else {
-      fmt::print("not checked, and without a probe\n");
+      fmt::print(
+          "every tensor is there with its name, shape and type; no value was checked, and "
+          "there is no probe\n");
     }
     record(plan, bytes, fingerprint, probe, difference);
     fmt::print("\n{}", plan.loading(request_.out));

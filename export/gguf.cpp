@@ -138,6 +138,21 @@ class GgufExport final : public PlannedExport {
     extractor.check_unchanged();
   }
 
+  void check_layout(const fs::path& directory) const override {
+    PlannedExport::check_layout(directory);
+    const MappedFile file(directory / kGgufFile);
+    const GgufHead head = parse_gguf(file.bytes(), file.path().string());
+    for (const Item& item : items_) {
+      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
+      const bool planned = entry != head.tensors.end() &&
+                           (item.slice == nullptr || (entry->shape == item.slice->shape &&
+                                                      entry->type == stored_type(*item.slice)));
+      if (!planned) {
+        fail("the export's tensor '{}' is not there as planned", item.tensor.name);
+      }
+    }
+  }
+
   Checkpoint reopen(const fs::path& directory) const override {
     struct Storage {
       MappedFile file;

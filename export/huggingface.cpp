@@ -6,6 +6,7 @@
 #include "export/probe.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/shapes.h"
 
 namespace mnm {
 namespace {
@@ -36,6 +37,22 @@ class HuggingFaceExport final : public PlannedExport {
   }
   Checkpoint reopen(const fs::path& directory) const override {
     return Checkpoint::open(directory);
+  }
+
+  void check_layout(const fs::path& directory) const override {
+    PlannedExport::check_layout(directory);
+    const Checkpoint written = Checkpoint::open(directory);
+    for (const TensorSlice& slice : slices().tensors) {
+      const StoredTensor& tensor = written.at(slice.spec->name);
+      if (tensor.shape == slice.shape && tensor.dtype == plan_.dtype) continue;
+      fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}",
+           slice.spec->name, to_string(tensor.dtype), shape_text(tensor.shape),
+           to_string(plan_.dtype), shape_text(slice.shape));
+    }
+    if (written.tensors().size() != slices().tensors.size()) {
+      fail("the export holds {} tensors, {} were planned", written.tensors().size(),
+           slices().tensors.size());
+    }
   }
 
   void round(const TensorSlice&, std::span<float> values) const override {

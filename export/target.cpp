@@ -1,6 +1,7 @@
 #include "export/target.h"
 
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <vector>
 
 #include "model/error.h"
@@ -12,6 +13,17 @@ std::uint64_t PlannedExport::bytes() const {
   std::uint64_t sum = 0;
   for (const auto& [name, bytes] : files()) sum += bytes;
   return sum;
+}
+
+void PlannedExport::check_layout(const std::filesystem::path& directory) const {
+  for (const auto& [name, bytes] : files()) {
+    std::error_code error;
+    const std::uint64_t found = std::filesystem::file_size(directory / name, error);
+    if (error) fail("the export lacks '{}': {}", name, error.message());
+    if (found != bytes) {
+      fail("the export's '{}' has {} bytes, {} were planned", name, found, bytes);
+    }
+  }
 }
 
 std::string PlannedExport::fingerprint(const std::filesystem::path& directory) const {

@@ -48,6 +48,11 @@ class PlannedExport {
   // config of the submodel. Error where the files are not what such a directory holds.
   virtual Checkpoint reopen(const std::filesystem::path& directory) const = 0;
 
+  // What the headers alone tell, without reading a tensor: every planned file is there with its
+  // planned size and, where the format overrides this, every tensor under its name, with its shape
+  // and type. Error names the first that is not.
+  virtual void check_layout(const std::filesystem::path& directory) const;
+
   // `values` of that slice become what reopen() must give for it: rounded as they are stored.
   virtual void round(const TensorSlice& slice, std::span<float> values) const = 0;
   virtual Rounding rounding(const Checkpoint& checkpoint) const = 0;

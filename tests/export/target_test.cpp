@@ -50,6 +50,40 @@ TEST(PlannedExport, FingerprintIsOfTheFilesThatWerePlanned) {
   EXPECT_NE(plan.fingerprint(other.path()), fingerprint);
 }
 
+TEST(PlannedExport, LayoutIsThatOfThePlan) {
+  const TwoFiles plan;
+  const TempDir dir;
+  plan.write(Checkpoint::assemble("", {}, {}, nullptr), dir.path(), {}, Flush::kToKernel);
+  EXPECT_NO_THROW(plan.check_layout(dir.path()));
+  spew(dir / "b", "fou");
+  EXPECT_THROW(plan.check_layout(dir.path()), Error);
+  std::filesystem::remove(dir / "b");
+  EXPECT_THROW(plan.check_layout(dir.path()), Error);
+}
+
+// Files of the right size that hold other tensors: told without reading one.
+TEST(PlannedExport, HuggingFaceLayoutIsOfNamesShapesAndTypes) {
+  const HandModel hand(2, Dtype::kF32);
+  const TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  const auto planned = huggingface_export(
+      plan_huggingface(hand.model, checkpoint, {8, 2}, {{"config.json", "{}\n"}}, {}), false);
+  std::filesystem::create_directory(dir / "out");
+  planned->write(checkpoint, dir / "out");
+  EXPECT_NO_THROW(planned->check_layout(dir / "out"));
+  const std::string whole = test::slurp(dir / "out/model.safetensors");
+  const std::pair<const char*, const char*> lies[] = {{"layers.1.up", "layers.1.uq"},
+                                                      {"\"shape\":[11,6]", "\"shape\":[6,11]"}};
+  for (const auto& [from, to] : lies) {
+    std::string lying = whole;
+    const std::size_t at = lying.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    lying.replace(at, std::string(to).size(), to);
+    spew(dir / "out/model.safetensors", lying);
+    EXPECT_THROW(planned->check_layout(dir / "out"), Error) << to;
+  }
+}
+
 TEST(PlannedExport, AsksForTheSpace) {
   const TempDir dir;
   EXPECT_NO_THROW(require_space(0, dir.path()));
