@@ -65,6 +65,7 @@ int train_command(const Arguments& arguments) {
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
               "how many of them a report takes")
       .option("out", required(path_value(settings.directory, "OUT")), "the run's directory")
+      .option("force", flag_value(settings.force), "replace OUT/model if it is there")
       .section("granularities")
       .option("granularities", text_value(granularities, "LIST"),
               "widths trained, where the config names none: 64,128,256 or 1/4,1/2,1")
@@ -95,6 +96,12 @@ int train_command(const Arguments& arguments) {
       .option("threads", threads_value(device.threads), "CPU threads; 0: one per core");
   if (!options.parse(arguments)) return 0;
   settings.probabilities = parse_probabilities(probabilities);
+
+  // Said before hours of training, not after.
+  const std::filesystem::path result = settings.directory / "model";
+  if (!settings.force && std::filesystem::exists(std::filesystem::symlink_status(result))) {
+    fail("{} is there already: choose another --out, or replace it with --force", result.string());
+  }
 
   nlohmann::json config = read_json(config_path);
   const Family& family = family_of(config);

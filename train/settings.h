@@ -27,6 +27,7 @@ struct TrainSettings {
   std::uint64_t seed = 1;
   std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;
+  bool force = false;                      // replace directory/model if it is there
   std::int64_t validation_tokens = 16384;  // of the held-out file, per report
   std::function<bool()> stop;  // asked after every step; true: write the state, throw Interrupted
 };

@@ -98,8 +98,8 @@ TrainState read_state(const NestedModel& model, const std::map<std::string, std:
 }
 
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
-                 const fs::path& directory) {
-  AtomicDirectory target(directory, /*force=*/true);
+                 const fs::path& directory, bool force) {
+  AtomicDirectory target(directory, force);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (std::size_t i = 0; i < state.names.size(); ++i) {
     tensors.emplace_back(state.names[i], state.weights[i].detach());

@@ -30,8 +30,9 @@ void write_state(const TrainState& state, const std::filesystem::path& path);
 TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
                       const std::filesystem::path& path, const at::Device& device);
 
-// A Hugging Face directory with the weights in `dtype` and the model's config.json.
+// A Hugging Face directory with the weights in `dtype` and the model's config.json. Error where it
+// is there already, unless `force`.
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
-                 const std::filesystem::path& directory);
+                 const std::filesystem::path& directory, bool force);
 
 }  // namespace mnm

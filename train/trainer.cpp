@@ -157,7 +157,7 @@ class Trainer {
         throw Interrupted();
       }
     }
-    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model");
+    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model", settings_.force);
   }
 
  private:
