@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
 #include <malloc.h>
 #include <torch/version.h>
@@ -20,8 +21,12 @@
 namespace mnm {
 namespace {
 
-// Memory that the system could hand out now, in bytes.
-std::uint64_t available_memory() {
+// Memory that could be had on the device now, in bytes: what CUDA calls free, or what the system
+// could hand out.
+std::uint64_t available_memory(const at::Device& device) {
+  if (device.is_cuda()) {
+    return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+  }
   std::uint64_t kib = 0;
   if (std::FILE* info = std::fopen("/proc/meminfo", "r")) {
     char line[256];
@@ -79,7 +84,7 @@ class TorchSession final : public ModelSession {
         device_(device_of(options)),
         weights_(load_weights(model, checkpoint, device_, options.dtype)) {
     fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
-    limits_.memory = options.memory > 0 ? options.memory : available_memory() / 4;
+    limits_.memory = options.memory > 0 ? options.memory : available_memory(device_) / 4;
   }
 
   std::vector<CandidateScores> score(std::span<const Widths> candidates, const Dataset& dataset,
@@ -128,7 +133,9 @@ class TorchEngine final : public Engine {
   std::string device_name(const DeviceOptions& options) const override {
     const at::Device device = device_of(options);
     if (device.is_cuda()) return device.str();
-    return fmt::format("cpu, {} threads, {}", at::get_num_threads(), at::get_cpu_capability());
+    // What load() will set, which has not happened yet where a run is recorded before it measures.
+    const int threads = options.threads > 0 ? options.threads : at::get_num_threads();
+    return fmt::format("cpu, {} threads, {}", threads, at::get_cpu_capability());
   }
 
   std::unique_ptr<ModelSession> load(const NestedModel& model, const Checkpoint& checkpoint,

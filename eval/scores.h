@@ -15,7 +15,7 @@ struct DeviceOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   Dtype dtype = Dtype::kF32;   // of weights and arithmetic; losses are taken in f32
   int threads = 0;             // CPU threads; 0: one per core
-  std::uint64_t memory = 0;    // bytes for states and work space; 0: a quarter of what is free
+  std::uint64_t memory = 0;    // bytes for states and work space; 0: a quarter of the device's free
 };
 
 struct ScoreOptions {
