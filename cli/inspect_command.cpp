@@ -11,6 +11,7 @@
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/fingerprint.h"
 
 namespace mnm {
 namespace {
@@ -42,14 +43,32 @@ std::string space_text(const WidthSpace& space) {
 struct Inspected {
   NestedModel model;
   std::string fingerprint;  // empty where there are no tensors
+  std::uint64_t bytes = 0;  // of the tensors
 };
+
+// What of the tensors the fingerprint is of.
+std::uint64_t hashed_bytes(const Inspected& inspected) {
+  return std::min(inspected.bytes, SampledBytes::kSampled);
+}
+
+std::string fingerprint_text(const Inspected& inspected) {
+  if (inspected.fingerprint.empty()) return "none: a config without tensors";
+  if (hashed_bytes(inspected) == inspected.bytes) {
+    return inspected.fingerprint + " (of every byte)";
+  }
+  return fmt::format("{} (of names, shapes and {}B of {}B, evenly spaced)", inspected.fingerprint,
+                     quantity(static_cast<double>(hashed_bytes(inspected))),
+                     quantity(static_cast<double>(inspected.bytes)));
+}
 
 Inspected inspect(const ModelOptions& options) {
   if (const auto config = bare_config(options.directory)) {
-    return {describe_model(read_json(*config), options.granularities, *config).model, ""};
+    return {describe_model(read_json(*config), options.granularities, *config).model, "", 0};
   }
   OpenedModel opened = open_model(options.directory, options.granularities);
-  return {std::move(opened.model), opened.checkpoint.fingerprint()};
+  std::uint64_t bytes = 0;
+  for (const StoredTensor& tensor : opened.checkpoint.tensors()) bytes += tensor.data.size();
+  return {std::move(opened.model), opened.checkpoint.fingerprint(), bytes};
 }
 
 // Of a config from outside: "?" where it is not there or no text.
@@ -133,6 +152,8 @@ int inspect_command(const Arguments& arguments) {
     out["directory"] = model_options.directory.string();
     out["fingerprint"] =
         inspected.fingerprint.empty() ? nlohmann::json() : nlohmann::json(inspected.fingerprint);
+    out["fingerprint_bytes"] = hashed_bytes(inspected);
+    out["tensor_bytes"] = inspected.bytes;
     out["family"] = model.family;
     out["dtype"] = to_string(model.dtype);
     out["layers"] = model.layers();
@@ -160,8 +181,7 @@ int inspect_command(const Arguments& arguments) {
              model.vocab_size, model.max_context, to_string(model.dtype));
   fmt::print("widths       {}\n", space_text(model.space));
   fmt::print("submodels    {}\n", model.space.submodels_text());
-  fmt::print("fingerprint  {}\n", inspected.fingerprint.empty() ? "none: a config without tensors"
-                                                                : inspected.fingerprint);
+  fmt::print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance);
   fmt::print("\n{}", table.text());
   fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);

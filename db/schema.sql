@@ -12,7 +12,7 @@ PRAGMA user_version = 2;             -- of this schema
 -- A checkpoint.
 CREATE TABLE model (
   id            INTEGER PRIMARY KEY,
-  fingerprint   TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),
+  fingerprint   TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- docs/formats.md says of what
   name          TEXT NOT NULL,  -- the directory's
   family        TEXT NOT NULL,
   config        TEXT NOT NULL,  -- config.json

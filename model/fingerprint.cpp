@@ -51,8 +51,7 @@ void SampledBytes::append(std::span<const std::byte> bytes) {
 }
 
 void SampledBytes::feed(Fingerprint& fingerprint) const {
-  constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kAll = kPieces * kPiece;
-  if (size_ <= kAll) return feed(fingerprint, 0, size_);
+  if (size_ <= kSampled) return feed(fingerprint, 0, size_);
   // Evenly spaced, the first at the beginning and the last at the end, without forming i * size.
   const std::uint64_t room = size_ - kPiece;
   const std::uint64_t stride = room / (kPieces - 1), rest = room % (kPieces - 1);
