@@ -43,9 +43,7 @@ Scorer::Scorer(const OpenedModel& opened, const DeviceOptions& device, const Sco
 
 std::vector<Record> Scorer::score(std::span<const Widths> candidates, const Dataset& data,
                                   const ProgressSink& progress) {
-  if (!session_) {
-    session_ = open_engine(device_.device).load(opened_.model, opened_.checkpoint, device_);
-  }
+  load();
   const std::vector<CandidateScores> scores = session_->score(candidates, data, options_, progress);
   const CostTable costs(opened_.model, basis_of(opened_.model, data));
   std::vector<Record> records;
@@ -53,6 +51,11 @@ std::vector<Record> Scorer::score(std::span<const Widths> candidates, const Data
     records.push_back(record_of(candidates[i], scores[i], costs.of(candidates[i]), device_.dtype));
   }
   return records;
+}
+
+void Scorer::load() {
+  if (session_) return;
+  session_ = open_engine(device_.device).load(opened_.model, opened_.checkpoint, device_);
 }
 
 std::string Scorer::device_name() { return open_engine(device_.device).device_name(device_); }

@@ -31,6 +31,7 @@ class Scorer {
   // One shared plan; record i belongs to candidates[i]. Their model, data and id are left 0.
   std::vector<Record> score(std::span<const Widths> candidates, const Dataset& data,
                             const ProgressSink& progress);
+  void load();  // now, and not when first asked to score
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }
 

@@ -73,7 +73,8 @@ OptionTable option_table(Request& request) {
       .option("max-evaluations", count_value(request.settings.max_evaluations),
               "submodels scored, per strategy")
       .option("max-time", duration_value(request.max_seconds),
-              "stop after the batch that is under way then, like Ctrl-C: 90s, 10m, 1h30m")
+              "shared evenly by the strategies; each stops after its first batch or the one under "
+              "way when its share is over: 90s, 10m, 1h30m")
       .option("seed", count_value(request.settings.seed), "where random numbers start")
       .option("population", population_value(request.settings.population), "of evolution")
       .option("crossover", real_value(request.settings.crossover, 0, 1),
@@ -211,8 +212,6 @@ class SearchCommand {
   }
 
  private:
-  void make_problem() {
-    costs_.emplace(opened_->model, basis_of(opened_->model, data_));
   // The luckiest of many scores flatters its submodel by up to four standard errors. Confirm
   // sequences that chose it too pass that on by their share, so from one in forty on by a tenth of
   // a standard error; below that, text that repeats itself is noted and let be.
@@ -228,6 +227,8 @@ class SearchCommand {
     note("{}: too few to matter\n", what);
   }
 
+  void make_problem() {
+    costs_.emplace(opened_->model, basis_of(opened_->model, data_));
     budgets_ = parse_budgets(request_.budgets, request_.cost);
     const CostTable& table = *costs_;
     const auto axis = [&table](CostKind kind) {
@@ -247,6 +248,17 @@ class SearchCommand {
   void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
     for (const auto& [name, text] : options_.settings()) {
       if (!text.empty()) note("  {:<16} {}\n", name, text);
+    }
+    const auto on_flops = [](const auto& budget) { return budget.first == CostKind::kFlops; };
+    if (request_.cost == CostKind::kFlops || std::ranges::any_of(budgets_, on_flops)) {
+      note("FLOPs are counted at a context of {} tokens, the data's\n", data_.context);
+    }
+    if (request_.max_seconds > 0 && strategies.size() > 1) {
+      note(
+          "--max-time is shared evenly: {} for each of {} strategies, and what one leaves goes to "
+          "the others\n",
+          duration_text(request_.max_seconds / static_cast<double>(strategies.size())),
+          strategies.size());
     }
     for (const auto& strategy : strategies) {
       note("{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
@@ -291,19 +303,24 @@ class SearchCommand {
              const nlohmann::ordered_json& settings) {
     const InterruptGuard guard;
     const std::vector<RunRow> runs = session_runs(settings);
-    bool finished = true;
+    bool all_finished = true;
     std::vector<std::int64_t> ids;
+    auto left = std::ranges::count_if(runs, [](const RunRow& run) { return run.status != "done"; });
+    if (request_.max_seconds > 0 && left > 0) scorer_->load();  // at nobody's expense
     for (const RunRow& run : runs) {
       ids.push_back(run.id);
       if (run.status == "done") continue;
-      if (finished) {
+      bool finished = false;
+      if (!guard.interrupted()) {
         const auto at = std::ranges::find(strategies_, run.strategy);
         if (at == strategies_.end())
           fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
+        deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
         finished =
             search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())], run, guard);
       }
       store_->finish_run(run.id, finished ? "done" : "stopped");
+      all_finished = all_finished && finished;
     }
     if (guard.interrupted()) {
       say_how_to_resume(ids.back());
@@ -326,7 +343,7 @@ class SearchCommand {
       return 1;
     }
     print_confirmed(front, output_format(request_.json, request_.csv));
-    if (!finished) say_how_to_resume(ids.back());
+    if (!all_finished) say_how_to_resume(ids.back());
     return 0;
   }
 
@@ -354,8 +371,9 @@ class SearchCommand {
     };
     loop.proceed = [&](const SearchStatus& status) {
       show(bar, status, 0);
+      // One batch at least: another's may have taken this one's share, too.
       return !guard.interrupted() &&
-             (request_.max_seconds == 0 || elapsed() < request_.max_seconds);
+             (request_.max_seconds == 0 || elapsed() < deadline_ || status.scored == 0);
     };
     const SearchOutcome outcome = run_search(loop);
     const SearchStatus& status = outcome.status;
@@ -378,8 +396,7 @@ class SearchCommand {
     const double done = static_cast<double>(status.evaluations) + partial;
     double left = scored > 0 ? bar.seconds() * (total - done) / scored
                              : std::numeric_limits<double>::infinity();
-    if (request_.max_seconds > 0)
-      left = std::min(left, std::max(0.0, request_.max_seconds - elapsed()));
+    if (request_.max_seconds > 0) left = std::min(left, std::max(0.0, deadline_ - elapsed()));
     bar.show(done / total,
              fmt::format("{:.0f} of {} evaluations, front {}, {}, {} left", done, status.total,
                          status.front, best_text(status), duration_text(left)));
@@ -400,6 +417,7 @@ class SearchCommand {
   OptionTable& options_;
   const Arguments& arguments_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  double deadline_ = 0;  // of the strategy under way, in seconds elapsed; with --max-time
   std::vector<std::string> strategies_;
   std::optional<OpenedModel> opened_;
   Dataset data_;
