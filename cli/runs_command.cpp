@@ -54,6 +54,7 @@ Table run_table(const Store& store) {
                {"dtype", "dtype", false},
                {"seed", "seed"},
                {"status", "status", false},
+               {"owner", "owner", false, false, false},
                {"records", "records"},
                {"started", "started", false},
                {"device", "device", false, false, false},
@@ -75,6 +76,7 @@ Table run_table(const Store& store) {
                           cell(std::string(to_string(run.dtype))),
                           seed,
                           cell(run.status),
+                          cell(run.owner),
                           cell(run.records),
                           cell(run.started),
                           cell(run.device),
@@ -116,6 +118,27 @@ Table artifact_table(const Store& store) {
   return table;
 }
 
+// Empty where resuming a run would do nothing, or another process would refuse it.
+std::string why_resume(const RunRow& run, const std::vector<RunRow>& all) {
+  if (run.command != "search") return "";
+  if (run.status == "stopped") return "was stopped and can go on";
+  if (run.status == "running") {
+    return run.owner.empty() ? "was killed, unless it runs on another machine, and can go on" : "";
+  }
+  // All runs of a session have its settings, the confirming one too.
+  const auto settings = nlohmann::json::parse(run.settings, nullptr, false);
+  if (!settings.is_object() || !settings.contains("options") ||
+      !settings["options"].contains("confirm")) {
+    return "";
+  }
+  for (const RunRow& other : all) {
+    if (other.settings != run.settings || other.id == run.id) continue;
+    if (other.command == "confirm" && other.status == "done") return "";
+    if (other.command == "search" && (other.status != "done" || other.id > run.id)) return "";
+  }
+  return "is done but its front is not confirmed, and can go on";
+}
+
 }  // namespace
 
 int runs_command(const Arguments& arguments) {
@@ -154,8 +177,8 @@ int runs_command(const Arguments& arguments) {
   if (store.runs().empty()) note("{} holds no runs\n", db.string());
   const auto runs = store.runs();
   for (const RunRow& run : runs) {
-    if (run.status == "stopped" && run.command == "search") {
-      note("run {} can go on: mixnmatch search --db {} --resume {}\n", run.id,
+    if (const std::string why = why_resume(run, runs); !why.empty()) {
+      note("run {} {}: mixnmatch search --db {} --resume {}\n", run.id, why,
            shell_quoted(db.string()), run.id);
     }
   }

@@ -64,6 +64,10 @@ TEST_F(Kills, SearchResumesToTheSameRecords) {
     const Result result = search.wait();
     if (result.status == -SIGKILL) ++kills;
     if (result.status == 0) break;
+    const Json left = fs::exists(killed) ? unfinished(killed) : Json();
+    if (left.is_null()) continue;
+    const std::string hint = expect_done({"runs", "--db", killed}).err;
+    EXPECT_NE(hint.find("--resume " + left.dump()), std::string::npos) << hint;
   }
   EXPECT_GE(kills, 2);
   const Json run = unfinished(killed);
