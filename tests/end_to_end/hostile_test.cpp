@@ -1,7 +1,9 @@
 // What bad input gets: one sentence, the right exit status, nothing lost or half-written.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "tests/end_to_end/workshop.h"
 
@@ -119,6 +121,146 @@ TEST_F(Workshop, WrongUsageOfSearch) {
   EXPECT_FALSE(fs::exists(db_));
 }
 
+// Whatever chose a submodel cannot confirm it, however it is cut.
+TEST_F(Workshop, ConfirmPartsThatOverlapTheSearchPart) {
+  const std::string text = slurp(search_), other = slurp(confirm_);
+  const std::pair<const char*, std::string> overlapping[] = {
+      {"shifted.bin", text.substr(7)},
+      {"superset.bin", other + text + other},
+      {"subset.bin", text.substr(64, 65)},
+  };
+  for (const auto& [name, tokens] : overlapping) {
+    spew(path(name), tokens);
+    confirm_ = path(name);
+    expect_refused(search({"--strategy", "uniform"}, db_), 2, "disjoint");
+  }
+  EXPECT_FALSE(fs::exists(db_));
+  // One sequence in two hundred, as text that repeats itself may have it.
+  confirm_ = tokens("long.bin", 5, 32 * 200 + 1);
+  spew(confirm_, slurp(confirm_).replace(32 * 9 + 5, 40, text.substr(3, 40)));
+  expect_done(search({"--strategy", "uniform", "--dry-run"}, db_));
+  spew(confirm_, slurp(confirm_).replace(32 * 9, 33, text.substr(3, 33)));
+  const Result noted = expect_done(search({"--strategy", "uniform"}, db_));
+  EXPECT_NE(noted.err.find("1 of the 200 sequences"), std::string::npos) << noted.err;
+}
+
+// Tokens scored for nothing may confirm later, and say so.
+TEST_F(Workshop, DataAreWhatTheirRunsUsedThemFor) {
+  const auto parts = [&] {
+    std::string all;
+    const auto store = expect_done({"runs", "--db", db_, "--json"}).json();
+    for (const auto& data : store["data"]) {
+      all += data["name"].get<std::string>() + "=" + data["part"].get<std::string>() + " ";
+    }
+    return all;
+  };
+  for (const std::string& file : {search_, confirm_}) {
+    expect_done({"eval", model_, "--data", file, "--context", "32", "--db", db_});
+  }
+  EXPECT_EQ(parts(), "search.bin= confirm.bin= ");
+  expect_done(search({"--strategy", "uniform"}, db_));
+  EXPECT_EQ(parts(), "search.bin=search confirm.bin=confirm ");
+  expect_done({"pareto", "--db", db_, "--data", "confirm"});
+  std::swap(search_, confirm_);
+  expect_done(search({"--strategy", "uniform"}, db_));
+  EXPECT_EQ(parts(), "search.bin=search+confirm confirm.bin=search+confirm ");
+  expect_refused({"pareto", "--db", db_, "--data", "confirm"}, 2, "more than one");
+}
+
+TEST_F(Workshop, TheErrorOfOneSequenceIsUnknown) {
+  const std::vector<std::string> eval = {"eval",      model_, "--data",       search_,
+                                         "--context", "32",   "--max-tokens", "32",
+                                         "--db",      db_,    "--consistency"};
+  const Result text = expect_done(eval);
+  EXPECT_NE(text.out.find("± -"), std::string::npos) << text.out;
+  std::vector<std::string> json = eval;
+  json.push_back("--json");
+  for (const auto& row : expect_done(json).json()) {
+    EXPECT_TRUE(row["loss"].is_number());
+    for (const char* key : {"loss_se", "kl_se", "agreement_se", "difference_se", "z"}) {
+      EXPECT_TRUE(row[key].is_null()) << key << " " << row.dump();
+    }
+  }
+  for (const auto& row : expect_done({"pareto", "--db", db_, "--all", "--json"}).json()) {
+    EXPECT_TRUE(row["loss"].is_number() && row["loss_se"].is_null()) << row.dump();
+  }
+  const auto compared = expect_done({"compare", "4x4", "32x4", "--db", db_, "--json"}).json();
+  EXPECT_TRUE(compared[0]["difference_se"].is_null() && compared[0]["z"].is_null());
+  expect_done({"pareto", "--db", db_, "--svg", path("one.svg")});
+  EXPECT_NE(slurp(path("one.svg")).find("standard errors unknown"), std::string::npos);
+}
+
+TEST_F(Workshop, TimeIsSharedByTheStrategies) {
+  search_ = tokens("much.bin", 3, 32 * 2048 + 1);
+  std::vector<std::string> command =
+      search({"--strategy", "random,evolution,grid", "--max-time", "1500ms"}, db_);
+  *(std::ranges::find(command, "--batch") + 1) = "1";
+  const Result result = expect_done(command);
+  EXPECT_NE(result.err.find("500ms for each of 3 strategies"), std::string::npos) << result.err;
+  const auto store = expect_done({"runs", "--db", db_, "--json"}).json();
+  ASSERT_GE(store["runs"].size(), 3u);
+  for (const auto& run : store["runs"]) {
+    EXPECT_GT(run["records"], 0) << run.dump();
+  }
+}
+
+TEST_F(Workshop, RunsNameTheThreadsTheyUsed) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  const auto store = expect_done({"runs", "--db", db_, "--json"}).json();
+  ASSERT_EQ(store["runs"].size(), 2u);
+  for (const auto& run : store["runs"]) {
+    EXPECT_NE(run["device"].get<std::string>().find("1 threads"), std::string::npos) << run.dump();
+  }
+}
+
+// What inspect says of FLOPs is what a search budgets, and both say at which context.
+TEST_F(Workshop, FlopsAreCountedAtOneContext) {
+  llama_.positions = 512;
+  model_ = llama_.write(dir_ / "long").string();
+  const auto inspected = expect_done({"inspect", model_, "--json"}).json();
+  EXPECT_EQ(inspected["cost_basis"]["context"], 256);
+  const auto scored =
+      expect_done({"eval", model_, "--data", tokens("t.bin", 1, 513), "--json"}).json();
+  ASSERT_EQ(scored.size(), inspected["uniform"].size());
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    EXPECT_EQ(scored[i]["flops"], inspected["uniform"][i]["flops"]);
+  }
+  const auto smallest = inspected["uniform"][0]["flops"].get<std::int64_t>();
+  const std::vector<std::string> dry = {"search", model_, "--data",   path("t.bin"),
+                                        "--db",   db_,    "--dry-run"};
+  const auto with = [&](const std::string& budget) {
+    std::vector<std::string> all = dry;
+    all.insert(all.end(), {"--budget", budget});
+    return all;
+  };
+  expect_refused(
+      with(fmt::format("flops={}", smallest - 1)), 2,
+      fmt::format("flops at a context of 256 (the smallest that one meets is {})", smallest));
+  const Result met = expect_done(with(fmt::format("flops={}", smallest)));
+  EXPECT_NE(met.err.find("counted at a context of 256"), std::string::npos) << met.err;
+  expect_refused({"export", model_, "--budget", "flops=1", "--dry-run"}, 2, "context of 256");
+}
+
+TEST_F(Workshop, TrainingReplacesNoModelUnasked) {
+  const std::vector<std::string> train = {"train",     model_ + "/config.json",
+                                          "--tokens",  search_,
+                                          "--out",     path("run"),
+                                          "--steps",   "1",
+                                          "--batch",   "1",
+                                          "--context", "8",
+                                          "--threads", "1"};
+  expect_done(train);
+  const std::string before = slurp(path("run/model/model.safetensors"));
+  spew(path("run/model/mine.txt"), "kept");
+  expect_refused(train, 1, "--force");
+  EXPECT_EQ(slurp(path("run/model/mine.txt")), "kept");
+  std::vector<std::string> forced = train;
+  forced.push_back("--force");
+  expect_done(forced);
+  EXPECT_EQ(slurp(path("run/model/model.safetensors")), before);
+  EXPECT_FALSE(fs::exists(path("run/model/mine.txt")));
+}
+
 TEST_F(Workshop, ExportNeedsExactlyOneSubmodel) {
   expect_refused({"export", model_, "--out", path("o")}, 2, "exactly one");
   expect_refused({"export", model_, "--out", path("o"), "--widths", "8", "--best"}, 2,
@@ -157,6 +299,42 @@ TEST_F(Workshop, OutputsThatCannotBeWritten) {
   Result result = const_cast<Running&>(full).wait();
   EXPECT_EQ(result.status, 1);
   EXPECT_NE(result.err.find("standard output"), std::string::npos) << result.err;
+}
+
+// As on a full disk, but for one file: whatever is under way ends with a sentence.
+TEST_F(Workshop, FilesThatMayNotGrow) {
+  const auto limited = [&](const std::string& kib, std::vector<std::string> arguments) {
+    std::vector<std::string> argv = {"/bin/bash", "-c", "ulimit -f " + kib + "; exec \"$@\"", "sh"};
+    for (const std::string& word : mixnmatch_argv(std::move(arguments))) argv.push_back(word);
+    return Running(argv).wait();
+  };
+  expect_done(search({"--strategy", "uniform"}, db_));
+  const std::string before = expect_done({"pareto", "--db", db_, "--all", "--json"}).out;
+  // But for what SQLite keeps beside a store that it could not tidy up.
+  const auto entries = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(dir_.path())) {
+      const std::string name = entry.path().filename().string();
+      if (!name.ends_with("-wal") && !name.ends_with("-shm")) names.insert(name);
+    }
+    return names;
+  };
+  const std::set<std::string> at_first = entries();
+  const std::vector<std::string> commands[] = {
+      {"export", model_, "--widths", "32", "--no-check", "--out", path("out")},
+      {"pareto", "--db", db_, "--data", "search", "--svg", path("front.svg")},
+      search({"--strategy", "grid", "--max-evaluations", "256"}, db_),
+      search({"--strategy", "uniform"}, path("new.db"))};
+  for (const auto& command : commands) {
+    const Result result = limited("1", command);
+    EXPECT_EQ(result.status, 1) << command.front() << ": " << result.err;
+    EXPECT_NE(result.err.find("mixnmatch: "), std::string::npos) << result.err;
+    fs::remove(path("new.db"));
+    EXPECT_EQ(entries(), at_first) << command.front();
+  }
+  // The store lost nothing, and takes the whole search once it may grow.
+  EXPECT_EQ(expect_done({"pareto", "--db", db_, "--all", "--json"}).out, before);
+  expect_done(search({"--strategy", "grid", "--max-evaluations", "256"}, db_));
 }
 
 // NaN in the weights: scored as such, never on the front, and not the end of the search.
