@@ -104,6 +104,18 @@ TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanACut) {
   expect_refused({"export", config, "--budget", "40B"}, 2, "--out");
 }
 
+// The whole 70B, 141 GB of bf16, needs no disk to be planned.
+TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanItsRandomCheckpoint) {
+  const Result planned =
+      expect_done({"random", kShapes + "llama-70b.json", "--out", path("huge"), "--dry-run"});
+  EXPECT_LT(std::min(planned.seconds, planned.cpu_seconds), 1);
+  EXPECT_LT(planned.max_resident_kib, 100 * 1024);
+  EXPECT_NE(planned.out.find("80 layers, 70553706496 parameters, 1411"), std::string::npos)
+      << planned.out;
+  EXPECT_NE(planned.out.find("-of-00030.safetensors"), std::string::npos) << planned.out;
+  EXPECT_FALSE(fs::exists(path("huge")));
+}
+
 // What a dry run of the config says is what an export of the checkpoint writes.
 TEST_F(Workshop, ThePlanOfAConfigIsWhatItsCheckpointExports) {
   fs::create_directories(path("bare/model"));
