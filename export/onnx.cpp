@@ -139,6 +139,11 @@ class OnnxExport final : public PlannedExport {
     return Checkpoint::assemble(directory, config_, std::move(tensors), std::move(data));
   }
 
+  void check_layout(const fs::path& directory) const override {
+    PlannedExport::check_layout(directory);
+    reopen(directory);
+  }
+
   void round(const TensorSlice&, std::span<float> values) const override {
     std::vector<std::byte> bytes(values.size() * size_of(dtype_));
     from_f32(values, dtype_, bytes);
