@@ -14,10 +14,11 @@ from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 class MixNMatchMamba2Config(Mamba2Config):
     model_type = "mixnmatch_mamba2"
 
-    def validate_architecture(self):
+    def validate(self):
+        # In place of Mamba2Config's own, which wants num_heads * head_dim = expand * hidden_size.
         widths = getattr(self, "matformer_widths", None)
         if widths is None:
-            return super().validate_architecture()
+            return super().validate()
         if len(widths) != self.num_hidden_layers:
             raise ValueError(
                 f"matformer_widths has {len(widths)} entries for {self.num_hidden_layers} layers"
