@@ -16,8 +16,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
