@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <ranges>
+#include <span>
 
 #include "cli/byte_bar.h"
 #include "cli/common_options.h"
@@ -188,6 +190,12 @@ nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype
   return note;
 }
 
+float largest(std::span<const float> logits) {
+  float most = 0;
+  for (const float logit : logits) most = std::max(most, std::fabs(logit));
+  return most;
+}
+
 class ExportCommand {
  public:
   ExportCommand(Request& request, const Arguments& arguments)
@@ -337,7 +345,9 @@ class ExportCommand {
     AtomicDirectory directory(request_.out, request_.force);
     write_tensors(plan, directory.path(), guard);
     std::uint64_t bytes = plan.bytes();
+    const std::string fingerprint = plan.fingerprint(directory.path());
     if (probe) {
+      probe->artifact = fingerprint;
       write_probe(*probe, directory.path() / kProbeFile);
       bytes += std::filesystem::file_size(directory.path() / kProbeFile);
     }
@@ -348,7 +358,6 @@ class ExportCommand {
       check_written_tensors(*opened_, plan, written.checkpoint);
       difference = check_written_logits(*probe, written, device);
     }
-    const std::string fingerprint = plan.fingerprint(directory.path());
     if (guard.interrupted()) throw Interrupted();
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
 
@@ -359,8 +368,12 @@ class ExportCommand {
     if (difference) {
       fmt::print(
           "checked: every tensor is its slice; over {} tokens the largest difference of a "
-          "logit is {:.2g}, where rounding explains {:.2g}\n",
+          "logit is {:.2g}, where the order of summation explains {:.2g}\n",
           probe->tokens.size(), difference->worst, probe->tolerance);
+      if (probe->moved > 0) {
+        fmt::print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
+                   probe->moved, largest(probe->logits));
+      }
     } else {
       fmt::print(
           "every tensor is there with its name, shape and type; no value was checked, and "
@@ -389,6 +402,8 @@ class ExportCommand {
                                       {"probe_tokens", probe->tokens.size()},
                                       {"worst_logit_difference", difference->worst},
                                       {"tolerance", probe->tolerance},
+                                      {"operand_tolerance", probe->operand_tolerance},
+                                      {"moved", probe->moved},
                                       {"position", difference->position},
                                       {"word", difference->word}}
                            .dump();

@@ -55,18 +55,16 @@ class HuggingFaceExport final : public PlannedExport {
     }
   }
 
-  void round(const TensorSlice&, std::span<float> values) const override {
+  void round(const TensorSlice& slice, std::span<float> values) const override {
+    check_range(values, plan_.dtype, slice.spec->name);
     std::vector<std::byte> rounded(values.size() * size_of(plan_.dtype));
     from_f32(values, plan_.dtype, rounded);
     to_f32(rounded, plan_.dtype, values);
   }
-  Rounding rounding(const Checkpoint& checkpoint) const override {
-    Rounding rounding{0, plan_.dtype};
-    for (const TensorSlice& slice : plan_.slices.tensors) {
-      const Dtype stored = checkpoint.at(slice.spec->name).dtype;
-      rounding.relative = std::max(rounding.relative, roundoff(stored, plan_.dtype));
-    }
-    return rounding;
+  bool rounds(const Checkpoint& checkpoint) const override {
+    return std::ranges::any_of(plan_.slices.tensors, [&](const TensorSlice& slice) {
+      return roundoff(checkpoint.at(slice.spec->name).dtype, plan_.dtype) > 0;
+    });
   }
 
   // An export is a checkpoint, and is known as one.
