@@ -24,10 +24,13 @@ std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
 
 class HuggingFaceExport final : public PlannedExport {
  public:
-  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code)
-      : PlannedExport(plan.slices), plan_(std::move(plan)), trust_(trust_remote_code) {}
+  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code, std::string_view format)
+      : PlannedExport(plan.slices),
+        plan_(std::move(plan)),
+        trust_(trust_remote_code),
+        format_(format) {}
 
-  std::string_view format() const override { return "huggingface"; }
+  std::string_view format() const override { return format_; }
   std::string_view dtype() const override { return to_string(plan_.dtype); }
   std::map<std::string, std::uint64_t> files() const override { return plan_.files(); }
 
@@ -83,6 +86,7 @@ class HuggingFaceExport final : public PlannedExport {
  private:
   HuggingFacePlan plan_;
   bool trust_;
+  std::string_view format_;
 };
 
 }  // namespace
@@ -139,8 +143,9 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   extractor.check_unchanged();
 }
 
-std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code) {
-  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code);
+std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
+                                                  std::string_view format) {
+  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code, format);
 }
 
 }  // namespace mnm
