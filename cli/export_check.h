@@ -16,10 +16,9 @@ namespace mnm {
 // context: at most 32, fewer where their logits would pass 4 MiB.
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
-// The probe of the nested model at the plan's widths: logits in f32, and how far the written model
-// may be off: what the order of summation explains and, where the format rounds, how far the nested
-// model itself moves when run in the dtype that rounds most like it. Error where a logit is not a
-// number.
+// The probe of the nested model at the plan's widths, all but `artifact`: logits in f32 of its
+// weights as the plan stores them, the bounds that a runtime is held to, and how far storing moved
+// the logits. Error where a logit is not a number.
 Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, const DeviceOptions& device);
 
 // The written directory as the submodel that it holds, by the plan's reader.

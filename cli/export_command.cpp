@@ -1,13 +1,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <ranges>
+#include <span>
 
 #include "cli/byte_bar.h"
 #include "cli/common_options.h"
+#include "cli/explain.h"
 #include "cli/export_check.h"
 #include "cli/export_formats.h"
 #include "cli/interrupt.h"
@@ -38,6 +41,10 @@ struct Request {
   ExportOptions target;
   DeviceOptions device;
   bool no_check = false, dry_run = false, force = false;
+  bool explain = false, json = false;
+  std::string runtime;
+
+  bool writes() const { return !dry_run && !explain; }
 };
 
 OptionTable option_table(Request& request) {
@@ -69,6 +76,11 @@ OptionTable option_table(Request& request) {
               "of tensors in one file, at most")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
+      .option("explain", flag_value(request.explain),
+              "which runtimes load it, why not where they do not, and the nearest widths that they "
+              "load, with the store's scores of --db; write nothing")
+      .option("runtime", text_value(request.runtime, "NAME"), "of --explain: this one alone")
+      .option("json", flag_value(request.json), "of --explain: as JSON")
       .option("force", flag_value(request.force), "replace the directory if it is there")
       .section("check")
       .option("no-check", flag_value(request.no_check),
@@ -188,6 +200,12 @@ nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype
   return note;
 }
 
+float largest(std::span<const float> logits) {
+  float most = 0;
+  for (const float logit : logits) most = std::max(most, std::fabs(logit));
+  return most;
+}
+
 class ExportCommand {
  public:
   ExportCommand(Request& request, const Arguments& arguments)
@@ -206,19 +224,33 @@ class ExportCommand {
     if (!request_.best && !by_rule_ && !request_.budgets.empty()) {
       fail_usage("export: --budget goes with --best, or stands alone");
     }
+    if ((request_.json || !request_.runtime.empty()) && !request_.explain) {
+      fail_usage("export: --json and --runtime go with --explain");
+    }
+    if (request_.explain && !request_.out.empty()) {
+      fail_usage("export: --explain writes nothing, so --out does not go with it");
+    }
     if (!request_.out.empty()) require_new_target();
-    if (request_.out.empty() && !request_.dry_run) {
+    if (request_.out.empty() && request_.writes()) {
       fail_usage("export: --out is missing, the directory to write");
     }
     open();
     if (!request_.db.empty()) {
       // A store that --record or --best reads must be there: only --widths may begin a new one.
-      const bool must_exist = request_.dry_run || request_.record || request_.best;
+      const bool must_exist = !request_.writes() || request_.record || request_.best;
       if (must_exist) Store::open(request_.db, Store::Mode::kRead);
       store_.emplace(
-          Store::open(request_.db, request_.dry_run ? Store::Mode::kRead : Store::Mode::kWrite));
+          Store::open(request_.db, request_.writes() ? Store::Mode::kWrite : Store::Mode::kRead));
     }
     choose();
+    if (request_.explain) {
+      std::optional<KnownScores> scores;
+      if (model_id_) scores = KnownScores{&*store_, *model_id_};
+      print_explanation(explain(*opened_, widths_, request_.runtime, request_.target,
+                                basis_of(opened_->model, dtype()), scores),
+                        request_.json);
+      return 0;
+    }
     const std::unique_ptr<PlannedExport> plan = make_plan();
     if (request_.dry_run) {
       print_plan(*plan);
@@ -233,12 +265,12 @@ class ExportCommand {
     const auto config = bare_config(request_.model.directory);
     if (!config) {
       opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
-    } else if (request_.dry_run && request_.db.empty()) {
+    } else if (!request_.writes() && request_.db.empty()) {
       opened_.emplace(without_weights(*config, request_.model.granularities));
     } else {
       fail(
-          "cannot export from '{}': it is a config without tensors, which --dry-run without --db "
-          "is enough for",
+          "cannot export from '{}': it is a config without tensors, which is enough for --dry-run "
+          "and --explain without --db",
           request_.model.directory.string());
     }
   }
@@ -256,7 +288,7 @@ class ExportCommand {
 
   void choose() {
     const NestedModel& model = opened_->model;
-    std::optional<std::int64_t> model_id;
+    std::optional<std::int64_t>& model_id = model_id_;
     if (store_) {
       const std::string fingerprint = opened_->checkpoint.fingerprint();
       for (const auto& [id, row] : store_->models()) {
@@ -280,8 +312,10 @@ class ExportCommand {
       widths_ = chosen_->widths;
     } else if (by_rule_) {
       widths_ = least_slope_within(model, request_, basis_of(model, dtype()));
-      fmt::print("{}: the largest least-slope submodel within the budget; no score chose it\n",
-                 to_string(widths_));
+      if (!request_.json) {
+        fmt::print("{}: the largest least-slope submodel within the budget; no score chose it\n",
+                   to_string(widths_));
+      }
     } else {
       widths_ = parse_widths(request_.widths, model.layers());
     }
@@ -337,7 +371,9 @@ class ExportCommand {
     AtomicDirectory directory(request_.out, request_.force);
     write_tensors(plan, directory.path(), guard);
     std::uint64_t bytes = plan.bytes();
+    const std::string fingerprint = plan.fingerprint(directory.path());
     if (probe) {
+      probe->artifact = fingerprint;
       write_probe(*probe, directory.path() / kProbeFile);
       bytes += std::filesystem::file_size(directory.path() / kProbeFile);
     }
@@ -348,7 +384,6 @@ class ExportCommand {
       check_written_tensors(*opened_, plan, written.checkpoint);
       difference = check_written_logits(*probe, written, device);
     }
-    const std::string fingerprint = plan.fingerprint(directory.path());
     if (guard.interrupted()) throw Interrupted();
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
 
@@ -359,8 +394,12 @@ class ExportCommand {
     if (difference) {
       fmt::print(
           "checked: every tensor is its slice; over {} tokens the largest difference of a "
-          "logit is {:.2g}, where rounding explains {:.2g}\n",
+          "logit is {:.2g}, where the order of summation explains {:.2g}\n",
           probe->tokens.size(), difference->worst, probe->tolerance);
+      if (probe->moved > 0) {
+        fmt::print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
+                   probe->moved, largest(probe->logits));
+      }
     } else {
       fmt::print(
           "every tensor is there with its name, shape and type; no value was checked, and "
@@ -389,6 +428,8 @@ class ExportCommand {
                                       {"probe_tokens", probe->tokens.size()},
                                       {"worst_logit_difference", difference->worst},
                                       {"tolerance", probe->tolerance},
+                                      {"operand_tolerance", probe->operand_tolerance},
+                                      {"moved", probe->moved},
                                       {"position", difference->position},
                                       {"word", difference->word}}
                            .dump();
@@ -415,7 +456,8 @@ class ExportCommand {
   const Arguments& arguments_;
   std::optional<OpenedModel> opened_;
   std::optional<Store> store_;
-  bool by_rule_ = false;  // a budget alone
+  bool by_rule_ = false;                  // a budget alone
+  std::optional<std::int64_t> model_id_;  // of the store, where it knows the checkpoint
   Widths widths_;
   std::optional<Record> chosen_;  // what the artifact is recorded as being of
   std::optional<Record> quoted_;  // what its provenance quotes

@@ -12,26 +12,39 @@
 namespace mnm {
 namespace {
 
+constexpr std::string_view kBlockConfigsFormat = "decilm";
+
 using Plan = std::unique_ptr<PlannedExport> (*)(const OpenedModel&, const Widths&,
                                                 const nlohmann::json&, const ExportOptions&);
 
+HuggingFaceTexts own_layout(const OpenedModel& nested, const Widths& widths, Dtype dtype) {
+  return {nested.family->huggingface_config(nested.model, widths, dtype),
+          nested.family->huggingface_bridge(nested.model, widths)};
+}
+HuggingFaceTexts block_configs(const OpenedModel& nested, const Widths& widths, Dtype dtype) {
+  return nested.family->block_configs(nested.model, widths, dtype);
+}
+
+using Layout = HuggingFaceTexts (*)(const OpenedModel&, const Widths&, Dtype);
+
+template <Layout kLayout>
 std::unique_ptr<PlannedExport> plan_huggingface_export(const OpenedModel& nested,
                                                        const Widths& widths,
                                                        const nlohmann::json& provenance,
                                                        const ExportOptions& options) {
+  nested.model.space.require(widths);
   HuggingFaceOptions settings;
   settings.dtype = options.dtype.empty() ? nested.model.dtype : parse_dtype(options.dtype);
   settings.shard_bytes = options.shard_bytes;
   settings.metadata = {{"mixnmatch_widths", to_string(widths)},
                        {"mixnmatch_source", nested.checkpoint.fingerprint()}};
-  auto texts = nested.family->huggingface_bridge(nested.model, widths);
+  auto [config, texts] = kLayout(nested, widths, settings.dtype);
   const bool bridged = !texts.empty();
-  nlohmann::json config = nested.family->huggingface_config(nested.model, widths, settings.dtype);
   config["mixnmatch"] = provenance;
   texts["config.json"] = config.dump(2) + "\n";
   return huggingface_export(
       plan_huggingface(nested.model, nested.checkpoint, widths, std::move(texts), settings),
-      bridged);
+      bridged, kLayout == block_configs ? kBlockConfigsFormat : "huggingface");
 }
 
 std::unique_ptr<PlannedExport> plan_gguf_export(const OpenedModel& nested, const Widths& widths,
@@ -63,7 +76,8 @@ std::unique_ptr<PlannedExport> plan_onnx_export(const OpenedModel& nested, const
 }
 
 constexpr std::pair<std::string_view, Plan> kFormats[] = {
-    {"huggingface", plan_huggingface_export},
+    {"huggingface", plan_huggingface_export<own_layout>},
+    {kBlockConfigsFormat, plan_huggingface_export<block_configs>},
     {"gguf", plan_gguf_export},
     {"onnx", plan_onnx_export},
 };

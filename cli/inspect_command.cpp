@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cli/artifact.h"
 #include "cli/common_options.h"
+#include "cli/explain.h"
 #include "cli/options.h"
 #include "cli/printable.h"
 #include "cli/table.h"
@@ -41,7 +43,7 @@ std::string space_text(const WidthSpace& space) {
 }
 
 struct Inspected {
-  NestedModel model;
+  OpenedModel opened;
   std::string fingerprint;  // empty where there are no tensors
   std::uint64_t bytes = 0;  // of the tensors
 };
@@ -63,12 +65,13 @@ std::string fingerprint_text(const Inspected& inspected) {
 
 Inspected inspect(const ModelOptions& options) {
   if (const auto config = bare_config(options.directory)) {
-    return {describe_model(read_json(*config), options.granularities, *config).model, "", 0};
+    return {without_weights(*config, options.granularities), "", 0};
   }
   OpenedModel opened = open_model(options.directory, options.granularities);
+  std::string fingerprint = opened.checkpoint.fingerprint();
   std::uint64_t bytes = 0;
   for (const StoredTensor& tensor : opened.checkpoint.tensors()) bytes += tensor.data.size();
-  return {std::move(opened.model), opened.checkpoint.fingerprint(), bytes};
+  return {std::move(opened), std::move(fingerprint), bytes};
 }
 
 // Of a config from outside: "?" where it is not there or no text.
@@ -85,6 +88,20 @@ void print_provenance(const nlohmann::json& note) {
                text_of(note["source"], "fingerprint"), text_of(note, "widths"));
   }
   if (note.contains("random_weights")) fmt::print("weights      random\n");
+}
+
+void print_foreign(const std::filesystem::path& directory, bool json) {
+  const Table probe = probe_table(directory), verified = verified_table(directory);
+  if (json) {
+    nlohmann::ordered_json out;
+    out["directory"] = directory.string();
+    for (const auto& row : probe.rows) out["probe"][row[0].text] = row[1].value;
+    out["verified"] = verified.json();
+    fmt::print("{}\n", out.dump(2));
+    return;
+  }
+  fmt::print("{}: an export\n{}", directory.string(), probe.text());
+  if (!verified.rows.empty()) fmt::print("\n{}", verified.text());
 }
 
 bool has_state(const NestedModel& model) {
@@ -127,8 +144,9 @@ int inspect_command(const Arguments& arguments) {
       "inspect",
       "Shows what a checkpoint holds: family, layers, the widths its layers may "
       "take, how many submodels that makes, and the exact cost of each uniform "
-      "granularity. Reads no weights but for the fingerprint. A config.json will do, for "
-      "a model that is not at hand.");
+      "granularity; of an export, which runtimes load it, and what those that scripts/verify "
+      "asked computed. Reads no weights but for the fingerprint. A config.json will do, for a "
+      "model that is not at hand.");
   add_model_options(options, model_options);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
@@ -139,13 +157,25 @@ int inspect_command(const Arguments& arguments) {
       .option("json", flag_value(json), "results as JSON");
   if (!options.parse(arguments)) return 0;
 
+  if (is_foreign_artifact(model_options.directory)) {
+    print_foreign(model_options.directory, json);
+    return 0;
+  }
   const Inspected inspected = inspect(model_options);
-  const NestedModel& model = inspected.model;
+  const NestedModel& model = inspected.opened.model;
   basis.dtype = dtype.value_or(model.dtype);
   if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
   const Table table = cost_table(model, basis);
   const nlohmann::json provenance =
       model.config.contains("mixnmatch") ? model.config["mixnmatch"] : nlohmann::json();
+
+  // An export says which runtimes load it, and those that were asked what they computed.
+  std::optional<Explanation> artifact;
+  Table verified;
+  if (provenance.is_object() && provenance.contains("widths")) {
+    artifact = explain(inspected.opened, model.space.full(), "", {}, basis, {});
+    verified = verified_table(model_options.directory);
+  }
 
   if (json) {
     nlohmann::ordered_json out;
@@ -172,6 +202,10 @@ int inspect_command(const Arguments& arguments) {
     out["cost_basis"] = {{"dtype", to_string(basis.dtype)}, {"context", basis.context}};
     out["uniform"] = table.json();
     if (!provenance.is_null()) out["provenance"] = provenance;
+    if (artifact) {
+      out["runtimes"] = artifact->runtimes.json();
+      out["verified"] = verified.json();
+    }
     fmt::print("{}\n", out.dump(2));
     return 0;
   }
@@ -185,6 +219,8 @@ int inspect_command(const Arguments& arguments) {
   print_provenance(provenance);
   fmt::print("\n{}", table.text());
   fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
+  if (artifact) fmt::print("\n{}", artifact->runtimes.text());
+  if (!verified.rows.empty()) fmt::print("\n{}", verified.text());
   return 0;
 }
 

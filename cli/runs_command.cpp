@@ -139,6 +139,30 @@ std::string why_resume(const RunRow& run, const std::vector<RunRow>& all) {
   return "is done but its front is not confirmed, and can go on";
 }
 
+Table verification_table(const Store& store) {
+  Table table{{{"artifact", "artifact"},
+               {"runtime", "runtime", false},
+               {"version", "version", false},
+               {"worst", "worst difference"},
+               {"tolerance", "tolerance"},
+               {"agrees", "agrees", false},
+               {"machine", "machine", false},
+               {"created", "created", false}},
+              {}};
+  const auto real = [](double value) { return Cell{fmt::format("{:.2g}", value), value, {}}; };
+  for (const Store::Verification& found : store.verifications()) {
+    table.rows.push_back({cell(found.artifact),
+                          cell(found.runtime),
+                          cell(found.version),
+                          found.worst ? real(*found.worst) : missing_cell(),
+                          real(found.tolerance),
+                          {found.agrees ? "yes" : "no", found.agrees, {}},
+                          cell(found.machine),
+                          cell(found.created)});
+  }
+  return table;
+}
+
 }  // namespace
 
 int runs_command(const Arguments& arguments) {
@@ -146,7 +170,8 @@ int runs_command(const Arguments& arguments) {
   bool json = false, csv = false;
   OptionTable options(
       "runs",
-      "Lists what a store holds: models, data, runs and artifacts. --json adds each "
+      "Lists what a store holds: models, data, runs, artifacts and what runtimes said of "
+      "them. --json adds each "
       "run's settings and command line; --csv lists the runs alone.");
   options.option("db", required(path_value(db)), "the store");
   add_output_options(options, json, csv);
@@ -157,7 +182,8 @@ int runs_command(const Arguments& arguments) {
   const std::pair<const char*, Table> tables[] = {{"models", model_table(store)},
                                                   {"data", data_table(store)},
                                                   {"runs", run_table(store)},
-                                                  {"artifacts", artifact_table(store)}};
+                                                  {"artifacts", artifact_table(store)},
+                                                  {"verifications", verification_table(store)}};
   if (output == OutputFormat::kCsv) {
     print_table(tables[2].second, output);
     return 0;

@@ -6,11 +6,14 @@
 -- agreement, which may be measured later than its loss, and the members of fronts. Ids ascend in
 -- the order of recording.
 
+-- A later version only adds: an older store becomes this one when it is opened for writing, by
+-- carrying out this file once more. Version 3 added `verification`; 1 is not read any more.
+
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 2;             -- of this schema
+PRAGMA user_version = 3;             -- of this schema
 
 -- A checkpoint.
-CREATE TABLE model (
+CREATE TABLE IF NOT EXISTS model (
   id            INTEGER PRIMARY KEY,
   fingerprint   TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- docs/formats.md says of what
   name          TEXT NOT NULL,  -- the directory's
@@ -20,7 +23,7 @@ CREATE TABLE model (
 ) STRICT;
 
 -- The sequences that scores were taken on.
-CREATE TABLE data (
+CREATE TABLE IF NOT EXISTS data (
   id          INTEGER PRIMARY KEY,
   fingerprint TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- of the tokens and the context
   name        TEXT NOT NULL,                                   -- the file's
@@ -29,7 +32,7 @@ CREATE TABLE data (
 ) STRICT;
 
 -- One measuring run of the program.
-CREATE TABLE run (
+CREATE TABLE IF NOT EXISTS run (
   id           INTEGER PRIMARY KEY,
   model        INTEGER NOT NULL REFERENCES model,
   data         INTEGER NOT NULL REFERENCES data,
@@ -56,7 +59,7 @@ CREATE TABLE run (
 
 -- What the runs of a model used its datasets for: 'search', 'confirm', 'search+confirm' or ''.
 -- A score on data that a search of the same model used may have been chosen for being lucky.
-CREATE VIEW data_use AS
+CREATE VIEW IF NOT EXISTS data_use AS
 SELECT model, data,
        CASE WHEN max(part = 'search') AND max(part = 'confirm') THEN 'search+confirm'
             ELSE max(part) END AS part
@@ -66,7 +69,7 @@ FROM run GROUP BY model, data;
 --
 -- The CHECKs that run with every record spell out their alternatives: for IN with more than two,
 -- SQLite builds a table anew each time, which halved the speed of recording.
-CREATE TABLE record (
+CREATE TABLE IF NOT EXISTS record (
   id            INTEGER PRIMARY KEY,
   run           INTEGER NOT NULL REFERENCES run,  -- that measured it: how to reproduce it
   model         INTEGER NOT NULL REFERENCES model,
@@ -93,7 +96,7 @@ CREATE TABLE record (
 ) STRICT;
 
 -- What a record once said stays so: fronts and paired comparisons rest on it.
-CREATE TRIGGER record_stays BEFORE UPDATE ON record
+CREATE TRIGGER IF NOT EXISTS record_stays BEFORE UPDATE ON record
 WHEN (old.id, old.run, old.model, old.data, old.dtype, old.widths, old.status, old.samples,
       old.loss, old.loss_se, old.params, old.non_embedding, old.bytes, old.flops, old.kv_bytes,
       old.state_bytes)
@@ -107,20 +110,20 @@ BEGIN
   SELECT RAISE(ABORT, 'records are not changed');
 END;
 
-CREATE TRIGGER record_is_kept BEFORE DELETE ON record
+CREATE TRIGGER IF NOT EXISTS record_is_kept BEFORE DELETE ON record
 BEGIN
   SELECT RAISE(ABORT, 'records are not deleted');
 END;
 
 -- The mean loss of every sequence, in the dataset's order: little-endian f32. Two records of one
 -- dataset are compared by the mean and the standard error of their differences.
-CREATE TABLE losses (
+CREATE TABLE IF NOT EXISTS losses (
   record INTEGER PRIMARY KEY REFERENCES record,
   f32    BLOB NOT NULL CHECK (length(f32) % 4 = 0)
 ) STRICT;
 
 -- Which records a run asked for, in order. A record that was known already is not stored again.
-CREATE TABLE run_record (
+CREATE TABLE IF NOT EXISTS run_record (
   run      INTEGER NOT NULL REFERENCES run,
   position INTEGER NOT NULL CHECK (position >= 0),  -- 0, 1, 2...
   record   INTEGER NOT NULL REFERENCES record,
@@ -128,7 +131,7 @@ CREATE TABLE run_record (
 ) WITHOUT ROWID, STRICT;
 
 -- What was written out.
-CREATE TABLE artifact (
+CREATE TABLE IF NOT EXISTS artifact (
   id           INTEGER PRIMARY KEY,
   model        INTEGER NOT NULL REFERENCES model,
   record       INTEGER REFERENCES record,
@@ -142,8 +145,24 @@ CREATE TABLE artifact (
   created      TEXT NOT NULL  -- ISO 8601, UTC
 ) STRICT;
 
+-- What a runtime computed of the probe that an artifact carries: a row for each time that it was
+-- asked. scripts/verify adds them.
+CREATE TABLE IF NOT EXISTS verification (
+  id        INTEGER PRIMARY KEY,
+  artifact  INTEGER NOT NULL REFERENCES artifact,
+  runtime   TEXT NOT NULL CHECK (runtime <> ''),         -- as scripts/verify spells it
+  version   TEXT NOT NULL,                               -- of the runtime
+  worst     REAL CHECK (worst >= 0),                     -- largest difference of a logit; NULL where
+                                                         -- the runtime's is no number
+  tolerance REAL NOT NULL CHECK (tolerance >= 0),        -- what rounding explains
+  agrees    INTEGER NOT NULL CHECK (agrees IN (0, 1)),   -- whether worst is within it
+  machine   TEXT NOT NULL,
+  created   TEXT NOT NULL,                               -- ISO 8601, UTC
+  CHECK (agrees = (worst IS NOT NULL AND worst <= tolerance))
+) STRICT;
+
 -- What fronts there are. Records are compared with records of the same front alone.
-CREATE TABLE front (
+CREATE TABLE IF NOT EXISTS front (
   id        INTEGER PRIMARY KEY,
   model     INTEGER NOT NULL REFERENCES model,
   data      INTEGER NOT NULL REFERENCES data,
@@ -157,7 +176,7 @@ CREATE TABLE front (
 -- that adds the records (db/fronts.h). A record that is beaten on arrival writes nothing here, and
 -- a front is read without a look at the records it beats; an index on cost and score would be
 -- written at a random place for every kind of cost with every record, and read whole.
-CREATE TABLE member (
+CREATE TABLE IF NOT EXISTS member (
   front     INTEGER NOT NULL REFERENCES front,
   cost      INTEGER NOT NULL,
   objective REAL NOT NULL,  -- smaller wins: the metric, negated where larger wins
@@ -166,7 +185,7 @@ CREATE TABLE member (
 ) WITHOUT ROWID, STRICT;
 
 -- Every front, for people.
-CREATE VIEW pareto AS
+CREATE VIEW IF NOT EXISTS pareto AS
 SELECT model.name  AS model,
        data.name   AS data,
        coalesce(u.part, '') AS part,

@@ -210,4 +210,28 @@ std::vector<Store::Artifact> Store::artifacts() const {
   });
 }
 
+std::vector<Store::Verification> Store::verifications() const {
+  return impl_->read([&] {
+    std::vector<Verification> verifications;
+    if (impl_->file->version() < 3) return verifications;
+    sqlite::Statement& row = impl_->statement(
+        "SELECT artifact, runtime, version, worst, tolerance, agrees, machine, created "
+        "FROM verification ORDER BY id");
+    row.reset();
+    while (row.step()) {
+      Verification& found = verifications.emplace_back();
+      found.artifact = row.integer(0);
+      found.runtime = row.string(1);
+      found.version = row.string(2);
+      if (!row.null(3)) found.worst = row.real(3);
+      found.tolerance = row.real(4);
+      found.agrees = row.integer(5) != 0;
+      found.machine = row.string(6);
+      found.created = row.string(7);
+    }
+    row.reset();
+    return verifications;
+  });
+}
+
 }  // namespace mnm

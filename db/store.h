@@ -92,10 +92,11 @@ class Store {
  public:
   enum class Mode : std::uint8_t { kRead, kWrite };
 
-  // kWrite creates the file where there is none, or an empty one. kRead never creates, locks out or
-  // changes anything, and reads from read-only places too. `patience`: how long any call waits for
-  // another process that writes. Error: not a database, truncated, one of another version or
-  // program (both versions named), unreadable, read-only. One thread at a time uses a store.
+  // kWrite creates the file where there is none, or an empty one, and brings one of an older
+  // version to this. kRead never creates, locks out or changes anything, and reads from read-only
+  // places too. `patience`: how long any call waits for another process that writes. Error: not a
+  // database, truncated, one of another version or program (both versions named), unreadable,
+  // read-only. One thread at a time uses a store.
   static Store open(const std::filesystem::path& path, Mode mode,
                     std::chrono::milliseconds patience = std::chrono::seconds(30));
   Store(Store&&) noexcept;
@@ -145,6 +146,17 @@ class Store {
   };
   std::int64_t add_artifact(const Artifact& artifact);
   std::vector<Artifact> artifacts() const;
+
+  // What a runtime made of an artifact's probe; scripts/verify adds them.
+  struct Verification {
+    std::int64_t artifact = 0;
+    std::string runtime, version;
+    std::optional<double> worst;  // largest difference of a logit; nothing where one is no number
+    double tolerance = 0;
+    bool agrees = false;
+    std::string machine, created;
+  };
+  std::vector<Verification> verifications() const;  // newest last
 
   struct Impl;  // db/store_impl.h
 

@@ -22,7 +22,8 @@ extern const std::string_view kSchema;  // db/schema.sql
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kVersion = 3;  // as there
+constexpr std::int64_t kOldest = 2;   // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
 
@@ -171,6 +172,12 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
     transaction.commit();
   }
   check_identity();
+  if (version() < kVersion) {
+    // The schema makes what is not there and leaves what is.
+    sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
+    if (version() < kVersion) connection_.execute(std::string(kSchema));
+    transaction.commit();
+  }
   // SQLite does not always wait for others when it changes the mode, so we do. On file systems
   // without shared memory the mode stays what it was, which is as safe, only slower.
   const auto deadline = std::chrono::steady_clock::now() + patience;
@@ -193,20 +200,22 @@ bool StoreFile::is_blank() const {
 
 void StoreFile::check_identity() const {
   const std::int64_t application = connection_.integer("PRAGMA application_id");
-  const std::int64_t version = connection_.integer("PRAGMA user_version");
+  const std::int64_t found = version();
   if (application != kApplicationId) {
     fail(
         "{} is a database of another program (application id {:#010x}, version {}; a store has "
         "{:#010x}, version {}): give a file that mixnmatch made, or a new name",
-        path_.string(), static_cast<std::uint32_t>(application), version, kApplicationId, kVersion);
+        path_.string(), static_cast<std::uint32_t>(application), found, kApplicationId, kVersion);
   }
-  if (version != kVersion) {
+  if (found < kOldest || found > kVersion) {
     fail(
-        "{} is a store of version {}, this program reads version {}: use the mixnmatch that made "
-        "it, or a new file",
-        path_.string(), version, kVersion);
+        "{} is a store of version {}, this program reads versions {} to {}: use the mixnmatch that "
+        "made it, or a new file",
+        path_.string(), found, kOldest, kVersion);
   }
 }
+
+std::int64_t StoreFile::version() const { return connection_.integer("PRAGMA user_version"); }
 
 bool StoreFile::settled() const {
   return locking_ == Locking::kShared || state_of(path_) == state_;

@@ -27,6 +27,10 @@ class StoreFile {
 
   sqlite::Connection& connection() { return connection_; }
 
+  // Of the file's schema: the program's own, or an older one where the file is read. What later
+  // versions added is not there then.
+  std::int64_t version() const;
+
   // Whether all that was read since the file was opened is of one state. Where no writer's files
   // lie beside it, a store is read without locks, for these would need files of our own; a writer
   // that came meanwhile shows in the files, and what was read must be read again from a new

@@ -209,18 +209,20 @@ class GgufExport final : public PlannedExport {
     to_f32(bytes, dtype_of(type), values);
   }
 
-  // llama.cpp rounds what it multiplies a matrix with to the matrix' own type, so weights that are
-  // stored exactly count as rounded too. A block of q8_0 errs by half of 1/127 of its largest
-  // value, which is at most sqrt(32) times the root of its mean square.
-  Rounding rounding(const Checkpoint&) const override {
-    switch (type_) {
-      case GgufType::kF32:
-        return {0, Dtype::kF32};
-      case GgufType::kQ8_0:
-        return {std::sqrt(static_cast<double>(kQ8Values)) / 254, Dtype::kBF16};
-      default:
-        return {roundoff(Dtype::kF32, dtype_of(type_)), dtype_of(type_)};
-    }
+  bool rounds(const Checkpoint& checkpoint) const override {
+    return std::ranges::any_of(slices().tensors, [&](const TensorSlice& slice) {
+      const GgufType type = stored_type(slice);
+      return type == GgufType::kQ8_0 ||
+             roundoff(checkpoint.at(slice.spec->name).dtype, dtype_of(type)) > 0;
+    });
+  }
+
+  // llama.cpp rounds what it multiplies a matrix with to the matrix' own type (ggml's
+  // vec_dot_type). A block of q8_0 errs by up to half of 1/127 of its largest value, which is at
+  // most sqrt(32) times the root of its mean square: relative to that, sqrt(32) / 254.
+  double operand_roundoff() const override {
+    if (type_ == GgufType::kQ8_0) return std::sqrt(static_cast<double>(kQ8Values)) / 254;
+    return roundoff(Dtype::kF32, dtype_of(type_));
   }
 
   std::string loading(const fs::path& directory) const override {

@@ -24,10 +24,13 @@ std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
 
 class HuggingFaceExport final : public PlannedExport {
  public:
-  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code)
-      : PlannedExport(plan.slices), plan_(std::move(plan)), trust_(trust_remote_code) {}
+  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code, std::string_view format)
+      : PlannedExport(plan.slices),
+        plan_(std::move(plan)),
+        trust_(trust_remote_code),
+        format_(format) {}
 
-  std::string_view format() const override { return "huggingface"; }
+  std::string_view format() const override { return format_; }
   std::string_view dtype() const override { return to_string(plan_.dtype); }
   std::map<std::string, std::uint64_t> files() const override { return plan_.files(); }
 
@@ -55,18 +58,16 @@ class HuggingFaceExport final : public PlannedExport {
     }
   }
 
-  void round(const TensorSlice&, std::span<float> values) const override {
+  void round(const TensorSlice& slice, std::span<float> values) const override {
+    check_range(values, plan_.dtype, slice.spec->name);
     std::vector<std::byte> rounded(values.size() * size_of(plan_.dtype));
     from_f32(values, plan_.dtype, rounded);
     to_f32(rounded, plan_.dtype, values);
   }
-  Rounding rounding(const Checkpoint& checkpoint) const override {
-    Rounding rounding{0, plan_.dtype};
-    for (const TensorSlice& slice : plan_.slices.tensors) {
-      const Dtype stored = checkpoint.at(slice.spec->name).dtype;
-      rounding.relative = std::max(rounding.relative, roundoff(stored, plan_.dtype));
-    }
-    return rounding;
+  bool rounds(const Checkpoint& checkpoint) const override {
+    return std::ranges::any_of(plan_.slices.tensors, [&](const TensorSlice& slice) {
+      return roundoff(checkpoint.at(slice.spec->name).dtype, plan_.dtype) > 0;
+    });
   }
 
   // An export is a checkpoint, and is known as one.
@@ -85,6 +86,7 @@ class HuggingFaceExport final : public PlannedExport {
  private:
   HuggingFacePlan plan_;
   bool trust_;
+  std::string_view format_;
 };
 
 }  // namespace
@@ -141,8 +143,9 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   extractor.check_unchanged();
 }
 
-std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code) {
-  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code);
+std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
+                                                  std::string_view format) {
+  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code, format);
 }
 
 }  // namespace mnm

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "export/carried.h"
@@ -60,7 +61,8 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
                        Flush flush = Flush::kToKernel);
 
 // The plan behind the interface of every format. `trust_remote_code`: whether the bridge is among
-// the plan's texts, so that a user must say so.
-std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code);
+// the plan's texts, so that a user must say so. `format`: the name of this layout of it, a literal.
+std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
+                                                  std::string_view format = "huggingface");
 
 }  // namespace mnm

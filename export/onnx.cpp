@@ -144,22 +144,20 @@ class OnnxExport final : public PlannedExport {
     reopen(directory);
   }
 
-  void round(const TensorSlice&, std::span<float> values) const override {
+  void round(const TensorSlice& slice, std::span<float> values) const override {
+    check_range(values, dtype_, slice.spec->name);
     std::vector<std::byte> bytes(values.size() * size_of(dtype_));
     from_f32(values, dtype_, bytes);
     to_f32(bytes, dtype_, values);
   }
 
-  // f16 is also what the graph computes in, so weights that are stored exactly count as rounded.
-  Rounding rounding(const Checkpoint& checkpoint) const override {
-    if (dtype_ == Dtype::kF16) return {roundoff(Dtype::kF32, dtype_), dtype_};
-    Rounding rounding{0, dtype_};
-    for (const TensorSlice& slice : slices().tensors) {
-      const Dtype stored = checkpoint.at(slice.spec->name).dtype;
-      rounding.relative = std::max(rounding.relative, roundoff(stored, dtype_));
-    }
-    return rounding;
+  bool rounds(const Checkpoint& checkpoint) const override {
+    return std::ranges::any_of(slices().tensors, [&](const TensorSlice& slice) {
+      return roundoff(checkpoint.at(slice.spec->name).dtype, dtype_) > 0;
+    });
   }
+  // bf16 is stored and cast; f16 is what the graph computes in.
+  Dtype arithmetic() const override { return dtype_ == Dtype::kF16 ? dtype_ : Dtype::kF32; }
 
   std::string loading(const fs::path& directory) const override {
     return fmt::format(

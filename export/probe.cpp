@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
+#include <utility>
 
 #include "model/error.h"
 #include "model/files.h"
@@ -16,19 +18,25 @@
 namespace mnm {
 namespace {
 
-constexpr const char* kFormat = "mixnmatch-probe-1";
+constexpr const char* kFormat = "mixnmatch-probe-2";
 
 std::string head_of(const Probe& probe) {
   std::vector<TensorEntry> tensors(1);
   tensors[0].name = "logits";
   tensors[0].shape = {static_cast<std::int64_t>(probe.tokens.size()), probe.vocab_size};
+  // Of one length, so that the file's size is known before.
+  const auto bound = [](double value) { return fmt::format("{:.8e}", value); };
   return safetensors_head(tensors, {{"format", kFormat},
                                     {"widths", probe.widths},
                                     {"fingerprint", probe.fingerprint},
+                                    {"artifact", fmt::format("{:>32}", probe.artifact)},
                                     {"tokens", fmt::format("{}", fmt::join(probe.tokens, ","))},
-                                    // of one length, so that the file's size is known before
-                                    {"tolerance", fmt::format("{:.8e}", probe.tolerance)}});
+                                    {"tolerance", bound(probe.tolerance)},
+                                    {"operand_tolerance", bound(probe.operand_tolerance)},
+                                    {"moved", bound(probe.moved)}});
 }
+
+bool is_bound(double value) { return value >= 0 && !std::isinf(value); }
 
 template <typename Number>
 Number parse(std::string_view text, const std::filesystem::path& path) {
@@ -56,11 +64,13 @@ std::vector<std::int64_t> parse_tokens(std::string_view text, const std::filesys
 
 void write_probe(const Probe& probe, const std::filesystem::path& path) {
   const auto expected = probe.tokens.size() * static_cast<std::size_t>(probe.vocab_size);
-  if (probe.logits.size() != expected || !(probe.tolerance >= 0)) {
+  if (probe.logits.size() != expected || !is_bound(probe.tolerance) ||
+      !is_bound(probe.operand_tolerance) || !is_bound(probe.moved)) {
     fail(
-        "cannot write the probe '{}': it has {} logits and the tolerance {}, where {} logits and "
-        "a number from 0 belong",
-        path.string(), probe.logits.size(), probe.tolerance, expected);
+        "cannot write the probe '{}': it has {} logits and the bounds {}, {} and {}, where {} "
+        "logits and finite numbers from 0 belong",
+        path.string(), probe.logits.size(), probe.tolerance, probe.operand_tolerance, probe.moved,
+        expected);
   }
   OutputFile out(path);
   out.write(head_of(probe));
@@ -94,16 +104,21 @@ Probe read_probe(const std::filesystem::path& path) {
   probe.widths = field("widths");
   probe.fingerprint = field("fingerprint");
   probe.tokens = parse_tokens(field("tokens"), path);
-  probe.tolerance = parse<double>(field("tolerance"), path);
+  probe.artifact = field("artifact");
+  for (const auto& [key, value] : {std::pair("tolerance", &probe.tolerance),
+                                   std::pair("operand_tolerance", &probe.operand_tolerance),
+                                   std::pair("moved", &probe.moved)}) {
+    *value = parse<double>(field(key), path);
+    if (!is_bound(*value)) {
+      fail("cannot read the probe '{}': its {} is {}", path.string(), key, *value);
+    }
+  }
   const TensorEntry* logits = header.tensors.size() == 1 ? &header.tensors[0] : nullptr;
   if (logits == nullptr || logits->name != "logits" || logits->dtype != Dtype::kF32 ||
       logits->shape.size() != 2 ||
       logits->shape[0] != static_cast<std::int64_t>(probe.tokens.size())) {
     fail("cannot read the probe '{}': it must hold one tensor, 'logits' F32 [{}, vocabulary]",
          path.string(), probe.tokens.size());
-  }
-  if (!(probe.tolerance >= 0) || std::isinf(probe.tolerance)) {
-    fail("cannot read the probe '{}': its tolerance is {}", path.string(), probe.tolerance);
   }
   probe.vocab_size = logits->shape[1];
   for (std::int64_t token : probe.tokens) {
@@ -138,20 +153,38 @@ Probe read_probe(const std::filesystem::path& path) {
 //
 // The maximum, not the mean square, is the scale because we look at the worst of many logits, whose
 // error is as far out in its distribution as the largest logit is in its own.
-//
-// With weights rounded to fewer bits, each term of a product errs by up to r independently, r /
-// sqrt(3) in the mean square: relative to the sum r / sqrt(3), whatever n is, r after three
-// products. Those errors are fixed by the weights and unrelated between branches: they add as
-// squares over the depth, and join the bound as r sqrt(2 layers + 1) max |logit|.
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
-                        std::size_t layers, double weight_roundoff) {
+                        std::size_t layers) {
   double scale = 0;
   for (float logit : logits) {
     if (std::isfinite(logit)) scale = std::max(scale, std::fabs(static_cast<double>(logit)));
   }
   const double branches = 2 * static_cast<double>(layers) + 1;
-  const double summation = 0x1p-24 * std::sqrt(static_cast<double>(longest_product)) * branches;
-  return scale * (summation + weight_roundoff * std::sqrt(branches));
+  return scale * 0x1p-24 * std::sqrt(static_cast<double>(longest_product)) * branches;
+}
+
+// How far rounding what is multiplied with a matrix moves the logits hangs on the model more than
+// on any formula (random weights pass an error on with interest), so it is measured, as in Monte
+// Carlo arithmetic (Parker, 1997): by an error of the same size, put where it acts alike.
+//
+// Row i of a product is sum_j W_ij x_j. Operands x_j (1 + e_j), e_j independent, of mean square
+// e^2, move it by sum_j W_ij x_j e_j, of variance e^2 sum_j (W_ij x_j)^2. Weights W_ij (1 + e_ij)
+// move it by a sum of the same variance. So each row of each product errs as much in either case,
+// and the later layers pass on what they are given.
+//
+// What differs is the draw: one sum of many errors against another of equal spread. The probe's
+// largest difference, over its tokens and words, is some three to four standard deviations out in
+// either; to be twice as far out as in the draw at hand, a difference would have to be six or more.
+// Hence kOperandMargin.
+//
+// The errors of rounding to the nearest with unit roundoff u are at most u, so `relative` is u. Of
+// q8_0, see GgufExport::operand_roundoff.
+void perturb(std::span<float> values, double relative, std::uint64_t seed) {
+  std::mt19937_64 random(seed);  // its numbers are the standard's, the same everywhere
+  for (float& value : values) {
+    const double uniform = static_cast<double>(random() >> 11) * 0x1p-53;  // [0, 1)
+    value = static_cast<float>(value * (1 + relative * (2 * uniform - 1)));
+  }
 }
 
 double roundoff(Dtype from, Dtype to) {

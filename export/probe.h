@@ -1,12 +1,18 @@
 // The probe that every export carries: tokens, and the logits that the search's model computes for
-// them, so that any runtime can be asked whether it computes the same (scripts/verify).
+// them with the weights as the export stores them, so that any runtime can be asked whether it
+// computes the same (scripts/verify).
 //
 // probe.safetensors holds one tensor, `logits` F32 [tokens, vocab], and as metadata
-//   format       "mixnmatch-probe-1"
-//   widths       canonical text
-//   fingerprint  of the nested checkpoint, 32 hex digits
-//   tokens       decimal, separated by commas: one sequence from position 0
-//   tolerance    decimal: the largest |difference| that rounding explains
+//   format             "mixnmatch-probe-2"
+//   widths             canonical text
+//   fingerprint        of the nested checkpoint, 32 hex digits
+//   artifact           of the files it lies beside, 32 hex digits
+//   tokens             decimal, separated by commas: one sequence from position 0
+//   tolerance          decimal: the largest |difference| that the order of summation explains, of a
+//                      runtime that computes in f32
+//   operand_tolerance  decimal: the same for one that rounds what it multiplies a stored matrix
+//                      with, or all it computes, to that matrix' type
+//   moved              decimal: the largest |difference| to the weights before they were rounded
 #pragma once
 
 #include <cstdint>
@@ -24,24 +30,29 @@ inline constexpr const char* kProbeFile = "probe.safetensors";
 struct Probe {
   std::string widths;                // canonical text
   std::string fingerprint;           // of the nested checkpoint
+  std::string artifact;              // PlannedExport::fingerprint of the files it lies beside
   std::vector<std::int64_t> tokens;  // one sequence
   std::int64_t vocab_size = 0;
   std::vector<float> logits;  // [tokens * vocab_size], f32, of the nested model at `widths`
-  double tolerance = 0;       // largest |difference| that rounding explains
+  double tolerance = 0, operand_tolerance = 0, moved = 0;
 };
 
 // Same input, same bytes.
 void write_probe(const Probe& probe, const std::filesystem::path& path);
 Probe read_probe(const std::filesystem::path& path);
-// Of the file, exactly; `logits` may be empty still, and `tolerance` any number.
+// Of the file, exactly; `logits` may be empty still, and the bounds any numbers.
 std::uint64_t probe_bytes(const Probe& probe);
 
 // The bound on |a - b| for logits of one model computed in two orders of f32 summation. Derived in
 // the source's comment from the longest inner product, the depth, epsilon and the logits' scale.
-// `weight_roundoff`: of the conversion between the two computations' weights, 0 where they are the
-// same (roundoff).
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
-                        std::size_t layers, double weight_roundoff = 0);
+                        std::size_t layers);
+
+// Each value times 1 + e, e independent and uniform in [-relative, relative]; the same for the same
+// seed. What it does to the logits, when done to every matrix, is what rounding the operands of
+// their products does, up to kOperandMargin: see the source.
+void perturb(std::span<float> values, double relative, std::uint64_t seed);
+inline constexpr double kOperandMargin = 2;
 
 // The largest relative error of converting a value: 0 where `to` holds all of `from`, else half a
 // unit in the last place of `to`.

@@ -18,12 +18,6 @@
 
 namespace mnm {
 
-// How far a format's numbers are from the checkpoint's.
-struct Rounding {
-  double relative = 0;       // largest error of a stored value, relative to its like; 0: none
-  Dtype like = Dtype::kF32;  // the engine's dtype that rounds most like it: shows what that moves
-};
-
 // One submodel in one format, planned: nothing is written yet, and everything is known.
 class PlannedExport {
  public:
@@ -55,7 +49,12 @@ class PlannedExport {
 
   // `values` of that slice become what reopen() must give for it: rounded as they are stored.
   virtual void round(const TensorSlice& slice, std::span<float> values) const = 0;
-  virtual Rounding rounding(const Checkpoint& checkpoint) const = 0;
+  // Whether round() may change anything: false where all that the checkpoint holds is stored as is.
+  virtual bool rounds(const Checkpoint& checkpoint) const = 0;
+  // Runtimes of the format may round what they multiply a stored matrix with: the largest relative
+  // error of that, 0 where they do not. And they may compute in another dtype altogether.
+  virtual double operand_roundoff() const { return 0; }
+  virtual Dtype arithmetic() const { return Dtype::kF32; }
 
   // 32 hex digits of what was written: the files' names, sizes and bytes as SampledBytes takes
   // them, unless the format has an identity of its own.

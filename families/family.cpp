@@ -34,6 +34,10 @@ std::span<const Family* const> families() {
   return all;
 }
 
+HuggingFaceTexts Family::block_configs(const NestedModel&, const Widths&, Dtype) const {
+  fail("{} has no layers that block_configs describe", name());
+}
+
 const Family& family_named(std::string_view name) {
   for (const Family* family : families()) {
     if (family->name() == name) return *family;

@@ -13,10 +13,18 @@
 
 #include "export/gguf_model.h"
 #include "export/onnx_graph.h"
+#include "export/runtimes.h"
 #include "families/granularities.h"
 #include "model/nested_model.h"
 
 namespace mnm {
+
+// What makes a directory of safetensors one that Hugging Face's libraries load: config.json, and
+// the files of code that it names (file name -> content).
+struct HuggingFaceTexts {
+  nlohmann::json config;
+  std::map<std::string, std::string> bridge;
+};
 
 class Family {
  public:
@@ -48,6 +56,13 @@ class Family {
   // Files that must lie beside that config: file name -> content. Empty where it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
+  // The submodel in NVIDIA's layout for layers that differ, `block_configs`, which vLLM loads.
+  // Error, with the reason, where it cannot say it; a family without it need not say so.
+  virtual HuggingFaceTexts block_configs(const NestedModel& model, const Widths& widths,
+                                         Dtype dtype) const;
+  // What loads submodels of this model, and at which widths: rules that do not hang on the widths
+  // asked for. In the order in which people shall read them; none where nothing is known.
+  virtual std::vector<RuntimeRule> runtimes(const NestedModel&) const { return {}; }
   // The submodel at `widths` in GGUF's terms. Error, with the reason, where llama.cpp does not
   // compute it.
   virtual GgufModel gguf(const NestedModel& model, const Widths& widths) const = 0;

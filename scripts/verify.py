@@ -1,21 +1,37 @@
 """Asks a runtime whether it computes what an export's probe says: see scripts/verify.
 
 A runtime is one function: the export's directory and token ids in, logits [tokens, vocab] out, in
-float32. Its name goes into RUNTIMES.
+float32. It goes into RUNTIMES with its name, and the Python package that has its version.
 """
 
 import argparse
+import datetime
+import importlib.metadata
 import json
+import os
+import platform
+import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-FORMAT = "mixnmatch-probe-1"
+FORMAT = "mixnmatch-probe-2"
 
 # What a broken export, or a runtime that cannot load a sound one, raises.
-FAILURES = (ImportError, KeyError, OSError, RuntimeError, SafetensorError, ValueError)
+FAILURES = (
+    ImportError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    ValueError,
+    sqlite3.Error,
+)
+APPLICATION_ID = 0x6D6E6D73  # of a store: db/schema.sql
 
 
 class Probe:
@@ -28,7 +44,9 @@ class Probe:
                 )
             self.widths = metadata["widths"]
             self.tokens = [int(token) for token in metadata["tokens"].split(",")]
+            self.artifact = metadata["artifact"]
             self.tolerance = float(metadata["tolerance"])
+            self.operand_tolerance = float(metadata["operand_tolerance"])
             self.logits = file.get_tensor("logits")
 
 
@@ -100,32 +118,91 @@ def run_onnxruntime_genai(directory, tokens):
     return np.array(logits, dtype=np.float32)
 
 
+class Runtime(NamedTuple):
+    run: Callable
+    package: str
+    # Whether it rounds to the type of the weights what it multiplies them with, or all it computes.
+    rounds_operands: bool = False
+
+
 RUNTIMES = {
-    "transformers": run_transformers,
-    "llama.cpp": run_llama_cpp,
-    "onnxruntime": run_onnxruntime,
-    "onnxruntime-genai": run_onnxruntime_genai,
+    "transformers": Runtime(run_transformers, "transformers"),
+    "llama.cpp": Runtime(run_llama_cpp, "llama-cpp-python", rounds_operands=True),
+    "onnxruntime": Runtime(run_onnxruntime, "onnxruntime", rounds_operands=True),
+    "onnxruntime-genai": Runtime(
+        run_onnxruntime_genai, "onnxruntime-genai", rounds_operands=True
+    ),
 }
 
 
-def verify(runtime, directory):
-    """Prints one line; returns whether the runtime agrees with the probe."""
-    probe = Probe(directory)
-    logits = np.asarray(RUNTIMES[runtime](directory, probe.tokens), dtype=np.float64)
+def verify(name, directory):
+    """Prints one line; returns what is recorded, by the columns of the store's table."""
+    runtime, probe = RUNTIMES[name], Probe(directory)
+    logits = np.asarray(runtime.run(directory, probe.tokens), dtype=np.float64)
     if logits.shape != probe.logits.shape:
         raise ValueError(f"logits {logits.shape}, the probe has {probe.logits.shape}")
     difference = np.abs(logits - probe.logits)
     difference[logits == probe.logits] = 0  # equal infinities
     difference[np.isnan(difference)] = np.inf
     position, word = np.unravel_index(difference.argmax(), difference.shape)
-    worst = difference[position, word]
-    agrees = bool(worst <= probe.tolerance)
+    worst = float(difference[position, word])
+    tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
+    agrees = worst <= tolerance
     print(
-        f"{directory}: {runtime} {'agrees' if agrees else 'DISAGREES'}: worst difference"
-        f" {worst:.3g} (token {position}, word {word}), tolerance {probe.tolerance:.3g},"
+        f"{directory}: {name} {'agrees' if agrees else 'DISAGREES'}: worst difference"
+        f" {worst:.3g} (token {position}, word {word}), tolerance {tolerance:.3g},"
         f" largest logit {np.abs(probe.logits).max():.3g}, widths {probe.widths}"
     )
-    return agrees
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "artifact": probe.artifact,
+        "runtime": name,
+        "version": importlib.metadata.version(runtime.package),
+        "worst": worst if np.isfinite(worst) else None,
+        "tolerance": tolerance,
+        "agrees": agrees,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "created": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def record_beside(directory, found):
+    """Into verified.json: what each runtime said last."""
+    path = directory / "verified.json"
+    known = json.loads(path.read_text()) if path.exists() else []
+    known = [
+        one
+        for one in known
+        if (one["artifact"], one["runtime"]) != (found["artifact"], found["runtime"])
+    ]
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps([*known, found], indent=1) + "\n")
+    part.replace(path)
+
+
+def record_in_store(path, directory, found):
+    """A row of the table verification, for the artifact of that fingerprint."""
+    store = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=30)
+    with store:  # one transaction
+        if store.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+            raise ValueError(f"{path} is no store of mixnmatch")
+        store.execute("PRAGMA foreign_keys = ON")
+        # Of several exports of the same bytes the one that lies there, else the last.
+        artifact = store.execute(
+            "SELECT id FROM artifact WHERE fingerprint = ? ORDER BY path = ?, id",
+            (found["artifact"], str(directory.resolve())),
+        ).fetchall()
+        if not artifact:
+            raise ValueError(
+                f"{path} has no artifact {found['artifact']}: export with --db records it"
+            )
+        row = {**found, "artifact": artifact[-1][0]}
+        store.execute(
+            f"INSERT INTO verification ({', '.join(row)})"
+            f" VALUES ({', '.join('?' * len(row))})",
+            tuple(row.values()),
+        )
+    store.close()
 
 
 def main():
@@ -134,11 +211,19 @@ def main():
     )
     parser.add_argument("runtime", choices=RUNTIMES)
     parser.add_argument("directory", nargs="+", type=Path)
+    parser.add_argument(
+        "--db", type=Path, help="the store that holds the export: recorded in it"
+    )
     arguments = parser.parse_args()
     agree = True
     for directory in arguments.directory:
         try:
-            agree &= verify(arguments.runtime, directory)
+            found = verify(arguments.runtime, directory)
+            agree &= found["agrees"]
+            if arguments.db:
+                record_in_store(arguments.db, directory, found)
+            if os.access(directory, os.W_OK):
+                record_beside(directory, found)
         except FAILURES as error:
             text = " ".join(str(error).split())
             print(f"{directory}: {arguments.runtime} failed: {text}", file=sys.stderr)

@@ -8,9 +8,11 @@
 
 #include "families/family.h"
 #include "families/llama/llama_config.h"
+#include "families/llama/llama_decilm.h"
 #include "families/llama/llama_gguf.h"
 #include "families/llama/llama_huggingface.h"
 #include "families/llama/llama_onnx.h"
+#include "families/llama/llama_runtimes.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -86,11 +88,13 @@ class Llama final : public Family {
 
   bool recognizes(const nlohmann::json& config) const override {
     const auto type = config.find("model_type");
-    return type != config.end() && (*type == "llama" || *type == kBridgeModelType);
+    return type != config.end() &&
+           (*type == "llama" || *type == kBridgeModelType || *type == kDeciLmModelType);
   }
 
-  NestedModel describe(const nlohmann::json& json,
+  NestedModel describe(const nlohmann::json& given,
                        const Granularities& granularities) const override {
+    const nlohmann::json json = spelled(given);
     const LlamaConfig config = parse_llama_config(json, granularities);
     NestedModel model;
     model.family = name();
@@ -134,7 +138,7 @@ class Llama final : public Family {
   }
 
   nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const override {
-    return llama_config_with_layers(config, layers);
+    return llama_config_with_layers(spelled(config), layers);
   }
 
   nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
@@ -145,11 +149,25 @@ class Llama final : public Family {
                                                         const Widths& widths) const override {
     return llama_huggingface_bridge(model, widths);
   }
+  HuggingFaceTexts block_configs(const NestedModel& model, const Widths& widths,
+                                 Dtype dtype) const override {
+    return llama_block_configs(model, widths, dtype);
+  }
+  std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
+    return llama_runtimes(model);
+  }
   GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
     return llama_gguf(model, widths);
   }
   OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const override {
     return llama_onnx(model, widths, stored);
+  }
+
+ private:
+  static nlohmann::json spelled(const nlohmann::json& config) {
+    const auto type = config.find("model_type");
+    const bool blocks = type != config.end() && *type == kDeciLmModelType;
+    return blocks ? llama_spelling(config) : config;
   }
 };
 

@@ -107,7 +107,7 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     const std::string error = error_of([&] { Store::open(path, mode); });
     EXPECT_SAYS(error, "version 7");
-    EXPECT_SAYS(error, "version 2");
+    EXPECT_SAYS(error, "versions 2 to 3");
   }
   for (const char* sql :
        {"PRAGMA application_id = 17", "PRAGMA application_id = 0; PRAGMA user_version = 0"}) {
@@ -122,6 +122,30 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     EXPECT_SAYS(error_of([&] { Store::open(directory / "theirs.db", mode); }), "another program");
   }
+}
+
+TEST(StoreFile, AnOlderVersionIsReadAsItIsAndBecomesThisOneWhenWritten) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  make(path, 3);
+  const auto schema = [&] {
+    return test::query(path, "SELECT name, sql FROM sqlite_schema ORDER BY name");
+  };
+  const auto rows = [&] { return test::query(path, "SELECT * FROM record"); };
+  const auto fresh = schema();
+  const auto before = rows();
+  test::query(path,
+              "DROP TABLE verification; PRAGMA user_version = 2; "
+              "PRAGMA journal_mode = DELETE");
+  const std::string old = slurp(path);
+  EXPECT_TRUE(Store::open(path, Store::Mode::kRead).verifications().empty());
+  EXPECT_EQ(Store::open(path, Store::Mode::kRead).runs().size(), 1u);
+  EXPECT_EQ(slurp(path), old);
+
+  Store::open(path, Store::Mode::kWrite);
+  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "3");
+  EXPECT_EQ(schema(), fresh);
+  EXPECT_EQ(rows(), before);
 }
 
 TEST(StoreFile, TruncatedAtAnyLengthIsAnError) {

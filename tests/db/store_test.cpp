@@ -286,6 +286,39 @@ TEST_F(OneStore, RowsComeBackAsTheyWereGiven) {
   EXPECT_EQ(artifacts[1].bytes, artifact.bytes);
 }
 
+TEST_F(OneStore, WhatRuntimesSaidOfAnArtifactIsRead) {
+  Store::Artifact artifact;
+  artifact.model = model_;
+  artifact.widths = {4};
+  artifact.check = "{}";
+  const std::int64_t id = store_.add_artifact(artifact);
+  EXPECT_TRUE(store_.verifications().empty());
+  // As scripts/verify adds them.
+  const std::string insert =
+      "PRAGMA foreign_keys = ON; INSERT INTO verification (artifact, runtime, version, worst, "
+      "tolerance, agrees, machine, created) VALUES ";
+  test::query(path_, insert + "(1, 'llama.cpp', '0.3.36', 0.25, 0.5, 1, 'x86_64', 'now')");
+  test::query(path_, insert + "(1, 'llama.cpp', '', NULL, 0.5, 0, '', 'later')");
+  for (const char* wrong :
+       {"(1, 'r', '', 0.75, 0.5, 1, '', '')", "(1, 'r', '', 0.25, 0.5, 0, '', '')",
+        "(1, 'r', '', NULL, 0.5, 1, '', '')", "(9, 'r', '', 0.1, 0.5, 1, '', '')",
+        "(1, '', '', 0.1, 0.5, 1, '', '')", "(1, 'r', '', -1, 0.5, 1, '', '')"}) {
+    EXPECT_THROW(test::query(path_, insert + wrong), std::runtime_error) << wrong;
+  }
+  const auto found = store_.verifications();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].artifact, id);
+  EXPECT_EQ(found[0].runtime, "llama.cpp");
+  EXPECT_EQ(found[0].version, "0.3.36");
+  EXPECT_EQ(found[0].worst, 0.25);
+  EXPECT_EQ(found[0].tolerance, 0.5);
+  EXPECT_TRUE(found[0].agrees);
+  EXPECT_EQ(found[0].machine, "x86_64");
+  EXPECT_EQ(found[0].created, "now");
+  EXPECT_FALSE(found[1].worst);
+  EXPECT_FALSE(found[1].agrees);
+}
+
 TEST_F(OneStore, WhatIsNotANumberIsAStatus) {
   const struct {
     double loss;

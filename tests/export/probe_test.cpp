@@ -27,7 +27,10 @@ Probe sample() {
   probe.tokens = {3, 0, 2};
   probe.vocab_size = 4;
   for (int i = 0; i < 12; ++i) probe.logits.push_back(0.1f * static_cast<float>(i) - 0.7f);
+  probe.artifact = "ffeeddccbbaa99887766554433221100";
   probe.tolerance = 1.25e-4;
+  probe.operand_tolerance = 0.5;
+  probe.moved = 0.25;
   return probe;
 }
 
@@ -38,10 +41,13 @@ TEST(Probe, ComesBackAsItWasWritten) {
   const Probe back = read_probe(dir / "p");
   EXPECT_EQ(back.widths, probe.widths);
   EXPECT_EQ(back.fingerprint, probe.fingerprint);
+  EXPECT_EQ(back.artifact, probe.artifact);
   EXPECT_EQ(back.tokens, probe.tokens);
   EXPECT_EQ(back.vocab_size, probe.vocab_size);
   EXPECT_EQ(back.logits, probe.logits);
   EXPECT_EQ(back.tolerance, probe.tolerance);
+  EXPECT_EQ(back.operand_tolerance, probe.operand_tolerance);
+  EXPECT_EQ(back.moved, probe.moved);
   write_probe(probe, dir / "again");
   EXPECT_EQ(slurp(dir / "p"), slurp(dir / "again"));
 }
@@ -51,7 +57,8 @@ TEST(Probe, SizeIsKnownBeforeTheLogitsAre) {
   Probe probe = sample();
   Probe planned = probe;
   planned.logits.clear();
-  planned.tolerance = 0;
+  planned.artifact.clear();
+  planned.tolerance = planned.operand_tolerance = planned.moved = 0;
   for (double tolerance : {0.0, 3.14159265358979e-5, 1e-99, 2.0 / 3, 123.456}) {
     probe.tolerance = tolerance;
     write_probe(probe, dir / "p");
@@ -65,18 +72,24 @@ TEST(Probe, RefusesToWriteNonsense) {
   probe.logits.pop_back();
   EXPECT_THROW(write_probe(probe, dir / "p"), Error);
   probe = sample();
-  for (double tolerance : {-1.0, std::nan("")}) {
-    probe.tolerance = tolerance;
-    EXPECT_THROW(write_probe(probe, dir / "p"), Error);
+  for (double* bound : {&probe.tolerance, &probe.operand_tolerance, &probe.moved}) {
+    for (double wrong : {-1.0, std::nan(""), HUGE_VAL}) {
+      probe = sample();
+      *bound = wrong;
+      EXPECT_THROW(write_probe(probe, dir / "p"), Error);
+    }
   }
 }
 
 TEST(Probe, RefusesToReadNonsense) {
-  const std::map<std::string, std::string> good = {{"format", "mixnmatch-probe-1"},
+  const std::map<std::string, std::string> good = {{"format", "mixnmatch-probe-2"},
                                                    {"widths", "4"},
                                                    {"fingerprint", "00"},
+                                                   {"artifact", "11"},
                                                    {"tokens", "1,2"},
-                                                   {"tolerance", "1e-3"}};
+                                                   {"tolerance", "1e-3"},
+                                                   {"operand_tolerance", "1e-2"},
+                                                   {"moved", "0"}};
   const auto file = [&](std::map<std::string, std::string> metadata, test::TestTensor tensor) {
     return test::safetensors_bytes(std::vector{std::move(tensor)}, metadata);
   };
@@ -96,11 +109,14 @@ TEST(Probe, RefusesToReadNonsense) {
   EXPECT_NO_THROW(read_probe(dir / "p"));
   const std::pair<const char*, std::string> cases[] = {
       {"no format", file(without("format"), logits)},
-      {"another format", file(with("format", "mixnmatch-probe-2"), logits)},
+      {"another format", file(with("format", "mixnmatch-probe-1"), logits)},
       {"no widths", file(without("widths"), logits)},
       {"no fingerprint", file(without("fingerprint"), logits)},
+      {"no artifact", file(without("artifact"), logits)},
       {"no tokens", file(without("tokens"), logits)},
       {"no tolerance", file(without("tolerance"), logits)},
+      {"no operand tolerance", file(without("operand_tolerance"), logits)},
+      {"no distance", file(without("moved"), logits)},
       {"fewer tokens", file(with("tokens", "1"), logits)},
       {"more tokens", file(with("tokens", "1,2,0"), logits)},
       {"a comma too many", file(with("tokens", "1,2,"), logits)},
@@ -114,6 +130,8 @@ TEST(Probe, RefusesToReadNonsense) {
       {"tolerance negative", file(with("tolerance", "-1"), logits)},
       {"tolerance NaN", file(with("tolerance", "nan"), logits)},
       {"tolerance infinite", file(with("tolerance", "inf"), logits)},
+      {"operand tolerance negative", file(with("operand_tolerance", "-1"), logits)},
+      {"distance NaN", file(with("moved", "nan"), logits)},
       {"another name", file(good, test::random_tensor("logit", {2, 3}, 1))},
       {"another dtype", file(good, test::random_tensor("logits", {2, 3}, 1, 1, Dtype::kBF16))},
       {"three dimensions", file(good, test::random_tensor("logits", {2, 3, 1}, 1))},
@@ -165,6 +183,12 @@ TEST(CompareLogits, FindsTheWorst) {
   EXPECT_THROW(compare_logits(std::vector<float>(3), std::vector<float>(3), 0), Error);
 }
 
+void round_to(Dtype dtype, std::vector<float>& values) {
+  std::vector<std::byte> bytes(values.size() * size_of(dtype));
+  from_f32(values, dtype, bytes);
+  to_f32(bytes, dtype, values);
+}
+
 // A pre-norm residual stack of FFNs and a readout, with nothing but sums of products: enough to see
 // how rounding grows with the products' length and the depth.
 struct Stack {
@@ -188,9 +212,11 @@ struct Stack {
     head = draw(vocab * hidden, hidden);
   }
 
-  // All sums from the first term to the last, or from the last to the first.
-  std::vector<float> logits(bool backwards) const {
-    const auto product = [&](const std::vector<float>& matrix, const std::vector<float>& x) {
+  // All sums from the first term to the last, or from the last to the first; what is multiplied
+  // with a matrix is rounded to `operands`.
+  std::vector<float> logits(bool backwards, Dtype operands = Dtype::kF32) const {
+    const auto product = [&](const std::vector<float>& matrix, std::vector<float> x) {
+      round_to(operands, x);
       std::vector<float> y(matrix.size() / x.size());
       for (std::size_t r = 0; r < y.size(); ++r) {
         const float* row = &matrix[r * x.size()];
@@ -258,22 +284,45 @@ TEST(LogitsTolerance, LetsOrdersOfSummationPassAndOneWrongNeuronFail) {
       EXPECT_GT(compare_logits(logits, swapped.logits(false), vocab).worst, 3 * tolerance);
 
       for (Dtype dtype : {Dtype::kBF16, Dtype::kF16}) {
-        Stack stored = stack;
-        const auto round = [&](std::vector<float>& values) {
-          std::vector<std::byte> bytes(values.size() * size_of(dtype));
-          from_f32(values, dtype, bytes);
-          to_f32(bytes, dtype, values);
-        };
-        for (auto& matrix : stored.up) round(matrix);
-        for (auto& matrix : stored.down) round(matrix);
-        round(stored.head);
-        const double loss = compare_logits(logits, stored.logits(true), vocab).worst;
-        EXPECT_GT(loss, tolerance);
-        EXPECT_LE(loss, logits_tolerance(logits, static_cast<std::int64_t>(c.inner), c.layers,
-                                         roundoff(Dtype::kF32, dtype)));
+        const double roundoff = mnm::roundoff(Dtype::kF32, dtype);
+        Stack noisy = stack;
+        std::uint64_t tensor = 0;
+        for (auto& matrix : noisy.up) perturb(matrix, roundoff, ++tensor);
+        for (auto& matrix : noisy.down) perturb(matrix, roundoff, ++tensor);
+        perturb(noisy.head, roundoff, ++tensor);
+        const double measured = compare_logits(logits, noisy.logits(false), vocab).worst;
+        const double moved = compare_logits(logits, stack.logits(false, dtype), vocab).worst;
+        EXPECT_LE(moved, tolerance + kOperandMargin * measured);
+        EXPECT_GE(moved, measured / kOperandMargin);  // no looser than it must be
+        EXPECT_GT(moved, 10 * tolerance);
       }
     }
   }
+}
+
+TEST(Perturb, IsIndependentUniformAndTheSameEachTime) {
+  const std::vector<float> ones(100'000, 1.0f);
+  std::vector<float> a = ones, again = ones, other = ones;
+  perturb(a, 0x1p-8, 1);
+  perturb(again, 0x1p-8, 1);
+  perturb(other, 0x1p-8, 2);
+  EXPECT_EQ(a, again);
+  double sum = 0, squares = 0, both = 0;
+  for (std::size_t i = 0; i < ones.size(); ++i) {
+    const double e = (a[i] - 1.0) * 0x1p8, f = (other[i] - 1.0) * 0x1p8;
+    EXPECT_LE(std::fabs(e), 1 + 0x1p-15);
+    sum += e;
+    squares += e * e;
+    both += e * f;
+  }
+  // Mean square 1/3, mean and mean product 0, each within five standard errors of 100,000 draws.
+  const auto n = static_cast<double>(ones.size());
+  EXPECT_NEAR(sum / n, 0, 5 * std::sqrt(1.0 / 3 / n));
+  EXPECT_NEAR(squares / n, 1.0 / 3, 5 * std::sqrt(4.0 / 45 / n));
+  EXPECT_NEAR(both / n, 0, 5 * std::sqrt(1.0 / 9 / n));
+  std::vector<float> still = {0.0f, -2.5f};
+  perturb(still, 0, 1);
+  EXPECT_EQ(still, (std::vector<float>{0.0f, -2.5f}));
 }
 
 TEST(LogitsTolerance, IsZeroOnlyForLogitsThatAreZero) {
@@ -282,7 +331,6 @@ TEST(LogitsTolerance, IsZeroOnlyForLogitsThatAreZero) {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   const std::vector<float> some = {nan, -2, inf, 1};
   EXPECT_DOUBLE_EQ(logits_tolerance(some, 100, 2), 2 * 10 * 5 * 0x1p-24);
-  EXPECT_DOUBLE_EQ(logits_tolerance(some, 100, 4, 0x1p-8), 2 * (10 * 9 * 0x1p-24 + 3 * 0x1p-8));
 }
 
 TEST(Roundoff, IsZeroWhereNothingIsLost) {

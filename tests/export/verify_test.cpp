@@ -6,9 +6,11 @@
 #include <filesystem>
 #include <string>
 
+#include "db/store.h"
 #include "export/huggingface.h"
 #include "export/probe.h"
 #include "families/open_model.h"
+#include "model/files.h"
 #include "tests/export/reference_llama.h"
 #include "tests/support/temp_dir.h"
 
@@ -53,7 +55,9 @@ void write_export(const fs::path& source, const test::TinyLlama& llama, const fs
   probe.tokens = {1, 7, 3, 49, 0, 12, 12, 30};
   probe.vocab_size = opened.model.vocab_size;
   probe.logits = test::ReferenceLlama(llama).logits(probe.tokens, {widths.begin(), widths.end()});
-  probe.tolerance = logits_tolerance(probe.logits, llama.full, widths.size());
+  probe.artifact = Checkpoint::open(target).fingerprint();
+  probe.tolerance = probe.operand_tolerance =
+      logits_tolerance(probe.logits, llama.full, widths.size());
   write_probe(probe, target / kProbeFile);
 }
 
@@ -100,6 +104,49 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   EXPECT_TRUE(says("wrong", "DISAGREES")) << answer.text;
   EXPECT_TRUE(says("cut", "failed")) << answer.text;
   EXPECT_TRUE(says("absent", "failed")) << answer.text;
+
+  // What was measured lies beside what was measured.
+  const auto recorded = [&](const char* name) { return read_json(dir / name / "verified.json"); };
+  EXPECT_FALSE(fs::exists(dir / "cut/verified.json"));
+  for (const char* name : {"mixed", "wrong"}) {
+    const nlohmann::json found = recorded(name);
+    const Probe probe = read_probe(dir / name / kProbeFile);
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0]["runtime"], "transformers");
+    EXPECT_EQ(found[0]["version"], "5.23.0");
+    EXPECT_EQ(found[0]["artifact"], probe.artifact);
+    EXPECT_EQ(found[0]["agrees"], name == std::string("mixed"));
+    EXPECT_NEAR(found[0]["tolerance"].get<double>(), probe.tolerance, 1e-8 * probe.tolerance);
+  }
+  EXPECT_LE(recorded("mixed")[0]["worst"], recorded("mixed")[0]["tolerance"]);
+  EXPECT_GT(recorded("wrong")[0]["worst"], recorded("wrong")[0]["tolerance"]);
+
+  // And in the store, which knows the export by its fingerprint; another export is no part of it.
+  const fs::path db = dir / "results.db";
+  Store store = Store::open(db, Store::Mode::kWrite);
+  Store::Artifact artifact;
+  artifact.model = store.model({"f", "model", "llama", "{}", "4"});
+  artifact.widths = {8, 32, 4};
+  artifact.check = "{}";
+  artifact.fingerprint = read_probe(dir / "mixed" / kProbeFile).artifact;
+  artifact.path = "elsewhere";
+  store.add_artifact(artifact);
+  artifact.path = fs::canonical(dir / "mixed").string();
+  const std::int64_t id = store.add_artifact(artifact);
+  artifact.path = "elsewhere";
+  store.add_artifact(artifact);
+  const Answer again = verify(fmt::format("transformers {} {} --db {}", (dir / "mixed").string(),
+                                          (dir / "uniform").string(), db.string()));
+  EXPECT_EQ(again.status, 1);
+  EXPECT_NE(again.text.find("has no artifact"), std::string::npos) << again.text;
+  const auto verified = store.verifications();
+  ASSERT_EQ(verified.size(), 1u) << again.text;
+  EXPECT_EQ(verified[0].artifact, id);
+  EXPECT_EQ(verified[0].runtime, "transformers");
+  EXPECT_TRUE(verified[0].agrees);
+  ASSERT_TRUE(verified[0].worst);
+  EXPECT_LE(*verified[0].worst, verified[0].tolerance);
+  EXPECT_EQ(recorded("mixed").size(), 1u) << "the last word of each runtime";
 }
 
 }  // namespace

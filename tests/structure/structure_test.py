@@ -33,6 +33,7 @@ MAY_INCLUDE = {
         "export/onnx_builder.h",
         "export/onnx_graph.h",
         "export/onnx_layers.h",
+        "export/runtimes.h",
     },
     "train": {"eval", "model"},
     "engine": {"eval", "families", "model", "train"},

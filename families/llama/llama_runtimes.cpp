@@ -1,0 +1,125 @@
+#include "families/llama/llama_runtimes.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "families/llama/llama_config.h"
+#include "families/llama/llama_decilm.h"
+
+namespace mnm {
+namespace {
+
+const std::vector<std::string> kPlain = {"f32", "f16", "bf16"};
+constexpr Width kQ8Block = 32;
+constexpr const char* kTransformers = "5.23.0";
+constexpr const char* kOnnxRuntime = "1.31.0";
+constexpr const char* kGenai = "0.18.0";
+constexpr const char* kLlamaCpp = "llama-cpp-python 0.3.36";
+constexpr const char* kVllm = "commit 00bd149";
+constexpr const char* kOneSize = "its config holds one intermediate_size for all layers";
+constexpr const char* kFfnMult = "ffn_mult makes widths that are multiples of 256";
+
+// Of runtimes that have Llama's own gate and no other.
+std::string gate_refusal(const LlamaConfig& config) {
+  if (config.gate == GateVariant::kActGateTimesUp) return "";
+  return fmt::format("the FFN computes {}, and it computes {} only", to_string(config.gate),
+                     to_string(GateVariant::kActGateTimesUp));
+}
+
+std::string silu_refusal(const LlamaConfig& config) {
+  const std::string gate = gate_refusal(config);
+  if (!gate.empty() || config.activation == Activation::kSilu) return gate;
+  return fmt::format("hidden_act is {}, and it computes silu only", config.hidden_act);
+}
+
+std::string own_head_dim_refusal(const LlamaConfig& config) {
+  if (config.head_dim * config.heads == config.hidden_size) return "";
+  return fmt::format("head_dim is {}, and it takes hidden_size / num_attention_heads, {}",
+                     config.head_dim, config.hidden_size / config.heads);
+}
+
+RuntimeRule rule_of(std::string runtime, std::string version, std::string format) {
+  RuntimeRule rule;
+  rule.runtime = std::move(runtime);
+  rule.version = std::move(version);
+  rule.format = std::move(format);
+  rule.dtypes = kPlain;
+  return rule;
+}
+
+std::string first(std::string a, std::string b) { return a.empty() ? b : a; }
+
+}  // namespace
+
+std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
+  const LlamaConfig config = parse_llama_config(model.config, {});
+  const bool own_gate = config.gate == GateVariant::kActGateTimesUp;
+  const std::string bridge = "the bridge beside it, trust_remote_code";
+  const std::string stock = "LlamaForCausalLM";
+
+  RuntimeRule transformers = rule_of("transformers", kTransformers, "huggingface");
+  transformers.uniform_as = own_gate ? stock : bridge;
+  transformers.mixed_as = bridge;
+
+  RuntimeRule native = transformers;
+  native.runtime = "transformers, stock";
+  native.uniform_as = stock;
+  native.mixed_as = "";
+  native.why_not =
+      "LlamaModel reads one intermediate_size, and a Llama config with "
+      "per_layer_config is refused";
+  native.refusal = gate_refusal(config);
+
+  RuntimeRule block_configs = transformers;
+  block_configs.format = "decilm";
+  block_configs.uniform_as = block_configs.mixed_as =
+      "DeciLMForCausalLM, the bridge beside it, trust_remote_code";
+  block_configs.multiple = kDeciLmMultiple;
+  block_configs.why_not = kFfnMult;
+  block_configs.refusal = gate_refusal(config);
+
+  RuntimeRule onnxruntime = rule_of("onnxruntime", kOnnxRuntime, "onnx");
+  onnxruntime.uniform_as = onnxruntime.mixed_as = "scorer.onnx, opset 17, CPU";
+  RuntimeRule genai = rule_of("onnxruntime-genai", kGenai, "onnx");
+  genai.uniform_as = genai.mixed_as = "model.onnx, the decoder with its cache";
+
+  RuntimeRule llama_cpp = rule_of("llama.cpp", kLlamaCpp, "gguf");
+  llama_cpp.uniform_as = "architecture llama";
+  llama_cpp.mixed_as = "architecture deci";
+  llama_cpp.refusal = silu_refusal(config);
+
+  RuntimeRule quantised = llama_cpp;
+  quantised.dtypes = {"q8_0"};
+  quantised.multiple = kQ8Block;
+  quantised.why_not = fmt::format("a row of q8_0 is blocks of {}", kQ8Block);
+  for (const auto& [name, size] : {std::pair("hidden_size", config.hidden_size),
+                                   std::pair("the size of all heads", config.q_size())}) {
+    if (quantised.refusal.empty() && size % kQ8Block != 0) {
+      quantised.refusal = fmt::format("{} is {}, and {}", name, size, quantised.why_not);
+    }
+  }
+
+  RuntimeRule vllm = rule_of("vLLM", kVllm, "huggingface");
+  vllm.evidence = Evidence::kRead;
+  vllm.uniform_as = stock;
+  vllm.why_not = kOneSize;
+  vllm.refusal = silu_refusal(config);
+
+  RuntimeRule vllm_blocks = vllm;
+  vllm_blocks.format = "decilm";
+  vllm_blocks.uniform_as = vllm_blocks.mixed_as = "DeciLMForCausalLM, --trust-remote-code";
+  vllm_blocks.multiple = kDeciLmMultiple;
+  vllm_blocks.why_not = kFfnMult;
+
+  RuntimeRule nvidia = vllm_blocks;
+  nvidia.runtime = "NVIDIA DeciLM";
+  nvidia.version = "Llama-3_3-Nemotron-Super-49B-v1";
+  nvidia.uniform_as = nvidia.mixed_as = "its configuration_decilm.py in the bridge's place";
+  nvidia.refusal = first(gate_refusal(config), own_head_dim_refusal(config));
+
+  return {transformers, native,    block_configs, onnxruntime, genai,
+          llama_cpp,    quantised, vllm,          vllm_blocks, nvidia};
+}
+
+}  // namespace mnm

@@ -1,0 +1,13 @@
+// What loads Llama-style submodels.
+#pragma once
+
+#include <vector>
+
+#include "export/runtimes.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+std::vector<RuntimeRule> llama_runtimes(const NestedModel& model);
+
+}  // namespace mnm
