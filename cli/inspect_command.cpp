@@ -189,7 +189,9 @@ int inspect_command(const Arguments& arguments) {
     out["layers"] = model.layers();
     out["hidden_size"] = model.hidden_size;
     out["vocab_size"] = model.vocab_size;
-    out["max_context"] = model.max_context;
+    out["max_context"] = model.max_context == kAnyContext
+                             ? nlohmann::ordered_json()
+                             : nlohmann::ordered_json(model.max_context);
     out["tied_head"] = model.tied_head;
     out["submodels"] = model.space.submodels();
     auto layers = nlohmann::ordered_json::array();
@@ -212,7 +214,9 @@ int inspect_command(const Arguments& arguments) {
 
   fmt::print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
              model_options.directory.string(), model.family, model.layers(), model.hidden_size,
-             model.vocab_size, model.max_context, to_string(model.dtype));
+             model.vocab_size,
+             model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
+             to_string(model.dtype));
   fmt::print("widths       {}\n", space_text(model.space));
   fmt::print("submodels    {}\n", model.space.submodels_text());
   fmt::print("fingerprint  {}\n", fingerprint_text(inspected));

@@ -48,8 +48,11 @@ std::string axis_of(CostKind kind) {
   return "";
 }
 
-bool is_uniform(const Widths& widths) {
-  return std::ranges::all_of(widths, [&](Width width) { return width == widths.front(); });
+// Whether all layers have one width, and it is one of `trained` ("64,128,256,512").
+bool is_uniform_granularity(const Widths& widths, const std::string& trained) {
+  const std::string listed = fmt::format(",{},", trained);
+  return std::ranges::all_of(widths, [&](Width width) { return width == widths.front(); }) &&
+         listed.find(fmt::format(",{},", widths.front())) != std::string::npos;
 }
 
 // What the store knows of the data that records were scored on.
@@ -136,9 +139,11 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
 
   const Record& first = all.front();
   FrontPlot plot;
-  std::string name;
+  std::string name, trained;
   for (const auto& [id, row] : store.models()) {
-    if (id == first.model) name = fmt::format("{} ({})", row.name, row.family);
+    if (id != first.model) continue;
+    name = fmt::format("{} ({})", row.name, row.family);
+    trained = row.granularities;
   }
   plot.title = fmt::format("Submodels of {}", name);
   plot.cost_axis = axis_of(query.cost);
@@ -160,7 +165,7 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   for (const Record& record : all) add(plot.all, record, "");
   for (const Record& record : front) add(plot.front, record, described(record));
   for (const Record& record : all) {
-    if (is_uniform(record.widths)) {
+    if (is_uniform_granularity(record.widths, trained)) {
       add(plot.uniform, record, fmt::format("uniform {}", record.widths.front()));
     }
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <limits>
 
 #include "cli/common_options.h"
 #include "cli/confirm.h"
@@ -34,6 +35,7 @@ struct Request {
   std::vector<std::string> strategies, budgets;
   CostKind cost = CostKind::kParams;
   StrategySettings settings;
+  std::int64_t widths_step = 0;
   std::int64_t batch = 256;
   double max_seconds = 0;
   DeviceOptions device;
@@ -42,9 +44,13 @@ struct Request {
 };
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
-constexpr const char* kKept[] = {
-    "DIR",  "granularities",   "data", "context",    "max-tokens", "confirm",  "strategy", "budget",
-    "cost", "max-evaluations", "seed", "population", "crossover",  "mutation", "batch",    "dtype"};
+constexpr const char* kKept[] = {"DIR",        "granularities", "widths-step",     "data",
+                                 "context",    "max-tokens",    "confirm",         "strategy",
+                                 "budget",     "cost",          "max-evaluations", "seed",
+                                 "population", "crossover",     "mutation",        "batch",
+                                 "dtype"};
+
+constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
 
 std::string strategies_text() {
   return fmt::format("{}; several are parted by commas (default {})",
@@ -68,6 +74,9 @@ OptionTable option_table(Request& request) {
   add_data_options(options, request.data);
   options.section("search")
       .option("strategy", texts_value(request.strategies, "NAME"), strategies_text())
+      .option(
+          "widths-step", count_value(request.widths_step, 0, kWidest, "N"),
+          "also widths that were not trained: multiples of N between the granularities; 0: none")
       .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
       .option("cost", cost_kind_value(request.cost), "what the front trades against the loss")
       .option("max-evaluations", count_value(request.settings.max_evaluations),
@@ -180,6 +189,10 @@ class SearchCommand {
                                                 : request_.strategies);
 
     opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    if (request_.widths_step > 0) {
+      WidthSpace& space = opened_->model.space;
+      space = space.with_untrained(static_cast<Width>(request_.widths_step));
+    }
     const NestedModel& model = opened_->model;
     data_ = load_dataset(request_.data, model.vocab_size, model.max_context);
     if (!request_.confirm.empty()) {

@@ -1,4 +1,5 @@
-// The picture of a front: every scored submodel, the front, the uniform granularities.
+// The picture of a front: every scored submodel, the front, and the uniform granularities, which
+// are the submodels that were trained: the anchors of all others.
 #pragma once
 
 #include <span>

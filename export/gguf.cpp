@@ -11,6 +11,7 @@
 #include "export/q8_0.h"
 #include "extract/extract.h"
 #include "model/error.h"
+#include "model/shapes.h"
 
 namespace mnm {
 namespace {
@@ -45,7 +46,16 @@ struct Item {
   const TensorSlice* slice = nullptr;  // null: tensor.values
 
   std::int64_t head_size() const { return slice->shape.front() / tensor.heads; }
+  bool is_copy() const {  // in the file as in the checkpoint, but for the dtype
+    return tensor.heads == 0 && tensor.function == GgufFunction::kIdentity;
+  }
 };
+
+void apply(GgufFunction function, bool to_file, std::span<float> values) {
+  for (float& value : values) {
+    value = to_file ? to_gguf(function, value) : from_gguf(function, value);
+  }
+}
 
 void encode(std::span<const float> values, GgufType type, const std::string& name,
             std::vector<std::byte>& bytes) {
@@ -145,8 +155,8 @@ class GgufExport final : public PlannedExport {
     for (const Item& item : items_) {
       const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
       const bool planned = entry != head.tensors.end() &&
-                           (item.slice == nullptr || (entry->shape == item.slice->shape &&
-                                                      entry->type == stored_type(*item.slice)));
+                           (item.slice == nullptr || (entry->shape == file_shape(item) &&
+                                                      entry->type == stored_type(item)));
       if (!planned) {
         fail("the export's tensor '{}' is not there as planned", item.tensor.name);
       }
@@ -170,15 +180,15 @@ class GgufExport final : public PlannedExport {
       const auto data =
           storage->file.bytes().subspan(head.data_offset + entry->offset, entry->bytes());
       if (item.slice == nullptr) continue;
-      if (entry->shape != item.slice->shape) {
+      if (entry->shape != file_shape(item)) {
         fail("cannot read '{}': tensor '{}' has another shape than planned", path, entry->name);
       }
       StoredTensor& tensor = tensors.emplace_back();
       tensor.name = item.slice->spec->name;
-      tensor.shape = entry->shape;
+      tensor.shape = item.slice->shape;
       tensor.dtype = dtype_of(entry->type);
       tensor.data = data;
-      if (entry->type != GgufType::kQ8_0 && item.tensor.heads == 0) continue;
+      if (entry->type != GgufType::kQ8_0 && item.is_copy()) continue;
       std::vector<float>& values =
           storage->decoded.emplace_back(static_cast<std::size_t>(tensor.elements()));
       if (entry->type == GgufType::kQ8_0) {
@@ -190,6 +200,7 @@ class GgufExport final : public PlannedExport {
         pair_rows(values, tensor.shape.front() / item.tensor.heads,
                   tensor.elements() / tensor.shape.front(), false);
       }
+      apply(item.tensor.function, false, values);
       tensor.dtype = Dtype::kF32;
       tensor.data = std::as_bytes(std::span(values));
     }
@@ -202,11 +213,19 @@ class GgufExport final : public PlannedExport {
 
   // Blocks and permutations are of whole rows, so they do not meet.
   void round(const TensorSlice& slice, std::span<float> values) const override {
-    const GgufType type = stored_type(slice);
+    const auto item = std::ranges::find_if(items_, [&](const Item& candidate) {
+      return candidate.slice != nullptr && candidate.slice->spec == slice.spec;
+    });
+    const GgufType type = stored_type(*item);
+    apply(item->tensor.function, true, values);
     std::vector<std::byte> bytes;
     encode(values, type, slice.spec->name, bytes);
-    if (type == GgufType::kQ8_0) return dequantize_q8(bytes, values);
-    to_f32(bytes, dtype_of(type), values);
+    if (type == GgufType::kQ8_0) {
+      dequantize_q8(bytes, values);
+    } else {
+      to_f32(bytes, dtype_of(type), values);
+    }
+    apply(item->tensor.function, false, values);
   }
 
   bool rounds(const Checkpoint& checkpoint) const override {
@@ -234,8 +253,11 @@ class GgufExport final : public PlannedExport {
   }
 
  private:
-  GgufType stored_type(const TensorSlice& slice) const {
-    return slice.shape.size() > 1 ? type_ : GgufType::kF32;
+  GgufType stored_type(const Item& item) const {
+    return item.slice->shape.size() > 1 && !item.tensor.f32 ? type_ : GgufType::kF32;
+  }
+  static const std::vector<std::int64_t>& file_shape(const Item& item) {
+    return item.tensor.shape.empty() ? item.slice->shape : item.tensor.shape;
   }
 
   void add(const GgufTensor& tensor) {
@@ -249,8 +271,11 @@ class GgufExport final : public PlannedExport {
           all, tensor.source, [](const TensorSlice& slice) { return slice.spec->name; });
       if (found == all.end()) fail("no tensor is called {}", tensor.source);
       item.slice = &*found;
-      entry.shape = found->shape;
-      entry.type = stored_type(*found);
+      entry.shape = file_shape(item);
+      entry.type = stored_type(item);
+      if (element_count(entry.shape) != found->elements()) {
+        fail("the tensor {} has other elements in gguf", tensor.source);
+      }
       if (entry.shape.back() % block_size(entry.type) != 0) {
         fail(
             "cannot store tensor '{}' in {}: its rows have {} elements, and blocks have {}; choose "
@@ -277,6 +302,13 @@ class GgufExport final : public PlannedExport {
       const auto head = static_cast<std::size_t>(item.head_size() * columns);
       extractor.stream(*item.slice, head, [&](std::span<float> values) {
         pair_rows(values, item.head_size(), columns, true);
+        put(values);
+      });
+      return;
+    }
+    if (!item.is_copy()) {
+      extractor.stream(*item.slice, kChunk, [&](std::span<float> values) {
+        apply(item.tensor.function, true, values);
         put(values);
       });
       return;

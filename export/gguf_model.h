@@ -3,6 +3,7 @@
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -15,11 +16,27 @@ using GgufValue = std::variant<std::uint32_t, std::int32_t, float, bool, std::st
                                std::vector<std::int32_t>, std::vector<std::string>>;
 using GgufFields = std::vector<std::pair<std::string, GgufValue>>;  // in the file's order
 
+// What the file holds of every element x of a checkpoint's tensor.
+enum class GgufFunction : std::uint8_t { kIdentity, kMinusExp };
+
+inline float to_gguf(GgufFunction function, float x) {
+  if (function == GgufFunction::kIdentity) return x;
+  return -static_cast<float>(std::exp(static_cast<double>(x)));
+}
+// The inverse, to within a rounding of what the file holds.
+inline float from_gguf(GgufFunction function, float y) {
+  if (function == GgufFunction::kIdentity) return y;
+  return static_cast<float>(std::log(-static_cast<double>(y)));
+}
+
 struct GgufTensor {
   std::string name;           // "blk.0.attn_q.weight"
   std::string source;         // the checkpoint's tensor; empty: it is `values`
   std::int64_t heads = 0;     // rotary heads among the rows, 0: rows stay in order (pair_rows)
   std::vector<float> values;  // of a vector that no checkpoint holds
+  std::vector<std::int64_t> shape = {};  // in the file, row-major; empty: the checkpoint's
+  GgufFunction function = GgufFunction::kIdentity;
+  bool f32 = false;  // in f32 whatever the file's dtype, as vectors are: no product reads it
 };
 
 struct GgufModel {

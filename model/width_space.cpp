@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "model/error.h"
@@ -12,8 +13,10 @@
 namespace mnm {
 namespace {
 
+constexpr std::int64_t kMostUntrained = 1 << 16;  // of a layer: costs are kept of each
+
 std::size_t choice_count(const LayerChoices& layer) {
-  return layer.granularities.size() + (layer.may_skip ? 1 : 0);
+  return layer.granularities.size() + layer.untrained.size() + (layer.may_skip ? 1 : 0);
 }
 
 // The allowed widths just below and just above one that is not allowed: "128 and 256", "512".
@@ -114,8 +117,33 @@ std::vector<Width> WidthSpace::choices(std::size_t layer) const {
   const LayerChoices& from = layers.at(layer);
   std::vector<Width> widths;
   if (from.may_skip) widths.push_back(kSkip);
-  widths.insert(widths.end(), from.granularities.begin(), from.granularities.end());
+  std::ranges::merge(from.granularities, from.untrained, std::back_inserter(widths));
   return widths;
+}
+
+WidthSpace WidthSpace::with_untrained(Width step) const {
+  WidthSpace wider = *this;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    LayerChoices& layer = wider.layers[i];
+    if (layer.step == 0 || step < 1 || step % layer.step != 0) {
+      const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);
+      fail_usage("layer {} may not have widths in steps of {}{}: {}", i, step, reason,
+                 layer.step == 0 ? "only its granularities are allowed"
+                                 : fmt::format("choose a multiple of {}", layer.step));
+    }
+    layer.untrained.clear();
+    const std::int64_t first = std::int64_t{layer.granularities.front()} / step + 1;
+    if (layer.full() / step - first >= kMostUntrained) {
+      fail_usage("layer {} has more than {} widths in steps of {}: choose a larger step", i,
+                 kMostUntrained, step);
+    }
+    for (std::int64_t width = first * step; width < layer.full(); width += step) {
+      if (!std::ranges::binary_search(layer.granularities, static_cast<Width>(width))) {
+        layer.untrained.push_back(static_cast<Width>(width));
+      }
+    }
+  }
+  return wider;
 }
 
 }  // namespace mnm

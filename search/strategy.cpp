@@ -3,6 +3,7 @@
 #include <array>
 
 #include "heuristics/schedules.h"
+#include "heuristics/sweeps.h"
 #include "model/error.h"
 #include "model/nearest.h"
 #include "search/strategies.h"
@@ -33,6 +34,25 @@ constexpr Entry kEntries[] = {
      [](const SearchProblem& problem, const StrategySettings& settings) {
        return make_schedule_search("monotone", monotone_schedule(problem.space, kListed), problem,
                                    settings);
+     }},
+    {"constant",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("constant", constant_schedule(problem.space), problem, settings);
+     }},
+    {"linear-decay",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("linear-decay", linear_decay_schedule(problem.space), problem,
+                                   settings);
+     }},
+    {"wide-to-narrow",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("wide-to-narrow", wide_to_narrow_schedule(problem.space),
+                                   problem, settings);
+     }},
+    {"narrow-to-wide",
+     [](const SearchProblem& problem, const StrategySettings& settings) {
+       return make_schedule_search("narrow-to-wide", narrow_to_wide_schedule(problem.space),
+                                   problem, settings);
      }},
     {"grid", make_grid},
     {"random", make_random_search},

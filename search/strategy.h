@@ -47,7 +47,8 @@ struct StrategySettings {
   double mutation = 0;          // evolution: probability per layer; 0: 1 / (2 layers)
 };
 
-// "uniform", "least-slope", "monotone", "grid", "random", "evolution". UsageError names the nearest
+// "uniform", "least-slope", "monotone", the sweeps "constant", "linear-decay", "wide-to-narrow" and
+// "narrow-to-wide", "grid", "random", "evolution". UsageError names the nearest
 // for an unknown name, the setting for a bad one, and the smallest budget when nothing is feasible.
 // The problem is copied. No strategy asks for more than max_evaluations candidates, and which ones
 // it asks for does not depend on how many are asked for at a time.

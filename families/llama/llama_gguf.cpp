@@ -101,7 +101,9 @@ GgufModel llama_gguf(const NestedModel& model, const Widths& widths) {
   add("rope.freq_base", static_cast<float>(config.rope_theta));
 
   if (config.rope_scaling) {
-    gguf.tensors.push_back({"rope_freqs.weight", "", 0, frequency_divisors(config)});
+    GgufTensor& divisors = gguf.tensors.emplace_back();
+    divisors.name = "rope_freqs.weight";
+    divisors.values = frequency_divisors(config);
   }
   for (const TensorSpec& spec : model.table.tensors) {
     gguf.tensors.push_back(tensor_of(spec, config));

@@ -14,6 +14,7 @@
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_gguf.h"
 #include "families/mamba2/mamba2_huggingface.h"
+#include "families/mamba2/mamba2_onnx.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -208,6 +209,9 @@ class Mamba2 final : public Family {
   }
   GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
     return mamba2_gguf(model, widths);
+  }
+  OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const override {
+    return mamba2_onnx(model, widths, stored);
   }
 };
 

@@ -66,9 +66,29 @@ std::vector<Width> read_full_widths(const ConfigReader& keys, std::int64_t layer
   return widths;
 }
 
+void check_size(const Mamba2Config& config, std::span<const Width> full) {
+  const auto hidden = static_cast<double>(config.hidden_size);
+  double parameters = 2 * static_cast<double>(config.vocab_size) * hidden;
+  for (const Width width : full) {
+    const auto inner = static_cast<double>(config.inner(width));
+    const double mixed =
+        inner + 2 * static_cast<double>(config.groups) * static_cast<double>(config.state_size);
+    parameters += hidden * (3 * inner + mixed + 2) +
+                  mixed * static_cast<double>(config.conv_kernel) + 8 * inner;
+  }
+  if (!(parameters <= kMaxParameters)) {
+    fail(
+        "hidden_size {}, {} layers, state_size {}, conv_kernel {} and vocab_size {} together make "
+        "{:.3g} parameters, more than 2^53",
+        config.hidden_size, config.layers, config.state_size, config.conv_kernel, config.vocab_size,
+        parameters);
+  }
+}
+
 // Checks that hold for both layouts, and the granularities. `full`: each layer's full width.
 void finish(Mamba2Config& config, const nlohmann::json* stated, const Granularities& said,
             std::span<const Width> full) {
+  check_size(config, full);
   const Width step = config.step();
   for (std::size_t layer = 0; layer < full.size(); ++layer) {
     if (full[layer] % step != 0) {
@@ -97,23 +117,6 @@ void finish(Mamba2Config& config, const nlohmann::json* stated, const Granularit
       }
       fail("{} has {} in layer {}, which is no width: {}", kGranularitiesKey, width, layer, why);
     }
-  }
-
-  const auto hidden = static_cast<double>(config.hidden_size);
-  double parameters = 2 * static_cast<double>(config.vocab_size) * hidden;
-  for (const Width width : full) {
-    const auto inner = static_cast<double>(config.inner(width));
-    const double mixed =
-        inner + 2 * static_cast<double>(config.groups) * static_cast<double>(config.state_size);
-    parameters += hidden * (3 * inner + mixed + 2) +
-                  mixed * static_cast<double>(config.conv_kernel) + 8 * inner;
-  }
-  if (!(parameters <= kMaxParameters)) {
-    fail(
-        "hidden_size {}, {} layers, state_size {}, conv_kernel {} and vocab_size {} together make "
-        "{:.3g} parameters, more than 2^53",
-        config.hidden_size, config.layers, config.state_size, config.conv_kernel, config.vocab_size,
-        parameters);
   }
 }
 

@@ -137,6 +137,33 @@ TEST_F(Workshop, FromSearchToAFrontAPictureAComparisonAndAnExport) {
   EXPECT_EQ(again[0]["params"], found["best"]["params"]);
 }
 
+// Widths that nobody trained are searched too; the picture marks those that somebody did.
+TEST_F(Workshop, SearchesBetweenTheGranularities) {
+  const std::vector<std::string> between = {"--strategy", "constant,linear-decay", "--widths-step",
+                                            "4", "--json"};
+  expect_done(search(between, db_));
+  const Json all =
+      expect_done({"pareto", "--db", db_, "--data", "search", "--all", "--json"}).json();
+  std::set<std::string> widths;
+  for (const Json& record : all) widths.insert(record["widths"].get<std::string>());
+  for (const char* uniform : {"4x4", "8x4", "12x4", "16x4", "20x4", "24x4", "28x4", "32x4"}) {
+    EXPECT_TRUE(widths.contains(uniform)) << uniform;
+  }
+  EXPECT_TRUE(widths.contains("32,28,24,20"));
+
+  expect_done({"pareto", "--db", db_, "--data", "search", "--svg", path("front.svg")});
+  const std::string picture = slurp(path("front.svg"));
+  std::set<std::string> anchors;
+  const std::string start = "class=\"uniform\"><title>uniform ";
+  for (std::size_t at = picture.find(start); at != std::string::npos;
+       at = picture.find(start, at + 1)) {
+    const std::size_t from = at + start.size();
+    anchors.insert(picture.substr(from, picture.find('<', from) - from));
+  }
+  EXPECT_EQ(anchors, (std::set<std::string>{"4", "8", "16", "32", "granularities"}));
+  expect_refused(search({"--widths-step", "-1"}, db_), 2, "widths-step");
+}
+
 TEST_F(Workshop, ExportIsReproducibleAndSaysWhatItWouldDo) {
   const std::vector<std::string> common = {"export",   model_,      "--widths",
                                            "8x2,32x2", "--threads", "1"};

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -168,6 +169,49 @@ TEST(RandomCheckpoint, StopsWhenToldAndAsksForSpaceFirst) {
   EXPECT_TRUE(test::contains(test::error_of([&] { write_random_checkpoint(plan, 5, dir / "out"); }),
                              "free"));
   EXPECT_TRUE(fs::is_empty(dir / "out"));
+}
+
+// Each other distribution, by its own definition with libm: 65,536 values drawn, sorted, are the
+// quantiles that were drawn, so their function is uniform. A value is a float's rounding off, and
+// the k-th of n uniform numbers has a standard deviation below 1 / (2 sqrt(n)); six of them bound
+// it.
+TEST(RandomWeights, OtherDistributionsAreWhatTheirNamesSay) {
+  struct Case {
+    Init init;
+    double low, high;
+    double (*share)(double, double, double);  // of the distribution below x
+  };
+  const Case cases[] = {
+      {Init::kUniform, -0.25, 0.5, [](double x, double a, double b) { return (x - a) / (b - a); }},
+      {Init::kLogOfUniform, 1, 16,
+       [](double x, double a, double b) { return (std::exp(x) - a) / (b - a); }},
+      {Init::kInverseSoftplus, 0.001, 0.1,
+       [](double x, double a, double b) {
+         return std::log(std::log1p(std::exp(x)) / a) / std::log(b / a);
+       }},
+      {Init::kInverseSoftplus, 0.5, 4,
+       [](double x, double a, double b) {
+         return std::log(std::log1p(std::exp(x)) / a) / std::log(b / a);
+       }},
+  };
+  for (const Case& c : cases) {
+    TensorSpec spec;
+    spec.name = "w";
+    spec.init = c.init;
+    spec.init_low = c.low;
+    spec.init_high = c.high;
+    std::vector<float> values = made(spec, 7, 0, 1 << 16);
+    EXPECT_EQ(made(spec, 7, 800, 100), std::vector<float>(&values[800], &values[900]));
+    std::ranges::sort(values);
+    double worst = 0;
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      const double wanted = (static_cast<double>(k) + 0.5) / (1 << 16);
+      worst = std::max(worst, std::abs(c.share(values[k], c.low, c.high) - wanted));
+    }
+    EXPECT_LE(worst, 6 * 0.5 / 256) << static_cast<int>(c.init);
+    EXPECT_GE(c.share(values.front(), c.low, c.high), -1e-5);
+    EXPECT_LE(c.share(values.back(), c.low, c.high), 1 + 1e-5);
+  }
 }
 
 }  // namespace

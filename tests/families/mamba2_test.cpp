@@ -1,6 +1,7 @@
 // The tensor table, the width space and the costs that follow from them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>

@@ -346,5 +346,22 @@ TEST(CheckTensors, AgreementAndEveryDisagreement) {
   EXPECT_TRUE(contains(error_with([](auto& t) { t.pop_back(); }, {"head"}), "'head'"));
 }
 
+// A second name finds the same tensor; what identifies the checkpoint stays what is stored.
+TEST(Checkpoint, TensorsMayHaveASecondName) {
+  const Sample sample;
+  const test::TempDir dir;
+  test::write_checkpoint(dir.path(), kConfig, sample.tensors);
+  Checkpoint checkpoint = Checkpoint::open(dir.path());
+  const std::string before = checkpoint.fingerprint();
+  checkpoint.add_names({{"embed", "word_embeddings"}, {"nothing", "other"}});
+  EXPECT_EQ(checkpoint.find("word_embeddings"), &checkpoint.at("embed"));
+  EXPECT_EQ(checkpoint.find("other"), nullptr);
+  EXPECT_EQ(checkpoint.fingerprint(), before);
+  EXPECT_TRUE(contains(error_of([&] {
+                         checkpoint.add_names({{"embed", "norm"}});
+                       }),
+                       "'embed' and 'norm' are two names of one tensor"));
+}
+
 }  // namespace
 }  // namespace mnm

@@ -49,6 +49,15 @@ TEST(Json, LongTextIsQuotedInPart) {
 TEST(Json, FilesAreReadWhole) {
   const test::TempDir dir;
   test::spew(dir / "a.json", "{\"x\": [1, 2]}");
+  test::spew(dir / "python.json",
+             R"({"a": [0.0, Infinity], "b": -Infinity,"c":NaN, "d": "NaN \" Infinity", "e": 1})");
+  EXPECT_EQ(read_json(dir / "python.json").dump(),
+            R"({"a":[0.0,null],"b":null,"c":null,"d":"NaN \" Infinity","e":1})");
+  for (const char* text :
+       {"{\"a\": infinity}", "{\"a\": Infinit}", "{\"a\": +Infinity}", "{NaN: 1}"}) {
+    test::spew(dir / "other.json", text);
+    EXPECT_TRUE(contains(error_of([&] { read_json(dir / "other.json"); }), "no JSON")) << text;
+  }
   EXPECT_EQ(read_json(dir / "a.json").dump(), R"({"x":[1,2]})");
   test::spew(dir / "b.json", "{\"x\": [1, 2");
   EXPECT_TRUE(contains(error_of([&] { read_json(dir / "b.json"); }), "b.json"));

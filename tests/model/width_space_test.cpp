@@ -8,6 +8,7 @@ namespace mnm {
 namespace {
 
 using test::contains;
+using test::usage_error_of;
 
 WidthSpace space_of(std::size_t layers, const LayerChoices& choices) {
   return {std::vector<LayerChoices>(layers, choices)};
@@ -80,6 +81,25 @@ TEST(WidthSpace, CountsSubmodels) {
   mixed.layers.push_back(three);
   mixed.layers.push_back(one);
   EXPECT_EQ(mixed.submodels_text(), "3^1 * 4^40 = 3.63e+24");
+}
+
+TEST(WidthSpace, SearchesMayDrawFromUntrainedWidths) {
+  const LayerChoices half_heads{{4, 8, 17}, 2, true, "heads are whole"},
+      fixed{{4, 8}, 0, false, ""};
+  const WidthSpace space = space_of(2, half_heads);
+  const WidthSpace wider = space.with_untrained(4);
+  EXPECT_EQ(wider.choices(1), (std::vector<Width>{kSkip, 4, 8, 12, 16, 17}));
+  EXPECT_EQ(wider.submodels(), 36);
+  EXPECT_EQ(wider.levels(), 3u);
+  EXPECT_EQ(wider.uniform(1), (Widths{8, 8}));
+  EXPECT_EQ(wider.with_untrained(6).choices(0), (std::vector<Width>{kSkip, 4, 6, 8, 12, 17}));
+  EXPECT_EQ(space.with_untrained(2).choices(0),
+            (std::vector<Width>{kSkip, 4, 6, 8, 10, 12, 14, 16, 17}));
+  for (const Width width : wider.choices(0)) EXPECT_TRUE(wider.layers[0].allows(width));
+  EXPECT_TRUE(contains(usage_error_of([&] { space.with_untrained(3); }), "choose a multiple of 2"));
+  EXPECT_TRUE(contains(usage_error_of([&] { space.with_untrained(0); }), "heads are whole"));
+  EXPECT_TRUE(contains(usage_error_of([&] { space_of(1, fixed).with_untrained(1); }),
+                       "only its granularities"));
 }
 
 TEST(WidthSpace, UniformAndFull) {

@@ -94,9 +94,12 @@ TEST(Strategy, ReplayedStrategyGoesOnAlike) {
 // the same on every machine; who changes a strategy on purpose writes down the new ones.
 TEST(Strategy, TraceIsTheRecordedOne) {
   const std::map<std::string_view, std::uint64_t> recorded = {
-      {"uniform", 0xdc2f9334bc1a9e88},  {"least-slope", 0x13dffb50a40944a9},
-      {"monotone", 0x57698a87318a3ca6}, {"grid", 0x616e8f7d433ca9b3},
-      {"random", 0x92587363d1e0b72d},   {"evolution", 0x900e278fcdca2192},
+      {"uniform", 0xdc2f9334bc1a9e88},        {"least-slope", 0x13dffb50a40944a9},
+      {"monotone", 0x57698a87318a3ca6},       {"grid", 0x616e8f7d433ca9b3},
+      {"random", 0x92587363d1e0b72d},         {"evolution", 0x900e278fcdca2192},
+      {"constant", 0xdc2f9334bc1a9e88},  // without untrained widths, what uniform is
+      {"linear-decay", 0x73927fcfb0e05079},   {"wide-to-narrow", 0x686bb23adc92c00e},
+      {"narrow-to-wide", 0xb73d3559af23e60a},
   };
   const SearchProblem problem{
       .space = four_widths(8), .cost = total_width, .limits = {{"width", 8 * 256, total_width}}};

@@ -1,0 +1,13 @@
+// A Mamba-2 submodel as an ONNX graph: Family::onnx. A scorer alone: onnxruntime-genai knows no
+// decoder whose cache is a state and the last inputs of a convolution.
+#pragma once
+
+#include "export/onnx_graph.h"
+#include "model/dtype.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+OnnxModel mamba2_onnx(const NestedModel& model, const Widths& widths, Dtype stored);
+
+}  // namespace mnm

@@ -1,0 +1,64 @@
+"""ONNX scorers of Mamba-2 submodels in ONNX Runtime, against the recurrence in double.
+
+usage: mamba2_onnx_check.py ROOT
+
+Every folder of ROOT is a case: `full` (a stock Mamba2), `onnx` (the export) and case.json with
+`widths` and `dtype`. Lengths below the convolution's, odd ones, and around the border of a chunk.
+Prints one line per case; exits with 1 if any disagrees.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from mamba2_bridge_check import load, reference
+from transformers.utils import logging
+
+ROUNDOFF = {"f32": 2**-24, "f16": 2**-11, "bf16": 2**-24}
+STORED = {"f32": torch.float, "f16": torch.half, "bf16": torch.bfloat16}
+
+
+@torch.no_grad()
+def check(case):
+    facts = json.loads((case / "case.json").read_text())
+    widths, dtype = facts["widths"], facts["dtype"]
+    full = load(case / "full")
+    for value in full.state_dict().values():  # what the export stores
+        value.copy_(value.to(STORED[dtype]))
+    scorer = onnxruntime.InferenceSession(case / "onnx/scorer.onnx")
+    config = full.config
+    for shape in [(1, 1), (2, 3), (1, 63), (1, 64), (2, 65), (1, 131)]:
+        count = shape[0] * shape[1]
+        tokens = torch.arange(count).reshape(shape) * 7919 % config.vocab_size
+        expected = reference(full, tokens, widths).numpy()
+        (logits,) = scorer.run(["logits"], {"input_ids": tokens.numpy()})
+        if logits.dtype != np.float32 or logits.shape != expected.shape:
+            return f"gives {logits.dtype} {logits.shape}"
+        # Per layer, products over hidden, the convolution, tokens and states, and the inner size,
+        # each off by its length times the roundoff of its terms; bf16 is only stored.
+        length = config.hidden_size + config.conv_kernel + shape[1] + config.state_size
+        roundoff = ROUNDOFF[dtype]
+        bound = roundoff * sum(length + 2 * width for width in widths)
+        bound *= np.abs(expected).max()
+        worst = np.abs(logits - expected).max()
+        if not worst <= bound:
+            return f"logits of {shape} differ by {worst}, more than {bound}"
+    return None
+
+
+def main():
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    failed = 0
+    for case in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
+        trouble = check(case)
+        print(f"{case.name}: {trouble or 'agrees'}", flush=True)
+        failed += trouble is not None
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+// The scorer of Mamba-2 submodels in ONNX Runtime, against the recurrence in double.
+#include "families/mamba2/mamba2_onnx.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "export/onnx.h"
+#include "families/open_model.h"
+#include "tests/support/tiny_mamba2.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TinyMamba2;
+
+TEST(Mamba2Onnx, OnnxRuntimeComputesTheSubmodel) {
+  const test::TempDir dir;
+  std::size_t cases = 0;
+  for (const TinyMamba2& tiny : test::tiny_mamba2s()) {
+    if (tiny.dtype != Dtype::kF32) continue;
+    const OpenedModel opened = open_model(tiny.write(dir / "models" / tiny.name));
+    std::vector<Widths> choices = {opened.model.space.full()};
+    if (tiny.groups == 1 && tiny.layers == 3) {
+      choices.push_back({tiny.step(), tiny.full(), tiny.full() - tiny.step()});
+    }
+    for (const Widths& widths : choices) {
+      for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+        if (dtype != Dtype::kF32 && tiny.name != "plain") continue;
+        SCOPED_TRACE(fmt::format("{} {}", tiny.name, to_string(widths)));
+        const fs::path place = dir / "cases" / fmt::format("{}-{}", tiny.name, ++cases);
+        fs::create_directories(place / "onnx");
+        const auto plan = plan_onnx(opened.model, opened.checkpoint, widths,
+                                    opened.family->onnx(opened.model, widths, dtype),
+                                    opened.family->huggingface_config(opened.model, widths, dtype),
+                                    {dtype, {{"mixnmatch.widths", to_string(widths)}}});
+        plan->write(opened.checkpoint, place / "onnx");  // the ONNX library checks it
+        const OpenedModel written = open_model(plan->reopen(place / "onnx"));
+        EXPECT_EQ(written.model.space.full(), widths);
+        const Widths full = opened.model.space.full();
+        test::write_checkpoint(place / "full",
+                               opened.family->huggingface_config(opened.model, full, Dtype::kF32),
+                               tiny.tensors_at(full));
+        test::spew(place / "case.json",
+                   nlohmann::json{{"widths", widths}, {"dtype", to_string(dtype)}}.dump());
+      }
+    }
+  }
+  ASSERT_GT(cases, 20u);
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
+  }
+  const std::string command = fmt::format(
+      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 '{0}/.venv/bin/python' "
+      "'{0}/tests/families/mamba2_onnx_check.py' '{1}' > '{2}' 2>&1",
+      MNM_SOURCE_DIR, (dir / "cases").string(), (dir / "log").string());
+  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+}
+
+}  // namespace
+}  // namespace mnm
