@@ -15,7 +15,7 @@
 namespace mnm {
 namespace {
 
-std::vector<double> parse_probabilities(const std::string& text) {
+std::vector<double> parse_weights(const std::string& text) {
   std::vector<double> values;
   std::size_t begin = 0;
   while (begin < text.size()) {
@@ -29,7 +29,7 @@ std::vector<double> parse_probabilities(const std::string& text) {
       used = 0;
     }
     if (used == 0 || used != part.size()) {
-      fail_usage("--probabilities takes numbers parted by commas, not '{}'", text);
+      fail_usage("--weights takes numbers parted by commas, not '{}'", text);
     }
     values.push_back(value);
     begin = comma + 1;
@@ -51,12 +51,13 @@ int train_command(const Arguments& arguments) {
   TrainSettings settings;
   DeviceOptions device;
   std::filesystem::path config_path;
-  std::string probabilities, granularities, dtype_name = "f32";
+  std::string schedule(to_string(settings.schedule)), weights, granularities, dtype_name = "f32";
 
   OptionTable options(
       "train",
-      "Trains a nested model the MatFormer way: every step draws one granularity for the whole "
-      "model. Writes OUT/model, a Hugging Face directory in bf16; until then OUT/state.safetensors "
+      "Trains a nested model: every step draws one granularity for the whole model, as MatFormer "
+      "does, or takes the losses of all, as MatMamba does. Writes OUT/model, a Hugging Face "
+      "directory in bf16; until then OUT/state.safetensors "
       "holds what an exact resume needs: the same command goes on where it stopped.");
   options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")
       .section("data")
@@ -69,8 +70,11 @@ int train_command(const Arguments& arguments) {
       .section("granularities")
       .option("granularities", text_value(granularities, "LIST"),
               "widths trained, where the config names none: 64,128,256 or 1/4,1/2,1")
-      .option("probabilities", text_value(probabilities, "LIST"),
-              "of drawing each granularity, narrowest first; uniform if not given")
+      .option("schedule", text_value(schedule, "one|joint"),
+              "one: a step draws one granularity; joint: it sums the losses of all")
+      .option("weights", text_value(weights, "LIST"),
+              "of each granularity, narrowest first: the odds of drawing it, or its part in the "
+              "sum; all alike (in the sum 1 over their number) if not given")
       .section("optimisation")
       .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
       .option("batch", count_value(settings.batch, 1, 1 << 20), "sequences per micro-batch")
@@ -95,7 +99,8 @@ int train_command(const Arguments& arguments) {
       .option("dtype", dtype_value(device.dtype), "bf16: products under autocast")
       .option("threads", threads_value(device.threads), "CPU threads; 0: one per core");
   if (!options.parse(arguments)) return 0;
-  settings.probabilities = parse_probabilities(probabilities);
+  settings.schedule = parse_schedule(schedule);
+  settings.weights = parse_weights(weights);
 
   // Said before hours of training, not after.
   const std::filesystem::path result = settings.directory / "model";

@@ -4,18 +4,13 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/vector.h"
+#include "kernels/tile.h"
 
 namespace mnm {
 namespace {
 
-// Eight floats, wherever they lie. On machines without such registers the compiler splits them.
-typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
-constexpr std::int64_t kLanes = 8;
-constexpr std::int64_t kRows = 4;           // query rows at once: with two columns of lanes,
-constexpr std::int64_t kKeys = 2 * kLanes;  // eight accumulators, which fit 16 registers
-
-constexpr std::int64_t padded(std::int64_t tokens) { return (tokens + kKeys - 1) / kKeys * kKeys; }
+constexpr std::int64_t kRows = kTileRows;     // query rows at once
+constexpr std::int64_t kKeys = kTileColumns;  // keys at once
 
 MNM_INLINE void rotate(float* x, std::int64_t stride, std::int64_t tokens, std::int64_t half,
                        const float* cos, const float* sin) {

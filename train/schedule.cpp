@@ -58,21 +58,48 @@ double learning_rate(const TrainSettings& settings, std::int64_t step) {
   return settings.learning_rate * (settings.min_rate + (1 - settings.min_rate) * cosine);
 }
 
+namespace {
+
+// Drawn with probabilities in the ratio of the weights.
 std::size_t draw_level(const TrainSettings& settings, std::size_t levels, std::int64_t step) {
   const double u = unit(mix(settings.seed, kLevelStream, static_cast<std::uint64_t>(step)));
-  if (settings.probabilities.empty()) {
+  if (settings.weights.empty()) {
     return static_cast<std::size_t>(u * static_cast<double>(levels));
   }
-  const double total =
-      std::accumulate(settings.probabilities.begin(), settings.probabilities.end(), 0.0);
+  const double total = std::accumulate(settings.weights.begin(), settings.weights.end(), 0.0);
   double below = 0;
   std::size_t last = 0;
   for (std::size_t k = 0; k < levels; ++k) {
-    below += settings.probabilities[k] / total;
-    if (settings.probabilities[k] > 0) last = k;
+    below += settings.weights[k] / total;
+    if (settings.weights[k] > 0) last = k;
     if (u < below) return k;
   }
   return last;
+}
+
+}  // namespace
+
+std::string_view to_string(Schedule schedule) {
+  return schedule == Schedule::kJoint ? "joint" : "one";
+}
+
+Schedule parse_schedule(std::string_view name) {
+  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+    if (name == to_string(schedule)) return schedule;
+  }
+  fail_usage("there is no schedule '{}': expected 'one' or 'joint'", name);
+}
+
+std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t levels,
+                                  std::int64_t step) {
+  if (settings.schedule == Schedule::kOne) return {{draw_level(settings, levels, step), 1}};
+  std::vector<Share> shares;
+  for (std::size_t k = 0; k < levels; ++k) {
+    const double weight =
+        settings.weights.empty() ? 1 / static_cast<double>(levels) : settings.weights[k];
+    if (weight > 0) shares.push_back({k, weight});
+  }
+  return shares;
 }
 
 std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint64_t tokens,
@@ -120,14 +147,14 @@ void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t to
   if (!(s.weight_decay >= 0))
     fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
   if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
-  if (!s.probabilities.empty()) {
+  if (!s.weights.empty()) {
     double total = 0;
-    for (const double p : s.probabilities) {
-      if (!(p >= 0)) fail_usage("probabilities must be 0 or more, not {}", p);
+    for (const double p : s.weights) {
+      if (!(p >= 0)) fail_usage("weights must be 0 or more, not {}", p);
       total += p;
     }
-    if (s.probabilities.size() != levels || !(total > 0) || !std::isfinite(total)) {
-      fail_usage("the model has {} granularities: give that many probabilities, not all 0", levels);
+    if (s.weights.size() != levels || !(total > 0) || !std::isfinite(total)) {
+      fail_usage("the model has {} granularities: give that many weights, not all 0", levels);
     }
   }
   if (tokens < static_cast<std::uint64_t>(s.context) + 1) {

@@ -13,8 +13,16 @@ namespace mnm {
 // Linear warm-up from 0 to the peak, then a cosine down to min_rate times it. step in [0, steps).
 double learning_rate(const TrainSettings& settings, std::int64_t step);
 
-// The granularity of a step, drawn with the given probabilities (empty: uniform over `levels`).
-std::size_t draw_level(const TrainSettings& settings, std::size_t levels, std::int64_t step);
+// A granularity whose loss is part of a step's, and how much of it.
+struct Share {
+  std::size_t level = 0;
+  double weight = 1;
+  friend bool operator==(const Share&, const Share&) = default;
+};
+
+// What a step's loss is made of, by the schedule: ascending levels, those of weight 0 left out.
+std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t levels,
+                                  std::int64_t step);
 
 // Where the sequences of a micro-batch start in a file of `tokens` tokens: each in
 // [0, tokens - context - 1]. Every pass over the data visits each whole sequence once, in an order

@@ -5,9 +5,20 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mnm {
+
+// What a step does with the granularities.
+enum class Schedule : std::uint8_t {
+  kOne,    // draws one for the whole model, with probabilities in the ratio of their weights
+           // (MatFormer, Devvrit et al. 2023, section 3.2)
+  kJoint,  // sums the losses of all, each times its weight, 1/g if none are given; one step along
+           // that sum's gradient (MatMamba, Shukla et al. 2024, section 3.3)
+};
+std::string_view to_string(Schedule schedule);   // "one", "joint"
+Schedule parse_schedule(std::string_view name);  // UsageError names the two
 
 struct TrainSettings {
   std::filesystem::path tokens;      // training tokens (any token file)
@@ -21,9 +32,10 @@ struct TrainSettings {
   double min_rate = 0.1;
   std::int64_t warmup = 100;  // steps
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
-  double weight_decay = 0.1;          // on matrices only
-  double clip = 1.0;                  // global gradient norm
-  std::vector<double> probabilities;  // of granularity k at a step; empty: uniform
+  double weight_decay = 0.1;  // on matrices only
+  double clip = 1.0;          // global gradient norm
+  Schedule schedule = Schedule::kOne;
+  std::vector<double> weights;  // of granularity k, narrowest first; empty: all the same
   std::uint64_t seed = 1;
   std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;

@@ -42,7 +42,7 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
       {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
       {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
       {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
-      {"probabilities", fmt::format("{}", fmt::join(s.probabilities, ","))},
+      {"schedule", fmt::format("{} {}", to_string(s.schedule), fmt::join(s.weights, ","))},
       {"granularities", granularities_text(model)},
       {"arithmetic", std::string(to_string(dtype))},
       {"seed", std::to_string(s.seed)}};
@@ -185,44 +185,57 @@ class Trainer {
   }
 
   void step() {
-    const std::size_t level = draw_level(settings_, levels_.size(), state_.step);
-    const Widths& widths = levels_[level];
+    const std::vector<Share> shares = shares_of_step(settings_, levels_.size(), state_.step);
+    std::vector<double> losses(levels_.size(), 0);
     std::vector<at::Tensor> gradients(state_.weights.size());
-    double loss_sum = 0;
     for (std::int64_t micro = 0; micro < settings_.accumulate; ++micro) {
-      const auto [input, target] = micro_batch(micro);
-      at::Tensor loss;
-      {
-        const Autocast autocast(device_, dtype_);
-        const std::unique_ptr<Fold> model = fold();
-        State state = model->embed(input);
-        for (std::size_t l = 0; l < widths.size(); ++l) {
-          const Child child = {0, widths[l]};
-          state = model->step(l, state, {&child, 1});
-        }
-        const at::Tensor logits = model->logits(model->readout(state).flatten(0, 2));
-        loss = at::cross_entropy_loss(logits.to(at::kFloat), target) /
-               static_cast<double>(settings_.accumulate);
-      }
+      const at::Tensor loss = forward(micro, shares, losses);
       const auto grads = torch::autograd::grad({loss}, state_.weights, {}, {}, false, true);
       for (std::size_t i = 0; i < grads.size(); ++i) {
         if (!grads[i].defined()) continue;
         gradients[i] = gradients[i].defined() ? gradients[i] + grads[i] : grads[i];
       }
-      loss_sum += loss.item<double>();
     }
-    if (!std::isfinite(loss_sum)) {
-      fail(
-          "the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
-          "step {} is in {}",
-          loss_sum, state_.step + 1, level,
-          state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
-          state_path().string());
+    for (const Share& share : shares) {
+      if (!std::isfinite(losses[share.level])) {
+        fail(
+            "the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
+            "step {} is in {}",
+            losses[share.level], state_.step + 1, share.level,
+            state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
+            state_path().string());
+      }
     }
     update(gradients);
     ++state_.step;
-    sums_[level] += loss_sum;
-    ++counts_[level];
+    for (const Share& share : shares) {
+      sums_[share.level] += losses[share.level];
+      ++counts_[share.level];
+    }
+  }
+
+  // A micro-batch's part of the step's loss. Adds to `losses` what each granularity's own is.
+  at::Tensor forward(std::int64_t micro, std::span<const Share> shares,
+                     std::vector<double>& losses) const {
+    const auto [input, target] = micro_batch(micro);
+    const auto accumulate = static_cast<double>(settings_.accumulate);
+    const Autocast autocast(device_, dtype_);
+    const std::unique_ptr<Fold> model = fold();
+    const State root = model->embed(input);
+    at::Tensor sum;
+    for (const Share& share : shares) {
+      State state = root;
+      for (std::size_t l = 0; l < levels_[share.level].size(); ++l) {
+        const Child child = {0, levels_[share.level][l]};
+        state = model->step(l, state, {&child, 1});
+      }
+      const at::Tensor logits = model->logits(model->readout(state).flatten(0, 2));
+      const at::Tensor loss = at::cross_entropy_loss(logits.to(at::kFloat), target) / accumulate;
+      losses[share.level] += loss.item<double>();
+      const at::Tensor part = share.weight == 1 ? loss : loss * share.weight;
+      sum = sum.defined() ? sum + part : part;
+    }
+    return sum;
   }
 
   // AdamW on what the step reached, after clipping by the global norm. A tensor that no gradient

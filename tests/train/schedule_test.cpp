@@ -34,9 +34,16 @@ TEST(LearningRate, NoWarmUpStartsAtThePeak) {
   EXPECT_DOUBLE_EQ(learning_rate(s, 0), s.learning_rate);
 }
 
-TEST(DrawLevel, FollowsTheProbabilities) {
+std::size_t drawn(const TrainSettings& s, std::int64_t step) {
+  const std::vector<Share> shares = shares_of_step(s, 4, step);
+  EXPECT_EQ(shares.size(), 1u);
+  EXPECT_EQ(shares.front().weight, 1);
+  return shares.front().level;
+}
+
+TEST(OneAStep, FollowsTheWeights) {
   struct Case {
-    std::vector<double> probabilities;
+    std::vector<double> weights;
     std::vector<double> expected;
   };
   const Case cases[] = {{{}, {0.25, 0.25, 0.25, 0.25}},
@@ -46,9 +53,9 @@ TEST(DrawLevel, FollowsTheProbabilities) {
   constexpr int kDraws = 20000;
   for (const Case& c : cases) {
     TrainSettings s;
-    s.probabilities = c.probabilities;
+    s.weights = c.weights;
     std::vector<int> counts(4);
-    for (int step = 0; step < kDraws; ++step) ++counts[draw_level(s, 4, step)];
+    for (int step = 0; step < kDraws; ++step) ++counts[drawn(s, step)];
     for (std::size_t k = 0; k < 4; ++k) {
       const double p = c.expected[k];
       // Five standard deviations of a binomial share; exact where p is 0 or 1.
@@ -57,15 +64,31 @@ TEST(DrawLevel, FollowsTheProbabilities) {
   }
 }
 
-TEST(DrawLevel, IsAFunctionOfSeedAndStep) {
+TEST(OneAStep, IsAFunctionOfSeedAndStep) {
   TrainSettings a, b;
   b.seed = 2;
   int same = 0;
   for (int step = 0; step < 1000; ++step) {
-    EXPECT_EQ(draw_level(a, 4, step), draw_level(a, 4, step));
-    same += draw_level(a, 4, step) == draw_level(b, 4, step) ? 1 : 0;
+    EXPECT_EQ(drawn(a, step), drawn(a, step));
+    same += drawn(a, step) == drawn(b, step) ? 1 : 0;
   }
   EXPECT_NEAR(same, 250, 5 * std::sqrt(1000 * 0.25 * 0.75));
+}
+
+TEST(JointSteps, TakeEveryGranularityThatWeighsSomething) {
+  TrainSettings s;
+  s.schedule = Schedule::kJoint;
+  EXPECT_EQ(shares_of_step(s, 4, 0), (std::vector<Share>{{0, .25}, {1, .25}, {2, .25}, {3, .25}}));
+  EXPECT_EQ(shares_of_step(s, 1, 9), (std::vector<Share>{{0, 1}}));
+  s.weights = {1, 0, 0.5};
+  EXPECT_EQ(shares_of_step(s, 3, 7), (std::vector<Share>{{0, 1}, {2, 0.5}}));
+}
+
+TEST(ScheduleNames, AreReadAsWritten) {
+  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+    EXPECT_EQ(parse_schedule(to_string(schedule)), schedule);
+  }
+  EXPECT_THROW(parse_schedule("all"), UsageError);
 }
 
 TEST(DrawStarts, APassVisitsEverySequenceOnceAndNoneTouches) {
@@ -138,15 +161,15 @@ TEST(CheckSettings, NamesWhatIsWrong) {
       {"clip", [](TrainSettings& s) { s.clip = 0; }},
       {"4 granularities",
        [](TrainSettings& s) {
-         s.probabilities = {1, 1};
+         s.weights = {1, 1};
        }},
       {"4 granularities",
        [](TrainSettings& s) {
-         s.probabilities = {0, 0, 0, 0};
+         s.weights = {0, 0, 0, 0};
        }},
-      {"probabilities",
+      {"weights",
        [](TrainSettings& s) {
-         s.probabilities = {1, -1, 1, 1};
+         s.weights = {1, -1, 1, 1};
        }},
       {"257", [](TrainSettings& s) { s.context = 256; }},
   };

@@ -35,6 +35,28 @@ nlohmann::json tiny_config() {
           {"matformer_granularities", {8, 16, 32}}};
 }
 
+nlohmann::json tiny_mamba_config() {
+  return {{"model_type", "mamba2"},
+          {"architectures", {"Mamba2ForCausalLM"}},
+          {"vocab_size", 16},
+          {"hidden_size", 16},
+          {"num_hidden_layers", 2},
+          {"num_heads", 4},
+          {"head_dim", 8},
+          {"state_size", 8},
+          {"n_groups", 1},
+          {"expand", 2},
+          {"conv_kernel", 3},
+          {"chunk_size", 8},
+          {"use_bias", false},
+          {"use_conv_bias", true},
+          {"layer_norm_epsilon", 1e-5},
+          {"tie_word_embeddings", true},
+          {"initializer_range", 0.5},
+          {"dtype", "bfloat16"},
+          {"matformer_granularities", {4, 8, 16}}};
+}
+
 class TrainerTest : public ::testing::Test {
  protected:
   TrainerTest() {
@@ -109,6 +131,57 @@ TEST_F(TrainerTest, EveryGranularityLearns) {
   EXPECT_EQ(reports.back().seconds_left, 0);
 }
 
+TEST_F(TrainerTest, EveryFamilyLearnsByEverySchedule) {
+  for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
+    model_ = family_of(config).describe(config, {});
+    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+      settings_.schedule = schedule;
+      const std::string name = model_.family + " " + std::string(to_string(schedule));
+      const TrainReport last = train(name).back();
+      for (std::size_t level = 0; level < 3; ++level) {
+        EXPECT_LT(last.validation_loss[level], 0.7 * std::log(16.0)) << name << " " << level;
+      }
+    }
+  }
+}
+
+TEST_F(TrainerTest, AJointStepReportsEveryGranularity) {
+  settings_.schedule = Schedule::kJoint;
+  settings_.steps = settings_.report_every = 1;
+  const TrainReport joint = train("joint").back();
+  settings_.schedule = Schedule::kOne;
+  for (std::size_t level = 0; level < 3; ++level) {
+    settings_.weights = {0, 0, 0};
+    settings_.weights[level] = 1;
+    const TrainReport one = train("one" + std::to_string(level)).back();
+    EXPECT_EQ(joint.train_loss[level], one.train_loss[level]);  // of the same first weights
+  }
+}
+
+TEST_F(TrainerTest, AJointStepOfOneGranularityIsAStepOfThatOne) {
+  settings_.weights = {0, 1, 0};
+  train("one");
+  settings_.schedule = Schedule::kJoint;
+  train("joint");
+  EXPECT_EQ(weights("joint"), weights("one"));
+}
+
+TEST_F(TrainerTest, AJointStepGoesAlongTheWeightedSum) {
+  // Adam's first step tells only a gradient's sign; its norm is reported before clipping.
+  settings_.schedule = Schedule::kJoint;
+  settings_.steps = settings_.report_every = 1;
+  std::vector<double> norms;
+  for (const double factor : {1.0, 2.0}) {
+    settings_.weights = {factor, 0.5 * factor, 3 * factor};
+    norms.push_back(train("by" + std::to_string(norms.size())).back().gradient_norm);
+  }
+  EXPECT_NEAR(norms[1], 2 * norms[0], 1e-5 * norms[0]);
+  settings_.weights = {};  // one over their number
+  const double alike = train("alike").back().gradient_norm;
+  settings_.weights = {1, 1, 1};
+  EXPECT_NEAR(train("ones").back().gradient_norm, 3 * alike, 1e-5 * alike);
+}
+
 TEST_F(TrainerTest, TheResultIsACheckpointThatOpens) {
   train("run");
   const OpenedModel opened = open_model(dir_.path() / "run" / "model");
@@ -117,13 +190,20 @@ TEST_F(TrainerTest, TheResultIsACheckpointThatOpens) {
 }
 
 TEST_F(TrainerTest, ResumingGivesTheSameBitsAsNeverStopping) {
-  train("whole");
-  for (const std::int64_t stop : {20, 40}) {
-    const std::string name = "stopped" + std::to_string(stop);
-    train(name, stop);
-    EXPECT_FALSE(fs::exists(dir_.path() / name / "model"));
-    train(name);
-    EXPECT_EQ(weights(name), weights("whole")) << stop;
+  for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
+    model_ = family_of(config).describe(config, {});
+    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+      settings_.schedule = schedule;
+      const std::string run = model_.family + std::string(to_string(schedule));
+      train(run);
+      for (const std::int64_t stop : {20, 40}) {
+        const std::string name = run + std::to_string(stop);
+        train(name, stop);
+        EXPECT_FALSE(fs::exists(dir_.path() / name / "model"));
+        train(name);
+        EXPECT_EQ(weights(name), weights(run)) << name;
+      }
+    }
   }
 }
 
@@ -145,8 +225,8 @@ TEST_F(TrainerTest, AccumulationIsOneLargerBatchUpToRounding) {
   }
 }
 
-TEST_F(TrainerTest, AGranularityOfProbabilityZeroIsNeverDrawn) {
-  settings_.probabilities = {0, 1, 1};
+TEST_F(TrainerTest, AGranularityOfWeightZeroIsNeverDrawn) {
+  settings_.weights = {0, 1, 1};
   for (const TrainReport& report : train("run")) {
     EXPECT_TRUE(std::isnan(report.train_loss[0]));
     EXPECT_FALSE(std::isnan(report.train_loss[1]));
@@ -162,6 +242,9 @@ TEST_F(TrainerTest, RefusesToResumeWithOtherSettings) {
   train("run", 20);
   settings_.learning_rate = 2e-2;
   EXPECT_NE(error("run").find("rate"), std::string::npos) << error("run");
+  settings_.learning_rate = 1e-2;
+  settings_.schedule = Schedule::kJoint;
+  EXPECT_NE(error("run").find("schedule"), std::string::npos) << error("run");
 }
 
 TEST_F(TrainerTest, RefusesAStateThatIsCutOff) {

@@ -1,0 +1,321 @@
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <array>
+
+#include "families/mamba2/mamba2_mixer.h"
+#include "kernels/causal_conv.h"
+#include "kernels/gated_norm.h"
+#include "kernels/ssd_scan.h"
+#include "kernels/ssd_scan_cuda.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr std::int64_t kProductChunk = 64;  // tokens of a chunk where LibTorch takes the products
+
+// silu(conv(x)) of [sequences, tokens, mixed]; the last inputs go to `state`.
+at::Tensor convolved(const Mixer& m, const at::Tensor& x, MixerState* state) {
+  const std::int64_t taps = m.conv.size(0), tokens = x.size(1);
+  at::Tensor before;
+  if (state && state->before.defined()) {
+    before = state->before.to(x.scalar_type());
+  } else {
+    before = at::zeros({x.size(0), taps - 1, x.size(2)}, x.options());
+  }
+  const at::Tensor padded = at::cat({before, x}, 1);
+  if (state) state->before = padded.narrow(1, tokens, taps - 1).clone();
+  at::Tensor sum;
+  for (std::int64_t k = 0; k < taps; ++k) {
+    const at::Tensor part = padded.narrow(1, k, tokens) * m.conv[k];
+    sum = k == 0 ? part : sum + part;
+  }
+  if (m.conv_bias.defined()) sum = sum + m.conv_bias;
+  return at::silu(sum);
+}
+
+// [sequences, tokens, groups, n] -> [sequences, chunks, heads or groups, chunk, n], zeros at the
+// end
+at::Tensor in_chunks(const at::Tensor& x, std::int64_t chunk) {
+  const std::int64_t missing = (chunk - x.size(1) % chunk) % chunk;
+  const at::Tensor whole = missing > 0 ? at::constant_pad_nd(x, {0, 0, 0, 0, 0, missing}) : x;
+  return whole.view({x.size(0), -1, chunk, x.size(2), x.size(3)}).transpose(2, 3);
+}
+
+at::Tensor per_head(const at::Tensor& of_groups, std::int64_t heads) {
+  const std::int64_t groups = of_groups.size(2);
+  if (groups == 1 || groups == heads) return of_groups;
+  return of_groups.repeat_interleave(heads / groups, 2);
+}
+
+// The scan by the CUDA kernels: mixed [sequences, tokens, mixed], dt [sequences, tokens, heads].
+at::Tensor scan_on_device(const Mixer& m, const at::Tensor& convolved_rows, const at::Tensor& steps,
+                          MixerState* state) {
+  const at::Tensor mixed = convolved_rows.contiguous(), dt = steps.contiguous();
+  const at::Tensor a = m.a.contiguous(), d = m.d.contiguous();
+  const std::int64_t sequences = mixed.size(0), tokens = mixed.size(1);
+  const at::Tensor y = at::empty({sequences, tokens, m.inner}, mixed.options());
+  const SsdBatch batch = {.shape = {.tokens = tokens,
+                                    .heads = m.heads(),
+                                    .head_dim = m.head_dim,
+                                    .state = m.state,
+                                    .x_stride = m.mixed(),
+                                    .dt_stride = m.heads(),
+                                    .bc_stride = m.mixed(),
+                                    .y_stride = m.inner,
+                                    .chunk = kSsdCudaChunk},
+                          .sequences = sequences,
+                          .x_sequence = tokens * m.mixed(),
+                          .dt_sequence = tokens * m.heads(),
+                          .bc_sequence = tokens * m.mixed(),
+                          .y_sequence = tokens * m.inner};
+  float* carried = nullptr;
+  if (state) {
+    state->scan = state->scan.defined()
+                      ? state->scan.clone()
+                      : at::zeros({sequences, m.heads(), m.state, m.head_dim}, mixed.options());
+    carried = state->scan.data_ptr<float>();
+  }
+  // Frees itself once the stream has come past it, as every tensor's memory does.
+  const at::Tensor work = at::empty({ssd_cuda_work(batch)}, mixed.options());
+  const float* const x = mixed.const_data_ptr<float>();
+  const char* const failure =
+      ssd_scan_cuda(batch,
+                    {x, dt.const_data_ptr<float>(), a.const_data_ptr<float>(), x + m.inner,
+                     x + m.inner + m.state, d.const_data_ptr<float>()},
+                    carried, y.data_ptr<float>(), work.data_ptr<float>());
+  if (failure) fail("cannot scan on {}: {}; use --device cpu", mixed.device().str(), failure);
+  return y;
+}
+
+}  // namespace
+
+at::Tensor scan_rows(const Mixer& m, const at::Tensor& rows, MixerState* state) {
+  const std::int64_t sequences = rows.size(0), tokens = rows.size(1), heads = m.heads();
+  const at::Tensor mixed = convolved(m, rows.narrow(2, m.inner, m.mixed()), state);
+  // The recurrence is taken in f32 at least, as mamba_ssm does.
+  const at::ScalarType type = mixed.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const std::int64_t part = m.groups * m.state, chunk = std::min(kProductChunk, tokens);
+  const at::Tensor dt =
+      at::softplus((rows.narrow(2, m.inner + m.mixed(), heads) + m.dt_bias).to(type));
+  if (dt.is_cuda() && dt.scalar_type() == at::kFloat && rows.scalar_type() == at::kFloat &&
+      m.groups == 1 && !c10::GradMode::is_enabled() && has_cuda_kernels()) {
+    return scan_on_device(m, mixed, dt, state);
+  }
+  const at::Tensor x =
+      mixed.narrow(2, 0, m.inner).to(type).reshape({sequences, tokens, heads, m.head_dim});
+  const auto of_groups = [&](std::int64_t begin) {
+    return per_head(
+        in_chunks(
+            mixed.narrow(2, begin, part).to(type).reshape({sequences, tokens, m.groups, m.state}),
+            chunk),
+        heads);
+  };
+  const at::Tensor b = of_groups(m.inner), c = of_groups(m.inner + part);  // [s, c, g, q, n]
+  const at::Tensor steps = in_chunks(x * dt.unsqueeze(3), chunk);          // [s, c, h, q, p]
+  const at::Tensor a = in_chunks((dt * m.a.to(type)).unsqueeze(3), chunk).squeeze(4);
+  const at::Tensor cum = a.cumsum(3);  // [s, c, h, q]; tokens past the end change nothing
+  const at::Tensor later = at::ones({chunk, chunk}, cum.options().dtype(at::kBool)).triu(1);
+  const at::Tensor decay =
+      (cum.unsqueeze(4) - cum.unsqueeze(3)).masked_fill(later, -INFINITY).exp();
+  const at::Tensor inside = at::matmul(at::matmul(c, b.transpose(3, 4)) * decay, steps);
+
+  const at::Tensor last = cum.narrow(3, chunk - 1, 1);  // [s, c, h, 1]
+  const at::Tensor added =
+      at::matmul(b.transpose(3, 4), steps * (last - cum).exp().unsqueeze(4));  // [s, c, h, n, p]
+  at::Tensor carried = state && state->scan.defined()
+                           ? state->scan.to(type)
+                           : at::zeros({sequences, heads, m.state, m.head_dim}, steps.options());
+  std::vector<at::Tensor> entering;
+  const at::Tensor kept = last.exp().unsqueeze(4);
+  for (std::int64_t i = 0; i < added.size(1); ++i) {
+    entering.push_back(carried);
+    carried = carried * kept.select(1, i) + added.select(1, i);
+  }
+  if (state) state->scan = carried;
+  const at::Tensor across = at::matmul(c, at::stack(entering, 1)) * cum.exp().unsqueeze(4);
+  const at::Tensor y = (inside + across)
+                           .transpose(2, 3)
+                           .reshape({sequences, -1, heads, m.head_dim})
+                           .narrow(1, 0, tokens) +
+                       x * m.d.to(type).unsqueeze(1);
+  return y.reshape({sequences, tokens, m.inner}).to(rows.scalar_type());
+}
+
+at::Tensor normed_rows(const Mixer& m, const at::Tensor& y, const at::Tensor& z) {
+  const at::ScalarType type = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor gated = y.to(type) * at::silu(z.to(type));
+  const at::Tensor grouped =
+      gated.reshape({gated.size(0), gated.size(1), m.groups, m.inner / m.groups});
+  const at::Tensor scale = (grouped.square().mean(3, /*keepdim=*/true) + m.epsilon).rsqrt();
+  return m.norm * (grouped * scale).view(gated.sizes()).to(y.scalar_type());
+}
+
+namespace {
+
+// One sequence's shapes.
+struct Shapes {
+  ConvShape conv;
+  SsdShape scan;
+  GatedShape gate;
+
+  Shapes(std::int64_t tokens, std::int64_t inner, std::int64_t state, std::int64_t head_dim,
+         std::int64_t taps) {
+    const std::int64_t mixed = inner + 2 * state, heads = inner / head_dim;
+    const std::int64_t columns = inner + mixed + heads;
+    conv = {
+        .tokens = tokens, .channels = mixed, .taps = taps, .stride = columns, .out_stride = mixed};
+    scan = {.tokens = tokens,
+            .heads = heads,
+            .head_dim = head_dim,
+            .state = state,
+            .x_stride = mixed,
+            .dt_stride = heads,
+            .bc_stride = mixed,
+            .y_stride = inner};
+    gate = {.tokens = tokens,
+            .channels = inner,
+            .y_stride = inner,
+            .z_stride = columns,
+            .out_stride = inner};
+  }
+};
+
+// rows, conv, conv_bias (may be undefined), dt_bias, a, d, norm -> the mixed rows.
+class KernelMix : public torch::autograd::Function<KernelMix> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
+                            const at::Tensor& conv, const at::Tensor& conv_bias,
+                            const at::Tensor& dt_bias, const at::Tensor& a, const at::Tensor& d,
+                            const at::Tensor& norm, std::int64_t head_dim, std::int64_t state,
+                            double epsilon) {
+    const std::int64_t sequences = rows.size(0), tokens = rows.size(1), inner = norm.size(0);
+    const Shapes s(tokens, inner, state, head_dim, conv.size(0));
+    const std::int64_t mixed = s.conv.channels, heads = s.scan.heads;
+    const at::Tensor dt = at::softplus(rows.narrow(2, inner + mixed, heads) + dt_bias).contiguous();
+    const at::Tensor xbc = at::empty({sequences, tokens, mixed}, rows.options());
+    const at::Tensor y = at::empty({sequences, tokens, inner}, rows.options());
+    const at::Tensor out = at::empty_like(y);
+
+    const float* const in = rows.const_data_ptr<float>();
+    const float* const steps = dt.const_data_ptr<float>();
+    const float* const weight = conv.const_data_ptr<float>();
+    const float* const bias = conv_bias.defined() ? conv_bias.const_data_ptr<float>() : nullptr;
+    const float* const scale = norm.const_data_ptr<float>();
+    const float *const a_data = a.const_data_ptr<float>(), *const d_data =
+                                                               d.const_data_ptr<float>();
+    float* const xbc_data = xbc.data_ptr<float>();
+    float* const y_data = y.data_ptr<float>();
+    float* const out_data = out.data_ptr<float>();
+    at::parallel_for(0, sequences, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> work(static_cast<std::size_t>(ssd_work(s.scan)));
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float* const row = in + i * tokens * s.conv.stride;
+        float* const x = xbc_data + i * tokens * mixed;
+        float* const scanned = y_data + i * tokens * inner;
+        causal_conv_silu(s.conv, row + inner, nullptr, weight, mixed, bias, x);
+        ssd_scan(s.scan,
+                 {x, steps + i * tokens * heads, a_data, x + inner, x + inner + state, d_data},
+                 nullptr, scanned, work.data());
+        gated_norm(s.gate, scanned, row, scale, static_cast<float>(epsilon),
+                   out_data + i * tokens * inner);
+      }
+    });
+    context->save_for_backward({rows, conv, conv_bias, dt_bias, a, d, norm, dt, xbc, y});
+    context->saved_data["head_dim"] = head_dim;
+    context->saved_data["state"] = state;
+    context->saved_data["epsilon"] = epsilon;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &rows = saved[0], &conv = saved[1], &conv_bias = saved[2], &a = saved[4],
+                     &d = saved[5], &norm = saved[6], &dt = saved[7], &xbc = saved[8],
+                     &y = saved[9];
+    const std::int64_t head_dim = context->saved_data["head_dim"].toInt();
+    const std::int64_t state = context->saved_data["state"].toInt();
+    const auto epsilon = static_cast<float>(context->saved_data["epsilon"].toDouble());
+    const at::Tensor dout = gradients[0].contiguous();
+    const std::int64_t sequences = rows.size(0), tokens = rows.size(1), inner = norm.size(0);
+    const std::int64_t taps = conv.size(0);
+    const Shapes s(tokens, inner, state, head_dim, taps);
+    const std::int64_t mixed = s.conv.channels, heads = s.scan.heads;
+
+    const at::Tensor drows = at::empty_like(rows), ddt = at::empty_like(dt);
+    // Of every sequence by itself, so that the sum does not depend on the number of threads.
+    const at::Tensor dconv = at::zeros({sequences, taps, mixed}, rows.options());
+    const at::Tensor dbias = at::zeros({sequences, mixed}, rows.options());
+    const at::Tensor da = at::zeros({sequences, heads}, rows.options());
+    const at::Tensor dd = at::zeros({sequences, heads}, rows.options());
+    const at::Tensor dnorm = at::zeros({sequences, inner}, rows.options());
+
+    const float* const in = rows.const_data_ptr<float>();
+    const float* const steps = dt.const_data_ptr<float>();
+    const float* const weight = conv.const_data_ptr<float>();
+    const float* const bias = conv_bias.defined() ? conv_bias.const_data_ptr<float>() : nullptr;
+    const float* const scale = norm.const_data_ptr<float>();
+    const float *const a_data = a.const_data_ptr<float>(), *const d_data =
+                                                               d.const_data_ptr<float>();
+    const float* const xbc_data = xbc.const_data_ptr<float>();
+    const float* const y_data = y.const_data_ptr<float>();
+    const float* const dout_data = dout.const_data_ptr<float>();
+    float* const drows_data = drows.data_ptr<float>();
+    float* const ddt_data = ddt.data_ptr<float>();
+    const std::array<float*, 5> sums = {dconv.data_ptr<float>(), dbias.data_ptr<float>(),
+                                        da.data_ptr<float>(), dd.data_ptr<float>(),
+                                        dnorm.data_ptr<float>()};
+    at::parallel_for(0, sequences, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> work(static_cast<std::size_t>(ssd_backward_work(s.scan)));
+      std::vector<float> dy(static_cast<std::size_t>(tokens * inner));
+      std::vector<float> dxbc(static_cast<std::size_t>(tokens * mixed));
+      GatedShape gate = s.gate;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float* const row = in + i * tokens * s.conv.stride;
+        const float* const x = xbc_data + i * tokens * mixed;
+        float* const drow = drows_data + i * tokens * s.conv.stride;
+        gated_norm_backward(gate, y_data + i * tokens * inner, row, scale, epsilon,
+                            dout_data + i * tokens * inner, dy.data(), drow, sums[4] + i * inner);
+        std::fill(dxbc.begin(), dxbc.end(), 0.0f);
+        ssd_scan_backward(
+            s.scan, {x, steps + i * tokens * heads, a_data, x + inner, x + inner + state, d_data},
+            dy.data(),
+            {dxbc.data(), ddt_data + i * tokens * heads, sums[2] + i * heads, dxbc.data() + inner,
+             dxbc.data() + inner + state, sums[3] + i * heads},
+            work.data());
+        causal_conv_silu_backward(s.conv, row + inner, weight, mixed, bias, dxbc.data(),
+                                  drow + inner, sums[0] + i * taps * mixed,
+                                  bias ? sums[1] + i * mixed : nullptr);
+      }
+    });
+    // softplus'(x) = 1 - exp(-softplus(x))
+    const at::Tensor draw = ddt.mul(at::expm1(dt.neg()).neg_());
+    drows.narrow(2, inner + mixed, heads).copy_(draw);
+    return {drows,
+            dconv.sum(0),
+            bias ? dbias.sum(0) : at::Tensor(),
+            draw.sum(at::IntArrayRef{0, 1}),
+            da.sum(0),
+            dd.sum(0),
+            dnorm.sum(0),
+            at::Tensor(),
+            at::Tensor(),
+            at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor mix_with_kernels(const Mixer& m, const at::Tensor& rows) {
+  return KernelMix::apply(rows.contiguous(), m.conv.contiguous(), m.conv_bias,
+                          m.dt_bias.contiguous(), m.a.contiguous(), m.d.contiguous(),
+                          m.norm.contiguous(), m.head_dim, m.state, m.epsilon);
+}
+
+}  // namespace mnm

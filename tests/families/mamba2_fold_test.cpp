@@ -1,0 +1,267 @@
+// The Mamba-2 fold's routes: every child alone with LibTorch's own operators in double (chunks of
+// products, differentiable), against siblings from one scan, the kernels in f32 with and without
+// gradients, and token by token.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "eval/fold.h"
+#include "families/family.h"
+#include "tests/support/tiny_mamba2.h"
+
+namespace mnm {
+namespace {
+
+using test::TinyMamba2;
+
+// Every variant, and shapes that fill the kernels' tiles.
+std::vector<TinyMamba2> variants() {
+  std::vector<TinyMamba2> all;
+  for (TinyMamba2& tiny : test::tiny_mamba2s()) {
+    tiny.mamba_ssm = false;  // the layouts differ in names, which are no affair of a fold's
+    if (!tiny.matmamba) all.push_back(tiny);
+  }
+  TinyMamba2 wide = all.front();
+  wide.name = "full_tiles";
+  wide.hidden = 32, wide.head_dim = 16, wide.state = 32;
+  wide.granularities = {8, 16, 32};
+  all.push_back(wide);
+  wide.name = "uneven_tiles";
+  wide.hidden = 40, wide.head_dim = 20, wide.state = 70;
+  wide.granularities = {10, 40};
+  all.push_back(wide);
+  return all;
+}
+
+class Model {
+ public:
+  Model(const TinyMamba2& tiny, at::ScalarType type)
+      : model_(family_of(tiny.config()).describe(tiny.config(), {})) {
+    for (const test::TestTensor& tensor : tiny.tensors()) {
+      weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
+    }
+    reload();
+  }
+  void reload() {
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+  Fold& fold() { return *fold_; }
+  const NestedModel& description() const { return model_; }
+  std::map<std::string, at::Tensor>& weights() { return weights_; }
+
+ private:
+  NestedModel model_;
+  std::map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+};
+
+// Trained widths and, where the space allows more, untrained ones between them; ascending.
+std::vector<Width> widths_of(const LayerChoices& choices) {
+  std::vector<Width> widths = choices.granularities;
+  if (choices.step > 0) {
+    const Width between = (choices.full() / choices.step * 3 / 4) * choices.step;
+    if (between > 0 && std::ranges::find(widths, between) == widths.end()) {
+      widths.push_back(between);
+    }
+    std::ranges::sort(widths);
+  }
+  return widths;
+}
+
+// Children of each of `parents` nodes: all widths, every other, or the widest alone.
+std::vector<Child> children_of(std::int64_t parents, const LayerChoices& choices) {
+  const std::vector<Width> widths = widths_of(choices);
+  std::vector<Child> children;
+  for (std::int32_t parent = 0; parent < parents; ++parent) {
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      const bool last = i + 1 == widths.size();
+      if (parent % 4 == 3 ? i == 0 : last || parent % 4 == 0 || (parent % 4 == 1 && i % 2 == 0)) {
+        children.push_back({parent, widths[i]});
+      }
+    }
+  }
+  return children;
+}
+
+at::Tensor tokens_of(const TinyMamba2& tiny, std::int64_t sequences, std::int64_t length) {
+  return at::arange(sequences * length, at::kLong)
+      .mul(7919)
+      .remainder(tiny.vocab)
+      .view({sequences, length});
+}
+
+// Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
+at::Tensor run(Model& model, const at::Tensor& tokens) {
+  State state = model.fold().embed(tokens);
+  for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
+    state = model.fold().step(layer, state,
+                              children_of(state.nodes(), model.description().space.layers[layer]));
+  }
+  const at::Tensor hidden = model.fold().readout(state);
+  return model.fold().logits(hidden.flatten(0, 2)).to(at::kDouble);
+}
+
+// A product of length n is off by n epsilon of its terms; on a path there are, per layer, products
+// over hidden (in_proj), the taps, the state, the tokens (inside a chunk and from chunk to chunk),
+// the channels of the norm and of out_proj, and the exponential of a chunk's sum of time steps,
+// whose argument, at most 2 * 8 a token here, is off by its own size. A norm's divisor is a mean of
+// squares that may be small where all channels are: errors enter the next layer at most ten times
+// their own size, as the errors of its terms are relative to the largest.
+double roundings(const TinyMamba2& tiny, std::int64_t tokens) {
+  return 10 * static_cast<double>(tiny.layers + 1) *
+         static_cast<double>(tiny.hidden + tiny.kernel + tiny.state + 16 * tokens +
+                             2 * tiny.inner());
+}
+
+TEST(Mamba2Fold, SiblingsFromOneScanAreEachChildAlone) {
+  for (const TinyMamba2& tiny : variants()) {
+    for (const auto& [sequences, length] : {std::pair{1, 1}, {2, 3}, {1, 33}, {3, 70}, {1, 300}}) {
+      const at::Tensor tokens = tokens_of(tiny, sequences, length);
+      at::set_num_threads(1);  // the tensors are tiny; the kernels get two
+      Model exact(tiny, at::kDouble), single(tiny, at::kFloat);
+      const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
+      const at::Tensor trained = run(single, tokens);
+      const at::NoGradGuard no_grad;
+      const at::Tensor shared = run(exact, tokens);
+      at::set_num_threads(2);
+      const at::Tensor kernels = run(single, tokens);
+      ASSERT_EQ(alone.sizes(), shared.sizes());
+      const double error = roundings(tiny, length) * alone.abs().max().item<double>();
+      EXPECT_LE((shared - alone).abs().max().item<double>(), error * 0x1p-53)
+          << tiny.name << ", " << length;
+      EXPECT_LE((kernels - alone).abs().max().item<double>(), error * 0x1p-24)
+          << tiny.name << ", " << length;
+      EXPECT_LE((trained - alone).abs().max().item<double>(), error * 0x1p-24)
+          << tiny.name << ", " << length;
+    }
+  }
+}
+
+// Logits of one candidate, the tokens given in pieces of those lengths: [sequences, tokens, vocab].
+at::Tensor extend(Model& model, const Widths& widths, const at::Tensor& tokens,
+                  const std::vector<std::int64_t>& pieces) {
+  std::vector<LayerCache> caches(widths.size());
+  std::vector<at::Tensor> logits;
+  std::int64_t position = 0;
+  for (const std::int64_t piece : pieces) {
+    State state = model.fold().embed(tokens.narrow(1, position, piece));
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      state = model.fold().extend(layer, state, widths[layer], position, caches[layer]);
+    }
+    const at::Tensor hidden = model.fold().readout(state);
+    logits.push_back(model.fold()
+                         .logits(hidden.flatten(0, 2))
+                         .view({tokens.size(0), piece, -1})
+                         .to(at::kDouble));
+    position += piece;
+  }
+  return at::cat(logits, 1);
+}
+
+TEST(Mamba2Fold, TokenByTokenIsTheWholeSequence) {
+  const std::int64_t length = 75;
+  const std::vector<std::vector<std::int64_t>> ways = {
+      {75}, {74, 1}, {1, 74}, {2, 31, 1, 40, 1}, std::vector<std::int64_t>(75, 1)};
+  for (const TinyMamba2& tiny : variants()) {
+    const at::NoGradGuard no_grad;
+    at::set_num_threads(2);
+    Model exact(tiny, at::kDouble), single(tiny, at::kFloat);
+    Widths widths;
+    for (const LayerChoices& layer : exact.description().space.layers) {
+      const std::vector<Width> choices = widths_of(layer);
+      widths.push_back(choices[(widths.size() + 1) % choices.size()]);
+    }
+    for (const std::int64_t sequences : {1, 3}) {
+      const at::Tensor tokens = tokens_of(tiny, sequences, length);
+      State state = exact.fold().embed(tokens);
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        const Child child = {0, widths[layer]};
+        state = exact.fold().step(layer, state, {&child, 1});
+      }
+      const at::Tensor whole = exact.fold()
+                                   .logits(exact.fold().readout(state).flatten(0, 2))
+                                   .view({sequences, length, -1});
+      const double error = roundings(tiny, length) * whole.abs().max().item<double>();
+      for (const std::vector<std::int64_t>& pieces : ways) {
+        EXPECT_LE((extend(exact, widths, tokens, pieces) - whole).abs().max().item<double>(),
+                  error * 0x1p-53)
+            << tiny.name << ", " << pieces.size() << " pieces";
+        EXPECT_LE((extend(single, widths, tokens, pieces) - whole).abs().max().item<double>(),
+                  error * 0x1p-24)
+            << tiny.name << ", " << pieces.size() << " pieces";
+      }
+    }
+  }
+}
+
+// What a cache holds does not grow with the tokens.
+TEST(Mamba2Fold, ItsCacheKeepsItsSize) {
+  const at::NoGradGuard no_grad;
+  const TinyMamba2 tiny = test::tiny_mamba2s().front();
+  Model model(tiny, at::kFloat);
+  LayerCache cache;
+  std::size_t bytes = 0;
+  for (std::int64_t position = 0; position < 100; ++position) {
+    const State state = model.fold().embed(at::full({1, 1}, position % tiny.vocab, at::kLong));
+    model.fold().extend(0, state, static_cast<Width>(tiny.full()), position, cache);
+    std::size_t now = 0;
+    for (const at::Tensor& tensor : cache.tensors) now += tensor.nbytes();
+    if (position > 0) {
+      EXPECT_EQ(now, bytes);
+    }
+    bytes = now;
+  }
+}
+
+// Gradients of the mean of logits times fixed weights, by name.
+std::map<std::string, at::Tensor> gradients(const TinyMamba2& tiny, at::ScalarType type,
+                                            const at::Tensor& tokens) {
+  Model model(tiny, type);
+  std::vector<at::Tensor> leaves;
+  for (auto& [name, weight] : model.weights()) {
+    weight.requires_grad_(true);
+    leaves.push_back(weight);
+  }
+  model.reload();
+  State state = model.fold().embed(tokens);
+  for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
+    const std::vector<Width> widths = widths_of(model.description().space.layers[layer]);
+    const Child child = {0, widths[(layer + 1) % widths.size()]};
+    state = model.fold().step(layer, state, {&child, 1});
+  }
+  const at::Tensor logits = model.fold().logits(model.fold().readout(state).flatten(0, 2));
+  const at::Tensor weights =
+      at::arange(logits.numel(), logits.options()).mul(0.37).sin().view(logits.sizes());
+  const auto grads = torch::autograd::grad({(logits * weights).mean()}, leaves);
+  std::map<std::string, at::Tensor> by_name;
+  std::size_t i = 0;
+  for (const auto& [name, weight] : model.weights()) by_name[name] = grads[i++].to(at::kDouble);
+  return by_name;
+}
+
+TEST(Mamba2Fold, TheKernelsGradientsAreThoseOfTheOperators) {
+  for (const TinyMamba2& tiny : variants()) {
+    for (const std::int64_t length : {1, 2, 31, 70}) {
+      const at::Tensor tokens = tokens_of(tiny, 2, length);
+      const auto exact = gradients(tiny, at::kDouble, tokens);
+      const auto single = gradients(tiny, at::kFloat, tokens);
+      for (const auto& [name, right] : exact) {
+        // Backward there are as many products as forward, over the same lengths; a sum over all
+        // tokens is the longest. Relative to the tensor's largest gradient.
+        const double tolerance = 0x1p-24 * 4 * roundings(tiny, 2 * length) *
+                                 std::max(right.abs().max().item<double>(), 1e-6);
+        EXPECT_LE((single.at(name) - right).abs().max().item<double>(), tolerance)
+            << tiny.name << ", " << length << " tokens: " << name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm
