@@ -229,10 +229,11 @@ class GgufExport final : public PlannedExport {
   }
 
   bool rounds(const Checkpoint& checkpoint) const override {
-    return std::ranges::any_of(slices().tensors, [&](const TensorSlice& slice) {
-      const GgufType type = stored_type(slice);
+    return std::ranges::any_of(items_, [&](const Item& item) {
+      if (item.slice == nullptr) return false;
+      const GgufType type = stored_type(item);
       return type == GgufType::kQ8_0 ||
-             roundoff(checkpoint.at(slice.spec->name).dtype, dtype_of(type)) > 0;
+             roundoff(checkpoint.at(item.slice->spec->name).dtype, dtype_of(type)) > 0;
     });
   }
 
