@@ -85,7 +85,7 @@ class Bench {
     const NestedModel& model = opened_.model;
     Comparison result;
     result.candidates = candidates.size();
-    result.plan = cost_of(plan_shared(candidates), model, data_.context);
+    result.plan = cost_of(plan_shared(candidates), model, data_.context, data_.share());
     const std::vector<std::size_t> indices = sample_of(candidates.size(), sample_size);
     result.sample = indices.size();
     std::vector<Widths> halves[2];
@@ -98,7 +98,7 @@ class Bench {
     const auto one_by_one = [&](int half) {
       if (halves[half].empty()) return;
       seconds += timed([&] { alone[half] = score(halves[half], true); });
-      flops += cost_of(plan_shared(halves[half]), model, data_.context).one_by_one;
+      flops += cost_of(plan_shared(halves[half]), model, data_.context, data_.share()).one_by_one;
     };
     std::vector<CandidateScores> together;
     one_by_one(0);

@@ -21,7 +21,10 @@ void add_device_options(OptionTable& options, DeviceOptions& device) {
       .option("dtype", dtype_value(device.dtype), "of weights and arithmetic")
       .option("threads", threads_value(device.threads), "of the CPU; 0: one per core")
       .option("memory", quantity_value(device.memory, "BYTES"),
-              "for states and work space; else a quarter of what is free on the device");
+              "for weights, states and work space; else what is free, a part of it left alone")
+      .option("stream", flag_value(device.stream),
+              "read the weights layer by layer, once per pass; also done where they do not fit the "
+              "memory");
 }
 
 void add_data_options(OptionTable& options, DatasetOptions& data) {
@@ -30,7 +33,11 @@ void add_data_options(OptionTable& options, DatasetOptions& data) {
               count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
               "per sequence; 0: 256, or what the model allows where that is less")
       .option("max-tokens", quantity_value(data.max_tokens, "N"),
-              "use only the first whole sequences of each token file; else all");
+              "use only the first whole sequences of each token file; else all")
+      .option("positions", position_share_value(data.positions),
+              "score a drawn share of each sequence's positions, the same for every submodel: "
+              "cheaper readouts, larger standard errors")
+      .option("positions-seed", count_value(data.positions.seed), "which ones are drawn");
 }
 
 std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind) {

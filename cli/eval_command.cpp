@@ -8,6 +8,7 @@
 #include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/scoring.h"
 #include "cli/store_rows.h"
 #include "cli/table.h"
@@ -136,10 +137,16 @@ int eval_command(const Arguments& arguments) {
   const std::vector<Widths> candidates =
       candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
   const Dataset data = load_dataset(data_options, model.vocab_size, model.max_context);
+  const std::unique_ptr<Ranks> ranks = Ranks::join();
+  if (ranks && ranks->rank() > 0) {
+    const Dataset* const datasets[] = {&data};
+    Scorer(opened, device, score, ranks.get()).serve(datasets);
+    return 0;
+  }
   std::optional<Store> store;
   if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 
-  const PlanCost plan = cost_of(plan_shared(candidates), model, data.context);
+  const PlanCost plan = cost_of(plan_shared(candidates), model, data.context, data.share());
   const double tokens = static_cast<double>(data.sequences * data.context);
   note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
        data.sequences, data.context,
@@ -147,7 +154,7 @@ int eval_command(const Arguments& arguments) {
        score.one_by_one ? std::string("one by one")
                         : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 
-  Scorer scorer(opened, device, score);
+  Scorer scorer(opened, device, score, ranks.get());
   const InterruptGuard guard;
   std::vector<Record> records;
   {

@@ -51,11 +51,16 @@ struct Scored {
 // Of the widths, on the data that comes last: what was confirmed is scored after what was searched.
 std::vector<Scored> scores_of(const KnownScores& known, const Widths& widths) {
   std::vector<Scored> found;
+  const std::vector<DataUse> uses = known.store->data_uses();
   for (const auto& [id, row] : known.store->datasets()) {
+    std::string part;
+    for (const DataUse& use : uses) {
+      if (use.model == known.model && use.data == id) part = use.part;
+    }
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
       const auto record = known.store->find(known.model, id, dtype, widths);
       if (record && record->status == "ok") {
-        found.push_back({*record, row.part.empty() ? row.name : row.name + ", " + row.part});
+        found.push_back({*record, part.empty() ? row.name : row.name + ", " + part});
       }
     }
   }

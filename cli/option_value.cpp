@@ -175,6 +175,14 @@ OptionValue duration_value(double& seconds) {
           [&seconds](const std::string& text) { seconds = parse_duration(text); }};
 }
 
+OptionValue position_share_value(PositionShare& target) {
+  return {"SHARE", target.text(), false, false, [&target](const std::string& text) {
+            const std::uint64_t seed = target.seed;
+            target = parse_position_share(text);
+            target.seed = seed;
+          }};
+}
+
 OptionValue required(OptionValue value) {
   value.required = true;
   return value;

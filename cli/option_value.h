@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "eval/positions.h"
 #include "model/cost.h"
 #include "model/dtype.h"
 
@@ -48,6 +49,8 @@ OptionValue cost_kind_value(CostKind& target);
 OptionValue ids_value(std::vector<std::int64_t>& target, std::string placeholder);  // repeats
 OptionValue id_value(std::optional<std::int64_t>& target, std::string placeholder);
 OptionValue duration_value(double& seconds);  // "90", "90s", "10m", "1h30m"; 0 prints no default
+
+OptionValue position_share_value(PositionShare& target);  // its seed stays
 
 OptionValue required(OptionValue value);
 

@@ -1,11 +1,13 @@
 // Scoring as commands see it: submodels in, records for the store out.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "cli/ranks.h"
 #include "db/store.h"
 #include "engine/engine.h"
 #include "eval/dataset.h"
@@ -25,20 +27,38 @@ Record record_of(const Widths& widths, const CandidateScores& scores, const Cost
 // Opens the engine, and loads the weights, when first asked to.
 class Scorer {
  public:
-  // `opened` must outlive it.
-  Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options);
+  // `opened` and `ranks` must outlive it. ranks: the processes to share the work with, or nullptr.
+  Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
+         Ranks* ranks = nullptr);
 
   // One shared plan; record i belongs to candidates[i]. Their model, data and id are left 0.
+  // Shared with other ranks it is several plans, and `keep` is told of each one's records as they
+  // come.
   std::vector<Record> score(std::span<const Widths> candidates, const Dataset& data,
-                            const ProgressSink& progress);
+                            const ProgressSink& progress,
+                            const std::function<void(std::span<const Record>)>& keep = {});
+
+  // What every rank but the first does: scores on these datasets what the first one sends, until
+  // that is done. Error where it sends what this rank does not have.
+  void serve(std::span<const Dataset* const> datasets);
+
   void load();  // now, and not when first asked to score
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }
 
  private:
+  ModelSession& session();
+  std::string perform(const std::string& job, std::span<const Dataset* const> datasets,
+                      const std::function<bool(double)>& sink);
+  std::vector<CandidateScores> share(std::span<const Widths> candidates, const Dataset& data,
+                                     const ProgressSink& progress,
+                                     const std::function<void(std::span<const Record>)>& keep);
+
   const OpenedModel& opened_;
   DeviceOptions device_;
   ScoreOptions options_;
+  Ranks* ranks_;
+  std::string fingerprint_;  // of the model, where there are ranks
   std::unique_ptr<ModelSession> session_;
 };
 

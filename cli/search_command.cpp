@@ -12,6 +12,7 @@
 #include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/scoring.h"
 #include "cli/search_loop.h"
 #include "cli/store_rows.h"
@@ -44,11 +45,11 @@ struct Request {
 };
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
-constexpr const char* kKept[] = {"DIR",        "granularities", "widths-step",     "data",
-                                 "context",    "max-tokens",    "confirm",         "strategy",
-                                 "budget",     "cost",          "max-evaluations", "seed",
-                                 "population", "crossover",     "mutation",        "batch",
-                                 "dtype"};
+constexpr const char* kKept[] = {
+    "DIR",        "granularities", "widths-step",    "data",       "context",
+    "max-tokens", "positions",     "positions-seed", "confirm",    "strategy",
+    "budget",     "cost",          "seed",           "population", "max-evaluations",
+    "crossover",  "mutation",      "batch",          "dtype"};
 
 constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
 
@@ -70,7 +71,8 @@ OptionTable option_table(Request& request) {
       .option("granularities", text_value(request.model.granularities.text, "LIST"),
               "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
       .option("data", path_value(request.data.path), "token file of the search part")
-      .option("confirm", path_value(request.confirm), "token file of the confirm part");
+      .option("confirm", path_value(request.confirm),
+              "token file of the confirm part, scored at every position");
   add_data_options(options, request.data);
   options.section("search")
       .option("strategy", texts_value(request.strategies, "NAME"), strategies_text())
@@ -199,9 +201,24 @@ class SearchCommand {
       DatasetOptions confirm = request_.data;
       confirm.path = request_.confirm;
       confirm.context = data_.context;
+      confirm.positions = {};  // few are scored again, and what is reported of them is this
       confirm_ = load_dataset(confirm, model.vocab_size, model.max_context);
       require_disjoint();
     }
+    ranks_ = Ranks::join();
+    return ranks_ && ranks_->rank() > 0 ? serve() : lead(settings, resumed);
+  }
+
+ private:
+  // What every rank but the first does.
+  int serve() {
+    std::vector<const Dataset*> datasets = {&data_};
+    if (confirm_) datasets.push_back(&*confirm_);
+    Scorer(*opened_, request_.device, ScoreOptions{}, ranks_.get()).serve(datasets);
+    return 0;
+  }
+
+  int lead(nlohmann::ordered_json& settings, const std::optional<RunRow>& resumed) {
     make_problem();
     std::vector<std::unique_ptr<Strategy>> strategies;
     for (const std::string& name : strategies_) {
@@ -211,7 +228,7 @@ class SearchCommand {
     if (request_.dry_run) return 0;
 
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
-    scorer_.emplace(*opened_, request_.device, ScoreOptions{});
+    scorer_.emplace(*opened_, request_.device, ScoreOptions{}, ranks_.get());
     model_id_ = store_->model(model_row(*opened_));
     data_id_ = store_->data(data_row(data_));
     if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
@@ -224,7 +241,6 @@ class SearchCommand {
     return search(strategies, settings);
   }
 
- private:
   // The luckiest of many scores flatters its submodel by up to four standard errors. Confirm
   // sequences that chose it too pass that on by their share, so from one in forty on by a tenth of
   // a standard error; below that, text that repeats itself is noted and let be.
@@ -371,8 +387,9 @@ class SearchCommand {
     loop.max_evaluations = request_.settings.max_evaluations;
     loop.batch = static_cast<std::size_t>(request_.batch);
     bool said = false;
-    loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status) {
-      return scorer_->score(candidates, data_, [&](const Progress& progress) {
+    loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status,
+                     const SearchLoop::Keep& keep) {
+      const auto sink = [&](const Progress& progress) {
         if (guard.interrupted() && !said) {
           said = true;
           bar.note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
@@ -380,7 +397,8 @@ class SearchCommand {
         }
         show(bar, status, static_cast<double>(candidates.size()) * progress.done / progress.total);
         return true;
-      });
+      };
+      return scorer_->score(candidates, data_, sink, keep);
     };
     loop.proceed = [&](const SearchStatus& status) {
       show(bar, status, 0);
@@ -438,6 +456,7 @@ class SearchCommand {
   std::optional<CostTable> costs_;
   std::vector<std::pair<CostKind, std::int64_t>> budgets_;
   SearchProblem problem_;
+  std::unique_ptr<Ranks> ranks_;  // where this is one of several processes
   std::optional<Store> store_;
   std::optional<Scorer> scorer_;
   std::int64_t model_id_ = 0, data_id_ = 0;

@@ -49,7 +49,8 @@ class Loop {
       if (!results.back()) unknown.push_back(widths);
     }
     if (!unknown.empty()) {
-      std::vector<Record> scored = loop_.score(unknown, status_);
+      std::vector<Record> scored =
+          loop_.score(unknown, status_, [this](std::span<const Record> records) { keep(records); });
       status_.scored += scored.size();
       std::size_t next = 0;
       for (auto& result : results) {
@@ -57,16 +58,23 @@ class Loop {
       }
     }
 
-    std::vector<Record> fresh;  // to this run
-    for (const auto& result : results) {
-      if (!noted_.insert(to_string(result->widths)).second) continue;
-      fresh.push_back(*result);
+    std::vector<Record> all;
+    for (const auto& result : results) all.push_back(*result);
+    keep(all);
+
+    for (const auto& result : results) tell(*result);
+  }
+
+  // What the run does not refer to yet, in one transaction.
+  void keep(std::span<const Record> records) {
+    std::vector<Record> fresh;
+    for (const Record& record : records) {
+      if (!noted_.insert(to_string(record.widths)).second) continue;
+      fresh.push_back(record);
       fresh.back().model = loop_.model;
       fresh.back().data = loop_.data;
     }
     if (!fresh.empty()) loop_.store.add(loop_.run, fresh);
-
-    for (const auto& result : results) tell(*result);
   }
 
   void tell(const Record& record) {

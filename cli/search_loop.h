@@ -29,8 +29,12 @@ struct SearchLoop {
   CostKind cost = CostKind::kParams;
   std::uint64_t max_evaluations = 0;
   std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
-  // Records of these candidates, in order, without ids.
-  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&)> score{};
+  // Takes records, without ids, into the store at once, so that a kill after it does not lose them.
+  using Keep = std::function<void(std::span<const Record>)>;
+  // Records of these candidates, in order, without ids. Those that are done before the others may
+  // be told to Keep meanwhile.
+  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&, const Keep&)>
+      score{};
   // Called before each batch and at the end; false: stop here.
   std::function<bool(const SearchStatus&)> proceed{};
 };

@@ -27,6 +27,9 @@ class ModelSession {
                                              const Dataset& dataset, const ScoreOptions& options,
                                              const ProgressSink& progress) = 0;
 
+  // Whether and why the weights are streamed, as a note to the user; empty where they are not.
+  virtual std::string streaming() const = 0;
+
   // f32 logits at every position of one sequence: [tokens * vocab], row-major.
   virtual std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) = 0;
 };

@@ -10,12 +10,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 
 #include "engine/engine.h"
-#include "engine/weights.h"
+#include "engine/guarded.h"
+#include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
+#include "model/cost.h"
 #include "model/error.h"
+#include "model/files.h"
 #include "train/trainer.h"
 
 namespace mnm {
@@ -63,18 +67,44 @@ void use_threads(const DeviceOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
 }
 
-// LibTorch's errors are pages long; ours are one sentence.
-template <typename Work>
-auto guarded(const char* attempt, const Work& work) {
-  try {
-    return work();
-  } catch (const c10::OutOfMemoryError& error) {
-    fail("{} ran out of memory on the device: lower --memory or use --device cpu", attempt);
-  } catch (const c10::Error& error) {
-    std::string text = error.what_without_backtrace();
-    text = text.substr(0, text.find('\n'));
-    fail("{} failed in LibTorch: {}", attempt, text);
+// What of the device's memory is whose.
+struct MemoryPlan {
+  bool stream = false;
+  std::uint64_t states = 0;  // bytes for states and work space
+  std::string note;          // where it streams: that, and why
+};
+
+// While a pass streams, two layers are held, the one in use and the next, and loading puts parts
+// of a layer together from copies of them, at most half of it.
+MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
+                       const at::Device& device) {
+  const std::uint64_t free = available_memory(device);
+  const auto text = [](std::uint64_t bytes) { return quantity(static_cast<double>(bytes)); };
+  // Weights fit where they leave room to work.
+  const bool fit =
+      options.memory > 0 ? weights.all <= options.memory / 4 * 3 : weights.all <= free / 2;
+  MemoryPlan plan;
+  plan.stream = options.stream || !fit;
+  if (!plan.stream) {
+    plan.states = options.memory > 0 ? options.memory - weights.all : free / 4;
+    return plan;
   }
+  const std::uint64_t limit = options.memory > 0 ? options.memory : free / 2;
+  const std::uint64_t held = weights.ends + weights.largest_layer / 2 * 5;
+  if (held >= limit) {
+    fail(
+        "cannot stream the weights within {} bytes of memory: embedding, head and two and a half "
+        "of the largest layers take {}, and states come on top; allow more memory",
+        text(limit), text(held));
+  }
+  plan.states = limit - held;
+  plan.note = fmt::format(
+      "weights of {} bytes are streamed{}: read once per pass, two layers held at a time, {} left "
+      "for states and work",
+      text(weights.all),
+      fit ? "" : fmt::format(", since they do not fit {} of memory", text(limit)),
+      text(plan.states));
+  return plan;
 }
 
 class TorchSession final : public ModelSession {
@@ -82,10 +112,19 @@ class TorchSession final : public ModelSession {
   TorchSession(const NestedModel& model, const Checkpoint& checkpoint, const DeviceOptions& options)
       : model_(model),
         device_(device_of(options)),
-        weights_(load_weights(model, checkpoint, device_, options.dtype)) {
-    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
-    limits_.memory = options.memory > 0 ? options.memory : available_memory(device_) / 4;
+        reader_(checkpoint, device_, options.dtype),
+        memory_(plan_memory(weight_bytes(model, options.dtype), options, device_)) {
+    limits_.memory = memory_.states;
+    if (memory_.stream) {
+      const std::filesystem::path spill = std::filesystem::temp_directory_path();
+      limits_.stream = StreamLimits{device_.is_cpu() ? 0 : available_memory(at::kCPU) / 2, spill,
+                                    free_bytes(spill) / 2};
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return reader_.read(name); },
+                       /*resident=*/!memory_.stream});
   }
+
+  std::string streaming() const override { return memory_.note; }
 
   std::vector<CandidateScores> score(std::span<const Widths> candidates, const Dataset& dataset,
                                      const ScoreOptions& options,
@@ -107,7 +146,9 @@ class TorchSession final : public ModelSession {
       State state = fold_->embed(input);
       for (std::size_t l = 0; l < widths.size(); ++l) {
         const Child child = {0, widths[l]};
+        if (memory_.stream) fold_->load(l);
         state = fold_->step(l, state, {&child, 1});
+        if (memory_.stream) fold_->unload(l);
       }
       const at::Tensor out =
           fold_->logits(fold_->readout(state).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
@@ -119,7 +160,8 @@ class TorchSession final : public ModelSession {
  private:
   const NestedModel& model_;
   at::Device device_;
-  std::unordered_map<std::string, at::Tensor> weights_;
+  WeightReader reader_;
+  MemoryPlan memory_;
   std::unique_ptr<Fold> fold_;
   EvaluatorLimits limits_;
 };

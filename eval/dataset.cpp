@@ -241,6 +241,10 @@ std::string TokenFile::fingerprint() const {
   return fingerprint.hex();
 }
 
+std::int64_t Dataset::targets() const {
+  return scored.empty() ? context : static_cast<std::int64_t>(scored.size()) / sequences;
+}
+
 void Dataset::batch(std::int64_t begin, std::int64_t count, std::vector<std::int64_t>& input,
                     std::vector<std::int64_t>& target) const {
   const auto first = tokens.begin() + begin * context;
@@ -295,6 +299,14 @@ Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
   Fingerprint fingerprint;
   fingerprint.add(fmt::format("context {}", data.context));
   fingerprint.add(std::as_bytes(std::span(data.tokens)));
+  if (!options.positions.all()) {
+    for (std::int64_t s = 0; s < data.sequences; ++s) {
+      const std::vector<std::int32_t> drawn = draw_positions(options.positions, data.context, s);
+      data.scored.insert(data.scored.end(), drawn.begin(), drawn.end());
+    }
+    data.name += fmt::format(", {} of positions", options.positions.text());
+    fingerprint.add(std::as_bytes(std::span(data.scored)));
+  }
   data.fingerprint = fingerprint.hex();
   return data;
 }

@@ -2,8 +2,9 @@
 //
 // A dataset is a token file cut into sequences. Sequence i of context C reads tokens
 // [i*C, i*C + C] of the file: the first C are the input, and position t predicts token t+1, so each
-// sequence has C targets, every token but the file's first is a target once, and no model sees
-// across a border. What is left over at the end is not used. A part is a range of sequences.
+// sequence has C targets, of which a drawn share may be scored, every token but the file's first is
+// a target once, and no model sees across a border. What is left over at the end is not used. A
+// part is a range of sequences.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/positions.h"
 #include "model/files.h"
 
 namespace mnm {
@@ -47,6 +49,10 @@ struct Dataset {
   std::int64_t context = 0;
   std::int64_t sequences = 0;
   std::vector<std::int32_t> tokens;  // [sequences * context + 1]
+  std::vector<std::int32_t> scored;  // positions, of each sequence as many: ascending; empty: all
+
+  std::int64_t targets() const;  // per sequence: context, or how many of its positions are scored
+  double share() const { return static_cast<double>(targets()) / static_cast<double>(context); }
 
   // Input and target of sequences [begin, begin + count): each [count * context].
   void batch(std::int64_t begin, std::int64_t count, std::vector<std::int64_t>& input,
@@ -57,6 +63,7 @@ struct DatasetOptions {
   std::filesystem::path path;
   std::int64_t context = 0;     // 0: min(kDefaultContext, the model's)
   std::int64_t max_tokens = 0;  // whole sequences within it are used; 0: all
+  PositionShare positions{};    // that are scored
 };
 
 // UsageError where not one sequence fits, or the context is longer than the model's.

@@ -2,158 +2,258 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/from_blob.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
+#include <limits>
 #include <mutex>
-#include <system_error>
-#include <thread>
+#include <utility>
 
+#include "eval/batch.h"
+#include "eval/division.h"
 #include "eval/meter.h"
 #include "eval/shared_plan.h"
-#include "eval/tiling.h"
+#include "eval/sweep.h"
 #include "eval/walk.h"
+#include "eval/workers.h"
 #include "model/error.h"
 
 namespace mnm {
 namespace {
 
-at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device) {
-  const auto size = static_cast<std::int64_t>(values.size());
-  return at::from_blob(const_cast<std::int64_t*>(values.data()), {size}, at::kLong)
-      .to(device, at::kLong, /*non_blocking=*/false, /*copy=*/true);
-}
-
-// How a plan's work is divided. On the CPU each thread walks batches of its own, alone: operators
-// that fork and join at every layer wait for the slowest thread at every layer, which on a busy
-// machine took ten times as long. With fewer sequences than threads, all threads share one walk.
-struct Division {
-  Tiling tiling;
-  int workers = 1;
-  std::int64_t batches = 1;
+// Candidates that one plan holds, and where their results go.
+struct Group {
+  std::vector<std::size_t> indices;
+  SharedPlan plan;                        // of those, then of the reference if it is a leaf
+  std::optional<std::int32_t> reference;  // its leaf
 };
 
-Division divide(const SharedPlan& plan, const NestedModel& model, TilingOptions options,
-                int threads) {
-  const std::uint64_t memory = options.memory;
-  const std::int64_t sequences = options.sequences;
-  Division division;
-  division.workers = sequences >= threads ? threads : 1;
-  for (;; division.workers /= 2) {
-    const int workers = division.workers;
-    options.memory = memory / static_cast<std::uint64_t>(workers);
-    options.sequences = (sequences + workers - 1) / workers;
-    if (workers == 1 && threads > 1) options.rows = std::max<std::int64_t>(1024, 512 * threads);
-    try {
-      division.tiling = tile(plan, model, options);
-      break;
-    } catch (const Error&) {  // the memory is enough for fewer walks at once, if for any
-      if (workers == 1) throw;
-    }
+// Sequences [begin, end).
+struct Range {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t size() const { return end - begin; }
+};
+
+// In pieces of nearly the same size, the first last.
+std::vector<Range> cut(const Range& range, std::int64_t pieces) {
+  std::vector<Range> ranges;
+  for (std::int64_t i = pieces; i-- > 0;) {
+    ranges.push_back(
+        {range.begin + range.size() * i / pieces, range.begin + range.size() * (i + 1) / pieces});
   }
-  // As many batches as the tiling's size makes, the same number for every worker, all of nearly the
-  // same size.
-  const std::int64_t least =
-      (sequences + division.tiling.sequences - 1) / division.tiling.sequences;
-  const std::int64_t rounds = (least + division.workers - 1) / division.workers;
-  division.batches = std::min(sequences, rounds * division.workers);
-  return division;
+  return ranges;
 }
 
-// Runs `work` on `workers` threads, this one among them, and waits for all. Where one fails it
-// calls `stop`, which must make the others end, and throws what that one threw. With several,
-// operators inside use one thread each. (Not an OpenMP region: in one, MKL opens another for each
-// product, and where there are fewer cores free than threads, its waiting took ten times the work
-// itself.)
-template <typename Work, typename Stop>
-void run_workers(int workers, const Work& work, const Stop& stop) {
-  if (workers == 1) return work();
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto run = [&] {
-    const at::NoGradGuard no_grad;  // thread-local
-    try {
-      at::set_num_threads(1);  // OpenMP's is thread-local, MKL's is everyone's
-      work();
-    } catch (...) {
-      stop();  // the others' results are of no use any more
+class Evaluation {
+ public:
+  Evaluation(Fold& fold, const NestedModel& model, const at::Device& device, const Dataset& dataset,
+             const ScoreOptions& options, const EvaluatorLimits& limits)
+      : fold_(fold),
+        model_(model),
+        device_(device),
+        dataset_(dataset),
+        options_(options),
+        limits_(limits),
+        flops_(model, dataset.context, dataset.share()),
+        full_(model.space.full()) {
+    // A state's size is the family's affair: one token's embedding tells it.
+    const State one = fold_.embed(upload({0}, device_).view({1, 1}));
+    for (const at::Tensor& tensor : one.tensors) {
+      state_bytes_ += tensor.nbytes();
+      element_bytes_ = std::max<std::uint64_t>(element_bytes_, tensor.element_size());
+    }
+  }
+
+  std::vector<Group> groups(std::span<const Widths> candidates) const {
+    std::vector<std::vector<std::size_t>> parts;
+    if (options_.one_by_one) {
+      for (std::size_t i = 0; i < candidates.size(); ++i) parts.push_back({i});
+    } else {
+      parts = split_by_prefix(candidates, widest_level());
+    }
+    std::vector<Group> groups;
+    for (std::vector<std::size_t>& indices : parts) {
+      std::vector<Widths> members;
+      for (const std::size_t i : indices) members.push_back(candidates[i]);
+      const bool with_reference = limits_.stream && options_.consistency;
+      if (with_reference) members.push_back(full_);
+      Group& group = groups.emplace_back();
+      group.indices = std::move(indices);
+      group.plan = plan_shared(members);
+      if (with_reference) group.reference = group.plan.leaf.back();
+    }
+    return groups;
+  }
+
+  double flops(const std::vector<Group>& groups) const {
+    double total = 0;
+    const std::vector<Widths> full = {full_};
+    const double reference =
+        cost_of(plan_shared(full), model_, dataset_.context, dataset_.share()).shared;
+    for (const Group& group : groups) {
+      total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
+      if (options_.consistency && !group.reference) total += reference;
+    }
+    return total * static_cast<double>(dataset_.sequences * dataset_.context);
+  }
+
+  std::vector<CandidateScores> score(const Group& group, Meter& meter) {
+    std::vector<CandidateScores> results(group.indices.size());
+    for (CandidateScores& scores : results) {
+      const auto size = static_cast<std::size_t>(dataset_.sequences);
+      scores.loss.resize(size);
+      if (options_.consistency) scores.kl.resize(size), scores.agreement.resize(size);
+    }
+    if (limits_.stream) {
+      stream(group, meter, results);
+    } else {
+      walk(group, meter, results);
+    }
+    return results;
+  }
+
+ private:
+  // Nodes per level whose states fit somewhere. Of a level and the one that it becomes, both are
+  // kept for a while.
+  std::int64_t widest_level() const {
+    constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
+    if (!limits_.stream) return kAll;
+    const std::uint64_t room = limits_.memory / 2 + limits_.stream->host + limits_.stream->disk;
+    const std::uint64_t node =
+        2 * state_bytes_ * static_cast<std::uint64_t>(dataset_.sequences * dataset_.context);
+    return static_cast<std::int64_t>(std::max<std::uint64_t>(1, room / node));
+  }
+
+  Division division(const SharedPlan& plan, std::int64_t sequences, std::uint64_t memory) const {
+    return divide(plan, model_,
+                  {.context = dataset_.context,
+                   .sequences = sequences,
+                   .rows = device_.is_cpu() ? 1024 : 32768,
+                   .logit_bytes = device_.is_cpu() ? 1u << 20 : 1u << 28,
+                   .element_bytes = element_bytes_,
+                   .state_bytes = state_bytes_,
+                   .memory = memory,
+                   .reference = options_.consistency},
+                  device_.is_cpu() ? at::get_num_threads() : 1);
+  }
+
+  // In half of what the device had no memory for, from now on, or, where that is too little for
+  // any tiling, in the least that there is. Nothing where no less will do.
+  std::optional<Division> smaller(const SharedPlan& plan, std::int64_t sequences,
+                                  const Division& tried) {
+    for (std::uint64_t less = tried.bytes() / 2; less > 0; less /= 2) {
+      try {
+        limits_.memory = tried.bytes() - less;
+        return division(plan, sequences, limits_.memory);
+      } catch (const Error&) {  // it needs more than that
+      }
+    }
+    return std::nullopt;
+  }
+
+  void walk(const Group& group, Meter& meter, std::span<CandidateScores> results) {
+    Division division = this->division(group.plan, dataset_.sequences, limits_.memory);
+    std::vector<Range> todo = cut({0, dataset_.sequences}, division.batches);
+    bool stopped = false;
+    std::mutex mutex;
+    const auto next = [&]() -> std::optional<Range> {
       const std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
+      if (stopped || todo.empty()) return std::nullopt;
+      const Range range = todo.back();
+      todo.pop_back();
+      return range;
+    };
+    const auto work = [&] {
+      Walk walk(fold_, group.plan, division.tiling, flops_, meter);
+      while (const std::optional<Range> range = next()) {
+        try {
+          run_batch(walk, group.plan, *range, results);
+        } catch (const c10::OutOfMemoryError&) {
+          walk.take_back();
+          const std::lock_guard lock(mutex);
+          todo.push_back(*range);
+          throw;
+        }
+      }
+    };
+    const auto stop = [&] {
+      const std::lock_guard lock(mutex);
+      stopped = true;
+    };
+    for (;;) {
+      try {
+        return run_workers(division.workers, work, stop);
+      } catch (const c10::OutOfMemoryError&) {
+        std::int64_t left = 0;
+        for (const Range& range : todo) left += range.size();
+        const std::optional<Division> less = smaller(group.plan, left, division);
+        if (!less) throw;
+        division = *less;
+      }
+      stopped = false;
+      for (const Range& range : std::exchange(todo, {})) {
+        const std::int64_t most = division.tiling.sequences;
+        const std::vector<Range> pieces = cut(range, (range.size() + most - 1) / most);
+        todo.insert(todo.end(), pieces.begin(), pieces.end());
+      }
     }
-  };
-  struct Restore {
-    int threads = at::get_num_threads();
-    ~Restore() { at::set_num_threads(threads); }
-  } const restore;
-  {
-    std::vector<std::jthread> others;
-    try {
-      for (int i = 1; i < workers; ++i) others.emplace_back(run);
-    } catch (const std::system_error&) {  // no more threads to be had: those there are do the work
-    }
-    run();
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
-void score_plan(Fold& fold, const NestedModel& model, const at::Device& device,
-                const SharedPlan& plan, const Dataset& dataset, const ScoreOptions& options,
-                const EvaluatorLimits& limits, const ForwardFlops& flops, Meter& meter,
-                std::span<CandidateScores> results) {
-  // A state's size is the family's affair: one token's embedding tells it.
-  std::uint64_t state_bytes = 0, element_bytes = 0;
-  for (const at::Tensor& tensor : fold.embed(upload({0}, device).view({1, 1})).tensors) {
-    state_bytes += tensor.nbytes();
-    element_bytes = std::max<std::uint64_t>(element_bytes, tensor.element_size());
-  }
-  const Division division = divide(plan, model,
-                                   {.context = dataset.context,
-                                    .sequences = dataset.sequences,
-                                    .rows = device.is_cpu() ? 1024 : 32768,
-                                    .logit_bytes = device.is_cpu() ? 1u << 20 : 1u << 28,
-                                    .element_bytes = element_bytes,
-                                    .state_bytes = state_bytes,
-                                    .memory = limits.memory,
-                                    .reference = options.consistency},
-                                   device.is_cpu() ? at::get_num_threads() : 1);
-  for (CandidateScores& scores : results) {
-    const auto size = static_cast<std::size_t>(dataset.sequences);
-    scores.loss.resize(size);
-    if (options.consistency) scores.kl.resize(size), scores.agreement.resize(size);
   }
 
-  const Widths full = model.space.full();
-  const auto run_batch = [&](Walk& walk, std::int64_t begin, std::int64_t count) {
-    std::vector<std::int64_t> input, target;
-    dataset.batch(begin, count, input, target);
-    const at::Tensor means = walk.run(upload(input, device).view({count, dataset.context}),
-                                      upload(target, device).view({count, dataset.context}),
-                                      options.consistency ? &full : nullptr)
-                                 .to(at::kCPU)
-                                 .contiguous();
+  void run_batch(Walk& walk, const SharedPlan& plan, const Range& range,
+                 std::span<CandidateScores> results) const {
+    const std::int64_t count = range.size();
+    const Batch batch = batch_of(dataset_, range.begin, count, device_);
+    const at::Tensor means =
+        walk.run(batch, options_.consistency ? &full_ : nullptr).to(at::kCPU).contiguous();
     const float* const values = means.const_data_ptr<float>();
     const std::int64_t metrics = means.size(1);
     for (std::size_t i = 0; i < results.size(); ++i) {
       const float* from = values + plan.leaf[i] * metrics * count;
       for (std::vector<float>* to : {&results[i].loss, &results[i].kl, &results[i].agreement}) {
         if (to->empty()) continue;
-        std::copy_n(from, count, to->begin() + begin);
+        std::copy_n(from, count, to->begin() + range.begin);
         from += count;
       }
     }
-  };
-  std::atomic<std::int64_t> next = 0;  // who is done first takes more
-  const auto work = [&] {
-    Walk walk(fold, plan, division.tiling, flops, meter);
-    for (std::int64_t b = next++; b < division.batches; b = next++) {
-      const std::int64_t begin = dataset.sequences * b / division.batches;
-      run_batch(walk, begin, dataset.sequences * (b + 1) / division.batches - begin);
+  }
+
+  void stream(const Group& group, Meter& meter, std::span<CandidateScores> results) {
+    const double before = meter.done();
+    Division division = roomy_division(group.plan);
+    for (;;) {
+      StateRoom room(device_, limits_.memory - division.bytes(), limits_.stream->host,
+                     limits_.stream->spill);
+      try {
+        return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference}, meter,
+                     results);
+      } catch (const c10::OutOfMemoryError&) {
+        const std::optional<Division> less = smaller(group.plan, dataset_.sequences, division);
+        if (!less) throw;
+        division = *less;
+      }
+      meter.go_back(before);
     }
-  };
-  run_workers(division.workers, work, [&] { next = division.batches; });
-}
+  }
+
+  // Half of the memory is for states, unless one step needs more.
+  Division roomy_division(const SharedPlan& plan) const {
+    try {
+      return division(plan, dataset_.sequences, limits_.memory / 2);
+    } catch (const Error&) {
+      return division(plan, dataset_.sequences, limits_.memory);
+    }
+  }
+
+  Fold& fold_;
+  const NestedModel& model_;
+  const at::Device device_;
+  const Dataset& dataset_;
+  const ScoreOptions& options_;
+  EvaluatorLimits limits_;
+  ForwardFlops flops_;
+  Widths full_;
+  std::uint64_t state_bytes_ = 0, element_bytes_ = 0;
+};
 
 }  // namespace
 
@@ -166,24 +266,14 @@ std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& mod
   const at::NoGradGuard no_grad;
   std::vector<CandidateScores> results(candidates.size());
   if (candidates.empty()) return results;
-  const ForwardFlops flops(model, dataset.context);
-
-  // Plans of all candidates, or of each alone.
-  const std::size_t group = options.one_by_one ? 1 : candidates.size();
-  double total = 0;
-  const SharedPlan whole = plan_shared(candidates);
-  const PlanCost cost = cost_of(whole, model, dataset.context);
-  total += options.one_by_one ? cost.one_by_one : cost.shared;
-  if (options.consistency) {
-    const std::vector<Widths> full = {model.space.full()};
-    total += cost_of(plan_shared(full), model, dataset.context).shared *
-             static_cast<double>(candidates.size() / group);
-  }
-  Meter meter(progress, total * static_cast<double>(dataset.sequences * dataset.context));
-  for (std::size_t i = 0; i < candidates.size(); i += group) {
-    const SharedPlan plan = options.one_by_one ? plan_shared(candidates.subspan(i, 1)) : whole;
-    score_plan(fold, model, device, plan, dataset, options, limits, flops, meter,
-               std::span(results).subspan(i, group));
+  Evaluation evaluation(fold, model, device, dataset, options, limits);
+  const std::vector<Group> groups = evaluation.groups(candidates);
+  Meter meter(progress, evaluation.flops(groups));
+  for (const Group& group : groups) {
+    std::vector<CandidateScores> scores = evaluation.score(group, meter);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      results[group.indices[i]] = std::move(scores[i]);
+    }
   }
   meter.finish();
   return results;

@@ -22,6 +22,12 @@ class Meter {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ >= std::chrono::milliseconds(50)) report(now);
   }
+  // Work that has to be done again.
+  double done() const { return done_; }
+  void go_back(double done) {
+    const std::lock_guard lock(mutex_);
+    done_ = done;
+  }
   void finish() {
     const std::lock_guard lock(mutex_);
     done_ = total_;

@@ -15,7 +15,11 @@ struct DeviceOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   Dtype dtype = Dtype::kF32;   // of weights and arithmetic; losses are taken in f32
   int threads = 0;             // CPU threads; 0: one per core
-  std::uint64_t memory = 0;    // bytes for states and work space; 0: a quarter of the device's free
+  // Bytes on the device for weights, states and work space; 0: all weights if they leave half of
+  // what is free, and a quarter of what is free for the rest.
+  std::uint64_t memory = 0;
+  // Weights are read layer by layer in every pass; also done where they do not fit the memory.
+  bool stream = false;
 };
 
 struct ScoreOptions {

@@ -9,6 +9,18 @@
 
 namespace mnm {
 
+namespace {
+
+std::vector<std::size_t> lexicographic(std::span<const Widths> candidates) {
+  std::vector<std::size_t> order(candidates.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return candidates[a] < candidates[b]; });
+  return order;
+}
+
+}  // namespace
+
 SharedPlan plan_shared(std::span<const Widths> candidates) {
   SharedPlan plan;
   if (candidates.empty()) return plan;
@@ -20,10 +32,7 @@ SharedPlan plan_shared(std::span<const Widths> candidates) {
 
   // In lexicographic order each prefix is one run, runs of a parent are adjacent, and siblings
   // ascend: the levels are read off the places where neighbours first differ.
-  std::vector<std::size_t> order(candidates.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return candidates[a] < candidates[b]; });
+  const std::vector<std::size_t> order = lexicographic(candidates);
   if (candidates.size() > std::numeric_limits<std::int32_t>::max()) {
     fail_usage("cannot plan {} candidates at once, at most 2^31 - 1 are possible",
                candidates.size());
@@ -50,10 +59,30 @@ SharedPlan plan_shared(std::span<const Widths> candidates) {
   return plan;
 }
 
-PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context) {
+std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> candidates,
+                                                      std::int64_t widest) {
+  // The last level is the widest: every node of another has a child there.
+  std::vector<std::vector<std::size_t>> groups;
+  std::int64_t leaves = 0;
+  const Widths* previous = nullptr;
+  for (const std::size_t i : lexicographic(candidates)) {
+    const bool same = previous && *previous == candidates[i];
+    if (!same && (groups.empty() || ++leaves > widest)) {
+      groups.emplace_back();
+      leaves = 1;
+    }
+    groups.back().push_back(i);
+    previous = &candidates[i];
+  }
+  for (std::vector<std::size_t>& group : groups) std::ranges::sort(group);
+  return groups;
+}
+
+PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context,
+                 double scored) {
   PlanCost cost;
   if (plan.levels.empty()) return cost;
-  const ForwardFlops flops(model, context);
+  const ForwardFlops flops(model, context, scored);
 
   // Candidates below each node, from the leaves up: one by one, a node is computed once for each.
   std::vector<double> below(plan.levels.back().size(), 0.0);

@@ -29,17 +29,27 @@ struct SharedPlan {
 // layers, at least one. Without candidates there are no levels.
 SharedPlan plan_shared(std::span<const Widths> candidates);
 
+// Indices of the candidates, in groups that hold whole runs of neighbours in lexicographic order,
+// so that what starts alike stays together; no level of a group's plan has more than `widest`
+// nodes, at least 1. As few groups as runs taken one after the other make; all indices in one where
+// it fits.
+std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> candidates,
+                                                      std::int64_t widest);
+
 // Forward FLOPs per token of the parts of a model, as model/cost.h counts them for sequences of
-// `context` tokens. The model outlives it.
+// `context` tokens, of whose positions the share `scored` is read out. The model outlives it.
 class ForwardFlops {
  public:
-  ForwardFlops(const NestedModel& model, std::int64_t context)
-      : costs_(model, {model.dtype, context}) {}
+  ForwardFlops(const NestedModel& model, std::int64_t context, double scored = 1)
+      : costs_(model, {model.dtype, context}), scored_(scored) {}
   double layer(std::size_t layer, Width width) const { return costs_.layer(layer, width).flops; }
-  double readout() const { return costs_.fixed().flops; }  // what belongs to no layer: the head
+  double readout() const {  // what belongs to no layer: the head
+    return costs_.fixed().flops * scored_;
+  }
 
  private:
   CostTable costs_;
+  double scored_;
 };
 
 // Forward FLOPs per token of carrying out a plan.
@@ -49,6 +59,7 @@ struct PlanCost {
   double readout = 0;     // the part of both that is the head's product, once per leaf/candidate
   double gain() const { return one_by_one / shared; }
 };
-PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context);
+PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t context,
+                 double scored = 1);
 
 }  // namespace mnm

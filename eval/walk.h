@@ -8,19 +8,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "eval/batch.h"
 #include "eval/fold.h"
 #include "eval/meter.h"
+#include "eval/readout.h"
 #include "eval/shared_plan.h"
 #include "eval/tiling.h"
 
 namespace mnm {
-
-// What is measured of each target, in this order, in f32: loss, and with a reference KL and
-// agreement.
-constexpr std::int64_t kMetrics = 3;
 
 // Holds one batch at a time; several walks may share one fold and one meter.
 class Walk {
@@ -30,19 +29,18 @@ class Walk {
        Meter& meter);
 
   // Per leaf, metric and sequence, the mean over the sequence's targets: f32
-  // [leaves, kMetrics or 1, sequences], on the fold's device. tokens, targets: int64
-  // [sequences, context]. `reference`: full widths to compare with, or nullptr.
-  at::Tensor run(const at::Tensor& tokens, const at::Tensor& targets, const Widths* reference);
+  // [leaves, kMetrics or 1, sequences], on the fold's device. `reference`: full widths to compare
+  // with, or nullptr.
+  at::Tensor run(const Batch& batch, const Widths* reference);
+
+  // Tells the meter that the run which just failed will be done again.
+  void take_back();
 
  private:
   void count(double flops_per_token);
   void descend(std::size_t level, const State& parents, std::int64_t first);
   void step(std::size_t level, const State& chunk, std::int64_t first_parent, std::int64_t begin,
             std::int64_t end);
-  void measure(const State& leaves, std::int64_t first);
-  void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
-                    const at::Tensor& values);
-  at::Tensor reference_rows(std::int64_t row, std::int64_t n);
 
   Fold& fold_;
   const SharedPlan& plan_;
@@ -51,11 +49,9 @@ class Walk {
   Meter& meter_;
   std::vector<std::vector<std::int32_t>> first_child_;  // [level][parent], and the end
   std::int64_t sequences_ = 0, context_ = 0;
-  at::Tensor targets_;           // [sequences * context]
-  at::Tensor means_;             // what run() returns
-  at::Tensor reference_hidden_;  // [sequences * context, d]
-  at::Tensor reference_log_p_;   // of rows from reference_row_
-  std::int64_t reference_row_ = 0;
+  double counted_ = 0;              // of this run
+  at::Tensor means_;                // what run() returns
+  std::optional<Readout> readout_;  // of this batch
 };
 
 }  // namespace mnm

@@ -155,8 +155,8 @@ class GgufExport final : public PlannedExport {
     for (const Item& item : items_) {
       const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
       const bool planned = entry != head.tensors.end() &&
-                           (item.slice == nullptr || (entry->shape == file_shape(item) &&
-                                                      entry->type == stored_type(item)));
+                           (item.slice == nullptr ||
+                            (entry->shape == file_shape(item) && entry->type == stored_type(item)));
       if (!planned) {
         fail("the export's tensor '{}' is not there as planned", item.tensor.name);
       }

@@ -240,6 +240,20 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
   fail("checkpoint '{}' has no tensor '{}'", impl_->directory.string(), name);
 }
 
+void Checkpoint::read(const StoredTensor& tensor, std::uint64_t begin,
+                      std::span<std::byte> into) const {
+  if (begin > tensor.data.size() || into.size() > tensor.data.size() - begin) {
+    fail("cannot read {} bytes from byte {} of tensor '{}': it has {}", into.size(), begin,
+         tensor.name, tensor.data.size());
+  }
+  if (tensor.shard < impl_->files.size()) {
+    const MappedFile& file = impl_->files[tensor.shard];
+    read_fully(file.descriptor(), file.path(), tensor.offset + begin, into);
+  } else {
+    std::ranges::copy(tensor.data.subspan(begin, into.size()), into.begin());
+  }
+}
+
 std::string Checkpoint::fingerprint() const {
   std::vector<const StoredTensor*> sorted;
   for (const StoredTensor& tensor : impl_->tensors) sorted.push_back(&tensor);

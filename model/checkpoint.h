@@ -59,6 +59,10 @@ class Checkpoint {
   const StoredTensor& at(std::string_view name) const;  // Error if there is none
   const std::vector<std::filesystem::path>& shards() const;
 
+  // into <- the tensor's bytes from `begin`; read from the file and not through the map, so that
+  // they do not come to stay in this process' memory.
+  void read(const StoredTensor& tensor, std::uint64_t begin, std::span<std::byte> into) const;
+
   // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes as
   // SampledBytes takes them. The same for the same tensors however they are sharded.
   std::string fingerprint() const;

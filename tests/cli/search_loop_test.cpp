@@ -85,7 +85,8 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
     loop.data = 1;
     loop.max_evaluations = kEvaluations;
     loop.batch = batch;
-    loop.score = [&](std::span<const Widths> candidates, const SearchStatus&) {
+    loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
+                     const SearchLoop::Keep&) {
       if (kill && scored_batches == batches) throw Killed{};
       ++scored_batches;
       std::vector<Record> records;

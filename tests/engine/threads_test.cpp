@@ -7,10 +7,9 @@
 #include <cmath>
 #include <random>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
-#include "engine/weights.h"
+#include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "families/open_model.h"
 #include "tests/support/temp_dir.h"
@@ -51,9 +50,9 @@ class Model {
  public:
   Model(const TinyLlama& llama, const std::filesystem::path& directory)
       : opened_(open_model(llama.write(directory))),
-        weights_(load_weights(opened_.model, opened_.checkpoint, at::kCPU, Dtype::kF32)),
+        reader_(opened_.checkpoint, at::kCPU, Dtype::kF32),
         fold_(make_fold(
-            {opened_.model, [this](const std::string& name) { return weights_.at(name); }})) {}
+            {opened_.model, [this](const std::string& name) { return reader_.read(name); }})) {}
 
   std::vector<CandidateScores> score(int threads) {
     at::set_num_threads(threads);
@@ -65,7 +64,7 @@ class Model {
 
  private:
   OpenedModel opened_;
-  std::unordered_map<std::string, at::Tensor> weights_;
+  WeightReader reader_;
   std::unique_ptr<Fold> fold_;
 };
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <random>
 
@@ -75,8 +76,14 @@ CandidateScores plainly(Fold& fold, const NestedModel& model, const Widths& widt
     data.batch(s, 1, input, target);
     const at::Tensor mine = log_p(fold, widths, input);
     const at::Tensor full = log_p(fold, model.space.full(), input);
-    const auto mean = [](const at::Tensor& x) {
-      return static_cast<float>(x.mean().item<double>());
+    const auto mean = [&](const at::Tensor& x) {
+      at::Tensor scored = x.flatten();
+      if (!data.scored.empty()) {
+        const auto first = data.scored.begin() + s * data.targets();
+        const std::vector<std::int64_t> drawn(first, first + data.targets());
+        scored = scored.index_select(0, at::tensor(drawn, at::kLong));
+      }
+      return static_cast<float>(scored.mean().item<double>());
     };
     scores.loss.push_back(mean(mine.gather(1, at::tensor(target, at::kLong).unsqueeze(1)).neg()));
     scores.kl.push_back(mean(full.exp().mul(full - mine).sum(1)));
@@ -158,6 +165,44 @@ TEST_F(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
       for (CandidateScores& scores : plain) scores.kl = scores.agreement = {};
       expect_same(score_candidates(fold, model, at::kCPU, candidates, data, {}, {}, {}), plain,
                   candidates);
+    }
+  }
+}
+
+TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
+  for (const Setting& setting : settings()) {
+    const NestedModel model = toy_model(setting.shape);
+    ToyFold fold(model, 3);
+    Dataset data = random_data(setting.sequences, setting.context, setting.shape.vocab);
+    for (std::int64_t s = 0; s < data.sequences; ++s) {
+      const auto drawn = draw_positions({.denominator = 3}, data.context, s);
+      data.scored.insert(data.scored.end(), drawn.begin(), drawn.end());
+    }
+    const std::vector<Widths> candidates = draw(grid(model.space), 6, 3);
+    std::vector<CandidateScores> plain;
+    for (const Widths& widths : candidates) plain.push_back(plainly(fold, model, widths, data));
+    const StreamLimits stream = {0, std::filesystem::temp_directory_path(), 1u << 30};
+    for (const bool streamed : {false, true}) {
+      EvaluatorLimits limits;
+      if (streamed) limits.stream = stream;
+      fold.loaded.assign(model.layers(), !streamed);
+      double total = 0;
+      expect_same(
+          score_candidates(fold, model, at::kCPU, candidates, data, {.consistency = true}, limits,
+                           [&](const Progress& progress) {
+                             total = progress.total;
+                             return true;
+                           }),
+          plain, candidates);
+      if (streamed) continue;
+      const double share = static_cast<double>(data.targets()) / static_cast<double>(data.context);
+      const PlanCost all = cost_of(plan_shared(candidates), model, data.context);
+      const std::vector<Widths> full = {model.space.full()};
+      const PlanCost one = cost_of(plan_shared(full), model, data.context);
+      EXPECT_NEAR(total,
+                  static_cast<double>(data.sequences * data.context) *
+                      (all.shared + one.shared - (1 - share) * (all.readout + one.readout)),
+                  1e-9 * total);
     }
   }
 }
@@ -265,6 +310,53 @@ TEST_F(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
   EXPECT_THROW(score_candidates(fold, model, at::kCPU, all, data, {}, {},
                                 [](const Progress&) { return false; }),
                Interrupted);
+}
+
+// A device with room for so many rows of one step.
+void limit_rows(ToyFold& fold, std::int64_t rows, std::atomic<int>& refusals) {
+  fold.before_step = [rows, &refusals](std::int64_t asked) {
+    if (asked <= rows) return;
+    ++refusals;
+    throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "out of memory");
+  };
+}
+
+TEST_F(Evaluator, OutOfMemoryOnTheDeviceHalvesTheBatchAndGoesOn) {
+  const NestedModel model = toy_model({});
+  ToyFold fold(model, 5);
+  const Dataset data = random_data(24, 100, 13);
+  const std::vector<Widths> candidates = draw(grid(model.space), 20, 1);
+  const ScoreOptions options = {.consistency = true};
+  const auto expected = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
+  const StreamLimits stream = {0, std::filesystem::temp_directory_path(), 1u << 30};
+  for (const bool streamed : {false, true}) {
+    EvaluatorLimits limits;
+    if (streamed) limits.stream = stream;
+    for (const int threads : {1, 3}) {
+      at::set_num_threads(threads);
+      // From one refusal to a single child of a single sequence.
+      for (const std::int64_t rows : {2000, 500, 100}) {
+        std::atomic<int> refusals = 0;
+        limit_rows(fold, rows, refusals);
+        double last = 0;
+        fold.loaded.assign(3, !streamed);
+        expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, limits,
+                                     [&](const Progress& progress) {
+                                       last = progress.done / progress.total;
+                                       return true;
+                                     }),
+                    expected, candidates);
+        EXPECT_GT(refusals, 0);
+        EXPECT_LT(refusals, 60) << "halving ends soon";
+        EXPECT_EQ(last, 1);
+      }
+      std::atomic<int> refusals = 0;
+      limit_rows(fold, 99, refusals);
+      fold.loaded.assign(3, !streamed);
+      EXPECT_THROW(score_candidates(fold, model, at::kCPU, candidates, data, options, limits, {}),
+                   c10::OutOfMemoryError);
+    }
+  }
 }
 
 }  // namespace

@@ -206,5 +206,35 @@ TEST(SharedPlan, GainsOfKnownShapes) {
   }
 }
 
+TEST(SharedPlan, SplitsByPrefixIntoGroupsNoWiderThanAsked) {
+  std::vector<Widths> candidates = random_candidates(200, 4, {1, 2, 3}, 5);
+  candidates.push_back(candidates.front());  // a duplicate takes no leaf of its own
+  const SharedPlan whole = plan_shared(candidates);
+  std::size_t least = 0;
+  for (const auto& level : whole.levels) least += level.size();
+  for (const std::size_t widest : {1, 2, 7, 60, 1000}) {
+    const auto groups = split_by_prefix(candidates, static_cast<std::int64_t>(widest));
+    EXPECT_EQ(groups.size(), (whole.levels.back().size() + widest - 1) / widest);
+    std::vector<std::size_t> all;
+    std::size_t nodes = 0;
+    for (const auto& group : groups) {
+      EXPECT_TRUE(std::ranges::is_sorted(group));
+      std::vector<Widths> members;
+      for (const std::size_t i : group) members.push_back(candidates[i]);
+      for (const auto& level : plan_shared(members).levels) {
+        EXPECT_LE(level.size(), widest);
+        nodes += level.size();
+      }
+      all.insert(all.end(), group.begin(), group.end());
+    }
+    std::ranges::sort(all);
+    ASSERT_EQ(all.size(), candidates.size());
+    for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], i);
+    // Neighbours stay together: a cut computes one more node per level above the leaves at most.
+    EXPECT_LE(nodes, least + (groups.size() - 1) * (whole.levels.size() - 1));
+  }
+  EXPECT_TRUE(split_by_prefix({}, 3).empty());
+}
+
 }  // namespace
 }  // namespace mnm

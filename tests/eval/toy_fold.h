@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -64,8 +66,17 @@ class ToyFold final : public Fold {
     }
   }
 
-  void load(std::size_t layer) override { loaded[layer] = true; }
-  void unload(std::size_t layer) override { loaded[layer] = false; }
+  // Loading is counted on one thread at a time, as layers are loaded.
+  void load(std::size_t layer) override {
+    if (before_load) before_load(layer);
+    loaded[layer] = true;
+    ++loads;
+    most_loaded = std::max<std::int64_t>(most_loaded, ++held);
+  }
+  void unload(std::size_t layer) override {
+    held -= loaded[layer];
+    loaded[layer] = false;
+  }
 
   State embed(const at::Tensor& tokens) override {
     const at::Tensor x = at::embedding(weights["embed"], tokens).unsqueeze(0);
@@ -76,6 +87,10 @@ class ToyFold final : public Fold {
     const std::string at = std::to_string(layer);
     check(parents, children);
     EXPECT_TRUE(loaded[layer]) << layer;
+    if (before_step) {
+      before_step(static_cast<std::int64_t>(children.size()) * parents.tensors[0].size(1) *
+                  parents.tensors[0].size(2));
+    }
     const at::Tensor x = parents.tensors[0];
     nodes_stepped += x.size(0) * x.size(1);
     const at::Tensor count = at::arange(1, x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
@@ -137,9 +152,13 @@ class ToyFold final : public Fold {
   }
 
   std::map<std::string, at::Tensor> weights;
-  std::vector<char> loaded;                     // [layers]
-  std::atomic<std::int64_t> nodes_stepped = 0;  // parents * sequences
-  std::atomic<std::int64_t> widest_logits = 0;  // rows of the largest readout product
+  std::vector<char> loaded;            // [layers]
+  std::atomic<std::int64_t> held = 0;  // of them, by load
+  std::int64_t loads = 0, most_loaded = 0;
+  std::function<void(std::size_t)> before_load;
+  std::function<void(std::int64_t)> before_step;  // its children's rows: sequences * tokens each
+  std::atomic<std::int64_t> nodes_stepped = 0;    // parents * sequences
+  std::atomic<std::int64_t> widest_logits = 0;    // rows of the largest readout product
 
  private:
   // The contract of Fold::step.

@@ -44,6 +44,10 @@ TEST(Checkpoint, HoldsItsTensorsHoweverSharded) {
       EXPECT_EQ(&tensor, checkpoint.find(expected.name));
       EXPECT_EQ(tensor.shape, expected.shape);
       EXPECT_EQ(tensor.elements(), static_cast<std::int64_t>(expected.elements()));
+      std::vector<std::byte> read(tensor.data.size() - 1);
+      checkpoint.read(tensor, 1, read);
+      EXPECT_TRUE(std::ranges::equal(read, tensor.data.subspan(1))) << expected.name;
+      EXPECT_NE(error_of([&] { checkpoint.read(tensor, 2, read); }), "");
       std::vector<float> values(expected.elements());
       to_f32(tensor.data, tensor.dtype, values);
       EXPECT_EQ(values, expected.values) << expected.name;

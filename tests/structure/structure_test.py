@@ -37,6 +37,7 @@ MAY_INCLUDE = {
     },
     "train": {"eval", "model"},
     "engine": {"eval", "families", "model", "train"},
+    "cluster": {"model"},
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
@@ -46,6 +47,7 @@ ONLY_IN = {
     r"sqlite3\.h": "db/*",
     r"boost/program_options.*": "cli/*",
     r"(onnx|google/protobuf)/.*": "export/onnx*",
+    r"mpi\.h": "cluster/mpi_transport.cpp",
 }
 TORCH = r"(ATen|c10|caffe2|torch)/.*"
 

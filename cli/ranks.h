@@ -1,0 +1,43 @@
+// The processes that this one was started together with.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "cluster/coordinator.h"
+#include "cluster/launch.h"
+#include "cluster/post.h"
+#include "eval/scores.h"
+
+namespace mnm {
+
+class Ranks {
+ public:
+  ~Ranks();  // the first rank stops the others
+
+  // Null where this process was started alone. Error where it was not and this build cannot join.
+  static std::unique_ptr<Ranks> join();
+
+  int rank() const { return post_.rank(); }
+  int size() const { return post_.size(); }
+  Post& post() { return post_; }
+  Coordinator& coordinator() { return *coordinator_; }  // the first rank's
+
+  // One rank one GPU, and a fair share of the cores: "cuda" is this machine's GPU of this rank's
+  // number there; threads that were left open are the machine's cores over its ranks, where the
+  // launcher has not bound them already.
+  DeviceOptions device_of(DeviceOptions device) const;
+
+  // Longer, so that a rank does not end while the first one finds out that another is gone.
+  double patience_with_the_first() const { return 3 * settings_.silence; }
+
+ private:
+  explicit Ranks(const Launch& launch);
+
+  Launch launch_;
+  SchedulerSettings settings_;  // MNM_SILENCE: when a rank that is not heard of counts as lost
+  Post post_;
+  std::optional<Coordinator> coordinator_;
+};
+
+}  // namespace mnm

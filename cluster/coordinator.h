@@ -1,0 +1,53 @@
+// Rank 0 hands out tasks and takes results, and works too; the others do what they are sent. Tasks
+// and results are bytes: what they mean is the caller's affair.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "cluster/post.h"
+#include "cluster/scheduler.h"
+
+namespace mnm {
+
+// Told now and then the share of the work that is done; returns false to stop.
+using ShareSink = std::function<bool(double)>;
+// Does a task: its result. Called on a thread of its own, one task at a time. Where the sink says
+// stop it throws what it likes.
+using Perform = std::function<std::string(const std::string& task, const ShareSink& sink)>;
+
+struct Task {
+  std::string body;
+  double flops = 0;
+};
+
+// Rank 0's half.
+class Coordinator {
+ public:
+  // The post outlives it. `say`: told, in a sentence, when a rank is lost.
+  Coordinator(Post& post, std::function<void(const std::string&)> say,
+              SchedulerSettings settings = {});
+  Coordinator(const Coordinator&) = delete;
+  Coordinator& operator=(const Coordinator&) = delete;
+  ~Coordinator();  // stops the others, and leaves together with them if none was lost
+
+  // Each result once, as it comes, told to `take` on this thread. Throws what this rank's own tasks
+  // throw, an Error that names the rank for what another's do, and the scheduler's. False where the
+  // sink said stop.
+  bool run(std::span<const Task> tasks, const Perform& perform,
+           const std::function<void(std::size_t, const std::string&)>& take, const ShareSink& sink);
+
+ private:
+  Post& post_;
+  std::function<void(const std::string&)> say_;
+  SchedulerSettings settings_;
+  std::uint64_t first_number_ = 0;  // of this run's tasks: what is late from another is known
+  bool lost_ = false;
+};
+
+// Every other rank's half: returns when rank 0 says stop. Error where nothing was heard of it for
+// `silence` seconds.
+void serve(Post& post, const Perform& perform, double silence);
+
+}  // namespace mnm

@@ -1,0 +1,69 @@
+// Letters between ranks, over a transport that a thread of its own serves: heartbeats go on
+// whatever the rest of the process does.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "cluster/transport.h"
+
+namespace mnm {
+
+struct Letter {
+  enum class Kind : std::uint8_t {
+    kTask,    // to a worker: a number and a body
+    kResult,  // back: the same number and the result
+    kFailed,  // back: the same number and one sentence
+    kStop,    // to a worker: leave what you are at
+    kBeat,    // between rank 0 and each other; the share of the task that is done
+  };
+  Kind kind = Kind::kBeat;
+  std::uint64_t number = 0;
+  std::string body;
+};
+
+class Post {
+ public:
+  using Milliseconds = std::chrono::milliseconds;
+
+  // `open` is called on the thread that serves it, and what it throws is thrown here.
+  explicit Post(const std::function<std::unique_ptr<Transport>()>& open,
+                Milliseconds beat = Milliseconds(1000));
+  Post(const Post&) = delete;
+  Post& operator=(const Post&) = delete;
+  // Parts from the others as the transport does if leave() said so; waits five seconds for them.
+  ~Post();
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  void send(int to, Letter letter);
+  struct Received {
+    int from = 0;
+    Letter letter;
+  };
+  // The next letter that is no beat; nothing after `patience`. Throws what the transport threw.
+  std::optional<Received> wait(Milliseconds patience);
+
+  // Seconds since anything was heard of a rank, and the share of its task that it said was done.
+  double silence(int rank) const;
+  double share_of(int rank) const;
+  void set_share(double share);  // of this rank's task: told with every beat
+  bool stopped() const;          // a kStop has come
+  bool all_leave() const;        // its number was not 0: no rank was lost
+
+  void leave();  // everybody is there, and leaves too
+
+ private:
+  struct State;  // shared with the thread, which may outlive this
+  std::shared_ptr<State> state_;
+  int rank_ = 0, size_ = 1;
+  std::thread thread_;
+};
+
+}  // namespace mnm

@@ -1,0 +1,94 @@
+#include "engine/weight_reader.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "model/error.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kCpuBuffer = 4 << 20, kDeviceBuffer = 64 << 20;  // bytes
+
+// Elements converted at once on the CPU: fewer than LibTorch gives to several threads, which the
+// work that this runs beside needs more.
+constexpr std::int64_t kCpuPiece = 16384;
+
+}  // namespace
+
+at::ScalarType scalar_type(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kF32:
+      return at::kFloat;
+    case Dtype::kF16:
+      return at::kHalf;
+    case Dtype::kBF16:
+      return at::kBFloat16;
+  }
+  fail("dtype without a LibTorch type");
+}
+
+WeightReader::WeightReader(const Checkpoint& checkpoint, const at::Device& device, Dtype dtype)
+    : checkpoint_(checkpoint), device_(device), dtype_(dtype) {}
+
+at::Tensor WeightReader::read(const std::string& name) {
+  const StoredTensor& stored = checkpoint_.at(name);
+  const at::Tensor tensor =
+      at::empty(stored.shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
+  if (device_.is_cpu() && stored.dtype == dtype_) {
+    checkpoint_.read(stored, 0, {static_cast<std::byte*>(tensor.data_ptr()), stored.data.size()});
+  } else {
+    read_through_buffers(stored, tensor.view({-1}));
+  }
+  return tensor;
+}
+
+void WeightReader::read_through_buffers(const StoredTensor& stored, const at::Tensor& flat) {
+  const auto size = static_cast<std::int64_t>(size_of(stored.dtype));
+  const std::int64_t most = (device_.is_cpu() ? kCpuBuffer : kDeviceBuffer) / size;
+  int turn = 0;
+  for (std::int64_t at = 0; at < flat.numel(); at += most, turn ^= 1) {
+    const std::int64_t n = std::min(most, flat.numel() - at);
+    Buffer& buffer = buffers_[turn];
+    if (!buffer.bytes.defined()) {
+      buffer.bytes = at::empty(
+          {most * size}, at::TensorOptions().dtype(at::kByte).pinned_memory(!device_.is_cpu()));
+    }
+    if (buffer.free) buffer.free->synchronize();
+    const at::Tensor bytes = buffer.bytes.narrow(0, 0, n * size);
+    checkpoint_.read(
+        stored, static_cast<std::uint64_t>(at * size),
+        {static_cast<std::byte*>(bytes.data_ptr()), static_cast<std::size_t>(n * size)});
+    const at::Tensor from = bytes.view(scalar_type(stored.dtype));
+    const at::Tensor to = flat.narrow(0, at, n);
+    if (device_.is_cpu()) {
+      for (std::int64_t i = 0; i < n; i += kCpuPiece) {
+        const std::int64_t piece = std::min(kCpuPiece, n - i);
+        to.narrow(0, i, piece).copy_(from.narrow(0, i, piece));
+      }
+      continue;
+    }
+    to.copy_(from.to(device_, /*non_blocking=*/true));
+    if (!buffer.free) buffer.free.emplace(device_.type());
+    buffer.free->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
+  }
+}
+
+WeightBytes weight_bytes(const NestedModel& model, Dtype dtype) {
+  WeightBytes bytes;
+  std::vector<std::uint64_t> layers(model.layers(), 0);
+  for (const TensorSpec& spec : model.table.tensors) {
+    const std::uint64_t size =
+        static_cast<std::uint64_t>(element_count(spec.shape)) * size_of(dtype);
+    bytes.all += size;
+    (spec.layer < 0 ? bytes.ends : layers.at(static_cast<std::size_t>(spec.layer))) += size;
+  }
+  if (!layers.empty()) bytes.largest_layer = *std::ranges::max_element(layers);
+  return bytes;
+}
+
+}  // namespace mnm

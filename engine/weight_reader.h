@@ -1,0 +1,48 @@
+// A checkpoint's tensors on a device, read when they are asked for. Compiled only into the engine.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Event.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/checkpoint.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+at::ScalarType scalar_type(Dtype dtype);
+
+// Reads with pread and through small buffers, so that nothing but the tensors stays in this
+// process' memory; to a device from pinned buffers in turns, so that reading one overlaps copying
+// the other. One thread at a time.
+class WeightReader {
+ public:
+  // The checkpoint outlives it.
+  WeightReader(const Checkpoint& checkpoint, const at::Device& device, Dtype dtype);
+
+  // The whole tensor, new, in the dtype. On a device it is there once the current stream is.
+  at::Tensor read(const std::string& name);
+
+ private:
+  struct Buffer {
+    at::Tensor bytes;                // u8
+    std::optional<c10::Event> free;  // when what was copied from it last has arrived
+  };
+  void read_through_buffers(const StoredTensor& stored, const at::Tensor& flat);
+
+  const Checkpoint& checkpoint_;
+  at::Device device_;
+  Dtype dtype_;
+  Buffer buffers_[2];
+};
+
+// Bytes that a model takes in a dtype: all of it, what belongs to no layer, and the largest layer.
+struct WeightBytes {
+  std::uint64_t all = 0, ends = 0, largest_layer = 0;
+};
+WeightBytes weight_bytes(const NestedModel& model, Dtype dtype);
+
+}  // namespace mnm

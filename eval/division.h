@@ -1,0 +1,25 @@
+// How a plan's work is divided among walks and batches of sequences. Plain data.
+#pragma once
+
+#include <cstdint>
+
+#include "eval/tiling.h"
+
+namespace mnm {
+
+// On the CPU each thread walks batches of its own, alone: operators that fork and join at every
+// layer wait for the slowest thread at every layer, which on a busy machine took ten times as long.
+// With fewer sequences than threads, all threads share one walk.
+struct Division {
+  Tiling tiling;
+  int workers = 1;
+  std::int64_t batches = 1;  // of nearly the same size; as many for every worker
+
+  std::uint64_t bytes() const { return tiling.bytes * static_cast<std::uint64_t>(workers); }
+};
+
+// Pure. options.memory is for all workers together; Error as in tile().
+Division divide(const SharedPlan& plan, const NestedModel& model, TilingOptions options,
+                int threads);
+
+}  // namespace mnm

@@ -1,0 +1,195 @@
+#include "cluster/coordinator.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <exception>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+#include "model/error.h"
+#include "tests/cluster/local_transport.h"
+#include "tests/support/error_of.h"
+
+namespace mnm {
+namespace {
+
+using std::chrono::milliseconds;
+using test::contains;
+using test::error_of;
+using test::LocalNetwork;
+
+constexpr SchedulerSettings kSettings = {.silence = 0.3};
+constexpr milliseconds kBeat(20);
+
+struct Stopped : std::exception {};
+
+// Reverses the task, and takes a while for it.
+std::string reverse(const std::string& task, const ShareSink& sink) {
+  for (int i = 0; i < 5; ++i) {
+    std::this_thread::sleep_for(milliseconds(2));
+    if (!sink(i / 5.0)) throw Stopped();
+  }
+  return {task.rbegin(), task.rend()};
+}
+
+class Ranks : public ::testing::Test {
+ protected:
+  static constexpr int kSize = 4;
+
+  void SetUp() override {
+    for (int rank = 1; rank < kSize; ++rank) {
+      others_.emplace_back([this, rank] {
+        Post post([this, rank] { return network_.open(rank); }, kBeat);
+        const Perform perform = [this, rank](const std::string& task, const ShareSink& sink) {
+          ++performed_[static_cast<std::size_t>(rank)];
+          if (on_task_) on_task_(rank, task);
+          return reverse(task, sink);
+        };
+        try {
+          serve(post, perform, 2);
+        } catch (const Error& error) {
+          ended_[static_cast<std::size_t>(rank)] = error.what();
+        }
+      });
+    }
+    post_.emplace([this] { return network_.open(0); }, kBeat);
+  }
+
+  void TearDown() override {
+    post_.reset();
+    for (std::thread& other : others_) other.join();
+  }
+
+  static std::vector<Task> tasks(std::size_t n) {
+    std::vector<Task> all;
+    for (std::size_t i = 0; i < n; ++i) {
+      all.push_back({"task " + std::to_string(i), static_cast<double>(1 + i % 5)});
+    }
+    return all;
+  }
+
+  // Runs so many tasks, expects each result once, and says how many.
+  void run(Coordinator& coordinator, std::size_t n) {
+    const std::vector<Task> all = tasks(n);
+    std::map<std::size_t, std::string> results;
+    double share = -1;
+    EXPECT_TRUE(coordinator.run(
+        all, &reverse,
+        [&](std::size_t task, const std::string& result) {
+          EXPECT_TRUE(results.emplace(task, result).second) << task << " came twice";
+        },
+        [&](double now) {
+          share = now;
+          return true;
+        }));
+    ASSERT_EQ(results.size(), n);
+    for (const auto& [task, result] : results) {
+      const std::string expected(all[task].body.rbegin(), all[task].body.rend());
+      EXPECT_EQ(result, expected);
+    }
+    EXPECT_EQ(share, n > 0 ? 1 : -1);
+  }
+
+  Coordinator coordinator() {
+    return Coordinator(
+        *post_, [this](const std::string& text) { said_ += text + "\n"; }, kSettings);
+  }
+
+  LocalNetwork network_{kSize};
+  std::function<void(int, const std::string&)> on_task_;
+  std::atomic<int> performed_[kSize] = {};
+  std::string ended_[kSize];
+  std::string said_;
+  std::vector<std::thread> others_;
+  std::optional<Post> post_;
+};
+
+TEST_F(Ranks, AllWorkAndEachResultComesOnce) {
+  {
+    Coordinator first = coordinator();
+    for (const std::size_t n : {40, 0, 1, 13}) run(first, n);
+  }
+  post_.reset();
+  for (std::thread& other : others_) other.join();
+  others_.clear();
+  EXPECT_EQ(network_.finished, kSize) << "all part together";
+  for (int rank = 1; rank < kSize; ++rank) {
+    EXPECT_GT(performed_[rank], 0) << rank;
+    EXPECT_EQ(ended_[rank], "");
+  }
+  EXPECT_EQ(said_, "");
+}
+
+TEST_F(Ranks, ARankThatDiesCostsOnlyWhatItWasAt) {
+  std::atomic<int> killed = 0;
+  on_task_ = [&](int rank, const std::string&) {
+    if (rank == 2 && killed++ == 0) network_.kill(2);
+  };
+  {
+    Coordinator first = coordinator();
+    run(first, 60);
+    EXPECT_TRUE(contains(said_, "rank 2 was not heard of")) << said_;
+    EXPECT_EQ(killed, 1) << "it got no more";
+    run(first, 20);  // without it, and without waiting for it again
+    EXPECT_EQ(said_.find("rank 2"), said_.rfind("rank 2"));
+  }
+  post_.reset();
+  for (std::thread& other : others_) other.join();
+  others_.clear();
+  EXPECT_EQ(network_.finished, 0) << "nobody waits for the dead one";
+  EXPECT_TRUE(contains(ended_[2], "rank 0 was not heard of")) << "for it, the others are gone";
+}
+
+TEST_F(Ranks, WhenAllOthersDieTheFirstGoesOnAlone) {
+  on_task_ = [&](int rank, const std::string&) { network_.kill(rank); };
+  Coordinator first = coordinator();
+  run(first, 12);
+}
+
+TEST_F(Ranks, WhatATaskThrowsNamesTheRank) {
+  on_task_ = [](int rank, const std::string&) {
+    if (rank == 3) throw std::runtime_error("the file ends");
+  };
+  Coordinator first = coordinator();
+  const std::string said = error_of([&] { run(first, 40); });
+  EXPECT_TRUE(contains(said, "rank 3: the file ends")) << said;
+}
+
+TEST_F(Ranks, WhatThisRanksTaskThrowsIsThrown) {
+  Coordinator first = coordinator();
+  EXPECT_THROW(
+      first.run(
+          tasks(20), [](const std::string&, const ShareSink&) -> std::string { throw Stopped(); },
+          [](std::size_t, const std::string&) {}, [](double) { return true; }),
+      Stopped);
+}
+
+TEST_F(Ranks, StopsWhenTheSinkSaysSo) {
+  Coordinator first = coordinator();
+  std::size_t taken = 0;
+  EXPECT_FALSE(first.run(
+      tasks(1000), &reverse, [&](std::size_t, const std::string&) { ++taken; },
+      [&](double) { return taken < 5; }));
+  EXPECT_LT(taken, 50u);
+}
+
+TEST(Post, LettersOfAnotherProgramAreRefused) {
+  LocalNetwork network(2);
+  Post post([&] { return network.open(0); }, kBeat);
+  network.open(1)->send(0, "hello");
+  EXPECT_TRUE(contains(error_of([&] {
+                         for (int i = 0; i < 100; ++i) post.wait(milliseconds(10));
+                       }),
+                       "rank 1 sent 5 bytes"));
+}
+
+TEST(Post, WhatOpeningThrowsIsThrown) {
+  EXPECT_EQ(
+      error_of([] { Post post([]() -> std::unique_ptr<Transport> { fail("no MPI here"); }); }),
+      "no MPI here");
+}
+
+}  // namespace
+}  // namespace mnm

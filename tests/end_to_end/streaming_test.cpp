@@ -1,0 +1,63 @@
+// A checkpoint four times as large as the memory it may take.
+#include "tests/end_to_end/workshop.h"
+
+namespace mnm::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a program that scores takes without any weights: LibTorch, its threads, their heaps.
+constexpr long kProgramKib = 256 * 1024;
+constexpr long kLimitKib = 512 * 1024;
+
+TEST_F(Workshop, TwoGigabytesAreScoredInAQuarterOfThem) {
+  nlohmann::json config = nlohmann::json::parse(slurp(path("model/config.json")));
+  config["hidden_size"] = 1024;
+  config["num_attention_heads"] = config["num_key_value_heads"] = 8;
+  config["head_dim"] = 128;
+  config["intermediate_size"] = 6144;
+  config["matformer_granularities"] = {1536, 3072, 6144};
+  config["num_hidden_layers"] = 22;
+  const std::string shape = path("shape.json"), model = path("large");
+  spew(shape, config.dump());
+  expect_done({"random", shape, "--out", model, "--dtype", "f32"});
+  ASSERT_GT(fs::file_size(dir_ / "large/model.safetensors"), 2'000'000'000u);
+
+  const std::vector<std::string> command = {"eval",         model,
+                                            "--data",       search_,
+                                            "--context",    "4",
+                                            "--max-tokens", "16",
+                                            "--widths",     "uniform",
+                                            "--widths",     "1536x11,6144x11",
+                                            "--widths",     "6144x11,1536x11",
+                                            "--threads",    "2",
+                                            "--json",       "--consistency"};
+  const Result whole = expect_done(command);
+  EXPECT_EQ(whole.err.find("streamed"), std::string::npos) << whole.err;
+  EXPECT_GT(whole.max_resident_kib, 3 * kLimitKib);
+
+  std::vector<std::string> limited = command;
+  limited.insert(limited.end(), {"--memory", "512MiB"});
+  const Result streamed = expect_done(limited);
+  EXPECT_NE(streamed.err.find("do not fit"), std::string::npos) << streamed.err;
+  EXPECT_LT(streamed.max_resident_kib, kLimitKib + kProgramKib);
+  // The same arithmetic on the same rows: the same digits, all of them.
+  EXPECT_EQ(streamed.out, whole.out);
+
+  std::vector<std::string> small = command;
+  small.insert(small.end(), {"--memory", "100MiB"});
+  expect_refused(small, 1, "allow more memory");
+}
+
+TEST_F(Workshop, StreamingIsAnOption) {
+  const std::vector<std::string> command = {"eval", model_,      "--data", search_, "--context",
+                                            "32",   "--threads", "1",      "--json"};
+  std::vector<std::string> streamed = command;
+  streamed.push_back("--stream");
+  const Result result = expect_done(streamed);
+  EXPECT_NE(result.err.find("streamed"), std::string::npos) << result.err;
+  EXPECT_EQ(result.out, expect_done(command).out);
+}
+
+}  // namespace
+}  // namespace mnm::test
