@@ -22,8 +22,9 @@ MAY_INCLUDE = {
     "heuristics": {"model"},
     "db": {"model"},
     "extract": {"model"},
+    "text": {"model"},
     "search": {"heuristics", "model"},
-    "export": {"extract", "model"},
+    "export": {"extract", "model", "text"},
     "eval": {"kernels", "model"},
     "families": {
         "kernels",
@@ -35,7 +36,7 @@ MAY_INCLUDE = {
         "export/onnx_layers.h",
     },
     "train": {"eval", "model"},
-    "engine": {"eval", "families", "model", "train"},
+    "engine": {"eval", "families", "kernels", "model", "train"},
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
