@@ -8,6 +8,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 
@@ -15,6 +16,7 @@
 #include "engine/weights.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
+#include "kernels/sum_of.h"
 #include "model/error.h"
 #include "train/trainer.h"
 
@@ -77,6 +79,62 @@ auto guarded(const char* attempt, const Work& work) {
   }
 }
 
+// Reads every word of a float tensor, and waits for it.
+void read_once(const at::Tensor& memory) {
+  if (!memory.is_cpu()) {
+    memory.sum().item<float>();
+    return;
+  }
+  const float* const words = memory.const_data_ptr<float>();
+  const std::int64_t part = memory.numel() / at::get_num_threads() + 1;
+  std::atomic<float> sum = 0;
+  at::parallel_for(0, memory.numel(), part, [&](std::int64_t begin, std::int64_t end) {
+    float mine = 0;
+    sum_of(words + begin, end - begin, &mine);
+    sum = sum + mine;
+  });
+}
+
+// Token ids as int64 [1, tokens], a copy on the CPU.
+at::Tensor sequence_of(std::span<const std::int64_t> tokens) {
+  return at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
+      .unsqueeze(0);
+}
+
+class TorchDecoder final : public Decoder {
+ public:
+  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths)
+      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {}
+
+  std::span<const float> feed(std::span<const std::int64_t> tokens) override {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("generating", [&] {
+      State state = fold_.embed(sequence_of(tokens).to(device_));
+      for (std::size_t l = 0; l < widths_.size(); ++l) {
+        state = fold_.extend(l, state, widths_[l], position_, caches_[l]);
+      }
+      const auto count = static_cast<std::int64_t>(tokens.size());
+      position_ += count;
+      State last;
+      for (const at::Tensor& t : state.tensors) {
+        last.tensors.push_back(t.narrow(2, count - 1, 1).contiguous());
+      }
+      logits_ =
+          fold_.logits(fold_.readout(last).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
+      return std::span<const float>(logits_.const_data_ptr<float>(),
+                                    static_cast<std::size_t>(logits_.numel()));
+    });
+  }
+
+ private:
+  Fold& fold_;
+  at::Device device_;
+  Widths widths_;
+  std::vector<LayerCache> caches_;
+  std::int64_t position_ = 0;
+  at::Tensor logits_;
+};
+
 class TorchSession final : public ModelSession {
  public:
   TorchSession(const NestedModel& model, const Checkpoint& checkpoint, const DeviceOptions& options)
@@ -100,11 +158,7 @@ class TorchSession final : public ModelSession {
   std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("computing logits", [&] {
-      const at::Tensor input =
-          at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
-              .unsqueeze(0)
-              .to(device_);
-      State state = fold_->embed(input);
+      State state = fold_->embed(sequence_of(tokens).to(device_));
       for (std::size_t l = 0; l < widths.size(); ++l) {
         const Child child = {0, widths[l]};
         state = fold_->step(l, state, {&child, 1});
@@ -114,6 +168,10 @@ class TorchSession final : public ModelSession {
       const float* data = out.const_data_ptr<float>();
       return std::vector<float>(data, data + out.numel());
     });
+  }
+
+  std::unique_ptr<Decoder> decoder(const Widths& widths) override {
+    return std::make_unique<TorchDecoder>(*fold_, device_, widths);
   }
 
  private:
@@ -150,6 +208,33 @@ class TorchEngine final : public Engine {
     use_threads(options);
     device_of(options);
     guarded("training", [&] { train_nested(model, settings, options, sink); });
+  }
+
+  double read_rate(std::uint64_t bytes, const DeviceOptions& options) override {
+    use_threads(options);
+    const c10::AutoGradMode no_grad(false);
+    return guarded("timing memory", [&] {
+      constexpr std::uint64_t kMost = 1 << 30;
+      constexpr double kEach = 0.02;  // seconds that one of the rounds takes at least
+      const at::Device device = device_of(options);
+      const auto words = static_cast<std::int64_t>(std::min(bytes, kMost) / 4 + 1);
+      const at::Tensor memory = at::ones({words}, at::TensorOptions(device).dtype(at::kFloat));
+      double best = 0;
+      std::int64_t passes = 1;
+      for (int round = 0; round < 7;) {
+        const auto start = std::chrono::steady_clock::now();
+        for (std::int64_t i = 0; i < passes; ++i) read_once(memory);
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (seconds < kEach) {
+          passes *= 2;
+          continue;
+        }
+        best = std::max(best, static_cast<double>(4 * words * passes) / seconds);
+        ++round;
+      }
+      return best;
+    });
   }
 
   double matmul_rate(std::int64_t n, const DeviceOptions& options) override {
