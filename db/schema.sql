@@ -7,7 +7,7 @@
 -- the order of recording.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 2;             -- of this schema
+PRAGMA user_version = 2;             -- of this schema; db/upgrade_3.sql follows it
 
 -- A checkpoint.
 CREATE TABLE model (

@@ -17,12 +17,13 @@
 
 namespace mnm {
 
-extern const std::string_view kSchema;  // db/schema.sql
+extern const std::string_view kSchema;    // db/schema.sql, version 2
+extern const std::string_view kUpgrade3;  // db/upgrade_3.sql
 
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 2;
+constexpr std::int64_t kOldest = 2, kVersion = 3;    // that are read; the last is written
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
 
@@ -171,6 +172,7 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
     transaction.commit();
   }
   check_identity();
+  if (version_ < kVersion) upgrade();
   // SQLite does not always wait for others when it changes the mode, so we do. On file systems
   // without shared memory the mode stays what it was, which is as safe, only slower.
   const auto deadline = std::chrono::steady_clock::now() + patience;
@@ -191,20 +193,30 @@ bool StoreFile::is_blank() const {
          connection_.integer("PRAGMA user_version") == 0;
 }
 
-void StoreFile::check_identity() const {
+// One version after the other, each for whoever comes first.
+void StoreFile::upgrade() {
+  sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
+  version_ = connection_.integer("PRAGMA user_version");
+  if (version_ < 3) connection_.execute(std::string(kUpgrade3));
+  version_ = connection_.integer("PRAGMA user_version");
+  transaction.commit();
+}
+
+void StoreFile::check_identity() {
   const std::int64_t application = connection_.integer("PRAGMA application_id");
-  const std::int64_t version = connection_.integer("PRAGMA user_version");
+  version_ = connection_.integer("PRAGMA user_version");
   if (application != kApplicationId) {
     fail(
         "{} is a database of another program (application id {:#010x}, version {}; a store has "
         "{:#010x}, version {}): give a file that mixnmatch made, or a new name",
-        path_.string(), static_cast<std::uint32_t>(application), version, kApplicationId, kVersion);
+        path_.string(), static_cast<std::uint32_t>(application), version_, kApplicationId,
+        kVersion);
   }
-  if (version != kVersion) {
+  if (version_ < kOldest || version_ > kVersion) {
     fail(
-        "{} is a store of version {}, this program reads version {}: use the mixnmatch that made "
-        "it, or a new file",
-        path_.string(), version, kVersion);
+        "{} is a store of version {}, this program reads versions {} and {}: use the mixnmatch "
+        "that made it, or a new file",
+        path_.string(), version_, kOldest, kVersion);
   }
 }
 

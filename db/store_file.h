@@ -27,6 +27,10 @@ class StoreFile {
 
   sqlite::Connection& connection() { return connection_; }
 
+  // Of the schema: older ones are read as they are, and brought up to date when opened to be
+  // written.
+  std::int64_t version() const { return version_; }
+
   // Whether all that was read since the file was opened is of one state. Where no writer's files
   // lie beside it, a store is read without locks, for these would need files of our own; a writer
   // that came meanwhile shows in the files, and what was read must be read again from a new
@@ -48,11 +52,13 @@ class StoreFile {
                                  const State& state);
   void set_up_writing(std::chrono::milliseconds patience);
   bool is_blank() const;
-  void check_identity() const;
+  void check_identity();
+  void upgrade();
 
   std::filesystem::path path_;  // with links resolved: SQLite's files lie beside what they lead to
   State state_;                 // when it was opened
   Locking locking_;
+  std::int64_t version_ = 0;
   sqlite::Connection connection_;
 };
 

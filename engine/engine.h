@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eval/dataset.h"
+#include "eval/latency.h"
 #include "eval/scores.h"
 #include "model/checkpoint.h"
 #include "model/nested_model.h"
@@ -42,6 +43,8 @@ class ModelSession {
 
   // At the start of a sequence. It does not outlive the session.
   virtual std::unique_ptr<Decoder> decoder(const Widths& widths) = 0;
+  // Passes of any submodel over the workload, for measure_latency. Likewise.
+  virtual std::unique_ptr<PassTimer> timer(const Workload& workload) = 0;
 };
 
 class Engine {

@@ -12,7 +12,9 @@
 #include <chrono>
 #include <cstdio>
 
+#include "engine/decode.h"
 #include "engine/engine.h"
+#include "engine/guarded.h"
 #include "engine/weights.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
@@ -65,20 +67,6 @@ void use_threads(const DeviceOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
 }
 
-// LibTorch's errors are pages long; ours are one sentence.
-template <typename Work>
-auto guarded(const char* attempt, const Work& work) {
-  try {
-    return work();
-  } catch (const c10::OutOfMemoryError& error) {
-    fail("{} ran out of memory on the device: lower --memory or use --device cpu", attempt);
-  } catch (const c10::Error& error) {
-    std::string text = error.what_without_backtrace();
-    text = text.substr(0, text.find('\n'));
-    fail("{} failed in LibTorch: {}", attempt, text);
-  }
-}
-
 // Reads every word of a float tensor, and waits for it.
 void read_once(const at::Tensor& memory) {
   if (!memory.is_cpu()) {
@@ -94,46 +82,6 @@ void read_once(const at::Tensor& memory) {
     sum = sum + mine;
   });
 }
-
-// Token ids as int64 [1, tokens], a copy on the CPU.
-at::Tensor sequence_of(std::span<const std::int64_t> tokens) {
-  return at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
-      .unsqueeze(0);
-}
-
-class TorchDecoder final : public Decoder {
- public:
-  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths)
-      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {}
-
-  std::span<const float> feed(std::span<const std::int64_t> tokens) override {
-    const c10::AutoGradMode no_grad(false);
-    return guarded("generating", [&] {
-      State state = fold_.embed(sequence_of(tokens).to(device_));
-      for (std::size_t l = 0; l < widths_.size(); ++l) {
-        state = fold_.extend(l, state, widths_[l], position_, caches_[l]);
-      }
-      const auto count = static_cast<std::int64_t>(tokens.size());
-      position_ += count;
-      State last;
-      for (const at::Tensor& t : state.tensors) {
-        last.tensors.push_back(t.narrow(2, count - 1, 1).contiguous());
-      }
-      logits_ =
-          fold_.logits(fold_.readout(last).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
-      return std::span<const float>(logits_.const_data_ptr<float>(),
-                                    static_cast<std::size_t>(logits_.numel()));
-    });
-  }
-
- private:
-  Fold& fold_;
-  at::Device device_;
-  Widths widths_;
-  std::vector<LayerCache> caches_;
-  std::int64_t position_ = 0;
-  at::Tensor logits_;
-};
 
 class TorchSession final : public ModelSession {
  public:
@@ -171,7 +119,11 @@ class TorchSession final : public ModelSession {
   }
 
   std::unique_ptr<Decoder> decoder(const Widths& widths) override {
-    return std::make_unique<TorchDecoder>(*fold_, device_, widths);
+    return make_decoder(*fold_, device_, widths);
+  }
+
+  std::unique_ptr<PassTimer> timer(const Workload& workload) override {
+    return make_timer(*fold_, device_, model_, workload);
   }
 
  private:
