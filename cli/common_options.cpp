@@ -1,10 +1,35 @@
 #include "cli/common_options.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <limits>
 
 #include "model/error.h"
 
 namespace mnm {
+namespace {
+
+// "12ms" as nanoseconds; nothing where it has no unit of time, or is not above 0.
+std::optional<std::int64_t> parse_time(std::string_view text) {
+  static constexpr std::pair<std::string_view, double> kUnits[] = {
+      {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}};
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc()) return std::nullopt;
+  for (const auto& [unit, factor] : kUnits) {
+    if (std::string_view(rest, static_cast<std::size_t>(end - rest)) != unit) continue;
+    const double nanoseconds = value * factor;
+    if (!(nanoseconds >= 1 && nanoseconds < 0x1p62)) return std::nullopt;
+    return std::llround(nanoseconds);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 void add_model_options(OptionTable& options, ModelOptions& model) {
   options
@@ -42,11 +67,42 @@ void add_data_options(OptionTable& options, DatasetOptions& data) {
 
 std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind) {
   const std::size_t equals = text.find('=');
-  if (equals != std::string::npos) kind = parse_cost_kind(text.substr(0, equals));
-  const std::int64_t limit =
-      parse_quantity(equals == std::string::npos ? text : text.substr(equals + 1));
+  const bool named = equals != std::string::npos;
+  if (named) kind = parse_cost_kind(text.substr(0, equals));
+  const std::string value = named ? text.substr(equals + 1) : text;
+  if (const std::optional<std::int64_t> time = parse_time(value)) {
+    if (named && kind != CostKind::kLatency) {
+      fail_usage("the budget '{}' is a time, and {} is none", text, to_string(kind));
+    }
+    return {CostKind::kLatency, *time};
+  }
+  if (kind == CostKind::kLatency) {
+    fail_usage("the budget '{}' is no time: expected one such as 12ms, 350us or 1.5s", text);
+  }
+  const std::int64_t limit = parse_quantity(value);
   if (limit <= 0) fail_usage("the budget '{}' is not positive", text);
   return {kind, limit};
+}
+
+void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency) {
+  options.option("latency", id_value(latency, "ID"),
+                 "the measurement of --db that latency is counted by; else the newest of the model "
+                 "('mixnmatch latency' makes them)");
+}
+
+bool counts_latency(CostKind cost, const std::vector<std::pair<CostKind, std::int64_t>>& budgets) {
+  return cost == CostKind::kLatency || std::ranges::any_of(budgets, [](const auto& budget) {
+           return budget.first == CostKind::kLatency;
+         });
+}
+
+std::string value_text(CostKind kind, std::int64_t value) {
+  const auto number = static_cast<double>(value);
+  return kind == CostKind::kLatency ? fmt::format("{:.4g} ms", 1e-6 * number) : quantity(number);
+}
+
+Cell cost_cell(CostKind kind, const Cost& cost) {
+  return {value_text(kind, cost.of(kind)), cost.of(kind), {}};
 }
 
 std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<std::string>& texts,
@@ -57,6 +113,7 @@ std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<s
 }
 
 std::string cost_text(CostKind kind, std::int64_t context) {
+  if (kind == CostKind::kLatency) return "nanoseconds of latency";
   std::string text(to_string(kind));
   if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", context);
   return text;

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "cli/command.h"
+#include "cli/common_options.h"
 #include "cli/option_value.h"
 #include "cli/progress.h"
 #include "cli/store_rows.h"
@@ -36,10 +37,11 @@ void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
   for (const auto& [id, data] : datasets) {
     if (id == request.search_data) row = &data;
   }
-  const CostBasis basis{model.dtype, row == nullptr ? kDefaultContext : row->context};
+  const CostTable costs(model, {model.dtype, row == nullptr ? kDefaultContext : row->context},
+                        request.latency);
   for (std::size_t level = 0; level < model.space.levels(); ++level) {
     const Widths widths = model.space.uniform(level);
-    const Cost cost = cost_of(model, widths, basis);
+    const Cost cost = costs.of(widths);
     const bool inside = within(cost, request.budgets);
     ConfirmedMember& member = member_of(front, widths, cost);
     member.uniform = true;
@@ -153,7 +155,7 @@ Table table_of(const ConfirmedFront& front) {
     if (!member.within_budget) kind += ", over budget";
     if (front.best == i) kind += ", best";
     std::vector<Cell> row = {cell(to_string(member.widths)), quantity_cell(member.cost.params)};
-    if (!by_params) row.push_back(quantity_cell(member.cost.of(front.cost)));
+    if (!by_params) row.push_back(cost_cell(front.cost, member.cost));
     row.push_back(loss_cell(member.searched));
     row.push_back(loss_cell(member.confirmed));
     if (member.difference) {
@@ -180,6 +182,7 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
   query.runs = request.runs;
   query.cost = request.cost;
   query.budgets = request.budgets;
+  query.latency = request.latency;
 
   ConfirmedFront front;
   front.cost = request.cost;

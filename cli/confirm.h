@@ -25,6 +25,7 @@ struct ConfirmRequest {
   const Dataset* data = nullptr;  // the confirm part; null: the search part's scores stand
   CostKind cost = CostKind::kParams;
   std::vector<std::pair<CostKind, std::int64_t>> budgets{};
+  const LatencyTable* latency = nullptr;  // where that is a cost asked for
   RunRow run{};  // of the confirming run: settings, command line and seed; the rest is filled in
   std::function<bool()> interrupted{};
 };

@@ -33,7 +33,7 @@ namespace {
 struct Request {
   ModelOptions model;
   std::string widths, data;
-  std::optional<std::int64_t> record;
+  std::optional<std::int64_t> record, latency;
   bool best = false;
   std::vector<std::string> budgets;
   CostKind cost = CostKind::kParams;
@@ -63,7 +63,9 @@ OptionTable option_table(Request& request) {
               std::string(kBudgetHelp) +
                   "; alone: the largest least-slope submodel within it, "
                   "FLOPs at inspect's context")
-      .option("cost", cost_kind_value(request.cost), "what a plain budget limits")
+      .option("cost", cost_kind_value(request.cost), "what a plain budget limits");
+  add_latency_option(options, request.latency);
+  options
       .option("data", text_value(request.data, "NAME"),
               "of --best, where the store has several: by id, name, part or fingerprint")
       .option("db", path_value(request.db), "the store; the export is recorded in it")
@@ -126,12 +128,14 @@ std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std
   fail_usage("the store has scores on several datasets: name the one to choose by with --data");
 }
 
-Record best_record(const Store& store, std::int64_t model, const Request& request) {
+Record best_record(const Store& store, std::int64_t model, const Request& request,
+                   const LatencyTable* latency) {
   FrontQuery query;
   query.model = model;
   query.data = data_to_choose_by(store, model, request.data);
   query.cost = request.cost;
   query.budgets = parse_budgets(request.budgets, request.cost);
+  query.latency = latency;
   std::vector<Record> front = store.front(query);
   if (front.empty()) {
     require_something_within(store, query);
@@ -150,20 +154,21 @@ CostBasis basis_of(const NestedModel& model, Dtype dtype) {
 
 // Where nothing was measured: the largest that MatFormer's rule makes. Its members only grow.
 Widths least_slope_within(const NestedModel& model, const Request& request,
-                          const CostBasis& basis) {
+                          const CostTable& costs) {
   const auto budgets = parse_budgets(request.budgets, request.cost);
   const std::vector<Widths> schedule = least_slope_schedule(model.space);
   for (const Widths& widths : schedule | std::views::reverse) {
-    const Cost cost = cost_of(model, widths, basis);
+    const Cost cost = costs.of(widths);
     if (std::ranges::all_of(budgets, [&](const auto& b) { return cost.of(b.first) <= b.second; })) {
       return widths;
     }
   }
-  const Cost smallest = cost_of(model, schedule.front(), basis);
+  const Cost smallest = costs.of(schedule.front());
   for (const auto& [kind, limit] : budgets) {
     if (smallest.of(kind) <= limit) continue;
     fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}", limit,
-               cost_text(kind, basis.context), to_string(schedule.front()), smallest.of(kind));
+               cost_text(kind, costs.basis().context), to_string(schedule.front()),
+               smallest.of(kind));
   }
   fail_usage("no submodel is within the budgets");
 }
@@ -295,6 +300,13 @@ class ExportCommand {
         if (row.fingerprint == fingerprint) model_id = id;
       }
     }
+    std::optional<LatencyTable> latency;
+    if (counts_latency(request_.cost, parse_budgets(request_.budgets, request_.cost))) {
+      if (!store_) fail_usage("export: a budget of time needs --db, the store of a 'latency'");
+      const LatencyRow row = latency_named(*store_, *opened_, request_.latency);
+      note("{}\n", latency_text(row));
+      latency.emplace(row.measured.parts);
+    }
     if (request_.record) {
       chosen_ = store_->record(*request_.record);
       if (!chosen_) fail_usage("{} has no record {}", request_.db.string(), *request_.record);
@@ -308,10 +320,11 @@ class ExportCommand {
         fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
                    request_.model.directory.string());
       }
-      chosen_ = best_record(*store_, *model_id, request_);
+      chosen_ = best_record(*store_, *model_id, request_, latency ? &*latency : nullptr);
       widths_ = chosen_->widths;
     } else if (by_rule_) {
-      widths_ = least_slope_within(model, request_, basis_of(model, dtype()));
+      const CostTable costs(model, basis_of(model, dtype()), latency ? &*latency : nullptr);
+      widths_ = least_slope_within(model, request_, costs);
       if (!request_.json) {
         fmt::print("{}: the largest least-slope submodel within the budget; no score chose it\n",
                    to_string(widths_));

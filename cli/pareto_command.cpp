@@ -44,6 +44,8 @@ std::string axis_of(CostKind kind) {
       return "bytes of weights";
     case CostKind::kFlops:
       return "FLOPs per token, forward";
+    case CostKind::kLatency:
+      return "nanoseconds of a pass";
   }
   return "";
 }
@@ -89,6 +91,7 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
        {"bytes", "bytes", true, false, query.cost == CostKind::kBytes},
        {"flops", "FLOPs/token", true, false, query.cost == CostKind::kFlops || by_params},
        {"context", "at context", true, false, query.cost == CostKind::kFlops},
+       {"latency", "latency", true, false, query.latency != nullptr},
        {"status", "status", false, false, query.all},
        {"sequences", "sequences", true, false, false},
        {"loss", "loss, nats/token", true, true},
@@ -105,6 +108,7 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
          cell(std::string(to_string(record.dtype))), cell(to_string(record.widths)),
          quantity_cell(record.cost.params), quantity_cell(record.cost.non_embedding),
          quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(row.context),
+         query.latency == nullptr ? missing_cell() : cost_cell(CostKind::kLatency, record.cost),
          cell(record.status), cell(record.samples), measured(metric_of(record, "loss")),
          measured(record.kl), measured(record.agreement)});
   }
@@ -159,7 +163,7 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   const auto described = [&](const Record& record) {
     const std::optional<Measured> value = metric_of(record, query.metric);
     return fmt::format("{}: {}, {}", to_string(record.widths),
-                       quantity(static_cast<double>(record.cost.of(query.cost))),
+                       value_text(query.cost, record.cost.of(query.cost)),
                        value ? measured_text(value->value, value->standard_error) : record.status);
   };
   for (const Record& record : all) add(plot.all, record, "");
@@ -172,7 +176,7 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   for (const auto& [kind, limit] : query.budgets) {
     if (kind != query.cost) continue;
     plot.budgets.emplace_back(static_cast<double>(limit),
-                              fmt::format("budget {}", quantity(static_cast<double>(limit))));
+                              fmt::format("budget {}", value_text(kind, limit)));
   }
   plot.subtitle = fmt::format(
       "on {}, in {}; {}", data.text(first), to_string(first.dtype),
@@ -207,6 +211,7 @@ int pareto_command(const Arguments& arguments) {
   std::string model, data;
   std::vector<std::string> budgets;
   FrontQuery query;
+  std::optional<std::int64_t> latency_id;
   bool force = false, json = false, csv = false;
 
   OptionTable options("pareto",
@@ -223,8 +228,9 @@ int pareto_command(const Arguments& arguments) {
       .option("all", flag_value(query.all), "every record, not only the front")
       .section("front")
       .option("metric", choice_value(query.metric, kMetrics), "what is best")
-      .option("cost", cost_kind_value(query.cost), "what it is traded against")
-      .option("min-cost", quantity_value(query.min_cost, "N"), "of --cost")
+      .option("cost", cost_kind_value(query.cost), "what it is traded against");
+  add_latency_option(options, latency_id);
+  options.option("min-cost", quantity_value(query.min_cost, "N"), "of --cost")
       .option("max-cost", quantity_value(query.max_cost, "N"), "of --cost")
       .option("budget", texts_value(budgets, "LIMIT"), kBudgetHelp)
       .section("output")
@@ -248,6 +254,16 @@ int pareto_command(const Arguments& arguments) {
     if (!store.run(run)) fail_usage("{} has no run {}", db.string(), run);
   }
   query.budgets = parse_budgets(budgets, query.cost);
+  std::optional<LatencyTable> latency;
+  if (latency_id || counts_latency(query.cost, query.budgets)) {
+    const auto models = store.models();
+    if (!query.model && models.size() == 1) query.model = models.front().first;
+    if (!query.model) fail_usage("a latency is of one model: name it with --model");
+    const LatencyRow row = latency_named(store, *query.model, latency_id);
+    note("{}\n", latency_text(row));
+    latency.emplace(row.measured.parts);
+    query.latency = &*latency;
+  }
 
   const DataOf data_of(store);
   std::vector<Record> records = store.front(query);

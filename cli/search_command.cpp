@@ -40,16 +40,16 @@ struct Request {
   std::int64_t batch = 256;
   double max_seconds = 0;
   DeviceOptions device;
-  std::optional<std::int64_t> resume;
+  std::optional<std::int64_t> resume, latency;
   bool dry_run = false, json = false, csv = false;
 };
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
-constexpr const char* kKept[] = {
-    "DIR",        "granularities", "widths-step",    "data",       "context",
-    "max-tokens", "positions",     "positions-seed", "confirm",    "strategy",
-    "budget",     "cost",          "seed",           "population", "max-evaluations",
-    "crossover",  "mutation",      "batch",          "dtype"};
+constexpr const char* kKept[] = {"DIR",       "granularities", "widths-step", "data",
+                                 "context",   "max-tokens",    "positions",   "positions-seed",
+                                 "confirm",   "strategy",      "budget",      "cost",
+                                 "latency",   "seed",          "population",  "max-evaluations",
+                                 "crossover", "mutation",      "batch",       "dtype"};
 
 constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
 
@@ -80,7 +80,9 @@ OptionTable option_table(Request& request) {
           "widths-step", count_value(request.widths_step, 0, kWidest, "N"),
           "also widths that were not trained: multiples of N between the granularities; 0: none")
       .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
-      .option("cost", cost_kind_value(request.cost), "what the front trades against the loss")
+      .option("cost", cost_kind_value(request.cost), "what the front trades against the loss");
+  add_latency_option(options, request.latency);
+  options
       .option("max-evaluations", count_value(request.settings.max_evaluations),
               "submodels scored, per strategy")
       .option("max-time", duration_value(request.max_seconds),
@@ -257,8 +259,16 @@ class SearchCommand {
   }
 
   void make_problem() {
-    costs_.emplace(opened_->model, basis_of(opened_->model, data_));
     budgets_ = parse_budgets(request_.budgets, request_.cost);
+    if (counts_latency(request_.cost, budgets_)) {
+      const LatencyRow row =
+          latency_named(Store::open(request_.db, Store::Mode::kRead), *opened_, request_.latency);
+      options_.restore("latency", {std::to_string(row.id)});  // a resumed run counts by the same
+      note("{}\n", latency_text(row));
+      latency_.emplace(row.measured.parts);
+    }
+    costs_.emplace(opened_->model, basis_of(opened_->model, data_),
+                   latency_ ? &*latency_ : nullptr);
     const CostTable& table = *costs_;
     const auto axis = [&table](CostKind kind) {
       return [&table, kind](const Widths& widths) {
@@ -360,6 +370,7 @@ class SearchCommand {
     confirm.data = confirm_ ? &*confirm_ : nullptr;
     confirm.cost = request_.cost;
     confirm.budgets = budgets_;
+    confirm.latency = latency_ ? &*latency_ : nullptr;
     confirm.run.settings = settings.dump();
     confirm.run.command_line = command_line("search", arguments_);
     confirm.run.seed = request_.settings.seed;
@@ -383,7 +394,7 @@ class SearchCommand {
     loop.model = model_id_;
     loop.data = data_id_;
     loop.dtype = request_.device.dtype;
-    loop.cost = request_.cost;
+    loop.cost = problem_.cost;
     loop.max_evaluations = request_.settings.max_evaluations;
     loop.batch = static_cast<std::size_t>(request_.batch);
     bool said = false;
@@ -416,8 +427,9 @@ class SearchCommand {
 
   std::string best_text(const SearchStatus& status) const {
     if (!status.best) return "best none";
-    return fmt::format("best {:.4f} at {}", status.best->loss.value,
-                       quantity(static_cast<double>(status.best->cost.of(request_.cost))));
+    return fmt::format(
+        "best {:.4f} at {}", status.best->loss.value,
+        value_text(request_.cost, costs_->of(status.best->widths).of(request_.cost)));
   }
 
   // `partial`: evaluations' worth of the batch under way.
@@ -453,6 +465,7 @@ class SearchCommand {
   std::optional<OpenedModel> opened_;
   Dataset data_;
   std::optional<Dataset> confirm_;
+  std::optional<LatencyTable> latency_;
   std::optional<CostTable> costs_;
   std::vector<std::pair<CostKind, std::int64_t>> budgets_;
   SearchProblem problem_;

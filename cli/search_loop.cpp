@@ -8,8 +8,8 @@
 namespace mnm {
 namespace {
 
-Point point_of(const Record& record, CostKind kind) {
-  return {static_cast<double>(record.cost.of(kind)),
+Point point_of(const Record& record, double cost) {
+  return {cost,
           record.status == "ok" ? record.loss.value : std::numeric_limits<double>::quiet_NaN()};
 }
 
@@ -78,7 +78,7 @@ class Loop {
   }
 
   void tell(const Record& record) {
-    const Point point = point_of(record, loop_.cost);
+    const Point point = point_of(record, loop_.cost(record.widths));
     loop_.strategy.tell(record.widths, point);
     ++status_.evaluations;
     if (record.status != "ok") return;

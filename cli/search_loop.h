@@ -26,7 +26,7 @@ struct SearchLoop {
   Store& store;
   std::int64_t run = 0, model = 0, data = 0;
   Dtype dtype = Dtype::kF32;
-  CostKind cost = CostKind::kParams;
+  std::function<double(const Widths&)> cost{};  // what the strategy is told beside the loss
   std::uint64_t max_evaluations = 0;
   std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
   // Takes records, without ids, into the store at once, so that a kill after it does not lose them.

@@ -93,6 +93,41 @@ std::int64_t data_named(const Store& store, const std::string& name,
   });
 }
 
+LatencyRow latency_named(const Store& store, std::int64_t model,
+                         const std::optional<std::int64_t>& id) {
+  std::vector<LatencyRow> rows = store.latencies(model);
+  if (rows.empty()) {
+    fail_usage(
+        "the store holds no latency of this model: measure it with 'mixnmatch latency DIR --db "
+        "FILE'");
+  }
+  if (!id) return rows.back();
+  const auto found = std::ranges::find(rows, *id, &LatencyRow::id);
+  if (found == rows.end()) {
+    fail_usage("the store holds no latency {} of this model; its newest is {}", *id,
+               rows.back().id);
+  }
+  return *found;
+}
+
+LatencyRow latency_named(const Store& store, const OpenedModel& opened,
+                         const std::optional<std::int64_t>& id) {
+  const std::string fingerprint = opened.checkpoint.fingerprint();
+  for (const auto& [model, row] : store.models()) {
+    if (row.fingerprint == fingerprint) return latency_named(store, model, id);
+  }
+  return latency_named(store, 0, id);
+}
+
+std::string latency_text(const LatencyRow& row) {
+  const Latency& latency = row.measured;
+  return fmt::format("latency {} ({} {} tokens, batch {}, {} on {}; sums are off by {:.1f} % rms)",
+                     row.id,
+                     latency.workload.phase == Phase::kDecode ? "decode after" : "prefill of",
+                     latency.workload.length, latency.workload.batch, to_string(latency.dtype),
+                     latency.device, 100 * latency.rms_error());
+}
+
 std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
                     std::optional<std::int64_t> model) {
   bool search = false, confirm = false;
@@ -120,7 +155,9 @@ void require_something_within(const Store& store, const FrontQuery& query) {
   for (const auto& [kind, limit] : query.budgets) {
     std::int64_t least = records.front().cost.of(kind);
     for (const Record& record : records) least = std::min(least, record.cost.of(kind));
-    smallest += fmt::format("{}{} {}", smallest.empty() ? "" : ", ", to_string(kind), least);
+    smallest += fmt::format(
+        "{}{} {}", smallest.empty() ? "" : ", ", to_string(kind),
+        kind == CostKind::kLatency ? fmt::format("{}ns", least) : std::to_string(least));
   }
   fail_usage("no record of the store meets the budget; the least that one has: {}", smallest);
 }

@@ -30,6 +30,15 @@ std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
 
 // "search.bin, search part, 64 sequences of 256 tokens": for messages and captions.
 std::string data_text(const DataRow& row, const std::string& part);
+// What latency is counted by: the model's measurement of that id, or its newest. UsageError where
+// there is none, says how to make one.
+LatencyRow latency_named(const Store& store, std::int64_t model,
+                         const std::optional<std::int64_t>& id);
+// The same for a checkpoint, which the store may not know.
+LatencyRow latency_named(const Store& store, const OpenedModel& opened,
+                         const std::optional<std::int64_t>& id);
+// "latency 3 (decode after 128 tokens, batch 1, f32 on cpu...; sums are off by 2.1 % rms)"
+std::string latency_text(const LatencyRow& row);
 
 // UsageError where no record that passes the query's other filters meets its budgets: names, for
 // each, the smallest that something does.

@@ -1,6 +1,7 @@
 // Fronts, asked for. Those of all records are kept in table member; those of a choice of records
 // are computed from the records chosen.
 #include <algorithm>
+#include <exception>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -27,6 +28,12 @@ struct Filter {
   }
 };
 
+// A kind of cost as SQL: a column, or what answers to the name latency() while a query runs.
+std::string cost_of(CostKind kind) {
+  if (kind == CostKind::kLatency) return "latency(r.widths)";
+  return fmt::format("r.{}", column_of(kind));
+}
+
 Filter filter_of(const FrontQuery& query, const Metric& metric) {
   Filter filter;
   // Failed records, and those whose metric was not measured, are on no front, but are records.
@@ -36,11 +43,11 @@ Filter filter_of(const FrontQuery& query, const Metric& metric) {
   if (query.data) filter.add("r.data = ?", *query.data);
   // Spelled out, for it is one of three words of ours.
   if (query.dtype) filter.terms += fmt::format(" AND r.dtype = '{}'", to_string(*query.dtype));
-  const std::string_view cost = column_of(query.cost);
-  if (query.min_cost) filter.add(fmt::format("r.{} >= ?", cost), *query.min_cost);
-  if (query.max_cost) filter.add(fmt::format("r.{} <= ?", cost), *query.max_cost);
+  const std::string cost = cost_of(query.cost);
+  if (query.min_cost) filter.add(cost + " >= ?", *query.min_cost);
+  if (query.max_cost) filter.add(cost + " <= ?", *query.max_cost);
   for (const auto& [kind, limit] : query.budgets) {
-    filter.add(fmt::format("r.{} <= ?", column_of(kind)), limit);
+    filter.add(cost_of(kind) + " <= ?", limit);
   }
   if (!query.runs.empty()) {
     filter.source = "run_record q CROSS JOIN record r ON r.id = q.record";
@@ -53,6 +60,37 @@ Filter filter_of(const FrontQuery& query, const Metric& metric) {
   }
   return filter;
 }
+
+// latency(widths) in SQL, while one lives: nanoseconds by the table.
+class LatencyFunction {
+ public:
+  LatencyFunction(Store::Impl& store, const LatencyTable* table) : store_(store), table_(table) {
+    define(table_ == nullptr ? nullptr : &call);
+  }
+  LatencyFunction(const LatencyFunction&) = delete;
+  LatencyFunction& operator=(const LatencyFunction&) = delete;
+  ~LatencyFunction() { define(nullptr); }
+
+ private:
+  void define(void (*function)(sqlite3_context*, int, sqlite3_value**)) {
+    sqlite3_create_function_v2(store_.file->connection().handle(), "latency", 1,
+                               SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, this,
+                               function, nullptr, nullptr, nullptr);
+  }
+  static void call(sqlite3_context* context, int, sqlite3_value** values) {
+    const auto* self = static_cast<const LatencyFunction*>(sqlite3_user_data(context));
+    const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(values[0]));
+    try {
+      sqlite3_result_int64(
+          context, self->table_->nanoseconds(widths_of(self->store_, text == nullptr ? "" : text)));
+    } catch (const std::exception& error) {
+      sqlite3_result_error(context, error.what(), -1);
+    }
+  }
+
+  Store::Impl& store_;
+  const LatencyTable* table_;
+};
 
 sqlite::Statement select(Store::Impl& store, const std::string& sql,
                          const std::vector<std::int64_t>& values) {
@@ -76,15 +114,15 @@ std::vector<Record> all_records(Store::Impl& store, const FrontQuery& query, con
   return records_from(
       store, select(store,
                     fmt::format("SELECT {} FROM {} WHERE {} "
-                                "ORDER BY r.model, r.data, r.dtype, r.{}, r.id",
-                                kRecordColumns, filter.source, filter.terms, column_of(query.cost)),
+                                "ORDER BY r.model, r.data, r.dtype, {}, r.id",
+                                kRecordColumns, filter.source, filter.terms, cost_of(query.cost)),
                     filter.values));
 }
 
 // The kept fronts serve wherever leaving records out takes no member's beater away: one model, data
 // or dtype, and costs up to a limit, since whatever beats a record costs at most as much.
 bool is_kept(const FrontQuery& query) {
-  return query.runs.empty() && !query.min_cost &&
+  return query.runs.empty() && !query.min_cost && query.cost != CostKind::kLatency &&
          std::all_of(query.budgets.begin(), query.budgets.end(),
                      [&](const auto& budget) { return budget.first == query.cost; });
 }
@@ -109,8 +147,8 @@ std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
                                    const Metric& metric, const Filter& filter) {
   sqlite::Statement rows =
       select(store,
-             fmt::format("SELECT r.model, r.data, r.dtype, r.{}, {}r.{}, r.id FROM {} WHERE {}",
-                         column_of(query.cost), metric.larger_wins ? "-" : "", metric.value_column,
+             fmt::format("SELECT r.model, r.data, r.dtype, {}, {}r.{}, r.id FROM {} WHERE {}",
+                         cost_of(query.cost), metric.larger_wins ? "-" : "", metric.value_column,
                          filter.source, filter.terms),
              filter.values);
   using Key = std::tuple<std::int64_t, std::int64_t, std::string>;  // model, data, dtype
@@ -135,10 +173,20 @@ std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
 std::vector<Record> Store::front(const FrontQuery& query) const {
   const Metric& metric = metric_named(query.metric);
   return impl_->read([&] {
-    if (!query.all && is_kept(query)) return kept_front(*impl_, query, metric);
-    const Filter filter = filter_of(query, metric);
-    return query.all ? all_records(*impl_, query, filter)
-                     : computed_front(*impl_, query, metric, filter);
+    std::vector<Record> records;
+    if (!query.all && is_kept(query)) {
+      records = kept_front(*impl_, query, metric);
+    } else {
+      const LatencyFunction function(*impl_, query.latency);
+      const Filter filter = filter_of(query, metric);
+      records = query.all ? all_records(*impl_, query, filter)
+                          : computed_front(*impl_, query, metric, filter);
+    }
+    if (query.latency != nullptr) {
+      for (Record& record : records)
+        record.cost.latency = query.latency->nanoseconds(record.widths);
+    }
+    return records;
   });
 }
 

@@ -33,8 +33,8 @@ Fronts::Group& Fronts::group_of(const Record& record) {
   if (!is_new) return group;
   const std::string_view dtype = to_string(record.dtype);
   for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
-    for (std::size_t k = 0; k < std::size(kCostKinds); ++k) {
-      const std::string_view kind = to_string(kCostKinds[k]);
+    for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
+      const std::string_view kind = to_string(kExactCosts[k]);
       prepare_(
           "INSERT INTO front (model, data, dtype, metric, cost_kind) VALUES (?, ?, ?, ?, ?) "
           "ON CONFLICT DO NOTHING")
@@ -68,8 +68,8 @@ void Fronts::offer(const Record& record) {
   for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
     if (!std::isfinite(values[m])) continue;
     const double objective = kMetrics[m].larger_wins ? -values[m] : values[m];
-    for (std::size_t k = 0; k < std::size(kCostKinds); ++k) {
-      offer(group[m][k], record.cost.of(kCostKinds[k]), objective, record.id);
+    for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
+      offer(group[m][k], record.cost.of(kExactCosts[k]), objective, record.id);
     }
   }
 }

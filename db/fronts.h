@@ -47,8 +47,8 @@ class Fronts {
     std::int64_t id = 0;
     Staircase members;
   };
-  // [metric][kind of cost], in the orders of kMetrics and kCostKinds.
-  using Group = std::array<std::array<Front, std::size(kCostKinds)>, std::size(kMetrics)>;
+  // [metric][kind of cost], in the orders of kMetrics and kExactCosts.
+  using Group = std::array<std::array<Front, std::size(kExactCosts)>, std::size(kMetrics)>;
 
   Group& group_of(const Record& record);
   void offer(Front& front, std::int64_t cost, double objective, std::int64_t record);

@@ -7,7 +7,7 @@
 -- the order of recording.
 
 -- A later version only adds: an older store becomes this one when it is opened for writing, by
--- carrying out this file once more. Version 3 added `verification`; 1 is not read any more.
+-- carrying out this file once more. Version 3 added `verification` and latencies; 1 is not read any more.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
 PRAGMA user_version = 3;             -- of this schema
@@ -160,6 +160,44 @@ CREATE TABLE IF NOT EXISTS verification (
   created   TEXT NOT NULL,                               -- ISO 8601, UTC
   CHECK (agrees = (worst IS NOT NULL AND worst <= tolerance))
 ) STRICT;
+
+-- One measurement of a model on one device. Several of the same things are never averaged: the
+-- newest stands.
+CREATE TABLE IF NOT EXISTS latency (
+  id           INTEGER PRIMARY KEY,
+  model        INTEGER NOT NULL REFERENCES model,
+  device       TEXT NOT NULL,     -- with its threads: "cpu, 2 threads, AVX2"
+  dtype        TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),  -- of the arithmetic
+  phase        TEXT NOT NULL CHECK (phase IN ('prefill', 'decode')),
+  batch        INTEGER NOT NULL CHECK (batch > 0),     -- sequences
+  length       INTEGER NOT NULL CHECK (length > 0),    -- tokens: of the pass, or cached before it
+  repeats      INTEGER NOT NULL CHECK (repeats > 0),   -- that each median is of
+  seed         INTEGER NOT NULL,  -- an unsigned 64-bit number, read as signed
+  build        TEXT NOT NULL,
+  command_line TEXT NOT NULL,
+  created      TEXT NOT NULL      -- ISO 8601, UTC
+) STRICT;
+
+-- What each layer takes at each of its widths, in seconds of one pass; layer -1, width 0 is what
+-- belongs to no layer. A submodel takes the sum.
+CREATE TABLE IF NOT EXISTS latency_part (
+  latency INTEGER NOT NULL REFERENCES latency,
+  layer   INTEGER NOT NULL CHECK (layer >= -1),
+  width   INTEGER NOT NULL CHECK (width >= 0),
+  seconds REAL NOT NULL CHECK (seconds >= 0),  -- the median
+  spread  REAL NOT NULL CHECK (spread >= 0),   -- between the quartiles
+  PRIMARY KEY (latency, layer, width)
+) WITHOUT ROWID, STRICT;
+
+-- Submodels that were measured whole in the same minutes: how far the sum is off.
+CREATE TABLE IF NOT EXISTS latency_check (
+  latency   INTEGER NOT NULL REFERENCES latency,
+  widths    TEXT NOT NULL CHECK (widths <> ''),
+  predicted REAL NOT NULL CHECK (predicted >= 0),
+  seconds   REAL NOT NULL CHECK (seconds > 0),
+  spread    REAL NOT NULL CHECK (spread >= 0),
+  PRIMARY KEY (latency, widths)
+) WITHOUT ROWID, STRICT;
 
 -- What fronts there are. Records are compared with records of the same front alone.
 CREATE TABLE IF NOT EXISTS front (

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/cost.h"
+#include "model/latency.h"
 #include "model/widths.h"
 
 namespace mnm {
@@ -74,6 +75,15 @@ struct Record {
   std::vector<float> losses;  // per sequence; filled on add, read by Store::losses
 };
 
+// One measurement of how long a model's submodels take.
+struct LatencyRow {
+  std::int64_t id = 0, model = 0;
+  Latency measured;
+  std::uint64_t seed = 0;
+  std::string build, command_line;
+  std::string created;  // ISO 8601, UTC; the time of add_latency where it is empty
+};
+
 // What the front is taken of. Records of different models, data or dtypes are never compared.
 struct FrontQuery {
   std::optional<std::int64_t> model, data;
@@ -81,6 +91,8 @@ struct FrontQuery {
   std::vector<std::int64_t> runs;  // records of these runs alone; empty: all
   std::string metric = "loss";     // "loss", "kl" (smaller wins), "agreement" (larger wins)
   CostKind cost = CostKind::kParams;
+  // Of the one model; what gives records their latency. Needed where that is a cost asked for.
+  const LatencyTable* latency = nullptr;
   std::optional<std::int64_t> min_cost, max_cost;
   std::vector<std::pair<CostKind, std::int64_t>> budgets;  // each an upper limit
   // Every record that passes the filters, not the front: by cost, also failed ones and those on
@@ -157,6 +169,8 @@ class Store {
     std::string machine, created;
   };
   std::vector<Verification> verifications() const;  // newest last
+  std::int64_t add_latency(const LatencyRow& latency);
+  std::vector<LatencyRow> latencies(std::int64_t model) const;  // newest last
 
   struct Impl;  // db/store_impl.h
 

@@ -10,12 +10,23 @@
 #include <vector>
 
 #include "eval/dataset.h"
+#include "eval/latency.h"
 #include "eval/scores.h"
 #include "model/checkpoint.h"
 #include "model/nested_model.h"
 #include "train/settings.h"
 
 namespace mnm {
+
+// One sequence that grows, under one submodel: what was fed before is kept as each layer keeps it.
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  // The sequence's next tokens, one or more, within the vocabulary. f32 logits at the last of them,
+  // [vocab], valid until the next call. The same for one call as for several, but for rounding.
+  virtual std::span<const float> feed(std::span<const std::int64_t> tokens) = 0;
+};
 
 // One model's weights, loaded on a device.
 class ModelSession {
@@ -32,6 +43,11 @@ class ModelSession {
 
   // f32 logits at every position of one sequence: [tokens * vocab], row-major.
   virtual std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) = 0;
+
+  // At the start of a sequence. It does not outlive the session.
+  virtual std::unique_ptr<Decoder> decoder(const Widths& widths) = 0;
+  // Passes of any submodel over the workload, for measure_latency. Likewise.
+  virtual std::unique_ptr<PassTimer> timer(const Workload& workload) = 0;
 };
 
 class Engine {
@@ -49,6 +65,9 @@ class Engine {
                      const DeviceOptions& options, const TrainSink& sink) = 0;
   // FLOP/s of an n x n x n product in the given dtype: median of several, after a warm-up.
   virtual double matmul_rate(std::int64_t n, const DeviceOptions& options) = 0;
+  // Bytes/s of reading the same `bytes` of memory over and over, on all threads: the best of
+  // several. From the caches where so many fit; more than a gigabyte is taken for one.
+  virtual double read_rate(std::uint64_t bytes, const DeviceOptions& options) = 0;
 };
 
 // The engine for "cpu" or "cuda...": opened once, found beside the program (and in ../lib). Error

@@ -8,15 +8,18 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 
+#include "engine/decode.h"
 #include "engine/engine.h"
 #include "engine/guarded.h"
 #include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
+#include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -107,6 +110,22 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
   return plan;
 }
 
+// Reads every word of a float tensor, and waits for it.
+void read_once(const at::Tensor& memory) {
+  if (!memory.is_cpu()) {
+    memory.sum().item<float>();
+    return;
+  }
+  const float* const words = memory.const_data_ptr<float>();
+  const std::int64_t part = memory.numel() / at::get_num_threads() + 1;
+  std::atomic<float> sum = 0;
+  at::parallel_for(0, memory.numel(), part, [&](std::int64_t begin, std::int64_t end) {
+    float mine = 0;
+    sum_of(words + begin, end - begin, &mine);
+    sum = sum + mine;
+  });
+}
+
 class TorchSession final : public ModelSession {
  public:
   TorchSession(const NestedModel& model, const Checkpoint& checkpoint, const DeviceOptions& options)
@@ -139,11 +158,7 @@ class TorchSession final : public ModelSession {
   std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("computing logits", [&] {
-      const at::Tensor input =
-          at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
-              .unsqueeze(0)
-              .to(device_);
-      State state = fold_->embed(input);
+      State state = fold_->embed(sequence_of(tokens).to(device_));
       for (std::size_t l = 0; l < widths.size(); ++l) {
         const Child child = {0, widths[l]};
         if (memory_.stream) fold_->load(l);
@@ -157,7 +172,21 @@ class TorchSession final : public ModelSession {
     });
   }
 
+  std::unique_ptr<Decoder> decoder(const Widths& widths) override {
+    require_resident("generate");
+    return make_decoder(*fold_, device_, widths);
+  }
+
+  std::unique_ptr<PassTimer> timer(const Workload& workload) override {
+    require_resident("measure latencies");
+    return make_timer(*fold_, device_, model_, workload);
+  }
+
  private:
+  void require_resident(const char* attempt) const {
+    if (memory_.stream) fail("cannot {} while {}; allow more memory", attempt, memory_.note);
+  }
+
   const NestedModel& model_;
   at::Device device_;
   WeightReader reader_;
@@ -192,6 +221,33 @@ class TorchEngine final : public Engine {
     use_threads(options);
     device_of(options);
     guarded("training", [&] { train_nested(model, settings, options, sink); });
+  }
+
+  double read_rate(std::uint64_t bytes, const DeviceOptions& options) override {
+    use_threads(options);
+    const c10::AutoGradMode no_grad(false);
+    return guarded("timing memory", [&] {
+      constexpr std::uint64_t kMost = 1 << 30;
+      constexpr double kEach = 0.02;  // seconds that one of the rounds takes at least
+      const at::Device device = device_of(options);
+      const auto words = static_cast<std::int64_t>(std::min(bytes, kMost) / 4 + 1);
+      const at::Tensor memory = at::ones({words}, at::TensorOptions(device).dtype(at::kFloat));
+      double best = 0;
+      std::int64_t passes = 1;
+      for (int round = 0; round < 7;) {
+        const auto start = std::chrono::steady_clock::now();
+        for (std::int64_t i = 0; i < passes; ++i) read_once(memory);
+        const double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (seconds < kEach) {
+          passes *= 2;
+          continue;
+        }
+        best = std::max(best, static_cast<double>(4 * words * passes) / seconds);
+        ++round;
+      }
+      return best;
+    });
   }
 
   double matmul_rate(std::int64_t n, const DeviceOptions& options) override {

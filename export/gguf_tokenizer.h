@@ -4,14 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <string>
 
 #include "export/gguf_model.h"
 
 namespace mnm {
-
-// The letter that stands for a byte in byte-level vocabularies (GPT-2's), as UTF-8.
-std::string byte_letter(unsigned char byte);
 
 // `directory` may hold a tokenizer.json (byte-level BPE whose splits llama.cpp knows). Without one
 // a vocabulary of 256 is that of the bytes, and any other is carried without text. `config`: the

@@ -13,8 +13,8 @@
 namespace mnm {
 namespace {
 
-constexpr std::array<std::string_view, 4> kKindNames = {"params", "non-embedding", "bytes",
-                                                        "flops"};
+constexpr std::array<std::string_view, 5> kKindNames = {"params", "non-embedding", "bytes", "flops",
+                                                        "latency"};
 
 void add_tensor(CostPart& part, const TensorSpec& spec, std::int64_t elements) {
   part.params = checked_add(part.params, elements);
@@ -72,7 +72,7 @@ CostKind parse_cost_kind(std::string_view name) {
     if (name == to_string(kind)) return kind;
   }
   const std::string hint = did_you_mean(name, std::span<const std::string_view>(kKindNames));
-  fail_usage("unknown cost '{}'{} (params, non-embedding, bytes, flops)", name, hint);
+  fail_usage("unknown cost '{}'{} (params, non-embedding, bytes, flops, latency)", name, hint);
 }
 
 std::int64_t Cost::of(CostKind kind) const {
@@ -85,6 +85,8 @@ std::int64_t Cost::of(CostKind kind) const {
       return bytes;
     case CostKind::kFlops:
       return flops;
+    case CostKind::kLatency:
+      return latency;
   }
   return 0;
 }
@@ -108,8 +110,12 @@ Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& ba
   return cost_of(model, plan_slices(model.table, widths), basis);
 }
 
-CostTable::CostTable(const NestedModel& model, const CostBasis& basis)
-    : model_(model), basis_(basis), tensors_(model.layers()), choices_(model.layers()) {
+CostTable::CostTable(const NestedModel& model, const CostBasis& basis, const LatencyTable* latency)
+    : model_(model),
+      basis_(basis),
+      latency_(latency),
+      tensors_(model.layers()),
+      choices_(model.layers()) {
   for (const TensorSpec& spec : model.table.tensors) {
     if (spec.layer < 0) {
       add_tensor(fixed_, spec, element_count(spec.shape));
@@ -143,7 +149,9 @@ Cost CostTable::of(const Widths& widths) const {
   assert(widths.size() == choices_.size());
   CostPart sum = fixed_;
   for (std::size_t i = 0; i < widths.size(); ++i) add(sum, layer(i, widths[i]));
-  return finish(sum, basis_);
+  Cost cost = finish(sum, basis_);
+  if (latency_ != nullptr) cost.latency = latency_->nanoseconds(widths);
+  return cost;
 }
 
 std::int64_t parse_quantity(std::string_view text) {

@@ -6,16 +6,21 @@
 #include <string_view>
 #include <vector>
 
+#include "model/latency.h"
 #include "model/nested_model.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
 
-enum class CostKind : std::uint8_t { kParams, kNonEmbedding, kBytes, kFlops };
+// The last one is measured (model/latency.h); the others follow from the slice plan.
+enum class CostKind : std::uint8_t { kParams, kNonEmbedding, kBytes, kFlops, kLatency };
+inline constexpr CostKind kExactCosts[] = {CostKind::kParams, CostKind::kNonEmbedding,
+                                           CostKind::kBytes, CostKind::kFlops};
 inline constexpr CostKind kCostKinds[] = {CostKind::kParams, CostKind::kNonEmbedding,
-                                          CostKind::kBytes, CostKind::kFlops};
+                                          CostKind::kBytes, CostKind::kFlops, CostKind::kLatency};
 
-std::string_view to_string(CostKind kind);        // "params", "non-embedding", "bytes", "flops"
+std::string_view to_string(
+    CostKind kind);  // "params", "non-embedding", "bytes", "flops", "latency"
 CostKind parse_cost_kind(std::string_view name);  // UsageError names the nearest
 
 // Tokens per sequence where neither the user nor the model says less: of what is scored, and of
@@ -35,6 +40,7 @@ struct Cost {
   std::int64_t flops = 0;          // per token, forward, multiply and add counted apart
   std::int64_t kv_bytes = 0;       // key/value cache per token, in basis.dtype
   std::int64_t state_bytes = 0;    // recurrent state per sequence, in basis.dtype
+  std::int64_t latency = 0;        // nanoseconds of a pass; 0 where no measurement was at hand
 
   std::int64_t of(CostKind kind) const;
 };
@@ -57,9 +63,11 @@ struct CostPart {
 // cost O(layers) additions. Widths between granularities are computed when asked for.
 class CostTable {
  public:
-  CostTable(const NestedModel& model, const CostBasis& basis);  // the model outlives the table
-  Cost of(const Widths& widths) const;              // widths allowed by the space; equals cost_of
-  const CostPart& fixed() const { return fixed_; }  // what belongs to no layer
+  // What it is given outlives the table.
+  CostTable(const NestedModel& model, const CostBasis& basis,
+            const LatencyTable* latency = nullptr);
+  Cost of(const Widths& widths) const;  // widths allowed by the space; but for latency cost_of's
+  const CostPart& fixed() const { return fixed_; }       // what belongs to no layer
   CostPart layer(std::size_t layer, Width width) const;  // what a layer adds; 0 where skipped
   const CostBasis& basis() const { return basis_; }
 
@@ -72,6 +80,7 @@ class CostTable {
 
   const NestedModel& model_;
   CostBasis basis_;
+  const LatencyTable* latency_;
   CostPart fixed_;                                       // what belongs to no layer
   std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers], in table order
   std::vector<std::vector<Choice>> choices_;             // [layers], ascending width

@@ -85,6 +85,7 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
     loop.data = 1;
     loop.max_evaluations = kEvaluations;
     loop.batch = batch;
+    loop.cost = cost_of;
     loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
                      const SearchLoop::Keep&) {
       if (kill && scored_batches == batches) throw Killed{};

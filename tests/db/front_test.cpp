@@ -125,7 +125,7 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     ASSERT_GT(records.size(), 300u);
 
     for (const char* metric : {"loss", "kl", "agreement"}) {
-      for (const CostKind kind : kCostKinds) {
+      for (const CostKind kind : kExactCosts) {
         FrontQuery query;
         query.metric = metric;
         query.cost = kind;
@@ -147,7 +147,7 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     for (int i = 0; i < 300; ++i) {
       FrontQuery query;
       query.metric = std::array{"loss", "kl", "agreement"}[below(3)];
-      query.cost = kCostKinds[below(4)];
+      query.cost = kExactCosts[below(4)];
       if (below(3) == 0) query.model = models[below(2)];
       if (below(3) == 0) query.data = datasets[below(2)];
       if (below(4) == 0) query.dtype = std::array{Dtype::kF32, Dtype::kBF16, Dtype::kF16}[below(3)];
@@ -158,7 +158,7 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
       if (below(4) == 0) query.min_cost = a_cost(query.cost);
       if (below(4) == 0) query.max_cost = a_cost(query.cost);
       while (below(3) == 0) {
-        const CostKind kind = kCostKinds[below(4)];
+        const CostKind kind = kExactCosts[below(4)];
         query.budgets.emplace_back(kind, a_cost(kind));
       }
       query.all = below(4) == 0;

@@ -65,7 +65,8 @@ class Running {
   }
 
   void signal(int number) const { ::kill(pid_, number); }
-  std::string err() const { return slurp(dir_ / "err"); }  // so far
+  std::string out() const { return slurp(dir_ / "out"); }  // so far
+  std::string err() const { return slurp(dir_ / "err"); }  // likewise
 
   Result wait() {
     Result result;

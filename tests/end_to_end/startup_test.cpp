@@ -21,6 +21,7 @@ TEST_F(Workshop, CommandsWithoutTorchStartAtOnce) {
       {"runs", "--db", db_},
       {"export", model_, "--widths", "8", "--out", path("dry"), "--dry-run"},
       {"export", model_, "--widths", "8", "--out", path("out"), "--no-check", "--force"},
+      {"generate", "--help"},
       {"search", model_, "--data", search_, "--db", db_, "--context", "32", "--dry-run"},
   };
   for (const auto& command : kCommands) {

@@ -22,8 +22,9 @@ MAY_INCLUDE = {
     "heuristics": {"model"},
     "db": {"model"},
     "extract": {"model"},
+    "text": {"model"},
     "search": {"heuristics", "model"},
-    "export": {"extract", "model"},
+    "export": {"extract", "model", "text"},
     "eval": {"kernels", "model"},
     "families": {
         "kernels",
@@ -36,7 +37,7 @@ MAY_INCLUDE = {
         "export/runtimes.h",
     },
     "train": {"eval", "model"},
-    "engine": {"eval", "families", "model", "train"},
+    "engine": {"eval", "families", "kernels", "model", "train"},
     "cluster": {"model"},
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}

@@ -1,0 +1,297 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <limits>
+#include <optional>
+#include <set>
+
+#include "cli/common_options.h"
+#include "cli/generation.h"
+#include "cli/interrupt.h"
+#include "cli/notes.h"
+#include "cli/options.h"
+#include "cli/printable.h"
+#include "families/open_model.h"
+#include "model/error.h"
+#include "model/files.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+namespace mnm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct PromptOptions {
+  std::string text, tokens;
+  std::filesystem::path file;
+};
+
+std::vector<std::int64_t> parse_tokens(std::string_view text) {
+  std::vector<std::int64_t> tokens;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    std::int64_t token = 0;
+    const auto [rest, error] = std::from_chars(at, end, token);
+    if (error != std::errc() || (rest != end && *rest != ',')) {
+      fail_usage("--tokens takes ids separated by commas, such as 1,2,3, not '{}'", text);
+    }
+    tokens.push_back(token);
+    if (rest == end) return tokens;
+    at = rest + 1;
+  }
+}
+
+std::string read_standard_input() {
+  if (isatty(STDIN_FILENO) != 0) note("the prompt, then Ctrl-D:\n");
+  return {std::istreambuf_iterator<char>(std::cin), {}};
+}
+
+// What can be read as text with the checkpoint's tokenizer, if it has one that is known here.
+struct Words {
+  std::optional<Tokenizer> tokenizer;
+  std::string why_not;
+};
+
+Words words_of(const std::filesystem::path& directory, std::int64_t vocab_size) {
+  try {
+    if (auto found = find_tokenizer(directory, vocab_size)) {
+      return {Tokenizer(std::move(*found)), ""};
+    }
+    return {std::nullopt, "there is none"};
+  } catch (const Error& error) {
+    return {std::nullopt, error.what()};
+  }
+}
+
+std::vector<std::int64_t> prompt_of(const OptionTable& options, const PromptOptions& prompt,
+                                    const Words& words, const OpenedModel& opened) {
+  const int ways = static_cast<int>(options.given("prompt")) +
+                   static_cast<int>(options.given("prompt-file")) +
+                   static_cast<int>(options.given("tokens"));
+  if (ways > 1) fail_usage("give one of --prompt, --prompt-file and --tokens");
+  std::vector<std::int64_t> tokens;
+  if (options.given("tokens")) {
+    tokens = parse_tokens(prompt.tokens);
+  } else if (!words.tokenizer) {
+    fail("cannot read text with the tokenizer of '{}': {}; give token ids with --tokens",
+         opened.checkpoint.directory().string(), words.why_not);
+  } else {
+    const std::string text = options.given("prompt")        ? prompt.text
+                             : options.given("prompt-file") ? read_text(prompt.file)
+                                                            : read_standard_input();
+    tokens = words.tokenizer->encode(text);
+  }
+  const NestedModel& model = opened.model;
+  if (tokens.empty()) fail_usage("the prompt is empty: give at least one token to go on from");
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= model.vocab_size) {
+      fail_usage("token {} of the prompt is {}, outside the model's vocabulary of {}", i, tokens[i],
+                 model.vocab_size);
+    }
+  }
+  if (std::cmp_greater(tokens.size(), model.max_context)) {
+    fail_usage("the prompt has {} tokens, and the model {} positions: shorten it", tokens.size(),
+               model.max_context);
+  }
+  return tokens;
+}
+
+// As transformers takes it: generation_config.json, else config.json; one id or several.
+std::set<std::int64_t> ends_of(const OpenedModel& opened) {
+  const std::filesystem::path file = opened.checkpoint.directory() / "generation_config.json";
+  nlohmann::json config;
+  if (std::filesystem::exists(file)) config = read_json(file);
+  if (!config.is_object() || !config.contains("eos_token_id")) config = opened.model.config;
+  std::set<std::int64_t> ends;
+  if (!config.contains("eos_token_id")) return ends;
+  const nlohmann::json& ids = config["eos_token_id"];
+  for (const nlohmann::json& id : ids.is_array() ? ids : nlohmann::json::array({ids})) {
+    if (id.is_number_integer()) ends.insert(id.get<std::int64_t>());
+  }
+  return ends;
+}
+
+// New tokens on standard output as they come: text, or ids.
+class Output {
+ public:
+  Output(const Tokenizer* tokenizer, bool quiet) : tokenizer_(tokenizer), quiet_(quiet) {}
+
+  void token(std::int64_t id) {
+    if (tokenizer_ == nullptr) {
+      put(first_ ? std::to_string(id) : fmt::format(",{}", id));
+    } else {
+      put(stream_.feed(tokenizer_->bytes_of(id)));
+    }
+    first_ = false;
+  }
+  void finish() {
+    put(stream_.finish());
+    put("\n");
+  }
+
+ private:
+  void put(const std::string& text) {
+    if (quiet_ || text.empty()) return;
+    // What a model says must not move a terminal's cursor; elsewhere it goes as it is.
+    const std::string shown = terminal_ ? printable(text, "\n\t") : text;
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
+    if (std::fflush(stdout) != 0) fail("cannot write to standard output");
+  }
+
+  const Tokenizer* tokenizer_;
+  bool quiet_, first_ = true, terminal_ = isatty(STDOUT_FILENO) != 0;
+  Utf8Stream stream_;
+};
+
+std::string text_of(const Tokenizer& tokenizer, std::span<const std::int64_t> tokens) {
+  Utf8Stream stream;
+  std::string text;
+  for (const std::int64_t id : tokens) text += stream.feed(tokenizer.bytes_of(id));
+  return text + stream.finish();
+}
+
+// How fast, and how fast reading the weights alone would be.
+struct Speed {
+  double prefill = 0, decode = 0;  // tokens/s; 0 where there was nothing to time
+  double bytes = 0;                // that one token reads
+  double bandwidth = 0;            // bytes/s
+  double share() const { return decode * bytes / bandwidth; }
+};
+
+Speed speed_of(const Generation& generation, std::size_t prompt, const OpenedModel& opened,
+               const Widths& widths, const DeviceOptions& device) {
+  Speed speed;
+  if (generation.prefill_seconds > 0) {
+    speed.prefill = static_cast<double>(prompt) / generation.prefill_seconds;
+  }
+  if (generation.decoded == 0) return speed;
+  const auto decoded = static_cast<double>(generation.decoded);
+  speed.decode = decoded / generation.decode_seconds;
+  const double position = static_cast<double>(prompt) + (decoded - 1) / 2;
+  const std::uint64_t bytes = bytes_per_token(opened.model, widths, device.dtype, position);
+  speed.bytes = static_cast<double>(bytes);
+  speed.bandwidth = open_engine(device.device).read_rate(bytes, device);
+  return speed;
+}
+
+void report(const Speed& speed, const Generation& generation, std::size_t prompt,
+            const std::string& device) {
+  note("prompt: {} tokens, {} tokens/s\n", prompt, quantity(speed.prefill));
+  if (generation.decoded > 0) {
+    note(
+        "after it: {} tokens, {} tokens/s, {:.2f} of what reading {}B a token allows at {}B/s "
+        "({})\n",
+        generation.decoded, quantity(speed.decode), speed.share(), quantity(speed.bytes),
+        quantity(speed.bandwidth), device);
+  }
+  if (generation.finish == Finish::kContext) note("stopped: the model has no more positions\n");
+}
+
+Json json_of(const Speed& speed, const Generation& generation,
+             const std::vector<std::int64_t>& prompt, const Words& words, const Widths& widths,
+             const std::string& device) {
+  Json json = {{"widths", to_string(widths)},
+               {"prompt_tokens", prompt},
+               {"tokens", generation.tokens},
+               {"finish", to_string(generation.finish)}};
+  json["text"] = words.tokenizer ? Json(text_of(*words.tokenizer, generation.tokens)) : Json();
+  json["prefill_tokens_per_second"] = speed.prefill;
+  const bool timed = generation.decoded > 0;
+  json["decode_tokens_per_second"] = timed ? Json(speed.decode) : Json();
+  json["bytes_per_token"] = timed ? Json(speed.bytes) : Json();
+  json["read_bytes_per_second"] = timed ? Json(speed.bandwidth) : Json();
+  json["share_of_bound"] = timed ? Json(speed.share()) : Json();
+  json["device"] = device;
+  return json;
+}
+
+}  // namespace
+
+int generate_command(const Arguments& arguments) {
+  ModelOptions model_options;
+  DeviceOptions device;
+  PromptOptions prompt;
+  Sampling sampling;
+  GenerationLimits limits;
+  std::string widths_text;
+  std::uint64_t seed = 1;
+  bool ignore_end = false, json = false;
+
+  OptionTable options(
+      "generate",
+      "Continues a prompt with any submodel of a nested checkpoint, or with an exported one: text "
+      "in and text out, or token ids in and out. Says how fast, beside what the memory allows.");
+  add_model_options(options, model_options);
+  options
+      .option("widths", text_value(widths_text, "WIDTHS"),
+              "the submodel: 512x4,256x8, or a single width for all layers; else the whole model")
+      .section("prompt: one of these, or text on standard input")
+      .option("prompt", text_value(prompt.text, "TEXT"), "text to go on from")
+      .option("prompt-file", path_value(prompt.file), "the same from a file")
+      .option("tokens", text_value(prompt.tokens, "IDS"),
+              "token ids, 1,2,3: then ids are printed, too")
+      .section("sampling")
+      .option("temperature", real_value(sampling.temperature, 0, 1e6),
+              "0: always the most likely token")
+      .option("top-k", count_value(sampling.top_k, 0, std::numeric_limits<std::int64_t>::max()),
+              "only among so many of the most likely; 0: among all")
+      .option("top-p", real_value(sampling.top_p, 0, 1),
+              "only among the fewest that reach this probability")
+      .option("seed", count_value(seed), "the same seed draws the same tokens")
+      .section("end")
+      .option("max-new-tokens",
+              count_value(limits.new_tokens, 1, std::numeric_limits<std::int64_t>::max()),
+              "at most so many")
+      .option("ignore-end", flag_value(ignore_end), "go on after a token that ends a text");
+  add_device_options(options, device);
+  options.section("output").option("json", flag_value(json),
+                                   "print tokens, text and speed as JSON at the end");
+  if (!options.parse(arguments)) return 0;
+  Sampler sampler(sampling);
+  for (const char* needless : {"top-k", "top-p", "seed"}) {
+    if (sampling.temperature == 0 && options.given(needless)) {
+      fail_usage("--{} decides nothing where the most likely token is taken: give --temperature",
+                 needless);
+    }
+  }
+
+  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const NestedModel& model = opened.model;
+  Widths widths = model.space.full();
+  if (!widths_text.empty()) {
+    widths = parse_widths(widths_text, model.layers());
+    model.space.require(widths);
+  }
+  const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
+  const std::vector<std::int64_t> tokens = prompt_of(options, prompt, words, opened);
+  limits.context = model.max_context;
+  if (!ignore_end) limits.ends = ends_of(opened);
+
+  const InterruptGuard guard;
+  Engine& engine = open_engine(device.device);
+  const auto session = engine.load(model, opened.checkpoint, device);
+  const auto decoder = session->decoder(widths);
+  Output output(options.given("tokens") ? nullptr : &*words.tokenizer, json);
+  Random random(seed);
+  const Generation generation =
+      generate(*decoder, tokens, limits, sampler, random, [&](std::optional<std::int64_t> token) {
+        if (token) output.token(*token);
+        return !guard.interrupted();
+      });
+  output.finish();
+  const Speed speed = speed_of(generation, tokens.size(), opened, widths, device);
+  report(speed, generation, tokens.size(), engine.device_name(device));
+  if (json) {
+    const Json out = json_of(speed, generation, tokens, words, widths, engine.device_name(device));
+    fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+  }
+  return generation.finish == Finish::kStopped ? 1 : 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,85 @@
+#include "cli/generation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace mnm {
+namespace {
+
+constexpr std::size_t kChunk = 512;  // of a prompt, so that Ctrl-C and memory need not wait
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+std::string_view to_string(Finish finish) {
+  switch (finish) {
+    case Finish::kEnd:
+      return "end";
+    case Finish::kNewTokens:
+      return "new tokens";
+    case Finish::kContext:
+      return "context";
+    case Finish::kStopped:
+      return "stopped";
+  }
+  return "";
+}
+
+Generation generate(Decoder& decoder, std::span<const std::int64_t> prompt,
+                    const GenerationLimits& limits, Sampler& sampler, Random& random,
+                    const std::function<bool(std::optional<std::int64_t>)>& sink) {
+  Generation out;
+  std::span<const float> logits;
+  const Clock::time_point start = Clock::now();
+  for (std::size_t at = 0; at < prompt.size(); at += kChunk) {
+    if (!sink({})) return out;
+    logits = decoder.feed(prompt.subspan(at, std::min(kChunk, prompt.size() - at)));
+  }
+  out.prefill_seconds = since(start);
+  auto position = static_cast<std::int64_t>(prompt.size());
+  while (true) {
+    if (std::cmp_greater_equal(out.tokens.size(), limits.new_tokens)) {
+      out.finish = Finish::kNewTokens;
+      return out;
+    }
+    const std::int64_t token = sampler.pick(logits, random.uniform());
+    out.tokens.push_back(token);
+    const bool go_on = sink(token);
+    if (limits.ends.contains(token)) {
+      out.finish = Finish::kEnd;
+      return out;
+    }
+    if (!go_on) return out;
+    if (std::cmp_greater_equal(out.tokens.size(), limits.new_tokens)) continue;
+    if (position >= limits.context) {
+      out.finish = Finish::kContext;
+      return out;
+    }
+    const Clock::time_point pass = Clock::now();
+    logits = decoder.feed({&token, 1});
+    out.decode_seconds += since(pass);
+    ++out.decoded;
+    ++position;
+  }
+}
+
+std::uint64_t bytes_per_token(const NestedModel& model, const Widths& widths, Dtype dtype,
+                              double position) {
+  std::int64_t elements = 0;
+  for (const TensorSlice& slice : plan_slices(model.table, widths).tensors) {
+    const bool row = slice.spec->role == Role::kEmbedding && !model.tied_head;
+    elements += row ? model.hidden_size : slice.elements();
+  }
+  const Cost cost = cost_of(model, widths, {.dtype = dtype, .context = 1});
+  return static_cast<std::uint64_t>(elements) * size_of(dtype) +
+         static_cast<std::uint64_t>(std::llround(position * static_cast<double>(cost.kv_bytes))) +
+         static_cast<std::uint64_t>(cost.state_bytes);
+}
+
+}  // namespace mnm

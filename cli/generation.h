@@ -1,0 +1,49 @@
+// Generating: a prompt through a decoder, then one token after the other.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model/cost.h"
+#include "model/nested_model.h"
+#include "search/random.h"
+#include "text/sampler.h"
+
+namespace mnm {
+
+struct GenerationLimits {
+  std::int64_t new_tokens = 128;
+  std::int64_t context = 0;     // positions that the model has
+  std::set<std::int64_t> ends;  // tokens that end a text
+};
+
+enum class Finish : std::uint8_t { kEnd, kNewTokens, kContext, kStopped };
+std::string_view to_string(Finish finish);  // "end", "new tokens", "context", "stopped"
+
+struct Generation {
+  std::vector<std::int64_t> tokens;  // without the prompt; the one that ended it among them
+  Finish finish = Finish::kStopped;
+  double prefill_seconds = 0;
+  double decode_seconds = 0;  // of the passes after the prompt's
+  std::int64_t decoded = 0;   // how many those were
+};
+
+// `prompt` has at least one token and at most `context`. Each new token goes to `sink` at once,
+// which returns false to stop; between the prompt's chunks it is asked with no token. Random
+// numbers: one for each token.
+Generation generate(Decoder& decoder, std::span<const std::int64_t> prompt,
+                    const GenerationLimits& limits, Sampler& sampler, Random& random,
+                    const std::function<bool(std::optional<std::int64_t>)>& sink);
+
+// Bytes that one pass over one token reads, in `dtype`: the submodel's weights (of an embedding
+// that is not the head, one row), and the cache of `position` tokens.
+std::uint64_t bytes_per_token(const NestedModel& model, const Widths& widths, Dtype dtype,
+                              double position);
+
+}  // namespace mnm

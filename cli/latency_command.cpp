@@ -1,0 +1,176 @@
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "cli/common_options.h"
+#include "cli/interrupt.h"
+#include "cli/notes.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/store_rows.h"
+#include "cli/table.h"
+#include "db/store.h"
+#include "engine/engine.h"
+#include "eval/latency.h"
+#include "families/open_model.h"
+#include "model/error.h"
+#include "search/random.h"
+
+namespace mnm {
+namespace {
+
+constexpr double kMilli = 1e3;
+
+Table part_table(const Latency& latency) {
+  Table table{{{"layer", "layer"},
+               {"width", "width"},
+               {"seconds", "ms"},
+               {"spread", "between quartiles, ms"}},
+              {}};
+  for (const LatencyPart& part : latency.parts) {
+    const bool fixed = part.layer == kFixedPart;
+    Cell seconds = real_cell(kMilli * part.seconds.median, 4);
+    Cell spread = real_cell(kMilli * part.seconds.spread, 4);
+    seconds.value = part.seconds.median;
+    spread.value = part.seconds.spread;
+    table.rows.push_back(
+        {fixed ? Cell{"the rest", nullptr, {}} : cell(static_cast<std::int64_t>(part.layer)),
+         fixed ? missing_cell() : cell(static_cast<std::int64_t>(part.width)), seconds, spread});
+  }
+  return table;
+}
+
+Table check_table(const Latency& latency) {
+  Table table{{{"widths", "widths", false},
+               {"predicted", "sum of parts, ms"},
+               {"seconds", "measured whole, ms"},
+               {"spread", "between quartiles, ms"},
+               {"error", "error"}},
+              {}};
+  for (const LatencyCheck& check : latency.checks) {
+    Cell predicted = real_cell(kMilli * check.predicted, 4);
+    Cell seconds = real_cell(kMilli * check.seconds.median, 4);
+    Cell spread = real_cell(kMilli * check.seconds.spread, 4);
+    predicted.value = check.predicted;
+    seconds.value = check.seconds.median;
+    spread.value = check.seconds.spread;
+    Cell error = real_cell(100 * check.error(), 1);
+    error.text += " %";
+    error.value = check.error();
+    table.rows.push_back({cell(to_string(check.widths)), predicted, seconds, spread, error});
+  }
+  return table;
+}
+
+void print_json(const Latency& latency, std::optional<std::int64_t> id) {
+  nlohmann::ordered_json json;
+  json["latency"] = id ? nlohmann::ordered_json(*id) : nlohmann::ordered_json();
+  json["device"] = latency.device;
+  json["dtype"] = to_string(latency.dtype);
+  json["phase"] = to_string(latency.workload.phase);
+  json["batch"] = latency.workload.batch;
+  json["length"] = latency.workload.length;
+  json["repeats"] = latency.repeats;
+  json["parts"] = part_table(latency).json();
+  json["checks"] = check_table(latency).json();
+  json["mean_error"] = latency.mean_error();
+  json["rms_error"] = latency.rms_error();
+  json["worst_error"] = latency.worst_error();
+  fmt::print("{}\n", json.dump(2));
+}
+
+}  // namespace
+
+int latency_command(const Arguments& arguments) {
+  ModelOptions model_options;
+  DeviceOptions device;
+  LatencySettings settings;
+  Workload workload;
+  std::string phase(to_string(workload.phase));
+  std::filesystem::path db;
+  bool json = false;
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+
+  OptionTable options(
+      "latency",
+      "Measures how long each layer takes at each of its widths, so that any submodel's time is a "
+      "sum, and how far such sums are from random submodels that are measured whole.");
+  add_model_options(options, model_options);
+  options.section("what is timed")
+      .option("phase", choice_value(phase, kPhases),
+              "decode: the token after --length cached ones; prefill: --length tokens at once")
+      .option("batch", count_value(workload.batch, 1, kMost), "sequences at once")
+      .option("length", count_value(workload.length, 1, kMost), "tokens of each")
+      .option("repeats", count_value(settings.repeats, 1, kMost), "that each median is of")
+      .option("warm-up", count_value(settings.warm_up, 0, kMost), "passes before anything counts")
+      .option("checks", count_value(settings.checks, 0, 4096),
+              "random submodels that are measured whole")
+      .option("seed", count_value(settings.seed), "of these, and of the order of all passes");
+  add_device_options(options, device);
+  options.section("output")
+      .option("db", path_value(db), "also keep the times in this store")
+      .option("json", flag_value(json), "print JSON");
+  if (!options.parse(arguments)) return 0;
+  workload.phase = parse_phase(phase);
+
+  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const NestedModel& model = opened.model;
+  const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
+  if (positions > model.max_context) {
+    fail_usage("--length {} needs {} positions, and the model has {}", workload.length, positions,
+               model.max_context);
+  }
+  std::optional<Store> store;
+  if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
+
+  Engine& engine = open_engine(device.device);
+  const auto session = engine.load(model, opened.checkpoint, device);
+  const auto timer = session->timer(workload);
+  const InterruptGuard guard;
+  Random random(settings.seed);
+  Latency latency;
+  {
+    ProgressBar bar("timing");
+    latency = measure_latency(
+        model.space, settings, *timer, [&](std::uint64_t n) { return random.below(n); },
+        [&](std::int64_t done, std::int64_t total) {
+          const double fraction = static_cast<double>(done) / static_cast<double>(total);
+          bar.show(fraction,
+                   fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
+          return !guard.interrupted();
+        });
+  }
+  latency.device = engine.device_name(device);
+  latency.dtype = device.dtype;
+  latency.workload = workload;
+
+  std::optional<std::int64_t> id;
+  if (store) {
+    LatencyRow row;
+    row.model = store->model(model_row(opened));
+    row.measured = latency;
+    row.seed = settings.seed;
+    row.build = build_text();
+    row.command_line = command_line("latency", arguments);
+    id = store->add_latency(row);
+  }
+  if (json) {
+    print_json(latency, id);
+    return 0;
+  }
+  note("{}, {}, batch {}, {} {} tokens, medians of {}\n", latency.device, to_string(latency.dtype),
+       workload.batch, workload.phase == Phase::kDecode ? "one token after" : "prefill of",
+       workload.length, latency.repeats);
+  print_table(part_table(latency), OutputFormat::kText);
+  if (latency.checks.empty()) return 0;
+  fmt::print("\n");
+  print_table(check_table(latency), OutputFormat::kText);
+  fmt::print(
+      "\na sum of parts is off by {:.1f} % on average, {:.1f} % root mean square, {:.1f} % "
+      "at worst, over {} random submodels\n",
+      100 * latency.mean_error(), 100 * latency.rms_error(), 100 * latency.worst_error(),
+      latency.checks.size());
+  return 0;
+}
+
+}  // namespace mnm

@@ -1,0 +1,104 @@
+#include <utility>
+
+#include "db/store.h"
+#include "db/store_impl.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+Phase phase_of(const Store::Impl& store, std::string_view text) {
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (text == to_string(phase)) return phase;
+  }
+  fail("{} is damaged: it holds the phase '{}', expected prefill or decode", store.path.string(),
+       text);
+}
+
+void read_parts(Store::Impl& store, LatencyRow& latency) {
+  sqlite::Statement& part = store.statement(
+      "SELECT layer, width, seconds, spread FROM latency_part WHERE latency = ? "
+      "ORDER BY layer, width");
+  part.bind(latency.id);
+  while (part.step()) {
+    latency.measured.parts.push_back({static_cast<int>(part.integer(0)),
+                                      static_cast<Width>(part.integer(1)),
+                                      {part.real(2), part.real(3)}});
+  }
+  part.reset();
+  sqlite::Statement& check = store.statement(
+      "SELECT widths, predicted, seconds, spread FROM latency_check WHERE latency = ? "
+      "ORDER BY widths");
+  check.bind(latency.id);
+  while (check.step()) {
+    latency.measured.checks.push_back(
+        {widths_of(store, check.text(0)), check.real(1), {check.real(2), check.real(3)}});
+  }
+  check.reset();
+}
+
+}  // namespace
+
+std::int64_t Store::add_latency(const LatencyRow& row) {
+  return impl_->write([&] {
+    const Latency& latency = row.measured;
+    impl_
+        ->statement(
+            "INSERT INTO latency (model, device, dtype, phase, batch, length, repeats, seed, "
+            "build, "
+            "command_line, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(row.model, latency.device, to_string(latency.dtype),
+              to_string(latency.workload.phase), latency.workload.batch, latency.workload.length,
+              latency.repeats, row.seed, row.build, row.command_line,
+              row.created.empty() ? now_utc() : row.created)
+        .run();
+    const std::int64_t id = impl_->file->connection().last_id();
+    for (const LatencyPart& part : latency.parts) {
+      impl_
+          ->statement(
+              "INSERT INTO latency_part (latency, layer, width, seconds, spread) "
+              "VALUES (?, ?, ?, ?, ?)")
+          .bind(id, part.layer, part.width, part.seconds.median, part.seconds.spread)
+          .run();
+    }
+    for (const LatencyCheck& check : latency.checks) {
+      impl_
+          ->statement(
+              "INSERT INTO latency_check (latency, widths, predicted, seconds, spread) "
+              "VALUES (?, ?, ?, ?, ?)")
+          .bind(id, to_string(check.widths), check.predicted, check.seconds.median,
+                check.seconds.spread)
+          .run();
+    }
+    return id;
+  });
+}
+
+std::vector<LatencyRow> Store::latencies(std::int64_t model) const {
+  return impl_->read([&] {
+    std::vector<LatencyRow> latencies;
+    if (impl_->file->version() < 3) return latencies;
+    sqlite::Statement& row = impl_->statement(
+        "SELECT id, device, dtype, phase, batch, length, repeats, seed, build, command_line, "
+        "created FROM latency WHERE model = ? ORDER BY id");
+    row.bind(model);
+    while (row.step()) {
+      LatencyRow& latency = latencies.emplace_back();
+      latency.id = row.integer(0);
+      latency.model = model;
+      latency.measured.device = row.string(1);
+      latency.measured.dtype = dtype_of(*impl_, row.text(2));
+      latency.measured.workload = {phase_of(*impl_, row.text(3)), row.integer(4), row.integer(5)};
+      latency.measured.repeats = row.integer(6);
+      latency.seed = static_cast<std::uint64_t>(row.integer(7));
+      latency.build = row.string(8);
+      latency.command_line = row.string(9);
+      latency.created = row.string(10);
+    }
+    row.reset();
+    for (LatencyRow& latency : latencies) read_parts(*impl_, latency);
+    return latencies;
+  });
+}
+
+}  // namespace mnm

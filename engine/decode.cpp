@@ -1,0 +1,152 @@
+#include "engine/decode.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <c10/core/GradMode.h>
+
+#include <chrono>
+#include <utility>
+
+#include "engine/guarded.h"
+
+namespace mnm {
+namespace {
+
+// The tokens [position, position + n) of each sequence through all layers: f32 logits at the last
+// of them, on the CPU, [sequences, vocab]. `stamp` is called after the embedding and each layer.
+template <typename Stamp>
+at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& tokens, std::int64_t position,
+                std::vector<LayerCache>& caches, const Stamp& stamp) {
+  State state = fold.embed(tokens);
+  stamp();
+  for (std::size_t l = 0; l < widths.size(); ++l) {
+    state = fold.extend(l, state, widths[l], position, caches[l]);
+    stamp();
+  }
+  State last;
+  for (const at::Tensor& t : state.tensors) {
+    last.tensors.push_back(t.narrow(2, tokens.size(1) - 1, 1).contiguous());
+  }
+  return fold.logits(fold.readout(last).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
+}
+
+class TorchDecoder final : public Decoder {
+ public:
+  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths)
+      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {}
+
+  std::span<const float> feed(std::span<const std::int64_t> tokens) override {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("generating", [&] {
+      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_, caches_, [] {});
+      position_ += static_cast<std::int64_t>(tokens.size());
+      return std::span<const float>(logits_.const_data_ptr<float>(),
+                                    static_cast<std::size_t>(logits_.numel()));
+    });
+  }
+
+ private:
+  Fold& fold_;
+  at::Device device_;
+  Widths widths_;
+  std::vector<LayerCache> caches_;
+  std::int64_t position_ = 0;
+  at::Tensor logits_;
+};
+
+class TorchTimer final : public PassTimer {
+ public:
+  TorchTimer(Fold& fold, const at::Device& device, const NestedModel& model,
+             const Workload& workload)
+      : fold_(fold), device_(device), layers_(model.layers()) {
+    const c10::AutoGradMode no_grad(false);
+    guarded("preparing to time", [&] {
+      // Which tokens they are does not matter, but they should not be one row of the embedding.
+      const at::Tensor tokens = at::arange(workload.batch * (workload.length + 1), at::kLong)
+                                    .mul(7919)
+                                    .remainder(model.vocab_size)
+                                    .view({workload.batch, -1})
+                                    .to(device);
+      if (workload.phase == Phase::kPrefill) {
+        tokens_ = tokens.narrow(1, 0, workload.length).contiguous();
+        before_.resize(layers_);
+        return;
+      }
+      // The cached tokens come from the whole model; how long a pass takes does not hang on them.
+      before_.resize(layers_);
+      pass(fold_, model.space.full(), tokens.narrow(1, 0, workload.length).contiguous(), 0, before_,
+           [] {});
+      tokens_ = tokens.narrow(1, workload.length, 1).contiguous();
+      position_ = workload.length;
+    });
+  }
+
+  double whole(const Widths& widths) override {
+    return run(widths, [] {}).second;
+  }
+
+  std::vector<double> parts(const Widths& widths) override {
+    std::vector<Clock::time_point> stamps;
+    const auto [start, seconds] = run(widths, [&] {
+      wait();
+      stamps.push_back(Clock::now());
+    });
+    std::vector<double> parts;
+    double layers = 0;
+    for (std::size_t l = 0; l < layers_; ++l) {
+      parts.push_back(std::chrono::duration<double>(stamps[l + 1] - stamps[l]).count());
+      layers += parts.back();
+    }
+    parts.push_back(seconds - layers);
+    return parts;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  template <typename Stamp>
+  std::pair<Clock::time_point, double> run(const Widths& widths, const Stamp& stamp) {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("timing", [&] {
+      // A pass adds to the caches, so each has its own, made before the clock starts.
+      std::vector<LayerCache> caches;
+      for (const LayerCache& cache : before_) {
+        LayerCache& copy = caches.emplace_back();
+        for (const at::Tensor& t : cache.tensors) copy.tensors.push_back(t.clone());
+      }
+      wait();
+      const Clock::time_point start = Clock::now();
+      pass(fold_, widths, tokens_, position_, caches, stamp);  // its logits arrive on the CPU
+      return std::pair(start, std::chrono::duration<double>(Clock::now() - start).count());
+    });
+  }
+
+  void wait() const {
+    if (device_.is_cuda()) at::ones({1}, device_).item<float>();  // behind all that was queued
+  }
+
+  Fold& fold_;
+  at::Device device_;
+  std::size_t layers_;
+  at::Tensor tokens_;               // [batch, of one pass]
+  std::int64_t position_ = 0;       // of the first of them
+  std::vector<LayerCache> before_;  // what each pass starts with
+};
+
+}  // namespace
+
+at::Tensor sequence_of(std::span<const std::int64_t> tokens) {
+  return at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
+      .unsqueeze(0);
+}
+
+std::unique_ptr<Decoder> make_decoder(Fold& fold, const at::Device& device, const Widths& widths) {
+  return std::make_unique<TorchDecoder>(fold, device, widths);
+}
+
+std::unique_ptr<PassTimer> make_timer(Fold& fold, const at::Device& device,
+                                      const NestedModel& model, const Workload& workload) {
+  return std::make_unique<TorchTimer>(fold, device, model, workload);
+}
+
+}  // namespace mnm

@@ -1,0 +1,20 @@
+// Sequences that grow, under one submodel each: generated, or timed.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "engine/engine.h"
+#include "eval/fold.h"
+
+namespace mnm {
+
+// Token ids as int64 [1, tokens], a copy on the CPU.
+at::Tensor sequence_of(std::span<const std::int64_t> tokens);
+
+std::unique_ptr<Decoder> make_decoder(Fold& fold, const at::Device& device, const Widths& widths);
+std::unique_ptr<PassTimer> make_timer(Fold& fold, const at::Device& device,
+                                      const NestedModel& model, const Workload& workload);
+
+}  // namespace mnm

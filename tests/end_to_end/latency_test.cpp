@@ -1,0 +1,97 @@
+// Times of the bundled model's layers, measured, kept, and held against whole submodels.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "tests/end_to_end/workshop.h"
+
+namespace mnm::test {
+namespace {
+
+using Json = nlohmann::json;
+using Times = Workshop;
+
+const std::string kBundled = MNM_SOURCE_DIR "/data/reference";
+
+TEST_F(Times, OfEveryLayerAtEveryWidth) {
+  for (const std::string phase : {"decode", "prefill"}) {
+    const Json json =
+        expect_done({"latency", kBundled, "--phase", phase, "--length", "16", "--batch", "2",
+                     "--repeats", "3", "--checks", "3", "--db", db_, "--json"})
+            .json();
+    EXPECT_EQ(json["parts"].size(), 8u * 4 + 1);
+    for (const Json& part : json["parts"]) EXPECT_GT(part["seconds"], 0);
+    ASSERT_EQ(json["checks"].size(), 3u);
+    double squares = 0;
+    for (const Json& check : json["checks"]) {
+      const double error = check["predicted"].get<double>() / check["seconds"].get<double>() - 1;
+      EXPECT_NEAR(check["error"].get<double>(), error, 1e-12);
+      squares += error * error;
+    }
+    EXPECT_NEAR(json["rms_error"].get<double>(), std::sqrt(squares / 3), 1e-12);
+    EXPECT_FALSE(json["device"].get<std::string>().empty());
+  }
+}
+
+TEST_F(Times, AreACostLikeTheOthers) {
+  expect_refused(search({"--strategy", "uniform", "--cost", "latency"}, path("none.db")), 1,
+                 "none.db");
+  expect_done(search({"--strategy", "monotone"}, db_));
+  expect_refused(search({"--strategy", "uniform", "--cost", "latency"}, db_), 2,
+                 "mixnmatch latency");
+  expect_refused({"pareto", "--db", db_, "--cost", "latency"}, 2, "mixnmatch latency");
+  const Json json = expect_done({"latency", model_, "--length", "16", "--repeats", "3", "--checks",
+                                 "2", "--threads", "1", "--db", db_, "--json"})
+                        .json();
+  ASSERT_EQ(json["latency"], 1);
+
+  // Under a budget between the least and the most that a submodel takes, by the measured parts.
+  const Json all =
+      expect_done({"pareto", "--db", db_, "--data", "search", "--latency", "1", "--all", "--json"})
+          .json();
+  std::int64_t least = INT64_MAX, most = 0;
+  for (const Json& record : all) {
+    least = std::min(least, record["latency"].get<std::int64_t>());
+    most = std::max(most, record["latency"].get<std::int64_t>());
+  }
+  ASSERT_LT(least, most);
+  const std::int64_t limit = (least + most) / 2;
+  const std::string budget = std::to_string(limit) + "ns";
+  const Json front = expect_done({"pareto", "--db", db_, "--data", "search", "--cost", "latency",
+                                  "--budget", budget, "--json"})
+                         .json();
+  ASSERT_FALSE(front.empty());
+  for (std::size_t i = 0; i < front.size(); ++i) {
+    EXPECT_LE(front[i]["latency"], limit);
+    if (i == 0) continue;
+    EXPECT_GT(front[i]["latency"], front[i - 1]["latency"]);
+    EXPECT_LT(front[i]["loss"], front[i - 1]["loss"]);
+  }
+  const Json best =
+      expect_done(search({"--strategy", "evolution", "--max-evaluations", "40", "--population", "8",
+                          "--cost", "latency", "--budget", budget, "--json"},
+                         db_))
+          .json()["best"];
+  EXPECT_LE(best["latency"], limit);
+  expect_done({"export", model_, "--db", db_, "--best", "--data", "search", "--budget", budget,
+               "--out", path("best"), "--no-check"});
+  expect_done(
+      {"export", model_, "--db", db_, "--budget", budget, "--out", path("rule"), "--dry-run"});
+  expect_refused({"export", model_, "--budget", budget, "--out", path("x"), "--dry-run"}, 2,
+                 "--db");
+  expect_refused(search({"--strategy", "uniform", "--budget", "1ns"}, db_), 2, "nanoseconds");
+  expect_refused(search({"--strategy", "uniform", "--budget", "latency=12M"}, db_), 2, "no time");
+  expect_refused(search({"--strategy", "uniform", "--budget", "bytes=12ms"}, db_), 2, "is a time");
+  expect_refused({"pareto", "--db", db_, "--cost", "latency", "--latency", "9"}, 2, "newest is 1");
+}
+
+TEST_F(Times, WhatIsWrongIsOneSentence) {
+  expect_refused({"latency", model_, "--length", "32"}, 2, "33 positions");
+  expect_refused({"latency", model_, "--length", "33", "--phase", "prefill"}, 2, "33 positions");
+  expect_refused({"latency", model_, "--phase", "training"}, 2, "decode");
+  expect_refused({"latency", model_, "--repeats", "0"}, 2, "repeats");
+  expect_refused({"latency", model_, "--batch", "-1"}, 2, "batch");
+}
+
+}  // namespace
+}  // namespace mnm::test

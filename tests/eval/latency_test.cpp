@@ -1,0 +1,108 @@
+#include "eval/latency.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "eval/scores.h"
+
+namespace mnm {
+namespace {
+
+// A machine whose times are known: layer l takes (l + 1) * width, the rest 50, a submodel measured
+// whole `overhead` more; every eleventh pass is disturbed.
+class FakeTimer final : public PassTimer {
+ public:
+  double whole(const Widths& widths) override {
+    double sum = overhead;
+    for (const double part : parts(widths)) sum += part;
+    ++wholes;
+    return sum;
+  }
+  std::vector<double> parts(const Widths& widths) override {
+    const double disturbance = ++passes % 11 == 0 ? 10 : 1;
+    std::vector<double> parts;
+    for (std::size_t l = 0; l < widths.size(); ++l) {
+      seen[{l, widths[l]}] += 1;
+      parts.push_back(static_cast<double>(l + 1) * widths[l] * disturbance);
+    }
+    parts.push_back(50 * disturbance);
+    return parts;
+  }
+  double overhead = 0;
+  int passes = 0, wholes = 0;
+  std::map<std::pair<std::size_t, Width>, int> seen;
+};
+
+WidthSpace space() {
+  WidthSpace space;
+  space.layers.push_back({{2, 4, 8}, 0, false, "no"});
+  space.layers.push_back({{3, 5}, 0, false, "no"});
+  space.layers.push_back({{7}, 0, false, "no"});
+  return space;
+}
+
+Latency measured(FakeTimer& timer, const LatencySettings& settings) {
+  std::mt19937_64 random(settings.seed);
+  return measure_latency(
+      space(), settings, timer, [&](std::uint64_t n) { return random() % n; },
+      [](std::int64_t done, std::int64_t total) {
+        EXPECT_LT(done, total);
+        return true;
+      });
+}
+
+TEST(MeasureLatency, FindsWhatEachChoiceTakes) {
+  FakeTimer timer;
+  const Latency latency = measured(timer, {2, 21, 0, 1});
+  EXPECT_EQ(latency.repeats, 21);
+  std::map<std::pair<int, Width>, double> found;
+  for (const LatencyPart& part : latency.parts) {
+    found[{part.layer, part.width}] = part.seconds.median;
+  }
+  const std::map<std::pair<int, Width>, double> expected = {
+      {{-1, 0}, 50}, {{0, 2}, 2},  {{0, 4}, 4}, {{0, 8}, 8},
+      {{1, 3}, 6},   {{1, 5}, 10}, {{2, 7}, 21}};
+  EXPECT_EQ(found, expected);
+  // 2 to warm up, 21 of each choice of the layer that has most.
+  EXPECT_EQ(timer.passes, 2 + 21 * 3);
+  EXPECT_EQ((timer.seen[{0, 2}]), 21);
+}
+
+TEST(MeasureLatency, ChecksSayHowFarTheSumIsOff) {
+  FakeTimer timer;
+  const Latency exact = measured(timer, {0, 15, 5, 3});
+  ASSERT_GE(exact.checks.size(), 2u);
+  EXPECT_EQ(timer.wholes, 15 * static_cast<int>(exact.checks.size()));
+  EXPECT_NEAR(exact.worst_error(), 0, 1e-12);
+  FakeTimer slow;
+  slow.overhead = 25;
+  const Latency off = measured(slow, {0, 15, 5, 3});
+  for (const LatencyCheck& check : off.checks) {
+    EXPECT_NEAR(check.error(), check.predicted / (check.predicted + 25) - 1, 1e-12);
+  }
+  EXPECT_LT(off.mean_error(), 0);
+}
+
+TEST(MeasureLatency, ASeedIsItsOrderAndChecks) {
+  FakeTimer a, b;
+  const Latency one = measured(a, {1, 3, 6, 9}), two = measured(b, {1, 3, 6, 9});
+  ASSERT_EQ(one.checks.size(), two.checks.size());
+  for (std::size_t i = 0; i < one.checks.size(); ++i) {
+    EXPECT_EQ(one.checks[i].widths, two.checks[i].widths);
+  }
+}
+
+TEST(MeasureLatency, StopsWhenAsked) {
+  FakeTimer timer;
+  std::int64_t asked = 0;
+  EXPECT_THROW(measure_latency(
+                   space(), {}, timer, [](std::uint64_t) { return std::uint64_t{0}; },
+                   [&](std::int64_t, std::int64_t) { return ++asked < 5; }),
+               Interrupted);
+  EXPECT_EQ(timer.passes, 4);
+}
+
+}  // namespace
+}  // namespace mnm

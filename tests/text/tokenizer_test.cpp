@@ -1,0 +1,172 @@
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "model/files.h"
+#include "tests/support/error_of.h"
+#include "tests/support/temp_dir.h"
+#include "text/utf8.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::contains;
+using test::error_of;
+using test::slurp;
+using test::spew;
+using test::TempDir;
+
+std::string decoded(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids) {
+  Utf8Stream stream;
+  std::string text;
+  for (const std::int64_t id : ids) text += stream.feed(tokenizer.bytes_of(id));
+  return text + stream.finish();
+}
+
+void python(const std::string& script, const std::string& arguments, const fs::path& log) {
+  const std::string command =
+      fmt::format("'{0}/.venv/bin/python' '{0}/tests/text/{1}' {2} > '{3}' 2>&1", MNM_SOURCE_DIR,
+                  script, arguments, log.string());
+  EXPECT_EQ(std::system(command.c_str()), 0) << slurp(log);
+}
+
+TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "the tokenizers package is not installed: scripts/setup test";
+  }
+  const TempDir dir;
+  const fs::path root = dir / "cases", log = dir / "log";
+  fs::create_directory(root);
+  python("tokenizer_check.py",
+         fmt::format("make '{0}' '{1}/data/reference/held_out.txt' '{1}/data/reference'",
+                     root.string(), MNM_SOURCE_DIR),
+         log);
+  int cases = 0;
+  for (const auto& entry : fs::directory_iterator(root)) {
+    if (!entry.is_directory()) continue;
+    const std::string name = entry.path().filename().string();
+    const nlohmann::json facts = read_json(root / (name + ".texts"));
+    const Tokenizer tokenizer(
+        find_tokenizer(entry.path(), facts["vocabulary"].get<std::int64_t>()).value());
+    nlohmann::json answers = nlohmann::json::array();
+    for (const nlohmann::json& text : facts["texts"]) {
+      const auto ids = tokenizer.encode(text.get<std::string>());
+      std::vector<std::int64_t> part;
+      for (std::size_t i = 1; i < ids.size(); i += 2) part.push_back(ids[i]);
+      answers.push_back(
+          {{"ids", ids}, {"text", decoded(tokenizer, ids)}, {"part", decoded(tokenizer, part)}});
+    }
+    spew(root / (name + ".ids"), answers.dump());
+    ++cases;
+  }
+  EXPECT_EQ(cases, 4);
+  python("tokenizer_check.py", fmt::format("judge '{}'", root.string()), log);
+  python("unicode_classes.py", fmt::format("'{}/text/unicode_classes.inc'", MNM_SOURCE_DIR), log);
+}
+
+TEST(Tokenizer, BytesAreTokensWhateverTheyAre) {
+  const Tokenizer tokenizer(byte_tokenizer());
+  std::string all;
+  for (int b = 0; b < 256; ++b) all += static_cast<char>(b);
+  const auto ids = tokenizer.encode(all);
+  ASSERT_EQ(ids.size(), 256u);
+  for (std::size_t i = 0; i < 256; ++i) {
+    EXPECT_EQ(ids[i], static_cast<std::int64_t>(i));
+    EXPECT_EQ(tokenizer.bytes_of(ids[i]), all.substr(i, 1));
+  }
+  EXPECT_TRUE(tokenizer.encode("").empty());
+}
+
+// A long piece must not take the square of its length.
+TEST(Tokenizer, LongPiecesAreMergedInTime) {
+  TokenizerJson json = byte_tokenizer();
+  json.tokens.resize(260);
+  std::string token = "a";
+  for (std::int32_t id = 256; id < 260; ++id) {
+    json.merges.emplace_back(token, token);
+    token += token;
+    json.tokens[static_cast<std::size_t>(id)] = {token, TokenKind::kNormal};
+    json.ids[token] = id;
+  }
+  const Tokenizer tokenizer(json);
+  const auto ids = tokenizer.encode(std::string(1 << 20, 'a') + "aaaaa");
+  ASSERT_EQ(ids.size(), (1u << 16) + 2);
+  EXPECT_EQ(ids[0], 259);
+  EXPECT_EQ(ids.back(), 'a');
+}
+
+TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
+  TempDir dir;
+  const auto made = [&](const nlohmann::json& json) {
+    spew(dir / "tokenizer.json", json.dump());
+    return error_of([&] { Tokenizer(find_tokenizer(dir.path(), 300).value()); });
+  };
+  nlohmann::json sound = read_json(MNM_SOURCE_DIR "/data/reference/tokenizer.json");
+  sound["model"]["vocab"]["ab"] = 256;
+  sound["model"]["merges"] = nlohmann::json::parse(R"([["a", "b"]])");
+  sound["pre_tokenizer"]["use_regex"] = true;
+  sound["added_tokens"] =
+      nlohmann::json::parse(R"([{"id": 257, "content": "<s>", "special": true}])");
+  EXPECT_EQ(made(sound), "");
+  struct Case {
+    const char* at;
+    const char* value;  // JSON
+    const char* phrase;
+  };
+  const Case cases[] = {
+      {"/model/type", R"("WordPiece")", "WordPiece"},
+      {"/model/vocab/ab", "300", "outside"},
+      {"/model/vocab/ab", "-1", "outside"},
+      {"/model/vocab/ab", R"("x")", "outside"},
+      {"/model/vocab/ab", "97", "two tokens"},
+      {"/model/merges/0", R"(["a", "c"])", "'ac', which is no token"},
+      {"/model/merges/0", R"(["a", "zz"])", "'zz', which is no token"},
+      {"/model/merges/0", R"(["a", ""])", "two tokens"},
+      {"/model/merges/0", "7", "merges"},
+      {"/decoder", "null", "decoder"},
+      {"/normalizer", R"({"type": "NFC"})", "normalizer"},
+      {"/pre_tokenizer", "null", "pre_tokenizer"},
+      {"/pre_tokenizer/add_prefix_space", "true", "space before"},
+      {"/pre_tokenizer/use_regex", "false", "splits"},
+      {"/pre_tokenizer",
+       R"({"type": "Sequence", "pretokenizers": [
+             {"type": "Split", "pattern": {"Regex": "x+"}, "behavior": "Isolated"},
+             {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})",
+       "splits"},
+      {"/added_tokens/0/lstrip", "true", "lstrip"},
+      {"/added_tokens/0/id", R"("x")", "outside"},
+      {"/added_tokens", R"("x")", "no list"},
+      {"/post_processor", R"({"type": "BertProcessing"})", "BertProcessing"},
+      {"/post_processor",
+       R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}]})",
+       "'<x>', which is no token"},
+      {"/post_processor",
+       R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]})",
+       "leaves the text out"},
+  };
+  for (const Case& c : cases) {
+    nlohmann::json broken = sound;
+    broken[nlohmann::json::json_pointer(c.at)] = nlohmann::json::parse(c.value);
+    EXPECT_TRUE(contains(made(broken), c.phrase)) << c.at << ": " << made(broken);
+  }
+  nlohmann::json lacking = sound;
+  lacking["model"]["vocab"].erase("z");
+  EXPECT_TRUE(contains(made(lacking), "byte 122"));
+  spew(dir / "tokenizer.json", sound.dump());
+  const Tokenizer tokenizer(find_tokenizer(dir.path(), 300).value());
+  EXPECT_EQ(tokenizer.encode("ab<s>b"), (std::vector<std::int64_t>{256, 257, 'b'}));
+  EXPECT_EQ(tokenizer.bytes_of(257), "");
+  EXPECT_EQ(tokenizer.bytes_of(299), "");
+  EXPECT_TRUE(contains(error_of([&] { tokenizer.encode("ab\xff"); }), "no UTF-8 at byte 2"));
+  fs::remove(dir / "tokenizer.json");
+  EXPECT_FALSE(find_tokenizer(dir.path(), 300).has_value());
+  spew(dir / "tokenizer.model", "");
+  EXPECT_TRUE(contains(error_of([&] { find_tokenizer(dir.path(), 300); }), "tokenizer.model"));
+}
+
+}  // namespace
+}  // namespace mnm
