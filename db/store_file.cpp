@@ -22,8 +22,8 @@ extern const std::string_view kSchema;  // db/schema.sql
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 3;  // as there
-constexpr std::int64_t kOldest = 2;   // that is brought along
+constexpr std::int64_t kVersion = 3;                 // as there
+constexpr std::int64_t kOldest = 2;                  // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
 

@@ -97,6 +97,8 @@ TEST(Mamba2HuggingFace, TransformersComputesTheSubmodel) {
   for (const TinyMamba2& tiny : test::tiny_mamba2s()) {
     if (tiny.dtype != Dtype::kF32) continue;
     const NestedModel model = mamba2().describe(tiny.config(), {});
+    TinyMamba2 renamed = tiny;  // an export has Hugging Face's names, whatever the checkpoint's
+    renamed.mamba_ssm = renamed.matmamba = false;
     int number = 0;
     for (const Widths& widths : choices_of(tiny)) {
       const bool mixed = widths.size() == 3 && widths[0] != widths[1];
@@ -106,10 +108,10 @@ TEST(Mamba2HuggingFace, TransformersComputesTheSubmodel) {
       const auto place = dir / "cases" / fmt::format("{}-{}", tiny.name, ++number);
       const Widths full = model.space.full();
       test::write_checkpoint(place / "full", mamba2().huggingface_config(model, full, Dtype::kF32),
-                             tiny.tensors_at(full));
+                             renamed.tensors_at(full));
       test::write_checkpoint(place / "submodel",
                              mamba2().huggingface_config(model, widths, Dtype::kF32),
-                             tiny.tensors_at(widths));
+                             renamed.tensors_at(widths));
       for (const auto& [file, text] : mamba2().huggingface_bridge(model, widths)) {
         test::spew(place / "submodel" / file, text);
       }
