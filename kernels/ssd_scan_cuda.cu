@@ -3,9 +3,9 @@
 // kernels/CMakeLists.txt names:
 //   nvcc -std=c++20 -I. -arch=sm_90 -c kernels/ssd_scan_cuda.cu
 //
-// f32 throughout. At Mamba-2's own sizes (state N 128, heads of P 64, chunks of Q 64) a token and head
-// take 2 N P + Q P multiplications and as many additions, 41 K FLOPs, and 8 P + 12 N P / Q bytes of
-// x, y and states, 2 KB: 0.6 ns of an H100 either way.
+// f32 throughout. At Mamba-2's own sizes (state N 128, heads of P 64, chunks of Q 64) a token and
+// head take 2 N P + Q P multiplications and as many additions, 41 K FLOPs, and 8 P + 12 N P / Q
+// bytes of x, y and states, 2 KB: 0.6 ns of an H100 either way.
 #include "kernels/ssd_scan_cuda.h"
 
 #include <cuda_runtime.h>

@@ -85,7 +85,7 @@ def padded(directory, tokens):
 
 def check(directory):
     probe = verify.Probe(directory)
-    limit = probe.tolerance
+    limit = probe.operand_tolerance
 
     def compare(what, logits):
         worst = np.abs(logits.astype(np.float64) - probe.logits[: len(logits)]).max()

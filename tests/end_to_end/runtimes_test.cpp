@@ -63,7 +63,8 @@ TEST(Explain, SaysWhichRuntimesLoadMixedWidthsAndWhatLiesNearBy) {
 
   // One width: 240 a layer. The store knows two of the detours, on the sequences of what was asked.
   std::map<std::string, nlohmann::json> detours;
-  for (const nlohmann::json& line : found.json()["detours"]) {
+  const nlohmann::json answer = found.json();
+  for (const nlohmann::json& line : answer["detours"]) {
     detours[line["requirement"].get<std::string>() + " " + line["widths"].get<std::string>()] =
         line;
   }

@@ -95,7 +95,8 @@ TEST(Mamba2HuggingFace, TransformersComputesTheSubmodel) {
   if (!std::filesystem::exists(python)) GTEST_SKIP() << "no " << python << ": run scripts/setup";
   const test::TempDir dir;
   for (const TinyMamba2& tiny : test::tiny_mamba2s()) {
-    if (tiny.dtype != Dtype::kF32) continue;
+    // Of mamba_ssm's layout, whose names an export changes, only Hugging Face's is written here.
+    if (tiny.dtype != Dtype::kF32 || tiny.mamba_ssm) continue;
     const NestedModel model = mamba2().describe(tiny.config(), {});
     int number = 0;
     for (const Widths& widths : choices_of(tiny)) {
