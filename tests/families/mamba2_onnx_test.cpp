@@ -20,6 +20,7 @@ TEST(Mamba2Onnx, OnnxRuntimeComputesTheSubmodel) {
   const test::TempDir dir;
   std::size_t cases = 0;
   for (const TinyMamba2& tiny : test::tiny_mamba2s()) {
+    if (tiny.mamba_ssm) continue;  // the reference is written in Hugging Face's layout
     if (tiny.dtype != Dtype::kF32) continue;
     const OpenedModel opened = open_model(tiny.write(dir / "models" / tiny.name));
     std::vector<Widths> choices = {opened.model.space.full()};
@@ -40,11 +41,9 @@ TEST(Mamba2Onnx, OnnxRuntimeComputesTheSubmodel) {
         const OpenedModel written = open_model(plan->reopen(place / "onnx"));
         EXPECT_EQ(written.model.space.full(), widths);
         const Widths full = opened.model.space.full();
-        TinyMamba2 renamed = tiny;  // its config is Hugging Face's, so its names must be
-        renamed.mamba_ssm = renamed.matmamba = false;
         test::write_checkpoint(place / "full",
                                opened.family->huggingface_config(opened.model, full, Dtype::kF32),
-                               renamed.tensors_at(full));
+                               tiny.tensors_at(full));
         test::spew(place / "case.json",
                    nlohmann::json{{"widths", widths}, {"dtype", to_string(dtype)}}.dump());
       }
