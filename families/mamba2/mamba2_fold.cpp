@@ -340,7 +340,8 @@ class Mamba2Fold final : public Fold {
       shape.tokens = n;
       const float* const dt_data = dt.const_data_ptr<float>();
       float* const carried = whole ? nullptr : scan.data_ptr<float>();
-      const std::int64_t grain = std::max<std::int64_t>(8, (heads + 1) / 2);
+      // Waking a thread takes longer than few tokens do.
+      const std::int64_t grain = n < 64 ? heads : std::max<std::int64_t>(8, (heads + 1) / 2);
       at::parallel_for(0, heads, grain, [&](std::int64_t h, std::int64_t end) {
         SsdShape part = shape;
         part.heads = end - h;
