@@ -37,7 +37,7 @@ def tokens_per_second(program, model, data, context):
 
 
 def peak_bytes(program, model, data, context):
-    """Of an evaluation of one sequence."""
+    """Of an evaluation of one sequence, by the four uniform submodels."""
     command = [program, "eval", model, "--data", data, "--threads", "1"]
     command += ["--context", str(context), "--max-tokens", str(context), "--json"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -120,7 +120,7 @@ def draw(results):
     ]
     body = chart(5, "Time of four submodels", "seconds", time, colours)
     body += chart(
-        400, "Peak memory, one submodel", "MiB more than 512 take", memory, colours
+        400, "Peak memory, the same", "MiB more than 512 take", memory, colours
     )
     for i, (name, colour) in enumerate(colours.items()):
         body.append(

@@ -15,15 +15,22 @@ namespace {
 constexpr std::int64_t kProbeTokens = 32;
 constexpr std::int64_t kProbeLogits = (4 << 20) / static_cast<std::int64_t>(sizeof(float));
 
-// The longest inner product: the longest row of a tensor that products run over.
-std::int64_t longest_product(const SlicePlan& plan) {
+// The longest sum of products: of a row of a tensor, and, in a layer that carries a state along the
+// sequence, of that row, the state's elements and what every token before added to it, one after
+// the other.
+std::int64_t longest_product(const NestedModel& model, const SlicePlan& plan, std::size_t tokens) {
   std::int64_t longest = 1;
   for (const TensorSlice& slice : plan.tensors) {
     if (slice.spec->flops_per_element > 0 && !slice.shape.empty()) {
       longest = std::max(longest, slice.shape.back());
     }
   }
-  return longest;
+  std::int64_t carried = 0;
+  for (const LayerMixing& mixing : model.mixing) {
+    if (mixing.state_per_width == 0) continue;
+    carried = std::max(carried, mixing.state_per_width + static_cast<std::int64_t>(tokens));
+  }
+  return longest + carried;
 }
 
 // `values`, all that a slice keeps in its order, at their places in the whole tensor.
@@ -114,8 +121,9 @@ Probe make_probe(const OpenedModel& nested, const PlannedExport& plan,
         probe.widths);
   }
   if (rounds) probe.moved = distance(logits_of(nested.checkpoint));
-  probe.tolerance =
-      logits_tolerance(probe.logits, longest_product(plan.slices()), nested.model.layers());
+  probe.tolerance = logits_tolerance(
+      probe.logits, longest_product(nested.model, plan.slices(), probe.tokens.size()),
+      nested.model.layers());
   probe.operand_tolerance = probe.tolerance;
   if (const double roundoff = plan.operand_roundoff(); roundoff > 0) {
     probe.operand_tolerance +=

@@ -168,7 +168,7 @@ class Mamba2Fold final : public Fold {
     const at::Tensor out = layer.in_bias.defined()
                                ? at::addmm(kept(layer.in_bias, 0, width, true), flat, weight.t())
                                : at::mm(flat, weight.t());
-    return out.view({rows.size(0), rows.size(1), -1});
+    return out.reshape({rows.size(0), rows.size(1), -1});
   }
 
   // The differentiable form: every child alone.
@@ -189,7 +189,7 @@ class Mamba2Fold final : public Fold {
       const at::Tensor flat = mixed.reshape({-1, m.inner});
       const at::Tensor y = layer.out_bias.defined() ? at::addmm(layer.out_bias, flat, weight.t())
                                                     : at::mm(flat, weight.t());
-      out.push_back(parent + y.view(parent.sizes()));
+      out.push_back(parent + y.reshape(parent.sizes()));
     }
     return at::stack(out);
   }
@@ -206,13 +206,13 @@ class Mamba2Fold final : public Fold {
       const at::Tensor rows = project_in(layer, norm(parent, layer.norm), widest);
       const at::Tensor y = scan_rows(m, rows, carried), z = rows.narrow(2, 0, m.inner);
       if (siblings.size() == 1) {  // its own norm, group by group if it has groups
-        const at::Tensor flat = normed_rows(m, y, z).view({-1, m.inner});
+        const at::Tensor flat = normed_rows(m, y, z).reshape({-1, m.inner});
         out.push_back(
             finish(layer, parent, at::mm(flat, layer.out_proj.narrow(1, 0, m.inner).t())));
         return;
       }
       const at::ScalarType type = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-      const at::Tensor gated = (y.to(type) * at::silu(z.to(type))).view({-1, m.inner});
+      const at::Tensor gated = (y.to(type) * at::silu(z.to(type))).reshape({-1, m.inner});
       const at::Tensor scaled = gated * m.norm;
       at::Tensor sum, squares;
       std::int64_t done = 0;
@@ -234,7 +234,7 @@ class Mamba2Fold final : public Fold {
   at::Tensor finish(const Mamba2Layer& layer, const at::Tensor& parent,
                     const at::Tensor& out) const {
     const at::Tensor y = layer.out_bias.defined() ? out + layer.out_bias : out;
-    return parent + y.view(parent.sizes());
+    return parent + y.reshape(parent.sizes());
   }
 
   template <typename Use>
@@ -340,7 +340,8 @@ class Mamba2Fold final : public Fold {
       shape.tokens = n;
       const float* const dt_data = dt.const_data_ptr<float>();
       float* const carried = whole ? nullptr : scan.data_ptr<float>();
-      const std::int64_t grain = std::max<std::int64_t>(8, (heads + 1) / 2);
+      // Waking a thread takes longer than few tokens do.
+      const std::int64_t grain = n < 64 ? heads : std::max<std::int64_t>(8, (heads + 1) / 2);
       at::parallel_for(0, heads, grain, [&](std::int64_t h, std::int64_t end) {
         SsdShape part = shape;
         part.heads = end - h;

@@ -73,6 +73,8 @@ nlohmann::json mamba2_huggingface_config(const NestedModel& model, const Widths&
   model.space.require(widths);
   const Mamba2Config config = parse_mamba2_config(model.config, {});
   nlohmann::json json = mamba2_huggingface_keys(config, widths, dtype, model.config);
+  // It says how fresh weights are scaled, and transformers 5.23 scales loaded ones as well.
+  json["rescale_prenorm_residual"] = false;
   write_granularities(model.space, widths, json);
   return json;
 }

@@ -45,7 +45,7 @@ at::Tensor convolved(const Mixer& m, const at::Tensor& x, MixerState* state) {
 at::Tensor in_chunks(const at::Tensor& x, std::int64_t chunk) {
   const std::int64_t missing = (chunk - x.size(1) % chunk) % chunk;
   const at::Tensor whole = missing > 0 ? at::constant_pad_nd(x, {0, 0, 0, 0, 0, missing}) : x;
-  return whole.view({x.size(0), -1, chunk, x.size(2), x.size(3)}).transpose(2, 3);
+  return whole.reshape({x.size(0), -1, chunk, x.size(2), x.size(3)}).transpose(2, 3);
 }
 
 at::Tensor per_head(const at::Tensor& of_groups, std::int64_t heads) {
@@ -154,7 +154,7 @@ at::Tensor normed_rows(const Mixer& m, const at::Tensor& y, const at::Tensor& z)
   const at::Tensor grouped =
       gated.reshape({gated.size(0), gated.size(1), m.groups, m.inner / m.groups});
   const at::Tensor scale = (grouped.square().mean(3, /*keepdim=*/true) + m.epsilon).rsqrt();
-  return m.norm * (grouped * scale).view(gated.sizes()).to(y.scalar_type());
+  return m.norm * (grouped * scale).reshape(gated.sizes()).to(y.scalar_type());
 }
 
 namespace {
@@ -187,7 +187,7 @@ struct Shapes {
   }
 };
 
-// rows, conv, conv_bias (may be undefined), dt_bias, a, d, norm -> the mixed rows.
+// rows, conv, conv_bias, dt_bias, a, d, norm -> the mixed rows.
 class KernelMix : public torch::autograd::Function<KernelMix> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
@@ -313,9 +313,12 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
 }  // namespace
 
 at::Tensor mix_with_kernels(const Mixer& m, const at::Tensor& rows) {
-  return KernelMix::apply(rows.contiguous(), m.conv.contiguous(), m.conv_bias,
-                          m.dt_bias.contiguous(), m.a.contiguous(), m.d.contiguous(),
-                          m.norm.contiguous(), m.head_dim, m.state, m.epsilon);
+  // Autograd takes no undefined tensor among its inputs.
+  const at::Tensor bias =
+      m.conv_bias.defined() ? m.conv_bias : at::zeros({m.conv.size(1)}, m.conv.options());
+  return KernelMix::apply(rows.contiguous(), m.conv.contiguous(), bias, m.dt_bias.contiguous(),
+                          m.a.contiguous(), m.d.contiguous(), m.norm.contiguous(), m.head_dim,
+                          m.state, m.epsilon);
 }
 
 }  // namespace mnm
