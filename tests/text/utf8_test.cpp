@@ -39,8 +39,9 @@ TEST(Utf8, WhatIsNoneIsReplacedByLongestParts) {
   };
   for (const auto& [bytes, expected] : cases) {
     Utf8Stream whole, single;
-    EXPECT_EQ(whole.feed(bytes) + whole.finish(), expected) << bytes;
-    std::string out;
+    std::string out = whole.feed(bytes);  // one statement each: + evaluates in any order
+    EXPECT_EQ(out + whole.finish(), expected) << bytes;
+    out.clear();
     for (const char* c = bytes; *c != '\0'; ++c) out += single.feed({c, 1});
     EXPECT_EQ(out + single.finish(), expected) << bytes;
   }
