@@ -142,7 +142,7 @@ TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
   const std::string model = large.write(dir_ / "large").string();
   const std::vector<std::string> command = {"export",     model,   "--widths", "8192",
                                             "--no-check", "--out", path("out")};
-  const double seconds = expect_done(command).seconds;
+  double seconds = expect_done(command).seconds;
   const std::string expected = slurp(path("out/model.safetensors"));
   fs::remove_all(path("out"));
   int kills = 0;
@@ -151,7 +151,11 @@ TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
     std::this_thread::sleep_for(
         std::chrono::microseconds(static_cast<int>(1e6 * seconds * (0.1 + 0.08 * i))));
     program.signal(SIGKILL);
-    if (program.wait().status == -SIGKILL) ++kills;
+    if (program.wait().status == -SIGKILL) {
+      ++kills;
+    } else {
+      seconds *= 0.7;  // it was done before: the run that was timed had a slower machine
+    }
     if (!fs::exists(path("out"))) continue;
     EXPECT_EQ(slurp(path("out/model.safetensors")), expected) << "after kill " << i;
     fs::remove_all(path("out"));
