@@ -168,7 +168,7 @@ class Mamba2Fold final : public Fold {
     const at::Tensor out = layer.in_bias.defined()
                                ? at::addmm(kept(layer.in_bias, 0, width, true), flat, weight.t())
                                : at::mm(flat, weight.t());
-    return out.reshape({rows.size(0), rows.size(1), -1});
+    return out.view({rows.size(0), rows.size(1), -1});
   }
 
   // The differentiable form: every child alone.
@@ -189,7 +189,7 @@ class Mamba2Fold final : public Fold {
       const at::Tensor flat = mixed.reshape({-1, m.inner});
       const at::Tensor y = layer.out_bias.defined() ? at::addmm(layer.out_bias, flat, weight.t())
                                                     : at::mm(flat, weight.t());
-      out.push_back(parent + y.reshape(parent.sizes()));
+      out.push_back(parent + y.view(parent.sizes()));
     }
     return at::stack(out);
   }
@@ -234,7 +234,7 @@ class Mamba2Fold final : public Fold {
   at::Tensor finish(const Mamba2Layer& layer, const at::Tensor& parent,
                     const at::Tensor& out) const {
     const at::Tensor y = layer.out_bias.defined() ? out + layer.out_bias : out;
-    return parent + y.reshape(parent.sizes());
+    return parent + y.view(parent.sizes());
   }
 
   template <typename Use>

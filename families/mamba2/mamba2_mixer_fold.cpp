@@ -154,7 +154,7 @@ at::Tensor normed_rows(const Mixer& m, const at::Tensor& y, const at::Tensor& z)
   const at::Tensor grouped =
       gated.reshape({gated.size(0), gated.size(1), m.groups, m.inner / m.groups});
   const at::Tensor scale = (grouped.square().mean(3, /*keepdim=*/true) + m.epsilon).rsqrt();
-  return m.norm * (grouped * scale).reshape(gated.sizes()).to(y.scalar_type());
+  return m.norm * (grouped * scale).view(gated.sizes()).to(y.scalar_type());
 }
 
 namespace {
