@@ -2,6 +2,7 @@
 
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
@@ -57,6 +58,9 @@ class Layers {
   void leave(std::size_t layer) {
     wait_for(device_);
     fold_.unload(layer);
+    // Every layer is loaded by a thread of its own, and glibc keeps what is freed in the arena of
+    // the thread that allocated it: how many layers stayed so was a matter of timing.
+    if (device_.is_cpu()) malloc_trim(0);
   }
 
  private:
