@@ -1,3 +1,4 @@
+#include "kernels/no_cuda.h"
 #include "kernels/ssd_scan_cuda.h"
 
 namespace mnm {
@@ -7,7 +8,7 @@ bool has_cuda_kernels() { return false; }
 std::int64_t ssd_cuda_work(const SsdBatch&) { return 0; }
 
 const char* ssd_scan_cuda(const SsdBatch&, const SsdInputs&, float*, float*, float*) {
-  return "this program was built without CUDA kernels";
+  return kNoCuda;
 }
 
 }  // namespace mnm

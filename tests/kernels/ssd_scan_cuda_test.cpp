@@ -2,7 +2,6 @@
 // which is no pass.
 #include "kernels/ssd_scan_cuda.h"
 
-#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,40 +11,17 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernels/device.h"
+
 namespace mnm {
 namespace {
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-class Device {
- public:
-  explicit Device(const std::vector<float>& values) : floats_(values.size()) {
-    check(cudaMalloc(&data_, floats_ * sizeof(float) + 4));
-    check(cudaMemcpy(data_, values.data(), floats_ * sizeof(float), cudaMemcpyHostToDevice));
-  }
-  Device(const Device&) = delete;
-  Device& operator=(const Device&) = delete;
-  ~Device() { cudaFree(data_); }
-  float* data() const { return static_cast<float*>(data_); }
-  std::vector<float> values() const {
-    std::vector<float> host(floats_);
-    check(cudaMemcpy(host.data(), data_, floats_ * sizeof(float), cudaMemcpyDeviceToHost));
-    return host;
-  }
-
- private:
-  static void check(cudaError_t error) {
-    ASSERT_EQ(error, cudaSuccess) << cudaGetErrorString(error);
-  }
-  void* data_ = nullptr;
-  std::size_t floats_;
-};
+using Device = test::Device<float>;
 
 TEST(SsdScanCuda, AgreesWithTheSequentialScanInDouble) {
-  int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    GTEST_SKIP() << "no CUDA device";
-  }
+  MNM_NEEDS_DEVICE();
   std::mt19937 random(1);
   std::uniform_real_distribution<float> unit(-1, 1);
   const auto fill = [&](std::int64_t n) {

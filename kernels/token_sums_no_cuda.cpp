@@ -1,0 +1,12 @@
+#include "kernels/no_cuda.h"
+#include "kernels/token_sums_cuda.h"
+
+namespace mnm {
+
+const char* read_logits_cuda(const LogitChunk&, TokenSums*) { return kNoCuda; }
+
+const char* score_tokens_cuda(const TokenSums*, std::int64_t, float*, float*, float*) {
+  return kNoCuda;
+}
+
+}  // namespace mnm

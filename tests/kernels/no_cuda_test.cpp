@@ -1,0 +1,24 @@
+#include "kernels/no_cuda.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "kernels/ssd_scan_cuda.h"
+#include "kernels/token_sums_cuda.h"
+
+namespace mnm {
+namespace {
+
+TEST(NoCuda, EveryStandInSaysThatItIsNotThere) {
+  EXPECT_FALSE(has_cuda_kernels());
+  for (const char* const failure :
+       {ssd_scan_cuda({}, {}, nullptr, nullptr, nullptr), read_logits_cuda({}, nullptr),
+        score_tokens_cuda(nullptr, 0, nullptr, nullptr, nullptr)}) {
+    ASSERT_NE(failure, nullptr);
+    EXPECT_NE(std::string(failure).find("without CUDA"), std::string::npos) << failure;
+  }
+}
+
+}  // namespace
+}  // namespace mnm

@@ -1,0 +1,123 @@
+// What runs here is the CUDA kernels' arithmetic, in their blocks and threads, on the host.
+#include "kernels/token_sums.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/kernels/token_sums_cases.h"
+
+namespace mnm {
+namespace {
+
+using test::index;
+using test::TokenCase;
+using test::TokenResult;
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+TokenResult run(const TokenCase& c) {
+  TokenResult result;
+  const std::size_t rows = index(c.rows);
+  result.sums.resize(rows, {kNaN, kNaN, kNaN, 7, 7, kNaN, kNaN, kNaN, kNaN});
+  result.loss.resize(rows), result.kl.resize(rows), result.agreement.resize(rows);
+  for (const LogitChunk& chunk :
+       test::chunks_of(c, c.logits.data(), c.full.data(), c.targets.data())) {
+    read_logits(chunk, result.sums.data());
+  }
+  score_tokens(result.sums.data(), c.rows, result.loss.data(),
+               c.reference ? result.kl.data() : nullptr, result.agreement.data());
+  return result;
+}
+
+TEST(TokenSums, AgreeWithTheDefinitionInDouble) {
+  for (const TokenCase& c : test::token_cases()) test::check_tokens(c, run(c));
+}
+
+// One row of floats, against a reference where `a` has any.
+TokenResult one_row(std::vector<float> x, std::vector<float> a, std::int64_t target,
+                    std::int64_t words) {
+  TokenCase c;
+  c.vocab = static_cast<std::int64_t>(x.size());
+  c.words = words;
+  c.reference = !a.empty();
+  const auto bytes = [](const std::vector<float>& values) {
+    const auto* const first = reinterpret_cast<const std::byte*>(values.data());
+    return std::vector<std::byte>(first, first + values.size() * sizeof(float));
+  };
+  c.logits = bytes(x);
+  c.full = bytes(a);
+  c.targets = {target};
+  return run(c);
+}
+
+TEST(TokenSums, AModelComparedWithItselfDiffersInNothing) {
+  for (TokenCase c : test::token_cases()) {
+    if (!c.reference) continue;
+    c.rows = c.period;
+    c.logits = c.full;
+    const TokenResult result = run(c);
+    EXPECT_EQ(result.kl, std::vector<float>(index(c.rows), 0.0f)) << c.name();
+    EXPECT_EQ(result.agreement, std::vector<float>(index(c.rows), 1.0f)) << c.name();
+  }
+}
+
+TEST(TokenSums, OfEquallyLikelyWordsTheFirstCountsAndATieAgrees) {
+  for (const std::int64_t vocab : {2, 8, 9, 64, 1025, 3000}) {
+    for (const std::int64_t words : {std::int64_t{7}, std::int64_t{1024}, vocab}) {
+      for (const std::int64_t first : {std::int64_t{0}, vocab / 3, vocab - 2}) {
+        std::vector<float> x(index(vocab), 0.0f), a = x;
+        x[index(vocab - 1)] = x[index(first)] = 2;
+        a[index(vocab - 1)] = a[index(first)] = 3;
+        const TokenResult result = one_row(x, a, 0, words);
+        EXPECT_EQ(result.sums[0].best, first) << vocab << ", " << words;
+        EXPECT_EQ(result.sums[0].full_best, first) << vocab << ", " << words;
+        EXPECT_EQ(result.agreement[0], 1.0f);
+        x[index(first)] = 1.5f;  // the reference's first word is no longer among the best
+        EXPECT_EQ(one_row(x, a, 0, words).agreement[0], 0.0f) << vocab << ", " << words;
+        x[index(first)] = 2;
+        a[index(first)] = 2;  // only its last word is, and that is among the best here
+        EXPECT_EQ(one_row(x, a, 0, words).agreement[0], 1.0f) << vocab << ", " << words;
+      }
+    }
+  }
+}
+
+TEST(TokenSums, ValuesThatAreNoNumbersMakeTheirRowNone) {
+  for (const std::int64_t vocab : {3, 9, 1100}) {
+    for (const std::int64_t words : {std::int64_t{2}, std::int64_t{512}, vocab}) {
+      for (const std::int64_t at : {std::int64_t{0}, vocab / 2, vocab - 1}) {
+        const std::vector<float> zeros(index(vocab), 0.0f);
+        for (const float value : {kNaN, kInf}) {
+          std::vector<float> bad = zeros;
+          bad[index(at)] = value;
+          const std::int64_t target = (at + 1) % vocab;
+          const TokenResult candidate = one_row(bad, zeros, target, words);
+          EXPECT_TRUE(std::isnan(candidate.loss[0])) << value << " at " << at << " of " << vocab;
+          EXPECT_TRUE(std::isnan(candidate.kl[0]));
+          EXPECT_TRUE(std::isnan(candidate.agreement[0]));
+          const TokenResult reference = one_row(zeros, bad, target, words);
+          EXPECT_FALSE(std::isnan(reference.loss[0]));
+          EXPECT_TRUE(std::isnan(reference.kl[0])) << value << " at " << at << " of " << vocab;
+          EXPECT_TRUE(std::isnan(reference.agreement[0]));
+        }
+        // A word of probability 0 is as good as none.
+        std::vector<float> without = zeros;
+        without[index(at)] = -kInf;
+        const TokenResult both = one_row(without, without, (at + 1) % vocab, words);
+        EXPECT_NEAR(both.loss[0], std::log(static_cast<double>(vocab - 1)),
+                    0x1p-24 * (64 + 4 * static_cast<double>(vocab) / 1024));
+        EXPECT_EQ(both.kl[0], 0.0f);
+        // One that the reference takes to be possible is infinitely far off.
+        EXPECT_EQ(one_row(without, zeros, (at + 1) % vocab, words).kl[0], kInf);
+      }
+    }
+    EXPECT_TRUE(std::isnan(one_row(std::vector<float>(index(vocab), -kInf), {}, 0, vocab).loss[0]));
+  }
+}
+
+}  // namespace
+}  // namespace mnm
