@@ -83,6 +83,8 @@ class Fold {
 
   // Logits of rows of it: [rows, d_model] -> [rows, vocab]. Taken in chunks by the caller.
   virtual at::Tensor logits(const at::Tensor& rows) = 0;
+  // Of the words [first, first + count) alone, without the others: [rows, count].
+  virtual at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) = 0;
 };
 
 std::unique_ptr<Fold> make_fold(const FoldInputs& inputs);  // by inputs.model.family

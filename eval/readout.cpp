@@ -2,14 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/argmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
-#include <ATen/ops/where.h>
 
 #include <algorithm>
 
+#include "eval/launch.h"
 #include "kernels/token_loss.h"
+#include "kernels/token_sums_cuda.h"
 
 namespace mnm {
 namespace {
@@ -34,11 +34,23 @@ void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::
   });
 }
 
+// By the kernels of the device where `where` lies.
+void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
+  if (where.is_cpu()) return read_logits(chunk, sums);
+  launch(where, "read logits", [&] { return read_logits_cuda(chunk, sums); });
+}
+
+void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where, float* loss,
+           float* kl, float* agreement) {
+  if (where.is_cpu()) return score_tokens(sums, rows, loss, kl, agreement);
+  launch(where, "score tokens", [&] { return score_tokens_cuda(sums, rows, loss, kl, agreement); });
+}
+
 }  // namespace
 
-Readout::Readout(Fold& fold, std::int64_t logit_rows, const Batch& batch)
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch)
     : fold_(fold),
-      logit_rows_(logit_rows),
+      tile_(tile),
       sequences_(batch.targets.size(0)),
       context_(batch.targets.size(1)),
       targets_(batch.targets.reshape({-1})) {
@@ -62,27 +74,36 @@ void Readout::set_reference(const State& full) {
   reference_log_p_ = at::Tensor();
 }
 
-// In chunks of rows: rows of one leaf, or several whole leaves where these have few rows.
 at::Tensor Readout::measure(const State& leaves) {
-  const std::int64_t nodes = leaves.nodes(), rows = sequences_ * context_;
+  const std::int64_t nodes = leaves.nodes();
   const at::Tensor hidden = rows_of(leaves);
   const at::Tensor values =
-      at::empty({metrics(), nodes * rows}, hidden.options().dtype(at::kFloat));
-  const std::int64_t whole = std::max<std::int64_t>(1, logit_rows_ / rows);
-  for (std::int64_t node = 0; node < nodes; node += whole) {
-    const std::int64_t together = std::min(whole, nodes - node);
-    const std::int64_t chunk = together > 1 ? together * rows : std::min(logit_rows_, rows);
-    for (std::int64_t row = 0; row < together * rows; row += chunk) {
-      const std::int64_t n = std::min(chunk, together * rows - row);
-      measure_rows(hidden.narrow(0, node * rows + row, n), row, together,
-                   values.narrow(1, node * rows + row, n));
-    }
+      at::empty({metrics(), hidden.size(0)}, hidden.options().dtype(at::kFloat));
+  if (hidden.is_cpu() && tile_.words >= tile_.vocab) {
+    measure_whole(hidden, values);
+  } else {
+    measure_in_words(hidden, values);
   }
   // [metrics, nodes, sequences] -> [nodes, metrics, sequences]
   return values.view({metrics(), nodes, sequences_, context_})
       .mean(-1, /*keepdim=*/false, at::kDouble)
       .transpose(0, 1)
       .to(at::kFloat);
+}
+
+// In chunks of rows: rows of one leaf, or several whole leaves where these have few rows.
+void Readout::measure_whole(const at::Tensor& hidden, const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);
+  for (std::int64_t node = 0; node < nodes; node += whole) {
+    const std::int64_t together = std::min(whole, nodes - node);
+    const std::int64_t chunk = together > 1 ? together * rows : std::min(tile_.rows, rows);
+    for (std::int64_t row = 0; row < together * rows; row += chunk) {
+      const std::int64_t n = std::min(chunk, together * rows - row);
+      measure_rows(hidden.narrow(0, node * rows + row, n), row, together,
+                   values.narrow(1, node * rows + row, n));
+    }
+  }
 }
 
 // values[:, i] of rows whose first is row `row` of its leaf; with several leaves together, each
@@ -98,21 +119,7 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
     targets = targets.repeat({together});
     if (reference.defined()) reference = reference.repeat({together, 1});
   }
-  if (logits.is_cpu()) {
-    measure_cpu(logits, targets, reference, values);
-    return;
-  }
-  const at::Tensor log_p = at::log_softmax(logits, 1);
-  const at::Tensor loss = log_p.gather(1, targets.unsqueeze(1)).squeeze(1).neg();
-  values[0].copy_(loss);
-  if (reference.defined()) {
-    const at::Tensor kl = reference.exp().mul(reference.sub(log_p)).sum(1);
-    values[1].copy_(kl);
-    const at::Tensor best = reference.argmax(1, /*keepdim=*/true);
-    const at::Tensor agree = log_p.gather(1, best).squeeze(1).eq(log_p.amax({1}));
-    const at::Tensor both = loss.add(kl);
-    values[2].copy_(at::where(both.isnan(), both, agree.to(at::kFloat)));
-  }
+  measure_cpu(logits, targets, reference, values);
 }
 
 // The reference's log-probabilities of a leaf's rows [row, row + n): f32 [n, vocab]. The last
@@ -124,6 +131,53 @@ at::Tensor Readout::reference_rows(std::int64_t row, std::int64_t n) {
     reference_row_ = row;
   }
   return reference_log_p_;
+}
+
+// Rows [row, row + n) of every leaf, chunk of words by chunk of words: the reference's logits of a
+// chunk serve all leaves.
+void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& values) const {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const std::int64_t most = std::min(tile_.rows, rows);
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);  // leaves at once
+  const auto logits_of = [&](const at::Tensor& from, std::int64_t row, std::int64_t n,
+                             std::int64_t first, std::int64_t words) {
+    const at::Tensor logits = fold_.logits_of(from.narrow(0, row, n), first, words).contiguous();
+    return logits.scalar_type() == at::kDouble ? logits.to(at::kFloat) : logits;
+  };
+  const bool with_reference = reference_hidden_.defined();
+  for (std::int64_t row = 0; row < rows; row += most) {
+    const std::int64_t n = std::min(most, rows - row);
+    constexpr auto kSize = static_cast<std::int64_t>(sizeof(TokenSums));
+    const at::Tensor sums = at::empty({nodes * n * kSize}, hidden.options().dtype(at::kByte));
+    auto* const sum = static_cast<TokenSums*>(sums.data_ptr());
+    for (std::int64_t first = 0; first < tile_.vocab; first += tile_.words) {
+      const std::int64_t words = std::min(tile_.words, tile_.vocab - first);
+      at::Tensor full;
+      if (with_reference) full = logits_of(reference_hidden_, row, n, first, words);
+      for (std::int64_t node = 0; node < nodes; node += whole) {
+        const std::int64_t together = std::min(whole, nodes - node);
+        const at::Tensor logits = logits_of(hidden, node * rows + row, together * n, first, words);
+        read({.element = element_of(logits),
+              .rows = together * n,
+              .period = n,
+              .first = first,
+              .words = words,
+              .logits = logits.const_data_ptr(),
+              .stride = words,
+              .full = with_reference ? full.const_data_ptr() : nullptr,
+              .full_stride = words,
+              .targets = targets_.const_data_ptr<std::int64_t>() + row},
+             hidden, sum + node * n);
+      }
+    }
+    for (std::int64_t node = 0; node < nodes; node += whole) {
+      const std::int64_t together = std::min(whole, nodes - node);
+      float* const to = values.data_ptr<float>() + node * rows + row;
+      const std::int64_t stride = values.stride(0);
+      score(sum + node * n, together * n, hidden, to, with_reference ? to + stride : nullptr,
+            with_reference ? to + 2 * stride : nullptr);
+    }
+  }
 }
 
 }  // namespace mnm

@@ -1,6 +1,8 @@
 // From leaves of a plan to losses: one batch of sequences. Compiled only into the engine.
 //
-// Logits are taken in chunks of rows, and never a whole [tokens, vocab] matrix of them.
+// Logits are taken in chunks of rows, and never a whole [tokens, vocab] matrix of them. On a device
+// they are taken in chunks of words as well, each of which is read once, in the dtype that the
+// product has, by kernels/token_sums.h: memory does not grow with the vocabulary.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +11,7 @@
 
 #include "eval/batch.h"
 #include "eval/fold.h"
+#include "eval/tiling.h"
 
 namespace mnm {
 
@@ -18,8 +21,9 @@ constexpr std::int64_t kMetrics = 3;
 
 class Readout {
  public:
-  // logit_rows: of one product with the head. The fold outlives the readout.
-  Readout(Fold& fold, std::int64_t logit_rows, const Batch& batch);
+  // The fold outlives the readout. On the CPU words of less than the vocabulary take the device's
+  // route, with the host's half of its kernels.
+  Readout(Fold& fold, const LogitTile& tile, const Batch& batch);
 
   // The one node to compare with, at full width.
   void set_reference(const State& full);
@@ -29,18 +33,20 @@ class Readout {
   at::Tensor measure(const State& leaves);
 
  private:
+  at::Tensor rows_of(const State& state) const;
+  void measure_whole(const at::Tensor& hidden, const at::Tensor& values);
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
                     const at::Tensor& values);
   at::Tensor reference_rows(std::int64_t row, std::int64_t n);
+  void measure_in_words(const at::Tensor& hidden, const at::Tensor& values) const;
 
   Fold& fold_;
-  at::Tensor rows_of(const State& state) const;
-
-  std::int64_t logit_rows_ = 1, sequences_ = 0, context_ = 0;  // context: scored positions
-  at::Tensor scored_;            // rows of [sequences * tokens]; undefined: all
-  at::Tensor targets_;           // [sequences * context]
-  at::Tensor reference_hidden_;  // [sequences * context, d]
-  at::Tensor reference_log_p_;   // of rows from reference_row_
+  LogitTile tile_;
+  std::int64_t sequences_ = 0, context_ = 0;  // context: scored positions
+  at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
+  at::Tensor targets_;                        // [sequences * context]
+  at::Tensor reference_hidden_;               // [sequences * context, d]
+  at::Tensor reference_log_p_;                // of rows from reference_row_
   std::int64_t reference_row_ = 0;
 };
 

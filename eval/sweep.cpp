@@ -187,7 +187,7 @@ class Sweep {
 
   void measure_batch(std::size_t b, LevelStates& states) const {
     const Tiling& tiling = inputs_.division.tiling;
-    Readout readout(inputs_.fold, tiling.logit_rows, batch(b));
+    Readout readout(inputs_.fold, tiling.logits, batch(b));
     if (inputs_.reference) readout.set_reference(states.read(b, *inputs_.reference, 1));
     const auto leaves = static_cast<std::int64_t>(inputs_.plan.levels.back().size());
     std::vector<at::Tensor> parts;

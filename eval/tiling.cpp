@@ -37,15 +37,18 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   const std::uint64_t work = work_elements(model) * options.element_bytes;
   const std::uint64_t hidden =
       static_cast<std::uint64_t>(model.hidden_size) * options.element_bytes;
-  const auto vocab = static_cast<std::uint64_t>(model.vocab_size);
 
   Tiling tiling;
   tiling.sequences = std::clamp<std::int64_t>(options.rows / options.context, 1, options.sequences);
   tiling.parents = std::max<std::int64_t>(1, options.rows / (tiling.sequences * options.context));
   // With fewer rows than these the head's weights are read more often than is worth its product.
-  tiling.logit_rows = std::max<std::int64_t>(
+  tiling.logits.vocab = model.vocab_size;
+  tiling.logits.words =
+      options.words > 0 ? std::min(options.words, model.vocab_size) : model.vocab_size;
+  const auto words = static_cast<std::uint64_t>(tiling.logits.words);
+  tiling.logits.rows = std::max<std::int64_t>(
       128,
-      static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(vocab, 1))));
+      static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(words, 1))));
   for (const auto& nodes : plan.levels) {
     tiling.children = std::max(tiling.children, most_children(nodes, tiling.parents));
   }
@@ -59,7 +62,7 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
       nodes += static_cast<std::uint64_t>(std::min(t.children, most_children(level, t.parents)));
     }
     const std::uint64_t logits =
-        static_cast<std::uint64_t>(t.logit_rows) * vocab * 4 * (options.reference ? 3 : 2);
+        static_cast<std::uint64_t>(t.logits.rows) * words * 4 * (options.reference ? 3 : 2);
     return rows * (nodes * options.state_bytes +
                    static_cast<std::uint64_t>(t.parents) * (work + options.state_bytes) +
                    static_cast<std::uint64_t>(t.children) * hidden +
@@ -68,11 +71,11 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   };
   // Written so that each round shrinks one thing; it ends, since all are positive.
   while ((tiling.bytes = bound(tiling)) > options.memory) {
-    std::int64_t* const next = tiling.parents > 1      ? &tiling.parents
-                               : tiling.logit_rows > 8 ? &tiling.logit_rows
-                               : tiling.sequences > 1  ? &tiling.sequences
-                               : tiling.children > 1   ? &tiling.children
-                                                       : nullptr;
+    std::int64_t* const next = tiling.parents > 1       ? &tiling.parents
+                               : tiling.logits.rows > 8 ? &tiling.logits.rows
+                               : tiling.sequences > 1   ? &tiling.sequences
+                               : tiling.children > 1    ? &tiling.children
+                                                        : nullptr;
     if (!next) {
       fail(
           "cannot score within {} of memory: one sequence of {} tokens of one candidate needs "

@@ -20,18 +20,25 @@ struct TilingOptions {
   std::int64_t sequences = 0;            // that the data has
   std::int64_t rows = 1024;              // per step
   std::uint64_t logit_bytes = 1u << 20;  // of f32 logits at once
+  std::int64_t words = 0;                // of the vocabulary that a readout product takes; 0: all
   std::uint64_t element_bytes = 4;       // of states and products
   std::uint64_t state_bytes = 0;         // of one node's state, per token
   std::uint64_t memory = 0;              // for states and work space
   bool reference = false;                // whether a reference's hidden states are kept beside
 };
 
+// A readout product's shape: rows of final hidden states by words of the vocabulary.
+struct LogitTile {
+  std::int64_t rows = 1, words = 1;
+  std::int64_t vocab = 1;
+};
+
 struct Tiling {
-  std::int64_t sequences = 1;   // per batch
-  std::int64_t parents = 1;     // per step
-  std::int64_t children = 1;    // per step, siblings of one parent split if need be
-  std::int64_t logit_rows = 1;  // per readout product
-  std::uint64_t bytes = 0;      // bound on what is alive at once
+  std::int64_t sequences = 1;  // per batch
+  std::int64_t parents = 1;    // per step
+  std::int64_t children = 1;   // per step, siblings of one parent split if need be
+  LogitTile logits;
+  std::uint64_t bytes = 0;  // bound on what is alive at once
 };
 
 // Pure. Halves parents, then logit rows, then sequences, then children until the bound fits the

@@ -25,7 +25,7 @@ at::Tensor Walk::run(const Batch& batch, const Widths* reference) {
   counted_ = 0;
   sequences_ = batch.tokens.size(0);
   context_ = batch.tokens.size(1);
-  readout_.emplace(fold_, tiling_.logit_rows, batch);
+  readout_.emplace(fold_, tiling_.logits, batch);
   const State root = fold_.embed(batch.tokens);
   if (reference) {
     State state = root;

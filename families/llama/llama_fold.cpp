@@ -108,6 +108,9 @@ class LlamaFold final : public Fold {
   }
 
   at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, head_.t()); }
+  at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
+    return at::mm(rows, head_.narrow(0, first, count).t());
+  }
 
  private:
   LlamaLayer load_layer(std::size_t index) const {

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 
+#include "eval/launch.h"
 #include "families/mamba2/mamba2_mixer.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
 #include "kernels/ssd_scan.h"
 #include "kernels/ssd_scan_cuda.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {
@@ -85,12 +85,12 @@ at::Tensor scan_on_device(const Mixer& m, const at::Tensor& convolved_rows, cons
   // Frees itself once the stream has come past it, as every tensor's memory does.
   const at::Tensor work = at::empty({ssd_cuda_work(batch)}, mixed.options());
   const float* const x = mixed.const_data_ptr<float>();
-  const char* const failure =
-      ssd_scan_cuda(batch,
-                    {x, dt.const_data_ptr<float>(), a.const_data_ptr<float>(), x + m.inner,
-                     x + m.inner + m.state, d.const_data_ptr<float>()},
-                    carried, y.data_ptr<float>(), work.data_ptr<float>());
-  if (failure) fail("cannot scan on {}: {}; use --device cpu", mixed.device().str(), failure);
+  launch(mixed, "scan", [&] {
+    return ssd_scan_cuda(batch,
+                         {x, dt.const_data_ptr<float>(), a.const_data_ptr<float>(), x + m.inner,
+                          x + m.inner + m.state, d.const_data_ptr<float>()},
+                         carried, y.data_ptr<float>(), work.data_ptr<float>());
+  });
   return y;
 }
 

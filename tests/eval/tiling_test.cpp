@@ -89,7 +89,7 @@ TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
         EXPECT_TRUE(test::contains(refused, "one sequence of 64 tokens")) << refused;
         break;
       }
-      ASSERT_GE(std::min({tiling.sequences, tiling.parents, tiling.children, tiling.logit_rows}),
+      ASSERT_GE(std::min({tiling.sequences, tiling.parents, tiling.children, tiling.logits.rows}),
                 1);
       const auto rows = static_cast<std::uint64_t>(tiling.sequences * options.context);
       const auto nodes = static_cast<std::uint64_t>(alive(plan, tiling, 0, 0, 1));
@@ -109,12 +109,12 @@ TEST(Tiling, LessMemoryNeverMeansLargerTiles) {
   for (options.memory = 1u << 22; options.memory > 600'000; options.memory -= 50'000) {
     const Tiling tiling = tile(plan, model, options);
     EXPECT_LE(tiling.parents, last.parents);
-    EXPECT_LE(tiling.logit_rows, last.logit_rows);
+    EXPECT_LE(tiling.logits.rows, last.logits.rows);
     EXPECT_LE(tiling.sequences, last.sequences);
     EXPECT_LE(tiling.bytes, options.memory);
     last = tiling;
   }
-  EXPECT_LT(last.logit_rows, 52);
+  EXPECT_LT(last.logits.rows, 52);
 }
 
 }  // namespace

@@ -150,6 +150,10 @@ class ToyFold final : public Fold {
     }
     return at::mm(rows, weights["head"].t());
   }
+  at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
+    most_words = std::max<std::int64_t>(most_words, count);
+    return at::mm(rows, weights["head"].narrow(0, first, count).t());
+  }
 
   std::map<std::string, at::Tensor> weights;
   std::vector<char> loaded;            // [layers]
@@ -159,6 +163,7 @@ class ToyFold final : public Fold {
   std::function<void(std::int64_t)> before_step;  // its children's rows: sequences * tokens each
   std::atomic<std::int64_t> nodes_stepped = 0;    // parents * sequences
   std::atomic<std::int64_t> widest_logits = 0;    // rows of the largest readout product
+  std::int64_t most_words = 0;                    // of a readout product in chunks of words
 
  private:
   // The contract of Fold::step.

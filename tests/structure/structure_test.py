@@ -30,6 +30,7 @@ MAY_INCLUDE = {
         "kernels",
         "model",
         "eval/fold.h",
+        "eval/launch.h",
         "export/gguf_model.h",
         "export/onnx_builder.h",
         "export/onnx_graph.h",
