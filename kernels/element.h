@@ -77,7 +77,7 @@ MNM_HD inline F16 from_float<F16>(float x) {
     return F16{static_cast<std::uint16_t>(sign | half)};
   };
   if (magnitude > 0x7f800000u) return with_sign(0x7e00);
-  if (magnitude >= 0x477ff000u) return with_sign(0x7c00);  // from halfway between 65504 and 2^16
+  if (magnitude >= 0x47800000u) return with_sign(0x7c00);  // 2^16; rounding may carry up to it
   if (magnitude < 0x38800000u) {  // below 2^-14: adding a number whose last place is 2^-24 rounds
     return with_sign(bits_of_float(float_of_bits(magnitude) + 0.5f) - bits_of_float(0.5f));
   }

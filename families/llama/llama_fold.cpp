@@ -7,6 +7,7 @@
 
 #include "eval/fold.h"
 #include "families/llama/llama_config.h"
+#include "families/llama/llama_level.h"
 #include "kernels/causal_attention.h"
 #include "kernels/gated_silu.h"
 #include "kernels/rms_norm.h"
@@ -171,9 +172,14 @@ class LlamaFold final : public Fold {
     return {cos_.narrow(1, first, tokens), sin_.narrow(1, first, tokens)};
   }
 
-  // x: [batch, tokens, heads, head_dim], whose first token is at position `first`
+  // x: [batch, tokens, heads, head_dim], whose first token is at position `first`; may be rotated
+  // in place.
   at::Tensor rotate(const at::Tensor& x, std::int64_t first) {
     const auto [cos, sin] = rotary(first, x.size(1), x.scalar_type());
+    if (on_device(x)) {
+      rotate_in_place(x, cos, sin);
+      return x;
+    }
     const std::int64_t half = config_.head_dim / 2;
     const at::Tensor a = x.narrow(3, 0, half), b = x.narrow(3, half, half);
     return at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
@@ -269,10 +275,15 @@ class LlamaFold final : public Fold {
 
   // x + the heads' outputs, [rows, q], through the output projection.
   at::Tensor project(const LlamaLayer& layer, const at::Tensor& x, const at::Tensor& heads) const {
-    at::Tensor out = at::addmm(x.view({heads.size(0), -1}), heads, layer.o.t());
+    const at::Tensor rows = x.view({heads.size(0), -1});
+    at::Tensor out =
+        on_device(x) ? add_product(rows, heads, layer.o) : at::addmm(rows, heads, layer.o.t());
     if (layer.o_bias.defined()) out = out + layer.o_bias;
     return out.view(x.sizes());
   }
+
+  // Whether the CUDA kernels apply: nothing to differentiate.
+  static bool on_device(const at::Tensor& x) { return x.is_cuda() && !at::GradMode::is_enabled(); }
 
   // Whether the CPU kernels apply: f32, and nothing to differentiate.
   static bool has_kernels(const at::Tensor& x) {
@@ -349,6 +360,12 @@ class LlamaFold final : public Fold {
                                  std::span<const Child> children) const {
     const std::int64_t d = config_.hidden_size, rows = x.size(1) * x.size(2);
     const at::Tensor in = x.view({x.size(0), rows, d});
+    if (on_device(x)) {
+      return nested_ffn({layer.gate, layer.up, layer.down, layer.gate_bias, layer.up_bias,
+                         layer.down_bias, config_.activation, config_.gate},
+                        in, norm(in, layer.ffn_norm), children)
+          .view({static_cast<std::int64_t>(children.size()), x.size(1), x.size(2), d});
+    }
     const at::Tensor out =
         at::empty({static_cast<std::int64_t>(children.size()), rows, d}, x.options());
 
@@ -356,7 +373,7 @@ class LlamaFold final : public Fold {
     for (std::size_t c = 1; c <= children.size(); ++c) {
       if (c == children.size() || children[c].parent != children[c - 1].parent) first.push_back(c);
     }
-    const std::int64_t block = x.is_cpu() ? std::min(kBlockRows, rows) : rows;
+    const std::int64_t block = std::min(kBlockRows, rows);
     const std::int64_t blocks = (rows + block - 1) / block;
     const auto families = static_cast<std::int64_t>(first.size()) - 1;
     const auto run = [&](std::int64_t begin, std::int64_t end) {
@@ -379,11 +396,7 @@ class LlamaFold final : public Fold {
         }
       }
     };
-    if (x.is_cpu()) {
-      at::parallel_for(0, families * blocks, 1, run);
-    } else {
-      run(0, families * blocks);
-    }
+    at::parallel_for(0, families * blocks, 1, run);
     return out.view({static_cast<std::int64_t>(children.size()), x.size(1), x.size(2), d});
   }
 

@@ -1,0 +1,168 @@
+#include <ATen/ops/add.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "eval/launch.h"
+#include "families/llama/llama_level.h"
+#include "kernels/gated_activation_cuda.h"
+#include "kernels/rotary_cuda.h"
+#include "kernels/sum_product_cuda.h"
+
+namespace mnm {
+namespace {
+
+Gate gate_of(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return Gate::kSilu;
+    case Activation::kGelu:
+      return Gate::kGelu;
+    case Activation::kGeluTanh:
+      return Gate::kGeluTanh;
+    case Activation::kRelu:
+      return Gate::kRelu;
+  }
+  fail("activation without a kernel");
+}
+
+const void* data_or_none(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr() : nullptr;
+}
+
+// Parents [parent, parent + count), whose children have the same widths; theirs begin at `child`.
+struct Family {
+  std::int64_t parent = 0, count = 1;
+  std::size_t child = 0;
+  std::vector<Width> widths;
+};
+
+std::vector<Family> families_of(std::span<const Child> children) {
+  std::vector<Family> families;
+  for (std::size_t begin = 0, end = 0; begin < children.size(); begin = end) {
+    std::vector<Width> widths;
+    while (end < children.size() && children[end].parent == children[begin].parent) {
+      widths.push_back(children[end++].width);
+    }
+    const std::int64_t parent = children[begin].parent;
+    if (!families.empty() && families.back().parent + families.back().count == parent &&
+        families.back().widths == widths) {
+      ++families.back().count;
+    } else {
+      families.push_back({parent, 1, begin, std::move(widths)});
+    }
+  }
+  return families;
+}
+
+// d[b] = c[b] + a[b] w^T of [batches, rows, ...]; the last dimensions are contiguous.
+void sum_product(const at::Tensor& a, const at::Tensor& w, const at::Tensor& c,
+                 const at::Tensor& d) {
+  const std::int64_t batches = a.size(0);
+  if (w.size(1) == 0) {
+    d.copy_(c);
+    return;
+  }
+  if (a.is_cuda()) {
+    const SumProduct product = {.element = element_of(a),
+                                .batches = batches,
+                                .rows = a.size(1),
+                                .columns = w.size(0),
+                                .depth = w.size(1),
+                                .a = a.const_data_ptr(),
+                                .a_stride = a.stride(1),
+                                .a_batch = a.stride(0),
+                                .w = w.const_data_ptr(),
+                                .w_stride = w.stride(0),
+                                .c = c.const_data_ptr(),
+                                .c_stride = c.stride(1),
+                                .c_batch = c.stride(0),
+                                .d = d.data_ptr(),
+                                .d_stride = d.stride(1),
+                                .d_batch = d.stride(0)};
+    // Frees itself once the stream has come past it, as every tensor's memory does.
+    const at::Tensor work =
+        at::empty({static_cast<std::int64_t>(kSumProductWork)}, a.options().dtype(at::kByte));
+    const c10::DeviceGuard guard(a.device());
+    if (!sum_product_cuda(product, a.device().index(), work.data_ptr(), kSumProductWork)) return;
+  }
+  for (std::int64_t b = 0; b < batches; ++b) {
+    at::Tensor out = d[b];
+    at::addmm_out(out, c[b], a[b], w.t());
+  }
+}
+
+// Products and activation up to `width`, of rows [n, d]: [n, width].
+at::Tensor activations(const GatedFfn& ffn, const at::Tensor& rows, std::int64_t width) {
+  const at::Tensor gate = at::mm(rows, ffn.gate.narrow(0, 0, width).t());
+  const at::Tensor up = at::mm(rows, ffn.up.narrow(0, 0, width).t());
+  const GatedActivation activation = {.element = element_of(gate),
+                                      .act = gate_of(ffn.activation),
+                                      .of_product = ffn.variant == GateVariant::kActOfProduct,
+                                      .rows = gate.size(0),
+                                      .width = width,
+                                      .gate = gate.data_ptr(),
+                                      .up = up.const_data_ptr(),
+                                      .gate_bias = data_or_none(ffn.gate_bias),
+                                      .up_bias = data_or_none(ffn.up_bias)};
+  if (gate.is_cpu()) {
+    gated_activation(activation);
+  } else {
+    launch(gate, "activate", [&] { return gated_activation_cuda(activation); });
+  }
+  return gate;
+}
+
+}  // namespace
+
+at::Tensor nested_ffn(const GatedFfn& ffn, const at::Tensor& x, const at::Tensor& normed,
+                      std::span<const Child> children) {
+  const std::int64_t rows = x.size(1), d = x.size(2);
+  const at::Tensor out =
+      at::empty({static_cast<std::int64_t>(children.size()), rows, d}, x.options());
+  for (const Family& family : families_of(children)) {
+    const std::int64_t count = family.count, widest = family.widths.back();
+    const auto siblings = static_cast<std::int64_t>(family.widths.size());
+    const at::Tensor h = normed.narrow(0, family.parent, count).view({count * rows, d});
+    const at::Tensor act = activations(ffn, h, widest).view({count, rows, widest});
+    // [parents, siblings, rows, d]
+    const at::Tensor to = out.narrow(0, static_cast<std::int64_t>(family.child), count * siblings)
+                              .view({count, siblings, rows, d});
+    at::Tensor sum = x.narrow(0, family.parent, count);
+    if (ffn.down_bias.defined()) sum = at::add(sum, ffn.down_bias);
+    std::int64_t done = 0;
+    for (std::int64_t s = 0; s < siblings; ++s) {
+      const std::int64_t part = family.widths[static_cast<std::size_t>(s)] - done;
+      const at::Tensor child = to.select(1, s);
+      sum_product(act.narrow(2, done, part), ffn.down.narrow(1, done, part), sum, child);
+      sum = child;
+      done += part;
+    }
+  }
+  return out;
+}
+
+at::Tensor add_product(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& w) {
+  const at::Tensor out = at::empty(x.sizes(), x.options());
+  sum_product(rows.unsqueeze(0), w, x.unsqueeze(0), out.unsqueeze(0));
+  return out;
+}
+
+void rotate_in_place(const at::Tensor& x, const at::Tensor& cosines, const at::Tensor& sines) {
+  const Rotary rotary = {.element = element_of(x),
+                         .rows = x.size(0) * x.size(1),
+                         .tokens = x.size(1),
+                         .heads = x.size(2),
+                         .half = x.size(3) / 2,
+                         .x = x.data_ptr(),
+                         .stride = x.stride(1),
+                         .cosines = cosines.const_data_ptr(),
+                         .sines = sines.const_data_ptr()};
+  if (x.is_cpu()) return rotate(rotary);
+  launch(x, "rotate queries and keys", [&] { return rotate_cuda(rotary); });
+}
+
+}  // namespace mnm

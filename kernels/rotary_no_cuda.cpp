@@ -1,0 +1,8 @@
+#include "kernels/no_cuda.h"
+#include "kernels/rotary_cuda.h"
+
+namespace mnm {
+
+const char* rotate_cuda(const Rotary&) { return kNoCuda; }
+
+}  // namespace mnm

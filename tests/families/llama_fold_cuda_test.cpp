@@ -1,0 +1,78 @@
+// The Llama fold and the readout on a CUDA device against the CPU in double. Label `gpu`.
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "eval/fold.h"
+#include "families/family.h"
+#include "tests/support/tiny_llama.h"
+
+namespace mnm {
+namespace {
+
+class Model {
+ public:
+  Model(const test::TinyLlama& llama, const at::TensorOptions& options)
+      : model_(family_of(llama.config()).describe(llama.config(), {})) {
+    for (const test::TestTensor& tensor : llama.tensors()) {
+      weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(options);
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+  Fold& fold() { return *fold_; }
+  std::size_t layers() const { return model_.layers(); }
+
+  // Every width of every node: logits [leaves * sequences * tokens, vocab], in double, on the CPU.
+  at::Tensor run(const at::Tensor& tokens) {
+    State state = fold().embed(tokens);
+    for (std::size_t layer = 0; layer < layers(); ++layer) {
+      std::vector<Child> children;
+      for (std::int32_t parent = 0; parent < state.nodes(); ++parent) {
+        for (const Width width : model_.space.layers[layer].granularities) {
+          if (parent % 2 == 0 || width == model_.space.layers[layer].full()) {
+            children.push_back({parent, width});
+          }
+        }
+      }
+      state = fold().step(layer, state, children);
+    }
+    return fold().logits(fold().readout(state).flatten(0, 2)).to(at::kCPU, at::kDouble);
+  }
+
+ private:
+  NestedModel model_;
+  std::map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+};
+
+// As llama_fold_test.cpp bounds f32 on the CPU.
+double roundings(const test::TinyLlama& llama, std::int64_t tokens) {
+  return static_cast<double>(llama.layers + 1) *
+         static_cast<double>(3 * llama.hidden + llama.head_size() + tokens +
+                             llama.heads * llama.head_size() + llama.full);
+}
+
+TEST(LlamaFoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
+  if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
+    GTEST_SKIP() << "no CUDA device";
+  }
+  const at::NoGradGuard no_grad;
+  for (const test::TinyLlama& llama : test::tiny_llamas()) {
+    const at::Tensor tokens =
+        at::arange(2 * 21, at::kLong).mul(7919).remainder(llama.vocab).view({2, 21});
+    Model exact(llama, at::TensorOptions(at::kDouble));
+    Model device(llama, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
+    const at::Tensor expected = exact.run(tokens), got = device.run(tokens.to(at::kCUDA));
+    ASSERT_EQ(got.sizes(), expected.sizes());
+    EXPECT_LE((got - expected).abs().max().item<double>(),
+              roundings(llama, 21) * expected.abs().max().item<double>() * 0x1p-24)
+        << llama.name;
+  }
+}
+
+}  // namespace
+}  // namespace mnm

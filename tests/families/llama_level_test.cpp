@@ -1,0 +1,187 @@
+// What a Llama layer does to a level of states on a device, here by the host's half of its kernels:
+// against the definition in double.
+#include "families/llama/llama_level.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace mnm {
+namespace {
+
+double roundoff(at::ScalarType type) {
+  return type == at::kFloat ? 0x1p-24 : type == at::kBFloat16 ? 0x1p-8 : 0x1p-11;
+}
+
+at::Tensor exact(const at::Tensor& x) { return x.defined() ? x.to(at::kDouble) : x; }
+
+at::Tensor activated(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  return {};
+}
+
+// An expected value and how far off it may be, elementwise.
+struct Bounded {
+  at::Tensor value, error;
+};
+
+// Sums of `n` terms in f32, in any order, are off by n roundings of the terms' sizes; what is
+// stored by one more of the element.
+Bounded product(const at::Tensor& rows, const at::Tensor& weight, double u) {
+  const at::Tensor value = at::mm(rows, weight.t());
+  const at::Tensor size = at::mm(rows.abs(), weight.abs().t());
+  return {value, size * (0x1p-24 * static_cast<double>(rows.size(1))) + value.abs() * u};
+}
+
+// One child alone. As tests/kernels/pointwise_cases.h derives the activation's part.
+Bounded child_alone(const GatedFfn& ffn, const at::Tensor& x, const at::Tensor& normed,
+                    std::int64_t width, double u, double additions) {
+  constexpr double kF32 = 0x1p-24;
+  const at::Tensor h = exact(normed), down = exact(ffn.down).narrow(1, 0, width);
+  Bounded gate = product(h, exact(ffn.gate).narrow(0, 0, width), u);
+  Bounded up = product(h, exact(ffn.up).narrow(0, 0, width), u);
+  if (ffn.gate_bias.defined()) {
+    gate.value = gate.value + exact(ffn.gate_bias).narrow(0, 0, width);
+    up.value = up.value + exact(ffn.up_bias).narrow(0, 0, width);
+  }
+  gate.error = gate.error + gate.value.abs() * kF32;
+  up.error = up.error + up.value.abs() * kF32;
+  const auto of = [&](const at::Tensor& in, const at::Tensor& error) {
+    const at::Tensor size = in.abs();
+    return Bounded{activated(ffn.activation, in),
+                   error * 1.13 + (size.clamp_max(16) + 8) * size * kF32};
+  };
+  Bounded act;
+  if (ffn.variant == GateVariant::kActOfProduct) {
+    const at::Tensor together = gate.value * up.value;
+    act = of(together, gate.error * (up.value.abs() + up.error) + up.error * gate.value.abs() +
+                           together.abs() * kF32);
+  } else {
+    const Bounded alone = of(gate.value, gate.error);
+    act = {alone.value * up.value,
+           alone.error * (up.value.abs() + up.error) + up.error * alone.value.abs()};
+  }
+  act.error = act.error + (act.value.abs() + act.error) * (u + 2 * kF32);
+  const at::Tensor terms = at::mm(act.value.abs() + act.error, down.abs().t());
+  at::Tensor start = exact(x);
+  if (ffn.down_bias.defined()) start = start + exact(ffn.down_bias);
+  const at::Tensor value = start + at::mm(act.value, down.t());
+  // Each partial sum is rounded as it is stored, none of them larger than all terms together.
+  const at::Tensor size = terms + start.abs() + exact(x).abs();
+  return {value, at::mm(act.error, down.abs().t()) +
+                     size * (additions * u + kF32 * static_cast<double>(width + 2)) + 0x1p-24};
+}
+
+struct Children {
+  const char* name;
+  std::vector<Child> children;
+};
+const Children kChildren[] = {
+    {"one", {{0, 5}}},
+    {"siblings", {{0, 1}, {0, 3}, {0, 8}, {0, 20}}},
+    {"families alike", {{0, 3}, {0, 20}, {1, 3}, {1, 20}, {2, 3}, {2, 20}}},
+    {"families unlike", {{0, 3}, {0, 20}, {1, 3}, {1, 8}, {2, 3}, {2, 8}, {3, 20}}},
+    {"a parent without", {{0, 3}, {2, 3}, {3, 3}}},
+    {"skipped", {{0, 0}, {0, 8}, {1, 0}, {1, 8}, {2, 0}}},
+};
+
+TEST(LlamaLevel, EveryChildOfANestedFfnIsWhatItIsAlone) {
+  const at::NoGradGuard no_grad;
+  at::set_num_threads(1);  // the tensors are tiny
+  at::manual_seed(11);
+  constexpr std::int64_t kParents = 4, kWidth = 20;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const Activation activation :
+         {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh, Activation::kRelu}) {
+      for (const GateVariant variant : {GateVariant::kActGateTimesUp, GateVariant::kActOfProduct}) {
+        for (const bool bias : {false, true}) {
+          for (const auto& [rows, d] : {std::pair{1, 8}, {5, 7}, {3, 16}}) {
+            const auto draw = [&](at::IntArrayRef shape) {
+              return at::randn(shape, at::kDouble).mul(0.7).to(type);
+            };
+            GatedFfn ffn{draw({kWidth, d}),
+                         draw({kWidth, d}),
+                         draw({d, kWidth}),
+                         {},
+                         {},
+                         {},
+                         activation,
+                         variant};
+            if (bias) {
+              ffn.gate_bias = draw({kWidth}), ffn.up_bias = draw({kWidth});
+              ffn.down_bias = draw({d});
+            }
+            const at::Tensor x = draw({kParents, rows, d}), normed = draw({kParents, rows, d});
+            for (const auto& [name, children] : kChildren) {
+              const at::Tensor out = exact(nested_ffn(ffn, x, normed, children));
+              ASSERT_EQ(out.size(0), static_cast<std::int64_t>(children.size()));
+              for (std::size_t c = 0; c < children.size(); ++c) {
+                const Bounded alone =
+                    child_alone(ffn, x[children[c].parent], normed[children[c].parent],
+                                children[c].width, roundoff(type), 5);
+                const at::Tensor apart = (out[static_cast<std::int64_t>(c)] - alone.value).abs();
+                EXPECT_TRUE(apart.le(alone.error).all().item<bool>())
+                    << name << ", child " << c << ", " << c10::toString(type) << ", activation "
+                    << static_cast<int>(activation) << ", " << to_string(variant)
+                    << (bias ? ", biases" : "") << ", " << rows << " rows of " << d << ": off by "
+                    << apart.max().item<double>() << ", "
+                    << (apart / alone.error).max().item<double>() << " of what is allowed";
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(LlamaLevel, HeadsAreTurnedWhereTheyLieAndTheOthersStay) {
+  const at::NoGradGuard no_grad;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const auto& [batch, tokens, heads, half] :
+         {std::array<std::int64_t, 4>{1, 1, 1, 1}, {2, 5, 3, 8}, {3, 4, 2, 6}}) {
+      const at::Tensor all = at::randn({batch, tokens, heads + 2, 2 * half}, at::kDouble).to(type);
+      const at::Tensor angle = at::randn({tokens, half}, at::kDouble);
+      const at::Tensor cos = angle.cos().to(type), sin = angle.sin().to(type);
+      const at::Tensor before = exact(all), c = exact(cos).unsqueeze(1),
+                       s = exact(sin).unsqueeze(1);
+      rotate_in_place(all.narrow(2, 0, heads), cos, sin);
+      const at::Tensor a = before.narrow(3, 0, half), b = before.narrow(3, half, half);
+      at::Tensor expected = at::cat({a * c - b * s, b * c + a * s}, 3);
+      const at::Tensor size =
+          at::cat({(a * c).abs() + (b * s).abs(), (b * c).abs() + (a * s).abs()}, 3);
+      const at::Tensor error = size * (0x1p-23 + 1.01 * roundoff(type));
+      const at::Tensor apart = (exact(all) - expected).abs();
+      EXPECT_TRUE(apart.narrow(2, 0, heads).le(error.narrow(2, 0, heads)).all().item<bool>())
+          << c10::toString(type) << ", heads of " << 2 * half;
+      EXPECT_TRUE(at::equal(exact(all).narrow(2, heads, 2), before.narrow(2, heads, 2)));
+    }
+  }
+}
+
+TEST(LlamaLevel, AProductIsAddedToItsResidual) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::randn({5, 7}), rows = at::randn({5, 9}), w = at::randn({7, 9});
+  const at::Tensor expected = exact(x) + at::mm(exact(rows), exact(w).t());
+  const at::Tensor size = exact(x).abs() + at::mm(exact(rows).abs(), exact(w).abs().t());
+  const at::Tensor before = x.clone();
+  const at::Tensor out = add_product(x, rows, w);
+  EXPECT_TRUE((exact(out) - expected).abs().le(size * (11 * 0x1p-24)).all().item<bool>());
+  EXPECT_TRUE(at::equal(x, before));
+}
+
+}  // namespace
+}  // namespace mnm

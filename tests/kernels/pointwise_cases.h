@@ -1,0 +1,202 @@
+// Cases of the pointwise kernels, and what they must give: for the host's loop and a device alike.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/gated_activation.h"
+#include "kernels/rotary.h"
+
+namespace mnm::test {
+
+// Values as a matrix of some element holds them: its bytes, and what these are.
+struct Stored {
+  std::vector<std::byte> bytes;
+  std::vector<double> values;
+};
+
+inline double roundoff(Element element) {
+  return element == Element::kF32 ? 0x1p-24 : element == Element::kBF16 ? 0x1p-8 : 0x1p-11;
+}
+constexpr double kSubnormal = 0x1p-25;  // half of f16's least positive number
+
+inline std::vector<double> values_of(Element element, const std::vector<std::byte>& bytes) {
+  return with_element(element, [&](auto kind) {
+    using T = decltype(kind);
+    std::vector<double> values;
+    for (std::size_t i = 0; i < bytes.size(); i += sizeof(T)) {
+      T x;
+      memcpy(&x, bytes.data() + i, sizeof x);
+      values.push_back(double{to_float(x)});
+    }
+    return values;
+  });
+}
+
+inline Stored random_matrix(Element element, std::int64_t size, std::mt19937& random) {
+  std::normal_distribution<float> normal(0, 2);
+  Stored stored;
+  with_element(element, [&](auto kind) {
+    using T = decltype(kind);
+    std::vector<T> elements;
+    for (std::int64_t i = 0; i < size; ++i) elements.push_back(from_float<T>(normal(random)));
+    stored.bytes.resize(elements.size() * sizeof(T));
+    if (size > 0) memcpy(stored.bytes.data(), elements.data(), stored.bytes.size());
+  });
+  stored.values = values_of(element, stored.bytes);
+  return stored;
+}
+
+struct GateCase {
+  GatedActivation g;  // without addresses
+  Stored gate, up, gate_bias, up_bias;
+  std::string name() const {
+    return std::to_string(g.rows) + " rows of " + std::to_string(g.width) + ", activation " +
+           std::to_string(static_cast<int>(g.act)) + (g.of_product ? " of the product" : "") +
+           ", element " + std::to_string(static_cast<int>(g.element)) +
+           (gate_bias.bytes.empty() ? "" : ", gate bias") +
+           (up_bias.bytes.empty() ? "" : ", up bias");
+  }
+};
+
+inline std::vector<GateCase> gate_cases() {
+  std::mt19937 random(3);
+  std::vector<GateCase> cases;
+  for (const Element element : {Element::kF32, Element::kBF16, Element::kF16}) {
+    for (const Gate act : {Gate::kSilu, Gate::kGelu, Gate::kGeluTanh, Gate::kRelu}) {
+      for (const bool of_product : {false, true}) {
+        for (const int biases : {0, 1, 2, 3}) {
+          for (const auto& [rows, width] : {std::pair<std::int64_t, std::int64_t>{0, 8},
+                                            {3, 0},
+                                            {1, 1},
+                                            {5, 7},
+                                            {3, 8},
+                                            {7, 20},
+                                            {2, 2056}}) {
+            GateCase c;
+            c.g = {.element = element,
+                   .act = act,
+                   .of_product = of_product,
+                   .rows = rows,
+                   .width = width};
+            c.gate = random_matrix(element, rows * width, random);
+            c.up = random_matrix(element, rows * width, random);
+            if (biases & 1) c.gate_bias = random_matrix(element, width, random);
+            if (biases & 2) c.up_bias = random_matrix(element, width, random);
+            cases.push_back(std::move(c));
+          }
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+inline double exactly_activated(Gate act, double x) {
+  switch (act) {
+    case Gate::kSilu:
+      return x / (1 + std::exp(-x));
+    case Gate::kGelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Gate::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Gate::kRelu:
+      return std::max(x, 0.0);
+  }
+  return NAN;
+}
+
+// With u = 2^-24: biases add u each; no activation's slope is above 1.13, so what goes in moves it
+// by 1.13 times as much; the activation itself is off by 8 u |x|, its argument's |x| u |x|
+// (exp(-x), or the cube, of which the slope falls off faster than it grows) included; the product
+// and the element's rounding follow.
+inline void check_gate(const GateCase& c, const std::vector<std::byte>& result) {
+  constexpr double u = 0x1p-24;
+  const std::vector<double> got = values_of(c.g.element, result);
+  ASSERT_EQ(got.size(), c.gate.values.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const auto column = i % static_cast<std::size_t>(c.g.width);
+    const double gate =
+        c.gate.values[i] + (c.gate_bias.values.empty() ? 0 : c.gate_bias.values[column]);
+    const double up = c.up.values[i] + (c.up_bias.values.empty() ? 0 : c.up_bias.values[column]);
+    const double x = c.g.of_product ? gate * up : gate;
+    const double of_x = 1.13 * (c.g.of_product ? 3 : 1) * u * std::abs(x) +
+                        (8 + std::min(std::abs(x), 16.0)) * u * std::abs(x);
+    const double act = exactly_activated(c.g.act, x);
+    const double expected = c.g.of_product ? act : act * up;
+    const double before = c.g.of_product ? of_x : of_x * std::abs(up) + 2 * u * std::abs(expected);
+    EXPECT_NEAR(got[i], expected,
+                before + roundoff(c.g.element) * (std::abs(expected) + before) + kSubnormal)
+        << c.name() << ", at " << i;
+  }
+}
+
+struct RotaryCase {
+  Rotary r;  // without addresses
+  Stored x, cosines, sines;
+  std::string name() const {
+    return std::to_string(r.rows) + " rows, " + std::to_string(r.tokens) + " tokens, " +
+           std::to_string(r.heads) + " heads of 2 * " + std::to_string(r.half) + ", stride " +
+           std::to_string(r.stride) + ", element " + std::to_string(static_cast<int>(r.element));
+  }
+};
+
+inline std::vector<RotaryCase> rotary_cases() {
+  std::mt19937 random(4);
+  std::vector<RotaryCase> cases;
+  for (const Element element : {Element::kF32, Element::kBF16, Element::kF16}) {
+    for (const std::int64_t tokens : {1, 3, 64}) {
+      for (const std::int64_t sequences : {0, 1, 3}) {
+        for (const auto& [heads, half] :
+             {std::pair<std::int64_t, std::int64_t>{1, 1}, {3, 4}, {2, 7}, {5, 8}, {3, 20}}) {
+          for (const std::int64_t others : {std::int64_t{0}, std::int64_t{3}, 2 * half}) {
+            RotaryCase c;
+            c.r = {.element = element,
+                   .rows = sequences * tokens,
+                   .tokens = tokens,
+                   .heads = heads,
+                   .half = half,
+                   .stride = heads * 2 * half + others};
+            c.x = random_matrix(element, c.r.rows * c.r.stride, random);
+            c.cosines = random_matrix(element, tokens * half, random);
+            c.sines = random_matrix(element, tokens * half, random);
+            cases.push_back(std::move(c));
+          }
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+// Two products and a sum in f32, then the element's rounding; what is no head's stays.
+inline void check_rotary(const RotaryCase& c, const std::vector<std::byte>& result) {
+  const std::vector<double> got = values_of(c.r.element, result);
+  ASSERT_EQ(got.size(), c.x.values.size());
+  const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+  for (std::int64_t row = 0; row < c.r.rows; ++row) {
+    for (std::int64_t i = 0; i < c.r.stride; ++i) {
+      const std::int64_t place = row * c.r.stride + i, in_head = i % (2 * c.r.half);
+      if (i >= c.r.heads * 2 * c.r.half) {
+        EXPECT_EQ(got[at(place)], c.x.values[at(place)]) << c.name() << ", at " << place;
+        continue;
+      }
+      const bool second = in_head >= c.r.half;
+      const std::int64_t angle = row % c.r.tokens * c.r.half + in_head % c.r.half;
+      const double one = c.x.values[at(place)] * c.cosines.values[at(angle)];
+      const double other = c.x.values[at(second ? place - c.r.half : place + c.r.half)] *
+                           c.sines.values[at(angle)] * (second ? 1 : -1);
+      const double expected = one + other;
+      EXPECT_NEAR(got[at(place)], expected,
+                  0x1p-24 * 2 * (std::abs(one) + std::abs(other)) +
+                      1.01 * roundoff(c.r.element) * std::abs(expected) + kSubnormal)
+          << c.name() << ", at " << place;
+    }
+  }
+}
+
+}  // namespace mnm::test
