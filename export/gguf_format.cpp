@@ -250,16 +250,23 @@ std::uint64_t aligned(std::uint64_t bytes) {
 
 std::string gguf_head(const GgufFields& fields, std::vector<GgufEntry>& tensors) {
   Writer out;
+  std::set<std::string_view> keys, names;
   out.raw(kMagic);
   out.put(kVersion);
   out.put(std::uint64_t{tensors.size()});
   out.put(std::uint64_t{fields.size()});
   for (const auto& [key, value] : fields) {
+    if (!keys.insert(key).second) {
+      fail("cannot write a GGUF file: two of its fields are called '{}'", key);
+    }
     out.put(key);
     out.field(value);
   }
   std::uint64_t offset = 0;
   for (GgufEntry& tensor : tensors) {
+    if (!names.insert(tensor.name).second) {
+      fail("cannot write a GGUF file: two of its tensors are called '{}'", tensor.name);
+    }
     tensor.offset = offset;
     offset += aligned(tensor.bytes());
     out.put(tensor.name);

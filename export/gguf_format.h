@@ -47,7 +47,8 @@ struct GgufHead {
 
 std::uint64_t aligned(std::uint64_t bytes);  // up to the next multiple of kGgufAlignment
 
-// The head, padded to the data; fills in the entries' offsets. Same input, same bytes.
+// The head, padded to the data; fills in the entries' offsets. Same input, same bytes. Error where
+// two fields or two tensors have one name: readers take either.
 std::string gguf_head(const GgufFields& fields, std::vector<GgufEntry>& tensors);
 
 // Of a file of these bytes. Error names `path` and what is wrong: another magic or version, a size

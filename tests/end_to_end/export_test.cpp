@@ -1,7 +1,9 @@
 // Exports of what is too large to be run or written, onto places that cannot hold it, of what a
 // format cannot say: one sentence, exit 1, and nothing under the final name.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -10,6 +12,7 @@
 
 #include "tests/end_to_end/sparse.h"
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/tiny_mamba2.h"
 
 namespace mnm::test {
 namespace {
@@ -21,21 +24,62 @@ std::size_t files_below(const fs::path& directory) {
   return static_cast<std::size_t>(std::distance(fs::recursive_directory_iterator(directory), {}));
 }
 
-TEST_F(Workshop, ATargetOnAnotherFileSystemGetsTheSameBytes) {
-  struct stat here {
-  }, there{};
-  if (::stat("/dev/shm", &there) != 0 || ::stat(dir_.path().c_str(), &here) != 0 ||
-      here.st_dev == there.st_dev) {
-    GTEST_SKIP() << "there is one file system only";
+// A directory on another file system than the source, where there is one; gone with it.
+class Elsewhere {
+ public:
+  explicit Elsewhere(const fs::path& source) {
+    struct stat here {
+    }, there{};
+    if (::stat("/dev/shm", &there) != 0 || ::stat(source.c_str(), &here) != 0 ||
+        here.st_dev == there.st_dev) {
+      return;
+    }
+    path_ = "/dev/shm/mnm-test-" + std::to_string(::getpid());
+    fs::create_directory(path_);
   }
-  const fs::path home = "/dev/shm/mnm-test-" + std::to_string(::getpid());
-  fs::create_directory(home);
-  expect_done({"export", model_, "--widths", "8", "--no-check", "--out", path("here")});
-  expect_done(
-      {"export", model_, "--widths", "8", "--no-check", "--out", (home / "there").string()});
-  EXPECT_EQ(slurp(home / "there/model.safetensors"), slurp(path("here/model.safetensors")));
-  EXPECT_EQ(std::distance(fs::directory_iterator(home), {}), 1) << "nothing is left beside it";
-  fs::remove_all(home);
+  ~Elsewhere() {
+    if (exists()) fs::remove_all(path_);
+  }
+  bool exists() const { return !path_.empty(); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+constexpr const char* kFormats[] = {"huggingface", "gguf", "onnx"};
+
+// The rename is one on the target's own file system: what is unfinished lies there as well, and is
+// gone where it could not be finished.
+TEST_F(Workshop, ATargetOnAnotherFileSystemGetsTheSameBytes) {
+  const Elsewhere home(dir_.path());
+  if (!home.exists()) GTEST_SKIP() << "there is one file system only";
+  for (const std::string format : kFormats) {
+    const std::string there = (home.path() / format).string();
+    std::vector<std::string> words = {"export",     model_,    "--widths",   "8",
+                                      "--no-check", "--out",   path(format), "--format",
+                                      format,       "--dtype", "f32"};
+    expect_done(words);
+    words[6] = there;
+    expect_done(words);
+    std::size_t files = 0;
+    for (const auto& entry : fs::directory_iterator(there)) {
+      EXPECT_EQ(slurp(entry.path()), slurp(path(format) / entry.path().filename()));
+      ++files;
+    }
+    EXPECT_EQ(files, files_below(path(format)));
+    EXPECT_EQ(std::distance(fs::directory_iterator(home.path()), {}), 1) << "something is left";
+    const std::string before = there + "/mine";
+    spew(before, "kept");
+    std::string line = "trap '' XFSZ; ulimit -f 8; exec " + mixnmatch_argv({}).front();
+    for (const std::string& word : words) line += " " + word;
+    const Result refused = Running({"/bin/sh", "-c", line + " --force"}).wait();
+    EXPECT_EQ(refused.status, 1) << format;
+    EXPECT_NE(refused.err.find("File too large"), std::string::npos) << refused.err;
+    EXPECT_EQ(slurp(before), "kept") << format;
+    EXPECT_EQ(std::distance(fs::directory_iterator(home.path()), {}), 1) << "something is left";
+    fs::remove_all(there);
+  }
 }
 
 // Terabytes of zeros: more than is free, also beside what --force would replace.
@@ -68,7 +112,7 @@ TEST_F(Workshop, SpaceIsAskedForBeforeTheFirstByte) {
 TEST_F(Workshop, AFileThatCannotGrowLeavesNothing) {
   fs::create_directory(path("home"));
   const std::string program = mixnmatch_argv({}).front();
-  for (const char* format : {"huggingface", "gguf"}) {
+  for (const char* format : kFormats) {
     const std::string line = "trap '' XFSZ; ulimit -f 8; exec " + program + " export " + model_ +
                              " --no-check --widths 8 --format " + format + " --out " +
                              path("home/out");
@@ -79,6 +123,8 @@ TEST_F(Workshop, AFileThatCannotGrowLeavesNothing) {
   }
 }
 
+// Grown, cut short (what is mapped of it is then no memory), written over, or replaced by another
+// file of its name: in every format, once some of the export has been written.
 TEST_F(Workshop, ASourceThatChangesWhileItIsReadIsNotExported) {
   TinyLlama llama;
   llama.layers = 8;
@@ -86,31 +132,79 @@ TEST_F(Workshop, ASourceThatChangesWhileItIsReadIsNotExported) {
   llama.full = 16384;
   llama.granularities = {8192, 16384};
   llama.dtype = Dtype::kBF16;
-  write_sparse(llama, dir_ / "large");
   fs::create_directory(path("home"));
-  Running running(mixnmatch_argv(
-      {"export", path("large"), "--widths", "8192", "--no-check", "--out", path("home/out")}));
-  // The source is open once a megabyte of it has been written.
-  bool begun = false;
-  for (int i = 0; i < 20'000 && !begun; ++i) {
-    std::this_thread::sleep_for(std::chrono::microseconds(500));
-    std::error_code gone;
-    for (fs::recursive_directory_iterator it(path("home"), gone), end; !gone && it != end;
-         it.increment(gone)) {
-      std::error_code no_size;
-      const auto size = fs::file_size(it->path(), no_size);
-      if (!no_size && it->path().extension() == ".safetensors" && size > 1'000'000) begun = true;
+  const std::string source = path("large/model.safetensors");
+  using Change = void (*)(const std::string&);
+  const std::pair<const char*, Change> changes[] = {
+      {"grown", [](const std::string& file) { std::ofstream(file, std::ios::app) << 'x'; }},
+      {"cut short", [](const std::string& file) { fs::resize_file(file, 1'000'000); }},
+      {"written over",
+       [](const std::string& file) {
+         std::fstream out(file, std::ios::in | std::ios::out);
+         out.seekp(static_cast<std::streamoff>(fs::file_size(file)) - 1);
+         out << 'x';
+       }},
+      {"replaced", [](const std::string& file) { fs::rename(file + ".twin", file); }}};
+  for (const std::string format : kFormats) {
+    for (const auto& [what, change] : changes) {
+      SCOPED_TRACE(format + ", " + what);
+      write_sparse(llama, dir_ / "twin");
+      write_sparse(llama, dir_ / "large");
+      fs::rename(path("twin/model.safetensors"), source + ".twin");
+      Running running(
+          mixnmatch_argv({"export", path("large"), "--widths", "8192", "--no-check", "--format",
+                          format, "--dtype", "bf16", "--out", path("home/out")}));
+      // The source is open once a megabyte of it has been written.
+      bool begun = false;
+      for (int i = 0; i < 20'000 && !begun; ++i) {
+        std::this_thread::sleep_for(std::chrono::microseconds(500));
+        std::error_code gone;
+        for (fs::recursive_directory_iterator it(path("home"), gone), end; !gone && it != end;
+             it.increment(gone)) {
+          std::error_code no_size;
+          const auto size = fs::file_size(it->path(), no_size);
+          if (!no_size && size > 1'000'000) begun = true;
+        }
+      }
+      running.signal(SIGSTOP);
+      ASSERT_TRUE(begun);
+      ASSERT_FALSE(fs::exists(path("home/out"))) << "it was stopped in the middle";
+      change(source);
+      running.signal(SIGCONT);
+      const Result result = running.wait();
+      EXPECT_EQ(result.status, 1);
+      const std::string found = std::string(what) == "cut short" ? "cut short" : "changed";
+      EXPECT_NE(result.err.find(found + " while it was read"), std::string::npos) << result.err;
+      EXPECT_EQ(files_below(path("home")), 0u);
+      fs::remove_all(path("large"));
+      fs::remove_all(path("twin"));
     }
   }
-  running.signal(SIGSTOP);
-  ASSERT_TRUE(begun);
-  ASSERT_FALSE(fs::exists(path("home/out"))) << "it was stopped in the middle";
-  std::ofstream(path("large/model.safetensors"), std::ios::app) << 'x';
-  running.signal(SIGCONT);
+}
+
+// Its header is mapped while the program waits for its prompt; weights are read, not mapped, so
+// that the end of the file is an error and no signal.
+TEST_F(Workshop, AModelThatIsCutShortWhileItIsOpenEndsInASentence) {
+  const std::string prompt = path("prompt"), weights = model_ + "/model.safetensors";
+  ASSERT_EQ(::mkfifo(prompt.c_str(), 0600), 0);
+  const int writer = ::open(prompt.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(writer, 0);
+  Running running({"/bin/sh", "-c",
+                   "exec " + mixnmatch_argv({}).front() + " generate " + model_ + " < " + prompt});
+  const std::string maps = "/proc/" + std::to_string(running.pid()) + "/maps";
+  bool mapped = false;
+  for (int i = 0; i < 20'000 && !mapped; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    mapped = slurp(maps).find(weights) != std::string::npos;
+  }
+  ASSERT_TRUE(mapped);
+  fs::resize_file(weights, 0);
+  ASSERT_EQ(::write(writer, "def ", 4), 4);
+  ::close(writer);
   const Result result = running.wait();
-  EXPECT_EQ(result.status, 1);
-  EXPECT_NE(result.err.find("changed while it was read"), std::string::npos) << result.err;
-  EXPECT_EQ(files_below(path("home")), 0u);
+  EXPECT_EQ(result.status, 1) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_NE(result.err.find("cut short while it was read"), std::string::npos) << result.err;
 }
 
 TEST_F(Workshop, WhatAFormatCannotHold) {
@@ -120,7 +214,7 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
     if (t.name == "model.layers.3.mlp.up_proj.weight") t.values[0] = 1e6f;
   }
   write_checkpoint(path("loud"), llama_.config(), tensors, 1);
-  for (const char* format : {"huggingface", "gguf"}) {
+  for (const char* format : kFormats) {
     expect_refused({"export", path("loud"), "--widths", "8", "--no-check", "--dtype", "f16",
                     "--format", format, "--out", path("out")},
                    1, "model.layers.3.mlp.up_proj.weight");
@@ -137,7 +231,59 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
       {"export", model_, "--widths", "8", "--no-check", "--format", "gguf", "--out", path("out")},
       1, "tokenizer");
   fs::remove(path("model/tokenizer.json"));
+  const auto refused_with = [&](const char* widths, const char* format, const std::string& model,
+                                const std::string& part) {
+    expect_refused({"export", model, "--widths", widths, "--no-check", "--format", format, "--out",
+                    path("out")},
+                   1, part);
+  };
+  refused_with("8", "decilm", model_, "256");
+  refused_with("8x2,16x2", "decilm", model_, "256");
+  TinyLlama other = llama_;
+  other.act_of_product = true;
+  const std::string gated = other.write(dir_ / "gated").string();
+  for (const char* format : {"gguf", "decilm"}) refused_with("32", format, gated, "act(gate*up)");
+  TinyMamba2 states;
+  const std::string mamba = states.write(dir_ / "states").string();
+  refused_with("4,8,16", "gguf", mamba, "one inner size for all layers");
+  refused_with("8", "decilm", mamba, "block_configs");
+  states.bias = true;
+  refused_with("8", "gguf", states.write(dir_ / "biased").string(), "biases");
   EXPECT_FALSE(fs::exists(path("out")));
+}
+
+// One tensor in two files, under two names, or named twice in one head.
+TEST_F(Workshop, NamesThatCollideAreNotExported) {
+  fs::create_directory(path("home"));
+  const auto refused = [&](const std::string& model, const char* widths, const std::string& part) {
+    for (const char* format : kFormats) {
+      expect_refused({"export", model, "--widths", widths, "--no-check", "--format", format,
+                      "--dtype", "f32", "--out", path("home/out")},
+                     1, part);
+      EXPECT_EQ(files_below(path("home")), 0u) << format;
+    }
+  };
+  std::vector<TestTensor> tensors = llama_.tensors();
+  write_checkpoint(path("two"), llama_.config(), tensors, 2);
+  std::vector<TestTensor> second(tensors.begin() + static_cast<std::ptrdiff_t>(tensors.size() / 2),
+                                 tensors.end());
+  second.push_back(tensors.front());
+  write_safetensors(path("two/model-00002-of-00002.safetensors"), second, {});
+  refused(path("two"), "8", "'" + tensors.front().name + "'");
+
+  write_checkpoint(path("one"), llama_.config(), tensors);
+  std::string bytes = slurp(path("one/model.safetensors"));
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  bytes[bytes.find(name) + std::string("model.layers.").size()] = '2';
+  spew(path("one/model.safetensors"), bytes);
+  refused(path("one"), "8", "model.layers.2.mlp.up_proj.weight");
+
+  TinyMamba2 states;
+  tensors = states.tensors();
+  tensors.push_back(tensors.front());  // mamba_ssm's name of it
+  tensors.back().name = "backbone.embedding.weight";
+  write_checkpoint(path("states"), states.config(), tensors);
+  refused(path("states"), "8", "two names of one tensor");
 }
 
 }  // namespace

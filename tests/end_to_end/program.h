@@ -64,6 +64,7 @@ class Running {
     }
   }
 
+  pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
   std::string out() const { return slurp(dir_ / "out"); }  // so far
   std::string err() const { return slurp(dir_ / "err"); }  // likewise

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "export/gguf_tokenizer.h"
 #include "export/huggingface.h"
@@ -132,6 +133,48 @@ TEST(Gguf, RefusesWhatTheFormatOrItsRuntimeCannotHold) {
     EXPECT_TRUE(contains(refusal(llama, {8, 8, 8}, GgufType::kF16), "silu only")) << other;
   }
   EXPECT_TRUE(contains(usage_error_of([] { parse_gguf_type("q4_0"); }), "q8_0"));
+}
+
+TEST(Gguf, NamesThatCollideAreRefused) {
+  const auto head_of = [](const GgufFields& fields, const std::vector<std::string>& names) {
+    std::vector<GgufEntry> entries(names.size());
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      entries[i].name = names[i];
+      entries[i].shape = {1};
+    }
+    return error_of([&] { gguf_head(fields, entries); });
+  };
+  const GgufFields fields = {{"a", true}, {"b", true}};
+  EXPECT_EQ(head_of(fields, {"a", "b"}), "");
+  EXPECT_TRUE(contains(head_of(fields, {"a", "b", "a"}), "two of its tensors are called 'a'"));
+  EXPECT_TRUE(contains(head_of({{"a", true}, {"a", false}}, {}), "two of its fields are called"));
+
+  // A family that gives two tensors one name, and one that names a tensor twice.
+  const TempDir dir;
+  TinyLlama llama;
+  const OpenedModel opened = open_model(llama.write(dir / "model"));
+  const Widths widths = {32, 32, 32};
+  const GgufModel sound = opened.family->gguf(opened.model, widths);
+  const auto plan_with = [&](const std::function<void(GgufModel&)>& change) {
+    GgufModel gguf = sound;
+    change(gguf);
+    return error_of([&] {
+      plan_gguf(opened.model, opened.checkpoint, widths, gguf,
+                opened.family->huggingface_config(opened.model, widths, Dtype::kF32), {});
+    });
+  };
+  EXPECT_EQ(plan_with([](GgufModel&) {}), "");
+  EXPECT_TRUE(
+      contains(plan_with([](GgufModel& gguf) { gguf.tensors[3].name = gguf.tensors[4].name; }),
+               "two of its tensors are called"));
+  EXPECT_TRUE(contains(plan_with([](GgufModel& gguf) {
+                         gguf.tensors.push_back(gguf.tensors[3]);
+                         gguf.tensors.back().name = "again";
+                       }),
+                       "has 2 names in gguf"));
+  EXPECT_TRUE(contains(
+      plan_with([](GgufModel& gguf) { gguf.fields.emplace_back("general.alignment", true); }),
+      "two of its fields are called 'general.alignment'"));
 }
 
 TEST(Gguf, DamagedFilesAreRefused) {

@@ -93,9 +93,21 @@ TEST(InterruptedExport, FileSizeLimit) {
   }
 }
 
+// Whoever is not root may be it among processes of its own, where the system allows that.
+bool become_root_of_a_namespace() {
+  const uid_t user = ::geteuid();
+  const gid_t group = ::getegid();
+  if (user == 0) return true;
+  if (::unshare(CLONE_NEWUSER) != 0) return false;
+  std::ofstream("/proc/self/setgroups") << "deny";
+  std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+  std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
+  return ::geteuid() == 0;
+}
+
 // Mounts a file system of `bytes` at `directory` that only this process sees.
 bool mount_privately(const fs::path& directory, const std::string& bytes, unsigned long flags = 0) {
-  return ::unshare(CLONE_NEWNS) == 0 &&
+  return become_root_of_a_namespace() && ::unshare(CLONE_NEWNS) == 0 &&
          ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
          ::mount("none", directory.c_str(), "tmpfs", flags, ("size=" + bytes).c_str()) == 0;
 }
@@ -119,7 +131,7 @@ TEST(InterruptedExport, FullDisk) {
         return true;
       });
     });
-    if (status == kSkipped) GTEST_SKIP() << "mounting a small file system takes root";
+    if (status == kSkipped) GTEST_SKIP() << "mounting a small file system is forbidden here";
     EXPECT_EQ(status, 0) << c.bytes;
   }
 }
