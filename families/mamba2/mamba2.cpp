@@ -15,6 +15,7 @@
 #include "families/mamba2/mamba2_gguf.h"
 #include "families/mamba2/mamba2_huggingface.h"
 #include "families/mamba2/mamba2_onnx.h"
+#include "families/mamba2/mamba2_runtimes.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -206,6 +207,9 @@ class Mamba2 final : public Family {
   std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                         const Widths& widths) const override {
     return mamba2_huggingface_bridge(model, widths);
+  }
+  std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
+    return mamba2_runtimes(model);
   }
   GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
     return mamba2_gguf(model, widths);

@@ -1,5 +1,5 @@
-// A Mamba-2 submodel as an ONNX graph: Family::onnx. A scorer alone: onnxruntime-genai knows no
-// decoder whose cache is a state and the last inputs of a convolution.
+// A Mamba-2 submodel as an ONNX graph: Family::onnx. A scorer alone, without a decoder whose cache
+// would be the states of the scan and the last inputs of the convolution.
 #pragma once
 
 #include "export/onnx_graph.h"

@@ -88,6 +88,42 @@ TEST(Explain, SaysWhichRuntimesLoadMixedWidthsAndWhatLiesNearBy) {
   EXPECT_EQ(compared.json()[0]["a_loss"], up["loss"]);
 }
 
+TEST(Explain, SaysWhichWidthsOfStateSpaceModelsLoadWhere) {
+  const std::string model = MNM_SOURCE_DIR "/data/matmamba";  // d is 128, half a head 8
+  const std::map<std::string, std::set<std::string>> loading = {
+      {"transformers huggingface f32", {"128x8", "64x8", "32x8", "40x8", "16x4,64x4"}},
+      {"transformers, stock huggingface f32", {"128x8", "64x8"}},
+      {"onnxruntime onnx f32", {"128x8", "64x8", "32x8", "40x8", "16x4,64x4"}},
+      {"onnxruntime-genai onnx f32", {}},
+      {"llama.cpp gguf f32", {"128x8", "64x8", "32x8", "40x8"}},
+      {"llama.cpp gguf q8_0", {"128x8", "64x8", "32x8"}},
+      {"vLLM huggingface f32", {"128x8", "64x8"}}};
+  for (const char* widths : {"128x8", "64x8", "32x8", "40x8", "16x4,64x4"}) {
+    const Result found = mixnmatch({"export", model, "--widths", widths, "--explain", "--json"});
+    ASSERT_EQ(found.status, 0) << found.err;
+    const auto by_name = lines(found.json()["runtimes"]);
+    ASSERT_EQ(by_name.size(), loading.size());
+    for (const auto& [name, those] : loading) {
+      ASSERT_TRUE(by_name.contains(name)) << name;
+      const nlohmann::json& line = by_name.at(name);
+      EXPECT_EQ(line["loads"], those.contains(widths)) << name << " " << widths;
+      EXPECT_EQ(line["evidence"], name[0] == 'v' ? "read" : "run") << name;
+      EXPECT_NE(line["why"], "") << name;
+    }
+  }
+  const nlohmann::json mixed =
+      mixnmatch({"export", model, "--widths", "16x4,64x4", "--explain", "--json"}).json();
+  EXPECT_EQ(lines(mixed["runtimes"]).at("llama.cpp gguf f32")["why"],
+            "layers of different widths: its mamba2 has one ssm.inner_size for all layers");
+  std::set<std::string> near;
+  for (const nlohmann::json& line : mixed["detours"]) {
+    near.insert(line["requirement"].get<std::string>() + " " + line["widths"].get<std::string>());
+  }
+  EXPECT_TRUE(near.contains("one width 40x8") && near.contains("one width 64x8") &&
+              near.contains("one width, multiples of 64 64x8"))
+      << mixed.dump(1);
+}
+
 TEST(Explain, OfOneRuntimeAndOfAConfigAlone) {
   const Result one = mixnmatch({"export", MNM_SOURCE_DIR "/data/shapes/llama-70b.json", "--budget",
                                 "40B", "--explain", "--runtime", "vLLM"});

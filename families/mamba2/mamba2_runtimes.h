@@ -1,0 +1,13 @@
+// What loads Mamba-2 submodels.
+#pragma once
+
+#include <vector>
+
+#include "export/runtimes.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model);
+
+}  // namespace mnm
