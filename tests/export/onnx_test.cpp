@@ -2,13 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <regex>
+#include <set>
 
 #include "export/onnx_layers.h"
 #include "families/open_model.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tiny_llama.h"
+#include "tests/support/tiny_mamba2.h"
 
 namespace mnm {
 namespace {
@@ -133,6 +137,84 @@ TEST(OnnxFormat, TheLibraryRefusesWhatIsNoGraph) {
        encode_onnx(builder.finish(), std::vector<OnnxWeight>{{"w", Dtype::kF32, {4}, 0}},
                    "elsewhere", {}));
   EXPECT_TRUE(contains(error_of([&] { check_onnx(dir / "g.onnx"); }), "elsewhere"));
+}
+
+// A weight of the name that an input, a constant or a node's result has.
+TEST(OnnxFormat, NamesThatCollideAreRefused) {
+  const TempDir dir;
+  spew(dir / "data", std::string(4096, '\0'));
+  const auto refusal = [&](const std::string& weight) {
+    OnnxBuilder builder("g", Dtype::kF32);
+    const OnnxValue x = builder.input("x", OnnxType::kF32, {"rows", 4});
+    const OnnxValue half = builder.vector("half", {0.5f}, OnnxType::kF32);
+    const OnnxValue y = builder.op("MatMul", {builder.mul(x, half), builder.weight("w")});
+    builder.output("y", y, OnnxType::kF32, {"rows", 8});
+    OnnxGraph graph = builder.finish();
+    graph.weights.front() = weight;
+    for (std::string& input : graph.nodes.back().inputs) input = input == "w" ? weight : input;
+    const std::vector<OnnxWeight> weights = {{weight, Dtype::kF32, {4, 8}, 0}};
+    spew(dir / "g.onnx", encode_onnx(graph, weights, "data", {}));
+    return error_of([&] {
+      check_onnx(dir / "g.onnx");
+      parse_onnx(bytes_of(slurp(dir / "g.onnx")), "g.onnx", "data", 4096);
+    });
+  };
+  EXPECT_EQ(refusal("w"), "");
+  for (const char* taken : {"x", "y", "half", "/Mul_output_0"}) EXPECT_NE(refusal(taken), "");
+}
+
+// Every node of a graph and of the bodies in it, by what its name may be: the module it belongs to
+// and its operator, numbered where a module has several; of a cast of a weight, the weight.
+void check_names(const OnnxGraph& graph, std::set<std::string>& taken) {
+  static const std::regex kPath("(/[a-zA-Z0-9_.]+)+");
+  for (const OnnxNode& node : graph.nodes) {
+    EXPECT_TRUE(taken.insert(node.name).second) << node.name << " names two nodes";
+    EXPECT_TRUE(std::regex_match(node.name, kPath)) << node.name;
+    const std::string last = node.name.substr(node.name.rfind('/') + 1);
+    const bool of_weight =
+        node.op == "Cast" && std::ranges::count(graph.weights, node.inputs.front()) == 1;
+    if (of_weight) {
+      EXPECT_EQ(node.name, "/" + node.inputs.front() + "/" + last);
+      EXPECT_TRUE(last == "f32" || last == "f16") << node.name;
+    } else {
+      EXPECT_TRUE(std::regex_match(last, std::regex(node.op + "(_[0-9]+)?")))
+          << node.name << " is a " << node.op;
+    }
+    for (const auto& [key, value] : node.attributes) {
+      const auto* body = std::get_if<std::shared_ptr<const OnnxGraph>>(&value);
+      if (body != nullptr) check_names(**body, taken);
+    }
+  }
+}
+
+TEST(Onnx, NodesAreNamedAfterTheirModuleAndTheirOperator) {
+  std::size_t nodes = 0;
+  const auto check = [&](const char* family, const nlohmann::json& config, Width width,
+                         const std::string& expected) {
+    const NestedModel model = family_named(family).describe(config, {});
+    const Widths widths(model.space.layers.size(), width);
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const OnnxModel onnx = family_named(family).onnx(model, widths, dtype);
+      std::set<std::string> scorer, decoder;
+      check_names(onnx.scorer, scorer);
+      if (onnx.decoder) check_names(onnx.decoder->graph, decoder);
+      nodes += scorer.size() + decoder.size();
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        const std::string name = fmt::format("/layers.{}/{}", layer, expected);
+        EXPECT_TRUE(scorer.contains(name)) << name;
+        EXPECT_EQ(onnx.decoder.has_value(), decoder.contains(name)) << name;
+      }
+    }
+  };
+  for (const TinyLlama& tiny : test::tiny_llamas()) {
+    SCOPED_TRACE(tiny.name);
+    check("llama", tiny.config(), 32, "mlp/down_proj/Gemm");
+  }
+  for (const test::TinyMamba2& tiny : test::tiny_mamba2s()) {
+    SCOPED_TRACE(tiny.name);
+    check("mamba2", tiny.config(), tiny.full(), "mixer/out_proj/Gemm");
+  }
+  EXPECT_GT(nodes, 10'000u);
 }
 
 OnnxGraph weights_only(const std::vector<OnnxWeight>& weights) {
