@@ -4,10 +4,10 @@ usage: onnx_check.py agree DIR...           each against its probe: scorer, deco
                                             padded, onnxruntime-genai
        onnx_check.py loss DIR TOKENS CONTEXT
                                             prints the mean loss of a file of bytes
-       onnx_check.py generate DIR COUNT PROMPT FULL
+       onnx_check.py generate DIR COUNT FULL PROMPT...
                                             onnxruntime-genai's greedy text, and that of transformers
                                             from FULL, a Hugging Face export of the same submodel;
-                                            prints the tokens
+                                            prints the tokens, one line each prompt
 
 Exits with 1 where one disagrees, with 77 where a runtime is not installed.
 """
@@ -154,34 +154,38 @@ def loss(directory, tokens, context):
     return 0
 
 
-def generate(directory, count, prompt, full):
+def generate(directory, count, full, *prompts):
     import torch
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     model = onnxruntime_genai.Model(directory)
-    tokens = [int(token) for token in onnxruntime_genai.Tokenizer(model).encode(prompt)]
-    settings = onnxruntime_genai.GeneratorParams(model)
-    settings.set_search_options(max_length=len(tokens) + int(count), do_sample=False)
-    generator = onnxruntime_genai.Generator(model, settings)
-    generator.append_tokens(np.array([tokens], np.int32))
-    made = []
-    while not generator.is_done():
-        generator.generate_next_token()
-        made.append(int(generator.get_next_tokens()[0]))
     judge = transformers.AutoModelForCausalLM.from_pretrained(
         full, dtype=torch.float32, trust_remote_code=True, local_files_only=True
     )
-    with torch.inference_mode():
-        theirs = judge.generate(
-            torch.tensor([tokens]), max_new_tokens=int(count), do_sample=False
-        )[0, len(tokens) :].tolist()
-    assert len(made) == int(count)
-    if made != theirs:
-        print(f"genai generates {made}, transformers {theirs}")
-        return 1
-    print(",".join(map(str, made)))
+    for prompt in prompts:
+        encoded = onnxruntime_genai.Tokenizer(model).encode(prompt)
+        tokens = [int(token) for token in encoded]
+        settings = onnxruntime_genai.GeneratorParams(model)
+        settings.set_search_options(
+            max_length=len(tokens) + int(count), do_sample=False
+        )
+        generator = onnxruntime_genai.Generator(model, settings)
+        generator.append_tokens(np.array([tokens], np.int32))
+        made = []
+        while not generator.is_done():
+            generator.generate_next_token()
+            made.append(int(generator.get_next_tokens()[0]))
+        with torch.inference_mode():
+            theirs = judge.generate(
+                torch.tensor([tokens]), max_new_tokens=int(count), do_sample=False
+            )[0, len(tokens) :].tolist()
+        assert len(made) == int(count)
+        if made != theirs:
+            print(f"genai generates {made}, transformers {theirs}")
+            return 1
+        print(",".join(map(str, made)))
     return 0
 
 

@@ -1,4 +1,6 @@
 // `export --format onnx` judged by the runtimes that it is for: onnxruntime and onnxruntime-genai.
+#include <fmt/ranges.h>
+
 #include <cmath>
 
 #include "tests/end_to_end/workshop.h"
@@ -75,8 +77,21 @@ TEST_F(Workshop, OnnxOfTheBundledModelHasItsLossAndGeneratesItsText) {
   std::printf("mean loss: onnxruntime %.9f, eval %.9f\n", std::stod(scored.out), ours);
 
   expect_done({"export", model, "--widths", widths, "--dtype", "f32", "--out", path("full")});
-  const Result text = onnx_check({"generate", path("onnx"), "200", "def main():", path("full")});
-  EXPECT_EQ(text.status, 0) << text.out << text.err;
+  const std::vector<std::string> prompts = {"def main():", "import os\n", "    return "};
+  std::vector<std::string> words = {"generate", path("onnx"), "200", path("full")};
+  words.insert(words.end(), prompts.begin(), prompts.end());
+  const Result text = onnx_check(words);
+  ASSERT_EQ(text.status, 0) << text.out << text.err;
+  std::string expected;
+  for (const std::string& prompt : prompts) {
+    const auto own = expect_done({"generate", model, "--widths", widths, "--prompt", prompt,
+                                  "--max-new-tokens", "200", "--ignore-end", "--json"})
+                         .json()["tokens"]
+                         .get<std::vector<int>>();
+    ASSERT_EQ(own.size(), 200u);
+    expected += fmt::format("{}\n", fmt::join(own, ","));
+  }
+  EXPECT_EQ(text.out, expected) << "onnxruntime-genai and generate, greedily";
 }
 
 TEST_F(Workshop, OnnxExportsAreListedRecordedRepeatedAndRefused) {
