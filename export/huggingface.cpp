@@ -1,7 +1,9 @@
 #include "export/huggingface.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "export/probe.h"
 #include "model/error.h"
@@ -12,6 +14,8 @@ namespace mnm {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr unsigned kFilesAtOnce = 2;
 
 std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
   std::vector<TensorEntry> entries;
@@ -133,14 +137,15 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   require_space(plan.bytes, directory);
   write_texts(plan.texts, directory, progress, flush);
   copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
-  Extractor extractor(checkpoint);
-  for (const Shard& shard : plan.shards) {
-    const auto append = [&](std::size_t tensor, OutputFile& out) {
-      extractor.append(plan.slices.tensors[tensor], plan.dtype, out, progress);
+  std::vector<std::shared_ptr<Extractor>> extractors;
+  const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
+    extractors.push_back(std::make_shared<Extractor>(checkpoint));
+    return [&, extractor = extractors.back()](std::size_t tensor, OutputFile& out) {
+      extractor->append(plan.slices.tensors[tensor], plan.dtype, out, report);
     };
-    write_shard(shard, plan.metadata, directory, append, progress, flush);
-  }
-  extractor.check_unchanged();
+  };
+  write_shards(plan.shards, plan.metadata, directory, kFilesAtOnce, make_append, progress, flush);
+  for (const auto& extractor : extractors) extractor->check_unchanged();
 }
 
 std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 #include <vector>
 
 #include "export/random_weights.h"
@@ -23,7 +24,7 @@ void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
   write_texts(plan.texts, directory, progress, flush);
   RandomWeights weights(seed);
   std::vector<std::byte> buffer(kChunk * size_of(plan.dtype));
-  const auto append = [&](std::size_t tensor, OutputFile& out) {
+  const auto append = [&](const ByteProgress& report, std::size_t tensor, OutputFile& out) {
     const TensorSlice& slice = plan.slices.tensors[tensor];
     const auto elements = static_cast<std::uint64_t>(slice.elements());
     for (std::uint64_t begin = 0; begin < elements; begin += kChunk) {
@@ -31,12 +32,13 @@ void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
           std::span(buffer).first(std::min(kChunk, elements - begin) * size_of(plan.dtype));
       weights.fill(*slice.spec, plan.dtype, begin, chunk);
       out.write(chunk);
-      if (progress && !progress(chunk.size())) throw Stopped();
+      if (!report(chunk.size())) throw Stopped();
     }
   };
-  for (const Shard& shard : plan.shards) {
-    write_shard(shard, plan.metadata, directory, append, progress, flush);
-  }
+  // By one thread: there is one buffer, and one table of values.
+  write_shards(
+      plan.shards, plan.metadata, directory, 1,
+      [&](const ByteProgress& report) { return std::bind_front(append, report); }, progress, flush);
 }
 
 }  // namespace mnm

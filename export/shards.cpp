@@ -1,12 +1,22 @@
 #include "export/shards.h"
 
+#include <exception>
+#include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "extract/in_order.h"
 #include "model/error.h"
 #include "model/shapes.h"
 
 namespace mnm {
+namespace {
+
+// The data begins with a page, so that its pages can be mapped, and copied, as they are.
+constexpr std::size_t kPage = 4096;
+
+}  // namespace
 
 std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
                                const std::map<std::string, std::string>& metadata) {
@@ -27,7 +37,7 @@ std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t s
     shard.file = shards.size() == 1
                      ? "model.safetensors"
                      : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    shard.bytes = safetensors_head(shard.tensors, metadata).size();
+    shard.bytes = safetensors_head(shard.tensors, metadata, kPage).size();
     if (!shard.tensors.empty()) shard.bytes += shard.tensors.back().end;
   }
   return shards;
@@ -61,12 +71,14 @@ void write_texts(const std::map<std::string, std::string>& texts,
   }
 }
 
+namespace {
+
 void write_shard(const Shard& shard, const std::map<std::string, std::string>& metadata,
                  const std::filesystem::path& directory, const AppendTensor& append,
                  const ByteProgress& progress, Flush flush) {
   OutputFile out(directory / shard.file);
   std::vector<TensorEntry> tensors = shard.tensors;
-  const std::string head = safetensors_head(tensors, metadata);
+  const std::string head = safetensors_head(tensors, metadata, kPage);
   out.write(head);
   if (progress && !progress(head.size())) throw Stopped();
   for (std::size_t i = 0; i < tensors.size(); ++i) append(shard.first + i, out);
@@ -75,6 +87,45 @@ void write_shard(const Shard& shard, const std::map<std::string, std::string>& m
          out.position(), shard.bytes);
   }
   out.close(flush);
+}
+
+}  // namespace
+
+void write_shards(const std::vector<Shard>& shards,
+                  const std::map<std::string, std::string>& metadata,
+                  const std::filesystem::path& directory, unsigned threads,
+                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
+                  const ByteProgress& progress, Flush flush) {
+  std::mutex mutex;
+  bool stopped = false;      // nobody goes on once one has failed
+  std::exception_ptr error;  // the first in time: those who stop after it throw Stopped
+  const ByteProgress report = [&](std::uint64_t bytes) {
+    const std::scoped_lock lock(mutex);
+    stopped = stopped || (progress && !progress(bytes));
+    return !stopped;
+  };
+  class Writer final : public PartWorker {
+   public:
+    explicit Writer(std::function<void(std::uint64_t)> write) : write_(std::move(write)) {}
+    void prepare(std::uint64_t part) override { write_(part); }
+    void finish(std::uint64_t) override {}
+
+   private:
+    std::function<void(std::uint64_t)> write_;
+  };
+  const auto make_writer = [&] {
+    return std::make_unique<Writer>([&, append = make_append(report)](std::uint64_t shard) {
+      try {
+        write_shard(shards[shard], metadata, directory, append, report, flush);
+      } catch (...) {
+        const std::scoped_lock lock(mutex);
+        stopped = true;
+        if (!error) error = std::current_exception();
+      }
+    });
+  };
+  run_in_order(shards.size(), threads, make_writer);
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace mnm

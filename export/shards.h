@@ -39,10 +39,15 @@ void write_texts(const std::map<std::string, std::string>& texts,
 // Appends the data of a tensor, the n-th of the list that was dealt.
 using AppendTensor = std::function<void(std::size_t tensor, OutputFile& out)>;
 
-// Writes the file into `directory`, head and tensors. Progress counts the head's bytes; `append`
-// counts its own. Error where `append` wrote another number of bytes than planned.
-void write_shard(const Shard& shard, const std::map<std::string, std::string>& metadata,
-                 const std::filesystem::path& directory, const AppendTensor& append,
-                 const ByteProgress& progress, Flush flush);
+// Writes the files into `directory`, heads and tensors, up to `threads` of them side by side: one
+// file is written by one thread at a time, whatever the file system, so several are faster. Each
+// thread appends by an AppendTensor of its own. Progress counts the heads' bytes, the appenders
+// theirs by the one they are given; it is called by one thread at a time. Error where an appender
+// wrote another number of bytes than planned; when one fails, the others stop.
+void write_shards(const std::vector<Shard>& shards,
+                  const std::map<std::string, std::string>& metadata,
+                  const std::filesystem::path& directory, unsigned threads,
+                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
+                  const ByteProgress& progress, Flush flush);
 
 }  // namespace mnm

@@ -11,25 +11,34 @@
 
 namespace mnm {
 
-// Holds a fixed buffer, whatever the tensor's size. `file` and `copy` must outlive it.
+// Holds a fixed buffer, whatever the tensor's size. `file` and `copy` must outlive it. Positions
+// are bytes of the slice, 0 to copy.bytes.
 class SliceReader {
  public:
-  SliceReader(SourceFile& file, const TensorCopy& copy);
+  SliceReader(const SourceFile& file, const TensorCopy& copy);
 
-  // The next bytes of the slice: fills `into`, or what is left of the slice. Returns how many.
+  void seek(std::uint64_t position);
+  // The next bytes: fills `into`, or what is left of the slice. Returns how many.
   std::size_t read(std::span<std::byte> into);
 
- private:
-  void fetch(std::uint64_t offset, std::span<std::byte> into);
-  void read_ahead();
+  // Has the kernel start to read [begin, end) of the slice; returns at once.
+  void announce(std::uint64_t begin, std::uint64_t end) const;
 
-  SourceFile& file_;
+ private:
+  struct Place {
+    std::uint64_t row = 0;
+    std::size_t range = 0;
+    std::uint64_t in_range = 0;
+  };
+  Place place_of(std::uint64_t position) const;
+  std::uint64_t offset_of(const Place& place) const;
+  void fetch(std::uint64_t offset, std::span<std::byte> into);
+
+  const SourceFile& file_;
   const TensorCopy& copy_;
-  std::uint64_t row_ = 0, at_ = 0;  // the next byte: row, and position in range_ of it
-  std::size_t range_ = 0;
-  std::uint64_t announced_ = 0;  // rows that were prefetched
-  bool windowed_ = false;        // small ranges: read whole stretches and pick from them
-  std::uint64_t window_begin_ = 0;
+  bool whole_ = false;              // rows are read with their gaps
+  Place place_;                     // of the next byte
+  std::uint64_t window_begin_ = 0;  // what window_ holds of the file, where rows are read whole
   std::vector<std::byte> window_;
 };
 

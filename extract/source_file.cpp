@@ -17,8 +17,7 @@ namespace {
 // One call of copy_file_range: long enough to make calls rare, short enough that progress and a
 // request to stop are never far away (about 10 ms).
 constexpr std::uint64_t kCopyStep = 16u << 20;
-// The buffer of the fallback, chosen as in extract.cpp.
-constexpr std::uint64_t kBuffer = 64u << 10;
+constexpr std::uint64_t kBuffer = 512u << 10;  // of the fallback
 // One POSIX_FADV_WILLNEED reads no more than the device's read-ahead, whose default is this.
 constexpr std::uint64_t kPrefetchStep = 128u << 10;
 
@@ -61,12 +60,14 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
                          const ByteProgress& progress) const {
   bool in_kernel = true;
   std::vector<std::byte> buffer;
+  // The first step is a short one, after which all begin where OutputFile::write would.
+  std::uint64_t step = kCopyStep - OutputFile::kWrite + out.room();
   while (length > 0) {
     std::uint64_t done = 0;
     if (in_kernel) {
       off_t from = file_offset(offset);
       const ssize_t n =
-          ::copy_file_range(fd_, &from, out.descriptor(), nullptr, std::min(length, kCopyStep), 0);
+          ::copy_file_range(fd_, &from, out.descriptor(), nullptr, std::min(length, step), 0);
       if (n < 0 && errno == EINTR) continue;
       // Some file systems answer 0 for what they cannot copy: read() tells that from the end.
       if (n == 0 || (n < 0 && refuses_copy(errno))) {
@@ -86,6 +87,7 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
     }
     offset += done;
     length -= done;
+    step = kCopyStep;
     if (progress && !progress(done)) throw Stopped();
   }
 }
@@ -94,7 +96,7 @@ void SourceFile::expect(Access access) {
   if (access == access_) return;
   access_ = access;
   ::posix_fadvise(fd_, 0, 0,
-                  access == Access::kJumping ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
+                  access == Access::kAnnounced ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
 }
 
 void SourceFile::prefetch(std::uint64_t offset, std::uint64_t length) const {

@@ -1,4 +1,5 @@
-// A file that is read at known offsets while its size and time of change are watched.
+// A file that is read at known offsets, by several threads at once, while its size and time of
+// change are watched.
 #pragma once
 
 #include <sys/stat.h>
@@ -40,9 +41,9 @@ class SourceFile {
   void copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
                const ByteProgress& progress = {}) const;
 
-  // How the next reads come: one after another (the kernel reads ahead), or in jumps, announced
-  // by prefetch().
-  enum class Access : std::uint8_t { kSequential, kJumping };
+  // How the next reads come: one after another, so that the kernel knows what to read ahead, or as
+  // prefetch() announces them.
+  enum class Access : std::uint8_t { kSequential, kAnnounced };
   void expect(Access access);
   // Has the kernel start to read these bytes; returns at once.
   void prefetch(std::uint64_t offset, std::uint64_t length) const;

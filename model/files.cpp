@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -228,17 +229,25 @@ OutputFile::OutputFile(const fs::path& path) : path_(path) {
 OutputFile::~OutputFile() { close_quietly(fd_); }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
+  std::uint64_t room = bytes.size() < kWrite ? kWrite : this->room();
   while (!bytes.empty()) {
-    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
-    if (written < 0) {
+    const ssize_t n = ::write(fd_, bytes.data(), std::min<std::uint64_t>(room, bytes.size()));
+    if (n < 0) {
       if (errno == EINTR) continue;
       fail_on("write", path_, errno);
     }
+    const auto written = static_cast<std::uint64_t>(n);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
+    room = written < room ? room - written : kWrite;
   }
 }
 
 void OutputFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+std::uint64_t OutputFile::room() const {
+  const off_t at = ::lseek(fd_, 0, SEEK_CUR);
+  return at < 0 ? kWrite : kWrite - static_cast<std::uint64_t>(at) % kWrite;
+}
 
 std::uint64_t OutputFile::position() const {
   const off_t at = ::lseek(fd_, 0, SEEK_CUR);

@@ -46,6 +46,11 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
   ~OutputFile();
 
+  // In pieces that begin and end at multiples of kWrite of the file. The page cache gives each of
+  // these one block of memory of its size; pieces that straddle them get many small ones, and take
+  // twice the time. Larger blocks save nothing more, and take long to find.
+  static constexpr std::uint64_t kWrite = 64u << 10;
+  std::uint64_t room() const;  // bytes to the next such multiple, 1 to kWrite; of a pipe, kWrite
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   // For copy_file_range and its like; nothing is buffered here, so both ways to write mix.

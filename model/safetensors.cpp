@@ -225,7 +225,8 @@ std::string conversion_command(const std::filesystem::path& directory, const std
 }
 
 std::string safetensors_head(std::vector<TensorEntry>& tensors,
-                             const std::map<std::string, std::string>& metadata) {
+                             const std::map<std::string, std::string>& metadata,
+                             std::size_t alignment) {
   const auto quoted = [](const std::string& text) {
     try {
       return json(text).dump();
@@ -265,7 +266,7 @@ std::string safetensors_head(std::vector<TensorEntry>& tensors,
                         fmt::join(tensor.shape, ","), tensor.begin, tensor.end);
   }
   text += '}';
-  text.append((8 - text.size() % 8) % 8, ' ');
+  text.append((alignment - (kLengthBytes + text.size()) % alignment) % alignment, ' ');
   const std::uint64_t length = text.size();
   std::string head(kLengthBytes, '\0');
   std::memcpy(head.data(), &length, kLengthBytes);

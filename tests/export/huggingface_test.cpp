@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <random>
 
 #include "model/error.h"
 #include "tests/export/exported.h"
+#include "tests/support/error_of.h"
 
 namespace mnm {
 namespace {
@@ -112,6 +114,36 @@ TEST(HuggingFace, ShardsFillUpInTableOrder) {
     std::vector<std::size_t> tensors;
     for (const Shard& shard : plan.shards) tensors.push_back(shard.tensors.size());
     EXPECT_EQ(tensors, c.tensors) << c.shard_bytes;
+  }
+}
+
+// Files are written side by side. What is told is what went wrong, not that the others stopped.
+TEST(HuggingFace, AFailingShardStopsTheOthersAndIsTold) {
+  for (std::size_t failing = 0; failing < 5; ++failing) {
+    TempDir dir;
+    std::vector<TensorEntry> entries(5);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      entries[i].name = std::to_string(i);
+      entries[i].shape = {1000};
+    }
+    const std::vector<Shard> shards = plan_shards(entries, 1, {});
+    ASSERT_EQ(shards.size(), 5u);
+    std::atomic<int> reported = 0;
+    const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
+      return [&](std::size_t tensor, OutputFile& out) {
+        if (tensor == failing) throw Error("tensor " + std::to_string(tensor));
+        for (int i = 0; i < 4000; ++i) {
+          out.write(std::string_view("x"));
+          if (!report(1)) throw Stopped();
+        }
+      };
+    };
+    const ByteProgress progress = [&](std::uint64_t) { return ++reported, true; };
+    const auto write = [&] {
+      write_shards(shards, {}, dir.path(), 2, make_append, progress, Flush::kToKernel);
+    };
+    EXPECT_EQ(test::error_of(write), "tensor " + std::to_string(failing));
+    EXPECT_LE(reported, static_cast<int>(failing + 2) * 4001) << "others went on";
   }
 }
 

@@ -76,6 +76,40 @@ TEST(Extract, AgreesWithNaiveSlicing) {
   }
 }
 
+// Slices of many parts, prepared side by side: in one run and in rows, dense and sparse, converted
+// and not, wherever the output begins, in step with the source's pages as well.
+TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
+  TempDir dir;
+  const std::vector<TestTensor> tensors = {random_tensor("w", {600, 3001}, 1, 3, Dtype::kBF16)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  Extractor extractor(checkpoint);
+  const std::uint64_t offset = checkpoint.at("w").offset;
+  const std::vector<std::pair<int, std::vector<Range>>> cuts = {
+      {-1, {}},         {0, {{0, 577}}}, {0, {{3, 300}, {301, 599}}},
+      {1, {{0, 2000}}}, {1, {{0, 401}}}, {1, {{5, 300}, {2000, 2100}}}};
+  for (const auto& [dim, ranges] : cuts) {
+    const HandSlice hand(tensors[0], dim, ranges);
+    const std::vector<float> expected = naive_slice(tensors[0], hand.slice);
+    for (Dtype target : {Dtype::kBF16, Dtype::kF32}) {
+      for (std::uint64_t begin : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{524'287},
+                                  std::uint64_t{65'536}, 8192 + offset % 4096}) {
+        SCOPED_TRACE(fmt::format("dim {}, {} ranges, to {} from {}", dim, ranges.size(),
+                                 to_string(target), begin));
+        const std::string head(static_cast<std::size_t>(begin), 'h');
+        OutputFile out(dir / "out");
+        out.write(head);
+        std::uint64_t counted = 0;
+        extractor.append(hand.slice, target, out,
+                         [&](std::uint64_t n) { return counted += n, true; });
+        const std::string bytes = bytes_of(expected, target);
+        EXPECT_EQ(counted, bytes.size());
+        ASSERT_TRUE(test::slurp(dir / "out") == head + bytes);
+      }
+    }
+  }
+}
+
 TEST(Extract, KeepsEveryBitWhereTheDtypeStays) {
   // NaNs with payloads, infinities, negative zero and subnormals would not survive a conversion.
   TempDir dir;

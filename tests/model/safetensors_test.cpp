@@ -67,6 +67,18 @@ TEST(Safetensors, HeadIsTheReferenceImplementationsToTheByte) {
   EXPECT_EQ(tensors[1].end, 18u);
 }
 
+TEST(Safetensors, DataBeginsWhereTheAlignmentSays) {
+  for (std::size_t length : {1, 7, 8, 30, 4000, 4030, 4090}) {
+    std::vector<TensorEntry> tensors(1);
+    tensors[0].name = std::string(length, 'n');
+    tensors[0].shape = {3};
+    const std::string head = safetensors_head(tensors, {}, 4096);
+    EXPECT_EQ(head.size() % 4096, 0u);
+    EXPECT_LT(head.size(), safetensors_head(tensors, {}).size() + 4096);
+    EXPECT_EQ(parse(head + std::string(12, 'x')).data_offset, head.size());
+  }
+}
+
 TEST(Safetensors, NoTensorsIsAFile) {
   std::vector<TensorEntry> none;
   EXPECT_EQ(safetensors_head(none, {}), with_header("{}      ", 0));
