@@ -2,11 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <limits>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "extract/extract.h"
 #include "model/error.h"
+#include "model/files.h"
+#include "model/shapes.h"
 #include "search/random.h"
 
 namespace mnm {
@@ -57,17 +63,19 @@ void put_slice(const TensorSlice& slice, std::span<const float> values, std::spa
 
 // The nested checkpoint with what the plan keeps of it as the plan stores it, and all its matrices
 // then off by up to `noise`, relatively. In f32, in memory: the engine's copy takes as much again.
-Checkpoint as_stored(const OpenedModel& nested, const PlannedExport& plan, double noise) {
+Checkpoint as_stored(const NestedModel& model, const Checkpoint& checkpoint,
+                     const PlannedExport& plan, double noise) {
   auto storage = std::make_shared<std::vector<std::vector<float>>>();
-  storage->reserve(nested.model.table.tensors.size());
+  storage->reserve(model.table.tensors.size());
   std::vector<StoredTensor> tensors;
-  for (const TensorSpec& spec : nested.model.table.tensors) {
-    const StoredTensor& source = nested.checkpoint.at(spec.name);
+  for (const TensorSpec& spec : model.table.tensors) {
+    const StoredTensor& source = checkpoint.at(spec.name);
     std::vector<float>& whole = storage->emplace_back(static_cast<std::size_t>(source.elements()));
     to_f32(source.data, source.dtype, whole);
-    const auto slice = std::ranges::find(plan.slices().tensors, &spec, &TensorSlice::spec);
+    const auto slice = std::ranges::find(plan.slices().tensors, spec.name,
+                                         [](const TensorSlice& each) { return each.spec->name; });
     if (slice != plan.slices().tensors.end()) {
-      std::vector<float> kept = extract_f32(nested.checkpoint, *slice);
+      std::vector<float> kept = extract_f32(checkpoint, *slice);
       plan.round(*slice, kept);
       if (noise > 0 && spec.shape.size() > 1) perturb(kept, noise, storage->size());
       put_slice(*slice, kept, whole);
@@ -76,11 +84,74 @@ Checkpoint as_stored(const OpenedModel& nested, const PlannedExport& plan, doubl
     tensor.dtype = Dtype::kF32;
     tensor.data = std::as_bytes(std::span(whole));
   }
-  return Checkpoint::assemble(nested.checkpoint.directory(), nested.checkpoint.config(),
-                              std::move(tensors), std::move(storage));
+  return Checkpoint::assemble(checkpoint.directory(), checkpoint.config(), std::move(tensors),
+                              std::move(storage));
+}
+
+// Elements that are compared at once: a multiple of every format's block.
+constexpr std::size_t kCompared = 1 << 16;
+// Of the memory that could be had, for weights: what is computed from them takes some as well.
+constexpr double kWeightsShare = 0.75;
+
+double available_memory() {
+  std::ifstream info("/proc/meminfo");
+  for (std::string word; info >> word;) {
+    double kib = 0;
+    if (word == "MemAvailable:" && info >> kib) return kib * 1024;
+  }
+  return std::numeric_limits<double>::infinity();
+}
+
+// The weights of the first layers, with what belongs to none, in f32.
+double bytes_of_first(const TensorTable& table, std::size_t layers) {
+  double elements = 0;
+  for (const TensorSpec& spec : table.tensors) {
+    if (spec.layer >= static_cast<int>(layers)) continue;
+    double count = 1;
+    for (const std::int64_t size : spec.shape) count *= static_cast<double>(size);
+    elements += count;
+  }
+  return elements * sizeof(float);
+}
+
+// The model that ends after so many layers; of its checkpoint the engine loads what its table
+// names.
+NestedModel first_layers(const OpenedModel& opened, std::size_t layers) {
+  const NestedModel& whole = opened.model;
+  if (layers >= whole.layers()) return whole;
+  NestedModel first = opened.family->describe(
+      opened.family->with_layers(whole.config, static_cast<std::int64_t>(layers)), {});
+  first.space.layers.assign(whole.space.layers.begin(),
+                            whole.space.layers.begin() + static_cast<std::ptrdiff_t>(layers));
+  return first;
+}
+
+Widths first_widths(const Widths& widths, std::size_t layers) {
+  return {widths.begin(),
+          widths.begin() + static_cast<std::ptrdiff_t>(std::min(layers, widths.size()))};
+}
+
+// One after the other: a session holds all weights that it runs.
+std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
+                             const Widths& widths, std::span<const std::int64_t> tokens,
+                             const DeviceOptions& device) {
+  return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
 }  // namespace
+
+std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
+                          const DeviceOptions& device) {
+  const std::size_t all = nested.model.layers();
+  if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
+  if (!device.device.starts_with("cpu")) return all;
+  // Weights as they are stored lie beside the engine's copy of them.
+  const double copies = plan.rounds(nested.checkpoint) ? 2 : 1;
+  const double memory = kWeightsShare * available_memory() / copies;
+  std::size_t layers = all;
+  while (layers > 0 && bytes_of_first(nested.model.table, layers) > memory) --layers;
+  return layers;
+}
 
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context) {
   const std::int64_t count = std::max<std::int64_t>(
@@ -95,8 +166,10 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
   return tokens;
 }
 
-Probe make_probe(const OpenedModel& nested, const PlannedExport& plan,
+Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
                  const DeviceOptions& device) {
+  const NestedModel model = first_layers(nested, layers);
+  const Widths widths = first_widths(plan.slices().widths, layers);
   Probe probe;
   probe.widths = to_string(plan.slices().widths);
   probe.fingerprint = nested.checkpoint.fingerprint();
@@ -105,15 +178,16 @@ Probe make_probe(const OpenedModel& nested, const PlannedExport& plan,
   const auto logits_of = [&](const Checkpoint& checkpoint, Dtype arithmetic = Dtype::kF32) {
     DeviceOptions options = device;
     options.dtype = arithmetic;
-    return open_engine(device.device)
-        .load(nested.model, checkpoint, options)
-        ->logits(plan.slices().widths, probe.tokens);
+    return mnm::logits_of(model, checkpoint, widths, probe.tokens, options);
+  };
+  const auto stored = [&](double noise) {
+    return as_stored(model, nested.checkpoint, plan, noise);
   };
   const auto distance = [&](std::span<const float> logits) {
     return compare_logits(probe.logits, logits, probe.vocab_size).worst;
   };
   const bool rounds = plan.rounds(nested.checkpoint);
-  probe.logits = rounds ? logits_of(as_stored(nested, plan, 0)) : logits_of(nested.checkpoint);
+  probe.logits = rounds ? logits_of(stored(0)) : logits_of(nested.checkpoint);
   if (!std::ranges::all_of(probe.logits, [](float logit) { return std::isfinite(logit); })) {
     fail(
         "the nested model at {} computes logits that are no numbers: there is nothing to check an "
@@ -122,17 +196,14 @@ Probe make_probe(const OpenedModel& nested, const PlannedExport& plan,
   }
   if (rounds) probe.moved = distance(logits_of(nested.checkpoint));
   probe.tolerance = logits_tolerance(
-      probe.logits, longest_product(nested.model, plan.slices(), probe.tokens.size()),
-      nested.model.layers());
+      probe.logits, longest_product(model, plan.slices(), probe.tokens.size()), model.layers());
   probe.operand_tolerance = probe.tolerance;
   if (const double roundoff = plan.operand_roundoff(); roundoff > 0) {
-    probe.operand_tolerance +=
-        kOperandMargin * distance(logits_of(as_stored(nested, plan, roundoff)));
+    probe.operand_tolerance += kOperandMargin * distance(logits_of(stored(roundoff)));
   }
   if (plan.arithmetic() != Dtype::kF32) {
     // Another order of the same roundings: of equal spread, as above.
-    probe.operand_tolerance +=
-        kOperandMargin * distance(logits_of(as_stored(nested, plan, 0), plan.arithmetic()));
+    probe.operand_tolerance += kOperandMargin * distance(logits_of(stored(0), plan.arithmetic()));
   }
   return probe;
 }
@@ -143,24 +214,42 @@ OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path
 
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
+  Extractor extractor(nested.checkpoint);
+  std::vector<float> buffer(kCompared);
   for (const TensorSlice& slice : plan.slices().tensors) {
-    std::vector<float> expected = extract_f32(nested.checkpoint, slice);
-    plan.round(slice, expected);
     const StoredTensor& tensor = written.at(slice.spec->name);
-    std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
-    to_f32(tensor.data, tensor.dtype, found);
-    const bool same =
-        tensor.shape == slice.shape && std::ranges::equal(expected, found, [](float a, float b) {
-          return a == b || (std::isnan(a) && std::isnan(b));
-        });
-    if (!same) fail("the written tensor {} is not its slice of the checkpoint", slice.spec->name);
+    if (tensor.shape != slice.shape) {
+      fail("the written tensor {} has the shape {}, where its slice of the checkpoint has {}",
+           slice.spec->name, shape_text(tensor.shape), shape_text(slice.shape));
+    }
+    std::size_t done = 0;
+    extractor.stream(slice, kCompared, [&](std::span<float> expected) {
+      plan.round(slice, expected);
+      const std::size_t size = size_of(tensor.dtype);
+      const auto bytes = tensor.data.subspan(done * size, expected.size() * size);
+      const auto found = std::span(buffer).first(expected.size());
+      to_f32(bytes, tensor.dtype, found);
+      const auto [a, b] = std::ranges::mismatch(expected, found, [](float x, float y) {
+        return x == y || (std::isnan(x) && std::isnan(y));
+      });
+      if (a != expected.end()) {
+        fail(
+            "the written tensor {} is not its slice of the checkpoint: element {} is {}, where {} "
+            "was expected",
+            slice.spec->name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
+      }
+      done += expected.size();
+      if (!written.shards().empty()) release_pages(bytes);
+    });
   }
+  extractor.check_unchanged();
 }
 
-Difference check_written_logits(const Probe& probe, const OpenedModel& written,
+Difference check_written_logits(const Probe& probe, const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device) {
-  const auto session = open_engine(device.device).load(written.model, written.checkpoint, device);
-  const std::vector<float> logits = session->logits(written.model.space.full(), probe.tokens);
+  const NestedModel model = first_layers(written, layers);
+  const std::vector<float> logits =
+      logits_of(model, written.checkpoint, model.space.full(), probe.tokens, device);
   const Difference difference = compare_logits(probe.logits, logits, probe.vocab_size);
   if (!(difference.worst <= probe.tolerance)) {
     fail(

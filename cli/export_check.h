@@ -16,22 +16,31 @@ namespace mnm {
 // context: at most 32, fewer where their logits would pass 4 MiB.
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
-// The probe of the nested model at the plan's widths, all but `artifact`: logits in f32 of its
-// weights as the plan stores them, the bounds that a runtime is held to, and how far storing moved
-// the logits. Error where a logit is not a number.
-Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, const DeviceOptions& device);
+// How many first layers of the model are run in the check: `asked`, or, where that is 0, all or as
+// many as the memory that the system could hand out now holds in f32, twice where the plan rounds
+// weights (on a GPU: all). 0 where it does not hold one.
+std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
+                          const DeviceOptions& device);
+
+// The probe of the nested model's first `layers` layers (and its embedding and readout) at the
+// plan's widths, all but `artifact`: logits in f32 of its weights as the plan stores them, the
+// bounds that a runtime is held to, and how far storing moved the logits. Error where a logit is
+// not a number.
+Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
+                 const DeviceOptions& device);
 
 // The written directory as the submodel that it holds, by the plan's reader.
 OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory);
 
 // Every tensor that was written is its slice of the nested checkpoint, rounded as the plan says,
-// bit for bit as numbers. Error names the first that is not.
+// bit for bit as numbers; piece by piece, in memory that does not grow with them. Error names the
+// first that is not.
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written);
 
-// The written submodel, run by our own engine, against the probe. Error where a logit is off by
-// more than the tolerance: names position, word and both bounds.
-Difference check_written_logits(const Probe& probe, const OpenedModel& written,
+// The written submodel's first `layers` layers, run by our own engine, against the probe. Error
+// where a logit is off by more than the tolerance: names position, word and both bounds.
+Difference check_written_logits(const Probe& probe, const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device);
 
 }  // namespace mnm

@@ -40,6 +40,7 @@ struct Request {
   std::filesystem::path db, out;
   ExportOptions target;
   DeviceOptions device;
+  std::int64_t check_layers = 0;
   bool no_check = false, dry_run = false, force = false;
   bool explain = false, json = false;
   std::string runtime;
@@ -88,6 +89,8 @@ OptionTable option_table(Request& request) {
       .option("no-check", flag_value(request.no_check),
               "names, shapes and types alone are checked, no value, and no probe is written: needs "
               "no LibTorch and little memory")
+      .option("check-layers", count_value(request.check_layers, 0, 1 << 16),
+              "run only so many first layers, without a probe; 0: all, or what memory holds")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
   return options;
@@ -357,7 +360,7 @@ class ExportCommand {
     for (const auto& [name, bytes] : plan.files()) {
       table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
     }
-    if (!request_.no_check) {
+    if (const std::size_t layers = checked_layers(plan); layers == opened_->model.layers()) {
       Probe probe;
       probe.widths = to_string(widths_);
       probe.fingerprint = opened_->checkpoint.fingerprint();
@@ -370,32 +373,56 @@ class ExportCommand {
     for (const auto& row : table.rows) bytes += row[1].value.get<std::int64_t>();
     fmt::print("{} parameters, {} bytes in {} files\n",
                cost_of(opened_->model, plan.slices()).params, bytes, table.rows.size());
+    if (const std::size_t layers = checked_layers(plan); layers > 0) {
+      if (const std::string part = part_text(layers); !part.empty()) {
+        note("the check would run{}\n", part);
+      }
+    }
     note("dry run: {} at {} would be written{}\n", to_string(widths_), plan.dtype(),
          request_.out.empty() ? "" : " to " + request_.out.string());
+  }
+
+  // How many layers the check runs; 0 without it.
+  std::size_t checked_layers(const PlannedExport& plan) const {
+    if (request_.no_check) return 0;
+    return layers_to_run(*opened_, plan, request_.check_layers, request_.device);
+  }
+
+  // What of the model was run, where it was not all.
+  std::string part_text(std::size_t layers) const {
+    const std::size_t all = opened_->model.layers();
+    if (layers == all) return "";
+    return fmt::format(" through the first {} of {} layers alone ({}, so there is no probe)",
+                       layers, all,
+                       request_.check_layers > 0 ? "as asked" : "memory does not hold them all");
   }
 
   void write(const PlannedExport& plan) {
     const InterruptGuard guard;
     DeviceOptions device = request_.device;
     device.dtype = Dtype::kF32;
-    std::optional<Probe> probe;
-    if (!request_.no_check) probe = make_probe(*opened_, plan, device);
-
+    // First of all: what cannot be written is not worth computing a probe for.
     AtomicDirectory directory(request_.out, request_.force);
+    require_space(plan.bytes(), directory.path());
+    const std::size_t layers = checked_layers(plan);
+    std::optional<Probe> probe;
+    if (layers > 0) probe = make_probe(*opened_, plan, layers, device);
+
     write_tensors(plan, directory.path(), guard);
     std::uint64_t bytes = plan.bytes();
     const std::string fingerprint = plan.fingerprint(directory.path());
-    if (probe) {
+    // What a runtime computes is of all layers: a probe of some would condemn it.
+    if (probe && layers == opened_->model.layers()) {
       probe->artifact = fingerprint;
       write_probe(*probe, directory.path() / kProbeFile);
       bytes += std::filesystem::file_size(directory.path() / kProbeFile);
     }
     plan.check_layout(directory.path());
     std::optional<Difference> difference;
-    if (probe) {
+    if (!request_.no_check) {
       const OpenedModel written = reopen_export(plan, directory.path());
       check_written_tensors(*opened_, plan, written.checkpoint);
-      difference = check_written_logits(*probe, written, device);
+      if (probe) difference = check_written_logits(*probe, written, layers, device);
     }
     if (guard.interrupted()) throw Interrupted();
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
@@ -406,19 +433,23 @@ class ExportCommand {
                plan.dtype());
     if (difference) {
       fmt::print(
-          "checked: every tensor is its slice; over {} tokens the largest difference of a "
+          "checked: every tensor is its slice; over {} tokens{} the largest difference of a "
           "logit is {:.2g}, where the order of summation explains {:.2g}\n",
-          probe->tokens.size(), difference->worst, probe->tolerance);
+          probe->tokens.size(), part_text(layers), difference->worst, probe->tolerance);
       if (probe->moved > 0) {
         fmt::print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
                    probe->moved, largest(probe->logits));
       }
+    } else if (!request_.no_check) {
+      fmt::print(
+          "checked: every tensor is its slice; nothing was run, since memory does not hold the "
+          "first layer, and there is no probe\n");
     } else {
       fmt::print(
           "every tensor is there with its name, shape and type; no value was checked, and "
           "there is no probe\n");
     }
-    record(plan, bytes, fingerprint, probe, difference);
+    record(plan, bytes, fingerprint, probe, layers, difference);
     fmt::print("\n{}", plan.loading(request_.out));
   }
 
@@ -433,19 +464,20 @@ class ExportCommand {
   }
 
   void record(const PlannedExport& plan, std::uint64_t bytes, const std::string& fingerprint,
-              const std::optional<Probe>& probe, const std::optional<Difference>& difference) {
+              const std::optional<Probe>& probe, std::size_t layers,
+              const std::optional<Difference>& difference) {
     if (request_.db.empty()) return;
     Store::Artifact artifact;
+    if (!request_.no_check) artifact.check = nlohmann::json{{"tensors_equal", true}}.dump();
     if (difference) {
-      artifact.check = nlohmann::json{{"tensors_equal", true},
-                                      {"probe_tokens", probe->tokens.size()},
-                                      {"worst_logit_difference", difference->worst},
-                                      {"tolerance", probe->tolerance},
-                                      {"operand_tolerance", probe->operand_tolerance},
-                                      {"moved", probe->moved},
-                                      {"position", difference->position},
-                                      {"word", difference->word}}
-                           .dump();
+      artifact.check =
+          nlohmann::json{
+              {"tensors_equal", true},         {"probe_tokens", probe->tokens.size()},
+              {"layers_run", layers},          {"worst_logit_difference", difference->worst},
+              {"tolerance", probe->tolerance}, {"operand_tolerance", probe->operand_tolerance},
+              {"moved", probe->moved},         {"position", difference->position},
+              {"word", difference->word}}
+              .dump();
     }
     artifact.model = store_->model(model_row(*opened_));
     if (chosen_) artifact.record = chosen_->id;

@@ -47,7 +47,8 @@ class PlannedExport {
   // and type. Error names the first that is not.
   virtual void check_layout(const std::filesystem::path& directory) const;
 
-  // `values` of that slice become what reopen() must give for it: rounded as they are stored.
+  // `values` of that slice become what reopen() must give for it: rounded as they are stored. All
+  // of it, or a part that begins at a multiple of 256 elements and ends at one or with the slice.
   virtual void round(const TensorSlice& slice, std::span<float> values) const = 0;
   // Whether round() may change anything: false where all that the checkpoint holds is stored as is.
   virtual bool rounds(const Checkpoint& checkpoint) const = 0;

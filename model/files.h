@@ -30,6 +30,10 @@ class MappedFile {
   int fd_ = -1;
 };
 
+// Gives back the memory of a MappedFile's bytes; they are read again when they are next asked for.
+// Never for other memory: it would be emptied.
+void release_pages(std::span<const std::byte> mapped);
+
 // Exactly into.size() bytes from `offset` of an open file. Error where it ends before.
 void read_fully(int descriptor, const std::filesystem::path& path, std::uint64_t offset,
                 std::span<std::byte> into);

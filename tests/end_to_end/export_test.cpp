@@ -24,6 +24,32 @@ std::size_t files_below(const fs::path& directory) {
   return static_cast<std::size_t>(std::distance(fs::recursive_directory_iterator(directory), {}));
 }
 
+TEST_F(Workshop, AnExportThatIsCheckedInPartSaysSo) {
+  const Result whole = expect_done({"export", model_, "--widths", "16x2,8x2", "--out",
+                                    path("whole"), "--threads", "1", "--db", db_});
+  EXPECT_EQ(whole.out.find("first"), std::string::npos) << whole.out;
+  EXPECT_TRUE(fs::exists(path("whole/probe.safetensors")));
+  const std::vector<std::string> part = {"export",         model_,       "--widths",  "16x2,8x2",
+                                         "--check-layers", "3",          "--threads", "1",
+                                         "--out",          path("part"), "--db",      db_};
+  const Result checked = expect_done(part);
+  EXPECT_NE(checked.out.find("through the first 3 of 4 layers alone (as asked"), std::string::npos)
+      << checked.out;
+  // The logits of three layers are no probe of four.
+  EXPECT_FALSE(fs::exists(path("part/probe.safetensors")));
+  EXPECT_EQ(slurp(path("part/model.safetensors")), slurp(path("whole/model.safetensors")));
+  for (const char* format : {"huggingface", "gguf"}) {
+    expect_done({"export", model_, "--widths", "32", "--check-layers", "1", "--threads", "1",
+                 "--format", format, "--dtype", "f16", "--out", path(format)});
+  }
+  std::vector<std::string> dry = part;
+  std::ranges::replace(dry, path("part"), path("planned"));
+  dry.push_back("--dry-run");
+  const Result planned = expect_done(dry);
+  EXPECT_EQ(planned.out.find("probe"), std::string::npos) << planned.out;
+  EXPECT_NE(planned.err.find("first 3 of 4 layers"), std::string::npos) << planned.err;
+}
+
 // A directory on another file system than the source, where there is one; gone with it.
 class Elsewhere {
  public:
