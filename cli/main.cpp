@@ -5,6 +5,21 @@
 
 #include "cli/command.h"
 
+namespace {
+
+// A header is mapped while it is parsed; what is mapped of a file that somebody cuts short is no
+// memory any more. All that a signal's handler may do is say so; what was unfinished has no final
+// name yet.
+extern "C" void mnm_on_lost_memory(int) {
+  constexpr char kSentence[] =
+      "mixnmatch: cannot go on: a file was cut short while it was read; try again when nothing "
+      "writes to it\n";
+  if (write(2, kSentence, sizeof kSentence - 1) < 0) _exit(1);
+  _exit(1);
+}
+
+}  // namespace
+
 int main(int count, char** words) {
   // A closed standard stream would give its number to the next file that is opened.
   for (int stream = 0; stream <= 2; ++stream) {
@@ -12,5 +27,6 @@ int main(int count, char** words) {
   }
   // A file that may not grow further is an error of the write, as a full disk is.
   std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGBUS, &mnm_on_lost_memory);
   return mnm::run_program(mnm::Arguments(words + (count > 0 ? 1 : 0), words + count));
 }
