@@ -1,5 +1,6 @@
 #include "engine/weight_reader.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -13,6 +14,10 @@ namespace mnm {
 namespace {
 
 constexpr std::int64_t kCpuBuffer = 4 << 20, kDeviceBuffer = 64 << 20;  // bytes
+
+// Bytes that one thread reads on their way to a device: one alone copies them out of the system's
+// cache more slowly than a bus takes them.
+constexpr std::int64_t kDevicePiece = 4 << 20;
 
 // Elements converted at once on the CPU: fewer than LibTorch gives to several threads, which the
 // work that this runs beside needs more.
@@ -60,9 +65,16 @@ void WeightReader::read_through_buffers(const StoredTensor& stored, const at::Te
     }
     if (buffer.free) buffer.free->synchronize();
     const at::Tensor bytes = buffer.bytes.narrow(0, 0, n * size);
-    checkpoint_.read(
-        stored, static_cast<std::uint64_t>(at * size),
-        {static_cast<std::byte*>(bytes.data_ptr()), static_cast<std::size_t>(n * size)});
+    const auto read = [&](std::int64_t begin, std::int64_t end) {
+      checkpoint_.read(stored, static_cast<std::uint64_t>(at * size + begin),
+                       {static_cast<std::byte*>(bytes.data_ptr()) + begin,
+                        static_cast<std::size_t>(end - begin)});
+    };
+    if (device_.is_cpu()) {
+      read(0, n * size);
+    } else {
+      at::parallel_for(0, n * size, kDevicePiece, read);
+    }
     const at::Tensor from = bytes.view(scalar_type(stored.dtype));
     const at::Tensor to = flat.narrow(0, at, n);
     if (device_.is_cpu()) {
@@ -72,7 +84,11 @@ void WeightReader::read_through_buffers(const StoredTensor& stored, const at::Te
       }
       continue;
     }
-    to.copy_(from.to(device_, /*non_blocking=*/true));
+    if (from.scalar_type() == to.scalar_type()) {
+      to.copy_(from, /*non_blocking=*/true);
+    } else {  // converted there, so that no more than what is stored crosses the bus
+      to.copy_(from.to(device_, /*non_blocking=*/true));
+    }
     if (!buffer.free) buffer.free.emplace(device_.type());
     buffer.free->record(c10::impl::VirtualGuardImpl(device_.type()).getStream(device_));
   }

@@ -16,8 +16,8 @@ namespace mnm {
 at::ScalarType scalar_type(Dtype dtype);
 
 // Reads with pread and through small buffers, so that nothing but the tensors stays in this
-// process' memory; to a device from pinned buffers in turns, so that reading one overlaps copying
-// the other. One thread at a time.
+// process' memory; to a device from pinned buffers in turns, which several threads fill, so that
+// reading one overlaps copying the other. One thread at a time calls it.
 class WeightReader {
  public:
   // The checkpoint outlives it.

@@ -266,10 +266,16 @@ class LlamaFold final : public Fold {
     const at::Tensor qk = rotate(in, 0);
     if (rotated != nullptr) *rotated = qk;
     const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
-    const at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
-    const at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
+    at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
+    at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
+    // On a device LibTorch's attention in f32 takes heads that share keys only by way of the whole
+    // matrix of scores.
+    if (on_device(q) && q.scalar_type() == at::kFloat && q_heads != kv_heads) {
+      k = k.repeat_interleave(q_heads / kv_heads, 1);
+      v = v.repeat_interleave(q_heads / kv_heads, 1);
+    }
     const at::Tensor mixed = at::scaled_dot_product_attention(
-        q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/q_heads != kv_heads);
+        q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/k.size(1) != q_heads);
     return mixed.transpose(1, 2).reshape({-1, config_.q_size()});
   }
 
