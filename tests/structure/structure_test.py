@@ -223,6 +223,15 @@ def pages_are_whole(tree):
         yield f"README.md describes {described}, cli/commands.inc lists {commands}"
 
 
+def formats_are_drawn(tree):
+    """The picture of the flow says what --format takes."""
+    drawn = re.sub(r"\s", "", tree["docs/flow.svg"]).lower()
+    lines = tree["cli/export_formats.cpp"]
+    for name in re.findall(r'(?:Format = |\{)"(\w+)"', lines):
+        if name not in drawn:
+            yield f"docs/flow.svg lacks the format {name}"
+
+
 def tool(name):
     beside = ROOT / ".venv" / "bin" / name
     return str(beside) if beside.exists() else shutil.which(name)
@@ -339,6 +348,13 @@ class Structure(unittest.TestCase):
             (dangling, "docs/a.md links to b.md, which there is not"),
             (silent, "README.md describes [], cli/commands.inc lists ['eval']"),
         )
+
+    def test_formats(self):
+        tree = {
+            "cli/export_formats.cpp": 'kFormat = "decilm"; {"huggingface", plan}, {"gguf", plan}',
+            "docs/flow.svg": "Hugging Face, DeciLM",
+        }
+        self.holds(formats_are_drawn, (tree, "docs/flow.svg lacks the format gguf"))
 
     def accepts(self, command, files, broken):
         """`broken` is a text on standard input that the tool must refuse."""
