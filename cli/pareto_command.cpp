@@ -53,7 +53,7 @@ std::string axis_of(CostKind kind) {
 // Whether all layers have one width, and it is one of `trained` ("64,128,256,512").
 bool is_uniform_granularity(const Widths& widths, const std::string& trained) {
   const std::string listed = fmt::format(",{},", trained);
-  return std::ranges::all_of(widths, [&](Width width) { return width == widths.front(); }) &&
+  return is_uniform(widths) &&
          listed.find(fmt::format(",{},", widths.front())) != std::string::npos;
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 
 namespace mnm {
@@ -60,10 +59,6 @@ std::optional<Widths> uniform_detour(const WidthSpace& space, const Widths& widt
 
 std::string_view to_string(Evidence evidence) {
   return evidence == Evidence::kRun ? "run" : "read";
-}
-
-bool is_uniform(const Widths& widths) {
-  return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
 }
 
 bool is_trained(const WidthSpace& space, const Widths& widths) {

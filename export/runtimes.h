@@ -34,7 +34,6 @@ struct RuntimeRule {
   std::string refusal;
 };
 
-bool is_uniform(const Widths& widths);
 bool is_trained(const WidthSpace& space, const Widths& widths);  // every layer at a granularity
 
 // Why the runtime does not load these widths; nothing where it does.

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <functional>
 #include <optional>
 
 #include "model/error.h"
@@ -89,6 +91,10 @@ Widths parse_widths(std::string_view text, std::size_t layers) {
     fail_usage("widths '{}' name {} layers, the model has {}", whole, widths.size(), layers);
   }
   return widths;
+}
+
+bool is_uniform(const Widths& widths) {
+  return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
 }
 
 }  // namespace mnm

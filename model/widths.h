@@ -23,4 +23,7 @@ std::string to_string(const Widths& widths);
 // positive or `-`.
 Widths parse_widths(std::string_view text, std::size_t layers);
 
+// Whether all layers have one width.
+bool is_uniform(const Widths& widths);
+
 }  // namespace mnm

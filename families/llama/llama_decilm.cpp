@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -115,9 +114,7 @@ nlohmann::json llama_spelling(const nlohmann::json& config) {
   llama["model_type"] = "llama";
   llama["num_key_value_heads"] = heads / group;
   llama["intermediate_size"] = std::ranges::max(widths);
-  if (std::ranges::adjacent_find(widths, std::not_equal_to<>()) != widths.end()) {
-    llama["matformer_widths"] = widths;
-  }
+  if (!is_uniform(widths)) llama["matformer_widths"] = widths;
   return llama;
 }
 

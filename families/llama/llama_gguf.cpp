@@ -1,8 +1,5 @@
 #include "families/llama/llama_gguf.h"
 
-#include <algorithm>
-#include <functional>
-
 #include "families/llama/llama_config.h"
 #include "model/error.h"
 
@@ -71,7 +68,7 @@ GgufModel llama_gguf(const NestedModel& model, const Widths& widths) {
     fail("gguf cannot hold this model: its hidden_act is {}, and llama.cpp computes silu only",
          config.hidden_act);
   }
-  const bool uniform = std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
+  const bool uniform = is_uniform(widths);
   GgufModel gguf;
   gguf.architecture = uniform ? "llama" : "deci";
   const auto add = [&gguf](const char* key, GgufValue value) {

@@ -1,7 +1,6 @@
 #include "families/llama/llama_huggingface.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "families/llama/llama_config.h"
 #include "model/error.h"
@@ -14,13 +13,9 @@ namespace {
 
 constexpr std::string_view kBridge = "modeling_mixnmatch_llama";
 
-bool uniform(const Widths& widths) {
-  return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
-}
-
 // Whether transformers' own class computes it.
 bool is_native(const LlamaConfig& config, const Widths& widths) {
-  return uniform(widths) && config.gate == GateVariant::kActGateTimesUp;
+  return is_uniform(widths) && config.gate == GateVariant::kActGateTimesUp;
 }
 
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {
@@ -76,7 +71,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
       {"AutoConfig", fmt::format("{}.MixNMatchLlamaConfig", kBridge)},
       {"AutoModelForCausalLM", fmt::format("{}.MixNMatchLlamaForCausalLM", kBridge)}};
   json["model_type"] = kBridgeModelType;
-  if (!uniform(widths)) json["matformer_widths"] = widths;
+  if (!is_uniform(widths)) json["matformer_widths"] = widths;
   json["matformer_gate"] = to_string(config.gate);
   return json;
 }

@@ -1,8 +1,6 @@
 // Names, shapes and transforms as llama.cpp reads them: its src/models/mamba2.cpp.
 #include "families/mamba2/mamba2_gguf.h"
 
-#include <algorithm>
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,7 +61,7 @@ GgufTensor in_layer(const std::string& name, const Mamba2Config& config, Width w
 
 GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths) {
   const Mamba2Config config = parse_mamba2_config(model.config, {});
-  if (std::ranges::adjacent_find(widths, std::not_equal_to<>()) != widths.end()) {
+  if (!is_uniform(widths)) {
     fail(
         "gguf cannot hold the widths {}: llama.cpp's mamba2 has one inner size for all layers; "
         "choose equal widths, or format huggingface",

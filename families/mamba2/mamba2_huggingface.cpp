@@ -1,7 +1,6 @@
 #include "families/mamba2/mamba2_huggingface.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "model/error.h"
@@ -16,8 +15,7 @@ constexpr std::string_view kBridge = "modeling_mixnmatch_mamba2";
 
 // transformers' own class computes it: equal widths that a whole `expand` says.
 bool is_native(const Mamba2Config& config, const Widths& widths) {
-  const bool uniform = std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
-  return uniform && config.inner(widths.front()) % config.hidden_size == 0;
+  return is_uniform(widths) && config.inner(widths.front()) % config.hidden_size == 0;
 }
 
 }  // namespace

@@ -34,6 +34,15 @@ TEST(Widths, ParsesUnmergedAndSpacedForms) {
   EXPECT_EQ(parse_widths("64x1,64x3", 4), (Widths(4, 64)));
 }
 
+TEST(Widths, UniformMeansOneWidthWhereverALayerLies) {
+  for (const Widths& widths : {Widths{}, Widths{64}, Widths{64, 64, 64}, Widths{kSkip, kSkip}}) {
+    EXPECT_TRUE(is_uniform(widths)) << to_string(widths);
+  }
+  for (const Widths& widths : {Widths{64, 128}, Widths{64, 64, 128}, Widths{64, kSkip, 64}}) {
+    EXPECT_FALSE(is_uniform(widths)) << to_string(widths);
+  }
+}
+
 TEST(Widths, ASingleValueMeansEveryLayer) {
   EXPECT_EQ(parse_widths("256", 8), Widths(8, 256));
   EXPECT_EQ(parse_widths("-", 3), Widths(3, kSkip));
