@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/store_rows.h"
 #include "eval/statistics.h"
 #include "export/runtimes.h"
 #include "model/error.h"
@@ -48,15 +49,13 @@ struct Scored {
   std::string data;
 };
 
-// Of the widths, on the data that comes last: what was confirmed is scored after what was searched.
+// All that the store knows of the widths, by its data: what was searched comes before what was
+// confirmed.
 std::vector<Scored> scores_of(const KnownScores& known, const Widths& widths) {
   std::vector<Scored> found;
   const std::vector<DataUse> uses = known.store->data_uses();
   for (const auto& [id, row] : known.store->datasets()) {
-    std::string part;
-    for (const DataUse& use : uses) {
-      if (use.model == known.model && use.data == id) part = use.part;
-    }
+    const std::string part = part_of(uses, id, known.model);
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
       const auto record = known.store->find(known.model, id, dtype, widths);
       if (record && record->status == "ok") {
@@ -67,7 +66,8 @@ std::vector<Scored> scores_of(const KnownScores& known, const Widths& widths) {
   return found;
 }
 
-// Loss of the detour, what it adds to the loss of the widths asked for, and on which data.
+// Loss of the detour, what it adds to the loss of the widths asked for, and on which data: the last
+// on which both were scored, else the last of the detour's.
 std::vector<Cell> score_cells(const std::optional<KnownScores>& known, const Widths& asked,
                               const Widths& widths) {
   if (!known) return {missing_cell(), missing_cell(), cell("")};
