@@ -1,10 +1,10 @@
 // Text and tokens out of submodels, as a user asks for them.
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/python.h"
 
 namespace mnm::test {
 namespace {
@@ -39,16 +39,9 @@ TEST_F(Generates, TheBundledModelSaysWhatTransformersSays) {
       cases.push_back({{"directory", out}, {"answer", answer}});
     }
   }
-  const fs::path python = MNM_SOURCE_DIR "/.venv/bin/python";
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
   spew(dir_ / "cases.json", cases.dump());
-  const std::string command = fmt::format(
-      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HF_MODULES_CACHE='{0}/modules' '{1}' "
-      "'{2}/tests/end_to_end/generate_check.py' '{0}/cases.json' > '{0}/log' 2>&1",
-      dir_.path().string(), python.string(), MNM_SOURCE_DIR);
-  EXPECT_EQ(std::system(command.c_str()), 0) << slurp(dir_ / "log");
+  EXPECT_EQ(python_failure("end_to_end/generate_check.py", {dir_ / "cases.json"}, dir_), "");
 }
 
 TEST_F(Generates, TextAndTokensAreTheSameWay) {

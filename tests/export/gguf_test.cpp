@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 
@@ -12,6 +11,7 @@
 #include "families/open_model.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_llama.h"
 
 namespace mnm {
@@ -104,14 +104,8 @@ TEST(Gguf, HoldsEverySliceOfEveryVariantAndTheGgufPackageReadsIt) {
     }
   }
   ASSERT_GT(cases, 40u);
-  const fs::path python = MNM_SOURCE_DIR "/.venv/bin/python";
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/gguf-dump")) {
-    GTEST_SKIP() << "the gguf package is not installed: scripts/setup test";
-  }
-  const std::string command = fmt::format(
-      "OMP_NUM_THREADS=1 '{}' '{}/tests/export/gguf_check.py' '{}' > '{}' 2>&1", python.string(),
-      MNM_SOURCE_DIR, (dir / "cases").string(), (dir / "log").string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << slurp(dir / "log");
+  if (!test::python_has("gguf-dump")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(test::python_failure("export/gguf_check.py", {dir / "cases"}, dir), "");
 }
 
 TEST(Gguf, RefusesWhatTheFormatOrItsRuntimeCannotHold) {
@@ -249,17 +243,10 @@ TEST(GgufTokenizer, TheBundledTokenizerIsThatOfBytes) {
   const TempDir none;
   EXPECT_EQ(gguf_tokenizer(MNM_SOURCE_DIR "/data/reference", {}, 256),
             gguf_tokenizer(none.path(), {}, 256));
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
-  const std::string log = (none / "log").string();
-  EXPECT_EQ(std::system(fmt::format("HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 '{0}/.venv/bin/python' "
-                                    "'{0}/tests/export/tokenizer_check.py' '{0}/data/reference' "
-                                    "> '{1}' 2>&1",
-                                    MNM_SOURCE_DIR, log)
-                            .c_str()),
-            0)
-      << slurp(log);
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(
+      test::python_failure("export/tokenizer_check.py", {MNM_SOURCE_DIR "/data/reference"}, none),
+      "");
 }
 
 TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {

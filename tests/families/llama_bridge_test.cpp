@@ -1,12 +1,12 @@
 // What is exported, judged by transformers: stock code for equal widths, the bridge for others.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <string>
 
 #include "families/family.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_llama.h"
 
 namespace mnm {
@@ -15,10 +15,7 @@ namespace {
 using test::TinyLlama;
 
 TEST(LlamaBridge, TransformersComputesTheSubmodel) {
-  const std::filesystem::path source = MNM_SOURCE_DIR;
-  const std::filesystem::path python = source / ".venv/bin/python";
-  if (!std::filesystem::exists(python)) GTEST_SKIP() << "no " << python << ": run scripts/setup";
-
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const test::TempDir dir;
   const Family& llama = family_named("llama");
   const auto write = [&](const TinyLlama& tiny, const Widths& widths, const std::string& name) {
@@ -45,12 +42,7 @@ TEST(LlamaBridge, TransformersComputesTheSubmodel) {
     if (uniform.contains(tiny.name)) write(tiny, {8, 8, 8}, tiny.name + "_uniform");
   }
 
-  // The modules cache would otherwise grow in the user's home.
-  const std::string command = fmt::format(
-      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HF_MODULES_CACHE='{0}/modules' "
-      "'{1}' '{2}/tests/families/bridge_check.py' '{0}/cases' > '{0}/log' 2>&1",
-      dir.path().string(), python.string(), source.string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  EXPECT_EQ(test::python_failure("families/bridge_check.py", {dir / "cases"}, dir), "");
 }
 
 }  // namespace

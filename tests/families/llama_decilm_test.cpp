@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "families/open_model.h"
 #include "model/error.h"
 #include "tests/support/error_of.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_llama.h"
 
 namespace mnm {
@@ -39,13 +39,8 @@ TEST(DeciLm, EveryMultipleOf256HasAnFfnMultThatReadersUndo) {
     }
   }
   table.close();
-  const std::filesystem::path source = MNM_SOURCE_DIR;
-  const std::filesystem::path python = source / ".venv/bin/python";
-  if (!std::filesystem::exists(python)) GTEST_SKIP() << "no " << python << ": run scripts/setup";
-  const std::string command =
-      fmt::format("'{}' '{}/tests/families/decilm_check.py' '{}' > '{}' 2>&1", python.string(),
-                  source.string(), (dir / "table").string(), (dir / "log").string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  if (!test::python_has("python")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(test::python_failure("families/decilm_check.py", {dir / "table"}, dir), "");
 }
 
 TEST(DeciLm, OtherWidthsAreRefusedWithTheNearest) {
@@ -151,9 +146,7 @@ TEST(DeciLm, BlocksThatAreNotComputedHereAreRefusedByName) {
 }
 
 TEST(DeciLm, TransformersComputesItWithTheBridge) {
-  const std::filesystem::path source = MNM_SOURCE_DIR;
-  const std::filesystem::path python = source / ".venv/bin/python";
-  if (!std::filesystem::exists(python)) GTEST_SKIP() << "no " << python << ": run scripts/setup";
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const test::TempDir dir;
   const Family& family = family_named("llama");
   for (TinyLlama llama : test::tiny_llamas()) {
@@ -171,11 +164,7 @@ TEST(DeciLm, TransformersComputesItWithTheBridge) {
     const nlohmann::json facts = {{"widths", widths}, {"gate", "act(gate)*up"}};
     test::spew(place / "case.json", facts.dump());
   }
-  const std::string command = fmt::format(
-      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HF_MODULES_CACHE='{0}/modules' "
-      "'{1}' '{2}/tests/families/bridge_check.py' '{0}/cases' > '{0}/log' 2>&1",
-      dir.path().string(), python.string(), source.string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  EXPECT_EQ(test::python_failure("families/bridge_check.py", {dir / "cases"}, dir), "");
 }
 
 // A rule that says yes must be borne out by the writer, and one that says no by its refusal, where

@@ -8,20 +8,12 @@ the other, in double. Prints one line per case; exits with 1 if any disagrees.
 """
 
 import json
-import sys
-import tempfile
-from pathlib import Path
 
 import torch
+from bridges import load, trouble_with
+from cases import judge
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, Mamba2ForCausalLM
-from transformers.utils import logging
-
-
-def load(directory, **options):
-    return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, **options
-    ).eval()
+from transformers import Mamba2ForCausalLM
 
 
 def normalised(x, weight, eps, groups=1):
@@ -105,58 +97,32 @@ def reference(model, tokens, widths):
     return torch.stack(logits)
 
 
-@torch.no_grad()
+def widths_of(model):
+    return [block.mixer.norm.weight.numel() // 2 for block in model.backbone.layers]
+
+
 def check(case):
     facts = json.loads((case / "case.json").read_text())
-    widths, native = facts["widths"], facts["native"]
+    widths = facts["widths"]
     full = load(case / "full")
-    submodel = load(case / "submodel", trust_remote_code=not native)
-    if native != (type(submodel) is Mamba2ForCausalLM):
-        return f"loaded as {type(submodel).__name__}"
-    found = [block.mixer.norm.weight.numel() // 2 for block in submodel.backbone.layers]
-    if found != widths:
-        return f"has widths {found}"
+    tokens = torch.arange(42).reshape(2, 21) * 7 % full.config.vocab_size
 
-    tokens = torch.arange(42).reshape(2, 21) * 7 % submodel.config.vocab_size
-    logits, expected = submodel(tokens).logits, reference(full, tokens, widths)
     # f32 against double: per layer, products over hidden, the convolution, tokens and states, and
     # the inner size, each off by its length times 2^-24 of its terms.
-    config = submodel.config
+    config = full.config
     length = config.hidden_size + config.conv_kernel + 21 + config.state_size
     bound = 2**-24 * sum(length + 2 * width for width in widths)
-    bound *= expected.abs().max().item()
-    worst = (logits - expected).abs().max().item()
-    if not worst <= bound:
-        return f"logits differ by {worst}, more than {bound}"
-
-    prompt = tokens[:1, :5]
-    options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
-    cached = submodel.generate(prompt, use_cache=True, **options)
-    plain = submodel.generate(prompt, use_cache=False, **options)
-    if cached.tolist() != plain.tolist():
-        return "generates otherwise with a cache than without"
-
-    with tempfile.TemporaryDirectory() as again:
-        submodel.save_pretrained(again)
-        reloaded = load(again, trust_remote_code=not native)
-        if not torch.equal(reloaded(tokens).logits, logits):
-            return "computes otherwise when saved by transformers and loaded again"
-    config = AutoConfig.from_pretrained(case / "submodel", trust_remote_code=not native)
-    fresh = AutoModelForCausalLM.from_config(config, trust_remote_code=not native)
-    made = [block.mixer.norm.weight.numel() // 2 for block in fresh.backbone.layers]
-    return None if made == widths else "from_config makes other widths"
-
-
-def main():
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    failed = 0
-    for case in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
-        trouble = check(case)
-        print(f"{case.name}: {trouble or 'agrees'}", flush=True)
-        failed += trouble is not None
-    sys.exit(1 if failed else 0)
+    return trouble_with(
+        case / "submodel",
+        widths,
+        Mamba2ForCausalLM,
+        facts["native"],
+        widths_of,
+        tokens,
+        reference(full, tokens, widths),
+        bound,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    judge(check)

@@ -8,11 +8,10 @@ llama.cpp's mamba2 reads, as written down here. Exits with 1 if any case disagre
 """
 
 import json
-import sys
-from pathlib import Path
 
 import gguf
 import numpy as np
+from cases import judge
 from safetensors.numpy import load_file
 
 TYPES = {0: "F32", 1: "F16", 7: "Q8_0", 32: "BF16"}
@@ -100,17 +99,5 @@ def check(case):
     assert not tensors, sorted(tensors)
 
 
-def main():
-    failed = 0
-    for case in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
-        try:
-            check(case)
-            print(f"{case.name}: agrees", flush=True)
-        except (AssertionError, KeyError, ValueError) as error:
-            print(f"{case.name}: {error!r}", flush=True)
-            failed += 1
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    judge(check)

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 
 #include "export/gguf.h"
@@ -13,6 +12,7 @@
 #include "extract/extract.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_mamba2.h"
 
 namespace mnm {
@@ -93,14 +93,8 @@ TEST(Mamba2Gguf, HoldsEverySliceAndTheGgufPackageReadsIt) {
     }
   }
   ASSERT_GT(cases, 60u);
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/gguf-dump")) {
-    GTEST_SKIP() << "the gguf package is not installed: scripts/setup test";
-  }
-  const std::string command = fmt::format(
-      "OMP_NUM_THREADS=1 '{0}/.venv/bin/python' '{0}/tests/families/mamba2_gguf_check.py' '{1}' > "
-      "'{2}' 2>&1",
-      MNM_SOURCE_DIR, (dir / "cases").string(), (dir / "log").string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  if (!test::python_has("gguf-dump")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(test::python_failure("families/mamba2_gguf_check.py", {dir / "cases"}, dir), "");
 }
 
 TEST(Mamba2Gguf, RefusesWhatLlamaCppDoesNotCompute) {

@@ -4,13 +4,10 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cstdlib>
-#include <functional>
-
 #include "families/family.h"
 #include "model/cost.h"
 #include "model/slice_plan.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_mamba2.h"
 
 namespace mnm {
@@ -37,8 +34,7 @@ std::vector<Widths> choices_of(const TinyMamba2& tiny) {
 }
 
 bool native(const TinyMamba2& tiny, const Widths& widths) {
-  return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end() &&
-         2 * widths.front() % tiny.hidden == 0;
+  return is_uniform(widths) && 2 * widths.front() % tiny.hidden == 0;
 }
 
 TEST(Mamba2HuggingFace, ConfigReadsBackAsTheSubmodel) {
@@ -90,9 +86,7 @@ TEST(Mamba2HuggingFace, FullAndHalfWidthAreNative) {
 }
 
 TEST(Mamba2HuggingFace, TransformersComputesTheSubmodel) {
-  const std::filesystem::path source = MNM_SOURCE_DIR;
-  const std::filesystem::path python = source / ".venv/bin/python";
-  if (!std::filesystem::exists(python)) GTEST_SKIP() << "no " << python << ": run scripts/setup";
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const test::TempDir dir;
   for (const TinyMamba2& tiny : test::tiny_mamba2s()) {
     if (tiny.dtype != Dtype::kF32) continue;
@@ -119,12 +113,7 @@ TEST(Mamba2HuggingFace, TransformersComputesTheSubmodel) {
                  json{{"widths", widths}, {"native", native(tiny, widths)}}.dump());
     }
   }
-  // The modules cache would otherwise grow in the user's home.
-  const std::string command = fmt::format(
-      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HF_MODULES_CACHE='{0}/modules' "
-      "'{1}' '{2}/tests/families/mamba2_bridge_check.py' '{0}/cases' > '{0}/log' 2>&1",
-      dir.path().string(), python.string(), source.string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  EXPECT_EQ(test::python_failure("families/mamba2_bridge_check.py", {dir / "cases"}, dir), "");
 }
 
 }  // namespace

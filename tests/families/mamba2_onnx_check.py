@@ -8,14 +8,13 @@ Prints one line per case; exits with 1 if any disagrees.
 """
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
-from mamba2_bridge_check import load, reference
-from transformers.utils import logging
+from bridges import load
+from cases import judge
+from mamba2_bridge_check import reference
 
 ROUNDOFF = {"f32": 2**-24, "f16": 2**-11, "bf16": 2**-24}
 STORED = {"f32": torch.float, "f16": torch.half, "bf16": torch.bfloat16}
@@ -49,16 +48,5 @@ def check(case):
     return None
 
 
-def main():
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    failed = 0
-    for case in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
-        trouble = check(case)
-        print(f"{case.name}: {trouble or 'agrees'}", flush=True)
-        failed += trouble is not None
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    judge(check)

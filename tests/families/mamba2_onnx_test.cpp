@@ -3,11 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "export/onnx.h"
 #include "families/open_model.h"
+#include "tests/support/python.h"
 #include "tests/support/tiny_mamba2.h"
 
 namespace mnm {
@@ -51,14 +51,8 @@ TEST(Mamba2Onnx, OnnxRuntimeComputesTheSubmodel) {
     }
   }
   ASSERT_GT(cases, 20u);
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
-  const std::string command = fmt::format(
-      "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 '{0}/.venv/bin/python' "
-      "'{0}/tests/families/mamba2_onnx_check.py' '{1}' > '{2}' 2>&1",
-      MNM_SOURCE_DIR, (dir / "cases").string(), (dir / "log").string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << test::slurp(dir / "log");
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(test::python_failure("families/mamba2_onnx_check.py", {dir / "cases"}, dir), "");
 }
 
 }  // namespace

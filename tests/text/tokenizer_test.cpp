@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "model/files.h"
 #include "tests/support/error_of.h"
+#include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
 #include "text/utf8.h"
 
@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using test::contains;
 using test::error_of;
-using test::slurp;
 using test::spew;
 using test::TempDir;
 
@@ -27,24 +26,16 @@ std::string decoded(const Tokenizer& tokenizer, const std::vector<std::int64_t>&
   return text + stream.finish();
 }
 
-void python(const std::string& script, const std::string& arguments, const fs::path& log) {
-  const std::string command =
-      fmt::format("'{0}/.venv/bin/python' '{0}/tests/text/{1}' {2} > '{3}' 2>&1", MNM_SOURCE_DIR,
-                  script, arguments, log.string());
-  EXPECT_EQ(std::system(command.c_str()), 0) << slurp(log);
-}
-
 TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "the tokenizers package is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const TempDir dir;
-  const fs::path root = dir / "cases", log = dir / "log";
+  const fs::path root = dir / "cases", reference = MNM_SOURCE_DIR "/data/reference";
+  const auto failure = [&](const std::string& script, const std::vector<fs::path>& arguments) {
+    return test::python_failure("text/" + script, arguments, dir);
+  };
   fs::create_directory(root);
-  python("tokenizer_check.py",
-         fmt::format("make '{0}' '{1}/data/reference/held_out.txt' '{1}/data/reference'",
-                     root.string(), MNM_SOURCE_DIR),
-         log);
+  ASSERT_EQ(failure("tokenizer_check.py", {"make", root, reference / "held_out.txt", reference}),
+            "");
   int cases = 0;
   for (const auto& entry : fs::directory_iterator(root)) {
     if (!entry.is_directory()) continue;
@@ -64,8 +55,8 @@ TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
     ++cases;
   }
   EXPECT_EQ(cases, 4);
-  python("tokenizer_check.py", fmt::format("judge '{}'", root.string()), log);
-  python("unicode_classes.py", fmt::format("'{}/text/unicode_classes.inc'", MNM_SOURCE_DIR), log);
+  EXPECT_EQ(failure("tokenizer_check.py", {"judge", root}), "");
+  EXPECT_EQ(failure("unicode_classes.py", {MNM_SOURCE_DIR "/text/unicode_classes.inc"}), "");
 }
 
 TEST(Tokenizer, BytesAreTokensWhateverTheyAre) {
