@@ -35,15 +35,16 @@ inline std::size_t elements_of(const std::vector<std::int64_t>& shape) {
   return n;
 }
 
-// Values uniform in [-scale, scale] from `seed`, already rounded to `dtype`: what a reader of the
+// Values uniform in centre +- scale from `seed`, already rounded to `dtype`: what a reader of the
 // file gets back is exactly `values`.
 inline TestTensor random_tensor(std::string name, std::vector<std::int64_t> shape,
-                                std::uint32_t seed, float scale = 1.0f, Dtype dtype = Dtype::kF32) {
+                                std::uint32_t seed, float scale = 1.0f, Dtype dtype = Dtype::kF32,
+                                float centre = 0) {
   TestTensor t{std::move(name), std::move(shape), {}, dtype};
   t.values.resize(elements_of(t.shape));
   std::mt19937 random(seed);
   for (float& v : t.values) {
-    v = scale * (static_cast<float>(random() >> 8) / 8388608.0f - 1.0f);
+    v = scale * (static_cast<float>(random() >> 8) / 8388608.0f - 1.0f) + centre;
     if (dtype == Dtype::kBF16) v = bf16_to_f32(f32_to_bf16(v));
     if (dtype == Dtype::kF16) v = f16_to_f32(f32_to_f16(v));
   }

@@ -83,10 +83,8 @@ struct TinyLlama {
     const auto add = [&](std::string tensor, std::vector<std::int64_t> shape, float scale,
                          float centre) {
       const auto id = static_cast<std::uint32_t>(all.size());
-      TestTensor t = random_tensor(std::move(tensor), std::move(shape), seed * 1000 + id, scale);
-      t.dtype = dtype;
-      for (float& value : t.values) value = rounded(value + centre);
-      all.push_back(std::move(t));
+      all.push_back(random_tensor(std::move(tensor), std::move(shape), seed * 1000 + id, scale,
+                                  dtype, centre));
     };
     const auto linear = [&](const std::string& tensor, std::int64_t rows, std::int64_t columns,
                             bool bias) {
@@ -137,13 +135,6 @@ struct TinyLlama {
   std::filesystem::path write(const std::filesystem::path& directory) const {
     write_checkpoint(directory, config(), tensors(), shards);
     return directory;
-  }
-
- private:
-  float rounded(float value) const {
-    if (dtype == Dtype::kBF16) return bf16_to_f32(f32_to_bf16(value));
-    if (dtype == Dtype::kF16) return f16_to_f32(f32_to_f16(value));
-    return value;
   }
 };
 

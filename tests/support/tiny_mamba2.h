@@ -92,10 +92,8 @@ struct TinyMamba2 {
     const auto add = [&](std::string tensor, std::vector<std::int64_t> shape, float scale,
                          float centre) {
       const auto id = static_cast<std::uint32_t>(all.size());
-      TestTensor t = random_tensor(std::move(tensor), std::move(shape), seed * 1000 + id, scale);
-      t.dtype = dtype;
-      for (float& value : t.values) value = rounded(value + centre);
-      all.push_back(std::move(t));
+      all.push_back(random_tensor(std::move(tensor), std::move(shape), seed * 1000 + id, scale,
+                                  dtype, centre));
     };
     const std::int64_t mixed = inner() + 2 * groups * state;
     const std::int64_t projected = inner() + mixed + heads();
@@ -172,12 +170,6 @@ struct TinyMamba2 {
     if (part("dt_bias") || part("A_log") || part(".D")) return at * head_dim < kept;
     if (part("mixer.norm.weight") || part("out_proj.weight")) return at < kept;
     return true;
-  }
-
-  float rounded(float value) const {
-    if (dtype == Dtype::kBF16) return bf16_to_f32(f32_to_bf16(value));
-    if (dtype == Dtype::kF16) return f16_to_f32(f32_to_f16(value));
-    return value;
   }
 };
 
