@@ -104,7 +104,7 @@ int eval_command(const Arguments& arguments) {
   std::string part;
   std::filesystem::path db;
   bool json = false, csv = false;
-  static constexpr std::string_view kParts[] = {"search", "confirm", ""};
+  static constexpr std::string_view kParts[] = {"search", "confirm"};
 
   OptionTable options("eval",
                       "Scores submodels on a token file: mean loss with its standard error over "
@@ -179,7 +179,6 @@ int eval_command(const Arguments& arguments) {
     run.command_line = command_line("eval", arguments);
     run.build = build_text();
     run.device = scorer.device_name();
-    run.started = utc_now();
     run.dtype = device.dtype;
     const std::int64_t id = store->begin_run(run);
     for (Record& record : records) {

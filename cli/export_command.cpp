@@ -48,6 +48,8 @@ struct Request {
   bool writes() const { return !dry_run && !explain; }
 };
 
+constexpr std::string_view kDtypes[] = {"f32", "f16", "bf16", "q8_0"};
+
 OptionTable option_table(Request& request) {
   OptionTable options(
       "export",
@@ -73,7 +75,7 @@ OptionTable option_table(Request& request) {
       .section("output")
       .option("out", path_value(request.out, "DIR"), "the directory to write")
       .option("format", choice_value(request.target.format, export_formats()), "of the files")
-      .option("dtype", text_value(request.target.dtype, "f32|f16|bf16|q8_0"),
+      .option("dtype", choice_value(request.target.dtype, kDtypes),
               "of the tensors, q8_0 with gguf; else the checkpoint's")
       .option("shard-size", quantity_value(request.target.shard_bytes, "BYTES"),
               "of tensors in one file, at most")
@@ -296,11 +298,10 @@ class ExportCommand {
 
   void choose() {
     const NestedModel& model = opened_->model;
-    std::optional<std::int64_t>& model_id = model_id_;
     if (store_) {
       const std::string fingerprint = opened_->checkpoint.fingerprint();
       for (const auto& [id, row] : store_->models()) {
-        if (row.fingerprint == fingerprint) model_id = id;
+        if (row.fingerprint == fingerprint) model_id_ = id;
       }
     }
     std::optional<LatencyTable> latency;
@@ -313,17 +314,17 @@ class ExportCommand {
     if (request_.record) {
       chosen_ = store_->record(*request_.record);
       if (!chosen_) fail_usage("{} has no record {}", request_.db.string(), *request_.record);
-      if (chosen_->model != model_id) {
+      if (chosen_->model != model_id_) {
         fail_usage("record {} is of another checkpoint than {}: fingerprints differ",
                    *request_.record, request_.model.directory.string());
       }
       widths_ = chosen_->widths;
     } else if (request_.best) {
-      if (!model_id) {
+      if (!model_id_) {
         fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
                    request_.model.directory.string());
       }
-      chosen_ = best_record(*store_, *model_id, request_, latency ? &*latency : nullptr);
+      chosen_ = best_record(*store_, *model_id_, request_, latency ? &*latency : nullptr);
       widths_ = chosen_->widths;
     } else if (by_rule_) {
       const CostTable costs(model, basis_of(model, dtype()), latency ? &*latency : nullptr);
@@ -336,7 +337,7 @@ class ExportCommand {
       widths_ = parse_widths(request_.widths, model.layers());
     }
     model.space.require(widths_);
-    if (model_id) quoted_ = scored_record(*store_, *model_id, widths_);
+    if (model_id_) quoted_ = scored_record(*store_, *model_id_, widths_);
     if (!chosen_) chosen_ = quoted_;
   }
 
@@ -486,7 +487,6 @@ class ExportCommand {
     artifact.path = std::filesystem::absolute(request_.out).lexically_normal().string();
     artifact.fingerprint = fingerprint;
     artifact.command_line = command_line("export", arguments_);
-    artifact.created = utc_now();
     artifact.bytes = static_cast<std::int64_t>(bytes);
     try {
       const std::int64_t id = store_->add_artifact(artifact);

@@ -259,6 +259,9 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
   expect_refused(
       {"export", model_, "--widths", "8", "--no-check", "--dtype", "q8_0", "--out", path("out")}, 2,
       "q8_0");
+  expect_refused({"export", model_, "--widths", "8", "--dtype", "q9", "--format", "gguf", "--out",
+                  path("out")},
+                 2, "f32, f16, bf16, q8_0");
   // Rows of 16 are no multiple of the block of 32.
   expect_refused({"export", model_, "--widths", "8", "--no-check", "--dtype", "q8_0", "--format",
                   "gguf", "--out", path("out")},
