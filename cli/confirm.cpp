@@ -62,7 +62,6 @@ void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front)
   run.command = "confirm";
   run.build = build_text();
   run.device = request.scorer.device_name();
-  run.started = utc_now();
   run.dtype = request.scorer.dtype();
 
   std::vector<Widths> unknown;

@@ -51,6 +51,11 @@ constexpr const char* kKept[] = {"DIR",       "granularities", "widths-step", "d
                                  "latency",   "seed",          "population",  "max-evaluations",
                                  "crossover", "mutation",      "batch",       "dtype"};
 
+// Those kept by their absolute path; what lies there is known by its fingerprint.
+bool is_path(std::string_view option) {
+  return option == "DIR" || option == "data" || option == "confirm";
+}
+
 constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
 
 std::string strategies_text() {
@@ -133,9 +138,7 @@ nlohmann::ordered_json kept_settings(const OptionTable& options, const std::stri
   for (const char* name : kKept) {
     std::vector<std::string> texts = options.texts(name);
     if (texts.empty()) continue;
-    const bool path = std::string_view(name) == "DIR" || std::string_view(name) == "data" ||
-                      std::string_view(name) == "confirm";
-    if (path) texts = {std::filesystem::absolute(texts.front()).string()};
+    if (is_path(name)) texts = {std::filesystem::absolute(texts.front()).string()};
     settings["options"][name] = texts;
   }
   return settings;
@@ -155,10 +158,8 @@ nlohmann::ordered_json restore_settings(OptionTable& options, const RunRow& run)
     const std::vector<std::string> texts = stored.contains(name)
                                                ? stored[name].get<std::vector<std::string>>()
                                                : std::vector<std::string>{};
-    const bool path = std::string_view(name) == "DIR" || std::string_view(name) == "data" ||
-                      std::string_view(name) == "confirm";
     if (options.given(name)) {
-      if (path || options.texts(name) == texts) continue;  // fingerprints are checked
+      if (is_path(name) || options.texts(name) == texts) continue;  // fingerprints are checked
       fail_usage(
           "run {} has {} {}: a resumed run keeps its settings, so leave the option out", run.id,
           name, texts.empty() ? options.fallback(name) : fmt::format("{}", fmt::join(texts, ", ")));
@@ -238,7 +239,7 @@ class SearchCommand {
                  resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
     }
     if (settings.is_null()) {
-      settings = kept_settings(options_, fmt::format("{} {}", utc_now(), getpid()));
+      settings = kept_settings(options_, fmt::format("{} {}", now_utc(), getpid()));
     }
     return search(strategies, settings);
   }
@@ -329,7 +330,6 @@ class SearchCommand {
       run.command_line = command_line("search", arguments_);
       run.build = build_text();
       run.device = scorer_->device_name();
-      run.started = utc_now();
       run.dtype = request_.device.dtype;
       run.status = "running";
       run.id = store_->begin_run(run);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
 #include <vector>
 
 #include "model/error.h"
@@ -58,15 +57,6 @@ ModelRow model_row(const OpenedModel& opened) {
 
 DataRow data_row(const Dataset& data) {
   return {data.fingerprint, data.name, data.context, data.sequences};
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
 }
 
 std::int64_t model_named(const Store& store, const std::string& name) {

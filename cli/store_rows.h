@@ -14,7 +14,6 @@ namespace mnm {
 
 ModelRow model_row(const OpenedModel& opened);
 DataRow data_row(const Dataset& data);
-std::string utc_now();  // ISO 8601: "2026-01-31T12:00:00Z"
 
 // Users name a model by its id, name or the beginning of its fingerprint; data also by the part
 // that the model's runs used it as.

@@ -100,6 +100,8 @@ struct FrontQuery {
   bool all = false;
 };
 
+std::string now_utc();  // as the store writes times, ISO 8601: "2026-01-31T12:00:00Z"
+
 class Store {
  public:
   enum class Mode : std::uint8_t { kRead, kWrite };

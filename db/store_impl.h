@@ -52,7 +52,6 @@ Record record_of(const Store::Impl& store, const sqlite::Statement& row);
 // Within a transaction. Error unless the run is running and this process owns it.
 void require_owned(Store::Impl& store, std::int64_t run);
 
-std::string now_utc();  // ISO 8601
 Dtype dtype_of(const Store::Impl& store, std::string_view text);
 Widths widths_of(const Store::Impl& store, std::string_view text);
 
