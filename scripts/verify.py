@@ -74,7 +74,7 @@ def run_transformers(directory, tokens):
 
 
 def run_llama_cpp(directory, tokens):
-    """llama-cpp-python, with a cache in f32: scripts/setup does not install it (see docs/formats.md)."""
+    """llama-cpp-python, with a cache in f32: scripts/llama-cpp installs it."""
     import llama_cpp
 
     model = llama_cpp.Llama(
