@@ -103,7 +103,8 @@ int run_program(const Arguments& arguments) {
     message = error.what();
   }
   std::fflush(stdout);
-  note("mixnmatch: {}\n", printable(message, "\n"));
+  constexpr std::size_t kLongest = 4000;  // and so the two longest paths that most tools take
+  note("mixnmatch: {}\n", shortened(printable(message), kLongest));
   return status;
 }
 

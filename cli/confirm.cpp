@@ -214,7 +214,7 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
     out["best"] = front.best ? out["members"][*front.best] : nlohmann::ordered_json();
     out["best_uniform"] =
         front.best_uniform ? out["members"][*front.best_uniform] : nlohmann::ordered_json();
-    fmt::print("{}\n", out.dump(2));
+    print_json(out);
     return;
   }
   print_table(table, format);

@@ -198,7 +198,7 @@ void print_explanation(const Explanation& explanation, bool json) {
     out["widths"] = to_string(explanation.widths);
     out["runtimes"] = explanation.runtimes.json();
     out["detours"] = explanation.detours.json();
-    fmt::print("{}\n", out.dump(2));
+    print_json(out);
     return;
   }
   fmt::print("{}\n\n{}", to_string(explanation.widths), explanation.runtimes.text());

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <iterator>
 #include <limits>
@@ -15,6 +17,7 @@
 #include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/printable.h"
+#include "cli/table.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -141,7 +144,7 @@ class Output {
     // What a model says must not move a terminal's cursor; elsewhere it goes as it is.
     const std::string shown = terminal_ ? printable(text, "\n\t") : text;
     std::fwrite(shown.data(), 1, shown.size(), stdout);
-    if (std::fflush(stdout) != 0) fail("cannot write to standard output");
+    if (std::fflush(stdout) != 0) fail("cannot write to standard output: {}", std::strerror(errno));
   }
 
   const Tokenizer* tokenizer_;
@@ -289,7 +292,7 @@ int generate_command(const Arguments& arguments) {
   report(speed, generation, tokens.size(), engine.device_name(device));
   if (json) {
     const Json out = json_of(speed, generation, tokens, words, widths, engine.device_name(device));
-    fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
+    print_json(out);
   }
   return generation.finish == Finish::kStopped ? 1 : 0;
 }

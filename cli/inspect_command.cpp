@@ -97,7 +97,7 @@ void print_foreign(const std::filesystem::path& directory, bool json) {
     out["directory"] = directory.string();
     for (const auto& row : probe.rows) out["probe"][row[0].text] = row[1].value;
     out["verified"] = verified.json();
-    fmt::print("{}\n", out.dump(2));
+    print_json(out);
     return;
   }
   fmt::print("{}: an export\n{}", directory.string(), probe.text());
@@ -208,7 +208,7 @@ int inspect_command(const Arguments& arguments) {
       out["runtimes"] = artifact->runtimes.json();
       out["verified"] = verified.json();
     }
-    fmt::print("{}\n", out.dump(2));
+    print_json(out);
     return 0;
   }
 

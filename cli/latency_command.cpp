@@ -62,7 +62,7 @@ Table check_table(const Latency& latency) {
   return table;
 }
 
-void print_json(const Latency& latency, std::optional<std::int64_t> id) {
+void print_latency(const Latency& latency, std::optional<std::int64_t> id) {
   nlohmann::ordered_json json;
   json["latency"] = id ? nlohmann::ordered_json(*id) : nlohmann::ordered_json();
   json["device"] = latency.device;
@@ -76,7 +76,7 @@ void print_json(const Latency& latency, std::optional<std::int64_t> id) {
   json["mean_error"] = latency.mean_error();
   json["rms_error"] = latency.rms_error();
   json["worst_error"] = latency.worst_error();
-  fmt::print("{}\n", json.dump(2));
+  print_json(json);
 }
 
 }  // namespace
@@ -155,7 +155,7 @@ int latency_command(const Arguments& arguments) {
     id = store->add_latency(row);
   }
   if (json) {
-    print_json(latency, id);
+    print_latency(latency, id);
     return 0;
   }
   note("{}, {}, batch {}, {} {} tokens, medians of {}\n", latency.device, to_string(latency.dtype),

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace mnm {
 namespace {
 
@@ -46,6 +48,19 @@ std::string printable(std::string_view text, std::string_view kept) {
     text.remove_prefix(character.size());
   }
   return out;
+}
+
+std::string shortened(std::string text, std::size_t longest) {
+  if (text.size() <= longest) return text;
+  constexpr std::size_t kNote = 48;  // " [... 18446744073709551615 bytes ...] " and less
+  const auto continues = [&](std::size_t at) {
+    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
+  };
+  const std::size_t kept = longest - std::min(kNote, longest);
+  std::size_t begin = kept - kept / 3, end = text.size() - kept / 3;
+  while (begin > 0 && continues(begin)) --begin;
+  while (continues(end)) ++end;
+  return text.replace(begin, end - begin, fmt::format(" [... {} bytes ...] ", end - begin));
 }
 
 }  // namespace mnm

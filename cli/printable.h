@@ -1,6 +1,7 @@
 // Text from outside, made fit for a terminal.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -10,5 +11,10 @@ namespace mnm {
 // tensors, a store its data or a config its model must not move the cursor or fake a line. Of the
 // control characters, those in `kept` stay.
 std::string printable(std::string_view text, std::string_view kept = "");
+
+// At most `longest` bytes, 64 or more, of printable text: what is too much is left out of its
+// middle, and how much that was is said there. A sentence keeps its cause and its advice, whatever
+// it quotes.
+std::string shortened(std::string text, std::size_t longest);
 
 }  // namespace mnm

@@ -191,7 +191,7 @@ int runs_command(const Arguments& arguments) {
   if (output == OutputFormat::kJson) {
     nlohmann::ordered_json out;
     for (const auto& [name, table] : tables) out[name] = table.json();
-    fmt::print("{}\n", out.dump(2));
+    print_json(out);
     return 0;
   }
   const char* separator = "";

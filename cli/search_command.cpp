@@ -22,6 +22,7 @@
 #include "model/error.h"
 #include "model/shell_word.h"
 #include "search/strategy.h"
+#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -138,7 +139,14 @@ nlohmann::ordered_json kept_settings(const OptionTable& options, const std::stri
   for (const char* name : kKept) {
     std::vector<std::string> texts = options.texts(name);
     if (texts.empty()) continue;
-    if (is_path(name)) texts = {std::filesystem::absolute(texts.front()).string()};
+    const bool path = is_path(name);
+    if (path) texts = {std::filesystem::absolute(texts.front()).string()};
+    if (path && valid_utf8(texts.front()) != texts.front().size()) {
+      fail_usage(
+          "search: the path {} is not UTF-8, and the store keeps it as text, to resume by: give it "
+          "another name",
+          texts.front());
+    }
     settings["options"][name] = texts;
   }
   return settings;
@@ -262,6 +270,12 @@ class SearchCommand {
   void make_problem() {
     budgets_ = parse_budgets(request_.budgets, request_.cost);
     if (counts_latency(request_.cost, budgets_)) {
+      if (!std::filesystem::exists(request_.db)) {
+        fail(
+            "latency is counted by a measurement in the store, and there is no {}: make it "
+            "with 'mixnmatch latency DIR --db FILE'",
+            request_.db.string());
+      }
       const LatencyRow row =
           latency_named(Store::open(request_.db, Store::Mode::kRead), *opened_, request_.latency);
       options_.restore("latency", {std::to_string(row.id)});  // a resumed run counts by the same

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/error.h"
+#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -45,18 +46,25 @@ std::int64_t named(const std::vector<std::pair<std::int64_t, Row>>& rows, const 
              kind, found.empty() ? "is" : "are", name, known);
 }
 
+// A file system's names are bytes; the store and every format that notes one hold text.
+std::string text_of(const std::string& name) {
+  Utf8Stream stream;
+  std::string text = stream.feed(name);
+  return text + stream.finish();
+}
+
 }  // namespace
 
 ModelRow model_row(const OpenedModel& opened) {
   std::filesystem::path directory =
       std::filesystem::weakly_canonical(opened.checkpoint.directory());
-  return {opened.checkpoint.fingerprint(), directory.filename().string(), opened.model.family,
-          opened.checkpoint.config().dump(),
+  return {opened.checkpoint.fingerprint(), text_of(directory.filename().string()),
+          opened.model.family, opened.checkpoint.config().dump(),
           fmt::format("{}", fmt::join(opened.model.space.layers.front().granularities, ","))};
 }
 
 DataRow data_row(const Dataset& data) {
-  return {data.fingerprint, data.name, data.context, data.sequences};
+  return {data.fingerprint, text_of(data.name), data.context, data.sequences};
 }
 
 std::int64_t model_named(const Store& store, const std::string& name) {

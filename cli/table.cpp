@@ -148,12 +148,16 @@ void print_table(const Table& table, OutputFormat format) {
       fmt::print("{}", table.text());
       break;
     case OutputFormat::kJson:
-      fmt::print("{}\n", table.json().dump(2));
+      print_json(table.json());
       break;
     case OutputFormat::kCsv:
       fmt::print("{}", table.csv());
       break;
   }
+}
+
+void print_json(const nlohmann::ordered_json& value) {
+  fmt::print("{}\n", value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 }  // namespace mnm

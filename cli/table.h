@@ -53,4 +53,7 @@ OutputFormat output_format(bool json, bool csv);  // UsageError where both
 
 void print_table(const Table& table, OutputFormat format);  // on standard output
 
+// On standard output. What is not UTF-8, such as a name from a file system, has U+FFFD for it.
+void print_json(const nlohmann::ordered_json& value);
+
 }  // namespace mnm

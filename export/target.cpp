@@ -50,7 +50,8 @@ void require_space(std::uint64_t bytes, const std::filesystem::path& directory) 
 
 // JSON escapes what Python would, and both read the escapes alike.
 std::string python_literal(const std::filesystem::path& path) {
-  return nlohmann::json(path.string()).dump();
+  return nlohmann::json(path.string())
+      .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace mnm

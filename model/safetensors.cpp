@@ -216,8 +216,8 @@ std::string conversion_command(const std::filesystem::path& directory, const std
   }
   // clone: tied tensors share storage, which the format refuses.
   return fmt::format(
-      "convert it with:\n"
-      "  python -c \"import sys, torch, safetensors.torch as s; d = {{}}; "
+      "convert it with: "
+      "python -c \"import sys, torch, safetensors.torch as s; d = {{}}; "
       "[d.update(torch.load(f, weights_only=True, map_location='cpu')) for f in sys.argv[2:]]; "
       "s.save_file({{k: v.clone().contiguous() for k, v in d.items()}}, sys.argv[1], "
       "{{'format': 'pt'}})\" {} {}",

@@ -29,6 +29,29 @@ TEST(Printable, ControlCharactersAndBrokenTextAreEscaped) {
   EXPECT_EQ(printable("a\n\x1b", "\n"), "a\n\\x1b");
 }
 
+TEST(Printable, WhatIsTooLongLosesItsMiddle) {
+  EXPECT_EQ(shortened(std::string(64, 'a'), 64), std::string(64, 'a'));
+  EXPECT_EQ(shortened(std::string(1000, 'a') + "end", 64),
+            std::string(11, 'a') + " [... 987 bytes ...] " + "aaend");
+  for (std::size_t length = 60; length < 400; ++length) {
+    const std::string text = std::string(length % 3, 'x') + std::string(length, 'a') + "€€€€€€€€";
+    std::string euros;
+    while (euros.size() < length) euros += "€";
+    for (const std::string& each : {text, euros}) {
+      const std::string shown = shortened(each, 80);
+      EXPECT_LE(shown.size(), 80u);
+      EXPECT_EQ(printable(shown), shown) << "a character was cut";
+    }
+  }
+}
+
+TEST(Printable, JsonOfNamesThatAreNoText) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_NO_THROW(print_json({{"name", "b\xff"}}));
+  std::fflush(stdout);
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "{\n  \"name\": \"b\xef\xbf\xbd\"\n}\n");
+}
+
 TEST(Printable, TablesShowCellsSoAndKeepThemForPrograms) {
   const Table table{{{"name", "name", false}, {"n", "n"}},
                     {{cell("\x1b[2J"), cell(std::int64_t{1})}, {cell("x"), cell(std::int64_t{2})}}};

@@ -70,17 +70,47 @@ MAMBA2 = {
 
 # Values that no writer means. The text is JSON as it stands in the file, sound or not.
 HOSTILE = [
-    *("-1", "0", "1", "2", "0.5", "1e308", "-1e308", "1e400", "1e-400", "NaN", "Infinity"),
+    *(
+        "-1",
+        "0",
+        "1",
+        "2",
+        "0.5",
+        "1e308",
+        "-1e308",
+        "1e400",
+        "1e-400",
+        "NaN",
+        "Infinity",
+    ),
     *("2147483647", "2147483648", "4294967295", "4294967296", "9007199254740993"),
     *("9223372036854775807", "9223372036854775808", "18446744073709551615"),
     *("18446744073709551616", "1" + "0" * 400, "true", "false", "null", '""', '"0"'),
     *("[]", "{}", "[[]]", "[null]", '{"": 0}', "[0]", "[1, 2]", "[-1]", "[1e300]"),
     *("[" * 5000 + "]" * 5000, '{"a":' * 5000 + "0" + "}" * 5000, "[" * 100000),
-    *('"' + "x" * 70000 + '"', '"\\ud800"', '"\\u0000"', '"\\u001b[2J"', '"../../etc/passwd"'),
+    *(
+        '"' + "x" * 70000 + '"',
+        '"\\ud800"',
+        '"\\u0000"',
+        '"\\u001b[2J"',
+        '"../../etc/passwd"',
+    ),
     *('"\xff\xfe"', '"\xc0\x80"', '"/"', '"\\n"', "[" + "0," * 50000 + "0]"),
     *("[4294967296, 4294967296, 4294967296]", "[18446744073709551615, 1]"),
-]  # fmt: skip
-EXTREMES = [0, 1, 0x7F, 0xFF, 2**31 - 1, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1]  # fmt: skip
+]
+EXTREMES = [
+    0,
+    1,
+    0x7F,
+    0xFF,
+    2**31 - 1,
+    2**32 - 1,
+    2**32,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+]
 
 
 # ---- damage
@@ -114,7 +144,9 @@ def damaged_json(tree, generator):
         elif action < 0.2 and isinstance(parent, dict):  # another name for it
             parent[generator.choice([*parent, "", "x", "__metadata__"])] = parent[key]
         elif action < 0.4 and isinstance(parent[key], int):
-            parent[key] += generator.choice([-1, 1, 8, -8, 1 << 20, 1 << 33, -(1 << 33)])  # fmt: skip
+            parent[key] += generator.choice(
+                [-1, 1, 8, -8, 1 << 20, 1 << 33, -(1 << 33)]
+            )
         elif action < 0.45 and isinstance(parent, list):
             parent.insert(generator.randrange(len(parent) + 1), parent[key])
         else:
@@ -126,7 +158,9 @@ def damaged_json(tree, generator):
         text = text.replace(name, hostile)
     if generator.random() < 0.05:  # a key that is there twice
         text = text.replace("{", '{"a":1,"a":2,', 1)
-    return text.encode("latin-1" if any(ord(c) in range(128, 256) for c in text) else "utf-8")  # fmt: skip
+    return text.encode(
+        "latin-1" if any(ord(c) in range(128, 256) for c in text) else "utf-8"
+    )
 
 
 def damaged_bytes(data, generator, head=4096):
@@ -257,11 +291,20 @@ class Fuzzer:
             time.sleep(0.002)
 
     def found(self, what, arguments, status, text):
-        finding = Finding(what, arguments, status, text[-600:].decode("utf-8", "replace"))
-        same = [f for f in self.findings if (f.what, f.errors[:40]) == (what, finding.errors[:40])]  # fmt: skip
+        finding = Finding(
+            what, arguments, status, text[-600:].decode("utf-8", "replace")
+        )
+        same = [
+            f
+            for f in self.findings
+            if (f.what, f.errors[:40]) == (what, finding.errors[:40])
+        ]
         self.findings.append(finding)
         if len(same) < 3:
-            print(f"  {what}: {' '.join(arguments)[:300]}\n    {finding.errors[:600]}", flush=True)  # fmt: skip
+            print(
+                f"  {what}: {' '.join(arguments)[:300]}\n    {finding.errors[:600]}",
+                flush=True,
+            )
             if self.options.keep:
                 kept = self.options.keep / f"{len(self.findings)}"
                 shutil.copytree(self.directory, kept, dirs_exist_ok=True)
@@ -292,12 +335,31 @@ def on_model(fuzz, model, generator, rare=12):
     if roll == 0:
         fuzz.run("eval", model, "--data", "search.bin", "--context", 16, "--threads", 1)
     elif roll == 1:
-        fuzz.run("generate", model, "--tokens", "1,2,3", "--max-new-tokens", 4, "--threads", 1)  # fmt: skip
+        fuzz.run(
+            "generate",
+            model,
+            "--tokens",
+            "1,2,3",
+            "--max-new-tokens",
+            4,
+            "--threads",
+            1,
+        )
     elif roll == 2:
         fuzz.run("export", model, "--widths", "16", "--out", "out", "--threads", 1)
     elif roll <= 6:
         kind = generator.choice(["huggingface", "gguf", "onnx"])
-        fuzz.run("export", model, "--widths", "16", "--out", "out", "--no-check", "--format", kind)  # fmt: skip
+        fuzz.run(
+            "export",
+            model,
+            "--widths",
+            "16",
+            "--out",
+            "out",
+            "--no-check",
+            "--format",
+            kind,
+        )
     elif roll == 7:
         fuzz.run("export", model, "--widths", "16", "--explain")
     else:
@@ -314,13 +376,21 @@ def damage_one(sound, target, file, damage, generator):
 
 def part_safetensors(fuzz, sound, generator):
     model = generator.choice(["llama", "mamba2"])
-    damage_one(sound / model, fuzz.directory / "m", "model.safetensors", damaged_safetensors, generator)  # fmt: skip
+    damage_one(
+        sound / model,
+        fuzz.directory / "m",
+        "model.safetensors",
+        damaged_safetensors,
+        generator,
+    )
     on_model(fuzz, "m", generator)
 
 
 def part_config(fuzz, sound, generator):
     model = generator.choice(["llama", "mamba2"])
-    damage_one(sound / model, fuzz.directory / "m", "config.json", damaged_text, generator)  # fmt: skip
+    damage_one(
+        sound / model, fuzz.directory / "m", "config.json", damaged_text, generator
+    )
     roll = generator.randrange(6)
     if roll == 0:  # of a config alone nothing contradicts its numbers
         fuzz.run("inspect", "m/config.json")
@@ -333,29 +403,74 @@ def part_config(fuzz, sound, generator):
 
 
 def part_index(fuzz, sound, generator):
-    damage_one(sound / "sharded", fuzz.directory / "m", "model.safetensors.index.json", damaged_text, generator)  # fmt: skip
+    damage_one(
+        sound / "sharded",
+        fuzz.directory / "m",
+        "model.safetensors.index.json",
+        damaged_text,
+        generator,
+    )
     on_model(fuzz, "m", generator)
 
 
 def part_generation(fuzz, sound, generator):
-    damage_one(sound / "llama", fuzz.directory / "m", "generation_config.json", damaged_text, generator)  # fmt: skip
+    damage_one(
+        sound / "llama",
+        fuzz.directory / "m",
+        "generation_config.json",
+        damaged_text,
+        generator,
+    )
     if generator.randrange(3) == 0:
-        fuzz.run("generate", "m", "--tokens", "1,2", "--max-new-tokens", 2, "--threads", 1)  # fmt: skip
+        fuzz.run(
+            "generate", "m", "--tokens", "1,2", "--max-new-tokens", 2, "--threads", 1
+        )
     else:
-        fuzz.run("export", "m", "--widths", "16", "--out", "out", "--no-check", "--format", generator.choice(["huggingface", "gguf", "onnx"]))  # fmt: skip
+        fuzz.run(
+            "export",
+            "m",
+            "--widths",
+            "16",
+            "--out",
+            "out",
+            "--no-check",
+            "--format",
+            generator.choice(["huggingface", "gguf", "onnx"]),
+        )
 
 
 def part_tokenizer(fuzz, sound, generator):
     file = generator.choice(["tokenizer.json"] * 5 + ["tokenizer_config.json"])
     damage_one(sound / "llama", fuzz.directory / "m", file, damaged_text, generator)
     if generator.randrange(4) == 0:
-        fuzz.run("generate", "m", "--prompt", "a b<\xe9", "--max-new-tokens", 2, "--threads", 1)  # fmt: skip
+        fuzz.run(
+            "generate",
+            "m",
+            "--prompt",
+            "a b<\xe9",
+            "--max-new-tokens",
+            2,
+            "--threads",
+            1,
+        )
     else:
-        fuzz.run("export", "m", "--widths", "16", "--out", "out", "--no-check", "--format", "gguf")  # fmt: skip
+        fuzz.run(
+            "export",
+            "m",
+            "--widths",
+            "16",
+            "--out",
+            "out",
+            "--no-check",
+            "--format",
+            "gguf",
+        )
 
 
 def part_tokens(fuzz, sound, generator):
-    name = generator.choice(["search.bin", "u16.bin", "u32.bin", "tokens.npy", "wide.npy"])  # fmt: skip
+    name = generator.choice(
+        ["search.bin", "u16.bin", "u32.bin", "tokens.npy", "wide.npy"]
+    )
     data = damaged_bytes((sound / name).read_bytes(), generator, head=128)
     (fuzz.directory / name).write_bytes(data)
     search = ["search", "llama", "--db", "r.db", "--dry-run", "--context", 16]
@@ -376,7 +491,9 @@ def part_artifact(fuzz, sound, generator):
         damage = damaged_safetensors
     damage_one(sound / f"as-{kind}", fuzz.directory / "m", file, damage, generator)
     if generator.randrange(5) == 0:
-        fuzz.run("generate", "m", "--tokens", "1,2", "--max-new-tokens", 2, "--threads", 1)  # fmt: skip
+        fuzz.run(
+            "generate", "m", "--tokens", "1,2", "--max-new-tokens", 2, "--threads", 1
+        )
     else:
         fuzz.run("inspect", "m", *generator.choice([[], ["--json"]]))
 
@@ -398,13 +515,32 @@ def part_database(fuzz, sound, generator):
                 ["runs", "--db", "r.db"],
                 ["runs", "--db", "r.db", "--json"],
                 ["compare", "1", "2", "--db", "r.db"],
-                ["export", "llama", "--db", "r.db", "--best", "--out", "out", "--no-check"],
-                ["export", "llama", "--db", "r.db", "--record", "1", "--out", "out", "--no-check"],
+                [
+                    "export",
+                    "llama",
+                    "--db",
+                    "r.db",
+                    "--best",
+                    "--out",
+                    "out",
+                    "--no-check",
+                ],
+                [
+                    "export",
+                    "llama",
+                    "--db",
+                    "r.db",
+                    "--record",
+                    "1",
+                    "--out",
+                    "out",
+                    "--no-check",
+                ],
                 ["search", "--db", "r.db", "--resume", "1", "--threads", "1"],
             ]
         ),
         may_leave=("r.db-wal", "r.db-shm", "r.db-journal"),
-    )  # fmt: skip
+    )
 
 
 def damage_row(path, generator):
@@ -413,15 +549,38 @@ def damage_row(path, generator):
     database.execute("pragma ignore_check_constraints = on")
     tables = [
         name
-        for (name,) in database.execute("select name from sqlite_schema where type = 'table' and name not like 'sqlite%'")  # fmt: skip
+        for (name,) in database.execute(
+            "select name from sqlite_schema where type = 'table' and name not like 'sqlite%'"
+        )
     ]
     for _ in range(generator.choice([1, 1, 3])):
         table = generator.choice(tables)
-        column = generator.choice([row[1] for row in database.execute(f"pragma table_info({table})")])  # fmt: skip
+        column = generator.choice(
+            [row[1] for row in database.execute(f"pragma table_info({table})")]
+        )
         value = generator.choice(
-            [None, 0, -1, 2**63 - 1, -(2**63), 1e308, float("inf"), "", "x", b"", b"\xff" * 7]
-            + ["\x1b[2J", "9" * 400, "1x" * 9999, "-", "8x99999999999999999999", "[" * 9999]
-        )  # fmt: skip
+            [
+                None,
+                0,
+                -1,
+                2**63 - 1,
+                -(2**63),
+                1e308,
+                float("inf"),
+                "",
+                "x",
+                b"",
+                b"\xff" * 7,
+            ]
+            + [
+                "\x1b[2J",
+                "9" * 400,
+                "1x" * 9999,
+                "-",
+                "8x99999999999999999999",
+                "[" * 9999,
+            ]
+        )
         try:
             database.execute(f"update {table} set {column} = ?", (value,))
         except sqlite3.Error:
@@ -445,7 +604,9 @@ PARTS = {
 
 
 def npy(dtype, values, size):
-    head = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({len(values)},), }}"  # fmt: skip
+    head = (
+        f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({len(values)},), }}"
+    )
     head = head.ljust(117) + "\n"
     body = b"".join(v.to_bytes(size, "little") for v in values)
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + body
@@ -469,14 +630,42 @@ def make_sound(sound, parts):
     llama = checkpoint(sound, LLAMA, "llama")
     checkpoint(sound, MAMBA2, "mamba2")
     if "index" in parts:
-        make("export", llama, "--widths", "32", "--out", sound / "sharded", "--shard-size", "8000", "--no-check")  # fmt: skip
+        make(
+            "export",
+            llama,
+            "--widths",
+            "32",
+            "--out",
+            sound / "sharded",
+            "--shard-size",
+            "8000",
+            "--no-check",
+        )
     if "artifact" in parts:
         for kind in ("huggingface", "gguf", "onnx"):
             target = sound / f"as-{kind}"
-            make("export", llama, "--widths", "16,32", "--out", target, "--format", kind, "--threads", 1)  # fmt: skip
+            make(
+                "export",
+                llama,
+                "--widths",
+                "16,32",
+                "--out",
+                target,
+                "--format",
+                kind,
+                "--threads",
+                1,
+            )
             note_answer(target)
     if "database" in parts:
-        search = ["search", llama, "--db", sound / "results.db", "--data", sound / "search.bin"]  # fmt: skip
+        search = [
+            "search",
+            llama,
+            "--db",
+            sound / "results.db",
+            "--data",
+            sound / "search.bin",
+        ]
         search += ["--confirm", sound / "confirm.bin", "--context", 16, "--threads", 1]
         make(*search, "--strategy", "random", "--max-evaluations", 6, "--budget", "1M")
         database = sqlite3.connect(sound / "results.db")
@@ -489,8 +678,14 @@ def note_answer(target):
     head = (target / "probe.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", head[:8])
     probe = json.loads(head[8 : 8 + length])["__metadata__"]
-    answer = {"artifact": probe["artifact"].strip(), "runtime": "transformers", "version": "1"}
-    answer.update(agrees=True, worst=1e-6, tolerance=1e-3, machine="x86_64", created="2026")  # fmt: skip
+    answer = {
+        "artifact": probe["artifact"].strip(),
+        "runtime": "transformers",
+        "version": "1",
+    }
+    answer.update(
+        agrees=True, worst=1e-6, tolerance=1e-3, machine="x86_64", created="2026"
+    )
     (target / "verified.json").write_text(json.dumps([answer]))
 
 
@@ -498,11 +693,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=1000, help="of each part")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20, help="that a case may take")  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="that a case may take"
+    )
     parser.add_argument("--mebibytes", type=int, default=1024, help="likewise")
     parser.add_argument("--keep", type=pathlib.Path, help="where files of findings go")
     parser.add_argument("--kinds", action="store_true", help="also list the sentences")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")  # fmt: skip
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all"
+    )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part is called {unknown}")

@@ -74,6 +74,43 @@ TEST_F(Workshop, AClosedOrFullStandardErrorChangesNothing) {
   }
 }
 
+// A name of bytes that are no text is a name all the same, and one of two lines is one line.
+TEST_F(Workshop, NamesThatAreNoText) {
+  const std::string model = path("m\xff"), data = path("d\xff.bin"), db = path("r\xff.db");
+  fs::copy(model_, model);
+  fs::copy(search_, data);
+  EXPECT_EQ(expect_done({"inspect", model, "--json"}).json()["directory"], path("m\xef\xbf\xbd"));
+  for (const char* format : {"huggingface", "gguf", "onnx"}) {
+    expect_done({"export", model, "--widths", "8", "--no-check", "--format", format, "--out",
+                 path("\xff") + format});
+  }
+  // What a resumed search would open must be there as it was.
+  for (const auto& [directory, tokens] : {std::pair(model, search_), std::pair(model_, data)}) {
+    expect_refused({"search", directory, "--data", tokens, "--context", "32", "--db", db}, 2,
+                   "is not UTF-8");
+  }
+  expect_done(search({"--strategy", "uniform"}, db));
+  EXPECT_FALSE(expect_done({"runs", "--db", db, "--json"}).json().empty());
+
+  const Result forged = mixnmatch({"inspect", path("x\nmixnmatch: done")});
+  EXPECT_EQ(forged.status, 1);
+  EXPECT_EQ(std::ranges::count(forged.err, '\n'), 1) << forged.err;
+}
+
+TEST_F(Workshop, SentencesStayShortWhateverTheyQuote) {
+  const std::string many(100'000, '1');  // an argument takes no more than 128 KiB
+  expect_refused({"export", model_, "--out", path("out"), "--widths", many}, 2, "bytes ...");
+  fs::copy(model_, path("long"));
+  nlohmann::json config = llama_.config();
+  config["hidden_act"] = many;
+  spew(path("long/config.json"), config.dump());
+  const Result result = mixnmatch({"inspect", path("long")});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_LT(result.err.size(), 5000u);
+  EXPECT_NE(result.err.find("hidden_act"), std::string::npos);
+  EXPECT_NE(result.err.find("silu"), std::string::npos) << "what was expected is not left out";
+}
+
 TEST_F(Workshop, NamesThatNoFileSystemTakes) {
   const std::string name(300, 'n');
   expect_refused({"export", model_, "--widths", "8", "--no-check", "--out", path(name)}, 1, "nnn");
@@ -97,6 +134,7 @@ TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
 
 TEST_F(Workshop, BudgetsThatNothingMeetsNameTheSmallestThatSomethingDoes) {
   const auto narrowest = expect_done({"inspect", model_, "--json"}).json()["uniform"][0];
+  expect_refused(search({"--budget", "12ms"}, db_), 1, "mixnmatch latency");
   expect_refused(search({"--budget", "10"}, db_), 2,
                  std::to_string(narrowest["params"].get<std::int64_t>()));
   EXPECT_FALSE(fs::exists(db_)) << "a refused search leaves no store";
