@@ -103,7 +103,7 @@ int run_program(const Arguments& arguments) {
     message = error.what();
   }
   std::fflush(stdout);
-  constexpr std::size_t kLongest = 4000;  // and so the two longest paths that most tools take
+  constexpr std::size_t kLongest = 1900;  // two paths longer than most, and what is said of them
   note("mixnmatch: {}\n", shortened(printable(message), kLongest));
   return status;
 }

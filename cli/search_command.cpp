@@ -238,6 +238,9 @@ class SearchCommand {
     print_settings(strategies);
     if (request_.dry_run) return 0;
 
+    if (settings.is_null()) {
+      settings = kept_settings(options_, fmt::format("{} {}", now_utc(), getpid()));
+    }
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
     scorer_.emplace(*opened_, request_.device, ScoreOptions{}, ranks_.get());
     model_id_ = store_->model(model_row(*opened_));
@@ -245,9 +248,6 @@ class SearchCommand {
     if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
       fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
                  resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
-    }
-    if (settings.is_null()) {
-      settings = kept_settings(options_, fmt::format("{} {}", now_utc(), getpid()));
     }
     return search(strategies, settings);
   }

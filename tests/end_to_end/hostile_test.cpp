@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/python.h"
 
 namespace mnm::test {
 namespace {
@@ -88,6 +89,7 @@ TEST_F(Workshop, NamesThatAreNoText) {
   for (const auto& [directory, tokens] : {std::pair(model, search_), std::pair(model_, data)}) {
     expect_refused({"search", directory, "--data", tokens, "--context", "32", "--db", db}, 2,
                    "is not UTF-8");
+    EXPECT_FALSE(fs::exists(db)) << "a refused search leaves no store";
   }
   expect_done(search({"--strategy", "uniform"}, db));
   EXPECT_FALSE(expect_done({"runs", "--db", db, "--json"}).json().empty());
@@ -109,6 +111,13 @@ TEST_F(Workshop, SentencesStayShortWhateverTheyQuote) {
   EXPECT_LT(result.err.size(), 5000u);
   EXPECT_NE(result.err.find("hidden_act"), std::string::npos);
   EXPECT_NE(result.err.find("silu"), std::string::npos) << "what was expected is not left out";
+}
+
+// The short form of hostile_fuzz.py: the same cases every time.
+TEST(Hostile, DamagedFilesOfEveryKindGetASentence) {
+  if (!python_has("python")) GTEST_SKIP() << kNoPython;
+  const TempDir scratch;
+  EXPECT_EQ(python_failure("end_to_end/hostile_fuzz.py", {"--cases", "25"}, scratch), "");
 }
 
 TEST_F(Workshop, NamesThatNoFileSystemTakes) {

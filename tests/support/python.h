@@ -16,6 +16,8 @@ namespace mnm::test {
 inline bool python_has(const std::string& program) {
   return std::filesystem::exists(MNM_SOURCE_DIR "/.venv/bin/" + program);
 }
+// Why a test with such a judge is skipped. `scripts/test`, and so CI, installs them all before it
+// builds, and skips none of these: they are skipped in a build made by scripts/setup alone.
 inline constexpr const char* kNoPython =
     "its Python packages are not installed: scripts/setup test";
 
