@@ -1,22 +1,18 @@
 #include "export/shards.h"
 
+#include <algorithm>
+#include <atomic>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <system_error>
+#include <thread>
 #include <utility>
 
-#include "extract/in_order.h"
 #include "model/error.h"
 #include "model/shapes.h"
 
 namespace mnm {
-namespace {
-
-// The data begins with a page, so that its pages can be mapped, and copied, as they are.
-constexpr std::size_t kPage = 4096;
-
-}  // namespace
 
 std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
                                const std::map<std::string, std::string>& metadata) {
@@ -37,6 +33,7 @@ std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t s
     shard.file = shards.size() == 1
                      ? "model.safetensors"
                      : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    // The data begins with a page, so that its pages can be mapped, and copied, as they are.
     shard.bytes = safetensors_head(shard.tensors, metadata, kPage).size();
     if (!shard.tensors.empty()) shard.bytes += shard.tensors.back().end;
   }
@@ -104,27 +101,28 @@ void write_shards(const std::vector<Shard>& shards,
     stopped = stopped || (progress && !progress(bytes));
     return !stopped;
   };
-  class Writer final : public PartWorker {
-   public:
-    explicit Writer(std::function<void(std::uint64_t)> write) : write_(std::move(write)) {}
-    void prepare(std::uint64_t part) override { write_(part); }
-    void finish(std::uint64_t) override {}
-
-   private:
-    std::function<void(std::uint64_t)> write_;
-  };
-  const auto make_writer = [&] {
-    return std::make_unique<Writer>([&, append = make_append(report)](std::uint64_t shard) {
-      try {
-        write_shard(shards[shard], metadata, directory, append, report, flush);
-      } catch (...) {
-        const std::scoped_lock lock(mutex);
-        stopped = true;
-        if (!error) error = std::current_exception();
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&](const AppendTensor& append) {
+    try {
+      for (std::size_t i; (i = next++) < shards.size();) {
+        write_shard(shards[i], metadata, directory, append, report, flush);
       }
-    });
+    } catch (...) {
+      const std::scoped_lock lock(mutex);
+      stopped = true;
+      if (!error) error = std::current_exception();
+    }
   };
-  run_in_order(shards.size(), threads, make_writer);
+  std::vector<std::jthread> others;
+  try {
+    for (std::size_t i = 1; i < std::min<std::size_t>(threads, shards.size()); ++i) {
+      others.emplace_back(work, make_append(report));
+    }
+  } catch (const std::system_error&) {
+    // No more threads to be had: those there are write it all.
+  }
+  work(make_append(report));
+  others.clear();
   if (error) std::rethrow_exception(error);
 }
 

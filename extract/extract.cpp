@@ -17,7 +17,6 @@ constexpr std::uint64_t kPart = 512u << 10;
 constexpr unsigned kThreads = 3;
 // How far the disk is kept ahead of what is prepared, where the kernel cannot know what comes next.
 constexpr std::uint64_t kPartsAhead = 8;
-constexpr std::uint64_t kPage = 4096;
 // Elements that are converted at a time: they stay in a core's nearest cache.
 constexpr std::size_t kConverted = 4096;
 

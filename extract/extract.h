@@ -1,7 +1,8 @@
 // Checkpoint + slice plan -> the submodel's tensors, as streams of bytes.
 //
 // Memory stays flat whatever the checkpoint's size: nothing is read through the checkpoint's map.
-// What lies in one piece is copied inside the kernel, the rest through a fixed buffer.
+// What lies in one piece is copied inside the kernel where its pages are the output's pages too,
+// the rest through fixed buffers, by several threads.
 #pragma once
 
 #include <cstddef>

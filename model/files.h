@@ -38,6 +38,8 @@ void release_pages(std::span<const std::byte> mapped);
 void read_fully(int descriptor, const std::filesystem::path& path, std::uint64_t offset,
                 std::span<std::byte> into);
 
+inline constexpr std::uint64_t kPage = 4096;  // bytes that the page cache holds in one piece
+
 // How far written bytes are pushed before a call returns. kToKernel survives the death of this
 // process, kToDisk a power cut as well, at the speed of the disk.
 enum class Flush : std::uint8_t { kToKernel, kToDisk };
