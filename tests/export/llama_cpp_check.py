@@ -48,6 +48,7 @@ from pathlib import Path
 
 import gguf
 import llama_cpp
+import mamba2_names
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
@@ -99,29 +100,10 @@ def export(source, widths, kind, dtype, out):
     return out
 
 
-MAMBA2 = {
-    "backbone.embeddings.weight": "token_embd.weight",
-    "backbone.norm_f.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-    "norm.weight": "attn_norm.weight",
-    "mixer.in_proj.weight": "ssm_in.weight",
-    "mixer.conv1d.weight": "ssm_conv1d.weight",
-    "mixer.conv1d.bias": "ssm_conv1d.bias",
-    "mixer.dt_bias": "ssm_dt.bias",
-    "mixer.A_log": "ssm_a",
-    "mixer.D": "ssm_d",
-    "mixer.norm.weight": "ssm_norm.weight",
-    "mixer.out_proj.weight": "ssm_out.weight",
-}
-
-
 def gguf_name(name, architecture, layers):
-    """By the gguf package's map; it lacks some of Mamba-2's, which are those that llama.cpp reads."""
+    """By the gguf package's map, which lacks some of Mamba-2's."""
     if architecture == "mamba2":
-        if name in MAMBA2:
-            return MAMBA2[name]
-        _, _, layer, inside = name.split(".", 3)
-        return f"blk.{layer}.{MAMBA2[inside]}"
+        return mamba2_names.gguf_name(name)
     kinds = {"llama": gguf.MODEL_ARCH.LLAMA, "deci": gguf.MODEL_ARCH.DECI}
     names = gguf.get_tensor_name_map(kinds[architecture], layers)
     return names.get_name(name, try_suffixes=(".weight", ".bias"))

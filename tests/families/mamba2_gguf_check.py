@@ -12,33 +12,11 @@ import json
 import gguf
 import numpy as np
 from cases import judge
+from mamba2_names import gguf_name
 from safetensors.numpy import load_file
 
 TYPES = {0: "F32", 1: "F16", 7: "Q8_0", 32: "BF16"}
 F32 = gguf.GGMLQuantizationType.F32
-OUTSIDE = {
-    "backbone.embeddings.weight": "token_embd.weight",
-    "backbone.norm_f.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-}
-INSIDE = {
-    "norm.weight": "attn_norm.weight",
-    "mixer.in_proj.weight": "ssm_in.weight",
-    "mixer.conv1d.weight": "ssm_conv1d.weight",
-    "mixer.conv1d.bias": "ssm_conv1d.bias",
-    "mixer.dt_bias": "ssm_dt.bias",
-    "mixer.A_log": "ssm_a",
-    "mixer.D": "ssm_d",
-    "mixer.norm.weight": "ssm_norm.weight",
-    "mixer.out_proj.weight": "ssm_out.weight",
-}
-
-
-def named(name):
-    if name in OUTSIDE:
-        return OUTSIDE[name]
-    _, _, layer, inside = name.split(".", 3)
-    return f"blk.{layer}.{INSIDE[inside]}"
 
 
 def converted(name, values, config):
@@ -89,7 +67,7 @@ def check(case):
             bias = tensors.pop(f"blk.{i}.ssm_conv1d.bias")
             assert not bias.data.any(), "a bias that is not there is not zero"
     for name, values in stored.items():
-        tensor = tensors.pop(named(name))
+        tensor = tensors.pop(gguf_name(name))
         wanted, exact = converted(name, values, config)
         kind = F32 if exact else matrices
         assert tensor.tensor_type == kind, (name, tensor.tensor_type)
