@@ -41,11 +41,11 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   Tiling tiling;
   tiling.sequences = std::clamp<std::int64_t>(options.rows / options.context, 1, options.sequences);
   tiling.parents = std::max<std::int64_t>(1, options.rows / (tiling.sequences * options.context));
-  // With fewer rows than these the head's weights are read more often than is worth its product.
   tiling.logits.vocab = model.vocab_size;
   tiling.logits.words =
       options.words > 0 ? std::min(options.words, model.vocab_size) : model.vocab_size;
   const auto words = static_cast<std::uint64_t>(tiling.logits.words);
+  // With fewer rows than these the head's weights are read more often than is worth its product.
   tiling.logits.rows = std::max<std::int64_t>(
       128,
       static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(words, 1))));

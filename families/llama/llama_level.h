@@ -22,11 +22,10 @@ struct GatedFfn {
   GateVariant variant = GateVariant::kActGateTimesUp;
 };
 
-// x and its norm are [parents, rows, d], contiguous -> [children, rows, d]: child c is its parent's
-// x
-// + ffn of width c's of its norm. Children as Fold::step has them. Gate and up product at the
-// widest, one activation, and the segments of `down` added up, each partial sum a finished child;
-// neighbouring parents whose children have the same widths share their products.
+// x and its norm are [parents, rows, d], contiguous -> [children, rows, d]: a child is its parent's
+// x plus the FFN, at the child's width, of that x's norm. Children as Fold::step has them. Gate and
+// up product at the widest, one activation, and the segments of `down` added up, each partial sum a
+// finished child; neighbouring parents whose children have the same widths share their products.
 at::Tensor nested_ffn(const GatedFfn& ffn, const at::Tensor& x, const at::Tensor& normed,
                       std::span<const Child> children);
 
