@@ -10,6 +10,25 @@ namespace fs = std::filesystem;
 constexpr long kProgramKib = 256 * 1024;
 constexpr long kLimitKib = 512 * 1024;
 
+// The same arithmetic on the same rows, but not always as many rows in one product, and libraries
+// sum in an order that depends on that: logits of about ten then differ by a few of their last
+// places, 2^-20 each.
+void expect_same_scores(const std::string& streamed, const std::string& whole) {
+  nlohmann::json left = nlohmann::json::parse(streamed), right = nlohmann::json::parse(whole);
+  ASSERT_EQ(left.size(), right.size());
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    for (const char* metric : {"loss", "loss_se", "kl", "kl_se"}) {
+      EXPECT_NEAR(left[i][metric].get<double>(), right[i][metric].get<double>(), 0x1p-18)
+          << metric << " of " << left[i]["widths"];
+      left[i].erase(metric);
+      right[i].erase(metric);
+    }
+    left[i].erase("perplexity");  // the loss's
+    right[i].erase("perplexity");
+  }
+  EXPECT_EQ(left, right);
+}
+
 TEST_F(Workshop, TwoGigabytesAreScoredInAQuarterOfThem) {
   nlohmann::json config = nlohmann::json::parse(slurp(path("model/config.json")));
   config["hidden_size"] = 1024;
@@ -41,8 +60,7 @@ TEST_F(Workshop, TwoGigabytesAreScoredInAQuarterOfThem) {
   const Result streamed = expect_done(limited);
   EXPECT_NE(streamed.err.find("do not fit"), std::string::npos) << streamed.err;
   EXPECT_LT(streamed.max_resident_kib, kLimitKib + kProgramKib);
-  // The same arithmetic on the same rows: the same digits, all of them.
-  EXPECT_EQ(streamed.out, whole.out);
+  expect_same_scores(streamed.out, whole.out);
 
   std::vector<std::string> small = command;
   small.insert(small.end(), {"--memory", "100MiB"});
