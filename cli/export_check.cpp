@@ -68,10 +68,13 @@ Checkpoint as_stored(const NestedModel& model, const Checkpoint& checkpoint,
   auto storage = std::make_shared<std::vector<std::vector<float>>>();
   storage->reserve(model.table.tensors.size());
   std::vector<StoredTensor> tensors;
+  std::vector<std::byte> bytes;
   for (const TensorSpec& spec : model.table.tensors) {
     const StoredTensor& source = checkpoint.at(spec.name);
     std::vector<float>& whole = storage->emplace_back(static_cast<std::size_t>(source.elements()));
-    to_f32(source.data, source.dtype, whole);
+    bytes.resize(source.bytes());
+    checkpoint.read(source, 0, bytes);
+    to_f32(bytes, source.dtype, whole);
     const auto slice = std::ranges::find(plan.slices().tensors, spec.name,
                                          [](const TensorSlice& each) { return each.spec->name; });
     if (slice != plan.slices().tensors.end()) {
@@ -215,7 +218,9 @@ OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
   Extractor extractor(nested.checkpoint);
+  extractor.read_ahead(in_order(plan.slices()));
   std::vector<float> buffer(kCompared);
+  std::vector<std::byte> bytes;
   for (const TensorSlice& slice : plan.slices().tensors) {
     const StoredTensor& tensor = written.at(slice.spec->name);
     if (tensor.shape != slice.shape) {
@@ -226,7 +231,8 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
     extractor.stream(slice, kCompared, [&](std::span<float> expected) {
       plan.round(slice, expected);
       const std::size_t size = size_of(tensor.dtype);
-      const auto bytes = tensor.data.subspan(done * size, expected.size() * size);
+      bytes.resize(expected.size() * size);
+      written.read(tensor, done * size, bytes);
       const auto found = std::span(buffer).first(expected.size());
       to_f32(bytes, tensor.dtype, found);
       const auto [a, b] = std::ranges::mismatch(expected, found, [](float x, float y) {
@@ -239,7 +245,6 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
             slice.spec->name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
       }
       done += expected.size();
-      if (!written.shards().empty()) release_pages(bytes);
     });
   }
   extractor.check_unchanged();

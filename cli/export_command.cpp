@@ -411,7 +411,8 @@ class ExportCommand {
 
     write_tensors(plan, directory.path(), guard);
     std::uint64_t bytes = plan.bytes();
-    const std::string fingerprint = plan.fingerprint(directory.path());
+    std::string fingerprint;
+    if (probe || !request_.db.empty()) fingerprint = plan.fingerprint(directory.path());
     // What a runtime computes is of all layers: a probe of some would condemn it.
     if (probe && layers == opened_->model.layers()) {
       probe->artifact = fingerprint;

@@ -45,7 +45,7 @@ at::Tensor WeightReader::read(const std::string& name) {
   const at::Tensor tensor =
       at::empty(stored.shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
   if (device_.is_cpu() && stored.dtype == dtype_) {
-    checkpoint_.read(stored, 0, {static_cast<std::byte*>(tensor.data_ptr()), stored.data.size()});
+    checkpoint_.read(stored, 0, {static_cast<std::byte*>(tensor.data_ptr()), stored.bytes()});
   } else {
     read_through_buffers(stored, tensor.view({-1}));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "export/carried.h"
@@ -73,20 +74,71 @@ void encode(std::span<const float> values, GgufType type, const std::string& nam
   from_f32(values, dtype_of(type), bytes);
 }
 
-// Rows between a head's two orders: pair_rows(values) is the file's, its inverse the checkpoint's.
-void pair_rows(std::span<float> values, std::int64_t head_size, std::int64_t columns,
-               bool to_file) {
+// From the checkpoint's order of a head's rows to the file's.
+void pair_rows(std::span<float> values, std::int64_t head_size, std::int64_t columns) {
   const std::vector<float> before(values.begin(), values.end());
   const auto width = static_cast<std::size_t>(columns);
   const auto rows = static_cast<std::int64_t>(values.size() / width);
   for (std::int64_t row = 0; row < rows; ++row) {
-    const auto paired = static_cast<std::size_t>(row) * width;
-    const auto other = static_cast<std::size_t>(unpaired_row(row, head_size)) * width;
-    const std::size_t from = to_file ? other : paired, to = to_file ? paired : other;
+    const auto from = static_cast<std::size_t>(unpaired_row(row, head_size)) * width;
     std::copy_n(before.begin() + static_cast<std::ptrdiff_t>(from), width,
-                values.begin() + static_cast<std::ptrdiff_t>(to));
+                values.begin() + static_cast<std::ptrdiff_t>(row) * columns);
   }
 }
+
+// A tensor of a written file in the checkpoint's terms, decoded as it is read.
+class TensorDecoder {
+ public:
+  TensorDecoder(std::shared_ptr<const MappedFile> file, std::uint64_t offset, GgufType type,
+                const Item& item)
+      : file_(std::move(file)),
+        offset_(offset),
+        type_(type),
+        function_(item.tensor.function),
+        columns_(item.slice->elements() / item.slice->shape.front()),
+        head_size_(item.tensor.heads > 0 ? item.head_size() : 0) {}
+
+  void operator()(std::uint64_t begin, std::span<std::byte> into) const {
+    auto first = static_cast<std::int64_t>(begin / sizeof(float));
+    const std::size_t skipped = begin % sizeof(float);
+    std::vector<float> values((skipped + into.size() + sizeof(float) - 1) / sizeof(float));
+    for (std::span<float> left = values; !left.empty();) {
+      std::int64_t at = first, n = static_cast<std::int64_t>(left.size());
+      if (head_size_ > 0) {
+        const std::int64_t row = first / columns_, column = first % columns_;
+        at = paired_row(row, head_size_) * columns_ + column;
+        n = std::min(n, columns_ - column);
+      }
+      decode(at, left.first(static_cast<std::size_t>(n)));
+      left = left.subspan(static_cast<std::size_t>(n));
+      first += n;
+    }
+    apply(function_, false, values);
+    std::ranges::copy(std::as_bytes(std::span(values)).subspan(skipped, into.size()), into.begin());
+  }
+
+ private:
+  // Elements in the file's order, from `at` on: whole blocks are read, and cut.
+  void decode(std::int64_t at, std::span<float> out) const {
+    const std::int64_t block = block_size(type_), end = at + static_cast<std::int64_t>(out.size());
+    const std::int64_t first = at / block * block, last = (end + block - 1) / block * block;
+    std::vector<std::byte> bytes(row_bytes(type_, last - first));
+    read_fully(file_->descriptor(), file_->path(), offset_ + row_bytes(type_, first), bytes);
+    std::vector<float> values(static_cast<std::size_t>(last - first));
+    if (type_ == GgufType::kQ8_0) {
+      dequantize_q8(bytes, values);
+    } else {
+      to_f32(bytes, dtype_of(type_), values);
+    }
+    std::copy_n(values.begin() + (at - first), out.size(), out.begin());
+  }
+
+  std::shared_ptr<const MappedFile> file_;
+  std::uint64_t offset_;
+  GgufType type_;
+  GgufFunction function_;
+  std::int64_t columns_, head_size_;  // head_size_ 0: its rows lie as in the checkpoint
+};
 
 class GgufExport final : public PlannedExport {
  public:
@@ -134,6 +186,11 @@ class GgufExport final : public PlannedExport {
     out.write(head_);
     report(head_.size());
     Extractor extractor(checkpoint);
+    std::vector<const TensorSlice*> needed;
+    for (const Item& item : items_) {
+      if (item.slice != nullptr) needed.push_back(item.slice);
+    }
+    extractor.read_ahead(std::move(needed));
     for (std::size_t i = 0; i < items_.size(); ++i) {
       write_item(items_[i], entries_[i], extractor, out, progress);
       const std::string padding(aligned(entries_[i].bytes()) - entries_[i].bytes(), '\0');
@@ -164,21 +221,15 @@ class GgufExport final : public PlannedExport {
   }
 
   Checkpoint reopen(const fs::path& directory) const override {
-    struct Storage {
-      MappedFile file;
-      std::vector<std::vector<float>> decoded;
-    };
-    auto storage = std::make_shared<Storage>(Storage{MappedFile(directory / kGgufFile), {}});
-    const std::string path = storage->file.path().string();
-    const GgufHead head = parse_gguf(storage->file.bytes(), path);
+    const auto file = std::make_shared<const MappedFile>(directory / kGgufFile);
+    const std::string path = file->path().string();
+    const GgufHead head = parse_gguf(file->bytes(), path);
     std::vector<StoredTensor> tensors;
     for (const Item& item : items_) {
       const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
       if (entry == head.tensors.end()) {
         fail("cannot read '{}': it has no tensor '{}'", path, item.tensor.name);
       }
-      const auto data =
-          storage->file.bytes().subspan(head.data_offset + entry->offset, entry->bytes());
       if (item.slice == nullptr) continue;
       if (entry->shape != file_shape(item)) {
         fail("cannot read '{}': tensor '{}' has another shape than planned", path, entry->name);
@@ -186,29 +237,22 @@ class GgufExport final : public PlannedExport {
       StoredTensor& tensor = tensors.emplace_back();
       tensor.name = item.slice->spec->name;
       tensor.shape = item.slice->shape;
-      tensor.dtype = dtype_of(entry->type);
-      tensor.data = data;
-      if (entry->type != GgufType::kQ8_0 && item.is_copy()) continue;
-      std::vector<float>& values =
-          storage->decoded.emplace_back(static_cast<std::size_t>(tensor.elements()));
-      if (entry->type == GgufType::kQ8_0) {
-        dequantize_q8(data, values);
+      const std::uint64_t offset = head.data_offset + entry->offset;
+      if (entry->type != GgufType::kQ8_0 && item.is_copy()) {
+        tensor.dtype = dtype_of(entry->type);
+        tensor.decode = [file, offset](std::uint64_t begin, std::span<std::byte> into) {
+          read_fully(file->descriptor(), file->path(), offset + begin, into);
+        };
       } else {
-        to_f32(data, tensor.dtype, values);
+        tensor.dtype = Dtype::kF32;
+        tensor.decode = TensorDecoder(file, offset, entry->type, item);
       }
-      if (item.tensor.heads > 0) {
-        pair_rows(values, tensor.shape.front() / item.tensor.heads,
-                  tensor.elements() / tensor.shape.front(), false);
-      }
-      apply(item.tensor.function, false, values);
-      tensor.dtype = Dtype::kF32;
-      tensor.data = std::as_bytes(std::span(values));
     }
     if (head.tensors.size() != items_.size()) {
       fail("cannot read '{}': it has {} tensors, expected {}", path, head.tensors.size(),
            items_.size());
     }
-    return Checkpoint::assemble(directory, config_, std::move(tensors), std::move(storage));
+    return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
   }
 
   // Blocks and permutations are of whole rows, so they do not meet.
@@ -302,7 +346,7 @@ class GgufExport final : public PlannedExport {
       const std::int64_t columns = item.slice->elements() / item.slice->shape.front();
       const auto head = static_cast<std::size_t>(item.head_size() * columns);
       extractor.stream(*item.slice, head, [&](std::span<float> values) {
-        pair_rows(values, item.head_size(), columns, true);
+        pair_rows(values, item.head_size(), columns);
         put(values);
       });
       return;

@@ -51,5 +51,9 @@ inline std::int64_t unpaired_row(std::int64_t row, std::int64_t head_size) {
   const std::int64_t in_head = row % head_size;
   return row - in_head + (in_head % 2) * (head_size / 2) + in_head / 2;
 }
+inline std::int64_t paired_row(std::int64_t row, std::int64_t head_size) {  // its inverse
+  const std::int64_t in_head = row % head_size, half = head_size / 2;
+  return row - in_head + in_head % half * 2 + in_head / half;
+}
 
 }  // namespace mnm

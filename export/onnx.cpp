@@ -91,6 +91,7 @@ class OnnxExport final : public PlannedExport {
     copy_carried(carried_, checkpoint.directory(), directory, progress, flush);
     OutputFile out(directory / kOnnxData);
     Extractor extractor(checkpoint);
+    extractor.read_ahead(in_order(slices()));
     for (std::size_t i = 0; i < weights_.size(); ++i) {
       extractor.append(slices().tensors[i], dtype_, out, progress);
       const std::uint64_t bytes = weights_[i].bytes();
@@ -108,7 +109,7 @@ class OnnxExport final : public PlannedExport {
   }
 
   Checkpoint reopen(const fs::path& directory) const override {
-    auto data = std::make_shared<MappedFile>(directory / kOnnxData);
+    const auto data = std::make_shared<const MappedFile>(directory / kOnnxData);
     std::vector<StoredTensor> tensors;
     for (const std::string& graph : graphs_) {
       const MappedFile file(directory / graph);
@@ -134,9 +135,12 @@ class OnnxExport final : public PlannedExport {
       tensor.name = weight.name;
       tensor.dtype = weight.dtype;
       tensor.shape = weight.shape;
-      tensor.data = data->bytes().subspan(weight.offset, weight.bytes());
+      tensor.decode = [data, offset = weight.offset](std::uint64_t begin,
+                                                     std::span<std::byte> into) {
+        read_fully(data->descriptor(), data->path(), offset + begin, into);
+      };
     }
-    return Checkpoint::assemble(directory, config_, std::move(tensors), std::move(data));
+    return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
   }
 
   void check_layout(const fs::path& directory) const override {

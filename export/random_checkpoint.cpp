@@ -38,7 +38,8 @@ void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
   // By one thread: there is one buffer, and one table of values.
   write_shards(
       plan.shards, plan.metadata, directory, 1,
-      [&](const ByteProgress& report) { return std::bind_front(append, report); }, progress, flush);
+      [&](const Shard&, const ByteProgress& report) { return std::bind_front(append, report); },
+      progress, flush);
 }
 
 }  // namespace mnm

@@ -35,7 +35,10 @@ std::string PlannedExport::fingerprint(const std::filesystem::path& directory) c
     maps.emplace_back(directory / name);
     fingerprint.add(name);
     fingerprint.add(std::to_string(maps.back().bytes().size()));
-    data.append(maps.back(), 0, maps.back().bytes().size());
+    data.append(maps.back().bytes().size(),
+                [&file = maps.back()](std::uint64_t begin, std::span<std::byte> into) {
+                  read_fully(file.descriptor(), file.path(), begin, into);
+                });
   }
   data.feed(fingerprint);
   return fingerprint.hex();

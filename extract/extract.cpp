@@ -15,8 +15,12 @@ namespace {
 // OutputFile::write likes it.
 constexpr std::uint64_t kPart = 512u << 10;
 constexpr unsigned kThreads = 3;
-// How far the disk is kept ahead of what is prepared, where the kernel cannot know what comes next.
-constexpr std::uint64_t kPartsAhead = 8;
+// The same where nothing is prepared but the map of the source's pages.
+constexpr std::uint64_t kViewedPart = 2u << 20;
+constexpr unsigned kViewers = 2;
+// The same where the kernel copies on its own.
+constexpr std::uint64_t kInKernel = 8u << 20;
+static_assert(2 * kInKernel <= ReadAhead::kAhead && 4 * kViewedPart <= ReadAhead::kAhead);
 // Elements that are converted at a time: they stay in a core's nearest cache.
 constexpr std::size_t kConverted = 4096;
 
@@ -27,7 +31,8 @@ float overflow_of(Dtype dtype) {
 }
 
 // Whether source and output begin their pages at the same bytes. The kernel then copies page by
-// page; where they do not, every page is made of parts of two, at two thirds of the speed.
+// page, or, on file systems that can, lets both files have the same ones; where they do not, every
+// page is made of parts of two, at two thirds of the speed.
 bool in_step(const TensorCopy& copy, std::uint64_t position) {
   return std::ranges::all_of(copy.kept, [&](const ByteRange& range) {
     const bool same = (copy.offset + range.begin) % kPage == position % kPage;
@@ -40,9 +45,10 @@ bool in_step(const TensorCopy& copy, std::uint64_t position) {
 // file.
 class Parts {
  public:
-  Parts(std::uint64_t elements, std::size_t element_bytes, std::uint64_t position)
-      : elements_(elements), each_(kPart / element_bytes) {
-    first_ = (kPart - position % kPart) / element_bytes;
+  Parts(std::uint64_t part_bytes, std::uint64_t elements, std::size_t element_bytes,
+        std::uint64_t position)
+      : elements_(elements), each_(part_bytes / element_bytes) {
+    first_ = (part_bytes - position % part_bytes) / element_bytes;
     if (first_ == 0) first_ = each_;
   }
 
@@ -59,65 +65,112 @@ class Parts {
   std::uint64_t elements_, each_, first_ = 0;
 };
 
-class PartAppender final : public PartWorker {
- public:
-  PartAppender(const SourceFile& file, const TensorCopy& copy, Dtype dtype, const Parts& parts,
-               OutputFile& out, const ByteProgress& progress)
-      : copy_(copy),
-        reader_(file, copy),
-        from_(size_of(copy.source->dtype)),
-        dtype_(dtype),
-        parts_(parts),
-        out_(out),
-        progress_(progress) {}
+// What the ways to append a slice have in common.
+struct Appending {
+  const SourceFile& file;
+  const TensorCopy& copy;
+  Dtype dtype;
+  Parts parts;
+  OutputFile& out;
+  const ByteProgress& progress;
+  ReadAhead* ahead = nullptr;
+  std::uint64_t place = 0;  // of the slice, there
 
-  void prepare(std::uint64_t part) override {
-    // Parts are handed out in order, so each is announced once, by the first or by an earlier one.
-    announce(part == 0 ? 0 : part + kPartsAhead, part + kPartsAhead + 1);
-    const std::uint64_t begin = parts_.begin(part) * from_, end = parts_.begin(part + 1) * from_;
-    bytes_.resize(static_cast<std::size_t>(end - begin));
-    reader_.seek(begin);
-    reader_.read(bytes_);
-    if (dtype_ != copy_.source->dtype) convert();
+  std::uint64_t begin(std::uint64_t part) const {  // in bytes of the slice
+    return parts.begin(part) * size_of(copy.source->dtype);
   }
 
-  void finish(std::uint64_t) override {
-    const auto& ready = dtype_ == copy_.source->dtype ? bytes_ : converted_;
-    out_.write(ready);
-    if (progress_ && !progress_(ready.size())) throw Stopped();
+  // Until the disk has been asked for it.
+  void await(std::uint64_t part) const {
+    if (ahead != nullptr) ahead->await(place + begin(part + 1));
+  }
+  void done(std::uint64_t part) const {
+    if (ahead != nullptr) ahead->done(place + begin(part + 1));
+  }
+
+  void report(std::uint64_t bytes) const {
+    if (progress && !progress(bytes)) throw Stopped();
+  }
+};
+
+// Hands the source's pages on to the kernel, which copies them into the output's: once, and no
+// buffer of this program's between.
+class ViewAppender final : public PartWorker {
+ public:
+  explicit ViewAppender(const Appending& job) : job_(job), view_(job.file, job.copy) {}
+
+  void prepare(std::uint64_t part) override {
+    job_.await(part);
+    pieces_ = view_.pieces(job_.begin(part), job_.begin(part + 1));
+  }
+
+  void finish(std::uint64_t part) override {
+    try {
+      job_.out.write(pieces_);
+    } catch (const Error&) {
+      job_.file.check_unchanged();  // where the source was cut short, that is the reason
+      throw;
+    }
+    job_.done(part);
+    job_.report(job_.begin(part + 1) - job_.begin(part));
   }
 
  private:
-  void announce(std::uint64_t first, std::uint64_t end) {
-    reader_.announce(parts_.begin(first) * from_, parts_.begin(end) * from_);
+  const Appending& job_;
+  SliceView view_;
+  std::span<const std::span<const std::byte>> pieces_;
+};
+
+class PartAppender final : public PartWorker {
+ public:
+  explicit PartAppender(const Appending& job)
+      : job_(job), reader_(job.file, job.copy), from_(job.copy.source->dtype) {}
+
+  void prepare(std::uint64_t part) override {
+    job_.await(part);
+    const std::uint64_t begin = job_.begin(part);
+    bytes_.resize(static_cast<std::size_t>(job_.begin(part + 1) - begin));
+    reader_.seek(begin);
+    reader_.read(bytes_);
+    if (job_.dtype != from_) convert();
   }
 
+  void finish(std::uint64_t part) override {
+    const auto& ready = job_.dtype == from_ ? bytes_ : converted_;
+    job_.out.write(ready);
+    job_.done(part);
+    job_.report(ready.size());
+  }
+
+ private:
   void convert() {
-    const std::size_t to = size_of(dtype_), elements = bytes_.size() / from_;
+    const std::size_t from = size_of(from_), to = size_of(job_.dtype);
+    const std::size_t elements = bytes_.size() / from;
     values_.resize(kConverted);
     converted_.resize(elements * to);
     for (std::size_t done = 0; done < elements;) {
       const auto values = std::span(values_).first(std::min(kConverted, elements - done));
-      to_f32(std::span(bytes_).subspan(done * from_, values.size() * from_), copy_.source->dtype,
-             values);
-      check_range(values, dtype_, copy_.source->name);
-      from_f32(values, dtype_, std::span(converted_).subspan(done * to, values.size() * to));
+      to_f32(std::span(bytes_).subspan(done * from, values.size() * from), from_, values);
+      check_range(values, job_.dtype, job_.copy.source->name);
+      from_f32(values, job_.dtype, std::span(converted_).subspan(done * to, values.size() * to));
       done += values.size();
     }
   }
 
-  const TensorCopy& copy_;
+  const Appending& job_;
   SliceReader reader_;
-  std::size_t from_;  // bytes of an element of the source
-  Dtype dtype_;
-  const Parts& parts_;
-  OutputFile& out_;
-  const ByteProgress& progress_;
+  Dtype from_;
   std::vector<std::byte> bytes_, converted_;
   std::vector<float> values_;
 };
 
 }  // namespace
+
+std::vector<const TensorSlice*> in_order(const SlicePlan& plan) {
+  std::vector<const TensorSlice*> slices;
+  for (const TensorSlice& slice : plan.tensors) slices.push_back(&slice);
+  return slices;
+}
 
 void check_range(std::span<const float> values, Dtype dtype, const std::string& name) {
   const float limit = overflow_of(dtype);
@@ -140,23 +193,62 @@ SourceFile& Extractor::shard_of(const StoredTensor& source) {
   return *shard;
 }
 
+void Extractor::read_ahead(std::vector<const TensorSlice*> slices) {
+  std::vector<ReadAhead::Slice> ahead;
+  for (const TensorSlice* slice : slices) {
+    const StoredTensor& source = checkpoint_.at(slice->spec->name);
+    ahead.push_back({&shard_of(source), plan_copy(*slice, source)});
+  }
+  for (const auto& shard : shards_) {
+    if (shard) shard->expect(SourceFile::Access::kAnnounced);
+  }
+  ahead_.reset();
+  place_ = 0;
+  coming_ = {slices.begin(), slices.end()};
+  ahead_ = std::make_unique<ReadAhead>(std::move(ahead));
+}
+
+// What is known of a slice's coming, at the beginning of its use.
+void Extractor::begin(const TensorSlice& slice) {
+  if (!ahead_) return;
+  if (!coming_.empty() && coming_.front() == &slice) {
+    coming_.pop_front();
+    return;
+  }
+  ahead_.reset();  // another one than was said: from here on as if nothing had been
+  for (const auto& shard : shards_) {
+    if (shard) shard->expect(SourceFile::Access::kSequential);
+  }
+}
+
 void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
                        const ByteProgress& progress) {
   const StoredTensor& source = checkpoint_.at(slice.spec->name);
   const TensorCopy copy = plan_copy(slice, source);
   SourceFile& file = shard_of(source);
-  if (dtype == source.dtype && copy.rows == 1 && in_step(copy, out.position())) {
-    file.expect(SourceFile::Access::kSequential);
+  begin(slice);
+  const bool same = dtype == source.dtype;
+  if (same && copy.rows == 1 && in_step(copy, out.position())) {
     for (const ByteRange& range : copy.kept) {
-      file.copy_to(out, copy.offset + range.begin, range.length(), progress);
+      for (std::uint64_t at = range.begin, n = 0; at < range.end; at += n) {
+        n = std::min(kInKernel - OutputFile::kWrite + out.room(), range.end - at);
+        if (ahead_) ahead_->await(place_ + n);
+        file.copy_to(out, copy.offset + at, n, progress);
+        place_ += n;
+        if (ahead_) ahead_->done(place_);
+      }
     }
     return;
   }
-  const Parts parts(copy.bytes / size_of(source.dtype), size_of(dtype), out.position());
-  file.expect(SourceFile::Access::kAnnounced);
-  run_in_order(parts.count(), kThreads, [&] {
-    return std::make_unique<PartAppender>(file, copy, dtype, parts, out, progress);
+  const bool viewed = same && SliceView::suits(copy);
+  const Parts parts(viewed ? kViewedPart : kPart, copy.bytes / size_of(source.dtype),
+                    size_of(dtype), out.position());
+  const Appending job{file, copy, dtype, parts, out, progress, ahead_.get(), place_};
+  run_in_order(parts.count(), viewed ? kViewers : kThreads, [&]() -> std::unique_ptr<PartWorker> {
+    if (viewed) return std::make_unique<ViewAppender>(job);
+    return std::make_unique<PartAppender>(job);
   });
+  place_ += copy.bytes;
 }
 
 void Extractor::stream(const TensorSlice& slice, std::size_t chunk,
@@ -164,11 +256,16 @@ void Extractor::stream(const TensorSlice& slice, std::size_t chunk,
   const StoredTensor& source = checkpoint_.at(slice.spec->name);
   const TensorCopy copy = plan_copy(slice, source);
   SourceFile& file = shard_of(source);
-  file.expect(SourceFile::Access::kSequential);
+  begin(slice);
   SliceReader reader(file, copy);
   std::vector<std::byte> bytes(chunk * size_of(source.dtype));
   std::vector<float> values(chunk);
-  while (const std::size_t n = reader.read(bytes)) {
+  for (std::uint64_t left = copy.bytes; left > 0;) {
+    if (ahead_) ahead_->await(place_ + std::min<std::uint64_t>(left, bytes.size()));
+    const std::size_t n = reader.read(bytes);
+    left -= n;
+    place_ += n;
+    if (ahead_) ahead_->done(place_);
     const auto part = std::span(values).first(n / size_of(source.dtype));
     to_f32(std::span(bytes).first(n), source.dtype, part);
     sink(part);

@@ -1,11 +1,14 @@
 // Checkpoint + slice plan -> the submodel's tensors, as streams of bytes.
 //
-// Memory stays flat whatever the checkpoint's size: nothing is read through the checkpoint's map.
-// What lies in one piece is copied inside the kernel where its pages are the output's pages too,
-// the rest through fixed buffers, by several threads.
+// Memory stays flat whatever the checkpoint's size. What lies in one piece is copied inside the
+// kernel where its pages are the output's pages too; else the source's pages are mapped a part at a
+// time and written from there; what is converted, or made of very short ranges, goes through fixed
+// buffers. Several threads prepare parts, while one writes.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -13,6 +16,7 @@
 #include <vector>
 
 #include "extract/copy_plan.h"
+#include "extract/read_ahead.h"
 #include "extract/source_file.h"
 #include "model/checkpoint.h"
 #include "model/files.h"
@@ -25,6 +29,10 @@ class Extractor {
   // `checkpoint` must outlive it. Shards are opened when first needed, once.
   explicit Extractor(const Checkpoint& checkpoint);
   ~Extractor();
+
+  // From now on these slices are appended or streamed, in this order: they are read before they are
+  // asked for. What comes in another order is read when it is asked for.
+  void read_ahead(std::vector<const TensorSlice*> slices);
 
   // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
   // else converted chunk by chunk. Progress counts bytes of the output. Error where a finite value
@@ -43,10 +51,17 @@ class Extractor {
  private:
   friend std::vector<float> extract_f32(const Checkpoint&, const TensorSlice&);
   SourceFile& shard_of(const StoredTensor& source);
+  void begin(const TensorSlice& slice);
 
   const Checkpoint& checkpoint_;
   std::vector<std::unique_ptr<SourceFile>> shards_;  // by index; null until needed
+  std::deque<const TensorSlice*> coming_;            // of those that ahead_ was told
+  std::uint64_t place_ = 0;                          // what has been used of them, in bytes
+  std::unique_ptr<ReadAhead> ahead_;
 };
+
+// All of a plan's, for Extractor::read_ahead.
+std::vector<const TensorSlice*> in_order(const SlicePlan& plan);
 
 // Error, naming the tensor, where a finite value would become infinite in `dtype`.
 void check_range(std::span<const float> values, Dtype dtype, const std::string& name);

@@ -16,6 +16,13 @@ constexpr std::uint64_t kClosePitch = 8u << 10;
 constexpr std::uint64_t kWorthReading = 2;
 constexpr std::uint64_t kWindow = 256u << 10;
 
+// Bytes of the file from the first byte of a part of the slice to its last.
+std::uint64_t extent(const TensorCopy& copy, std::uint64_t begin, std::uint64_t end) {
+  return SliceCursor(copy, end - 1).offset() + 1 - SliceCursor(copy, begin).offset();
+}
+
+}  // namespace
+
 bool reads_gaps(const TensorCopy& copy) {
   if (copy.rows <= 1) return false;
   const std::uint64_t kept = copy.bytes / copy.rows, ranges = copy.kept.size();
@@ -23,41 +30,17 @@ bool reads_gaps(const TensorCopy& copy) {
          (kept / ranges < kShortRange && copy.row_bytes / ranges < kClosePitch);
 }
 
-}  // namespace
-
 SliceReader::SliceReader(const SourceFile& file, const TensorCopy& copy)
-    : file_(file), copy_(copy), whole_(reads_gaps(copy)) {}
-
-void SliceReader::seek(std::uint64_t position) { place_ = place_of(position); }
-
-SliceReader::Place SliceReader::place_of(std::uint64_t position) const {
-  if (position >= copy_.bytes) return {copy_.rows, 0, 0};
-  const std::uint64_t per_row = copy_.bytes / copy_.rows;
-  Place place{position / per_row, 0, position % per_row};
-  while (place.in_range >= copy_.kept[place.range].length()) {
-    place.in_range -= copy_.kept[place.range++].length();
-  }
-  return place;
-}
-
-std::uint64_t SliceReader::offset_of(const Place& place) const {
-  return copy_.offset + place.row * copy_.row_bytes + copy_.kept[place.range].begin +
-         place.in_range;
-}
+    : file_(file), copy_(copy), whole_(reads_gaps(copy)), next_(copy) {}
 
 std::size_t SliceReader::read(std::span<std::byte> into) {
   std::size_t done = 0;
-  while (done < into.size() && place_.row < copy_.rows) {
-    const std::uint64_t left = copy_.kept[place_.range].length() - place_.in_range;
-    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(left, into.size() - done));
-    fetch(offset_of(place_), into.subspan(done, n));
+  while (done < into.size() && next_.run() > 0) {
+    const auto n =
+        static_cast<std::size_t>(std::min<std::uint64_t>(next_.run(), into.size() - done));
+    fetch(next_.offset(), into.subspan(done, n));
+    next_.advance(n);
     done += n;
-    place_.in_range += n;
-    if (n < left) continue;
-    place_.in_range = 0;
-    if (++place_.range < copy_.kept.size()) continue;
-    place_.range = 0;
-    ++place_.row;
   }
   return done;
 }
@@ -79,22 +62,41 @@ void SliceReader::fetch(std::uint64_t offset, std::span<std::byte> into) {
   }
 }
 
-void SliceReader::announce(std::uint64_t begin, std::uint64_t end) const {
-  if (begin >= end) return;
-  Place at = place_of(begin);
-  const Place last = place_of(end - 1);
-  if (whole_ || copy_.rows == 1) {
-    const std::uint64_t first = offset_of(at);
-    return file_.prefetch(first, offset_of(last) + 1 - first);
+bool SliceView::suits(const TensorCopy& copy) {
+  return copy.rows > 0 && copy.bytes / copy.rows / copy.kept.size() >= kShortRange;
+}
+
+SliceView::SliceView(const SourceFile& file, const TensorCopy& copy)
+    : file_(file), copy_(copy), whole_(reads_gaps(copy)) {}
+
+std::span<const std::span<const std::byte>> SliceView::pieces(std::uint64_t begin,
+                                                              std::uint64_t end) {
+  pieces_.clear();
+  if (begin >= end) return pieces_;
+  SliceCursor at(copy_, begin);
+  const std::uint64_t first = at.offset();
+  window_.emplace(file_, first, extent(copy_, begin, end));
+  if (whole_) window_->fetch(window_->bytes());
+  while (begin < end) {
+    const std::uint64_t n = std::min(at.run(), end - begin);
+    pieces_.push_back(window_->bytes().subspan(at.offset() - first, n));
+    if (!whole_) window_->fetch(pieces_.back());
+    at.advance(n);
+    begin += n;
   }
-  for (; at.row < last.row || (at.row == last.row && at.range <= last.range); at.in_range = 0) {
-    const std::uint64_t length = copy_.kept[at.range].length();
-    const bool ends_here = at.row == last.row && at.range == last.range;
-    file_.prefetch(offset_of(at), (ends_here ? last.in_range + 1 : length) - at.in_range);
-    if (++at.range == copy_.kept.size()) {
-      at.range = 0;
-      ++at.row;
-    }
+  return pieces_;
+}
+
+void announce(const SourceFile& file, const TensorCopy& copy, std::uint64_t begin,
+              std::uint64_t end) {
+  if (begin >= end) return;
+  SliceCursor at(copy, begin);
+  if (reads_gaps(copy)) return file.prefetch(at.offset(), extent(copy, begin, end));
+  while (begin < end) {
+    const std::uint64_t n = std::min(at.run(), end - begin);
+    file.prefetch(at.offset(), n);
+    at.advance(n);
+    begin += n;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "extract/source_file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,11 @@ constexpr std::uint64_t kPrefetchStep = 128u << 10;
 bool refuses_copy(int error) {
   return error == EXDEV || error == EINVAL || error == ENOSYS || error == EOPNOTSUPP ||
          error == EPERM || error == ETXTBSY;
+}
+
+std::uint64_t page_bytes() {
+  static const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
 }
 
 off_t file_offset(std::uint64_t offset) { return static_cast<off_t>(offset); }
@@ -108,15 +114,43 @@ void SourceFile::prefetch(std::uint64_t offset, std::uint64_t length) const {
   }
 }
 
+SourceFile::Window::Window(const SourceFile& file, std::uint64_t offset, std::uint64_t length)
+    : file_(file), offset_(offset) {
+  const std::uint64_t before = offset % page_bytes();
+  const auto size = static_cast<std::size_t>(before + length);
+  void* const address =
+      ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd_, file_offset(offset - before));
+  if (address == MAP_FAILED) {
+    fail("cannot map {} bytes of '{}' at byte {}: {}", length, file.path_.string(), offset,
+         std::strerror(errno));
+  }
+  mapped_ = {static_cast<std::byte*>(address), size};
+  bytes_ = mapped_.subspan(static_cast<std::size_t>(before));
+  ::madvise(address, size, file.access_ == Access::kAnnounced ? MADV_RANDOM : MADV_SEQUENTIAL);
+}
+
+SourceFile::Window::~Window() { ::munmap(mapped_.data(), mapped_.size()); }
+
+void SourceFile::Window::fetch(std::span<const std::byte> part) const {
+  const auto at = static_cast<std::size_t>(part.data() - mapped_.data());
+  const std::size_t begin = at / page_bytes() * page_bytes();
+  if (::madvise(mapped_.data() + begin, at + part.size() - begin, MADV_POPULATE_READ) == 0) return;
+  if (errno == EINVAL) return;  // a kernel before 5.14: read when first used
+  // Reading in the ordinary way tells what is wrong with the file.
+  std::vector<std::byte> bytes(part.size());
+  file_.read(offset_ + static_cast<std::uint64_t>(part.data() - bytes_.data()), bytes);
+}
+
 void SourceFile::check_unchanged() const {
   // By name, so that a file put in this one's place is noticed as well.
   struct stat status {};
-  if (::stat(path_.c_str(), &status) != 0 || stamp_of(status) != stamp_) {
-    fail(
-        "cannot use what was read of '{}': the file changed while it was read; try again when "
-        "nothing writes it",
-        path_.string());
-  }
+  const bool there = ::stat(path_.c_str(), &status) == 0;
+  if (there && stamp_of(status) == stamp_) return;
+  const bool shorter = there && static_cast<std::uint64_t>(status.st_size) < stamp_.size;
+  fail(
+      "cannot use what was read of '{}': the file {} while it was read; try again when nothing "
+      "writes it",
+      path_.string(), shorter ? "was cut short" : "changed");
 }
 
 }  // namespace mnm

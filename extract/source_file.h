@@ -48,6 +48,26 @@ class SourceFile {
   // Has the kernel start to read these bytes; returns at once.
   void prefetch(std::uint64_t offset, std::uint64_t length) const;
 
+  // Bytes of the file as the kernel holds them, mapped: nothing is copied. What is not fetched is
+  // read when it is first used.
+  class Window {
+   public:
+    Window(const SourceFile& file, std::uint64_t offset, std::uint64_t length);
+    Window(const Window&) = delete;
+    Window& operator=(const Window&) = delete;
+    ~Window();
+
+    std::span<const std::byte> bytes() const { return bytes_; }
+    // Reads a part of bytes(). Error where the file ends before or cannot be read.
+    void fetch(std::span<const std::byte> part) const;
+
+   private:
+    const SourceFile& file_;
+    std::uint64_t offset_;
+    std::span<std::byte> mapped_;  // from the beginning of a page on
+    std::span<const std::byte> bytes_;
+  };
+
   // Error if the file is not the one that was opened, or was written since.
   void check_unchanged() const;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <set>
 #include <span>
@@ -35,18 +34,7 @@ Dtype usual_dtype(const Checkpoint& checkpoint) {
 void read_elements(const Checkpoint& checkpoint, const StoredTensor& tensor, std::int64_t begin,
                    std::span<float> out) {
   std::vector<std::byte> bytes(out.size() * size_of(tensor.dtype));
-  if (checkpoint.shards().empty()) {  // assembled from another format, in memory
-    to_f32(
-        tensor.data.subspan(static_cast<std::size_t>(begin) * size_of(tensor.dtype), bytes.size()),
-        tensor.dtype, out);
-    return;
-  }
-  const std::filesystem::path& shard = checkpoint.shards()[tensor.shard];
-  std::ifstream file(shard, std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(tensor.offset + static_cast<std::uint64_t>(begin) *
-                                                             size_of(tensor.dtype)));
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!file) fail("cannot read tensor '{}' in '{}'", tensor.name, shard.string());
+  checkpoint.read(tensor, static_cast<std::uint64_t>(begin) * size_of(tensor.dtype), bytes);
   to_f32(bytes, tensor.dtype, out);
 }
 

@@ -102,7 +102,20 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 }  // namespace
 
+namespace {
+
+// None of a tensor that a config alone describes.
+std::uint64_t readable_bytes(const StoredTensor& tensor) {
+  return tensor.decode ? tensor.bytes() : tensor.data.size();
+}
+
+}  // namespace
+
 std::int64_t StoredTensor::elements() const { return element_count(shape); }
+
+std::uint64_t StoredTensor::bytes() const {
+  return static_cast<std::uint64_t>(elements()) * size_of(dtype);
+}
 
 struct Checkpoint::Impl {
   fs::path directory;
@@ -124,7 +137,8 @@ struct Checkpoint::Impl {
                          .shape = std::move(entry.shape),
                          .shard = files.size(),
                          .offset = offset,
-                         .data = file.bytes().subspan(offset, entry.end - entry.begin)});
+                         .data = file.bytes().subspan(offset, entry.end - entry.begin),
+                         .decode = {}});
     }
     files.push_back(std::move(file));
     shards.push_back(path);
@@ -242,11 +256,14 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
 
 void Checkpoint::read(const StoredTensor& tensor, std::uint64_t begin,
                       std::span<std::byte> into) const {
-  if (begin > tensor.data.size() || into.size() > tensor.data.size() - begin) {
+  const std::uint64_t bytes = readable_bytes(tensor);
+  if (begin > bytes || into.size() > bytes - begin) {
     fail("cannot read {} bytes from byte {} of tensor '{}': it has {}", into.size(), begin,
-         tensor.name, tensor.data.size());
+         tensor.name, bytes);
   }
-  if (tensor.shard < impl_->files.size()) {
+  if (tensor.decode) {
+    tensor.decode(begin, into);
+  } else if (tensor.shard < impl_->files.size()) {
     const MappedFile& file = impl_->files[tensor.shard];
     read_fully(file.descriptor(), file.path(), tensor.offset + begin, into);
   } else {
@@ -266,11 +283,10 @@ std::string Checkpoint::fingerprint() const {
     fingerprint.add(tensor->name);
     fingerprint.add(to_string(tensor->dtype));
     fingerprint.add(shape_text(tensor->shape));
-    if (tensor->shard < impl_->files.size()) {
-      data.append(impl_->files[tensor->shard], tensor->offset, tensor->data.size());
-    } else {
-      data.append(tensor->data);
-    }
+    data.append(readable_bytes(*tensor),
+                [this, tensor](std::uint64_t begin, std::span<std::byte> into) {
+                  read(*tensor, begin, into);
+                });
   }
   data.feed(fingerprint);
   return fingerprint.hex();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -24,8 +25,12 @@ struct StoredTensor {
   std::size_t shard = 0;            // index into Checkpoint::shards()
   std::uint64_t offset = 0;         // of the first byte in that file
   std::span<const std::byte> data;  // the mapped bytes, row-major, little-endian, maybe unaligned
+  // Where they lie in another format and `data` is empty: gives the bytes from `begin` on, as they
+  // would lie in a checkpoint.
+  std::function<void(std::uint64_t begin, std::span<std::byte> into)> decode;
 
   std::int64_t elements() const;
+  std::uint64_t bytes() const;
 };
 
 class Checkpoint {
@@ -38,8 +43,8 @@ class Checkpoint {
   static Checkpoint open(const std::filesystem::path& directory);
 
   // Of tensors that a reader of another format found in `directory` and names as a checkpoint does.
-  // Their data lie in `storage`, which lives as long as the checkpoint; shards() is empty. Error
-  // for a name that occurs twice.
+  // Their data lie in `storage`, which lives as long as the checkpoint, or they are decoded when
+  // they are read; shards() is empty. Error for a name that occurs twice.
   static Checkpoint assemble(std::filesystem::path directory, nlohmann::json config,
                              std::vector<StoredTensor> tensors,
                              std::shared_ptr<const void> storage);

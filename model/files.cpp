@@ -6,15 +6,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "model/error.h"
 
@@ -205,15 +208,6 @@ MappedFile::~MappedFile() {
   close_quietly(fd_);
 }
 
-void release_pages(std::span<const std::byte> mapped) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(mapped.data());
-  // The first page's neighbours are released with it, which costs one more fault; the last page is
-  // left to whoever reads on.
-  const std::uintptr_t first = begin / page * page, last = (begin + mapped.size()) / page * page;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-}
-
 void read_fully(int descriptor, const fs::path& path, std::uint64_t offset,
                 std::span<std::byte> into) {
   while (!into.empty()) {
@@ -238,17 +232,39 @@ OutputFile::OutputFile(const fs::path& path) : path_(path) {
 
 OutputFile::~OutputFile() { close_quietly(fd_); }
 
-void OutputFile::write(std::span<const std::byte> bytes) {
-  std::uint64_t room = bytes.size() < kWrite ? kWrite : this->room();
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_, bytes.data(), std::min<std::uint64_t>(room, bytes.size()));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      fail_on("write", path_, errno);
+void OutputFile::write(std::span<const std::byte> bytes) { write({&bytes, 1}); }
+
+void OutputFile::write(std::span<const std::span<const std::byte>> pieces) {
+  std::uint64_t room = this->room();
+  std::vector<iovec> batch;
+  for (std::span<const std::byte> piece : pieces) {
+    while (!piece.empty()) {
+      const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(room, piece.size()));
+      batch.push_back({const_cast<std::byte*>(piece.data()), n});
+      piece = piece.subspan(n);
+      room -= n;
+      if (room > 0 && batch.size() < IOV_MAX) continue;
+      write_gathered(batch);
+      batch.clear();
+      if (room == 0) room = kWrite;
     }
-    const auto written = static_cast<std::uint64_t>(n);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-    room = written < room ? room - written : kWrite;
+  }
+  if (!batch.empty()) write_gathered(batch);
+}
+
+void OutputFile::write_gathered(std::span<iovec> batch) {
+  while (!batch.empty()) {
+    const ssize_t n = ::writev(fd_, batch.data(), static_cast<int>(batch.size()));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_on("write", path_, errno);
+    auto left = static_cast<std::size_t>(n);
+    while (!batch.empty() && left >= batch.front().iov_len) {
+      left -= batch.front().iov_len;
+      batch = batch.subspan(1);
+    }
+    if (batch.empty()) break;
+    batch.front().iov_base = static_cast<std::byte*>(batch.front().iov_base) + left;
+    batch.front().iov_len -= left;
   }
 }
 

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+struct iovec;
+
 namespace mnm {
 
 // A read-only memory map of a whole regular file. Empty files give an empty span. The file must not
@@ -29,10 +31,6 @@ class MappedFile {
   std::span<const std::byte> bytes_;
   int fd_ = -1;
 };
-
-// Gives back the memory of a MappedFile's bytes; they are read again when they are next asked for.
-// Never for other memory: it would be emptied.
-void release_pages(std::span<const std::byte> mapped);
 
 // Exactly into.size() bytes from `offset` of an open file. Error where it ends before.
 void read_fully(int descriptor, const std::filesystem::path& path, std::uint64_t offset,
@@ -59,6 +57,8 @@ class OutputFile {
   std::uint64_t room() const;  // bytes to the next such multiple, 1 to kWrite; of a pipe, kWrite
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  // One after another, gathered by the kernel.
+  void write(std::span<const std::span<const std::byte>> pieces);
   // For copy_file_range and its like; nothing is buffered here, so both ways to write mix.
   int descriptor() const { return fd_; }
   std::uint64_t position() const;
@@ -66,6 +66,8 @@ class OutputFile {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void write_gathered(std::span<iovec> batch);
+
   std::filesystem::path path_;
   int fd_ = -1;
 };

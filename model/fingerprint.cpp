@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace mnm {
 
@@ -40,14 +41,9 @@ std::string Fingerprint::hex() const {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-void SampledBytes::append(const MappedFile& file, std::uint64_t offset, std::uint64_t length) {
-  if (length > 0) parts_.push_back({size_, length, &file, offset, {}});
+void SampledBytes::append(std::uint64_t length, Read read) {
+  if (length > 0) parts_.push_back({size_, length, std::move(read)});
   size_ += length;
-}
-
-void SampledBytes::append(std::span<const std::byte> bytes) {
-  if (!bytes.empty()) parts_.push_back({size_, bytes.size(), nullptr, 0, bytes});
-  size_ += bytes.size();
 }
 
 void SampledBytes::feed(Fingerprint& fingerprint) const {
@@ -74,12 +70,11 @@ void SampledBytes::feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint
 
 void SampledBytes::feed(Fingerprint& fingerprint, const Part& part, std::uint64_t from,
                         std::uint64_t length) {
-  if (part.file == nullptr) return fingerprint.add(part.bytes.subspan(from, length));
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(length, 256u << 10));
+  std::vector<std::byte> buffer(std::min(length, kPiece));
   while (length > 0) {
     const std::span<std::byte> chunk =
         std::span(buffer).first(std::min<std::uint64_t>(length, buffer.size()));
-    read_fully(part.file->descriptor(), part.file->path(), part.offset + from, chunk);
+    part.read(from, chunk);
     fingerprint.add(chunk);
     from += chunk.size();
     length -= chunk.size();

@@ -3,13 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "model/files.h"
 
 namespace mnm {
 
@@ -34,18 +33,17 @@ class SampledBytes {
  public:
   static constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kSampled = kPieces * kPiece;
 
-  // What is appended outlives this. A file's bytes are read, not mapped: the kernel maps megabytes
-  // around each place that is touched, and they would count as this process's memory.
-  void append(const MappedFile& file, std::uint64_t offset, std::uint64_t length);
-  void append(std::span<const std::byte> bytes);
+  // `read` gives the bytes from `begin` of these `length` on. Files are best read, not mapped: the
+  // kernel maps megabytes around each place that is touched, and they would count as this process's
+  // memory.
+  using Read = std::function<void(std::uint64_t begin, std::span<std::byte> into)>;
+  void append(std::uint64_t length, Read read);
   void feed(Fingerprint& fingerprint) const;
 
  private:
   struct Part {
     std::uint64_t begin = 0, length = 0;
-    const MappedFile* file = nullptr;  // its bytes from `offset`; null: `bytes`
-    std::uint64_t offset = 0;
-    std::span<const std::byte> bytes;
+    Read read;
   };
   void feed(Fingerprint& fingerprint, std::uint64_t begin, std::uint64_t length) const;
   static void feed(Fingerprint& fingerprint, const Part& part, std::uint64_t from,

@@ -86,9 +86,7 @@ TEST(Gguf, HoldsEverySliceOfEveryVariantAndTheGgufPackageReadsIt) {
           std::vector<float> expected = extract_f32(opened.checkpoint, slice);
           plan->round(slice, expected);
           const StoredTensor& tensor = written.checkpoint.at(slice.spec->name);
-          std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
-          to_f32(tensor.data, tensor.dtype, found);
-          EXPECT_EQ(found, expected) << slice.spec->name;
+          EXPECT_EQ(test::values_of(written.checkpoint, tensor), expected) << slice.spec->name;
         }
         fs::create_directories(dir / "again");
         planned(opened, widths, type)->write(opened.checkpoint, dir / "again");

@@ -312,9 +312,7 @@ TEST(Onnx, HoldsEverySliceOfEveryVariant) {
           std::vector<float> expected = extract_f32(opened.checkpoint, slice);
           plan->round(slice, expected);
           const StoredTensor& tensor = written.checkpoint.at(slice.spec->name);
-          std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
-          to_f32(tensor.data, tensor.dtype, found);
-          EXPECT_EQ(found, expected) << slice.spec->name;
+          EXPECT_EQ(test::values_of(written.checkpoint, tensor), expected) << slice.spec->name;
         }
         if (dtype != Dtype::kF16) continue;
         fs::create_directories(dir / "again");

@@ -116,9 +116,7 @@ TEST(PlannedExport, HuggingFaceIsItsPlan) {
         planned->round(slice, expected);
         const StoredTensor& tensor = written.at(slice.spec->name);
         EXPECT_EQ(tensor.shape, slice.shape);
-        std::vector<float> found(expected.size());
-        to_f32(tensor.data, tensor.dtype, found);
-        EXPECT_EQ(found, expected) << slice.spec->name;
+        EXPECT_EQ(test::values_of(written, tensor), expected) << slice.spec->name;
       }
       EXPECT_NE(planned->loading("a \"b\"").find("(\"a \\\"b\\\"\", trust_remote_code=True)"),
                 std::string::npos);

@@ -9,6 +9,7 @@
 
 #include "model/error.h"
 #include "tests/extract/slices.h"
+#include "tests/support/error_of.h"
 
 namespace mnm {
 namespace {
@@ -77,7 +78,7 @@ TEST(Extract, AgreesWithNaiveSlicing) {
 }
 
 // Slices of many parts, prepared side by side: in one run and in rows, dense and sparse, converted
-// and not, wherever the output begins, in step with the source's pages as well.
+// and not, wherever the output begins, in step with the source's pages as well, read ahead or not.
 TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
   TempDir dir;
   const std::vector<TestTensor> tensors = {random_tensor("w", {600, 3001}, 1, 3, Dtype::kBF16)};
@@ -97,17 +98,66 @@ TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
         SCOPED_TRACE(fmt::format("dim {}, {} ranges, to {} from {}", dim, ranges.size(),
                                  to_string(target), begin));
         const std::string head(static_cast<std::size_t>(begin), 'h');
-        OutputFile out(dir / "out");
-        out.write(head);
-        std::uint64_t counted = 0;
-        extractor.append(hand.slice, target, out,
-                         [&](std::uint64_t n) { return counted += n, true; });
         const std::string bytes = bytes_of(expected, target);
-        EXPECT_EQ(counted, bytes.size());
-        ASSERT_TRUE(test::slurp(dir / "out") == head + bytes);
+        for (const bool ahead : {false, true}) {
+          if (ahead) extractor.read_ahead({&hand.slice});
+          OutputFile out(dir / "out");
+          out.write(head);
+          std::uint64_t counted = 0;
+          extractor.append(hand.slice, target, out,
+                           [&](std::uint64_t n) { return counted += n, true; });
+          EXPECT_EQ(counted, bytes.size());
+          ASSERT_TRUE(test::slurp(dir / "out") == head + bytes);
+        }
       }
     }
   }
+}
+
+TEST(Extract, WhatIsReadAheadMayComeInAnotherOrder) {
+  TempDir dir;
+  const std::vector<TestTensor> tensors = {random_tensor("a", {300, 2000}, 1),
+                                           random_tensor("b", {400, 1000}, 2)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors, 2);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  const HandSlice a(tensors[0], 1, {{0, 1700}}), b(tensors[1], 0, {{0, 333}});
+  const std::string as = bytes_of(naive_slice(tensors[0], a.slice), Dtype::kF32),
+                    bs = bytes_of(naive_slice(tensors[1], b.slice), Dtype::kF32);
+  Extractor extractor(checkpoint);
+  extractor.read_ahead({&a.slice, &b.slice, &a.slice});
+  const auto append = [&](const HandSlice& hand) {
+    OutputFile out(dir / "out");
+    extractor.append(hand.slice, Dtype::kF32, out);
+    return test::slurp(dir / "out");
+  };
+  EXPECT_TRUE(append(a) == as);
+  std::size_t streamed = 0;
+  extractor.stream(b.slice, 1000, [&](std::span<float> values) { streamed += values.size(); });
+  EXPECT_EQ(streamed, 333'000u);
+  EXPECT_TRUE(append(b) == bs) << "not what was said";
+  EXPECT_TRUE(append(a) == as);
+  extractor.read_ahead({&b.slice});
+  EXPECT_TRUE(append(b) == bs);
+  EXPECT_TRUE(append(b) == bs) << "once more than was said";
+}
+
+TEST(Extract, ASourceCutShortOnTheWayIsNamed) {
+  TempDir dir;
+  const std::vector<TestTensor> tensors = {random_tensor("w", {4000, 1001}, 1)};
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  const std::filesystem::path file = checkpoint.shards()[0];
+  const HandSlice hand(tensors[0], 1, {{0, 900}});
+  Extractor extractor(checkpoint);
+  OutputFile out(dir / "out");
+  const std::string error = test::error_of([&] {
+    extractor.append(hand.slice, Dtype::kF32, out, [&](std::uint64_t) {
+      std::filesystem::resize_file(file, 100'000);
+      return true;
+    });
+  });
+  EXPECT_NE(error.find(file.filename().string()), std::string::npos) << error;
+  EXPECT_EQ(error.find("Bad address"), std::string::npos) << error;
 }
 
 TEST(Extract, KeepsEveryBitWhereTheDtypeStays) {

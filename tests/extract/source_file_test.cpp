@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {
@@ -46,6 +47,23 @@ TEST(SourceFile, ReadsExactlyWhatIsAsked) {
   std::vector<std::byte> bytes(2);
   EXPECT_THROW(file.read(99'999, bytes), Error);
   EXPECT_THROW(file.read(1u << 30, bytes), Error);
+}
+
+TEST(SourceFile, WindowsShowTheFile) {
+  TempDir dir;
+  const std::string text = pattern(100'000);
+  spew(dir / "f", text);
+  const SourceFile file(dir / "f");
+  for (const auto& [offset, length] :
+       {std::pair<std::size_t, std::size_t>{0, 100'000}, {1, 1}, {4095, 8194}, {99'999, 1}}) {
+    const SourceFile::Window window(file, offset, length);
+    window.fetch(window.bytes());
+    window.fetch(window.bytes().last(1));
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(window.bytes().data()), length),
+              text.substr(offset, length));
+  }
+  const SourceFile::Window past(file, 90'000, 50'000);
+  EXPECT_NE(test::error_of([&] { past.fetch(past.bytes()); }).find("cut short"), std::string::npos);
 }
 
 TEST(SourceFile, AppendsRangesAndCountsThem) {

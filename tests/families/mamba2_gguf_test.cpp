@@ -73,8 +73,7 @@ TEST(Mamba2Gguf, HoldsEverySliceAndTheGgufPackageReadsIt) {
           plan->round(slice, expected);
           const StoredTensor& tensor = written.checkpoint.at(slice.spec->name);
           EXPECT_EQ(tensor.shape, slice.shape);
-          std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
-          to_f32(tensor.data, tensor.dtype, found);
+          const std::vector<float> found = test::values_of(written.checkpoint, tensor);
           EXPECT_EQ(found, expected) << slice.spec->name;
           if (slice.spec->name.ends_with(".A_log")) {
             // -exp(x) rounded to a float, and its logarithm: 2^-24 in all of both.

@@ -104,6 +104,18 @@ TEST(Checkpoint, AssembledFromElsewhereIsTheSameCheckpoint) {
     EXPECT_FALSE(storage.expired());
   }
   EXPECT_TRUE(storage.expired());
+  const Checkpoint source = Checkpoint::open(dir.path());
+  for (StoredTensor& tensor : tensors) {
+    tensor.data = {};
+    tensor.decode = [&, name = tensor.name](std::uint64_t begin, std::span<std::byte> into) {
+      source.read(source.at(name), begin, into);
+    };
+  }
+  const Checkpoint decoded = Checkpoint::assemble(dir.path(), kConfig, tensors, nullptr);
+  EXPECT_EQ(decoded.fingerprint(), fingerprint);
+  const StoredTensor& last = decoded.tensors().back();
+  std::vector<std::byte> past(last.bytes() + 1);
+  EXPECT_TRUE(contains(error_of([&] { decoded.read(last, 0, past); }), "cannot read"));
   tensors.push_back(tensors.front());
   EXPECT_TRUE(contains(
       error_of([&] { Checkpoint::assemble(dir.path(), kConfig, tensors, nullptr); }), "twice"));

@@ -108,6 +108,29 @@ TEST(OutputFile, WritesMixWithTheDescriptor) {
   EXPECT_EQ(slurp(dir / "a"), "abcdef");
 }
 
+TEST(OutputFile, PiecesComeOneAfterAnother) {
+  test::TempDir dir;
+  std::string text(300'000, '\0');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+  // More than one system call takes, empty ones among them, and one that is longer than a write.
+  std::vector<std::span<const std::byte>> pieces;
+  const auto bytes = std::as_bytes(std::span(text));
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < 3000; ++i) {
+    pieces.push_back(bytes.subspan(at, i % 7));
+    at += i % 7;
+  }
+  pieces.push_back(bytes.subspan(at));
+  OutputFile out(dir / "a");
+  out.write(std::string_view("head"));
+  out.write(pieces);
+  out.write(std::span<const std::span<const std::byte>>());
+  out.close();
+  EXPECT_TRUE(slurp(dir / "a") == "head" + text);
+  OutputFile full("/dev/full");
+  EXPECT_TRUE(contains(error_of([&] { full.write(pieces); }), "No space left"));
+}
+
 TEST(OutputFile, AFullDiskIsOneSentence) {
   OutputFile full("/dev/full");
   const std::string error = error_of([&] { full.write("x"); });

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/checkpoint.h"
 #include "model/dtype.h"
 #include "model/safetensors.h"
 #include "tests/support/temp_dir.h"
@@ -49,6 +50,15 @@ inline TestTensor random_tensor(std::string name, std::vector<std::int64_t> shap
     if (dtype == Dtype::kF16) v = f16_to_f32(f32_to_f16(v));
   }
   return t;
+}
+
+// The values of a tensor, read as the checkpoint gives them.
+inline std::vector<float> values_of(const Checkpoint& checkpoint, const StoredTensor& tensor) {
+  std::vector<std::byte> bytes(tensor.bytes());
+  checkpoint.read(tensor, 0, bytes);
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  to_f32(bytes, tensor.dtype, values);
+  return values;
 }
 
 // The bytes of a safetensors file of `tensors` in the given order.
