@@ -218,7 +218,7 @@ OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
   Extractor extractor(nested.checkpoint);
-  extractor.read_ahead(in_order(plan.slices()));
+  extractor.read_ahead(slices_of(plan.slices()));
   std::vector<float> buffer(kCompared);
   std::vector<std::byte> bytes;
   for (const TensorSlice& slice : plan.slices().tensors) {

@@ -95,7 +95,7 @@ class TensorDecoder {
         offset_(offset),
         type_(type),
         function_(item.tensor.function),
-        columns_(item.slice->elements() / item.slice->shape.front()),
+        columns_(item.tensor.heads > 0 ? item.slice->elements() / item.slice->shape.front() : 0),
         head_size_(item.tensor.heads > 0 ? item.head_size() : 0) {}
 
   void operator()(std::uint64_t begin, std::span<std::byte> into) const {

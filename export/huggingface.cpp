@@ -138,14 +138,13 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   write_texts(plan.texts, directory, progress, flush);
   copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
   std::vector<std::shared_ptr<Extractor>> extractors;
-  const auto make_append = [&](const Shard& shard, const ByteProgress& report) -> AppendTensor {
+  const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
     extractors.push_back(std::make_shared<Extractor>(checkpoint));
-    std::vector<const TensorSlice*> slices;
-    for (std::size_t i = 0; i < shard.tensors.size(); ++i) {
-      slices.push_back(&plan.slices.tensors[shard.first + i]);
-    }
-    extractors.back()->read_ahead(std::move(slices));
     return [&, extractor = extractors.back()](std::size_t tensor, OutputFile& out) {
+      const auto begun = std::ranges::find(plan.shards, tensor, &Shard::first);
+      if (begun != plan.shards.end()) {
+        extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()));
+      }
       extractor->append(plan.slices.tensors[tensor], plan.dtype, out, report);
     };
   };

@@ -91,7 +91,7 @@ class OnnxExport final : public PlannedExport {
     copy_carried(carried_, checkpoint.directory(), directory, progress, flush);
     OutputFile out(directory / kOnnxData);
     Extractor extractor(checkpoint);
-    extractor.read_ahead(in_order(slices()));
+    extractor.read_ahead(slices_of(slices()));
     for (std::size_t i = 0; i < weights_.size(); ++i) {
       extractor.append(slices().tensors[i], dtype_, out, progress);
       const std::uint64_t bytes = weights_[i].bytes();

@@ -38,8 +38,7 @@ void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
   // By one thread: there is one buffer, and one table of values.
   write_shards(
       plan.shards, plan.metadata, directory, 1,
-      [&](const Shard&, const ByteProgress& report) { return std::bind_front(append, report); },
-      progress, flush);
+      [&](const ByteProgress& report) { return std::bind_front(append, report); }, progress, flush);
 }
 
 }  // namespace mnm

@@ -91,7 +91,7 @@ void write_shard(const Shard& shard, const std::map<std::string, std::string>& m
 void write_shards(const std::vector<Shard>& shards,
                   const std::map<std::string, std::string>& metadata,
                   const std::filesystem::path& directory, unsigned threads,
-                  const std::function<AppendTensor(const Shard&, const ByteProgress&)>& make_append,
+                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
                   const ByteProgress& progress, Flush flush) {
   std::mutex mutex;
   bool stopped = false;      // nobody goes on once one has failed
@@ -102,14 +102,9 @@ void write_shards(const std::vector<Shard>& shards,
     return !stopped;
   };
   std::atomic<std::size_t> next = 0;
-  const auto append_to = [&](const Shard& shard) {
-    const std::scoped_lock lock(mutex);
-    return make_append(shard, report);
-  };
-  const auto work = [&] {
+  const auto work = [&](const AppendTensor& append) {
     try {
       for (std::size_t i; (i = next++) < shards.size();) {
-        const AppendTensor append = append_to(shards[i]);
         write_shard(shards[i], metadata, directory, append, report, flush);
       }
     } catch (...) {
@@ -121,12 +116,12 @@ void write_shards(const std::vector<Shard>& shards,
   std::vector<std::jthread> others;
   try {
     for (std::size_t i = 1; i < std::min<std::size_t>(threads, shards.size()); ++i) {
-      others.emplace_back(work);
+      others.emplace_back(work, make_append(report));
     }
   } catch (const std::system_error&) {
     // No more threads to be had: those there are write it all.
   }
-  work();
+  work(make_append(report));
   others.clear();
   if (error) std::rethrow_exception(error);
 }

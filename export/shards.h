@@ -41,14 +41,13 @@ using AppendTensor = std::function<void(std::size_t tensor, OutputFile& out)>;
 
 // Writes the files into `directory`, heads and tensors, up to `threads` of them side by side: one
 // file is written by one thread at a time, whatever the file system, so several are faster. Each
-// file has an AppendTensor of its own, made when it is begun and asked for its tensors in order.
-// Progress counts the heads' bytes, the appenders theirs by the one they are given; that, and
-// `make_append`, are called by one thread at a time. Error where an appender
+// thread appends by an AppendTensor of its own. Progress counts the heads' bytes, the appenders
+// theirs by the one they are given; it is called by one thread at a time. Error where an appender
 // wrote another number of bytes than planned; when one fails, the others stop.
 void write_shards(const std::vector<Shard>& shards,
                   const std::map<std::string, std::string>& metadata,
                   const std::filesystem::path& directory, unsigned threads,
-                  const std::function<AppendTensor(const Shard&, const ByteProgress&)>& make_append,
+                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
                   const ByteProgress& progress, Flush flush);
 
 }  // namespace mnm

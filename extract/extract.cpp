@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <system_error>
 
 #include "extract/in_order.h"
 #include "extract/slice_reader.h"
@@ -20,7 +21,9 @@ constexpr std::uint64_t kViewedPart = 2u << 20;
 constexpr unsigned kViewers = 2;
 // The same where the kernel copies on its own.
 constexpr std::uint64_t kInKernel = 8u << 20;
-static_assert(2 * kInKernel <= ReadAhead::kAhead && 4 * kViewedPart <= ReadAhead::kAhead);
+// What is done at once is less than what is read ahead of it.
+static_assert(2 * kInKernel <= ReadAhead::kAhead &&
+              2 * kViewers * kViewedPart <= ReadAhead::kAhead);
 // Elements that are converted at a time: they stay in a core's nearest cache.
 constexpr std::size_t kConverted = 4096;
 
@@ -108,7 +111,7 @@ class ViewAppender final : public PartWorker {
     try {
       job_.out.write(pieces_);
     } catch (const Error&) {
-      job_.file.check_unchanged();  // where the source was cut short, that is the reason
+      read_again(part);
       throw;
     }
     job_.done(part);
@@ -116,6 +119,17 @@ class ViewAppender final : public PartWorker {
   }
 
  private:
+  // Where what was mapped cannot be read, the kernel says no more of it than "bad address": throws
+  // what an ordinary reader is told.
+  void read_again(std::uint64_t part) const {
+    std::vector<std::byte> buffer(OutputFile::kWrite);
+    SliceReader reader(job_.file, job_.copy);
+    reader.seek(job_.begin(part));
+    for (std::uint64_t left = job_.begin(part + 1) - job_.begin(part); left > 0;) {
+      left -= reader.read(std::span(buffer).first(std::min<std::uint64_t>(left, buffer.size())));
+    }
+  }
+
   const Appending& job_;
   SliceView view_;
   std::span<const std::span<const std::byte>> pieces_;
@@ -166,9 +180,12 @@ class PartAppender final : public PartWorker {
 
 }  // namespace
 
-std::vector<const TensorSlice*> in_order(const SlicePlan& plan) {
+std::vector<const TensorSlice*> slices_of(const SlicePlan& plan, std::size_t first,
+                                          std::size_t count) {
   std::vector<const TensorSlice*> slices;
-  for (const TensorSlice& slice : plan.tensors) slices.push_back(&slice);
+  for (std::size_t i = first; i < plan.tensors.size() && slices.size() < count; ++i) {
+    slices.push_back(&plan.tensors[i]);
+  }
   return slices;
 }
 
@@ -199,13 +216,21 @@ void Extractor::read_ahead(std::vector<const TensorSlice*> slices) {
     const StoredTensor& source = checkpoint_.at(slice->spec->name);
     ahead.push_back({&shard_of(source), plan_copy(*slice, source)});
   }
-  for (const auto& shard : shards_) {
-    if (shard) shard->expect(SourceFile::Access::kAnnounced);
-  }
   ahead_.reset();
   place_ = 0;
   coming_ = {slices.begin(), slices.end()};
-  ahead_ = std::make_unique<ReadAhead>(std::move(ahead));
+  expect(SourceFile::Access::kAnnounced);
+  try {
+    ahead_ = std::make_unique<ReadAhead>(std::move(ahead));
+  } catch (const std::system_error&) {  // no thread is to be had
+    expect(SourceFile::Access::kSequential);
+  }
+}
+
+void Extractor::expect(SourceFile::Access access) {
+  for (const auto& shard : shards_) {
+    if (shard) shard->expect(access);
+  }
 }
 
 // What is known of a slice's coming, at the beginning of its use.
@@ -216,9 +241,7 @@ void Extractor::begin(const TensorSlice& slice) {
     return;
   }
   ahead_.reset();  // another one than was said: from here on as if nothing had been
-  for (const auto& shard : shards_) {
-    if (shard) shard->expect(SourceFile::Access::kSequential);
-  }
+  expect(SourceFile::Access::kSequential);
 }
 
 void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,7 +32,8 @@ class Extractor {
   ~Extractor();
 
   // From now on these slices are appended or streamed, in this order: they are read before they are
-  // asked for. What comes in another order is read when it is asked for.
+  // asked for. They are known by their address, and outlive that. What comes in another order is
+  // read when it is asked for.
   void read_ahead(std::vector<const TensorSlice*> slices);
 
   // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
@@ -52,6 +54,7 @@ class Extractor {
   friend std::vector<float> extract_f32(const Checkpoint&, const TensorSlice&);
   SourceFile& shard_of(const StoredTensor& source);
   void begin(const TensorSlice& slice);
+  void expect(SourceFile::Access access);  // of all shards
 
   const Checkpoint& checkpoint_;
   std::vector<std::unique_ptr<SourceFile>> shards_;  // by index; null until needed
@@ -60,8 +63,10 @@ class Extractor {
   std::unique_ptr<ReadAhead> ahead_;
 };
 
-// All of a plan's, for Extractor::read_ahead.
-std::vector<const TensorSlice*> in_order(const SlicePlan& plan);
+// For Extractor::read_ahead: a plan's, from `first` on, `count` or all that there are.
+std::vector<const TensorSlice*> slices_of(
+    const SlicePlan& plan, std::size_t first = 0,
+    std::size_t count = std::numeric_limits<std::size_t>::max());
 
 // Error, naming the tensor, where a finite value would become infinite in `dtype`.
 void check_range(std::span<const float> values, Dtype dtype, const std::string& name);

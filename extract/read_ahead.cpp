@@ -2,25 +2,20 @@
 
 #include <algorithm>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "extract/slice_reader.h"
 
 namespace mnm {
-namespace {
 
-constexpr std::uint64_t kStep = 1u << 20;  // that is asked for at a time
-
-}  // namespace
-
-ReadAhead::ReadAhead(std::vector<Slice> slices) : slices_(std::move(slices)) {
-  try {
-    thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
-  } catch (const std::system_error&) {
-    asked_ = std::numeric_limits<std::uint64_t>::max();
-  }
+void ReadAhead::ask_kernel(const Slice& slice, std::uint64_t begin, std::uint64_t end) {
+  announce(*slice.file, slice.copy, begin, end);
 }
+
+ReadAhead::ReadAhead(std::vector<Slice> slices, Ask ask)
+    : slices_(std::move(slices)),
+      ask_(std::move(ask)),
+      thread_([this](const std::stop_token& stop) { work(stop); }) {}
 
 ReadAhead::~ReadAhead() = default;  // the thread's destructor asks it to stop, and waits
 
@@ -47,7 +42,7 @@ void ReadAhead::work(const std::stop_token& stop) {
         const auto wanted = [&] { return asked + (end - begin) <= done_ + kAhead; };
         if (!changed_.wait(lock, stop, wanted)) return;
       }
-      announce(*slice.file, slice.copy, begin, end);
+      ask_(slice, begin, end);
       asked += end - begin;
       begin = end;
       {
@@ -57,6 +52,11 @@ void ReadAhead::work(const std::stop_token& stop) {
       changed_.notify_all();
     }
   }
+  {
+    const std::scoped_lock lock(mutex_);
+    asked_ = std::numeric_limits<std::uint64_t>::max();
+  }
+  changed_.notify_all();
 }
 
 }  // namespace mnm

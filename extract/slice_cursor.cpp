@@ -16,6 +16,7 @@ SliceCursor::SliceCursor(const TensorCopy& copy, std::uint64_t position) : copy_
 }
 
 std::uint64_t SliceCursor::offset() const {
+  assert(run() > 0);
   return copy_->offset + row_ * copy_->row_bytes + copy_->kept[range_].begin + in_range_;
 }
 

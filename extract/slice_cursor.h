@@ -13,7 +13,7 @@ class SliceCursor {
  public:
   explicit SliceCursor(const TensorCopy& copy, std::uint64_t position = 0);
 
-  std::uint64_t offset() const;   // of this byte in the file
+  std::uint64_t offset() const;   // of this byte in the file; where run() > 0
   std::uint64_t run() const;      // bytes that lie together from here on; 0 at the end
   void advance(std::uint64_t n);  // by at most run()
 

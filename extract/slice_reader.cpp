@@ -15,6 +15,10 @@ constexpr std::uint64_t kClosePitch = 8u << 10;
 // 16 KiB 1.29 and 0.59, 14 KiB of 56 KiB 0.41 and 0.77.
 constexpr std::uint64_t kWorthReading = 2;
 constexpr std::uint64_t kWindow = 256u << 10;
+// Mapping a piece maps up to 64 KiB around it: no more than some times what is kept, which pieces
+// that are long enough, or close enough together, make sure of.
+constexpr std::uint64_t kLongRange = 16u << 10;
+constexpr std::uint64_t kClose = 4;
 
 // Bytes of the file from the first byte of a part of the slice to its last.
 std::uint64_t extent(const TensorCopy& copy, std::uint64_t begin, std::uint64_t end) {
@@ -26,7 +30,7 @@ std::uint64_t extent(const TensorCopy& copy, std::uint64_t begin, std::uint64_t 
 bool reads_gaps(const TensorCopy& copy) {
   if (copy.rows <= 1) return false;
   const std::uint64_t kept = copy.bytes / copy.rows, ranges = copy.kept.size();
-  return kept * kWorthReading >= copy.row_bytes ||
+  return (kept * kWorthReading >= copy.row_bytes && copy.row_bytes <= kWindow) ||
          (kept / ranges < kShortRange && copy.row_bytes / ranges < kClosePitch);
 }
 
@@ -63,7 +67,9 @@ void SliceReader::fetch(std::uint64_t offset, std::span<std::byte> into) {
 }
 
 bool SliceView::suits(const TensorCopy& copy) {
-  return copy.rows > 0 && copy.bytes / copy.rows / copy.kept.size() >= kShortRange;
+  if (copy.rows == 0) return false;
+  const std::uint64_t kept = copy.bytes / copy.rows, range = kept / copy.kept.size();
+  return range >= kLongRange || (range >= kShortRange && copy.row_bytes <= kClose * kept);
 }
 
 SliceView::SliceView(const SourceFile& file, const TensorCopy& copy)

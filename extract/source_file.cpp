@@ -12,6 +12,10 @@
 
 #include "model/error.h"
 
+#ifndef MADV_POPULATE_READ  // C libraries before 2.35
+#define MADV_POPULATE_READ 22
+#endif
+
 namespace mnm {
 namespace {
 
@@ -137,8 +141,14 @@ void SourceFile::Window::fetch(std::span<const std::byte> part) const {
   if (::madvise(mapped_.data() + begin, at + part.size() - begin, MADV_POPULATE_READ) == 0) return;
   if (errno == EINVAL) return;  // a kernel before 5.14: read when first used
   // Reading in the ordinary way tells what is wrong with the file.
-  std::vector<std::byte> bytes(part.size());
-  file_.read(offset_ + static_cast<std::uint64_t>(part.data() - bytes_.data()), bytes);
+  std::vector<std::byte> buffer(OutputFile::kWrite);
+  std::uint64_t from = offset_ + static_cast<std::uint64_t>(part.data() - bytes_.data());
+  for (std::size_t left = part.size(); left > 0;) {
+    const auto bytes = std::span(buffer).first(std::min(left, buffer.size()));
+    file_.read(from, bytes);
+    from += bytes.size();
+    left -= bytes.size();
+  }
 }
 
 void SourceFile::check_unchanged() const {

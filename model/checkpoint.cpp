@@ -100,10 +100,6 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   return map;
 }
 
-}  // namespace
-
-namespace {
-
 // None of a tensor that a config alone describes.
 std::uint64_t readable_bytes(const StoredTensor& tensor) {
   return tensor.decode ? tensor.bytes() : tensor.data.size();

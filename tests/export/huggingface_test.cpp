@@ -129,7 +129,7 @@ TEST(HuggingFace, AFailingShardStopsTheOthersAndIsTold) {
     const std::vector<Shard> shards = plan_shards(entries, 1, {});
     ASSERT_EQ(shards.size(), 5u);
     std::atomic<int> reported = 0;
-    const auto make_append = [&](const Shard&, const ByteProgress& report) -> AppendTensor {
+    const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
       return [&](std::size_t tensor, OutputFile& out) {
         if (tensor == failing) throw Error("tensor " + std::to_string(tensor));
         for (int i = 0; i < 4000; ++i) {

@@ -157,7 +157,7 @@ TEST(Extract, ASourceCutShortOnTheWayIsNamed) {
     });
   });
   EXPECT_NE(error.find(file.filename().string()), std::string::npos) << error;
-  EXPECT_EQ(error.find("Bad address"), std::string::npos) << error;
+  EXPECT_NE(error.find("cut short"), std::string::npos) << error;
 }
 
 TEST(Extract, KeepsEveryBitWhereTheDtypeStays) {
