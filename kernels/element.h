@@ -88,6 +88,10 @@ MNM_HD inline F16 from_float<F16>(float x) {
 // What a thread takes at once: of two bytes each, one 16-byte access.
 constexpr int kTogether = 8;
 
+MNM_HD inline std::int64_t groups_of(std::int64_t elements) {  // of a row
+  return (elements + kTogether - 1) / kTogether;
+}
+
 // Whether rows that start at p and lie `stride` elements apart may be taken so.
 template <typename T>
 bool takes_vectors(const T* p, std::int64_t stride) {

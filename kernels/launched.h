@@ -15,4 +15,22 @@ inline const char* launched() {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
+constexpr int kItemThreads = 256;  // of a block
+
+template <typename Item>
+__global__ void __launch_bounds__(kItemThreads) run_items(Item item, std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kItemThreads + threadIdx.x;
+  if (i < n) item(i);
+}
+
+// Calls item(i) for every i < n, each on a thread of its own.
+template <typename Item>
+const char* launch_items(const Item& item, std::int64_t n) {
+  const std::int64_t blocks = (n + kItemThreads - 1) / kItemThreads;
+  if (blocks < 1) return nullptr;
+  if (blocks > kMostBlocks) return "too many elements for one launch";
+  run_items<<<static_cast<unsigned>(blocks), kItemThreads>>>(item, n);
+  return launched();
+}
+
 }  // namespace mnm

@@ -19,21 +19,18 @@ struct Rotary {
   const void *cosines = nullptr, *sines = nullptr;  // [tokens, half] each
 };
 
-// On the host, in the blocks and threads of a device.
-void rotate(const Rotary& r);
+void rotate(const Rotary& r);  // on the host
 
-// ---- one thread's part ----
+// ---- one thread's part: kTogether pairs of one head ----
 
-constexpr int kRotaryThreads = 256;  // of a block; each takes kTogether pairs of one head
-
-MNM_HD inline std::int64_t groups_of(const Rotary& r) {  // of one head
-  return (r.half + kTogether - 1) / kTogether;
+MNM_HD inline std::int64_t groups_of(const Rotary& r) {
+  return r.rows * r.heads * groups_of(r.half);
 }
 
-// Group `i` of rows * heads * groups_of(r).
+// Group `i` of groups_of(r).
 template <typename T>
 MNM_HD void rotate_group(const Rotary& r, bool vectors, std::int64_t i) {
-  const std::int64_t groups = groups_of(r), at = i % groups * kTogether;
+  const std::int64_t groups = groups_of(r.half), at = i % groups * kTogether;
   const std::int64_t head = i / groups % r.heads, row = i / groups / r.heads;
   const int n = r.half - at < kTogether ? static_cast<int>(r.half - at) : kTogether;
   T* const first = static_cast<T*>(r.x) + row * r.stride + head * 2 * r.half + at;

@@ -8,7 +8,7 @@
 // bytes of x, y and states, 2 KB: 0.6 ns of an H100 either way.
 #include "kernels/ssd_scan_cuda.h"
 
-#include <cuda_runtime.h>
+#include "kernels/launched.h"
 
 namespace mnm {
 namespace {
@@ -236,8 +236,7 @@ const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* car
   const long long scans = z.sequences * z.chunks * z.s.heads;
   const long long elements = z.sequences * z.s.heads * z.s.state * z.s.head_dim;
   const long long state_tiles = blocks(z.s.state, kTile), dim_tiles = blocks(z.s.head_dim, kTile);
-  constexpr long long kMost = (1LL << 31) - 1;
-  if (scans > kMost || blocks(elements, kThreads) > kMost || state_tiles > 65535 ||
+  if (scans > kMostBlocks || blocks(elements, kThreads) > kMostBlocks || state_tiles > 65535 ||
       dim_tiles > 65535) {
     return "too many sequences, heads and chunks for one launch";
   }
@@ -252,8 +251,7 @@ const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* car
                                                                                      w.states);
   enter_chunks<<<grid(blocks(elements, kThreads)), kThreads>>>(z, w.cum, carried, w.states);
   write_outputs<<<dim3(grid(scans), 1, grid(dim_tiles)), kThreads>>>(z, in, w, y);
-  const cudaError_t error = cudaGetLastError();
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  return launched();
 }
 
 }  // namespace mnm

@@ -8,8 +8,6 @@
 // ps of its memory and the exponential 0.3 ps of its special function units.
 #include "kernels/token_sums_cuda.h"
 
-#include <cuda_runtime.h>
-
 #include "kernels/launched.h"
 
 namespace mnm {
@@ -47,18 +45,17 @@ __global__ void __launch_bounds__(kRowThreads)
   sums[row] = c.first == 0 ? s : merged(sums[row], s);
 }
 
-constexpr int kScoreThreads = 256;
-
-__global__ void score_rows(const TokenSums* sums, std::int64_t rows, float* loss, float* kl,
-                           float* agreement) {
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kScoreThreads + threadIdx.x;
-  if (row >= rows) return;
-  const TokenSums s = sums[row];
-  loss[row] = loss_of(s);
-  if (!kl) return;
-  kl[row] = kl_of(s);
-  agreement[row] = agreement_of(s);
-}
+struct ScoreRow {
+  const TokenSums* sums;
+  float *loss, *kl, *agreement;
+  __device__ void operator()(std::int64_t row) const {
+    const TokenSums s = sums[row];
+    loss[row] = loss_of(s);
+    if (!kl) return;
+    kl[row] = kl_of(s);
+    agreement[row] = agreement_of(s);
+  }
+};
 
 }  // namespace
 
@@ -81,11 +78,7 @@ const char* read_logits_cuda(const LogitChunk& c, TokenSums* sums) {
 
 const char* score_tokens_cuda(const TokenSums* sums, std::int64_t rows, float* loss, float* kl,
                               float* agreement) {
-  if (rows < 1) return nullptr;
-  const std::int64_t blocks = (rows + kScoreThreads - 1) / kScoreThreads;
-  if (blocks > kMostBlocks) return "too many rows of logits for one launch";
-  score_rows<<<static_cast<unsigned>(blocks), kScoreThreads>>>(sums, rows, loss, kl, agreement);
-  return launched();
+  return launch_items(ScoreRow{sums, loss, kl, agreement}, rows);
 }
 
 }  // namespace mnm

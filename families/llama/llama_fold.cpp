@@ -6,8 +6,8 @@
 #include <mutex>
 
 #include "eval/fold.h"
+#include "families/level.h"
 #include "families/llama/llama_config.h"
-#include "families/llama/llama_level.h"
 #include "kernels/causal_attention.h"
 #include "kernels/gated_silu.h"
 #include "kernels/rms_norm.h"
@@ -60,6 +60,20 @@ void activate_(at::Tensor& x, Activation activation) {
       at::relu_(x);
       return;
   }
+}
+
+Act act_of(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return Act::kSilu;
+    case Activation::kGelu:
+      return Act::kGelu;
+    case Activation::kGeluTanh:
+      return Act::kGeluTanh;
+    case Activation::kRelu:
+      return Act::kRelu;
+  }
+  fail("activation without a kernel");
 }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -367,9 +381,10 @@ class LlamaFold final : public Fold {
     const std::int64_t d = config_.hidden_size, rows = x.size(1) * x.size(2);
     const at::Tensor in = x.view({x.size(0), rows, d});
     if (on_device(x)) {
-      return nested_ffn({layer.gate, layer.up, layer.down, layer.gate_bias, layer.up_bias,
-                         layer.down_bias, config_.activation, config_.gate},
-                        in, norm(in, layer.ffn_norm), children)
+      return nested_ffn(
+                 {layer.gate, layer.up, layer.down, layer.gate_bias, layer.up_bias, layer.down_bias,
+                  act_of(config_.activation), config_.gate == GateVariant::kActOfProduct},
+                 in, norm(in, layer.ffn_norm), children)
           .view({static_cast<std::int64_t>(children.size()), x.size(1), x.size(2), d});
     }
     const at::Tensor out =

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "kernels/gated_activation_cuda.h"
+#include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/ssd_scan_cuda.h"
 #include "kernels/sum_product_cuda.h"
@@ -17,7 +17,7 @@ TEST(NoCuda, EveryStandInSaysThatItIsNotThere) {
   EXPECT_FALSE(has_cuda_kernels());
   for (const char* const failure :
        {ssd_scan_cuda({}, {}, nullptr, nullptr, nullptr), read_logits_cuda({}, nullptr),
-        score_tokens_cuda(nullptr, 0, nullptr, nullptr, nullptr), gated_activation_cuda({}),
+        score_tokens_cuda(nullptr, 0, nullptr, nullptr, nullptr), activate_cuda({}),
         rotate_cuda({}), sum_product_cuda({}, 0, nullptr, 0)}) {
     ASSERT_NE(failure, nullptr);
     EXPECT_NE(std::string(failure).find("without CUDA"), std::string::npos) << failure;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gated_activation.h"
+#include "kernels/ffn_activation.h"
 #include "kernels/rotary.h"
 
 namespace mnm::test {
@@ -51,44 +51,54 @@ inline Stored random_matrix(Element element, std::int64_t size, std::mt19937& ra
   return stored;
 }
 
-struct GateCase {
-  GatedActivation g;  // without addresses
-  Stored gate, up, gate_bias, up_bias;
+struct ActivationCase {
+  FfnActivation f;  // without addresses
+  bool gated = true;
+  Stored x, up, x_bias, up_bias;
   std::string name() const {
-    return std::to_string(g.rows) + " rows of " + std::to_string(g.width) + ", activation " +
-           std::to_string(static_cast<int>(g.act)) + (g.of_product ? " of the product" : "") +
-           ", element " + std::to_string(static_cast<int>(g.element)) +
-           (gate_bias.bytes.empty() ? "" : ", gate bias") +
-           (up_bias.bytes.empty() ? "" : ", up bias");
+    return std::to_string(f.rows) + " rows of " + std::to_string(f.width) + ", activation " +
+           std::to_string(static_cast<int>(f.act)) +
+           (!gated         ? ", not gated"
+            : f.of_product ? " of the product"
+                           : "") +
+           ", element " + std::to_string(static_cast<int>(f.element)) +
+           (x_bias.bytes.empty() ? "" : ", bias") + (up_bias.bytes.empty() ? "" : ", up bias");
   }
 };
 
-inline std::vector<GateCase> gate_cases() {
+inline std::vector<ActivationCase> activation_cases() {
+  struct Form {
+    bool gated, of_product, x_bias, up_bias;
+  };
+  constexpr Form kForms[] = {{false, false, false, false}, {false, false, true, false},
+                             {true, false, false, false},  {true, false, true, false},
+                             {true, false, false, true},   {true, false, true, true},
+                             {true, true, false, false},   {true, true, true, false},
+                             {true, true, false, true},    {true, true, true, true}};
   std::mt19937 random(3);
-  std::vector<GateCase> cases;
+  std::vector<ActivationCase> cases;
   for (const Element element : {Element::kF32, Element::kBF16, Element::kF16}) {
-    for (const Gate act : {Gate::kSilu, Gate::kGelu, Gate::kGeluTanh, Gate::kRelu}) {
-      for (const bool of_product : {false, true}) {
-        for (const int biases : {0, 1, 2, 3}) {
-          for (const auto& [rows, width] : {std::pair<std::int64_t, std::int64_t>{0, 8},
-                                            {3, 0},
-                                            {1, 1},
-                                            {5, 7},
-                                            {3, 8},
-                                            {7, 20},
-                                            {2, 2056}}) {
-            GateCase c;
-            c.g = {.element = element,
-                   .act = act,
-                   .of_product = of_product,
-                   .rows = rows,
-                   .width = width};
-            c.gate = random_matrix(element, rows * width, random);
-            c.up = random_matrix(element, rows * width, random);
-            if (biases & 1) c.gate_bias = random_matrix(element, width, random);
-            if (biases & 2) c.up_bias = random_matrix(element, width, random);
-            cases.push_back(std::move(c));
-          }
+    for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+      for (const Form& form : kForms) {
+        for (const auto& [rows, width] : {std::pair<std::int64_t, std::int64_t>{0, 8},
+                                          {3, 0},
+                                          {1, 1},
+                                          {5, 7},
+                                          {3, 8},
+                                          {7, 20},
+                                          {2, 2056}}) {
+          ActivationCase c;
+          c.f = {.element = element,
+                 .act = act,
+                 .of_product = form.of_product,
+                 .rows = rows,
+                 .width = width};
+          c.gated = form.gated;
+          c.x = random_matrix(element, rows * width, random);
+          if (form.gated) c.up = random_matrix(element, rows * width, random);
+          if (form.x_bias) c.x_bias = random_matrix(element, width, random);
+          if (form.up_bias) c.up_bias = random_matrix(element, width, random);
+          cases.push_back(std::move(c));
         }
       }
     }
@@ -96,15 +106,15 @@ inline std::vector<GateCase> gate_cases() {
   return cases;
 }
 
-inline double exactly_activated(Gate act, double x) {
+inline double exactly_activated(Act act, double x) {
   switch (act) {
-    case Gate::kSilu:
+    case Act::kSilu:
       return x / (1 + std::exp(-x));
-    case Gate::kGelu:
+    case Act::kGelu:
       return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Gate::kGeluTanh:
+    case Act::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Gate::kRelu:
+    case Act::kRelu:
       return std::max(x, 0.0);
   }
   return NAN;
@@ -114,23 +124,24 @@ inline double exactly_activated(Gate act, double x) {
 // by 1.13 times as much; the activation itself is off by 8 u |x|, its argument's |x| u |x|
 // (exp(-x), or the cube, of which the slope falls off faster than it grows) included; the product
 // and the element's rounding follow.
-inline void check_gate(const GateCase& c, const std::vector<std::byte>& result) {
+inline void check_activation(const ActivationCase& c, const std::vector<std::byte>& result) {
   constexpr double u = 0x1p-24;
-  const std::vector<double> got = values_of(c.g.element, result);
-  ASSERT_EQ(got.size(), c.gate.values.size());
+  const std::vector<double> got = values_of(c.f.element, result);
+  ASSERT_EQ(got.size(), c.x.values.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
-    const auto column = i % static_cast<std::size_t>(c.g.width);
-    const double gate =
-        c.gate.values[i] + (c.gate_bias.values.empty() ? 0 : c.gate_bias.values[column]);
-    const double up = c.up.values[i] + (c.up_bias.values.empty() ? 0 : c.up_bias.values[column]);
-    const double x = c.g.of_product ? gate * up : gate;
-    const double of_x = 1.13 * (c.g.of_product ? 3 : 1) * u * std::abs(x) +
+    const auto column = i % static_cast<std::size_t>(c.f.width);
+    const auto biased = [&](const Stored& matrix, const Stored& bias) {
+      return matrix.values[i] + (bias.values.empty() ? 0 : bias.values[column]);
+    };
+    const double up = c.gated ? biased(c.up, c.up_bias) : 1;
+    const double x = biased(c.x, c.x_bias) * (c.f.of_product ? up : 1);
+    const double of_x = 1.13 * (c.f.of_product ? 3 : 1) * u * std::abs(x) +
                         (8 + std::min(std::abs(x), 16.0)) * u * std::abs(x);
-    const double act = exactly_activated(c.g.act, x);
-    const double expected = c.g.of_product ? act : act * up;
-    const double before = c.g.of_product ? of_x : of_x * std::abs(up) + 2 * u * std::abs(expected);
+    const double act = exactly_activated(c.f.act, x);
+    const double expected = c.f.of_product ? act : act * up;
+    const double before = c.f.of_product ? of_x : of_x * std::abs(up) + 2 * u * std::abs(expected);
     EXPECT_NEAR(got[i], expected,
-                before + roundoff(c.g.element) * (std::abs(expected) + before) + kSubnormal)
+                before + roundoff(c.f.element) * (std::abs(expected) + before) + kSubnormal)
         << c.name() << ", at " << i;
   }
 }

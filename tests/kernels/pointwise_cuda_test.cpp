@@ -1,7 +1,7 @@
 // The pointwise kernels on a device against their definitions in double. Label `gpu`.
 #include <gtest/gtest.h>
 
-#include "kernels/gated_activation_cuda.h"
+#include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
@@ -11,18 +11,18 @@ namespace {
 
 using test::Device;
 
-TEST(GatedActivationCuda, AgreesWithTheDefinitionInDouble) {
+TEST(FfnActivationCuda, AgreesWithTheDefinitionInDouble) {
   MNM_NEEDS_DEVICE();
-  for (const test::GateCase& c : test::gate_cases()) {
-    const Device gate(c.gate.bytes), up(c.up.bytes), gate_bias(c.gate_bias.bytes),
-        up_bias(c.up_bias.bytes);
-    GatedActivation g = c.g;
-    g.gate = gate.data(), g.up = up.data();
-    if (!c.gate_bias.bytes.empty()) g.gate_bias = gate_bias.data();
-    if (!c.up_bias.bytes.empty()) g.up_bias = up_bias.data();
-    const char* const failure = gated_activation_cuda(g);
+  for (const test::ActivationCase& c : test::activation_cases()) {
+    const Device x(c.x.bytes), up(c.up.bytes), x_bias(c.x_bias.bytes), up_bias(c.up_bias.bytes);
+    FfnActivation f = c.f;
+    f.x = x.data();
+    if (!c.up.bytes.empty()) f.up = up.data();
+    if (!c.x_bias.bytes.empty()) f.x_bias = x_bias.data();
+    if (!c.up_bias.bytes.empty()) f.up_bias = up_bias.data();
+    const char* const failure = activate_cuda(f);
     ASSERT_EQ(failure, nullptr) << failure;
-    test::check_gate(c, gate.values());
+    test::check_activation(c, x.values());
   }
 }
 

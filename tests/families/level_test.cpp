@@ -1,6 +1,6 @@
-// What a Llama layer does to a level of states on a device, here by the host's half of its kernels:
+// What a layer does to a level of states on a device, here by the host's half of its kernels:
 // against the definition in double.
-#include "families/llama/llama_level.h"
+#include "families/level.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -19,15 +19,15 @@ double roundoff(at::ScalarType type) {
 
 at::Tensor exact(const at::Tensor& x) { return x.defined() ? x.to(at::kDouble) : x; }
 
-at::Tensor activated(Activation activation, const at::Tensor& x) {
-  switch (activation) {
-    case Activation::kSilu:
+at::Tensor activated(Act act, const at::Tensor& x) {
+  switch (act) {
+    case Act::kSilu:
       return at::silu(x);
-    case Activation::kGelu:
+    case Act::kGelu:
       return at::gelu(x);
-    case Activation::kGeluTanh:
+    case Act::kGeluTanh:
       return at::gelu(x, "tanh");
-    case Activation::kRelu:
+    case Act::kRelu:
       return at::relu(x);
   }
   return {};
@@ -47,32 +47,34 @@ Bounded product(const at::Tensor& rows, const at::Tensor& weight, double u) {
 }
 
 // One child alone. As tests/kernels/pointwise_cases.h derives the activation's part.
-Bounded child_alone(const GatedFfn& ffn, const at::Tensor& x, const at::Tensor& normed,
+Bounded child_alone(const Ffn& ffn, const at::Tensor& x, const at::Tensor& normed,
                     std::int64_t width, double u, double additions) {
   constexpr double kF32 = 0x1p-24;
   const at::Tensor h = exact(normed), down = exact(ffn.down).narrow(1, 0, width);
-  Bounded gate = product(h, exact(ffn.gate).narrow(0, 0, width), u);
-  Bounded up = product(h, exact(ffn.up).narrow(0, 0, width), u);
-  if (ffn.gate_bias.defined()) {
-    gate.value = gate.value + exact(ffn.gate_bias).narrow(0, 0, width);
-    up.value = up.value + exact(ffn.up_bias).narrow(0, 0, width);
-  }
-  gate.error = gate.error + gate.value.abs() * kF32;
-  up.error = up.error + up.value.abs() * kF32;
-  const auto of = [&](const at::Tensor& in, const at::Tensor& error) {
-    const at::Tensor size = in.abs();
-    return Bounded{activated(ffn.activation, in),
-                   error * 1.13 + (size.clamp_max(16) + 8) * size * kF32};
+  const auto biased = [&](const at::Tensor& weight, const at::Tensor& bias) {
+    Bounded p = product(h, exact(weight).narrow(0, 0, width), u);
+    if (bias.defined()) p.value = p.value + exact(bias).narrow(0, 0, width);
+    p.error = p.error + p.value.abs() * kF32;
+    return p;
   };
-  Bounded act;
-  if (ffn.variant == GateVariant::kActOfProduct) {
-    const at::Tensor together = gate.value * up.value;
-    act = of(together, gate.error * (up.value.abs() + up.error) + up.error * gate.value.abs() +
-                           together.abs() * kF32);
+  const auto of = [&](const Bounded& in) {
+    const at::Tensor size = in.value.abs();
+    return Bounded{activated(ffn.act, in.value),
+                   in.error * 1.13 + (size.clamp_max(16) + 8) * size * kF32};
+  };
+  const auto times = [&](const Bounded& a, const Bounded& b) {
+    return Bounded{a.value * b.value,
+                   a.error * (b.value.abs() + b.error) + b.error * a.value.abs()};
+  };
+  Bounded act = biased(ffn.in, ffn.in_bias);
+  if (!ffn.up.defined()) {
+    act = of(act);
+  } else if (ffn.of_product) {
+    act = times(act, biased(ffn.up, ffn.up_bias));
+    act.error = act.error + act.value.abs() * kF32;
+    act = of(act);
   } else {
-    const Bounded alone = of(gate.value, gate.error);
-    act = {alone.value * up.value,
-           alone.error * (up.value.abs() + up.error) + up.error * alone.value.abs()};
+    act = times(of(act), biased(ffn.up, ffn.up_bias));
   }
   act.error = act.error + (act.value.abs() + act.error) * (u + 2 * kF32);
   const at::Tensor terms = at::mm(act.value.abs() + act.error, down.abs().t());
@@ -95,51 +97,51 @@ const Children kChildren[] = {
     {"families alike", {{0, 3}, {0, 20}, {1, 3}, {1, 20}, {2, 3}, {2, 20}}},
     {"families unlike", {{0, 3}, {0, 20}, {1, 3}, {1, 8}, {2, 3}, {2, 8}, {3, 20}}},
     {"a parent without", {{0, 3}, {2, 3}, {3, 3}}},
+    {"none", {}},
     {"skipped", {{0, 0}, {0, 8}, {1, 0}, {1, 8}, {2, 0}}},
 };
 
-TEST(LlamaLevel, EveryChildOfANestedFfnIsWhatItIsAlone) {
+struct Form {
+  const char* name;
+  bool gated, of_product, bias;
+};
+const Form kForms[] = {
+    {"not gated", false, false, false},   {"not gated, biases: a ViT's", false, false, true},
+    {"act(in) * up", true, false, false}, {"act(in) * up, biases", true, false, true},
+    {"act(in * up)", true, true, false},  {"act(in * up), biases", true, true, true}};
+
+TEST(Level, EveryChildOfANestedFfnIsWhatItIsAlone) {
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);  // the tensors are tiny
   at::manual_seed(11);
   constexpr std::int64_t kParents = 4, kWidth = 20;
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    for (const Activation activation :
-         {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh, Activation::kRelu}) {
-      for (const GateVariant variant : {GateVariant::kActGateTimesUp, GateVariant::kActOfProduct}) {
-        for (const bool bias : {false, true}) {
-          for (const auto& [rows, d] : {std::pair{1, 8}, {5, 7}, {3, 16}}) {
-            const auto draw = [&](at::IntArrayRef shape) {
-              return at::randn(shape, at::kDouble).mul(0.7).to(type);
-            };
-            GatedFfn ffn{draw({kWidth, d}),
-                         draw({kWidth, d}),
-                         draw({d, kWidth}),
-                         {},
-                         {},
-                         {},
-                         activation,
-                         variant};
-            if (bias) {
-              ffn.gate_bias = draw({kWidth}), ffn.up_bias = draw({kWidth});
-              ffn.down_bias = draw({d});
-            }
-            const at::Tensor x = draw({kParents, rows, d}), normed = draw({kParents, rows, d});
-            for (const auto& [name, children] : kChildren) {
-              const at::Tensor out = exact(nested_ffn(ffn, x, normed, children));
-              ASSERT_EQ(out.size(0), static_cast<std::int64_t>(children.size()));
-              for (std::size_t c = 0; c < children.size(); ++c) {
-                const Bounded alone =
-                    child_alone(ffn, x[children[c].parent], normed[children[c].parent],
-                                children[c].width, roundoff(type), 5);
-                const at::Tensor apart = (out[static_cast<std::int64_t>(c)] - alone.value).abs();
-                EXPECT_TRUE(apart.le(alone.error).all().item<bool>())
-                    << name << ", child " << c << ", " << c10::toString(type) << ", activation "
-                    << static_cast<int>(activation) << ", " << to_string(variant)
-                    << (bias ? ", biases" : "") << ", " << rows << " rows of " << d << ": off by "
-                    << apart.max().item<double>() << ", "
-                    << (apart / alone.error).max().item<double>() << " of what is allowed";
-              }
+    for (const Act act : {Act::kSilu, Act::kGelu, Act::kGeluTanh, Act::kRelu}) {
+      for (const Form& form : kForms) {
+        for (const auto& [rows, d] : {std::pair{1, 8}, {1, 1}, {5, 7}, {3, 16}}) {
+          const auto draw = [&](at::IntArrayRef shape) {
+            return at::randn(shape, at::kDouble).mul(0.7).to(type);
+          };
+          Ffn ffn;
+          ffn.in = draw({kWidth, d}), ffn.down = draw({d, kWidth});
+          if (form.gated) ffn.up = draw({kWidth, d});
+          if (form.bias) ffn.in_bias = draw({kWidth}), ffn.down_bias = draw({d});
+          if (form.bias && form.gated) ffn.up_bias = draw({kWidth});
+          ffn.act = act, ffn.of_product = form.of_product;
+          const at::Tensor x = draw({kParents, rows, d}), normed = draw({kParents, rows, d});
+          for (const auto& [name, children] : kChildren) {
+            const at::Tensor out = exact(nested_ffn(ffn, x, normed, children));
+            ASSERT_EQ(out.size(0), static_cast<std::int64_t>(children.size()));
+            for (std::size_t c = 0; c < children.size(); ++c) {
+              const Bounded alone =
+                  child_alone(ffn, x[children[c].parent], normed[children[c].parent],
+                              children[c].width, roundoff(type), 5);
+              const at::Tensor apart = (out[static_cast<std::int64_t>(c)] - alone.value).abs();
+              EXPECT_TRUE(apart.le(alone.error).all().item<bool>())
+                  << name << ", child " << c << ", " << c10::toString(type) << ", activation "
+                  << static_cast<int>(act) << ", " << form.name << ", " << rows << " rows of " << d
+                  << ": off by " << apart.max().item<double>() << ", "
+                  << (apart / alone.error).max().item<double>() << " of what is allowed";
             }
           }
         }
@@ -148,7 +150,7 @@ TEST(LlamaLevel, EveryChildOfANestedFfnIsWhatItIsAlone) {
   }
 }
 
-TEST(LlamaLevel, HeadsAreTurnedWhereTheyLieAndTheOthersStay) {
+TEST(Level, HeadsAreTurnedWhereTheyLieAndTheOthersStay) {
   const at::NoGradGuard no_grad;
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const auto& [batch, tokens, heads, half] :
@@ -172,7 +174,7 @@ TEST(LlamaLevel, HeadsAreTurnedWhereTheyLieAndTheOthersStay) {
   }
 }
 
-TEST(LlamaLevel, AProductIsAddedToItsResidual) {
+TEST(Level, AProductIsAddedToItsResidual) {
   const at::NoGradGuard no_grad;
   const at::Tensor x = at::randn({5, 7}), rows = at::randn({5, 9}), w = at::randn({7, 9});
   const at::Tensor expected = exact(x) + at::mm(exact(rows), exact(w).t());

@@ -1,3 +1,5 @@
+#include "families/level.h"
+
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
@@ -7,55 +9,40 @@
 #include <vector>
 
 #include "eval/launch.h"
-#include "families/llama/llama_level.h"
-#include "kernels/gated_activation_cuda.h"
+#include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/sum_product_cuda.h"
 
 namespace mnm {
 namespace {
 
-Gate gate_of(Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return Gate::kSilu;
-    case Activation::kGelu:
-      return Gate::kGelu;
-    case Activation::kGeluTanh:
-      return Gate::kGeluTanh;
-    case Activation::kRelu:
-      return Gate::kRelu;
-  }
-  fail("activation without a kernel");
-}
-
 const void* data_or_none(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr() : nullptr;
 }
 
 // Parents [parent, parent + count), whose children have the same widths; theirs begin at `child`.
-struct Family {
+struct Alike {
   std::int64_t parent = 0, count = 1;
   std::size_t child = 0;
   std::vector<Width> widths;
 };
 
-std::vector<Family> families_of(std::span<const Child> children) {
-  std::vector<Family> families;
+std::vector<Alike> parents_alike(std::span<const Child> children) {
+  std::vector<Alike> all;
   for (std::size_t begin = 0, end = 0; begin < children.size(); begin = end) {
     std::vector<Width> widths;
     while (end < children.size() && children[end].parent == children[begin].parent) {
       widths.push_back(children[end++].width);
     }
     const std::int64_t parent = children[begin].parent;
-    if (!families.empty() && families.back().parent + families.back().count == parent &&
-        families.back().widths == widths) {
-      ++families.back().count;
+    if (!all.empty() && all.back().parent + all.back().count == parent &&
+        all.back().widths == widths) {
+      ++all.back().count;
     } else {
-      families.push_back({parent, 1, begin, std::move(widths)});
+      all.push_back({parent, 1, begin, std::move(widths)});
     }
   }
-  return families;
+  return all;
 }
 
 // d[b] = c[b] + a[b] w^T of [batches, rows, ...]; the last dimensions are contiguous.
@@ -96,46 +83,48 @@ void sum_product(const at::Tensor& a, const at::Tensor& w, const at::Tensor& c,
 }
 
 // Products and activation up to `width`, of rows [n, d]: [n, width].
-at::Tensor activations(const GatedFfn& ffn, const at::Tensor& rows, std::int64_t width) {
-  const at::Tensor gate = at::mm(rows, ffn.gate.narrow(0, 0, width).t());
-  const at::Tensor up = at::mm(rows, ffn.up.narrow(0, 0, width).t());
-  const GatedActivation activation = {.element = element_of(gate),
-                                      .act = gate_of(ffn.activation),
-                                      .of_product = ffn.variant == GateVariant::kActOfProduct,
-                                      .rows = gate.size(0),
-                                      .width = width,
-                                      .gate = gate.data_ptr(),
-                                      .up = up.const_data_ptr(),
-                                      .gate_bias = data_or_none(ffn.gate_bias),
-                                      .up_bias = data_or_none(ffn.up_bias)};
-  if (gate.is_cpu()) {
-    gated_activation(activation);
+at::Tensor activations(const Ffn& ffn, const at::Tensor& rows, std::int64_t width) {
+  const auto product = [&](const at::Tensor& weight) {
+    return weight.defined() ? at::mm(rows, weight.narrow(0, 0, width).t()) : weight;
+  };
+  const at::Tensor x = product(ffn.in), up = product(ffn.up);
+  const FfnActivation activation = {.element = element_of(x),
+                                    .act = ffn.act,
+                                    .of_product = ffn.of_product,
+                                    .rows = x.size(0),
+                                    .width = width,
+                                    .x = x.data_ptr(),
+                                    .up = data_or_none(up),
+                                    .x_bias = data_or_none(ffn.in_bias),
+                                    .up_bias = data_or_none(ffn.up_bias)};
+  if (x.is_cpu()) {
+    activate(activation);
   } else {
-    launch(gate, "activate", [&] { return gated_activation_cuda(activation); });
+    launch(x, "activate", [&] { return activate_cuda(activation); });
   }
-  return gate;
+  return x;
 }
 
 }  // namespace
 
-at::Tensor nested_ffn(const GatedFfn& ffn, const at::Tensor& x, const at::Tensor& normed,
+at::Tensor nested_ffn(const Ffn& ffn, const at::Tensor& x, const at::Tensor& normed,
                       std::span<const Child> children) {
   const std::int64_t rows = x.size(1), d = x.size(2);
   const at::Tensor out =
       at::empty({static_cast<std::int64_t>(children.size()), rows, d}, x.options());
-  for (const Family& family : families_of(children)) {
-    const std::int64_t count = family.count, widest = family.widths.back();
-    const auto siblings = static_cast<std::int64_t>(family.widths.size());
-    const at::Tensor h = normed.narrow(0, family.parent, count).view({count * rows, d});
+  for (const Alike& alike : parents_alike(children)) {
+    const std::int64_t count = alike.count, widest = alike.widths.back();
+    const auto siblings = static_cast<std::int64_t>(alike.widths.size());
+    const at::Tensor h = normed.narrow(0, alike.parent, count).view({count * rows, d});
     const at::Tensor act = activations(ffn, h, widest).view({count, rows, widest});
     // [parents, siblings, rows, d]
-    const at::Tensor to = out.narrow(0, static_cast<std::int64_t>(family.child), count * siblings)
+    const at::Tensor to = out.narrow(0, static_cast<std::int64_t>(alike.child), count * siblings)
                               .view({count, siblings, rows, d});
-    at::Tensor sum = x.narrow(0, family.parent, count);
+    at::Tensor sum = x.narrow(0, alike.parent, count);
     if (ffn.down_bias.defined()) sum = at::add(sum, ffn.down_bias);
     std::int64_t done = 0;
     for (std::int64_t s = 0; s < siblings; ++s) {
-      const std::int64_t part = family.widths[static_cast<std::size_t>(s)] - done;
+      const std::int64_t part = alike.widths[static_cast<std::size_t>(s)] - done;
       const at::Tensor child = to.select(1, s);
       sum_product(act.narrow(2, done, part), ffn.down.narrow(1, done, part), sum, child);
       sum = child;
