@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "eval/device_error.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -19,15 +20,16 @@ template <typename Work>
 auto guarded(const char* attempt, const Work& work) {
   try {
     return work();
-  } catch (const c10::OutOfMemoryError&) {
-    fail("{} ran out of memory on the device: lower --memory or use --device cpu", attempt);
-  } catch (const c10::AcceleratorError& error) {
-    // After such an error every call to the device fails until the process ends.
-    fail(
-        "{} lost the device: {}; what was kept before is sound, start again once the device "
-        "answers",
-        attempt, first_line(error));
   } catch (const c10::Error& error) {
+    if (out_of_memory(error)) {
+      fail("{} ran out of memory on the device: lower --memory or use --device cpu", attempt);
+    }
+    if (device_lost(error)) {
+      fail(
+          "{} lost the device: {}; what was kept before is sound, start again once the device "
+          "answers",
+          attempt, first_line(error));
+    }
     fail("{} failed in LibTorch: {}", attempt, first_line(error));
   }
 }

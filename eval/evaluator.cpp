@@ -2,7 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/util/Exception.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,12 +10,14 @@
 #include <utility>
 
 #include "eval/batch.h"
+#include "eval/device_error.h"
 #include "eval/division.h"
 #include "eval/meter.h"
 #include "eval/shared_plan.h"
 #include "eval/sweep.h"
 #include "eval/walk.h"
 #include "eval/workers.h"
+#include "kernels/sum_product_cuda.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -25,6 +27,8 @@ namespace {
 // stay in an H100's second-level cache until they are read.
 constexpr std::int64_t kDeviceWords = 8192;
 constexpr std::uint64_t kDeviceLogits = 1u << 26;
+// Products of ours and of LibTorch each have a work space, LibTorch's of up to as much.
+constexpr std::uint64_t kDeviceProducts = 2 * kSumProductWork;
 
 // Candidates that one plan holds, and where their results go.
 struct Group {
@@ -138,15 +142,19 @@ class Evaluation {
                    .words = device_.is_cpu() ? 0 : kDeviceWords,
                    .element_bytes = element_bytes_,
                    .state_bytes = state_bytes_,
+                   .product_bytes = device_.is_cpu() ? 0 : kDeviceProducts,
                    .memory = memory,
                    .reference = options_.consistency},
                   device_.is_cpu() ? at::get_num_threads() : 1);
   }
 
   // In half of what the device had no memory for, from now on, or, where that is too little for
-  // any tiling, in the least that there is. Nothing where no less will do.
-  std::optional<Division> smaller(const SharedPlan& plan, std::int64_t sequences,
-                                  const Division& tried) {
+  // any tiling, in the least that there is. Nothing where no less will do, or memory was not it.
+  std::optional<Division> after(const c10::Error& error, const SharedPlan& plan,
+                                std::int64_t sequences, const Division& tried) {
+    if (!out_of_memory(error)) return std::nullopt;
+    // What LibTorch holds in reserve the driver and cuBLAS cannot have.
+    if (!device_.is_cpu()) c10::getDeviceAllocator(device_.type())->emptyCache();
     for (std::uint64_t less = tried.bytes() / 2; less > 0; less /= 2) {
       try {
         limits_.memory = tried.bytes() - less;
@@ -174,7 +182,8 @@ class Evaluation {
       while (const std::optional<Range> range = next()) {
         try {
           run_batch(walk, group.plan, *range, results);
-        } catch (const c10::OutOfMemoryError&) {
+        } catch (const c10::Error& error) {
+          if (!out_of_memory(error)) throw;
           walk.take_back();
           const std::lock_guard lock(mutex);
           todo.push_back(*range);
@@ -189,10 +198,10 @@ class Evaluation {
     for (;;) {
       try {
         return run_workers(division.workers, work, stop);
-      } catch (const c10::OutOfMemoryError&) {
+      } catch (const c10::Error& error) {
         std::int64_t left = 0;
         for (const Range& range : todo) left += range.size();
-        const std::optional<Division> less = smaller(group.plan, left, division);
+        const std::optional<Division> less = after(error, group.plan, left, division);
         if (!less) throw;
         division = *less;
       }
@@ -232,8 +241,8 @@ class Evaluation {
       try {
         return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference}, meter,
                      results);
-      } catch (const c10::OutOfMemoryError&) {
-        const std::optional<Division> less = smaller(group.plan, dataset_.sequences, division);
+      } catch (const c10::Error& error) {
+        const std::optional<Division> less = after(error, group.plan, dataset_.sequences, division);
         if (!less) throw;
         division = *less;
       }

@@ -3,8 +3,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
+
+#include <string_view>
 
 #include "kernels/element.h"
+#include "kernels/failure.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -22,14 +27,21 @@ inline Element element_of(const at::Tensor& tensor) {
   }
 }
 
-// Calls a launcher with the tensor's device as the current one; Error where it says why it did not
-// launch.
+// Calls a launcher with the tensor's device as the current one. Where it says why it did not
+// launch: LibTorch's own error where the device has no memory left or is lost, else Error.
 template <typename Launcher>
 void launch(const at::Tensor& where, const char* attempt, const Launcher& launcher) {
-  const c10::DeviceGuard guard(where.device());
-  if (const char* const failure = launcher()) {
-    fail("cannot {} on {}: {}; use --device cpu", attempt, where.device().str(), failure);
+  const at::Device device = where.device();
+  const c10::DeviceGuard guard(device);
+  const char* const failure = launcher();
+  if (!failure) return;
+  if (std::string_view(failure) == kNoMemory) {
+    throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, failure);
   }
+  if (device.is_cuda()) {  // throws where the device is lost
+    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  }
+  fail("cannot {} on {}: {}; use --device cpu", attempt, device.str(), failure);
 }
 
 }  // namespace mnm

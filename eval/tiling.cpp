@@ -54,7 +54,8 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
   }
 
   // Alive at once: one step's children on every level of a path, the embedding, the work space of
-  // one step (whose parents are a view), the leaves' normalised hidden states, and logits.
+  // one step (whose parents are a view), the leaves' normalised hidden states, logits, and what
+  // products take beside them.
   const auto bound = [&](const Tiling& t) {
     const auto rows = static_cast<std::uint64_t>(t.sequences * options.context);
     std::uint64_t nodes = 1;
@@ -67,7 +68,7 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
                    static_cast<std::uint64_t>(t.parents) * (work + options.state_bytes) +
                    static_cast<std::uint64_t>(t.children) * hidden +
                    (options.reference ? hidden : 0)) +
-           logits;
+           logits + options.product_bytes;
   };
   // Written so that each round shrinks one thing; it ends, since all are positive.
   while ((tiling.bytes = bound(tiling)) > options.memory) {

@@ -23,6 +23,7 @@ struct TilingOptions {
   std::int64_t words = 0;                // of the vocabulary that a readout product takes; 0: all
   std::uint64_t element_bytes = 4;       // of states and products
   std::uint64_t state_bytes = 0;         // of one node's state, per token
+  std::uint64_t product_bytes = 0;       // work space of products, whatever their size
   std::uint64_t memory = 0;              // for states and work space
   bool reference = false;                // whether a reference's hidden states are kept beside
 };

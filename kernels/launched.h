@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/failure.h"
+
 namespace mnm {
 
 constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1;  // of a launch, in x
@@ -12,6 +14,7 @@ constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1;  // of a launc
 // What became of the launch before: nullptr, or what the driver says.
 inline const char* launched() {
   const cudaError_t error = cudaGetLastError();
+  if (error == cudaErrorMemoryAllocation) return kNoMemory;
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/no_cuda.h"
+#include "kernels/failure.h"
 #include "kernels/token_sums_cuda.h"
 
 namespace mnm {

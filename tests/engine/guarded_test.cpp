@@ -15,13 +15,17 @@ TEST(Guarded, TurnsWhatLibTorchThrowsIntoOneSentence) {
   const auto sentence = [&](const auto& thrown) {
     return error_of([&] { guarded("scoring", [&]() -> int { throw thrown; }); });
   };
-  const std::string memory = sentence(c10::OutOfMemoryError(here, "CUDA out of memory.\nTried"));
-  EXPECT_TRUE(contains(memory, "scoring ran out of memory")) << memory;
+  for (const std::string& memory :
+       {sentence(c10::OutOfMemoryError(here, "CUDA out of memory.\nTried")),
+        sentence(c10::AcceleratorError(here, 2, "CUDA error: out of memory\n"))}) {
+    EXPECT_TRUE(contains(memory, "scoring ran out of memory")) << memory;
+    EXPECT_FALSE(contains(memory, "\n")) << memory;
+  }
   const std::string lost = sentence(c10::AcceleratorError(here, 719, "unspecified failure\n"));
   EXPECT_TRUE(contains(lost, "lost the device: unspecified failure; what was kept")) << lost;
   const std::string other = sentence(c10::Error(here, "mat1 and mat2\ncannot be multiplied"));
   EXPECT_TRUE(contains(other, "scoring failed in LibTorch: mat1 and mat2")) << other;
-  for (const std::string& text : {memory, lost, other}) EXPECT_FALSE(contains(text, "\n"));
+  for (const std::string& text : {lost, other}) EXPECT_FALSE(contains(text, "\n"));
   EXPECT_EQ(guarded("scoring", [] { return 3; }), 3);
 }
 

@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <random>
 
+#include "eval/launch.h"
 #include "eval/shared_plan.h"
+#include "kernels/failure.h"
 #include "tests/eval/toy_fold.h"
 #include "tests/support/error_of.h"
 
@@ -312,50 +315,118 @@ TEST_F(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
                Interrupted);
 }
 
+// The ways in which a device says that it has no memory left.
+struct Refusal {
+  const char* what;
+  std::function<void()> say;
+};
+
+std::vector<Refusal> refusals() {
+  const c10::SourceLocation here = {__func__, __FILE__, __LINE__};
+  return {{"LibTorch's allocator",
+           [=] {
+             throw c10::OutOfMemoryError(here, "CUDA out of memory. Tried to allocate 2.00 GiB");
+           }},
+          {"the driver, called by LibTorch",
+           [=] { throw c10::AcceleratorError(here, 2, "CUDA error: out of memory"); }},
+          {"the driver, called by a kernel's launcher",
+           [] { launch(at::zeros({1}), "activate", [] { return kNoMemory; }); }},
+          {"cuBLAS",
+           [=] {
+             throw c10::Error(
+                 here, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasSgemm( ...");
+           }},
+          {"cuBLAS, starting",
+           [=] {
+             throw c10::Error(
+                 here,
+                 "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`");
+           }},
+          {"the host", [] { at::empty({std::int64_t{1} << 60}, at::kByte); }}};
+}
+
 // A device with room for so many rows of one step.
-void limit_rows(ToyFold& fold, std::int64_t rows, std::atomic<int>& refusals) {
-  fold.before_step = [rows, &refusals](std::int64_t asked) {
+void limit_rows(ToyFold& fold, std::int64_t rows, const Refusal& refusal, std::atomic<int>& count) {
+  fold.before_step = [rows, &refusal, &count](std::int64_t asked) {
     if (asked <= rows) return;
-    ++refusals;
-    throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "out of memory");
+    ++count;
+    refusal.say();
   };
 }
 
-TEST_F(Evaluator, OutOfMemoryOnTheDeviceHalvesTheBatchAndGoesOn) {
-  const NestedModel model = toy_model({});
-  ToyFold fold(model, 5);
-  const Dataset data = random_data(24, 100, 13);
-  const std::vector<Widths> candidates = draw(grid(model.space), 20, 1);
-  const ScoreOptions options = {.consistency = true};
-  const auto expected = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
-  const StreamLimits stream = {0, std::filesystem::temp_directory_path(), 1u << 30};
-  for (const bool streamed : {false, true}) {
+class OutOfMemory : public Evaluator {
+ protected:
+  void SetUp() override {
+    Evaluator::SetUp();
+    expected_ = score(false);
+  }
+  std::vector<CandidateScores> score(bool streamed) {
     EvaluatorLimits limits;
-    if (streamed) limits.stream = stream;
+    if (streamed) limits.stream = {0, std::filesystem::temp_directory_path(), 1u << 30};
+    fold_.loaded.assign(3, !streamed);
+    last_ = 0;
+    return score_candidates(fold_, model_, at::kCPU, candidates_, data_, {.consistency = true},
+                            limits, [&](const Progress& progress) {
+                              last_ = progress.done / progress.total;
+                              return true;
+                            });
+  }
+
+  NestedModel model_ = toy_model({});
+  ToyFold fold_{model_, 5};
+  Dataset data_ = random_data(24, 100, 13);
+  std::vector<Widths> candidates_ = draw(grid(model_.space), 20, 1);
+  std::vector<CandidateScores> expected_;
+  double last_ = 0;  // the share that was done when progress was told last
+};
+
+TEST_F(OutOfMemory, HalvesTheBatchAndGoesOn) {
+  const std::vector<Refusal> all = refusals();
+  for (const bool streamed : {false, true}) {
     for (const int threads : {1, 3}) {
       at::set_num_threads(threads);
       // From one refusal to a single child of a single sequence.
       for (const std::int64_t rows : {2000, 500, 100}) {
-        std::atomic<int> refusals = 0;
-        limit_rows(fold, rows, refusals);
-        double last = 0;
-        fold.loaded.assign(3, !streamed);
-        expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, limits,
-                                     [&](const Progress& progress) {
-                                       last = progress.done / progress.total;
-                                       return true;
-                                     }),
-                    expected, candidates);
-        EXPECT_GT(refusals, 0);
-        EXPECT_LT(refusals, 60) << "halving ends soon";
-        EXPECT_EQ(last, 1);
+        std::atomic<int> count = 0;
+        limit_rows(fold_, rows, all.front(), count);
+        expect_same(score(streamed), expected_, candidates_);
+        EXPECT_GT(count, 0);
+        EXPECT_LT(count, 60) << "halving ends soon";
+        EXPECT_EQ(last_, 1);
       }
-      std::atomic<int> refusals = 0;
-      limit_rows(fold, 99, refusals);
-      fold.loaded.assign(3, !streamed);
-      EXPECT_THROW(score_candidates(fold, model, at::kCPU, candidates, data, options, limits, {}),
-                   c10::OutOfMemoryError);
+      std::atomic<int> count = 0;
+      limit_rows(fold_, 99, all.front(), count);
+      EXPECT_THROW(score(streamed), c10::OutOfMemoryError) << "there is no half of the least";
     }
+  }
+}
+
+TEST_F(OutOfMemory, DoesSoHoweverTheDeviceSaysIt) {
+  for (const Refusal& refusal : refusals()) {
+    for (const bool streamed : {false, true}) {
+      std::atomic<int> count = 0;
+      limit_rows(fold_, 500, refusal, count);
+      try {
+        expect_same(score(streamed), expected_, candidates_);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << refusal.what << ": " << error.what();
+      }
+      EXPECT_GT(count, 0) << refusal.what;
+    }
+  }
+}
+
+TEST_F(OutOfMemory, ALostDeviceIsNotTriedAgain) {
+  std::atomic<int> count = 0;
+  const Refusal lost = {"lost", [] {
+                          throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 719,
+                                                      "CUDA error: unspecified launch failure");
+                        }};
+  limit_rows(fold_, 500, lost, count);
+  for (const bool streamed : {false, true}) {
+    count = 0;
+    EXPECT_THROW(score(streamed), c10::AcceleratorError);
+    EXPECT_EQ(count, 1);
   }
 }
 

@@ -99,6 +99,19 @@ TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
   }
 }
 
+TEST(Tiling, WhatProductsTakeBesideIsInTheBound) {
+  const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
+  const SharedPlan plan = random_plan(50, 4, 4, 1);
+  TilingOptions options = ample();
+  const Tiling without = tile(plan, model, options);
+  options.product_bytes = 12345;
+  EXPECT_EQ(tile(plan, model, options).bytes, without.bytes + 12345);
+  options.memory = without.bytes;  // less is left for the rest
+  EXPECT_LT(tile(plan, model, options).logits.rows, without.logits.rows);
+  options.product_bytes = options.memory;
+  EXPECT_NE(test::error_of([&] { tile(plan, model, options); }), "");
+}
+
 TEST(Tiling, LessMemoryNeverMeansLargerTiles) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
   const SharedPlan plan = random_plan(200, 4, 4, 3);

@@ -1,9 +1,8 @@
-#include "kernels/no_cuda.h"
-
 #include <gtest/gtest.h>
 
 #include <string>
 
+#include "kernels/failure.h"
 #include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/ssd_scan_cuda.h"
