@@ -71,7 +71,8 @@ at::Tensor Readout::rows_of(const State& state) const {
 
 void Readout::set_reference(const State& full) {
   reference_hidden_ = rows_of(full);
-  reference_log_p_ = at::Tensor();
+  kept_.clear();
+  kept_bytes_ = 0;
 }
 
 at::Tensor Readout::measure(const State& leaves) {
@@ -114,7 +115,12 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
   const at::Tensor logits = fold_.logits(hidden).to(at::kFloat).contiguous();
   at::Tensor targets = targets_.narrow(0, row, per_leaf);
   at::Tensor reference;
-  if (reference_hidden_.defined()) reference = reference_rows(row, per_leaf);
+  if (reference_hidden_.defined()) {
+    reference = of_reference(row, 0, [&] {
+      const at::Tensor full = fold_.logits(reference_hidden_.narrow(0, row, per_leaf));
+      return at::log_softmax(full.to(at::kFloat), 1);
+    });
+  }
   if (together > 1) {
     targets = targets.repeat({together});
     if (reference.defined()) reference = reference.repeat({together, 1});
@@ -122,20 +128,22 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
   measure_cpu(logits, targets, reference, values);
 }
 
-// The reference's log-probabilities of a leaf's rows [row, row + n): f32 [n, vocab]. The last
-// ones are kept, since siblings ask for the same rows.
-at::Tensor Readout::reference_rows(std::int64_t row, std::int64_t n) {
-  if (!reference_log_p_.defined() || reference_row_ != row || reference_log_p_.size(0) != n) {
-    const at::Tensor logits = fold_.logits(reference_hidden_.narrow(0, row, n));
-    reference_log_p_ = at::log_softmax(logits.to(at::kFloat), 1);
-    reference_row_ = row;
+// What `make` gives for the chunk of the reference that begins at a row and a word.
+template <typename Make>
+at::Tensor Readout::of_reference(std::int64_t row, std::int64_t word, const Make& make) {
+  const auto found = kept_.find({row, word});
+  if (found != kept_.end()) return found->second;
+  const at::Tensor made = make();
+  if (kept_bytes_ + made.nbytes() <= tile_.kept) {
+    kept_bytes_ += made.nbytes();
+    kept_.insert({{row, word}, made});
   }
-  return reference_log_p_;
+  return made;
 }
 
 // Rows [row, row + n) of every leaf, chunk of words by chunk of words: the reference's logits of a
 // chunk serve all leaves.
-void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& values) const {
+void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& values) {
   const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
   const std::int64_t most = std::min(tile_.rows, rows);
   const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);  // leaves at once
@@ -153,7 +161,10 @@ void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& value
     for (std::int64_t first = 0; first < tile_.vocab; first += tile_.words) {
       const std::int64_t words = std::min(tile_.words, tile_.vocab - first);
       at::Tensor full;
-      if (with_reference) full = logits_of(reference_hidden_, row, n, first, words);
+      if (with_reference) {
+        full = of_reference(row, first,
+                            [&] { return logits_of(reference_hidden_, row, n, first, words); });
+      }
       for (std::int64_t node = 0; node < nodes; node += whole) {
         const std::int64_t together = std::min(whole, nodes - node);
         const at::Tensor logits = logits_of(hidden, node * rows + row, together * n, first, words);

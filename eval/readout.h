@@ -2,12 +2,15 @@
 //
 // Logits are taken in chunks of rows, and never a whole [tokens, vocab] matrix of them. On a device
 // they are taken in chunks of words as well, each of which is read once, in the dtype that the
-// product has, by kernels/token_sums.h: memory does not grow with the vocabulary.
+// product has, by kernels/token_sums.h: memory does not grow with the vocabulary. A reference's
+// chunks, which every leaf is compared with, are computed once as far as there is room for them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
+#include <utility>
 
 #include "eval/batch.h"
 #include "eval/fold.h"
@@ -37,8 +40,9 @@ class Readout {
   void measure_whole(const at::Tensor& hidden, const at::Tensor& values);
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
                     const at::Tensor& values);
-  at::Tensor reference_rows(std::int64_t row, std::int64_t n);
-  void measure_in_words(const at::Tensor& hidden, const at::Tensor& values) const;
+  void measure_in_words(const at::Tensor& hidden, const at::Tensor& values);
+  template <typename Make>
+  at::Tensor of_reference(std::int64_t row, std::int64_t word, const Make& make);
 
   Fold& fold_;
   LogitTile tile_;
@@ -46,8 +50,9 @@ class Readout {
   at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
   at::Tensor targets_;                        // [sequences * context]
   at::Tensor reference_hidden_;               // [sequences * context, d]
-  at::Tensor reference_log_p_;                // of rows from reference_row_
-  std::int64_t reference_row_ = 0;
+  // Chunks made of the reference, by first row and first word, as many as tile_.kept has room for.
+  std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> kept_;
+  std::uint64_t kept_bytes_ = 0;
 };
 
 }  // namespace mnm

@@ -31,6 +31,21 @@ std::int64_t most_children(const std::vector<PlanNode>& nodes, std::int64_t pare
   return static_cast<std::int64_t>(most);
 }
 
+// A chunk of the reference's logits is in the bound already.
+void keep_reference(const TilingOptions& options, Tiling& tiling) {
+  LogitTile& logits = tiling.logits;
+  const std::uint64_t element =  // log-probabilities in f32, or the product's own
+      options.words > 0 ? std::min<std::uint64_t>(options.element_bytes, 4) : 4;
+  const auto bytes = [&](std::int64_t rows, std::int64_t words) {
+    return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(words) * element;
+  };
+  const std::uint64_t chunk = bytes(logits.rows, logits.words);
+  const std::uint64_t all = bytes(tiling.sequences * options.context, logits.vocab);
+  const std::uint64_t more = std::min(all > chunk ? all - chunk : 0, options.memory - tiling.bytes);
+  logits.kept = chunk + more;
+  tiling.bytes += more;
+}
+
 }  // namespace
 
 Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOptions& options) {
@@ -86,6 +101,7 @@ Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOption
     }
     *next = (*next + 1) / 2;
   }
+  if (options.reference) keep_reference(options, tiling);
   return tiling;
 }
 

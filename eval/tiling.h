@@ -25,13 +25,14 @@ struct TilingOptions {
   std::uint64_t state_bytes = 0;         // of one node's state, per token
   std::uint64_t product_bytes = 0;       // work space of products, whatever their size
   std::uint64_t memory = 0;              // for states and work space
-  bool reference = false;                // whether a reference's hidden states are kept beside
+  bool reference = false;                // whether leaves are compared with one
 };
 
 // A readout product's shape: rows of final hidden states by words of the vocabulary.
 struct LogitTile {
   std::int64_t rows = 1, words = 1;
   std::int64_t vocab = 1;
+  std::uint64_t kept = 0;  // bytes of a reference's logits that may stay from leaf to leaf
 };
 
 struct Tiling {
@@ -43,8 +44,9 @@ struct Tiling {
 };
 
 // Pure. Halves parents, then logit rows, then sequences, then children until the bound fits the
-// memory; only the last costs work, since the shared part of a step runs once for each split. Error
-// where not one sequence, one parent and one child fit: says how much they need.
+// memory; only the last costs work, since the shared part of a step runs once for each split. What
+// is left then keeps a reference's logits, up to all of a batch. Error where not one sequence, one
+// parent and one child fit: says how much they need.
 Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOptions& options);
 
 }  // namespace mnm

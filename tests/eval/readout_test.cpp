@@ -27,22 +27,30 @@ const Case kCases[] = {{1, 1, 1, 1, false},
 // a product's shape changes in double is nothing to that.
 constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
 
+// Random final states, and what they are measured on.
+struct Drawn {
+  explicit Drawn(const Case& c)
+      : model(test::toy_model({.vocab = c.vocab})), fold(model, 3), shape{c.sequences, c.context} {
+    batch.tokens = at::randint(c.vocab, shape, at::kLong);
+    batch.targets = at::randint(c.vocab, shape, at::kLong);
+    if (c.scored) batch.scored = at::tensor({0, 2}, at::kLong).repeat({c.sequences, 1});
+  }
+  State state(std::int64_t nodes) const {
+    return {{at::randn({nodes, shape[0], shape[1], model.hidden_size}, at::kDouble),
+             at::randn({nodes, shape[0], shape[1], 1}, at::kDouble)}};
+  }
+  NestedModel model;
+  test::ToyFold fold;
+  std::vector<std::int64_t> shape;
+  Batch batch;
+};
+
 TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
   for (const Case& c : kCases) {
-    const NestedModel model = test::toy_model({.vocab = c.vocab});
-    test::ToyFold fold(model, 3);
-    const auto draw = [&](std::int64_t nodes) {
-      const std::vector<std::int64_t> shape = {nodes, c.sequences, c.context};
-      std::vector<std::int64_t> hidden = shape, gathered = shape;
-      hidden.push_back(model.hidden_size);
-      gathered.push_back(1);
-      return State{{at::randn(hidden, at::kDouble), at::randn(gathered, at::kDouble)}};
-    };
-    Batch batch;
-    batch.tokens = at::randint(c.vocab, {c.sequences, c.context}, at::kLong);
-    batch.targets = at::randint(c.vocab, {c.sequences, c.context}, at::kLong);
-    if (c.scored) batch.scored = at::tensor({0, 2}, at::kLong).repeat({c.sequences, 1});
-    const State leaves = draw(c.nodes), full = draw(1);
+    Drawn drawn(c);
+    test::ToyFold& fold = drawn.fold;
+    const Batch& batch = drawn.batch;
+    const State leaves = drawn.state(c.nodes), full = drawn.state(1);
     for (const bool reference : {false, true}) {
       for (const std::int64_t rows : {1, 2, 6, 1000}) {
         Readout whole(fold, {rows, c.vocab, c.vocab}, batch);
@@ -62,6 +70,39 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
                 << "metric " << metric << " of " << c.nodes << " nodes, " << c.vocab << " words, "
                 << words << " at once, " << rows << " rows";
           }
+        }
+      }
+    }
+  }
+}
+
+// All that leaves are compared with is computed once where there is room for it, as much of it as
+// there is room for elsewhere, and is the same bits either way.
+TEST(Readout, AReferenceIsComputedOnceWhereThereIsRoom) {
+  for (const Case& c : kCases) {
+    Drawn drawn(c);
+    const State full = drawn.state(1), leaves[] = {drawn.state(c.nodes), drawn.state(2)};
+    const std::int64_t rows = c.sequences * (c.scored ? 2 : c.context), one = rows * c.vocab;
+    for (const std::int64_t words : {c.vocab, std::int64_t{4}}) {
+      for (const std::int64_t together : {std::int64_t{1}, std::int64_t{2}, rows, 3 * rows}) {
+        const auto measure = [&](std::uint64_t kept) {
+          Readout readout(drawn.fold, {together, words, c.vocab, kept}, drawn.batch);
+          readout.set_reference(full);
+          drawn.fold.logits_made = 0;
+          std::vector<at::Tensor> measured;
+          for (const State& state : leaves) measured.push_back(readout.measure(state));
+          return measured;
+        };
+        const auto all = static_cast<std::uint64_t>(one) * 4;
+        const std::vector<at::Tensor> expected = measure(0);
+        const std::int64_t without = drawn.fold.logits_made, least = (c.nodes + 2 + 1) * one;
+        EXPECT_GE(without, least + one);
+        for (const std::uint64_t kept : {all / 2, all}) {
+          const std::vector<at::Tensor> got = measure(kept);
+          const std::int64_t again = drawn.fold.logits_made - least;
+          EXPECT_LE(again, kept == all ? 0 : without - least);
+          EXPECT_GE(again, one - static_cast<std::int64_t>(kept / 4)) << "no more than fits";
+          for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].equal(expected[i]));
         }
       }
     }

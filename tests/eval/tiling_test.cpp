@@ -112,6 +112,27 @@ TEST(Tiling, WhatProductsTakeBesideIsInTheBound) {
   EXPECT_NE(test::error_of([&] { tile(plan, model, options); }), "");
 }
 
+TEST(Tiling, WhatIsLeftKeepsTheReference) {
+  const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
+  const SharedPlan plan = random_plan(200, 4, 4, 3);
+  for (const std::int64_t words : {0, 512}) {
+    TilingOptions options = ample();
+    options.context = 20, options.sequences = 7, options.words = words;
+    EXPECT_EQ(tile(plan, model, options).logits.kept, 0u) << "there is none";
+    options.reference = true;
+    const Tiling roomy = tile(plan, model, options);
+    EXPECT_GE(roomy.logits.kept, 7u * 20 * 5000 * 4) << "all of it";
+    EXPECT_LE(roomy.logits.kept, 7u * 20 * 5000 * 4 + (2u << 20)) << "and a chunk at most";
+    options.memory = roomy.bytes - 100'000;
+    const Tiling less = tile(plan, model, options);
+    EXPECT_EQ(less.logits.kept, roomy.logits.kept - 100'000) << "before anything else shrinks";
+    EXPECT_EQ(less.sequences, roomy.sequences);
+    for (; options.memory > 600'000; options.memory -= 50'000) {
+      EXPECT_LE(tile(plan, model, options).bytes, options.memory);
+    }
+  }
+}
+
 TEST(Tiling, LessMemoryNeverMeansLargerTiles) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
   const SharedPlan plan = random_plan(200, 4, 4, 3);

@@ -148,10 +148,12 @@ class ToyFold final : public Fold {
     std::int64_t seen = widest_logits;
     while (seen < rows.size(0) && !widest_logits.compare_exchange_weak(seen, rows.size(0))) {
     }
+    logits_made += rows.size(0) * weights["head"].size(0);
     return at::mm(rows, weights["head"].t());
   }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
     most_words = std::max<std::int64_t>(most_words, count);
+    logits_made += rows.size(0) * count;
     return at::mm(rows, weights["head"].narrow(0, first, count).t());
   }
 
@@ -163,6 +165,7 @@ class ToyFold final : public Fold {
   std::function<void(std::int64_t)> before_step;  // its children's rows: sequences * tokens each
   std::atomic<std::int64_t> nodes_stepped = 0;    // parents * sequences
   std::atomic<std::int64_t> widest_logits = 0;    // rows of the largest readout product
+  std::atomic<std::int64_t> logits_made = 0;      // one by one
   std::int64_t most_words = 0;                    // of a readout product in chunks of words
 
  private:
