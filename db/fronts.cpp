@@ -15,6 +15,18 @@ const Metric& metric_named(std::string_view name) {
   fail_usage("there is no front of '{}': expected loss, kl or agreement", name);
 }
 
+std::array<double, std::size(kMetrics)> objectives_of(const Record& record) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  std::array<double, std::size(kMetrics)> values = {
+      record.loss.value, record.kl ? record.kl->value : kNone,
+      record.agreement ? record.agreement->value : kNone};
+  for (std::size_t m = 0; m < values.size(); ++m) {
+    if (!std::isfinite(values[m])) values[m] = kNone;
+    if (kMetrics[m].larger_wins) values[m] = -values[m];
+  }
+  return values;
+}
+
 std::string_view column_of(CostKind kind) {
   return kind == CostKind::kNonEmbedding ? "non_embedding" : to_string(kind);
 }
@@ -61,15 +73,12 @@ Fronts::Group& Fronts::group_of(const Record& record) {
 
 void Fronts::offer(const Record& record) {
   if (record.status != "ok") return;
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  const double values[] = {record.loss.value, record.kl ? record.kl->value : kNone,
-                           record.agreement ? record.agreement->value : kNone};
+  const auto objectives = objectives_of(record);
   Group& group = group_of(record);
   for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
-    if (!std::isfinite(values[m])) continue;
-    const double objective = kMetrics[m].larger_wins ? -values[m] : values[m];
+    if (std::isnan(objectives[m])) continue;
     for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
-      offer(group[m][k], record.cost.of(kExactCosts[k]), objective, record.id);
+      offer(group[m][k], record.cost.of(kExactCosts[k]), objectives[m], record.id);
     }
   }
 }

@@ -26,6 +26,9 @@ inline constexpr Metric kMetrics[] = {{"loss", "loss", "loss_se", false},
                                       {"agreement", "agreement", "agreement_se", true}};
 const Metric& metric_named(std::string_view name);  // UsageError names them all
 
+// By kMetrics: smaller wins, NaN where it was not measured or is no number.
+std::array<double, std::size(kMetrics)> objectives_of(const Record& record);
+
 std::string_view column_of(CostKind kind);  // of table record
 
 // The members are also held here, so that a record is compared with them without asking SQLite.

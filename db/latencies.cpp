@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "db/latency_fronts.h"
 #include "db/store.h"
 #include "db/store_impl.h"
 #include "model/error.h"
@@ -16,16 +17,7 @@ Phase phase_of(const Store::Impl& store, std::string_view text) {
 }
 
 void read_parts(Store::Impl& store, LatencyRow& latency) {
-  sqlite::Statement& part = store.statement(
-      "SELECT layer, width, seconds, spread FROM latency_part WHERE latency = ? "
-      "ORDER BY layer, width");
-  part.bind(latency.id);
-  while (part.step()) {
-    latency.measured.parts.push_back({static_cast<int>(part.integer(0)),
-                                      static_cast<Width>(part.integer(1)),
-                                      {part.real(2), part.real(3)}});
-  }
-  part.reset();
+  latency.measured.parts = latency_parts(store.file->connection(), latency.id);
   sqlite::Statement& check = store.statement(
       "SELECT widths, predicted, seconds, spread FROM latency_check WHERE latency = ? "
       "ORDER BY widths");
@@ -70,6 +62,7 @@ std::int64_t Store::add_latency(const LatencyRow& row) {
                 check.seconds.spread)
           .run();
     }
+    LatencyFronts(impl_->file->connection()).add(id);
     return id;
   });
 }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "db/latency_fronts.h"
 #include "db/store.h"
 #include "db/store_impl.h"
 #include "model/error.h"
@@ -74,7 +75,8 @@ class Adder {
             "ON CONFLICT (model, data, dtype, widths) DO NOTHING")),
         losses_(store.statement("INSERT INTO losses (record, f32) VALUES (?, ?) "
                                 "ON CONFLICT (record) DO NOTHING")),
-        refer_(store.statement("INSERT INTO run_record (run, position, record) VALUES (?, ?, ?)")) {
+        refer_(store.statement("INSERT INTO run_record (run, position, record) VALUES (?, ?, ?)")),
+        latency_fronts_(store.file->connection()) {
     sqlite::Statement& next =
         store.statement("SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = ?");
     next.bind(run).step();
@@ -109,7 +111,7 @@ class Adder {
     stored.losses.clear();
     stored.id = store_.file->connection().last_id();
     stored.status = status;
-    store_.fronts.offer(stored);
+    offer(stored);
     return stored;
   }
 
@@ -139,8 +141,13 @@ class Adder {
         .bind(value_of(found->kl), error_of(found->kl), value_of(found->agreement),
               error_of(found->agreement), found->id)
         .run();
-    store_.fronts.offer(*found);
+    offer(*found);
     return *found;
+  }
+
+  void offer(const Record& record) {
+    store_.fronts.offer(record);
+    latency_fronts_.offer(record);
   }
 
   Store::Impl& store_;
@@ -149,6 +156,7 @@ class Adder {
   sqlite::Statement& insert_;
   sqlite::Statement& losses_;
   sqlite::Statement& refer_;
+  LatencyFronts latency_fronts_;
 };
 
 }  // namespace

@@ -7,10 +7,11 @@
 -- the order of recording.
 
 -- A later version only adds: an older store becomes this one when it is opened for writing, by
--- carrying out this file once more. Version 3 added `verification` and latencies; 1 is not read any more.
+-- carrying out this file once more. Version 3 added `verification` and latencies, 4 the fronts
+-- over them; 1 is not read any more.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 3;             -- of this schema
+PRAGMA user_version = 4;             -- of this schema
 
 -- A checkpoint.
 CREATE TABLE IF NOT EXISTS model (
@@ -222,26 +223,48 @@ CREATE TABLE IF NOT EXISTS member (
   PRIMARY KEY (front, cost)
 ) WITHOUT ROWID, STRICT;
 
+-- The measurements that stand: of several of the same things the newest.
+CREATE VIEW IF NOT EXISTS latency_stands AS
+SELECT model, max(id) AS latency FROM latency GROUP BY model, device, dtype, phase, batch, length;
+
+-- The members of the fronts over latency, one front for each measurement that stands, dataset,
+-- dtype and metric: as in `member`, which is older and of other costs. A record whose widths lie
+-- outside what was measured is on none.
+CREATE TABLE IF NOT EXISTS latency_member (
+  latency   INTEGER NOT NULL REFERENCES latency,
+  data      INTEGER NOT NULL REFERENCES data,
+  dtype     TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),  -- of the records' arithmetic
+  metric    TEXT NOT NULL CHECK (metric IN ('loss', 'kl', 'agreement')),
+  cost      INTEGER NOT NULL CHECK (cost > 0),  -- nanoseconds of one pass: the sum of its parts
+  objective REAL NOT NULL,
+  record    INTEGER NOT NULL REFERENCES record,
+  PRIMARY KEY (latency, data, dtype, metric, cost)
+) WITHOUT ROWID, STRICT;
+
 -- Every front, for people.
-CREATE VIEW IF NOT EXISTS pareto AS
+DROP VIEW IF EXISTS pareto;
+CREATE VIEW pareto AS
 SELECT model.name  AS model,
        data.name   AS data,
        coalesce(u.part, '') AS part,
        data.context AS context,
-       f.dtype     AS dtype,
-       f.metric    AS metric,
-       f.cost_kind AS cost_kind,
+       m.dtype     AS dtype,
+       m.metric    AS metric,
+       m.cost_kind AS cost_kind,
        r.widths    AS widths,
        m.cost      AS cost,
-       CASE f.metric WHEN 'loss' THEN r.loss WHEN 'kl' THEN r.kl ELSE r.agreement END AS value,
-       CASE f.metric WHEN 'loss' THEN r.loss_se WHEN 'kl' THEN r.kl_se ELSE r.agreement_se END
+       CASE m.metric WHEN 'loss' THEN r.loss WHEN 'kl' THEN r.kl ELSE r.agreement END AS value,
+       CASE m.metric WHEN 'loss' THEN r.loss_se WHEN 'kl' THEN r.kl_se ELSE r.agreement_se END
                    AS standard_error,
        exp(r.loss) AS perplexity,
-       r.id        AS record
-FROM front f
-JOIN member m ON m.front = f.id
+       r.id        AS record,
+       m.latency   AS latency  -- the measurement, where that is the kind of cost
+FROM (SELECT f.data, f.dtype, f.metric, f.cost_kind, NULL AS latency, m.cost, m.record
+      FROM front f JOIN member m ON m.front = f.id
+      UNION ALL
+      SELECT data, dtype, metric, 'latency', latency, cost, record FROM latency_member) m
 JOIN record r ON r.id = m.record
-JOIN model ON model.id = f.model
-JOIN data ON data.id = f.data
-LEFT JOIN data_use u ON u.model = f.model AND u.data = f.data
-ORDER BY f.model, f.data, f.dtype, f.metric, f.cost_kind, m.cost;
+JOIN model ON model.id = r.model
+JOIN data ON data.id = m.data
+LEFT JOIN data_use u ON u.model = r.model AND u.data = m.data
+ORDER BY r.model, m.data, m.dtype, m.metric, m.cost_kind, m.latency, m.cost;

@@ -13,16 +13,17 @@
 #include <system_error>
 #include <thread>
 
+#include "db/latency_fronts.h"
 #include "model/error.h"
 
 namespace mnm {
 
-extern const std::string_view kSchema;  // db/schema.sql, version 2
+extern const std::string_view kSchema;  // db/schema.sql
 
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 3;                 // as there
+constexpr std::int64_t kVersion = 4;                 // as there
 constexpr std::int64_t kOldest = 2;                  // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::size_t kHeaderBytes = 100;
@@ -173,9 +174,12 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
   }
   check_identity();
   if (version() < kVersion) {
-    // The schema makes what is not there and leaves what is.
+    // The schema makes what is not there and leaves what is, but for views.
     sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
-    if (version() < kVersion) connection_.execute(std::string(kSchema));
+    if (version() < kVersion) {
+      connection_.execute(std::string(kSchema));
+      LatencyFronts(connection_).add_all();
+    }
     transaction.commit();
   }
   // SQLite does not always wait for others when it changes the mode, so we do. On file systems

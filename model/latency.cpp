@@ -103,6 +103,15 @@ LatencyTable::LatencyTable(const std::vector<LatencyPart>& parts) {
   }
 }
 
+bool LatencyTable::covers(const Widths& widths) const {
+  if (widths.size() != layers_.size()) return false;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    const auto& points = layers_[layer];
+    if (widths[layer] < points.front().first || widths[layer] > points.back().first) return false;
+  }
+  return true;
+}
+
 double LatencyTable::of(const Widths& widths) const {
   if (widths.size() != layers_.size()) {
     fail("the latency was measured of {} layers, and {} has {}", layers_.size(), to_string(widths),

@@ -72,6 +72,8 @@ class LatencyTable {
   // Error where a layer or the fixed part is missing, or a time is no number.
   explicit LatencyTable(const std::vector<LatencyPart>& parts);
 
+  std::size_t layers() const { return layers_.size(); }
+  bool covers(const Widths& widths) const;  // of() has an answer
   // Seconds. Error where there are other layers, or one's width lies outside what was measured.
   double of(const Widths& widths) const;
   std::int64_t nanoseconds(const Widths& widths) const;  // rounded, at least 1

@@ -107,7 +107,7 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     const std::string error = error_of([&] { Store::open(path, mode); });
     EXPECT_SAYS(error, "version 7");
-    EXPECT_SAYS(error, "versions 2 to 3");
+    EXPECT_SAYS(error, "versions 2 to 4");
   }
   for (const char* sql :
        {"PRAGMA application_id = 17", "PRAGMA application_id = 0; PRAGMA user_version = 0"}) {
@@ -143,7 +143,7 @@ TEST(StoreFile, AnOlderVersionIsReadAsItIsAndBecomesThisOneWhenWritten) {
   EXPECT_EQ(slurp(path), old);
 
   Store::open(path, Store::Mode::kWrite);
-  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "3");
+  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "4");
   EXPECT_EQ(schema(), fresh);
   EXPECT_EQ(rows(), before);
 }

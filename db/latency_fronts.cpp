@@ -1,0 +1,125 @@
+#include "db/latency_fronts.h"
+
+#include <cmath>
+
+#include "db/fronts.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+std::vector<std::int64_t> ids(sqlite::Statement& rows) {
+  std::vector<std::int64_t> found;
+  while (rows.step()) found.push_back(rows.integer(0));
+  return found;
+}
+
+// What a front needs of a record; `row` holds it in this order.
+constexpr std::string_view kColumns = "r.id, r.data, r.dtype, r.widths, r.loss, r.kl, r.agreement";
+Record record_in(const sqlite::Statement& row, std::size_t layers) {
+  const auto measured = [&](int column) {
+    return row.null(column) ? std::nullopt : std::optional(Measured{row.real(column), 0});
+  };
+  Record record;
+  record.id = row.integer(0);
+  record.data = row.integer(1);
+  record.dtype = parse_dtype(row.text(2));
+  record.widths = parse_widths(row.text(3), layers);
+  record.loss.value = row.real(4);
+  record.kl = measured(5);
+  record.agreement = measured(6);
+  return record;
+}
+
+}  // namespace
+
+std::vector<LatencyPart> latency_parts(const sqlite::Connection& store, std::int64_t latency) {
+  sqlite::Statement row = store.prepare(
+      "SELECT layer, width, seconds, spread FROM latency_part WHERE latency = ? "
+      "ORDER BY layer, width");
+  row.bind(latency);
+  std::vector<LatencyPart> parts;
+  while (row.step()) {
+    parts.push_back({static_cast<int>(row.integer(0)),
+                     static_cast<Width>(row.integer(1)),
+                     {row.real(2), row.real(3)}});
+  }
+  return parts;
+}
+
+LatencyFronts::LatencyFronts(const sqlite::Connection& store)
+    : store_(store),
+      select_(store.prepare("SELECT cost, objective, record FROM latency_member WHERE latency = ? "
+                            "AND data = ? AND dtype = ? AND metric = ? ORDER BY cost")),
+      insert_(store.prepare("INSERT INTO latency_member (latency, data, dtype, metric, cost, "
+                            "objective, record) VALUES (?, ?, ?, ?, ?, ?, ?)")),
+      beat_(store.prepare("DELETE FROM latency_member WHERE latency = ? AND data = ? AND dtype = ? "
+                          "AND metric = ? AND cost BETWEEN ? AND ?")) {}
+
+void LatencyFronts::offer(const Record& record) {
+  if (record.status != "ok") return;
+  const auto [of_model, is_new] = tables_.try_emplace(record.model);
+  if (is_new) {
+    sqlite::Statement standing =
+        store_.prepare("SELECT latency FROM latency_stands WHERE model = ?");
+    for (const std::int64_t latency : ids(standing.bind(record.model))) {
+      of_model->second.emplace_back(latency, LatencyTable(latency_parts(store_, latency)));
+    }
+  }
+  for (const auto& [latency, table] : of_model->second) offer(latency, table, record);
+}
+
+void LatencyFronts::add(std::int64_t latency) {
+  store_
+      .prepare(
+          "DELETE FROM latency_member WHERE latency NOT IN (SELECT latency FROM latency_stands)")
+      .run();
+  const LatencyTable table(latency_parts(store_, latency));
+  sqlite::Statement row =
+      store_.prepare(fmt::format("SELECT {} FROM latency l JOIN record r ON r.model = l.model "
+                                 "WHERE l.id = ? AND r.status = 'ok' ORDER BY r.id",
+                                 kColumns));
+  row.bind(latency);
+  while (row.step()) {
+    try {
+      offer(latency, table, record_in(row, table.layers()));
+    } catch (const UsageError&) {  // its widths are not of so many layers
+    }
+  }
+}
+
+void LatencyFronts::add_all() {
+  sqlite::Statement standing = store_.prepare("SELECT latency FROM latency_stands");
+  for (const std::int64_t latency : ids(standing)) add(latency);
+}
+
+void LatencyFronts::offer(std::int64_t latency, const LatencyTable& table, const Record& record) {
+  if (!table.covers(record.widths)) return;
+  const std::int64_t cost = table.nanoseconds(record.widths);
+  const auto objectives = objectives_of(record);
+  for (std::size_t m = 0; m < objectives.size(); ++m) {
+    if (std::isnan(objectives[m])) continue;
+    const auto entry =
+        members_of({latency, record.data, record.dtype, m}).offer(cost, objectives[m], record.id);
+    if (!entry) continue;
+    const std::string_view dtype = to_string(record.dtype), metric = kMetrics[m].name;
+    if (entry->beaten) {
+      beat_.bind(latency, record.data, dtype, metric, entry->beaten->first, entry->beaten->second)
+          .run();
+    }
+    insert_.bind(latency, record.data, dtype, metric, cost, objectives[m], record.id).run();
+  }
+}
+
+Staircase& LatencyFronts::members_of(const Front& front) {
+  const auto [found, is_new] = fronts_.try_emplace(front);
+  if (!is_new) return found->second;
+  select_.bind(front.latency, front.data, to_string(front.dtype), kMetrics[front.metric].name);
+  while (select_.step()) {
+    found->second.load(select_.integer(0), select_.real(1), select_.integer(2));
+  }
+  select_.reset();
+  return found->second;
+}
+
+}  // namespace mnm

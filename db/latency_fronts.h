@@ -1,0 +1,51 @@
+// Keeps table `latency_member`, the fronts over latency, up to date as records and measurements are
+// added. Of several measurements of the same things the newest stands, and alone has fronts. A
+// record whose widths lie outside what was measured is on none of them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "db/sqlite.h"
+#include "db/staircase.h"
+#include "db/store.h"
+#include "model/latency.h"
+
+namespace mnm {
+
+std::vector<LatencyPart> latency_parts(const sqlite::Connection& store, std::int64_t latency);
+
+// Lives within one transaction that writes.
+class LatencyFronts {
+ public:
+  explicit LatencyFronts(const sqlite::Connection& store);
+
+  // A record, just stored under its id, by all that stand of its model. Error where a measurement
+  // is damaged.
+  void offer(const Record& record);
+  // A new measurement: all records of its model by it, and those that it supersedes have fronts no
+  // more.
+  void add(std::int64_t latency);
+  // All that stand, in a store that has kept no such fronts so far.
+  void add_all();
+
+ private:
+  struct Front {
+    std::int64_t latency = 0, data = 0;
+    Dtype dtype = Dtype::kF32;  // of the records
+    std::size_t metric = 0;     // of kMetrics
+    auto operator<=>(const Front&) const = default;
+  };
+  void offer(std::int64_t latency, const LatencyTable& table, const Record& record);
+  Staircase& members_of(const Front& front);
+
+  const sqlite::Connection& store_;
+  sqlite::Statement select_, insert_, beat_;
+  std::map<std::int64_t, std::vector<std::pair<std::int64_t, LatencyTable>>> tables_;  // by model
+  std::map<Front, Staircase> fronts_;
+};
+
+}  // namespace mnm
