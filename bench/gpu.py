@@ -62,6 +62,40 @@ def environment(torch):
     return os.environ | {"LD_LIBRARY_PATH": ":".join(paths)}
 
 
+class Busy:
+    """While it lives: the share of time in which the device ran anything, as the driver samples it.
+    What is left of 1 it waited for launches: what CUDA graphs or larger steps could save."""
+
+    def __init__(self, torch):
+        uuid = torch.cuda.get_device_properties(0).uuid
+        command = ["nvidia-smi", f"--id=GPU-{uuid}", "--query-gpu=utilization.gpu"]
+        command += ["--format=csv,noheader,nounits", "--loop-ms=100"]
+        try:
+            self.sampler = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        except OSError:
+            self.sampler = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.samples = []
+        if self.sampler is None:
+            return
+        self.sampler.terminate()
+        said, _ = self.sampler.communicate()
+        # Cut short, and `[N/A]` where the driver does not tell.
+        self.samples = [int(line) for line in said.split("\n")[:-1] if line.isdigit()]
+
+    def text(self):
+        if not self.samples:
+            return "how busy the device was nvidia-smi did not tell"
+        # Most samples are of what is timed, and not of loading before it.
+        return f"the device was busy {statistics.median(self.samples)} % of the time"
+
+
 class Bench:
     def __init__(self, torch, args, work):
         self.torch = torch
@@ -205,15 +239,23 @@ class Monotone:
 
     def share_of_product(self):
         self.directory = make_model(self.bench, "llama-1b", self.config)
-        self.ours = self.bench.mixnmatch(
-            "bench", self.directory, *self.common, "--set", "monotone", "--sample", 4
-        )[0]
+        with Busy(self.bench.torch) as busy:
+            self.ours = self.bench.mixnmatch(
+                "bench",
+                self.directory,
+                *self.common,
+                "--set",
+                "monotone",
+                "--sample",
+                4,
+            )[0]
         rate = self.ours["plan_flops"] / self.ours["shared_seconds"]
         return (
             rate / self.rate,
             (
                 f"{rate / self.rate:.3f} of a square product; {self.ours['shared_seconds']:.1f} s, "
-                f"{rate / 1e12:.0f} TFLOP/s; {self.ours['speedup']:.2f} times faster than one by one"
+                f"{rate / 1e12:.0f} TFLOP/s; {self.ours['speedup']:.2f} times faster than one by one; "
+                f"{busy.text()}"
             ),
             f"1: {self.rate / 1e12:.0f} TFLOP/s; FLOP ratio {self.ours['plan_gain']:.2f}",
         )
@@ -297,14 +339,15 @@ class Monotone:
 def full_grid(bench):
     model, data = ROOT / "data/reference", ROOT / "data/reference/search.bin"
     common = ["bench", model, "--data", data, "--set", "grid", "--max-tokens", 1024]
-    ours = bench.mixnmatch(*common, "--sample", 8, "--device", "cuda")[0]
+    with Busy(bench.torch) as busy:
+        ours = bench.mixnmatch(*common, "--sample", 8, "--device", "cuda")[0]
     theirs = bench.mixnmatch(*common, "--sample", 2, "--threads", 2)[0]
     ratio = theirs["shared_seconds"] / ours["shared_seconds"]
     return (
         ratio,
         (
             f"{ratio:.1f} times two cores: {ours['shared_seconds']:.2f} s and "
-            f"{theirs['shared_seconds']:.1f} s"
+            f"{theirs['shared_seconds']:.1f} s; {busy.text()}"
         ),
         f"{ours['of_peak']:.3f} of an f32 product's rate",
     )
