@@ -93,6 +93,15 @@ class Ranks : public Workshop {
     return 0;
   }
 
+  // Whether the process, which is not ours to wait for, ends within half a minute.
+  static bool ends(pid_t process) {
+    const std::string entry = "/proc/" + std::to_string(process);
+    for (int i = 0; i < 6000 && fs::exists(entry); ++i) {
+      std::this_thread::sleep_for(Milliseconds(5));
+    }
+    return !fs::exists(entry);
+  }
+
   static std::int64_t records_of_search(const std::string& db) {
     const Result result = mixnmatch({"runs", "--db", db, "--json"});
     if (result.status != 0) return 0;
@@ -136,6 +145,38 @@ TEST_F(Ranks, ARankThatIsKilledCostsOnlyItsPart) {
   expect_same(records(shared), records(db_));
 }
 
+// One that is there and silent, as where a machine or a file system hangs. Once it goes on it is
+// taken back, and what it brings late counts once.
+TEST_F(Ranks, ARankThatIsStuckIsGivenUpAndItsPartGivenToAnother) {
+  expect_done(grid(db_));
+  const std::string shared = path("shared.db");
+  Running running(mpirun(3, {"--enable-recovery", "-x", "MNM_SILENCE=1"}, grid(shared)));
+  const pid_t victim = scoring_rank(1);
+  ASSERT_GT(victim, 0) << running.err();
+  kill(victim, SIGSTOP);
+  const auto reported = [&] { return running.out().find("best:") != std::string::npos; };
+  for (int i = 0; i < 12000 && !reported(); ++i) std::this_thread::sleep_for(Milliseconds(5));
+  EXPECT_TRUE(reported()) << running.err();
+  EXPECT_NE(running.err().find("rank 1 was not heard of"), std::string::npos) << running.err();
+  kill(victim, SIGCONT);
+  running.wait();
+  expect_same(records(shared), records(db_));
+}
+
+TEST_F(Ranks, ARankThatStaysStuckEndsWithTheFirst) {
+  expect_done(grid(db_));
+  const std::string shared = path("shared.db");
+  Running running(mpirun(2, {"-x", "MNM_SILENCE=1"}, grid(shared)));
+  const pid_t victim = scoring_rank(1);
+  ASSERT_GT(victim, 0) << running.err();
+  kill(victim, SIGSTOP);
+  const Result result = running.wait();
+  EXPECT_NE(result.err.find("rank 1 was not heard of"), std::string::npos) << result.err;
+  EXPECT_NE(result.out.find("best:"), std::string::npos) << result.err;
+  EXPECT_TRUE(ends(victim)) << "the launcher lets nobody stay behind";
+  expect_same(records(shared), records(db_));
+}
+
 TEST_F(Ranks, WhereTheLauncherEndsAllResumingRedoesOnlyWhatWasLost) {
   expect_done(grid(db_));
   const std::string shared = path("shared.db");
@@ -149,10 +190,7 @@ TEST_F(Ranks, WhereTheLauncherEndsAllResumingRedoesOnlyWhatWasLost) {
   EXPECT_NE(running.wait().status, 0);
   // The launcher does not wait for the first rank, which ends in its own time; until then the run
   // is its own, and resuming is refused.
-  for (int i = 0; i < 6000 && fs::exists("/proc/" + std::to_string(keeper)); ++i) {
-    std::this_thread::sleep_for(Milliseconds(5));
-  }
-  ASSERT_FALSE(fs::exists("/proc/" + std::to_string(keeper))) << "the first rank did not end";
+  ASSERT_TRUE(ends(keeper)) << "the first rank did not end";
   kept = records_of_search(shared);
   EXPECT_GT(kept, 0) << "a part that is done is kept before the batch is";
   if (kept == 256) GTEST_SKIP() << "this machine was done before the rank was killed";
