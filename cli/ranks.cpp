@@ -51,7 +51,7 @@ std::unique_ptr<Ranks> Ranks::join() {
 }
 
 DeviceOptions Ranks::device_of(DeviceOptions device) const {
-  if (device.device == "cuda") device.device = "cuda:" + std::to_string(launch_.local_rank);
+  device.local_rank = launch_.local_rank;
   const int cores = bound_cores(), all = static_cast<int>(std::thread::hardware_concurrency());
   if (device.threads == 0 && cores == all) device.threads = std::max(1, all / launch_.local_size);
   return device;

@@ -23,9 +23,8 @@ class Ranks {
   Post& post() { return post_; }
   Coordinator& coordinator() { return *coordinator_; }  // the first rank's
 
-  // One rank one GPU, and a fair share of the cores: "cuda" is this machine's GPU of this rank's
-  // number there; threads that were left open are the machine's cores over its ranks, where the
-  // launcher has not bound them already.
+  // One rank one GPU, and a fair share of the cores: threads that were left open are the machine's
+  // cores over its ranks, where the launcher has not bound them already.
   DeviceOptions device_of(DeviceOptions device) const;
 
   // Longer, so that a rank does not end while the first one finds out that another is gone.

@@ -54,11 +54,11 @@ at::Device device_of(const DeviceOptions& options) {
     fail_usage("no device '{}': there are cpu, cuda and cuda:N", options.device);
   }
   if (device.is_cuda()) {
-    const auto count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
-    const auto index = device.has_index() ? device.index() : 0;
+    const int count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+    const int index = device.has_index() ? device.index() : options.local_rank % std::max(count, 1);
     if (index >= count) {
       fail("cannot use {}: LibTorch finds {} CUDA devices here; use --device cpu", options.device,
-           static_cast<int>(count));
+           count);
     }
     device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
   }
