@@ -253,14 +253,14 @@ TEST(GgufTokenizer, BytesAreTokens) {
   EXPECT_EQ(std::get<std::uint32_t>(field(fields, "tokenizer.ggml.eos_token_id")), 0u);
 }
 
-TEST(GgufTokenizer, TheBundledTokenizerIsThatOfBytes) {
+TEST(GgufTokenizer, TheBundledTokenizersAreThatOfBytes) {
   const TempDir none;
-  EXPECT_EQ(gguf_tokenizer(MNM_SOURCE_DIR "/data/reference", {}, 256),
-            gguf_tokenizer(none.path(), {}, 256));
-  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
-  EXPECT_EQ(
-      test::python_failure("export/tokenizer_check.py", {MNM_SOURCE_DIR "/data/reference"}, none),
-      "");
+  for (const char* bundled : {MNM_SOURCE_DIR "/data/reference", MNM_SOURCE_DIR "/data/matmamba"}) {
+    EXPECT_TRUE(fs::exists(fs::path(bundled) / "tokenizer.json")) << bundled;
+    EXPECT_EQ(gguf_tokenizer(bundled, {}, 256), gguf_tokenizer(none.path(), {}, 256));
+    if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+    EXPECT_EQ(test::python_failure("export/tokenizer_check.py", {bundled}, none), "");
+  }
 }
 
 TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
