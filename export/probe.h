@@ -21,11 +21,10 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint.h"
 #include "model/dtype.h"
 
 namespace mnm {
-
-inline constexpr const char* kProbeFile = "probe.safetensors";
 
 struct Probe {
   std::string widths;                // canonical text

@@ -55,7 +55,7 @@ void require_directory(const fs::path& directory) {
   std::vector<std::string> pickled, safetensors;
   for (const std::string& name : file_names(directory)) {
     const std::string extension = fs::path(name).extension().string();
-    if (extension == ".safetensors") safetensors.push_back(name);
+    if (extension == ".safetensors" && name != kProbeFile) safetensors.push_back(name);
     const bool bin = extension == ".bin" && name.starts_with("pytorch_model");
     if (bin || extension == ".pt" || extension == ".pth") pickled.push_back(name);
   }

@@ -18,6 +18,9 @@
 
 namespace mnm {
 
+// Beside an export's tensors, none of them (export/probe.h).
+inline constexpr const char* kProbeFile = "probe.safetensors";
+
 struct StoredTensor {
   std::string name;
   Dtype dtype = Dtype::kF32;

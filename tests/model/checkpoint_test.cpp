@@ -216,6 +216,8 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   test::spew(dir / "empty/weights.safetensors", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "holds 'weights.safetensors' but neither"));
   fs::remove(dir / "empty/weights.safetensors");
+  test::spew(dir / "empty" / kProbeFile, "x");  // an export that lost its tensors: of no use
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "holds neither model.safetensors nor"));
   for (const char* name : {"pytorch_model.bin", "model.pt", "final.pth"}) {
     test::spew(dir / "empty" / name, "x");
     const std::string error = open_error(dir / "empty");
