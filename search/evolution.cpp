@@ -1,6 +1,6 @@
 // NSGA-II (Deb et al. 2002) over width levels, with four changes that submodel search asks for:
-// - Evaluations are dear and memory is not, so nothing is forgotten: parents are the best
-//   `population` of *all* results by rank, then crowding, not of the last two generations.
+// - Evaluations are dear and memory is not: parents are the best `population` of *all* results by
+//   rank, then crowding, not of the last two generations.
 // - No submodel is scored twice: a child that was asked before is bred again.
 // - The first generation is half heuristic (uniform and least-slope members, evenly thinned), half
 //   drawn uniformly: trained models are good near the heuristics.
@@ -95,8 +95,8 @@ class Evolution final : public Strategy {
 
   // The best results so far, at most `population`, best first: by front, within a front the least
   // crowded first, of equal ones the earliest.
-  std::vector<std::size_t> best() const {
-    const std::vector<int> ranks = ranks_of(results_);
+  std::vector<std::size_t> best() {
+    const std::vector<int> ranks = forget_hopeless();
     std::vector<std::size_t> order(results_.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::ranges::stable_sort(order, {}, [&](std::size_t i) { return ranks[i]; });
@@ -116,6 +116,23 @@ class Evolution final : public Strategy {
     }
     order.resize(size);
     return order;
+  }
+
+  // Ranks of the results, without those that will never be among the best: of rank r is what r
+  // others precede, each dominating the next, and whatever comes, they stay before it.
+  std::vector<int> forget_hopeless() {
+    std::vector<int> ranks = ranks_of(results_);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      if (static_cast<std::size_t>(ranks[i]) >= settings_.population) continue;
+      if (kept < i) members_[kept] = std::move(members_[i]);
+      results_[kept] = results_[i];
+      ranks[kept++] = ranks[i];
+    }
+    members_.resize(kept);
+    results_.resize(kept);
+    ranks.resize(kept);
+    return ranks;
   }
 
   // The next generation, into the queue.
@@ -166,7 +183,7 @@ class Evolution final : public Strategy {
   std::uint64_t total_ = 0;
   std::size_t heuristic_ = 0;    // members of the first generation that are
   std::deque<Levels> queue_;     // bred, not yet asked
-  std::vector<Levels> members_;  // told, in order
+  std::vector<Levels> members_;  // told, in order, but for hopeless ones
   std::vector<Point> results_;   // theirs
   Asked asked_;
 };

@@ -108,11 +108,17 @@ void FeasibleSet::redraw(Levels& member, Random& random) const {
   std::iota(order.begin(), order.end(), std::size_t{0});
   random.shuffle(order);
   for (const std::size_t layer : order) {
-    std::int32_t highest = levels(layer) - 1;
-    member[layer] = highest;
-    while (member[layer] > 0 && !contains(member)) highest = --member[layer];
+    member[layer] = levels(layer) - 1;
+    if (!contains(member)) {  // limits are monotone: halve what may be the highest that they leave
+      std::int32_t inside = 0, outside = member[layer];
+      while (outside - inside > 1) {
+        member[layer] = inside + (outside - inside) / 2;
+        (contains(member) ? inside : outside) = member[layer];
+      }
+      member[layer] = inside;
+    }
     member[layer] =
-        static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(highest) + 1));
+        static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(member[layer]) + 1));
   }
 }
 

@@ -79,6 +79,27 @@ TEST(FeasibleSet, RedrawsUniformly) {
   }
 }
 
+// However finely a layer is divided: 4,096 levels take 13 questions at most, not thousands.
+TEST(FeasibleSet, RedrawAsksForFewCosts) {
+  LayerChoices choices;
+  choices.granularities = {1, 4096};
+  choices.step = 1;
+  int asked = 0;
+  const auto counted = [&](const Widths& widths) { return ++asked, total_width(widths); };
+  const WidthSpace coarse{.layers = std::vector<LayerChoices>(4, choices)};
+  const FeasibleSet set({.space = coarse.with_untrained(1),
+                         .cost = total_width,
+                         .limits = {{"width", 5000, counted}}});
+  Random random(10);
+  Levels member = set.narrowest();
+  for (int sweep = 0; sweep < 20; ++sweep) {
+    asked = 0;
+    set.redraw(member, random);
+    EXPECT_LE(asked, 4 * 13);
+  }
+  EXPECT_TRUE(set.contains(member));
+}
+
 TEST(FeasibleSet, RepairNarrowsUntilItFits) {
   Random random(9);
   for (const auto& [name, problem, small] : problems()) {
