@@ -133,6 +133,7 @@ class Drawing {
     for (const auto& [cost, text] : plot.budgets) costs.push_back(cost);
     x_ = axis_over(costs, kLeft, kRight);
     y_ = axis_over(losses, kBottom, kTop);
+    y_.low -= 0.05 * (y_.high - y_.low);  // for the name of the lowest one
   }
 
   std::string svg() const {
@@ -224,8 +225,9 @@ class Drawing {
       if (!finite(point)) continue;
       const double x = x_.at(point.cost), y = y_.at(point.loss);
       out += diamond_at(x, y, point.label);
-      const bool left = x > (kLeft + kRight) / 2;
-      out += text_at(left ? x - 11 : x + 11, y - 9, "name", left ? "end" : "start", point.label);
+      // Cheaper and better than a member of the front is nothing: its name lies there, below it.
+      const bool left = x > kLeft + 120;
+      out += text_at(left ? x - 7 : x + 3, y + 19, "name", left ? "end" : "start", point.label);
     }
     return out;
   }
@@ -247,7 +249,7 @@ class Drawing {
       entry(circle_at(x, y, "the front"), fmt::format("front ({})", plot_.front.size()));
     }
     if (!plot_.uniform.empty()) {
-      entry(diamond_at(x, y, "uniform granularities"), "uniform granularities");
+      entry(diamond_at(x, y, "trained granularities"), "trained granularities, all layers alike");
     }
     return out;
   }
