@@ -39,6 +39,16 @@ std::int64_t longest_product(const NestedModel& model, const SlicePlan& plan, st
   return longest + carried;
 }
 
+// Channels of the narrowest norm.
+std::int64_t narrowest_norm(const SlicePlan& plan) {
+  std::int64_t narrowest = std::numeric_limits<std::int64_t>::max();
+  for (const TensorSlice& slice : plan.tensors) {
+    if (slice.spec->norm_groups == 0) continue;
+    narrowest = std::min(narrowest, slice.shape.back() / slice.spec->norm_groups);
+  }
+  return narrowest;
+}
+
 // `values`, all that a slice keeps in its order, at their places in the whole tensor.
 void put_slice(const TensorSlice& slice, std::span<const float> values, std::span<float> whole) {
   if (slice.dim < 0) {
@@ -61,10 +71,15 @@ void put_slice(const TensorSlice& slice, std::span<const float> values, std::spa
   }
 }
 
+struct Noise {
+  double relative = 0;
+  int draw = 0;
+};
+
 // The nested checkpoint with what the plan keeps of it as the plan stores it, and all its matrices
-// then off by up to `noise`, relatively. In f32, in memory: the engine's copy takes as much again.
+// then off by up to the noise. In f32, in memory: the engine's copy takes as much again.
 Checkpoint as_stored(const NestedModel& model, const Checkpoint& checkpoint,
-                     const PlannedExport& plan, double noise) {
+                     const PlannedExport& plan, const Noise& noise) {
   auto storage = std::make_shared<std::vector<std::vector<float>>>();
   storage->reserve(model.table.tensors.size());
   std::vector<StoredTensor> tensors;
@@ -80,10 +95,15 @@ Checkpoint as_stored(const NestedModel& model, const Checkpoint& checkpoint,
     if (slice != plan.slices().tensors.end()) {
       std::vector<float> kept = extract_f32(checkpoint, *slice);
       plan.round(*slice, kept);
-      if (noise > 0 && spec.shape.size() > 1) perturb(kept, noise, storage->size());
+      if (noise.relative > 0 && spec.shape.size() > 1) {
+        const std::size_t before =
+            static_cast<std::size_t>(noise.draw) * model.table.tensors.size();
+        perturb(kept, noise.relative, before + storage->size());
+      }
       put_slice(*slice, kept, whole);
     }
     StoredTensor& tensor = tensors.emplace_back(source);
+    tensor.name = spec.name;  // the checkpoint may have another for it
     tensor.dtype = Dtype::kF32;
     tensor.data = std::as_bytes(std::span(whole));
   }
@@ -141,6 +161,88 @@ std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpo
   return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
+class ProbeMaker {
+ public:
+  ProbeMaker(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
+             const DeviceOptions& device)
+      : checkpoint_(nested.checkpoint),
+        plan_(plan),
+        device_(device),
+        model_(first_layers(nested, layers)),
+        widths_(first_widths(plan.slices().widths, layers)) {
+    probe_.widths = to_string(plan.slices().widths);
+    probe_.fingerprint = checkpoint_.fingerprint();
+    probe_.vocab_size = nested.model.vocab_size;
+    probe_.tokens = probe_tokens(nested.model.vocab_size, nested.model.max_context);
+  }
+
+  Probe make() {
+    const bool rounds = plan_.rounds(checkpoint_);
+    probe_.logits = rounds ? logits(stored({})) : logits(checkpoint_);
+    if (!std::ranges::all_of(probe_.logits, [](float logit) { return std::isfinite(logit); })) {
+      fail(
+          "the nested model at {} computes logits that are no numbers: there is nothing to check "
+          "an export against, so nothing was written (--no-check writes it anyway)",
+          probe_.widths);
+    }
+    if (rounds) probe_.moved = distance(logits(checkpoint_));
+    set_tolerance();
+    set_operand_tolerance();
+    return std::move(probe_);
+  }
+
+ private:
+  std::vector<float> logits(const Checkpoint& checkpoint, Dtype arithmetic = Dtype::kF32) const {
+    DeviceOptions options = device_;
+    options.dtype = arithmetic;
+    return logits_of(model_, checkpoint, widths_, probe_.tokens, options);
+  }
+  Checkpoint stored(const Noise& noise) const {
+    return as_stored(model_, checkpoint_, plan_, noise);
+  }
+  double distance(std::span<const float> logits) const {
+    return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
+  }
+
+  // Of what such noise, or such arithmetic, does to the logits.
+  double bound(double relative, Dtype arithmetic = Dtype::kF32) const {
+    double squares = 0;
+    for (int draw = 0; draw < draws_.count; ++draw) {
+      squares += std::pow(distance(logits(stored({relative, draw}), arithmetic)), 2);
+    }
+    return draws_.margin * std::sqrt(squares / draws_.count);
+  }
+
+  void set_tolerance() {
+    const std::int64_t longest = longest_product(model_, plan_.slices(), probe_.tokens.size());
+    probe_.tolerance = logits_tolerance(probe_.logits, longest, model_.layers());
+    if (channels_ < kWideNorm) {
+      probe_.tolerance = std::max(probe_.tolerance, bound(summation_roundoff(longest)));
+    }
+  }
+
+  void set_operand_tolerance() {
+    probe_.operand_tolerance = probe_.tolerance;
+    if (const double roundoff = plan_.operand_roundoff(); roundoff > 0) {
+      probe_.operand_tolerance += bound(roundoff);
+    }
+    if (const Dtype arithmetic = plan_.arithmetic(); arithmetic != Dtype::kF32) {
+      // Another order of the same roundings is of equal spread; draws differ by their weights.
+      const double between = draws_.count > 1 ? roundoff(Dtype::kF32, arithmetic) : 0;
+      probe_.operand_tolerance += bound(between, arithmetic);
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const PlannedExport& plan_;
+  const DeviceOptions& device_;
+  const NestedModel model_;
+  const Widths widths_;
+  const std::int64_t channels_ = narrowest_norm(plan_.slices());
+  const Draws draws_ = draws_for(channels_);
+  Probe probe_;
+};
+
 }  // namespace
 
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
@@ -148,8 +250,9 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   const std::size_t all = nested.model.layers();
   if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
   if (!device.device.starts_with("cpu")) return all;
-  // Weights as they are stored lie beside the engine's copy of them.
-  const double copies = plan.rounds(nested.checkpoint) ? 2 : 1;
+  // Weights as they are stored, or off by some noise, lie beside the engine's copy of them.
+  const bool altered = plan.rounds(nested.checkpoint) || narrowest_norm(plan.slices()) < kWideNorm;
+  const double copies = altered ? 2 : 1;
   const double memory = kWeightsShare * available_memory() / copies;
   std::size_t layers = all;
   while (layers > 0 && bytes_of_first(nested.model.table, layers) > memory) --layers;
@@ -171,44 +274,7 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
 
 Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
                  const DeviceOptions& device) {
-  const NestedModel model = first_layers(nested, layers);
-  const Widths widths = first_widths(plan.slices().widths, layers);
-  Probe probe;
-  probe.widths = to_string(plan.slices().widths);
-  probe.fingerprint = nested.checkpoint.fingerprint();
-  probe.vocab_size = nested.model.vocab_size;
-  probe.tokens = probe_tokens(nested.model.vocab_size, nested.model.max_context);
-  const auto logits_of = [&](const Checkpoint& checkpoint, Dtype arithmetic = Dtype::kF32) {
-    DeviceOptions options = device;
-    options.dtype = arithmetic;
-    return mnm::logits_of(model, checkpoint, widths, probe.tokens, options);
-  };
-  const auto stored = [&](double noise) {
-    return as_stored(model, nested.checkpoint, plan, noise);
-  };
-  const auto distance = [&](std::span<const float> logits) {
-    return compare_logits(probe.logits, logits, probe.vocab_size).worst;
-  };
-  const bool rounds = plan.rounds(nested.checkpoint);
-  probe.logits = rounds ? logits_of(stored(0)) : logits_of(nested.checkpoint);
-  if (!std::ranges::all_of(probe.logits, [](float logit) { return std::isfinite(logit); })) {
-    fail(
-        "the nested model at {} computes logits that are no numbers: there is nothing to check an "
-        "export against, so nothing was written (--no-check writes it anyway)",
-        probe.widths);
-  }
-  if (rounds) probe.moved = distance(logits_of(nested.checkpoint));
-  probe.tolerance = logits_tolerance(
-      probe.logits, longest_product(model, plan.slices(), probe.tokens.size()), model.layers());
-  probe.operand_tolerance = probe.tolerance;
-  if (const double roundoff = plan.operand_roundoff(); roundoff > 0) {
-    probe.operand_tolerance += kOperandMargin * distance(logits_of(stored(roundoff)));
-  }
-  if (plan.arithmetic() != Dtype::kF32) {
-    // Another order of the same roundings: of equal spread, as above.
-    probe.operand_tolerance += kOperandMargin * distance(logits_of(stored(0), plan.arithmetic()));
-  }
-  return probe;
+  return ProbeMaker(nested, plan, layers, device).make();
 }
 
 OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory) {

@@ -153,6 +153,15 @@ Probe read_probe(const std::filesystem::path& path) {
 //
 // The maximum, not the mean square, is the scale because we look at the worst of many logits, whose
 // error is as far out in its distribution as the largest logit is in its own.
+//
+// The norm's divisor. That a norm hands on the relative error that it is given is true of a typical
+// vector. One whose n channels are all small, each off by as much as ever, comes out with its error
+// times 1 / (its rms over the typical rms), call that A. For n independent normal channels the
+// share of vectors with A above a is P(chi2_n < n / a^2), about (n / 2 a^2)^(n/2) / Gamma(n/2 + 1):
+// above 2 once in 200,000 for n = 32, once in 11 for n = 4. For n = 2 it falls as 1 / a^2 only, so
+// among the tokens and layers of a probe there is one with A = 10, and y silu(z), Mamba-2's gated
+// output, is small where either factor is. So the bound holds from n = kWideNorm on. Below,
+// how far such errors move the logits is measured, with those very norms: see perturb().
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
                         std::size_t layers) {
   double scale = 0;
@@ -161,6 +170,12 @@ double logits_tolerance(std::span<const float> logits, std::int64_t longest_prod
   }
   const double branches = 2 * static_cast<double>(layers) + 1;
   return scale * 0x1p-24 * std::sqrt(static_cast<double>(longest_product)) * branches;
+}
+
+// Two orders of summation move a product by u sqrt(n / 3) of it, above; operands that are off by e,
+// uniform in [-r, r], by r / sqrt(3), below.
+double summation_roundoff(std::int64_t longest_product) {
+  return 0x1p-24 * std::sqrt(static_cast<double>(longest_product));
 }
 
 // How far rounding what is multiplied with a matrix moves the logits hangs on the model more than
@@ -175,7 +190,12 @@ double logits_tolerance(std::span<const float> logits, std::int64_t longest_prod
 // What differs is the draw: one sum of many errors against another of equal spread. The probe's
 // largest difference, over its tokens and words, is some three to four standard deviations out in
 // either; to be twice as far out as in the draw at hand, a difference would have to be six or more.
-// Hence kOperandMargin.
+// Hence a margin of 2.
+//
+// Where one narrow norm decides the worst difference, that is not the largest of many errors but
+// one of n - 1 dimensions, of which a draw may be anything: with n = 2 it is more than twice
+// another draw 30 % of the time. Over the root mean square of k draws it is distributed as
+// Student's t with k degrees of freedom: with 8, past a margin of 4 once in 250. Hence draws_for().
 //
 // The errors of rounding to the nearest with unit roundoff u are at most u, so `relative` is u. Of
 // q8_0, see GgufExport::operand_roundoff.
@@ -185,6 +205,11 @@ void perturb(std::span<float> values, double relative, std::uint64_t seed) {
     const double uniform = static_cast<double>(random() >> 11) * 0x1p-53;  // [0, 1)
     value = static_cast<float>(value * (1 + relative * (2 * uniform - 1)));
   }
+}
+
+Draws draws_for(std::int64_t narrowest_norm) {
+  if (narrowest_norm >= kWideNorm) return {};
+  return {.count = 8, .margin = 4};
 }
 
 double roundoff(Dtype from, Dtype to) {

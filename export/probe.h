@@ -47,11 +47,25 @@ std::uint64_t probe_bytes(const Probe& probe);
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
                         std::size_t layers);
 
+// The relative error of a product's operands, for perturb(), that moves its result as another order
+// of f32 summation does.
+double summation_roundoff(std::int64_t longest_product);
+
+// logits_tolerance holds where every norm runs over at least so many channels. Fewer pass errors on
+// with interest, and one draw of them tells little of the next: see the source.
+inline constexpr std::int64_t kWideNorm = 32;
+
 // Each value times 1 + e, e independent and uniform in [-relative, relative]; the same for the same
 // seed. What it does to the logits, when done to every matrix, is what rounding the operands of
-// their products does, up to kOperandMargin: see the source.
+// their products does, up to a margin: see the source.
 void perturb(std::span<float> values, double relative, std::uint64_t seed);
-inline constexpr double kOperandMargin = 2;
+
+// How many such draws are taken, and the margin over the root mean square of what they do.
+struct Draws {
+  int count = 1;
+  double margin = 2;
+};
+Draws draws_for(std::int64_t narrowest_norm);
 
 // The largest relative error of converting a value: 0 where `to` holds all of `from`, else half a
 // unit in the last place of `to`.

@@ -49,6 +49,7 @@ struct TensorSpec {
   Init init = Init::kNormal;
   double init_std = 0.02;  // of kNormal
   double init_low = 0, init_high = 0;
+  int norm_groups = 0;        // a norm's scale: groups of it, normalised each by itself; 0: none
   int cut_dim = -1;           // the dimension that the width cuts; -1: none
   std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
 };

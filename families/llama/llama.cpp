@@ -39,7 +39,9 @@ struct TableWriter {
     return tensor;
   }
   TensorSpec& norm(const std::string& name, std::int64_t size) {
-    return add(name + ".weight", {size}, Init::kOne);
+    TensorSpec& tensor = add(name + ".weight", {size}, Init::kOne);
+    tensor.norm_groups = 1;
+    return tensor;
   }
   TensorSpec& bias(const std::string& name, std::int64_t size) {
     return add(name + ".bias", {size}, Init::kZero);

@@ -44,6 +44,11 @@ struct TableWriter {
     tensor.flops_per_element = flops;
     return tensor;
   }
+  TensorSpec& norm(const std::string& name, std::int64_t size, std::int64_t groups) {
+    TensorSpec& tensor = add(name, {size}, Init::kOne);
+    tensor.norm_groups = static_cast<int>(groups);
+    return tensor;
+  }
   // As torch.nn.Linear and Conv1d begin: uniform within 1 / sqrt(fan in).
   TensorSpec& product(const std::string& name, std::vector<std::int64_t> shape,
                       std::int64_t fan_in) {
@@ -76,7 +81,7 @@ void add_layer(const Mamba2Config& config, std::size_t layer, TensorTable& table
     return Piece{.begin = begin, .fixed = length, .num = 0, .den = 1};
   };
 
-  to.add("norm.weight", {hidden}, Init::kOne);
+  to.norm("norm.weight", hidden, 1);
 
   // [z | x | B C | dt]
   const std::vector<Piece> projected = {channels, from(channels, inner),
@@ -106,7 +111,7 @@ void add_layer(const Mamba2Config& config, std::size_t layer, TensorTable& table
   cut(a_log, kRows, {per_head});
   cut(to.add("mixer.D", {heads}, Init::kOne), kRows, {per_head});
 
-  cut(to.add("mixer.norm.weight", {inner}, Init::kOne), kRows, {channels});
+  cut(to.norm("mixer.norm.weight", inner, config.groups), kRows, {channels});
   TensorSpec& out = to.product("mixer.out_proj.weight", {hidden, inner}, inner);
   if (config.rescale_prenorm_residual) {
     out.init_high /= std::sqrt(static_cast<double>(config.layers));
@@ -172,7 +177,7 @@ class Mamba2 final : public Family {
            .state_per_width = kInnerPerWidth * (config.state_size + config.conv_kernel - 1),
            .state_per_sequence = 2 * config.group_state() * (config.conv_kernel - 1)});
     }
-    to.add("backbone.norm_f.weight", {config.hidden_size}, Init::kOne);
+    to.norm("backbone.norm_f.weight", config.hidden_size, 1);
     if (!config.tied) {
       to.product(kHead, {config.vocab_size, config.hidden_size}, config.hidden_size).role =
           Role::kHead;

@@ -23,11 +23,9 @@ TEST_F(Workshop, StateSpaceExportsComputeWhatTransformersComputes) {
       // Half of it, which transformers says natively; and mixed ones, untrained among them.
       wanted.push_back(std::to_string(full / 2 / tiny.step() * tiny.step()));
       if (tiny.layers == 3) {
-        // Not below 8 channels: a gated norm over fewer is at times one over almost nothing, which
-        // passes rounding on many times its size.
-        const int step = tiny.step(), narrow = (std::max(step, 4) + step - 1) / step * step;
-        wanted.push_back(
-            fmt::format("{},{},{}", narrow, full, std::max(narrow, (full / step + 2) / 3 * step)));
+        const int step = tiny.step();
+        wanted.push_back(fmt::format("{},{},{}", step, full, (full / step + 2) / 3 * step));
+        wanted.push_back(fmt::format("{}x3", step));
       }
     }
     for (const std::string& widths : wanted) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <span>
 
 #include "model/error.h"
 #include "model/safetensors.h"
@@ -292,10 +293,88 @@ TEST(LogitsTolerance, LetsOrdersOfSummationPassAndOneWrongNeuronFail) {
         perturb(noisy.head, roundoff, ++tensor);
         const double measured = compare_logits(logits, noisy.logits(false), vocab).worst;
         const double moved = compare_logits(logits, stack.logits(false, dtype), vocab).worst;
-        EXPECT_LE(moved, tolerance + kOperandMargin * measured);
-        EXPECT_GE(moved, measured / kOperandMargin);  // no looser than it must be
+        EXPECT_LE(moved, tolerance + draws_for(kWideNorm).margin * measured);
+        EXPECT_GE(moved, measured / draws_for(kWideNorm).margin);  // no looser than it must be
         EXPECT_GT(moved, 10 * tolerance);
       }
+    }
+  }
+}
+
+// What follows Mamba-2's scan: y silu(z), its norm over a few channels, and a product.
+struct Gated {
+  static constexpr std::size_t kIn = 48, kTokens = 64, kWords = 20;
+  std::vector<float> y, z, head, x;  // [channels * kIn] twice, [kWords * channels], [kTokens * kIn]
+
+  Gated(std::size_t channels, std::uint32_t seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    const auto draw = [&](std::size_t size, std::size_t fan_in) {
+      std::vector<float> values(size);
+      for (float& v : values) v = normal(random) / std::sqrt(static_cast<float>(fan_in));
+      return values;
+    };
+    y = draw(channels * kIn, kIn), z = draw(channels * kIn, kIn);
+    head = draw(kWords * channels, channels), x = draw(kTokens * kIn, 1);
+  }
+
+  std::vector<float> logits(bool backwards) const {
+    const auto product = [&](const std::vector<float>& matrix, std::span<const float> in) {
+      std::vector<float> out(matrix.size() / in.size());
+      for (std::size_t r = 0; r < out.size(); ++r) {
+        for (std::size_t c = 0; c < in.size(); ++c) {
+          const std::size_t k = backwards ? in.size() - 1 - c : c;
+          out[r] += matrix[r * in.size() + k] * in[k];
+        }
+      }
+      return out;
+    };
+    std::vector<float> all;
+    for (std::size_t token = 0; token < kTokens; ++token) {
+      const auto in = std::span(x).subspan(token * kIn, kIn);
+      std::vector<float> gated = product(y, in);
+      const std::vector<float> gate = product(z, in);
+      float sum = 0;
+      for (std::size_t i = 0; i < gated.size(); ++i) {
+        gated[i] *= gate[i] / (1 + std::exp(-gate[i]));
+        sum += gated[i] * gated[i];
+      }
+      for (float& v : gated) v /= std::sqrt(sum / static_cast<float>(gated.size()));
+      const std::vector<float> words = product(head, gated);
+      all.insert(all.end(), words.begin(), words.end());
+    }
+    return all;
+  }
+};
+
+// The formula holds from kWideNorm on and not for 2 channels; draws hold for all.
+TEST(LogitsTolerance, OfNarrowNormsIsMeasured) {
+  for (const std::size_t channels : {2u, 4u, 8u, 16u, 32u}) {
+    int past_formula = 0;
+    for (std::uint32_t seed = 1; seed <= 100; ++seed) {
+      const Gated gated(channels, seed);
+      const std::vector<float> logits = gated.logits(false);
+      const double rounding = compare_logits(logits, gated.logits(true), Gated::kWords).worst;
+      const double formula = logits_tolerance(logits, Gated::kIn, 1);
+      const Draws draws = draws_for(static_cast<std::int64_t>(channels));
+      double squares = 0;
+      for (int draw = 0; draw < draws.count; ++draw) {
+        Gated noisy = gated;
+        std::uint64_t tensor = static_cast<std::uint64_t>(draw) * 3;
+        for (auto* matrix : {&noisy.y, &noisy.z, &noisy.head}) {
+          perturb(*matrix, summation_roundoff(Gated::kIn), ++tensor);
+        }
+        squares += std::pow(compare_logits(logits, noisy.logits(false), Gated::kWords).worst, 2);
+      }
+      const double measured = draws.margin * std::sqrt(squares / draws.count);
+      EXPECT_LE(rounding, measured) << channels << " channels, seed " << seed;
+      EXPECT_GE(rounding, measured / 1000) << channels << " channels, seed " << seed;
+      past_formula += rounding > formula ? 1 : 0;
+    }
+    if (channels >= kWideNorm) {
+      EXPECT_EQ(past_formula, 0);
+    } else if (channels == 2) {
+      EXPECT_GT(past_formula, 10);
     }
   }
 }
