@@ -1,6 +1,7 @@
 #include "families/mamba2/mamba2_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -26,18 +27,24 @@ void refuse_unless(const ConfigReader& keys, std::string_view key, const nlohman
   fail("{} is {}, expected {}: {}", keys.name(key), shown(*value), shown(only), why);
 }
 
-// [0, infinity] in any spelling: absent, null (as read_json reads Python's bare Infinity), or
-// transformers' {"__float__": "Infinity"}.
-void refuse_limits(const ConfigReader& keys, std::string_view key) {
+// Infinity is null (as read_json reads Python's bare Infinity), or transformers'
+// {"__float__": "Infinity"}.
+TimeStepLimit read_limit(const ConfigReader& keys, std::string_view key) {
+  TimeStepLimit limit;
   const nlohmann::json* value = keys.find(key);
-  if (value == nullptr) return;
+  if (value == nullptr) return limit;
   const nlohmann::json infinity = {{"__float__", "Infinity"}};
-  const bool none = value->is_array() && value->size() == 2 && value->front().is_number() &&
-                    value->front() == 0 && (value->back() == infinity || value->back().is_null());
-  if (!none) {
-    fail("{} is {}, expected [0, Infinity]: time steps are not limited here", keys.name(key),
-         shown(*value));
+  const bool pair = value->is_array() && value->size() == 2;
+  if (pair && value->front().is_number()) limit.low = value->front().get<double>();
+  const bool endless = pair && (value->back() == infinity || value->back().is_null());
+  if (pair && value->back().is_number()) limit.high = value->back().get<double>();
+  if (!pair || !value->front().is_number() || !(endless || value->back().is_number()) ||
+      !(limit.low >= 0) || !std::isfinite(limit.low) || !(limit.high > 0) ||
+      !(limit.high >= limit.low)) {
+    fail("{} is {}, expected [low, high] with 0 <= low <= high, and high above 0 or Infinity",
+         keys.name(key), shown(*value));
   }
+  return limit;
 }
 
 // Full width of every layer: `uniform`, or matformer_widths, whose widest is `uniform` too.
@@ -153,7 +160,6 @@ Mamba2Config parse_huggingface(const nlohmann::json& json, const Granularities& 
     fail("quantization_config is set, which is not computed here: expected plain f32, f16 or bf16");
   }
   refuse_activation(keys);
-  refuse_limits(keys, "time_step_limit");
 
   // Absent keys mean what transformers' Mamba2Config means by them.
   Mamba2Config config;
@@ -175,6 +181,7 @@ Mamba2Config parse_huggingface(const nlohmann::json& json, const Granularities& 
   config.time_step_min = keys.positive("time_step_min").value_or(0.001);
   config.time_step_max = keys.positive("time_step_max").value_or(0.1);
   config.time_step_floor = keys.positive("time_step_floor").value_or(1e-4);
+  config.time_step_limit = read_limit(keys, "time_step_limit");
   if (config.time_step_max < config.time_step_min) {
     fail("time_step_max is {}, expected at least time_step_min, {}", config.time_step_max,
          config.time_step_min);
@@ -237,7 +244,6 @@ void parse_block(const ConfigReader& keys, const nlohmann::json& object, Mamba2C
   refuse_unless(keys, "rmsnorm", true, "blocks without a gated norm are not computed here");
   refuse_unless(keys, "norm_before_gate", false, "the norm is taken after the gate here");
   refuse_unless(keys, "D_has_hdim", false, "D is one number per head here");
-  refuse_limits(keys, "dt_limit");
 
   config.state_size = size_or(keys, "d_state", 128);
   config.groups = size_or(keys, "ngroups", 1);
@@ -248,6 +254,7 @@ void parse_block(const ConfigReader& keys, const nlohmann::json& object, Mamba2C
   config.time_step_min = keys.positive("dt_min").value_or(0.001);
   config.time_step_max = keys.positive("dt_max").value_or(0.1);
   config.time_step_floor = keys.positive("dt_init_floor").value_or(1e-4);
+  config.time_step_limit = read_limit(keys, "dt_limit");
   if (config.time_step_max < config.time_step_min) {
     fail("{} is {}, expected at least {}, {}", keys.name("dt_max"), config.time_step_max,
          keys.name("dt_min"), config.time_step_min);

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,15 @@
 namespace mnm {
 
 inline constexpr std::int64_t kInnerPerWidth = 2;  // inner channels (of z, x, out_proj) per width
+
+// What time steps are clamped to, after softplus. None: [0, infinity].
+struct TimeStepLimit {
+  double low = 0, high = std::numeric_limits<double>::infinity();
+
+  bool binds_low() const { return low > 0; }
+  bool binds_high() const { return high < std::numeric_limits<double>::infinity(); }
+  bool binds() const { return binds_low() || binds_high(); }
+};
 
 struct Mamba2Config {
   std::int64_t layers = 0;
@@ -44,6 +54,7 @@ struct Mamba2Config {
   double initializer_range = 0.1;         // standard deviation of a fresh embedding
   bool rescale_prenorm_residual = false;  // fresh out_proj over the root of `layers`
   double time_step_min = 0.001, time_step_max = 0.1, time_step_floor = 1e-4;  // of fresh dt_bias
+  TimeStepLimit time_step_limit;
   Dtype dtype = Dtype::kF32;
   // [layers], ascending; the last one is the full width.
   std::vector<std::vector<Width>> granularities;
@@ -61,7 +72,7 @@ inline constexpr std::string_view kMamba2BridgeModelType = "mixnmatch_mamba2";
 bool is_mamba_ssm_config(const nlohmann::json& config);  // the second layout
 
 // Error names the key: absent, of another type, out of range, contradicting another, or asking for
-// what is not computed here (attention layers, MLPs, LayerNorm, dt limits, D per channel...).
+// what is not computed here (attention layers, MLPs, LayerNorm, D per channel...).
 // UsageError where the text of `granularities` is at fault.
 Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Granularities& granularities);
 

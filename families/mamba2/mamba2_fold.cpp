@@ -155,6 +155,7 @@ class Mamba2Fold final : public Fold {
     m.groups = config_.groups;
     m.state = config_.state_size;
     m.epsilon = config_.norm_eps;
+    m.limit = config_.time_step_limit;
     m.conv = kept(layer.conv, 1, width, false);
     if (layer.conv_bias.defined()) m.conv_bias = kept(layer.conv_bias, 0, width, false);
     m.dt_bias = layer.dt_bias.narrow(0, 0, heads);
@@ -327,7 +328,8 @@ class Mamba2Fold final : public Fold {
       float* const row = in.data_ptr<float>();
       float* const mixed_rows = xbc.data_ptr<float>();
       const at::Tensor dt =
-          at::softplus(in.narrow(1, inner + mixed, heads) + layer.dt_bias.narrow(0, 0, heads))
+          time_steps(in.narrow(1, inner + mixed, heads) + layer.dt_bias.narrow(0, 0, heads),
+                     config_.time_step_limit)
               .contiguous();
 
       const float* const taps_data = layer.conv.const_data_ptr<float>();

@@ -71,6 +71,10 @@ GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths) {
     fail(
         "gguf cannot hold this model: its projections have biases, which llama.cpp's mamba2 lacks");
   }
+  if (config.time_step_limit.binds()) {
+    fail(
+        "gguf cannot hold this model: it limits its time steps, which llama.cpp's mamba2 does not");
+  }
   const Width width = widths.front();
   GgufModel gguf;
   gguf.architecture = "mamba2";

@@ -13,9 +13,16 @@ namespace {
 
 constexpr std::string_view kBridge = "modeling_mixnmatch_mamba2";
 
-// transformers' own class computes it: equal widths that a whole `expand` says.
+// transformers' own class computes it: equal widths that a whole `expand` says. Limits of time
+// steps it forgets where a token comes by itself, with a cache.
 bool is_native(const Mamba2Config& config, const Widths& widths) {
-  return is_uniform(widths) && config.inner(widths.front()) % config.hidden_size == 0;
+  return is_uniform(widths) && config.inner(widths.front()) % config.hidden_size == 0 &&
+         !config.time_step_limit.binds();
+}
+
+nlohmann::json spelled(const TimeStepLimit& limit) {
+  const nlohmann::json infinity = {{"__float__", "Infinity"}};
+  return {limit.low, limit.binds_high() ? nlohmann::json(limit.high) : infinity};
 }
 
 }  // namespace
@@ -23,7 +30,7 @@ bool is_native(const Mamba2Config& config, const Widths& widths) {
 nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths& widths,
                                        Dtype dtype, nlohmann::json json) {
   // What described the source, and is written anew where it holds still. Keys that are absent mean
-  // what is computed here: time_step_limit is [0, Infinity], which JSON cannot say.
+  // what is computed here.
   for (const char* key :
        {"_name_or_path", "auto_map", "matformer_granularities", "matformer_widths", "mixnmatch",
         "time_step_limit", "transformers_version"}) {
@@ -45,6 +52,7 @@ nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths&
   json["state_size"] = config.state_size;
   json["tie_word_embeddings"] = config.tied;
   json["time_step_floor"] = config.time_step_floor;
+  if (config.time_step_limit.binds()) json["time_step_limit"] = spelled(config.time_step_limit);
   json["time_step_max"] = config.time_step_max;
   json["time_step_min"] = config.time_step_min;
   json["use_bias"] = config.bias;

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "families/mamba2/mamba2_config.h"
+
 namespace mnm {
 
 // The parameters of one block at one width; views where a prefix is one.
@@ -18,6 +20,7 @@ struct Mixer {
   std::int64_t groups = 1;    // that B and C have; the norm's, too
   std::int64_t state = 0;     // of a group's B and C
   double epsilon = 0;
+  TimeStepLimit limit;
   at::Tensor conv;       // [taps, inner + 2 groups state]: of x, B and C
   at::Tensor conv_bias;  // [inner + 2 groups state] or undefined
   at::Tensor dt_bias;    // [heads]
@@ -35,6 +38,9 @@ struct MixerState {
   at::Tensor before;  // [sequences, taps - 1, mixed]: the convolution's last inputs
   at::Tensor scan;    // [sequences, heads, state, head_dim]
 };
+
+// softplus(biased), limited.
+at::Tensor time_steps(const at::Tensor& biased, const TimeStepLimit& limit);
 
 // y [sequences, tokens, inner], scanned but not gated, of rows [sequences, tokens, columns], by the
 // chunked algorithm in LibTorch's operators. Differentiable, any dtype and device. `state` (may be

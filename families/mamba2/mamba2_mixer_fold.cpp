@@ -96,6 +96,13 @@ at::Tensor scan_on_device(const Mixer& m, const at::Tensor& convolved_rows, cons
 
 }  // namespace
 
+at::Tensor time_steps(const at::Tensor& biased, const TimeStepLimit& limit) {
+  at::Tensor dt = at::softplus(biased);
+  if (limit.binds_low()) dt = dt.clamp_min(limit.low);
+  if (limit.binds_high()) dt = dt.clamp_max(limit.high);
+  return dt;
+}
+
 at::Tensor scan_rows(const Mixer& m, const at::Tensor& rows, MixerState* state) {
   const std::int64_t sequences = rows.size(0), tokens = rows.size(1), heads = m.heads();
   const at::Tensor mixed = convolved(m, rows.narrow(2, m.inner, m.mixed()), state);
@@ -103,7 +110,7 @@ at::Tensor scan_rows(const Mixer& m, const at::Tensor& rows, MixerState* state) 
   const at::ScalarType type = mixed.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const std::int64_t part = m.groups * m.state, chunk = std::min(kProductChunk, tokens);
   const at::Tensor dt =
-      at::softplus((rows.narrow(2, m.inner + m.mixed(), heads) + m.dt_bias).to(type));
+      time_steps((rows.narrow(2, m.inner + m.mixed(), heads) + m.dt_bias).to(type), m.limit);
   if (dt.is_cuda() && dt.scalar_type() == at::kFloat && rows.scalar_type() == at::kFloat &&
       m.groups == 1 && !c10::GradMode::is_enabled() && has_cuda_kernels()) {
     return scan_on_device(m, mixed, dt, state);
@@ -194,11 +201,12 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
                             const at::Tensor& conv, const at::Tensor& conv_bias,
                             const at::Tensor& dt_bias, const at::Tensor& a, const at::Tensor& d,
                             const at::Tensor& norm, std::int64_t head_dim, std::int64_t state,
-                            double epsilon) {
+                            double epsilon, const TimeStepLimit& limit) {
     const std::int64_t sequences = rows.size(0), tokens = rows.size(1), inner = norm.size(0);
     const Shapes s(tokens, inner, state, head_dim, conv.size(0));
     const std::int64_t mixed = s.conv.channels, heads = s.scan.heads;
-    const at::Tensor dt = at::softplus(rows.narrow(2, inner + mixed, heads) + dt_bias).contiguous();
+    const at::Tensor dt =
+        time_steps(rows.narrow(2, inner + mixed, heads) + dt_bias, limit).contiguous();
     const at::Tensor xbc = at::empty({sequences, tokens, mixed}, rows.options());
     const at::Tensor y = at::empty({sequences, tokens, inner}, rows.options());
     const at::Tensor out = at::empty_like(y);
@@ -231,6 +239,8 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
     context->saved_data["head_dim"] = head_dim;
     context->saved_data["state"] = state;
     context->saved_data["epsilon"] = epsilon;
+    context->saved_data["low"] = limit.low;
+    context->saved_data["high"] = limit.high;
     return out;
   }
 
@@ -294,8 +304,10 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
                                   bias ? sums[1] + i * mixed : nullptr);
       }
     });
-    // softplus'(x) = 1 - exp(-softplus(x))
-    const at::Tensor draw = ddt.mul(at::expm1(dt.neg()).neg_());
+    // softplus'(x) = 1 - exp(-softplus(x)); a step at its limit stays there.
+    const at::Tensor free = dt.gt(context->saved_data["low"].toDouble())
+                                .logical_and_(dt.lt(context->saved_data["high"].toDouble()));
+    const at::Tensor draw = ddt.mul(at::expm1(dt.neg()).neg_()).mul_(free);
     drows.narrow(2, inner + mixed, heads).copy_(draw);
     return {drows,
             dconv.sum(0),
@@ -304,6 +316,7 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
             da.sum(0),
             dd.sum(0),
             dnorm.sum(0),
+            at::Tensor(),
             at::Tensor(),
             at::Tensor(),
             at::Tensor()};
@@ -318,7 +331,7 @@ at::Tensor mix_with_kernels(const Mixer& m, const at::Tensor& rows) {
       m.conv_bias.defined() ? m.conv_bias : at::zeros({m.conv.size(1)}, m.conv.options());
   return KernelMix::apply(rows.contiguous(), m.conv.contiguous(), bias, m.dt_bias.contiguous(),
                           m.a.contiguous(), m.d.contiguous(), m.norm.contiguous(), m.head_dim,
-                          m.state, m.epsilon);
+                          m.state, m.epsilon, m.limit);
 }
 
 }  // namespace mnm

@@ -137,11 +137,15 @@ class Mamba2Graph {
     return graph_.reshape(graph_.op("Pad", {x, pads_}), {0, -1, kChunk, size});
   }
 
-  // softplus(dt + dt_bias): [batch, chunks, Q, heads]
+  // softplus(dt + dt_bias), limited: [batch, chunks, Q, heads]
   OnnxValue time_steps(const OnnxValue& dt, const std::string& base, std::int64_t heads) {
     const auto scope = graph_.scope("dt");
     const OnnxValue biased = graph_.add(dt, graph_.weight(base + "dt_bias", kF32));
-    return in_chunks(graph_.reshape(graph_.op("Softplus", {biased}), with_size(heads)), heads);
+    OnnxValue steps = graph_.op("Softplus", {biased});
+    const TimeStepLimit& limit = config_.time_step_limit;
+    if (limit.binds_low()) steps = graph_.op("Max", {steps, graph_.number(limit.low, kF32)});
+    if (limit.binds_high()) steps = graph_.op("Min", {steps, graph_.number(limit.high, kF32)});
+    return in_chunks(graph_.reshape(steps, with_size(heads)), heads);
   }
 
   // -> [batch * sequence, inner]. Heads are [G groups, R heads of each], which share B and C.

@@ -33,16 +33,25 @@ std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model) {
   const Mamba2Config config = parse_mamba2_config(model.config, {});
   const std::string stock = "Mamba2ForCausalLM";
   const std::string bridge = "the bridge beside it, trust_remote_code";
+  const bool limited = config.time_step_limit.binds();
 
   RuntimeRule native = rule_of("transformers, stock", "5.23.0", "huggingface");
   native.uniform_as = stock;
   native.multiple = multiple_of(config.hidden_size);
   native.why_not = "Mamba2Config holds one expand, inner channels as a multiple of hidden_size";
+  if (limited) {
+    native.refusal =
+        "the model limits its time steps, and Mamba2ForCausalLM does not limit those of tokens "
+        "that "
+        "come one by one, with a cache";
+  }
 
   RuntimeRule transformers = native;
   transformers.runtime = "transformers";
+  transformers.refusal.clear();
   transformers.uniform_as =
-      fmt::format("{} at multiples of {}, elsewhere {}", stock, native.multiple, bridge);
+      limited ? bridge
+              : fmt::format("{} at multiples of {}, elsewhere {}", stock, native.multiple, bridge);
   transformers.mixed_as = bridge;
   transformers.multiple = 1;
 
@@ -55,6 +64,7 @@ std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model) {
   llama_cpp.uniform_as = "architecture mamba2";
   llama_cpp.why_not = "its mamba2 has one ssm.inner_size for all layers";
   if (config.bias) llama_cpp.refusal = "its mamba2 has no biases of the projections";
+  if (limited) llama_cpp.refusal = "its mamba2 has no limits of time steps";
 
   RuntimeRule quantised = llama_cpp;
   quantised.dtypes = {"q8_0"};
@@ -71,6 +81,7 @@ std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model) {
   vllm.runtime = "vLLM";
   vllm.version = "commit 055e47c";
   vllm.evidence = Evidence::kRead;
+  if (limited) vllm.refusal = "its Mamba2 has no limits of time steps";
 
   return {transformers, native, onnxruntime, genai, llama_cpp, quantised, vllm};
 }

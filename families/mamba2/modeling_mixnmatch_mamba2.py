@@ -1,12 +1,13 @@
 """A Mamba-2 whose layers have inner sizes of their own, for `trust_remote_code=True`.
 
-Everything is transformers' own Mamba2; only the sizes of each layer's mixer differ. Beyond
-Mamba2Config, config.json holds
+Everything is transformers' own Mamba2; only the sizes of each layer's mixer differ, and a
+time_step_limit holds for every token. Beyond Mamba2Config, config.json holds
   matformer_widths  every layer's width m: 2m inner channels, 2m / head_dim heads
 """
 
 from fractions import Fraction
 
+import torch
 from transformers import Mamba2Config, Mamba2ForCausalLM
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
@@ -47,6 +48,25 @@ class LayerConfig:
         return getattr(self._config, name)
 
 
+class LimitedMixer(Mamba2Mixer):
+    """transformers limits the time steps of whole sequences, not those of single tokens that come
+    with a cache. softplus is monotone, so what enters it is limited instead, for both."""
+
+    def __init__(self, config, layer_idx):
+        super().__init__(config, layer_idx)
+        if tuple(config.time_step_limit) != (0.0, float("inf")):
+            self.in_proj.register_forward_hook(self.limited)
+
+    def limited(self, _module, _inputs, projected):
+        limit = torch.tensor(self.time_step_limit, dtype=torch.float64)
+        limit = limit + torch.log(-torch.expm1(-limit))  # the inverse of softplus
+        low, high = limit.to(self.dt_bias)[:, None] - self.dt_bias
+        rest, dt = projected.split(
+            [projected.shape[-1] - self.num_heads, self.num_heads], -1
+        )
+        return torch.cat([rest, dt.clamp(low, high).to(rest.dtype)], -1)
+
+
 class MixNMatchMamba2ForCausalLM(Mamba2ForCausalLM):
     config_class = MixNMatchMamba2Config
 
@@ -55,5 +75,5 @@ class MixNMatchMamba2ForCausalLM(Mamba2ForCausalLM):
         widths = getattr(config, "matformer_widths", None)
         if widths is not None:
             for i, (layer, width) in enumerate(zip(self.backbone.layers, widths)):
-                layer.mixer = Mamba2Mixer(LayerConfig(config, width), layer_idx=i)
+                layer.mixer = LimitedMixer(LayerConfig(config, width), layer_idx=i)
             self.post_init()

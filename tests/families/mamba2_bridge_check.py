@@ -49,6 +49,7 @@ def mixed(x, weights, width, config):
     inputs = functional.silu(inputs)
     values, b, c = inputs.split([kept, shared // 2, shared // 2], -1)
     dt = functional.softplus(dt + weights["dt_bias"][:heads])
+    dt = dt.clamp(*config.time_step_limit)
     decay = torch.exp(-torch.exp(weights["A_log"][:heads]) * dt)
     state = torch.zeros(heads, size, states, dtype=x.dtype)
     group = torch.arange(heads) // (heads // groups)

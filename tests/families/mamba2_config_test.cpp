@@ -42,6 +42,8 @@ TEST(Mamba2Config, ReadsEveryVariantInBothLayouts) {
     EXPECT_EQ(config.tied, tiny.tied);
     EXPECT_EQ(config.norm_eps, 1e-5);
     EXPECT_TRUE(config.residual_in_fp32);
+    EXPECT_EQ(config.time_step_limit.low, tiny.low);
+    EXPECT_EQ(config.time_step_limit.high, tiny.high);
     EXPECT_EQ(config.step(), tiny.step());
     EXPECT_EQ(config.full_width(0), tiny.full());
     EXPECT_EQ(config.heads(tiny.full()), tiny.heads());
@@ -79,6 +81,22 @@ TEST(Mamba2Config, AbsentAndNullKeysMeanWhatTheirLibrariesMean) {
   EXPECT_FALSE(huggingface.tied);
 }
 
+// As Python's json writes it, as transformers 5 does, and left out.
+TEST(Mamba2Config, LimitsOfTimeStepsAreReadInEverySpelling) {
+  json config = TinyMamba2{}.config();
+  const auto limit = [&](json value) {
+    config["time_step_limit"] = std::move(value);
+    return parse(config).time_step_limit;
+  };
+  EXPECT_FALSE(limit(nullptr).binds());
+  EXPECT_FALSE(limit({0, nullptr}).binds());
+  EXPECT_FALSE(limit({0.0, {{"__float__", "Infinity"}}}).binds());
+  EXPECT_TRUE(limit({0.25, nullptr}).binds_low());
+  EXPECT_FALSE(limit({0.25, nullptr}).binds_high());
+  EXPECT_EQ(limit({0, 0.5}).high, 0.5);
+  EXPECT_EQ(limit({1, 1}).low, 1);
+}
+
 TEST(Mamba2Config, GranularitiesComeFromTheConfigTheUserOrMatMamba) {
   json config = {{"d_model", 64}, {"n_layer", 2}};
   EXPECT_EQ(parse(config, "1/4,1").granularities[0], (std::vector<Width>{16, 64}));
@@ -106,7 +124,7 @@ TEST(Mamba2Config, RefusesWhatIsNotComputedOrContradicts) {
       {true, set("/ssm_cfg/rmsnorm", false), "ssm_cfg.rmsnorm"},
       {true, set("/ssm_cfg/norm_before_gate", true), "after the gate"},
       {true, set("/ssm_cfg/D_has_hdim", true), "one number per head"},
-      {true, set("/ssm_cfg/dt_limit", {0.0, 0.1}), "not limited here"},
+      {true, set("/ssm_cfg/dt_limit", {0.1}), "ssm_cfg.dt_limit is [0.1], expected [low, high]"},
       {true, set("/ssm_cfg/d_ssm", 16), "an MLP in part"},
       {true, set("/ssm_cfg/headdim", 5), "expand * d_model is 32, expected a multiple"},
       {true, set("/ssm_cfg/headdim", 0), "ssm_cfg.headdim is 0"},
@@ -117,8 +135,13 @@ TEST(Mamba2Config, RefusesWhatIsNotComputedOrContradicts) {
       {false, set("/architectures", {"MambaForCausalLM"}), "expected Mamba2ForCausalLM"},
       {false, set("/hidden_act", "relu"), "expected silu"},
       {false, set("/quantization_config", {{"a", 1}}), "quantization_config"},
-      {false, set("/time_step_limit", {0.1, nullptr}), "time_step_limit"},
-      {false, set("/time_step_limit", {0.0, 8.0}), "time_step_limit"},
+      {false, set("/time_step_limit", {nullptr, 8.0}), "time_step_limit is [null,8.0]"},
+      {false, set("/time_step_limit", {-0.1, 8.0}), "time_step_limit"},
+      {false, set("/time_step_limit", {0.2, 0.1}), "time_step_limit"},
+      {false, set("/time_step_limit", {0.0, 0.0}), "time_step_limit"},
+      {false, set("/time_step_limit", {0.1, "Infinity"}), "time_step_limit"},
+      {false, set("/time_step_limit", {0.0, 1.0, 2.0}), "time_step_limit"},
+      {false, set("/time_step_limit", 1), "time_step_limit"},
       {false, set("/num_heads", 7), "expected hidden_size * expand, 32"},
       {false, set("/num_heads", 2147483647), "past 2147483647"},
       {false, set("/n_groups", 3), "expected a multiple of n_groups, 3"},

@@ -33,7 +33,7 @@ std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& 
 std::vector<TinyMamba2> carried() {
   std::vector<TinyMamba2> all;
   for (TinyMamba2 tiny : test::tiny_mamba2s()) {
-    if (tiny.bias || tiny.expand != 2) continue;
+    if (tiny.bias || tiny.limited() || tiny.expand != 2) continue;
     if (!tiny.matmamba) {
       tiny.hidden = 64;
       tiny.head_dim = 8;
@@ -110,6 +110,9 @@ TEST(Mamba2Gguf, RefusesWhatLlamaCppDoesNotCompute) {
       "8,4,8: llama.cpp's mamba2 has one inner size");
   tiny.bias = true;
   test::expect_error<Error>([&] { gguf({8, 8, 8}); }, "projections have biases");
+  tiny.bias = false;
+  tiny.high = 1;
+  test::expect_error<Error>([&] { gguf({8, 8, 8}); }, "limits its time steps");
 }
 
 }  // namespace

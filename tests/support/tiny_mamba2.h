@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ struct TinyMamba2 {
   std::vector<int> granularities = {2, 4, 8, 16};  // empty: config.json states none
   std::int64_t vocab = 48;                         // rows of the embedding
   bool bias = false, conv_bias = true, tied = false;
+  double low = 0, high = std::numeric_limits<double>::infinity();  // of time steps
   Dtype dtype = Dtype::kF32;
   std::size_t shards = 1;
 
@@ -34,8 +36,12 @@ struct TinyMamba2 {
   // Half a head; a whole one where that is no whole number of channels.
   int step() const { return static_cast<int>(head_dim % 2 == 0 ? head_dim / 2 : head_dim); }
 
+  bool limited() const { return low > 0 || high < std::numeric_limits<double>::infinity(); }
+
   nlohmann::json config() const {
     nlohmann::json json;
+    nlohmann::json limit = {low, {{"__float__", "Infinity"}}};
+    if (high < std::numeric_limits<double>::infinity()) limit.back() = high;
     if (mamba_ssm) {
       json = {{"d_intermediate", 0},
               {"d_model", hidden},
@@ -56,6 +62,7 @@ struct TinyMamba2 {
                 {"conv_bias", conv_bias}}},
               {"tie_embeddings", tied},
               {"vocab_size", vocab - 5}};
+      if (limited()) json["ssm_cfg"]["dt_limit"] = limit;
       if (!matmamba) {
         json["ssm_cfg"]["layer"] = "Mamba2";
         json["ssm_cfg"]["headdim"] = head_dim;
@@ -76,7 +83,7 @@ struct TinyMamba2 {
               {"num_hidden_layers", layers},
               {"state_size", state},
               {"tie_word_embeddings", tied},
-              {"time_step_limit", {0.0, {{"__float__", "Infinity"}}}},
+              {"time_step_limit", limit},
               {"use_bias", bias},
               {"use_conv_bias", conv_bias},
               {"vocab_size", vocab}};
@@ -199,6 +206,11 @@ inline std::vector<TinyMamba2> tiny_mamba2s() {
   all.back().granularities = {4, 24};
   add("groups").groups = 2;
   all.back().granularities = {};
+  TinyMamba2& limited = add("limited");  // about a third of the time steps at either end
+  limited.low = 0.15, limited.high = 0.5;
+  add("limited_below").low = 0.3;
+  add("limited_above").high = 0.3;
+  all.back().mamba_ssm = true;
   add("mamba_ssm").mamba_ssm = true;
   TinyMamba2& authors = add("matmamba");
   authors.mamba_ssm = authors.matmamba = authors.tied = true;
