@@ -24,9 +24,9 @@ namespace mnm {
 namespace {
 
 // A readout product on a device: 8,192 words by, as f32, 2,048 rows. In bf16 that is 32 MiB, which
-// stay in an H100's second-level cache until they are read.
-constexpr std::int64_t kDeviceWords = 8192;
-constexpr std::uint64_t kDeviceLogits = 1u << 26;
+// stay in an H100's second-level cache until they are read. On the CPU 2,048 words by 1,024 rows.
+constexpr std::int64_t kDeviceWords = 8192, kHostWords = 2048;
+constexpr std::uint64_t kDeviceLogits = 1u << 26, kHostLogits = 1u << 20;
 // Products of ours and of LibTorch each have a work space, LibTorch's of up to as much.
 constexpr std::uint64_t kDeviceProducts = 2 * kSumProductWork;
 
@@ -138,8 +138,8 @@ class Evaluation {
                   {.context = dataset_.context,
                    .sequences = sequences,
                    .rows = device_.is_cpu() ? 1024 : 32768,
-                   .logit_bytes = device_.is_cpu() ? 1u << 20 : kDeviceLogits,
-                   .words = device_.is_cpu() ? 0 : kDeviceWords,
+                   .logit_bytes = device_.is_cpu() ? kHostLogits : kDeviceLogits,
+                   .words = device_.is_cpu() ? kHostWords : kDeviceWords,
                    .element_bytes = element_bytes_,
                    .state_bytes = state_bytes_,
                    .product_bytes = device_.is_cpu() ? 0 : kDeviceProducts,

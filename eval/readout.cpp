@@ -36,7 +36,12 @@ void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::
 
 // By the kernels of the device where `where` lies.
 void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
-  if (where.is_cpu()) return read_logits(chunk, sums);
+  if (where.is_cpu()) {
+    const std::int64_t grain = std::max<std::int64_t>(1, 16384 / chunk.words);
+    return at::parallel_for(0, chunk.rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      read_logits_cpu(chunk, begin, end, sums);
+    });
+  }
   launch(where, "read logits", [&] { return read_logits_cuda(chunk, sums); });
 }
 
@@ -150,7 +155,8 @@ void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& value
   const auto logits_of = [&](const at::Tensor& from, std::int64_t row, std::int64_t n,
                              std::int64_t first, std::int64_t words) {
     const at::Tensor logits = fold_.logits_of(from.narrow(0, row, n), first, words).contiguous();
-    return logits.scalar_type() == at::kDouble ? logits.to(at::kFloat) : logits;
+    const bool as_f32 = logits.is_cpu() || logits.scalar_type() == at::kDouble;
+    return as_f32 ? logits.to(at::kFloat) : logits;
   };
   const bool with_reference = reference_hidden_.defined();
   for (std::int64_t row = 0; row < rows; row += most) {

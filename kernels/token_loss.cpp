@@ -2,51 +2,11 @@
 
 #include <cmath>
 #include <cstddef>
-#include <limits>
 
-#include "kernels/vector.h"
+#include "kernels/row_sums.h"
 
 namespace mnm {
 namespace {
-
-constexpr std::int64_t kLanes = 32;  // accumulators, as the loops below are unrolled
-
-MNM_INLINE float max_of(const float* x, std::int64_t n) {
-  float lanes[kLanes];
-  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] = larger(x[i + j], lanes[j]);
-  }
-  for (std::int64_t j = 0; i + j < n; ++j) lanes[j] = larger(x[i + j], lanes[j]);
-  float max = lanes[0];
-  for (float lane : lanes) max = larger(lane, max);
-  return max;
-}
-
-MNM_INLINE float sum_of(const float (&lanes)[kLanes]) {
-  float sum = 0;
-  for (float lane : lanes) sum += lane;
-  return sum;
-}
-
-// sum of exp(x - max). Blocks of lanes are summed in chunks, so rounding grows with the square root
-// of a vocabulary's size and not with it.
-MNM_INLINE double exp_sum(const float* x, std::int64_t n, float max) {
-  constexpr std::int64_t kChunk = 64 * kLanes;
-  double total = 0;
-  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
-    const std::int64_t end = begin + kChunk < n ? begin + kChunk : n;
-    float lanes[kLanes] = {};
-    std::int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += exp_of(x[i + j] - max);
-    }
-    for (std::int64_t j = 0; i + j < end; ++j) lanes[j] += exp_of(x[i + j] - max);
-    total += static_cast<double>(sum_of(lanes));
-  }
-  return total;
-}
 
 MNM_INLINE void token_losses_body(const float* logits, std::int64_t vocab,
                                   const std::int64_t* targets, std::span<float> losses) {
@@ -65,13 +25,13 @@ MNM_INLINE void token_consistency_body(const float* logits, const float* referen
     const float log_sum = static_cast<float>(std::log(exp_sum(logits, vocab, max)));
     losses[r] = (max - logits[targets[r]]) + log_sum;
 
-    float lanes[kLanes] = {};
+    float lanes[kRowLanes] = {};
     const auto term = [&](std::int64_t v) {
       return exp_of(reference[v]) * (reference[v] - ((logits[v] - max) - log_sum));
     };
     std::int64_t i = 0;
-    for (; i + kLanes <= vocab; i += kLanes) {
-      for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += term(i + j);
+    for (; i + kRowLanes <= vocab; i += kRowLanes) {
+      for (std::int64_t j = 0; j < kRowLanes; ++j) lanes[j] += term(i + j);
     }
     for (std::int64_t j = 0; i + j < vocab; ++j) lanes[j] += term(i + j);
     kl[r] = sum_of(lanes);

@@ -43,8 +43,14 @@ struct LogitChunk {
 };
 
 // Adds a chunk to sums[rows]; the one whose `first` is 0 starts anew. The whole vocabulary, in any
-// order after that one, each word once. On the host, in the blocks and threads of a device.
+// order after that one, each word once. On the host, in the blocks and threads of a device: what
+// judges it.
 void read_logits(const LogitChunk& chunk, TokenSums* sums);
+
+// The same of rows [begin, end) of a chunk in f32, in the CPU's vectors and chunks of ascending
+// words.
+void read_logits_cpu(const LogitChunk& chunk, std::int64_t begin, std::int64_t end,
+                     TokenSums* sums);
 
 // loss[r], and with a reference (else nullptr) kl[r] and agreement[r], as token_consistency defines
 // them (kernels/token_loss.h).

@@ -16,8 +16,9 @@
 namespace mnm {
 namespace {
 
-// Rows of a block of the FFN on the CPU: its activations stay in a core's cache.
-constexpr std::int64_t kBlockRows = 256;
+// Rows of a block of the FFN on the CPU: up to a layer's width its activations stay in a core's
+// cache; beyond it blocks are larger, since each product copies its weights first.
+constexpr std::int64_t kCachedWidth = 512, kCachedRows = 256, kBlockRows = 1024;
 
 // tokens * head_dim up to which the attention kernel's keys and values stay in a core's cache.
 constexpr std::int64_t kKernelKeys = 1 << 16;
@@ -351,7 +352,11 @@ class LlamaFold final : public Fold {
       gate.mul_(up);
       activate_(gate, config_.activation);
     } else if (config_.activation == Activation::kSilu && has_kernels(gate)) {
-      gated_silu(gate.data_ptr<float>(), up.const_data_ptr<float>(), gate.numel());
+      float* const to = gate.data_ptr<float>();
+      const float* const by = up.const_data_ptr<float>();
+      at::parallel_for(0, gate.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+        gated_silu(to + begin, by + begin, end - begin);
+      });
     } else {
       activate_(gate, config_.activation);
       gate.mul_(up);
@@ -394,7 +399,8 @@ class LlamaFold final : public Fold {
     for (std::size_t c = 1; c <= children.size(); ++c) {
       if (c == children.size() || children[c].parent != children[c - 1].parent) first.push_back(c);
     }
-    const std::int64_t block = std::min(kBlockRows, rows);
+    const bool cached = layer.gate.size(0) <= kCachedWidth;
+    const std::int64_t block = std::min(cached ? kCachedRows : kBlockRows, rows);
     const std::int64_t blocks = (rows + block - 1) / block;
     const auto families = static_cast<std::int64_t>(first.size()) - 1;
     const auto run = [&](std::int64_t begin, std::int64_t end) {
@@ -417,7 +423,11 @@ class LlamaFold final : public Fold {
         }
       }
     };
-    at::parallel_for(0, families * blocks, 1, run);
+    if (cached) {
+      at::parallel_for(0, families * blocks, 1, run);
+    } else {
+      run(0, families * blocks);  // in which each product takes all threads
+    }
     return out.view({static_cast<std::int64_t>(children.size()), x.size(1), x.size(2), d});
   }
 

@@ -117,12 +117,12 @@ TEST(Tiling, WhatIsLeftKeepsTheReference) {
   const SharedPlan plan = random_plan(200, 4, 4, 3);
   for (const std::int64_t words : {0, 512}) {
     TilingOptions options = ample();
-    options.context = 20, options.sequences = 7, options.words = words;
+    options.context = 20, options.sequences = 70, options.rows = 4096, options.words = words;
     EXPECT_EQ(tile(plan, model, options).logits.kept, 0u) << "there is none";
     options.reference = true;
     const Tiling roomy = tile(plan, model, options);
-    EXPECT_GE(roomy.logits.kept, 7u * 20 * 5000 * 4) << "all of it";
-    EXPECT_LE(roomy.logits.kept, 7u * 20 * 5000 * 4 + (2u << 20)) << "and a chunk at most";
+    EXPECT_GE(roomy.logits.kept, 70u * 20 * 5000 * 4) << "all of it";
+    EXPECT_LE(roomy.logits.kept, 70u * 20 * 5000 * 4 + (2u << 20)) << "and a chunk at most";
     options.memory = roomy.bytes - 100'000;
     const Tiling less = tile(plan, model, options);
     EXPECT_EQ(less.logits.kept, roomy.logits.kept - 100'000) << "before anything else shrinks";

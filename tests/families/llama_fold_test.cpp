@@ -85,26 +85,43 @@ double roundings(const TinyLlama& llama, std::int64_t tokens) {
                              llama.heads * llama.head_size() + llama.full);
 }
 
+void expect_siblings_as_alone(const TinyLlama& llama, std::int64_t sequences, std::int64_t length) {
+  const at::Tensor tokens = at::arange(sequences * length, at::kLong)
+                                .mul(7919)
+                                .remainder(llama.vocab)
+                                .view({sequences, length});
+  at::set_num_threads(1);  // the tensors are tiny; the kernels get two
+  Model exact(llama, at::kDouble), single(llama, at::kFloat);
+  const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
+  const at::NoGradGuard no_grad;
+  const at::Tensor shared = run(exact, tokens);
+  at::set_num_threads(2);
+  const at::Tensor kernels = run(single, tokens);
+  ASSERT_EQ(alone.sizes(), shared.sizes());
+  const double size = alone.abs().max().item<double>();
+  const double error = roundings(llama, length) * size;
+  EXPECT_LE((shared - alone).abs().max().item<double>(), error * 0x1p-53) << llama.name;
+  EXPECT_LE((kernels - alone).abs().max().item<double>(), error * 0x1p-24) << llama.name;
+}
+
 TEST(LlamaFold, SiblingsFromOnePassAreEachChildAlone) {
   for (const TinyLlama& llama : variants()) {
-    for (const auto& [sequences, length] : {std::pair{1, 1}, {2, 21}}) {
-      const at::Tensor tokens = at::arange(sequences * length, at::kLong)
-                                    .mul(7919)
-                                    .remainder(llama.vocab)
-                                    .view({sequences, length});
-      at::set_num_threads(1);  // the tensors are tiny; the kernels get two
-      Model exact(llama, at::kDouble), single(llama, at::kFloat);
-      const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
-      const at::NoGradGuard no_grad;
-      const at::Tensor shared = run(exact, tokens);
-      at::set_num_threads(2);
-      const at::Tensor kernels = run(single, tokens);
-      ASSERT_EQ(alone.sizes(), shared.sizes());
-      const double size = alone.abs().max().item<double>();
-      const double error = roundings(llama, length) * size;
-      EXPECT_LE((shared - alone).abs().max().item<double>(), error * 0x1p-53) << llama.name;
-      EXPECT_LE((kernels - alone).abs().max().item<double>(), error * 0x1p-24) << llama.name;
-    }
+    expect_siblings_as_alone(llama, 1, 1);
+    expect_siblings_as_alone(llama, 2, 21);
+  }
+}
+
+// Of 256 rows where the activations stay in cache, of 1,024 in wider layers.
+TEST(LlamaFold, SiblingsAreTheSameInBlocksOfRows) {
+  TinyLlama llama;
+  llama.name = "blocks";
+  llama.layers = 2;
+  llama.head_dim = 16;
+  llama.positions = 600;
+  for (const int full : {32, 520}) {
+    llama.full = full;
+    llama.granularities = {8, full};
+    expect_siblings_as_alone(llama, 2, llama.positions);
   }
 }
 

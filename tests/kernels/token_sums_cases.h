@@ -139,24 +139,29 @@ inline std::vector<LogitChunk> chunks_of(const TokenCase& c, const void* logits,
 }
 
 // With u = 2^-24. A term exp(x - max) is off by (2 + |x - max|) u of itself, and weighs exp(x -
-// max), so the largest |x - max| matters no more than 1 does; rescaling a sum, once a round and
-// merge, by 3 u more, and all rescalings together by the range of the logits, |max - first max|. A
-// thread adds eight terms a round, and one sum a round, lanes merge in five steps, warps in three,
-// chunks one by one.
-inline double sum_error(const TokenCase& c, double range) {
-  const double rounds = std::ceil(static_cast<double>(c.words) / (kRowThreads * kTogether));
-  const double chunks = static_cast<double>(c.chunks());
-  return 0x1p-24 * (3 + 8 + 4 * rounds + 4 * (5 + 3 + chunks) + range);
+// max), so the largest |x - max| matters no more than 1 does; adding n of them rounds n times at
+// most, rescaling a sum 3 more, and all rescalings together by the range of the logits, |max -
+// first max|.
+inline double sum_error(double roundings, double range) {
+  return 0x1p-24 * (3 + roundings + range);
 }
 
-inline void check_tokens(const TokenCase& c, const TokenResult& result) {
+// In a device's blocks: a thread adds eight terms a round, and one sum a round, lanes merge in five
+// steps, warps in three, chunks one by one.
+inline double roundings_of_blocks(const TokenCase& c) {
+  const double rounds = std::ceil(static_cast<double>(c.words) / (kRowThreads * kTogether));
+  return 8 + 4 * rounds + 4 * (5 + 3 + static_cast<double>(c.chunks()));
+}
+
+inline void check_tokens(const TokenCase& c, const TokenResult& result, double roundings) {
   ASSERT_EQ(result.loss.size(), index(c.rows));
   double range = 1;
   for (const float x : c.x) range = std::max(range, 2 * std::abs(double{x}));
   for (const float x : c.a) range = std::max(range, 2 * std::abs(double{x}));
+  const double sums_error = sum_error(roundings, range);
   // max - target, the logarithm and their sum round once each.
   const double loss_error =
-      sum_error(c, range) + 0x1p-24 * (2 * range + 2 * std::log(static_cast<double>(c.vocab)) + 2);
+      sums_error + 0x1p-24 * (2 * range + 2 * std::log(static_cast<double>(c.vocab)) + 2);
   for (std::int64_t r = 0; r < c.rows; ++r) {
     const std::int64_t token = r % c.period;
     const float* const a = c.reference ? c.a.data() + token * c.vocab : nullptr;
@@ -174,7 +179,7 @@ inline void check_tokens(const TokenCase& c, const TokenResult& result) {
     for (std::int64_t v = 0; v < c.vocab; ++v) {
       apart = std::max(apart, std::abs(double{a[v]} - double{c.x[index(r * c.vocab + v)]}));
     }
-    const double kl_error = (2 * sum_error(c, range) + 0x1p-23) * apart + 2 * loss_error;
+    const double kl_error = (2 * sums_error + 0x1p-23) * apart + 2 * loss_error;
     EXPECT_NEAR(result.kl[index(r)], expected.kl, kl_error) << c.name() << ", row " << r;
     EXPECT_EQ(result.agreement[index(r)], static_cast<float>(expected.agreement))
         << c.name() << ", row " << r;

@@ -1,4 +1,4 @@
-// What runs here is the CUDA kernels' arithmetic, in their blocks and threads, on the host.
+// The CUDA kernels' arithmetic, in their blocks and threads, on the host, and the CPU's own kernel.
 #include "kernels/token_sums.h"
 
 #include <gtest/gtest.h>
@@ -19,27 +19,61 @@ using test::TokenResult;
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-TokenResult run(const TokenCase& c) {
+struct Reader {
+  void (*read)(const LogitChunk&, TokenSums*);
+  double (*roundings)(const TokenCase&);
+  bool f32_alone;
+};
+
+void read_in_vectors(const LogitChunk& chunk, TokenSums* sums) {
+  const std::int64_t middle = chunk.rows / 3;  // as threads may divide them
+  read_logits_cpu(chunk, middle, chunk.rows, sums);
+  read_logits_cpu(chunk, 0, middle, sums);
+}
+
+// 64 terms a lane, 32 lanes in order, pieces of 2,048 words as chunks are.
+double roundings_of_vectors(const TokenCase& c) {
+  return 64 + 32 + 4 * static_cast<double>(c.vocab / 2048 + 1 + c.chunks());
+}
+
+const Reader kReaders[] = {{read_logits, test::roundings_of_blocks, false},
+                           {read_in_vectors, roundings_of_vectors, true}};
+
+class TokenSumsOf : public testing::TestWithParam<Reader> {
+ protected:
+  static std::vector<TokenCase> cases() {
+    std::vector<TokenCase> all = test::token_cases();
+    if (GetParam().f32_alone) {
+      std::erase_if(all, [](const TokenCase& c) { return c.element != Element::kF32; });
+    }
+    return all;
+  }
+  static TokenResult run(const TokenCase& c);
+  static TokenResult one_row(std::vector<float> x, std::vector<float> a, std::int64_t target,
+                             std::int64_t words);
+};
+
+TokenResult TokenSumsOf::run(const TokenCase& c) {
   TokenResult result;
   const std::size_t rows = index(c.rows);
   result.sums.resize(rows, {kNaN, kNaN, kNaN, 7, 7, kNaN, kNaN, kNaN, kNaN});
   result.loss.resize(rows), result.kl.resize(rows), result.agreement.resize(rows);
   for (const LogitChunk& chunk :
        test::chunks_of(c, c.logits.data(), c.full.data(), c.targets.data())) {
-    read_logits(chunk, result.sums.data());
+    GetParam().read(chunk, result.sums.data());
   }
   score_tokens(result.sums.data(), c.rows, result.loss.data(),
                c.reference ? result.kl.data() : nullptr, result.agreement.data());
   return result;
 }
 
-TEST(TokenSums, AgreeWithTheDefinitionInDouble) {
-  for (const TokenCase& c : test::token_cases()) test::check_tokens(c, run(c));
+TEST_P(TokenSumsOf, AgreeWithTheDefinitionInDouble) {
+  for (const TokenCase& c : cases()) test::check_tokens(c, run(c), GetParam().roundings(c));
 }
 
 // One row of floats, against a reference where `a` has any.
-TokenResult one_row(std::vector<float> x, std::vector<float> a, std::int64_t target,
-                    std::int64_t words) {
+TokenResult TokenSumsOf::one_row(std::vector<float> x, std::vector<float> a, std::int64_t target,
+                                 std::int64_t words) {
   TokenCase c;
   c.vocab = static_cast<std::int64_t>(x.size());
   c.words = words;
@@ -54,8 +88,8 @@ TokenResult one_row(std::vector<float> x, std::vector<float> a, std::int64_t tar
   return run(c);
 }
 
-TEST(TokenSums, AModelComparedWithItselfDiffersInNothing) {
-  for (TokenCase c : test::token_cases()) {
+TEST_P(TokenSumsOf, AModelComparedWithItselfDiffersInNothing) {
+  for (TokenCase c : cases()) {
     if (!c.reference) continue;
     c.rows = c.period;
     c.logits = c.full;
@@ -65,7 +99,7 @@ TEST(TokenSums, AModelComparedWithItselfDiffersInNothing) {
   }
 }
 
-TEST(TokenSums, OfEquallyLikelyWordsTheFirstCountsAndATieAgrees) {
+TEST_P(TokenSumsOf, OfEquallyLikelyWordsTheFirstCountsAndATieAgrees) {
   for (const std::int64_t vocab : {2, 8, 9, 64, 1025, 3000}) {
     for (const std::int64_t words : {std::int64_t{7}, std::int64_t{1024}, vocab}) {
       for (const std::int64_t first : {std::int64_t{0}, vocab / 3, vocab - 2}) {
@@ -86,7 +120,7 @@ TEST(TokenSums, OfEquallyLikelyWordsTheFirstCountsAndATieAgrees) {
   }
 }
 
-TEST(TokenSums, ValuesThatAreNoNumbersMakeTheirRowNone) {
+TEST_P(TokenSumsOf, ValuesThatAreNoNumbersMakeTheirRowNone) {
   for (const std::int64_t vocab : {3, 9, 1100}) {
     for (const std::int64_t words : {std::int64_t{2}, std::int64_t{512}, vocab}) {
       for (const std::int64_t at : {std::int64_t{0}, vocab / 2, vocab - 1}) {
@@ -118,6 +152,10 @@ TEST(TokenSums, ValuesThatAreNoNumbersMakeTheirRowNone) {
     EXPECT_TRUE(std::isnan(one_row(std::vector<float>(index(vocab), -kInf), {}, 0, vocab).loss[0]));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Readers, TokenSumsOf, testing::ValuesIn(kReaders), [](const auto& reader) {
+  return reader.param.f32_alone ? "Vectors" : "Blocks";
+});
 
 }  // namespace
 }  // namespace mnm
