@@ -15,6 +15,7 @@ import itertools
 import json
 import subprocess
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -71,18 +72,27 @@ class Loop:
         return (time.perf_counter() - start) / len(sample), losses
 
 
+class Comparison(NamedTuple):
+    name: str
+    sample: int
+    each: float  # seconds of a submodel in the loop
+    ours: dict  # a row of `mixnmatch bench`
+    worst: float  # difference of a loss
+
+    def whole(self):
+        """Seconds of the whole set in the loop."""
+        return self.each * self.ours["submodels"]
+
+    def gain(self):
+        return self.whole() / self.ours["shared_seconds"]
+
+    def alone(self):
+        """How many times faster one submodel alone is."""
+        return self.whole() / self.ours["one_by_one_seconds"]
+
+
 def text(widths):
     return ",".join(map(str, widths))
-
-
-def mixnmatch(arguments):
-    out = subprocess.run(
-        ["build/release/bin/mixnmatch", *arguments, "--json"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(out.stdout)
 
 
 def even_sample(candidates, count):
@@ -92,6 +102,48 @@ def even_sample(candidates, count):
     ]
 
 
+def compare(program, model, data, sets, tokens=1024, context=256, sample=24, threads=0):
+    """Yields a Comparison for each set."""
+    if threads:
+        torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
+    with open(f"{model}/config.json") as file:
+        config = json.load(file)
+    levels, layers = config["matformer_granularities"], config["num_hidden_layers"]
+    candidates = {
+        "uniform": [(w,) * layers for w in levels],
+        "monotone": list(itertools.combinations_with_replacement(levels, layers)),
+        "grid": list(itertools.product(levels, repeat=layers)),
+    }
+    common = [model, "--data", data, "--max-tokens", str(tokens)]
+    common += ["--context", str(context), "--threads", str(threads)]
+
+    def mixnmatch(command, *options):
+        arguments = [program, command, *common, *options, "--json"]
+        out = subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
+        return json.loads(out.stdout)
+
+    loop = Loop(model, data, tokens, context)
+    full = candidates["uniform"][-1:]
+    loop.seconds(full, 1)  # warm-up
+    batches = sorted({1, 2, max(1, tokens // context)})
+    batch = min(batches, key=lambda size: loop.seconds(full * 5, size)[0])
+    print(
+        f"loop: batches of {batch} sequences are the fastest of {batches}, {threads} threads"
+    )
+
+    for name in sets:
+        some = even_sample(candidates[name], sample)
+        before, losses = loop.seconds(some, batch)
+        scored = mixnmatch("eval", *(a for w in some for a in ("--widths", text(w))))
+        worst = max(abs(a - b["loss"]) for a, b in zip(losses, scored, strict=True))
+        if not worst <= TOLERANCE:
+            raise SystemExit(f"{name}: losses differ by {worst:.2e}: nothing was timed")
+        ours = mixnmatch("bench", "--set", name, "--sample", "16")[0]
+        after, _ = loop.seconds(some, batch)
+        yield Comparison(name, len(some), (before + after) / 2, ours, worst)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
@@ -99,49 +151,27 @@ def main():
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--sample", type=int, default=24)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--sets", default="uniform,monotone,grid")
+    parser.add_argument("--program", default="build/release/bin/mixnmatch")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-
-    with open(f"{args.model}/config.json") as file:
-        config = json.load(file)
-    levels, layers = config["matformer_granularities"], config["num_hidden_layers"]
-    sets = {
-        "uniform": [(w,) * layers for w in levels],
-        "monotone": list(itertools.combinations_with_replacement(levels, layers)),
-        "grid": list(itertools.product(levels, repeat=layers)),
-    }
-    common = [args.model, "--data", args.data, "--max-tokens", str(args.tokens)]
-    common += ["--context", str(args.context), "--threads", str(args.threads)]
-
-    loop = Loop(args.model, args.data, args.tokens, args.context)
-    full = sets["uniform"][-1:]
-    loop.seconds(full, 1)  # warm-up
-    batches = sorted({1, 2, max(1, args.tokens // args.context)})
-    batch = min(batches, key=lambda size: loop.seconds(full * 5, size)[0])
-    print(
-        f"loop: batches of {batch} sequences are the fastest of {batches}, {args.threads} threads"
-    )
-
-    for name in args.sets.split(","):
-        sample = even_sample(sets[name], args.sample)
-        before, losses = loop.seconds(sample, batch)
-        scored = mixnmatch(
-            ["eval", *common, *(a for w in sample for a in ("--widths", text(w)))]
-        )
-        worst = max(abs(a - b["loss"]) for a, b in zip(losses, scored, strict=True))
-        if not worst <= TOLERANCE:
-            raise SystemExit(f"{name}: losses differ by {worst:.2e}: nothing was timed")
-        ours = mixnmatch(["bench", *common, "--set", name, "--sample", "8"])[0]
-        after, _ = loop.seconds(sample, batch)
-        theirs = (before + after) / 2 * len(sets[name])
-        alone = ours["one_by_one_seconds"] / len(sets[name])
+    for one in compare(
+        args.program,
+        args.model,
+        args.data,
+        args.sets.split(","),
+        tokens=args.tokens,
+        context=args.context,
+        sample=args.sample,
+        threads=args.threads,
+    ):
+        count = one.ours["submodels"]
+        alone = one.ours["one_by_one_seconds"] / count
         print(
-            f"{name}: {len(sets[name])} submodels, loop {theirs:.2f} s (sample of {len(sample)}), "
-            f"shared {ours['shared_seconds']:.2f} s: {theirs / ours['shared_seconds']:.2f} times "
-            f"faster; one alone {alone * 1e3:.1f} ms, loop {(before + after) / 2 * 1e3:.1f} ms: "
-            f"{(before + after) / 2 / alone:.2f} times; losses agree to {worst:.1e}"
+            f"{one.name}: {count} submodels, loop {one.whole():.2f} s (sample of {one.sample}), "
+            f"shared {one.ours['shared_seconds']:.2f} s: {one.gain():.2f} times faster; "
+            f"one alone {alone * 1e3:.1f} ms, loop {one.each * 1e3:.1f} ms: "
+            f"{one.alone():.2f} times; losses agree to {one.worst:.1e}"
         )
 
 

@@ -1,0 +1,143 @@
+"""The floors of speed. Every ratio is taken within one run of the program, which has held both sides'
+results against each other before it tells a time.
+
+    scripts/setup test && scripts/build
+    .venv/bin/python bench/floors.py          # all
+    .venv/bin/python bench/floors.py grid     # one; --help lists them
+
+Other programs may take one of two processors from one side of a ratio, which then is off by a factor
+of two, and by no more. So a floor that is missed by less than that is measured again, up to three
+times, and the best counts; one that is missed by more has failed.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+import lengths
+
+ATTEMPTS = 3
+NOISE = 2  # a factor
+
+SKIPPED = 77  # exit status
+SEARCH = "data/reference/search.bin"
+OF_PLAN = 0.85  # measured gain over the plan's ratio of FLOPs
+
+
+class Measured(NamedTuple):
+    what: str
+    value: float
+    floor: float
+
+
+def bench(program, *arguments):
+    """A row of `mixnmatch bench`."""
+    command = [program, "bench", *map(str, arguments), "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)[0]
+
+
+def of_plan(row):
+    what = (
+        f"{row['submodels']} submodels, shared {row['speedup']:.2f} times faster than one by one,"
+        f" of the plan's {row['plan_gain']:.2f}"
+    )
+    return Measured(what, row["share"], OF_PLAN)
+
+
+def beside_loop(program, name, floor):
+    """A set of the bundled model, beside the loop that a careful Python user would write."""
+    import python_loop  # needs PyTorch and transformers
+
+    for found in python_loop.compare(program, "data/reference", SEARCH, [name]):
+        yield of_plan(found.ours)
+        yield Measured("the loop's time over the shared pass's", found.gain(), floor)
+        yield Measured("the same, one submodel alone", found.alone(), 1)
+
+
+def state_space(program, *options):
+    yield of_plan(bench(program, "data/matmamba", "--data", SEARCH, *options))
+
+
+def large_layers(program, model):
+    """Llama-3.2-1B's layers with random weights, of which few are enough."""
+    if not model.exists():
+        shape = "data/shapes/llama-3.2-1b.json"
+        command = [program, "random", shape, "--layers", "4", "--out", model]
+        subprocess.run(command, check=True, capture_output=True)
+    options = ["--set", "uniform", "--sample", 2, "--max-tokens", 1024]
+    row = bench(program, model, "--data", SEARCH, "--context", 512, *options)
+    yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.70)
+
+
+def long_sequences(program):
+    data = "data/reference/confirm.bin"
+    short, long = lengths.LENGTHS[0], lengths.LENGTHS[-1]
+    rates = [
+        lengths.tokens_per_second(program, "data/matmamba", data, context)
+        for context in (short, long)
+    ]
+    what = (
+        f"{rates[1]:.0f} tokens a second in sequences of {long}, {rates[0]:.0f} in such of {short}:"
+        " share"
+    )
+    yield Measured(what, rates[1] / rates[0], 0.85)
+
+
+# Each takes the program and a scratch directory. CMakeLists.txt makes each a test of the suite.
+FLOORS = {
+    "monotone": lambda program, _: beside_loop(program, "monotone", 2),
+    "grid": lambda program, _: beside_loop(program, "grid", 8),
+    "matmamba": lambda program, _: state_space(program, "--set", "monotone"),
+    "llama_1b": lambda program, scratch: large_layers(program, scratch / "llama"),
+    "lengths": lambda program, _: long_sequences(program),
+}
+
+
+def hold(name, measure):
+    """Whether every floor was reached in one of the attempts."""
+    best = {}
+    for _ in range(ATTEMPTS):
+        for i, (what, value, floor) in enumerate(measure()):
+            print(f"{name}: {what}: {value:.3g}, floor {floor:g}", flush=True)
+            best[i] = max(best.get(i, 0), value / floor)
+        worst = min(best.values())
+        if worst >= 1:
+            return True
+        if worst < 1 / NOISE:
+            break
+    print(f"{name}: a floor was missed, at best {worst:.3g} of it was reached")
+    return False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("floor", nargs="*", help=f"of {', '.join(FLOORS)}; all if none")
+    parser.add_argument("--list", action="store_true", help="names them")
+    parser.add_argument("--program", default="build/release/bin/mixnmatch")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(FLOORS))
+        return 0
+    names = arguments.floor or list(FLOORS)
+    if unknown := [name for name in names if name not in FLOORS]:
+        parser.error(f"there is no floor {unknown[0]}")
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = pathlib.Path(directory)
+        met = [
+            hold(name, lambda name=name: FLOORS[name](arguments.program, scratch))
+            for name in names
+        ]
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ImportError as error:
+        print(f"skipped: {error}: scripts/setup test installs it")
+        sys.exit(SKIPPED)
