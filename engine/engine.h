@@ -55,7 +55,7 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual std::string version() const = 0;  // "LibTorch 2.11.0, CPU AVX2, MKL"
-  // "cpu, 4 threads, AVX2", "cuda:0": what a session with these options measures on.
+  // "cpu, 4 threads, AVX2", "cuda, NVIDIA H200": what a session with these options measures on.
   virtual std::string device_name(const DeviceOptions& options) const = 0;
   // Both arguments outlive the session. Error where the device is not there or too small.
   virtual std::unique_ptr<ModelSession> load(const NestedModel& model, const Checkpoint& checkpoint,

@@ -19,6 +19,7 @@
 #include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
+#include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -203,7 +204,7 @@ class TorchEngine final : public Engine {
 
   std::string device_name(const DeviceOptions& options) const override {
     const at::Device device = device_of(options);
-    if (device.is_cuda()) return device.str();
+    if (device.is_cuda()) return fmt::format("cuda, {}", device_name_cuda(device.index()));
     // What load() will set, which has not happened yet where a run is recorded before it measures.
     const int threads = options.threads > 0 ? options.threads : at::get_num_threads();
     return fmt::format("cpu, {} threads, {}", threads, at::get_cpu_capability());

@@ -9,10 +9,14 @@
 
 namespace mnm::test {
 
+inline bool has_device() {
+  int devices = 0;
+  return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
+}
+
 // A test that needs a device starts with it. Skipping is no pass.
-#define MNM_NEEDS_DEVICE()                                                          \
-  if (int devices = 0; cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) \
-  GTEST_SKIP() << "no CUDA device"
+#define MNM_NEEDS_DEVICE() \
+  if (!test::has_device()) GTEST_SKIP() << "no CUDA device"
 
 template <typename T>
 class Device {

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kernels/device_cuda.h"
 #include "kernels/failure.h"
 #include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
@@ -14,6 +15,7 @@ namespace {
 
 TEST(NoCuda, EveryStandInSaysThatItIsNotThere) {
   EXPECT_FALSE(has_cuda_kernels());
+  EXPECT_EQ(device_name_cuda(0), "");
   for (const char* const failure :
        {ssd_scan_cuda({}, {}, nullptr, nullptr, nullptr), read_logits_cuda({}, nullptr),
         score_tokens_cuda(nullptr, 0, nullptr, nullptr, nullptr), activate_cuda({}),

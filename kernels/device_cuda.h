@@ -1,0 +1,11 @@
+// What a CUDA device calls itself. What is linked: device_cuda.cpp, or, where there is no CUDA,
+// device_no_cuda.cpp.
+#pragma once
+
+#include <string>
+
+namespace mnm {
+
+std::string device_name_cuda(int device);  // "NVIDIA H200"; empty where there is no such device
+
+}  // namespace mnm
