@@ -34,10 +34,8 @@ std::int64_t most_children(const std::vector<PlanNode>& nodes, std::int64_t pare
 // A chunk of the reference's logits is in the bound already.
 void keep_reference(const TilingOptions& options, Tiling& tiling) {
   LogitTile& logits = tiling.logits;
-  const std::uint64_t element =  // log-probabilities in f32, or the product's own
-      options.words > 0 ? std::min<std::uint64_t>(options.element_bytes, 4) : 4;
-  const auto bytes = [&](std::int64_t rows, std::int64_t words) {
-    return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(words) * element;
+  const auto bytes = [](std::int64_t rows, std::int64_t words) {  // in f32, or less
+    return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(words) * 4;
   };
   const std::uint64_t chunk = bytes(logits.rows, logits.words);
   const std::uint64_t all = bytes(tiling.sequences * options.context, logits.vocab);
