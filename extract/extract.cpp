@@ -78,6 +78,8 @@ struct Appending {
   const ByteProgress& progress;
   ReadAhead* ahead = nullptr;
   std::uint64_t place = 0;  // of the slice, there
+  std::size_t number = 0;   // the same
+  bool held = false;        // there
 
   std::uint64_t begin(std::uint64_t part) const {  // in bytes of the slice
     return parts.begin(part) * size_of(copy.source->dtype);
@@ -91,9 +93,32 @@ struct Appending {
     if (ahead != nullptr) ahead->done(place + begin(part + 1));
   }
 
+  BlockRing::Pieces held_pieces(std::uint64_t part) const {
+    return ahead->held(number, begin(part), begin(part + 1)).value();
+  }
+
   void report(std::uint64_t bytes) const {
     if (progress && !progress(bytes)) throw Stopped();
   }
+};
+
+// Writes what was read ahead from where it lies.
+class HeldAppender final : public PartWorker {
+ public:
+  explicit HeldAppender(const Appending& job) : job_(job) {}
+
+  void prepare(std::uint64_t part) override { job_.await(part); }
+
+  void finish(std::uint64_t part) override {
+    const auto [first, second] = job_.held_pieces(part);
+    const std::span<const std::byte> pieces[] = {first, second};
+    job_.out.write(pieces);
+    job_.done(part);
+    job_.report(job_.begin(part + 1) - job_.begin(part));
+  }
+
+ private:
+  const Appending& job_;
 };
 
 // Hands the source's pages on to the kernel, which copies them into the output's: once, and no
@@ -135,6 +160,13 @@ class ViewAppender final : public PartWorker {
   std::span<const std::span<const std::byte>> pieces_;
 };
 
+void copy_out(const BlockRing::Pieces& pieces, std::span<std::byte> into) {
+  for (const std::span<std::byte> piece : pieces) {
+    std::ranges::copy(piece, into.begin());
+    into = into.subspan(piece.size());
+  }
+}
+
 class PartAppender final : public PartWorker {
  public:
   explicit PartAppender(const Appending& job)
@@ -144,8 +176,12 @@ class PartAppender final : public PartWorker {
     job_.await(part);
     const std::uint64_t begin = job_.begin(part);
     bytes_.resize(static_cast<std::size_t>(job_.begin(part + 1) - begin));
-    reader_.seek(begin);
-    reader_.read(bytes_);
+    if (job_.held) {
+      copy_out(job_.held_pieces(part), bytes_);
+    } else {
+      reader_.seek(begin);
+      reader_.read(bytes_);
+    }
     if (job_.dtype != from_) convert();
   }
 
@@ -210,7 +246,7 @@ SourceFile& Extractor::shard_of(const StoredTensor& source) {
   return *shard;
 }
 
-void Extractor::read_ahead(std::vector<const TensorSlice*> slices) {
+void Extractor::read_ahead(std::vector<const TensorSlice*> slices, ReadAhead::Ways ways) {
   std::vector<ReadAhead::Slice> ahead;
   for (const TensorSlice* slice : slices) {
     const StoredTensor& source = checkpoint_.at(slice->spec->name);
@@ -218,10 +254,11 @@ void Extractor::read_ahead(std::vector<const TensorSlice*> slices) {
   }
   ahead_.reset();
   place_ = 0;
-  coming_ = {slices.begin(), slices.end()};
+  coming_ = std::move(slices);
+  begun_ = 0;
   expect(SourceFile::Access::kAnnounced);
   try {
-    ahead_ = std::make_unique<ReadAhead>(std::move(ahead));
+    ahead_ = std::make_unique<ReadAhead>(std::move(ahead), std::move(ways));
   } catch (const std::system_error&) {  // no thread is to be had
     expect(SourceFile::Access::kSequential);
   }
@@ -236,12 +273,19 @@ void Extractor::expect(SourceFile::Access access) {
 // What is known of a slice's coming, at the beginning of its use.
 void Extractor::begin(const TensorSlice& slice) {
   if (!ahead_) return;
-  if (!coming_.empty() && coming_.front() == &slice) {
-    coming_.pop_front();
+  if (begun_ < coming_.size() && coming_[begun_] == &slice) {
+    ++begun_;
     return;
   }
   ahead_.reset();  // another one than was said: from here on as if nothing had been
   expect(SourceFile::Access::kSequential);
+}
+
+// Whether the slice that was begun is held by ahead_.
+bool Extractor::holds(const TensorCopy& copy) {
+  if (!ahead_ || !ReadAhead::can_hold(copy)) return false;
+  ahead_->await(place_ + 1);
+  return ahead_->held(begun_ - 1, 0, 0).has_value();
 }
 
 void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
@@ -251,7 +295,8 @@ void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
   SourceFile& file = shard_of(source);
   begin(slice);
   const bool same = dtype == source.dtype;
-  if (same && copy.rows == 1 && in_step(copy, out.position())) {
+  const bool held = holds(copy);
+  if (same && !held && copy.rows == 1 && in_step(copy, out.position())) {
     for (const ByteRange& range : copy.kept) {
       for (std::uint64_t at = range.begin, n = 0; at < range.end; at += n) {
         n = std::min(kInKernel - OutputFile::kWrite + out.room(), range.end - at);
@@ -263,11 +308,13 @@ void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
     }
     return;
   }
-  const bool viewed = same && SliceView::suits(copy);
+  const bool viewed = same && (held || SliceView::suits(copy));
   const Parts parts(viewed ? kViewedPart : kPart, copy.bytes / size_of(source.dtype),
                     size_of(dtype), out.position());
-  const Appending job{file, copy, dtype, parts, out, progress, ahead_.get(), place_};
+  const Appending job{file,     copy,         dtype,  parts,      out,
+                      progress, ahead_.get(), place_, begun_ - 1, held};
   run_in_order(parts.count(), viewed ? kViewers : kThreads, [&]() -> std::unique_ptr<PartWorker> {
+    if (same && held) return std::make_unique<HeldAppender>(job);
     if (viewed) return std::make_unique<ViewAppender>(job);
     return std::make_unique<PartAppender>(job);
   });
@@ -280,13 +327,19 @@ void Extractor::stream(const TensorSlice& slice, std::size_t chunk,
   const TensorCopy copy = plan_copy(slice, source);
   SourceFile& file = shard_of(source);
   begin(slice);
+  const bool held = holds(copy);
   SliceReader reader(file, copy);
   std::vector<std::byte> bytes(chunk * size_of(source.dtype));
   std::vector<float> values(chunk);
-  for (std::uint64_t left = copy.bytes; left > 0;) {
-    if (ahead_) ahead_->await(place_ + std::min<std::uint64_t>(left, bytes.size()));
-    const std::size_t n = reader.read(bytes);
-    left -= n;
+  for (std::uint64_t at = 0; at < copy.bytes;) {
+    const std::size_t n = std::min<std::uint64_t>(copy.bytes - at, bytes.size());
+    if (ahead_) ahead_->await(place_ + n);
+    if (held) {
+      copy_out(ahead_->held(begun_ - 1, at, at + n).value(), bytes);
+    } else {
+      reader.read(std::span(bytes).first(n));
+    }
+    at += n;
     place_ += n;
     if (ahead_) ahead_->done(place_);
     const auto part = std::span(values).first(n / size_of(source.dtype));

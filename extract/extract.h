@@ -1,14 +1,14 @@
 // Checkpoint + slice plan -> the submodel's tensors, as streams of bytes.
 //
-// Memory stays flat whatever the checkpoint's size. What lies in one piece is copied inside the
-// kernel where its pages are the output's pages too; else the source's pages are mapped a part at a
-// time and written from there; what is converted, or made of very short ranges, goes through fixed
-// buffers. Several threads prepare parts, while one writes.
+// Memory stays flat whatever the checkpoint's size. What the page cache has in one piece is copied
+// inside the kernel where its pages are the output's pages too; else the source's pages are mapped
+// a part at a time and written from there; what is converted, or made of very short ranges, goes
+// through fixed buffers. What it has not, and is long, is read past it. Several threads prepare
+// parts, while one writes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -34,7 +34,7 @@ class Extractor {
   // From now on these slices are appended or streamed, in this order: they are read before they are
   // asked for. They are known by their address, and outlive that. What comes in another order is
   // read when it is asked for.
-  void read_ahead(std::vector<const TensorSlice*> slices);
+  void read_ahead(std::vector<const TensorSlice*> slices, ReadAhead::Ways ways = {});
 
   // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
   // else converted chunk by chunk. Progress counts bytes of the output. Error where a finite value
@@ -54,11 +54,13 @@ class Extractor {
   friend std::vector<float> extract_f32(const Checkpoint&, const TensorSlice&);
   SourceFile& shard_of(const StoredTensor& source);
   void begin(const TensorSlice& slice);
+  bool holds(const TensorCopy& copy);
   void expect(SourceFile::Access access);  // of all shards
 
   const Checkpoint& checkpoint_;
   std::vector<std::unique_ptr<SourceFile>> shards_;  // by index; null until needed
-  std::deque<const TensorSlice*> coming_;            // of those that ahead_ was told
+  std::vector<const TensorSlice*> coming_;           // what ahead_ was told
+  std::size_t begun_ = 0;                            // how many of them have been
   std::uint64_t place_ = 0;                          // what has been used of them, in bytes
   std::unique_ptr<ReadAhead> ahead_;
 };

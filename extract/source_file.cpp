@@ -60,7 +60,10 @@ SourceFile::SourceFile(const std::filesystem::path& path) : path_(path) {
   ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
-SourceFile::~SourceFile() { ::close(fd_); }
+SourceFile::~SourceFile() {
+  if (direct_ >= 0) ::close(direct_);
+  ::close(fd_);
+}
 
 void SourceFile::read(std::uint64_t offset, std::span<std::byte> into) const {
   read_fully(fd_, path_, offset, into);
@@ -105,8 +108,41 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
 void SourceFile::expect(Access access) {
   if (access == access_) return;
   access_ = access;
+  if (access == Access::kAnnounced && direct_ < 0) open_direct();
   ::posix_fadvise(fd_, 0, 0,
                   access == Access::kAnnounced ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
+}
+
+// By its name, which may be another file's by now: then there is no way past the page cache.
+void SourceFile::open_direct() {
+  direct_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+  struct stat status {};
+  if (direct_ < 0 || (::fstat(direct_, &status) == 0 && stamp_of(status) == stamp_)) return;
+  ::close(direct_);
+  direct_ = -1;
+}
+
+bool SourceFile::is_cached(std::uint64_t offset, std::uint64_t length) const {
+  const Window window(*this, offset, length);
+  std::vector<unsigned char> pages = window.cached_pages();
+  const auto cached = std::ranges::count_if(pages, [](unsigned char page) { return page & 1; });
+  return 2 * static_cast<std::size_t>(cached) >= pages.size();
+}
+
+void SourceFile::read_blocks(std::uint64_t offset, std::span<std::byte> into) const {
+  if (offset >= size()) return;
+  std::uint64_t left = std::min<std::uint64_t>(into.size(), size() - offset);
+  while (direct_ >= 0 && left > 0) {
+    const ssize_t n = ::pread(direct_, into.data(), into.size(), file_offset(offset));
+    if (n < 0 && errno == EINTR) continue;
+    // Whatever does not go by this way is read, or refused, in the ordinary one.
+    if (n <= 0 || (static_cast<std::uint64_t>(n) < left && n % kBlock != 0)) break;
+    const std::uint64_t done = std::min(left, static_cast<std::uint64_t>(n));
+    offset += done;
+    left -= done;
+    into = into.subspan(static_cast<std::size_t>(done));
+  }
+  read(offset, into.first(static_cast<std::size_t>(left)));
 }
 
 void SourceFile::prefetch(std::uint64_t offset, std::uint64_t length) const {
@@ -131,6 +167,13 @@ SourceFile::Window::Window(const SourceFile& file, std::uint64_t offset, std::ui
   mapped_ = {static_cast<std::byte*>(address), size};
   bytes_ = mapped_.subspan(static_cast<std::size_t>(before));
   ::madvise(address, size, file.access_ == Access::kAnnounced ? MADV_RANDOM : MADV_SEQUENTIAL);
+}
+
+std::vector<unsigned char> SourceFile::Window::cached_pages() const {
+  std::vector<unsigned char> pages((mapped_.size() + page_bytes() - 1) / page_bytes());
+  // Who may not know is told that all are.
+  if (::mincore(mapped_.data(), mapped_.size(), pages.data()) != 0) std::ranges::fill(pages, 1);
+  return pages;
 }
 
 SourceFile::Window::~Window() { ::munmap(mapped_.data(), mapped_.size()); }

@@ -77,8 +77,18 @@ TEST(Extract, AgreesWithNaiveSlicing) {
   }
 }
 
+enum class Reading : std::uint8_t { kAsked, kAhead, kHeld };
+
+void expect(Extractor& extractor, const TensorSlice& slice, Reading reading) {
+  if (reading == Reading::kAsked) return;
+  ReadAhead::Ways ways;
+  ways.hold = [=](const ReadAhead::Slice&) { return reading == Reading::kHeld; };
+  extractor.read_ahead({&slice}, ways);
+}
+
 // Slices of many parts, prepared side by side: in one run and in rows, dense and sparse, converted
-// and not, wherever the output begins, in step with the source's pages as well, read ahead or not.
+// and not, wherever the output begins, in step with the source's pages as well, read when it is
+// asked for or ahead, by the kernel or past its cache.
 TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
   TempDir dir;
   const std::vector<TestTensor> tensors = {random_tensor("w", {600, 3001}, 1, 3, Dtype::kBF16)};
@@ -99,8 +109,8 @@ TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
                                  to_string(target), begin));
         const std::string head(static_cast<std::size_t>(begin), 'h');
         const std::string bytes = bytes_of(expected, target);
-        for (const bool ahead : {false, true}) {
-          if (ahead) extractor.read_ahead({&hand.slice});
+        for (const Reading reading : {Reading::kAsked, Reading::kAhead, Reading::kHeld}) {
+          expect(extractor, hand.slice, reading);
           OutputFile out(dir / "out");
           out.write(head);
           std::uint64_t counted = 0;
@@ -108,6 +118,12 @@ TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
                            [&](std::uint64_t n) { return counted += n, true; });
           EXPECT_EQ(counted, bytes.size());
           ASSERT_TRUE(test::slurp(dir / "out") == head + bytes);
+          expect(extractor, hand.slice, reading);
+          std::vector<float> streamed;
+          extractor.stream(hand.slice, 70'001, [&](std::span<float> values) {
+            streamed.insert(streamed.end(), values.begin(), values.end());
+          });
+          ASSERT_TRUE(streamed == expected);
         }
       }
     }

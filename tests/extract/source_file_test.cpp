@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "extract/block_ring.h"
 #include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
@@ -47,6 +49,50 @@ TEST(SourceFile, ReadsExactlyWhatIsAsked) {
   std::vector<std::byte> bytes(2);
   EXPECT_THROW(file.read(99'999, bytes), Error);
   EXPECT_THROW(file.read(1u << 30, bytes), Error);
+}
+
+// Past the page cache or not, as the file system can.
+TEST(SourceFile, ReadsBlocksUpToTheFilesEnd) {
+  constexpr std::uint64_t kBlock = SourceFile::kBlock;
+  TempDir dir;
+  const std::string text = pattern(3 * kBlock + 100);
+  spew(dir / "f", text);
+  SourceFile file(dir / "f");
+  const BlockRing ring(8 * kBlock);
+  for (const auto access : {SourceFile::Access::kSequential, SourceFile::Access::kAnnounced}) {
+    file.expect(access);
+    for (std::uint64_t from = 0; from <= 4 * kBlock; from += kBlock) {
+      for (std::uint64_t to = from; to <= 5 * kBlock; to += kBlock) {
+        const std::span<std::byte> bytes = ring.at(0, to - from)[0];
+        std::ranges::fill(bytes, std::byte{'-'});
+        file.read_blocks(from, bytes);
+        std::string expected = text.substr(std::min<std::size_t>(from, text.size()), to - from);
+        expected.resize(to - from, '-');
+        const std::string read(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        EXPECT_EQ(read.substr(0, std::min(text.size(), to) - std::min(text.size(), from)),
+                  expected.substr(0, std::min(text.size(), to) - std::min(text.size(), from)));
+      }
+    }
+  }
+  std::filesystem::resize_file(dir / "f", 2 * kBlock);
+  file.read_blocks(0, ring.at(0, 2 * kBlock)[0]);
+  EXPECT_THROW(file.read_blocks(0, ring.at(0, 4 * kBlock)[0]), Error) << "cut short";
+}
+
+TEST(SourceFile, SaysWhetherThePageCacheHasIt) {
+  TempDir dir;
+  spew(dir / "f", pattern(1 << 20));
+  const SourceFile file(dir / "f");
+  EXPECT_TRUE(file.is_cached(4097, 100'000)) << "just written";
+  const int fd = ::open((dir / "f").c_str(), O_RDONLY);
+  ::fsync(fd);
+  ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  ::close(fd);
+  if (file.is_cached(4097, 100'000)) GTEST_SKIP() << "this file system keeps its files in memory";
+  std::vector<std::byte> bytes(1000);
+  file.read(500'000, bytes);
+  EXPECT_FALSE(file.is_cached(4097, 100'000));
+  EXPECT_TRUE(file.is_cached(500'000, 1000));
 }
 
 TEST(SourceFile, WindowsShowTheFile) {
