@@ -354,8 +354,20 @@ class SearchCommand {
 
   int search(std::vector<std::unique_ptr<Strategy>>& strategies,
              const nlohmann::ordered_json& settings) {
-    const InterruptGuard guard;
     const std::vector<RunRow> runs = session_runs(settings);
+    try {
+      return search_all(strategies, settings, runs);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      fail("{}; all that was scored is kept, and '{}' goes on", error.what(),
+           resume_command(runs.back().id));
+    }
+  }
+
+  int search_all(std::vector<std::unique_ptr<Strategy>>& strategies,
+                 const nlohmann::ordered_json& settings, const std::vector<RunRow>& runs) {
+    const InterruptGuard guard;
     bool all_finished = true;
     std::vector<std::int64_t> ids;
     auto left = std::ranges::count_if(runs, [](const RunRow& run) { return run.status != "done"; });
@@ -369,8 +381,13 @@ class SearchCommand {
         if (at == strategies_.end())
           fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
         deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
-        finished =
-            search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())], run, guard);
+        try {
+          finished = search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())],
+                                run, guard);
+        } catch (...) {
+          store_->finish_run(run.id, "stopped");
+          throw;
+        }
       }
       store_->finish_run(run.id, finished ? "done" : "stopped");
       all_finished = all_finished && finished;
@@ -459,11 +476,17 @@ class SearchCommand {
                          status.front, best_text(status), duration_text(left)));
   }
 
+  // Where it runs is no setting of a run: resumed, it would run on the default device.
+  std::string resume_command(std::int64_t run) const {
+    return fmt::format(
+        "mixnmatch search --db {} --resume {}{}", shell_quoted(request_.db.string()), run,
+        options_.given("device") ? fmt::format(" --device {}", shell_quoted(request_.device.device))
+                                 : "");
+  }
+
   void say_how_to_resume(std::int64_t run) const {
-    fmt::print(
-        stderr,
-        "stopped; all that was scored is kept. To go on:\n  mixnmatch search --db {} --resume {}\n",
-        shell_quoted(request_.db.string()), run);
+    fmt::print(stderr, "stopped; all that was scored is kept. To go on:\n  {}\n",
+               resume_command(run));
   }
 
   double elapsed() const {

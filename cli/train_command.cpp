@@ -128,6 +128,7 @@ int train_command(const Arguments& arguments) {
              header, header, "tokens/s");
   std::fflush(stdout);
 
+  const std::filesystem::path state = settings.directory / "state.safetensors";
   const InterruptGuard guard;
   settings.stop = [&] { return guard.interrupted(); };
   try {
@@ -140,9 +141,11 @@ int train_command(const Arguments& arguments) {
       return true;
     });
   } catch (const Interrupted&) {
-    note("stopped; the same command goes on from {}\n",
-         (settings.directory / "state.safetensors").string());
+    note("stopped; the same command goes on from {}\n", state.string());
     return 1;
+  } catch (const DeviceLost& error) {
+    if (!std::filesystem::exists(state)) throw;
+    fail("{}; the same command goes on from {}", error.what(), state.string());
   }
   fmt::print("{}\n", (settings.directory / "model").string());
   return 0;

@@ -37,7 +37,7 @@ class TorchDecoder final : public Decoder {
 
   std::span<const float> feed(std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
-    return guarded("generating", [&] {
+    return guarded("generating", device_, [&] {
       logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_, caches_, [] {});
       position_ += static_cast<std::int64_t>(tokens.size());
       return std::span<const float>(logits_.const_data_ptr<float>(),
@@ -60,7 +60,7 @@ class TorchTimer final : public PassTimer {
              const Workload& workload)
       : fold_(fold), device_(device), layers_(model.layers()) {
     const c10::AutoGradMode no_grad(false);
-    guarded("preparing to time", [&] {
+    guarded("preparing to time", device_, [&] {
       // Which tokens they are does not matter, but they should not be one row of the embedding.
       const at::Tensor tokens = at::arange(workload.batch * (workload.length + 1), at::kLong)
                                     .mul(7919)
@@ -107,7 +107,7 @@ class TorchTimer final : public PassTimer {
   template <typename Stamp>
   std::pair<Clock::time_point, double> run(const Widths& widths, const Stamp& stamp) {
     const c10::AutoGradMode no_grad(false);
-    return guarded("timing", [&] {
+    return guarded("timing", device_, [&] {
       // A pass adds to the caches, so each has its own, made before the clock starts.
       std::vector<LayerCache> caches;
       for (const LayerCache& cache : before_) {

@@ -150,7 +150,7 @@ class TorchSession final : public ModelSession {
                                      const ScoreOptions& options,
                                      const ProgressSink& progress) override {
     const c10::AutoGradMode no_grad(false);
-    return guarded("scoring", [&] {
+    return guarded("scoring", device_, [&] {
       return score_candidates(*fold_, model_, device_, candidates, dataset, options, limits_,
                               progress);
     });
@@ -158,7 +158,7 @@ class TorchSession final : public ModelSession {
 
   std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
-    return guarded("computing logits", [&] {
+    return guarded("computing logits", device_, [&] {
       State state = fold_->embed(sequence_of(tokens).to(device_));
       for (std::size_t l = 0; l < widths.size(); ++l) {
         const Child child = {0, widths[l]};
@@ -213,24 +213,23 @@ class TorchEngine final : public Engine {
   std::unique_ptr<ModelSession> load(const NestedModel& model, const Checkpoint& checkpoint,
                                      const DeviceOptions& options) override {
     use_threads(options);
-    return guarded("loading the model",
+    return guarded("loading the model", device_of(options),
                    [&] { return std::make_unique<TorchSession>(model, checkpoint, options); });
   }
 
   void train(const NestedModel& model, const TrainSettings& settings, const DeviceOptions& options,
              const TrainSink& sink) override {
     use_threads(options);
-    device_of(options);
-    guarded("training", [&] { train_nested(model, settings, options, sink); });
+    guarded("training", device_of(options), [&] { train_nested(model, settings, options, sink); });
   }
 
   double read_rate(std::uint64_t bytes, const DeviceOptions& options) override {
     use_threads(options);
     const c10::AutoGradMode no_grad(false);
-    return guarded("timing memory", [&] {
+    const at::Device device = device_of(options);
+    return guarded("timing memory", device, [&] {
       constexpr std::uint64_t kMost = 1 << 30;
       constexpr double kEach = 0.02;  // seconds that one of the rounds takes at least
-      const at::Device device = device_of(options);
       const auto words = static_cast<std::int64_t>(std::min(bytes, kMost) / 4 + 1);
       const at::Tensor memory = at::ones({words}, at::TensorOptions(device).dtype(at::kFloat));
       double best = 0;
@@ -254,8 +253,8 @@ class TorchEngine final : public Engine {
   double matmul_rate(std::int64_t n, const DeviceOptions& options) override {
     use_threads(options);
     const c10::AutoGradMode no_grad(false);
-    return guarded("timing a product", [&] {
-      const at::Device device = device_of(options);
+    const at::Device device = device_of(options);
+    return guarded("timing a product", device, [&] {
       const auto type = at::TensorOptions(device).dtype(scalar_type(options.dtype));
       const at::Tensor a = at::randn({n, n}, type), b = at::randn({n, n}, type);
       at::Tensor c = at::mm(a, b);

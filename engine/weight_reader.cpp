@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "eval/device_error.h"
 #include "model/error.h"
 #include "model/shapes.h"
 
@@ -39,6 +40,14 @@ at::ScalarType scalar_type(Dtype dtype) {
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, const at::Device& device, Dtype dtype)
     : checkpoint_(checkpoint), device_(device), dtype_(dtype) {}
+
+// Freeing pinned memory records an event, and what that throws on a lost device nobody can catch:
+// there the buffers stay until the process ends.
+WeightReader::~WeightReader() {
+  if (!loss_of(device_)) return;
+  static auto& left = *new std::vector<Buffer>;
+  for (Buffer& buffer : buffers_) left.push_back(std::move(buffer));
+}
 
 at::Tensor WeightReader::read(const std::string& name) {
   const StoredTensor& stored = checkpoint_.at(name);

@@ -22,6 +22,9 @@ class WeightReader {
  public:
   // The checkpoint outlives it.
   WeightReader(const Checkpoint& checkpoint, const at::Device& device, Dtype dtype);
+  WeightReader(const WeightReader&) = delete;
+  WeightReader& operator=(const WeightReader&) = delete;
+  ~WeightReader();
 
   // The whole tensor, new, in the dtype. On a device it is there once the current stream is.
   at::Tensor read(const std::string& name);

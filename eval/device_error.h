@@ -1,8 +1,13 @@
-// What LibTorch's errors say of the device. Compiled only into the engine.
+// What LibTorch's errors say of the device, and what the device says itself. Compiled only into the
+// engine.
 #pragma once
 
+#include <c10/core/Device.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace mnm {
@@ -25,9 +30,28 @@ inline bool out_of_memory(const c10::Error& error) {
   return false;
 }
 
-// Whether every call to the device fails from now on, until the process ends.
-inline bool device_lost(const c10::Error& error) {
-  return dynamic_cast<const c10::AcceleratorError*>(&error) && !out_of_memory(error);
+// LibTorch's errors are pages long; ours are one sentence.
+inline std::string first_line(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return text.substr(0, text.find('\n'));
+}
+
+// Until what was queued is done. Throws what went wrong in it.
+inline void wait_for(const c10::Device& device) {
+  const c10::impl::VirtualGuardImpl backend(device.type());
+  backend.synchronizeStream(backend.getStream(device));
+}
+
+// What the device says where it is lost, so that every call to it fails until the process ends;
+// nothing where it answers. It is asked, since an error does not tell: cuBLAS and cuDNN fail on a
+// lost device in texts of their own, and the driver's codes are as many for calls that were wrong.
+inline std::optional<std::string> loss_of(const c10::Device& device) {
+  try {
+    wait_for(device);
+  } catch (const c10::Error& error) {
+    return first_line(error);
+  }
+  return std::nullopt;
 }
 
 }  // namespace mnm

@@ -153,6 +153,7 @@ class Evaluation {
   std::optional<Division> after(const c10::Error& error, const SharedPlan& plan,
                                 std::int64_t sequences, const Division& tried) {
     if (!out_of_memory(error)) return std::nullopt;
+    wait_for(device_);  // cuBLAS does not start on a lost device either
     // What LibTorch holds in reserve the driver and cuBLAS cannot have.
     if (!device_.is_cpu()) c10::getDeviceAllocator(device_.type())->emptyCache();
     for (std::uint64_t less = tried.bytes() / 2; less > 0; less /= 2) {

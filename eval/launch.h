@@ -3,11 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 #include <string_view>
 
+#include "eval/device_error.h"
 #include "kernels/element.h"
 #include "kernels/failure.h"
 #include "model/error.h"
@@ -38,9 +38,7 @@ void launch(const at::Tensor& where, const char* attempt, const Launcher& launch
   if (std::string_view(failure) == kNoMemory) {
     throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, failure);
   }
-  if (device.is_cuda()) {  // throws where the device is lost
-    c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
-  }
+  wait_for(device);  // throws where the device is lost
   fail("cannot {} on {}: {}; use --device cpu", attempt, device.str(), failure);
 }
 

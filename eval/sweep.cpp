@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eval/batch.h"
+#include "eval/device_error.h"
 #include "eval/readout.h"
 #include "eval/workers.h"
 
@@ -29,13 +30,6 @@ void load_apart(Fold& fold, std::size_t layer, const at::Device& device) {
   backend.synchronizeStream(stream);
 }
 
-// What is queued may still read the layer's weights, whose memory the other stream takes next.
-void wait_for(const at::Device& device) {
-  if (device.is_cpu()) return;
-  const c10::impl::VirtualGuardImpl backend(device.type());
-  backend.synchronizeStream(backend.getStream(device));
-}
-
 // The layers, one after the other: while one is used the next is loaded. Leaves none loaded.
 class Layers {
  public:
@@ -47,7 +41,7 @@ class Layers {
   Layers& operator=(const Layers&) = delete;
   ~Layers() {
     if (next_.valid()) next_.wait();
-    wait_quietly();
+    loss_of(device_);  // a lost device has nothing under way
     for (std::size_t l = 0; l < count_; ++l) fold_.unload(l);
   }
 
@@ -56,6 +50,7 @@ class Layers {
     if (layer + 1 < count_) start(layer + 1);
   }
   void leave(std::size_t layer) {
+    // What is queued may still read the weights, whose memory the other stream takes next.
     wait_for(device_);
     fold_.unload(layer);
     // Every layer is loaded by a thread of its own, and glibc keeps what is freed in the arena of
@@ -66,12 +61,6 @@ class Layers {
  private:
   void start(std::size_t layer) {
     next_ = std::async(std::launch::async, [this, layer] { load_apart(fold_, layer, device_); });
-  }
-  void wait_quietly() const {
-    try {
-      wait_for(device_);
-    } catch (const std::exception&) {  // a lost device has nothing under way
-    }
   }
 
   Fold& fold_;

@@ -22,6 +22,13 @@ class UsageError : public Error {
   using Error::Error;
 };
 
+// A device answers no call any more, until the process ends: what was asked of this one another
+// process may do.
+class DeviceLost : public Error {
+ public:
+  using Error::Error;
+};
+
 template <typename... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) {
   throw Error(fmt::format(text, std::forward<Args>(args)...));

@@ -1,8 +1,11 @@
 #include "engine/guarded.h"
 
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "eval/launch.h"
 #include "tests/support/error_of.h"
+#include "tests/support/losing_device.h"
 
 namespace mnm {
 namespace {
@@ -10,23 +13,46 @@ namespace {
 using test::contains;
 using test::error_of;
 
-TEST(Guarded, TurnsWhatLibTorchThrowsIntoOneSentence) {
-  const c10::SourceLocation here = {__func__, __FILE__, __LINE__};
-  const auto sentence = [&](const auto& thrown) {
-    return error_of([&] { guarded("scoring", [&]() -> int { throw thrown; }); });
-  };
+constexpr c10::SourceLocation kHere = {"test", __FILE__, __LINE__};
+
+std::string sentence(const std::function<void()>& work) {
+  return error_of([&] { guarded("scoring", at::kCPU, work); });
+}
+
+class Guarded : public ::testing::Test {
+ protected:
+  ~Guarded() override { test::find_device(); }
+};
+
+TEST_F(Guarded, TurnsWhatLibTorchThrowsIntoOneSentence) {
+  const auto thrown = [](const auto& error) { return sentence([&] { throw error; }); };
   for (const std::string& memory :
-       {sentence(c10::OutOfMemoryError(here, "CUDA out of memory.\nTried")),
-        sentence(c10::AcceleratorError(here, 2, "CUDA error: out of memory\n"))}) {
-    EXPECT_TRUE(contains(memory, "scoring ran out of memory")) << memory;
+       {thrown(c10::OutOfMemoryError(kHere, "CUDA out of memory.\nTried")),
+        thrown(c10::AcceleratorError(kHere, 2, "CUDA error: out of memory\n"))}) {
+    EXPECT_TRUE(contains(memory, "scoring ran out of memory on cpu")) << memory;
     EXPECT_FALSE(contains(memory, "\n")) << memory;
   }
-  const std::string lost = sentence(c10::AcceleratorError(here, 719, "unspecified failure\n"));
-  EXPECT_TRUE(contains(lost, "lost the device: unspecified failure; what was kept")) << lost;
-  const std::string other = sentence(c10::Error(here, "mat1 and mat2\ncannot be multiplied"));
-  EXPECT_TRUE(contains(other, "scoring failed in LibTorch: mat1 and mat2")) << other;
-  for (const std::string& text : {lost, other}) EXPECT_FALSE(contains(text, "\n"));
-  EXPECT_EQ(guarded("scoring", [] { return 3; }), 3);
+  for (const std::string& other :
+       {thrown(c10::Error(kHere, "mat1 and mat2\ncannot be multiplied")),
+        thrown(c10::AcceleratorError(kHere, 209, "mat1 and mat2\nhave no kernel image"))}) {
+    EXPECT_EQ(other, "scoring failed in LibTorch: mat1 and mat2") << "the device answers";
+  }
+  EXPECT_EQ(guarded("scoring", at::kCPU, [] { return 3; }), 3);
+}
+
+TEST_F(Guarded, ALostDeviceIsNamedWhateverFailedOnIt) {
+  test::lose_device();
+  const auto expect_lost = [](const std::string& what, const std::function<void()>& work) {
+    EXPECT_THROW(guarded("scoring", at::kCPU, work), DeviceLost) << what;
+    const std::string said = sentence(work);
+    EXPECT_TRUE(contains(said, std::string("scoring lost cpu, which answers every call with '") +
+                                   test::kLostSays + "' from now on"))
+        << what << ": " << said;
+    EXPECT_FALSE(contains(said, "\n")) << said;
+  };
+  for (const test::Failure& failure : test::failures()) expect_lost(failure.what, failure.say);
+  expect_lost("a launch",
+              [] { launch(at::zeros({1}), "activate", [] { return "unknown error"; }); });
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "kernels/failure.h"
 #include "tests/eval/toy_fold.h"
 #include "tests/support/error_of.h"
+#include "tests/support/losing_device.h"
 
 namespace mnm {
 namespace {
@@ -417,16 +418,18 @@ TEST_F(OutOfMemory, DoesSoHoweverTheDeviceSaysIt) {
 }
 
 TEST_F(OutOfMemory, ALostDeviceIsNotTriedAgain) {
-  std::atomic<int> count = 0;
-  const Refusal lost = {"lost", [] {
-                          throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 719,
-                                                      "CUDA error: unspecified launch failure");
-                        }};
-  limit_rows(fold_, 500, lost, count);
-  for (const bool streamed : {false, true}) {
-    count = 0;
-    EXPECT_THROW(score(streamed), c10::AcceleratorError);
-    EXPECT_EQ(count, 1);
+  for (const test::Failure& failure : test::failures()) {
+    const Refusal lost = {"lost", [&] {
+                            test::lose_device();
+                            failure.say();
+                          }};
+    for (const bool streamed : {false, true}) {
+      std::atomic<int> count = 0;
+      limit_rows(fold_, 500, lost, count);
+      EXPECT_THROW(score(streamed), c10::Error) << failure.what;
+      EXPECT_EQ(count, 1) << failure.what;
+      test::find_device();
+    }
   }
 }
 
