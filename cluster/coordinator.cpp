@@ -47,6 +47,13 @@ bool Coordinator::run(std::span<const Task> tasks, const Perform& perform,
   for (int rank = 1; rank < post_.size(); ++rank) {
     if (post_.silence(rank) > settings_.silence) scheduler.lose(rank);
   }
+  for (const auto& [rank, said] : retired_) scheduler.retire(rank);
+  const auto retire = [&](int rank, const std::string& said) {
+    retired_[rank] = fmt::format("rank {}: {}", rank, said);
+    say_(fmt::format("{}: it is given nothing more, and what it was at goes to others",
+                     retired_[rank]));
+    scheduler.retire(rank);
+  };
 
   std::atomic<bool> stop = false;
   std::atomic<double> own_share = 0;
@@ -61,6 +68,9 @@ bool Coordinator::run(std::span<const Task> tasks, const Perform& perform,
   } const stop_own{stop, own};
 
   while (!scheduler.finished()) {
+    if (!scheduler.any_alive()) {
+      throw DeviceLost(fmt::format("no rank is left to score; {}", retired_.at(0)));
+    }
     for (int rank = 0; rank < post_.size(); ++rank) {
       const std::optional<std::size_t> next = scheduler.next(rank);
       if (!next) continue;
@@ -82,6 +92,7 @@ bool Coordinator::run(std::span<const Task> tasks, const Perform& perform,
       // A task of an earlier run, from a rank that had been given up: it is idle now.
       const bool ours = letter.number >= first && letter.number - first < tasks.size();
       const std::size_t task = ours ? static_cast<std::size_t>(letter.number - first) : 0;
+      if (letter.kind == Letter::Kind::kLost) retire(from, letter.body);
       if (ours && letter.kind == Letter::Kind::kFailed) {
         fail("rank {}: {}", from, letter.body);
       }
@@ -92,8 +103,12 @@ bool Coordinator::run(std::span<const Task> tasks, const Perform& perform,
     }
     if (own.valid() && own.wait_for(Milliseconds(0)) == std::future_status::ready) {
       const std::size_t task = *scheduler.task_of(0);
-      const std::string result = own.get();
-      if (scheduler.finish(0, task, seconds_now())) take(task, result);
+      try {
+        const std::string result = own.get();
+        if (scheduler.finish(0, task, seconds_now())) take(task, result);
+      } catch (const DeviceLost& error) {
+        retire(0, error.what());
+      }
     }
     double done = scheduler.flops_done();
     for (int rank = 0; rank < post_.size(); ++rank) {
@@ -129,6 +144,9 @@ void serve(Post& post, const Perform& perform, double silence) {
         post.set_share(share);
         return !post.stopped();
       });
+    } catch (const DeviceLost& error) {
+      answer.kind = Letter::Kind::kLost;
+      answer.body = error.what();
     } catch (const std::exception& error) {
       if (post.stopped()) break;
       answer.kind = Letter::Kind::kFailed;

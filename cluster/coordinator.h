@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 
@@ -14,7 +15,7 @@ namespace mnm {
 // Told now and then the share of the work that is done; returns false to stop.
 using ShareSink = std::function<bool(double)>;
 // Does a task: its result. Called on a thread of its own, one task at a time. Where the sink says
-// stop it throws what it likes.
+// stop it throws what it likes; where it throws DeviceLost, its rank is given no other task.
 using Perform = std::function<std::string(const std::string& task, const ShareSink& sink)>;
 
 struct Task {
@@ -33,8 +34,8 @@ class Coordinator {
   ~Coordinator();  // stops the others, and leaves together with them if none was lost
 
   // Each result once, as it comes, told to `take` on this thread. Throws what this rank's own tasks
-  // throw, an Error that names the rank for what another's do, and the scheduler's. False where the
-  // sink said stop.
+  // throw, an Error that names the rank for what another's do, the scheduler's, and DeviceLost
+  // where no rank is left. False where the sink said stop.
   bool run(std::span<const Task> tasks, const Perform& perform,
            const std::function<void(std::size_t, const std::string&)>& take, const ShareSink& sink);
 
@@ -42,7 +43,8 @@ class Coordinator {
   Post& post_;
   std::function<void(const std::string&)> say_;
   SchedulerSettings settings_;
-  std::uint64_t first_number_ = 0;  // of this run's tasks: what is late from another is known
+  std::map<int, std::string> retired_;  // ranks whose device is lost, and what they said
+  std::uint64_t first_number_ = 0;      // of this run's tasks: what is late from another is known
   bool lost_ = false;
 };
 

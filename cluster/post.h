@@ -19,6 +19,7 @@ struct Letter {
     kTask,    // to a worker: a number and a body
     kResult,  // back: the same number and the result
     kFailed,  // back: the same number and one sentence
+    kLost,    // likewise, and the rank can do no other task either
     kStop,    // to a worker: leave what you are at
     kBeat,    // between rank 0 and each other; the share of the task that is done
   };

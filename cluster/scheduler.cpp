@@ -34,7 +34,7 @@ std::optional<std::size_t> Scheduler::next(int index) {
 void Scheduler::heard(int index, double now) {
   Worker& worker = workers_.at(static_cast<std::size_t>(index));
   worker.heard = now;
-  if (worker.alive) return;
+  if (worker.alive || worker.retired) return;
   worker.alive = true;  // it was slow, and is at its task still
   if (worker.task) ++tasks_[*worker.task].holders;
 }
@@ -73,6 +73,13 @@ void Scheduler::lose(int index) {
       "kept, and resuming redoes the rest",
       task.lost);
 }
+
+void Scheduler::retire(int index) {
+  workers_.at(static_cast<std::size_t>(index)).retired = true;
+  lose(index);
+}
+
+bool Scheduler::any_alive() const { return std::ranges::any_of(workers_, &Worker::alive); }
 
 std::optional<std::size_t> Scheduler::task_of(int worker) const {
   return workers_.at(static_cast<std::size_t>(worker)).task;

@@ -22,7 +22,7 @@ class Scheduler {
   // lost, or where none is left.
   std::optional<std::size_t> next(int worker);
 
-  // The worker is alive, a lost one again.
+  // The worker is alive, a lost one again, unless it is retired.
   void heard(int worker, double now);
 
   // The worker has done the task. False: somebody else had before, and the result is of no use.
@@ -31,11 +31,14 @@ class Scheduler {
   // The worker counts as lost, and what it had goes to others. Error where a task has now cost too
   // many.
   void lose(int worker);
+  // Likewise, and whatever is heard of it, it is given nothing more.
+  void retire(int worker);
   // Loses those that nothing was heard of for too long, and says which.
   std::vector<int> lose_silent(double now);
 
   bool finished() const { return left_ == 0; }
   bool alive(int worker) const { return workers_.at(static_cast<std::size_t>(worker)).alive; }
+  bool any_alive() const;
   std::optional<std::size_t> task_of(int worker) const;
   double flops_done() const { return flops_done_; }
   double flops(std::size_t task) const { return tasks_.at(task).flops; }
@@ -48,7 +51,7 @@ class Scheduler {
     int holders = 0;  // workers that are at it; two where a lost one came back
   };
   struct Worker {
-    bool alive = true;
+    bool alive = true, retired = false;
     double heard = 0;
     std::optional<std::size_t> task;
   };

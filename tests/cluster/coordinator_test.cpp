@@ -148,6 +148,60 @@ TEST_F(Ranks, WhenAllOthersDieTheFirstGoesOnAlone) {
   run(first, 12);
 }
 
+// Its task goes to another and it is given no other, in later runs too; it leaves with all.
+TEST_F(Ranks, ARankWhoseDeviceIsLostStays) {
+  std::atomic<int> asked = 0;
+  on_task_ = [&](int rank, const std::string&) {
+    if (rank == 2 && ++asked > 0) throw DeviceLost("scoring lost cuda:2");
+  };
+  {
+    Coordinator first = coordinator();
+    for (const std::size_t n : {60, 20}) run(first, n);
+    EXPECT_EQ(said_,
+              "rank 2: scoring lost cuda:2: it is given nothing more, and what it was at goes to "
+              "others\n");
+    EXPECT_EQ(asked, 1);
+  }
+  post_.reset();
+  for (std::thread& other : others_) other.join();
+  others_.clear();
+  EXPECT_EQ(network_.finished, kSize) << "all part together";
+}
+
+TEST_F(Ranks, TheFirstGoesOnHandingOutWithoutADevice) {
+  std::atomic<int> own = 0;
+  std::size_t taken = 0;
+  Coordinator first = coordinator();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(first.run(
+        tasks(20),
+        [&](const std::string&, const ShareSink&) -> std::string {
+          ++own;
+          throw DeviceLost("scoring lost cuda:0");
+        },
+        [&](std::size_t, const std::string&) { ++taken; }, [](double) { return true; }));
+  }
+  EXPECT_EQ(own, 1);
+  EXPECT_EQ(taken, 40u);
+}
+
+TEST_F(Ranks, WithoutAnyDeviceThereIsAnError) {
+  const auto lose = [](const std::string&, const ShareSink&) -> std::string {
+    throw DeviceLost("scoring lost cuda:0");
+  };
+  on_task_ = [&](int, const std::string&) { throw DeviceLost("scoring lost its device"); };
+  Coordinator first = coordinator();
+  for (int i = 0; i < 2; ++i) {
+    try {
+      first.run(
+          tasks(20), lose, [](std::size_t, const std::string&) {}, [](double) { return true; });
+      ADD_FAILURE() << "nobody could do it";
+    } catch (const DeviceLost& error) {
+      EXPECT_STREQ(error.what(), "no rank is left to score; rank 0: scoring lost cuda:0");
+    }
+  }
+}
+
 TEST_F(Ranks, WhatATaskThrowsNamesTheRank) {
   on_task_ = [](int rank, const std::string&) {
     if (rank == 3) throw std::runtime_error("the file ends");

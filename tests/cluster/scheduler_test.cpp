@@ -61,6 +61,20 @@ TEST(Scheduler, AWorkerThatWasOnlySlowIsTakenBackAndItsResultCountsOnce) {
   EXPECT_EQ(scheduler.flops_done(), 7);
 }
 
+TEST(Scheduler, ARetiredWorkerIsAliveAndIsGivenNothing) {
+  Scheduler scheduler({7, 3}, 2, 0, {.silence = 10});
+  EXPECT_EQ(scheduler.next(1), 0u);
+  scheduler.retire(1);
+  scheduler.heard(1, 1);
+  EXPECT_FALSE(scheduler.alive(1));
+  EXPECT_EQ(scheduler.next(1), std::nullopt);
+  EXPECT_TRUE(scheduler.any_alive());
+  EXPECT_EQ(scheduler.next(0), 0u) << "what it had";
+  scheduler.retire(0);
+  EXPECT_FALSE(scheduler.any_alive());
+  EXPECT_FALSE(scheduler.finished());
+}
+
 TEST(Scheduler, ATaskThatCostsManyWorkersIsGivenUp) {
   Scheduler scheduler({1}, 4, 0, {.silence = 1, .attempts = 3});
   EXPECT_EQ(scheduler.next(1), 0u);
@@ -72,7 +86,8 @@ TEST(Scheduler, ATaskThatCostsManyWorkersIsGivenUp) {
   EXPECT_TRUE(test::contains(test::error_of([&] { scheduler.lose(3); }), "3 workers"));
 }
 
-// Workers die, fall silent, come back and finish in any order: every task is done exactly once.
+// Workers die, retire, fall silent, come back and finish in any order: every task is done exactly
+// once.
 TEST(Scheduler, WhateverHappensEveryTaskCountsOnce) {
   for (unsigned seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
@@ -91,7 +106,10 @@ TEST(Scheduler, WhateverHappensEveryTaskCountsOnce) {
       for (int w = 0; w < workers; ++w) {
         const auto i = static_cast<std::size_t>(w);
         if (const auto next = scheduler.next(w)) at[i] = next;
-        if (w > 0 && !dead[i] && random() % 200 == 0) dead[i] = true;
+        if (w > 0 && !dead[i] && random() % 200 == 0) {
+          dead[i] = true;
+          if (random() % 2 == 0) scheduler.retire(w);
+        }
         const bool silent = w > 0 && (dead[i] || random() % 3 == 0);
         if (silent) continue;
         scheduler.heard(w, now);

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "tests/end_to_end/losing_program.h"
 #include "tests/end_to_end/workshop.h"
 
 namespace mnm::test {
@@ -31,12 +32,16 @@ class Ranks : public Workshop {
 
   static std::vector<std::string> mpirun(int ranks, const std::vector<std::string>& options,
                                          std::vector<std::string> arguments) {
+    return mpirun_of(ranks, options, mixnmatch_argv(std::move(arguments)));
+  }
+
+  static std::vector<std::string> mpirun_of(int ranks, const std::vector<std::string>& options,
+                                            const std::vector<std::string>& program) {
     std::vector<std::string> argv = {
         MNM_MPIRUN,  "-n",  std::to_string(ranks), "--allow-run-as-root", "--oversubscribe",
         "--bind-to", "none"};
     argv.insert(argv.end(), options.begin(), options.end());
-    arguments = mixnmatch_argv(std::move(arguments));
-    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    argv.insert(argv.end(), program.begin(), program.end());
     return argv;
   }
 
@@ -174,6 +179,37 @@ TEST_F(Ranks, ARankThatStaysStuckEndsWithTheFirst) {
   EXPECT_NE(result.err.find("rank 1 was not heard of"), std::string::npos) << result.err;
   EXPECT_NE(result.out.find("best:"), std::string::npos) << result.err;
   EXPECT_TRUE(ends(victim)) << "the launcher lets nobody stay behind";
+  expect_same(records(shared), records(db_));
+}
+
+// It stays one of the ranks, and what it was at is given to another; the first one goes on handing
+// out and keeping.
+TEST_F(Ranks, ARankWhoseDeviceIsLostCostsOnlyItsPart) {
+  expect_done(grid(db_));
+  for (const std::string rank : {"0", "1"}) {
+    const LosingProgram program(40, rank);
+    const std::string shared = path("shared" + rank + ".db");
+    const Result result = Running(mpirun_of(3, {}, program.argv(grid(shared)))).wait();
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_NE(result.err.find("rank " + rank + ": scoring lost cpu"), std::string::npos)
+        << result.err;
+    EXPECT_NE(result.out.find("best:"), std::string::npos);
+    expect_same(records(shared), records(db_));
+  }
+}
+
+TEST_F(Ranks, WhereEveryRankLosesItsDeviceResumingGoesOn) {
+  expect_done(grid(db_));
+  const LosingProgram program(400, "0,1");
+  const std::string shared = path("shared.db");
+  const Result result = Running(mpirun_of(2, {}, program.argv(grid(shared)))).wait();
+  EXPECT_EQ(result.status, 1) << result.err;
+  EXPECT_NE(result.err.find("no rank is left to score; rank 0: scoring lost cpu"),
+            std::string::npos)
+      << result.err;
+  EXPECT_NE(result.err.find("--resume 1' goes on"), std::string::npos) << result.err;
+  EXPECT_LT(records_of_search(shared), 256);
+  expect_done({"search", "--db", shared, "--resume", "1", "--threads", "1"});
   expect_same(records(shared), records(db_));
 }
 
