@@ -125,6 +125,8 @@ double available_memory() {
   return std::numeric_limits<double>::infinity();
 }
 
+bool is_cpu(const DeviceOptions& device) { return device.device.starts_with("cpu"); }
+
 // The weights of the first layers, with what belongs to none, in f32.
 double bytes_of_first(const TensorTable& table, std::size_t layers) {
   double elements = 0;
@@ -154,10 +156,17 @@ Widths first_widths(const Widths& widths, std::size_t layers) {
           widths.begin() + static_cast<std::ptrdiff_t>(std::min(layers, widths.size()))};
 }
 
-// One after the other: a session holds all weights that it runs.
+// What may be used of the CPU's memory: all that is free, which nothing else wants meanwhile.
+double memory_of(const DeviceOptions& device) {
+  return device.memory > 0 ? static_cast<double>(device.memory) : available_memory();
+}
+
+// One after the other: a session holds all weights that it runs, or streams what does not fit.
 std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
                              const Widths& widths, std::span<const std::int64_t> tokens,
-                             const DeviceOptions& device) {
+                             DeviceOptions device) {
+  const double memory = memory_of(device);
+  if (is_cpu(device) && std::isfinite(memory)) device.memory = static_cast<std::uint64_t>(memory);
   return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
@@ -249,11 +258,11 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
                           const DeviceOptions& device) {
   const std::size_t all = nested.model.layers();
   if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
-  if (!device.device.starts_with("cpu")) return all;
+  if (!is_cpu(device)) return all;
   // Weights as they are stored, or off by some noise, lie beside the engine's copy of them.
   const bool altered = plan.rounds(nested.checkpoint) || narrowest_norm(plan.slices()) < kWideNorm;
   const double copies = altered ? 2 : 1;
-  const double memory = kWeightsShare * available_memory() / copies;
+  const double memory = kWeightsShare * memory_of(device) / copies;
   std::size_t layers = all;
   while (layers > 0 && bytes_of_first(nested.model.table, layers) > memory) --layers;
   return layers;

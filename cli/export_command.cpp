@@ -91,8 +91,12 @@ OptionTable option_table(Request& request) {
       .option("no-check", flag_value(request.no_check),
               "names, shapes and types alone are checked, no value, and no probe is written: needs "
               "no LibTorch and little memory")
-      .option("check-layers", count_value(request.check_layers, 0, 1 << 16),
-              "run only so many first layers, without a probe; 0: all, or what memory holds")
+      .option(
+          "check-layers", count_value(request.check_layers, 0, 1 << 16),
+          "run only so many first layers, without a probe, and one after the other where memory "
+          "does not hold them; 0: all, or what memory holds")
+      .option("memory", quantity_value(request.device.memory, "BYTES"),
+              "of the CPU; else what is free")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
   return options;

@@ -51,6 +51,25 @@ TEST_F(Workshop, AnExportThatIsCheckedInPartSaysSo) {
   EXPECT_NE(planned.err.find("first 3 of 4 layers"), std::string::npos) << planned.err;
 }
 
+TEST_F(Workshop, AnExportIsCheckedInTheMemoryThereIs) {
+  const auto within = [&](const char* memory, const char* name, std::vector<std::string> more) {
+    std::vector<std::string> command = {"export", model_,  "--widths", "16x2,8x2", "--threads",
+                                        "1",      "--out", path(name), "--memory", memory};
+    command.insert(command.end(), more.begin(), more.end());
+    return mixnmatch(command);
+  };
+  const Result part = within("128K", "part", {});
+  EXPECT_EQ(part.status, 0) << part.err;
+  EXPECT_NE(part.out.find("alone (memory does not hold them all"), std::string::npos) << part.out;
+  const Result streamed = within("64K", "streamed", {"--check-layers", "4"});
+  EXPECT_EQ(streamed.status, 0) << streamed.err;
+  EXPECT_TRUE(fs::exists(path("streamed/probe.safetensors"))) << streamed.out;
+  const Result tight = within("4K", "tight", {"--check-layers", "4"});
+  EXPECT_EQ(tight.status, 1);
+  EXPECT_NE(tight.err.find("cannot stream the weights within"), std::string::npos) << tight.err;
+  EXPECT_FALSE(fs::exists(path("tight")));
+}
+
 // A directory on another file system than the source, where there is one; gone with it.
 class Elsewhere {
  public:
