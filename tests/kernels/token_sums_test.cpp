@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <ostream>
 #include <vector>
 
 #include "tests/kernels/token_sums_cases.h"
@@ -23,6 +24,9 @@ struct Reader {
   void (*read)(const LogitChunk&, TokenSums*);
   double (*roundings)(const TokenCase&);
   bool f32_alone;
+
+  const char* name() const { return f32_alone ? "Vectors" : "Blocks"; }
+  friend void PrintTo(const Reader& reader, std::ostream* out) { *out << reader.name(); }
 };
 
 void read_in_vectors(const LogitChunk& chunk, TokenSums* sums) {
@@ -153,9 +157,8 @@ TEST_P(TokenSumsOf, ValuesThatAreNoNumbersMakeTheirRowNone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Readers, TokenSumsOf, testing::ValuesIn(kReaders), [](const auto& reader) {
-  return reader.param.f32_alone ? "Vectors" : "Blocks";
-});
+INSTANTIATE_TEST_SUITE_P(Readers, TokenSumsOf, testing::ValuesIn(kReaders),
+                         [](const auto& reader) { return reader.param.name(); });
 
 }  // namespace
 }  // namespace mnm
