@@ -61,6 +61,16 @@ TEST(Mamba2Config, AbsentAndNullKeysMeanWhatTheirLibrariesMean) {
     EXPECT_EQ(theirs.state_size, 128);
     EXPECT_EQ(theirs.groups, 1);
     EXPECT_EQ(theirs.conv_kernel, 4);
+    EXPECT_EQ(theirs.chunk_size, 256);
+    EXPECT_EQ(theirs.full_width(0), 768);  // expand is 2
+    EXPECT_EQ(theirs.norm_eps, 1e-5);
+    EXPECT_EQ(theirs.initializer_range, 0.02);
+    EXPECT_EQ(theirs.time_step_min, 0.001);
+    EXPECT_EQ(theirs.time_step_max, 0.1);
+    EXPECT_EQ(theirs.time_step_floor, 1e-4);
+    EXPECT_FALSE(theirs.time_step_limit.binds());
+    EXPECT_TRUE(theirs.residual_in_fp32 && theirs.rescale_prenorm_residual);
+    EXPECT_EQ(theirs.dtype, Dtype::kF32);
     EXPECT_TRUE(theirs.tied && theirs.conv_bias && !theirs.bias);
     EXPECT_EQ(theirs.granularities[1], (std::vector<Width>{96, 192, 384, 768}));
   }
@@ -77,6 +87,16 @@ TEST(Mamba2Config, AbsentAndNullKeysMeanWhatTheirLibrariesMean) {
                                           {"vocab_size", 9}});
   EXPECT_EQ(huggingface.groups, 8);
   EXPECT_EQ(huggingface.head_dim, 64);
+  EXPECT_EQ(huggingface.state_size, 128);
+  EXPECT_EQ(huggingface.conv_kernel, 4);
+  EXPECT_EQ(huggingface.chunk_size, 256);
+  EXPECT_EQ(huggingface.norm_eps, 1e-5);
+  EXPECT_EQ(huggingface.initializer_range, 0.1);
+  EXPECT_EQ(huggingface.time_step_min, 0.001);
+  EXPECT_EQ(huggingface.time_step_max, 0.1);
+  EXPECT_EQ(huggingface.time_step_floor, 1e-4);
+  EXPECT_FALSE(huggingface.time_step_limit.binds() || huggingface.rescale_prenorm_residual);
+  EXPECT_TRUE(huggingface.residual_in_fp32 && huggingface.conv_bias && !huggingface.bias);
   EXPECT_EQ(huggingface.heads(huggingface.full_width(0)), 128);
   EXPECT_FALSE(huggingface.tied);
 }

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -61,22 +63,22 @@ class Model {
   std::unique_ptr<Fold> fold_;
 };
 
-// Trained widths and, where the space allows more, untrained ones between them; ascending.
-std::vector<Width> widths_of(const LayerChoices& choices) {
+// Trained widths and, where the space allows more, two random ones; ascending.
+std::vector<Width> widths_of(const LayerChoices& choices, std::uint32_t seed) {
   std::vector<Width> widths = choices.granularities;
-  if (choices.step > 0) {
-    const Width between = (choices.full() / choices.step * 3 / 4) * choices.step;
-    if (between > 0 && std::ranges::find(widths, between) == widths.end()) {
-      widths.push_back(between);
-    }
-    std::ranges::sort(widths);
+  std::mt19937 random(seed);
+  for (int i = 0; i < 2 && choices.step > 0; ++i) {
+    const auto allowed = static_cast<std::uint32_t>(choices.full() / choices.step);
+    widths.push_back(choices.step * static_cast<Width>(1 + random() % allowed));
   }
+  std::ranges::sort(widths);
+  const auto twice = std::ranges::unique(widths);
+  widths.erase(twice.begin(), twice.end());
   return widths;
 }
 
 // Children of each of `parents` nodes: all widths, every other, or the widest alone.
-std::vector<Child> children_of(std::int64_t parents, const LayerChoices& choices) {
-  const std::vector<Width> widths = widths_of(choices);
+std::vector<Child> children_of(std::int64_t parents, const std::vector<Width>& widths) {
   std::vector<Child> children;
   for (std::int32_t parent = 0; parent < parents; ++parent) {
     for (std::size_t i = 0; i < widths.size(); ++i) {
@@ -97,11 +99,12 @@ at::Tensor tokens_of(const TinyMamba2& tiny, std::int64_t sequences, std::int64_
 }
 
 // Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
-at::Tensor run(Model& model, const at::Tensor& tokens) {
+at::Tensor run(Model& model, const at::Tensor& tokens, std::uint32_t seed) {
   State state = model.fold().embed(tokens);
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
-    state = model.fold().step(layer, state,
-                              children_of(state.nodes(), model.description().space.layers[layer]));
+    const std::vector<Width> widths = widths_of(model.description().space.layers[layer],
+                                                seed + static_cast<std::uint32_t>(layer));
+    state = model.fold().step(layer, state, children_of(state.nodes(), widths));
   }
   const at::Tensor hidden = model.fold().readout(state);
   return model.fold().logits(hidden.flatten(0, 2)).to(at::kDouble);
@@ -120,17 +123,20 @@ double roundings(const TinyMamba2& tiny, std::int64_t tokens) {
 }
 
 TEST(Mamba2Fold, SiblingsFromOneScanAreEachChildAlone) {
+  std::uint32_t seed = 0;
   for (const TinyMamba2& tiny : variants()) {
     for (const auto& [sequences, length] : {std::pair{1, 1}, {2, 3}, {1, 33}, {3, 70}, {1, 300}}) {
+      seed += 100;
       const at::Tensor tokens = tokens_of(tiny, sequences, length);
       at::set_num_threads(1);  // the tensors are tiny; the kernels get two
       Model exact(tiny, at::kDouble), single(tiny, at::kFloat);
-      const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
-      const at::Tensor trained = run(single, tokens);
+      const at::Tensor alone =
+          run(exact, tokens, seed);  // gradients are on: the differentiable form
+      const at::Tensor trained = run(single, tokens, seed);
       const at::NoGradGuard no_grad;
-      const at::Tensor shared = run(exact, tokens);
+      const at::Tensor shared = run(exact, tokens, seed);
       at::set_num_threads(2);
-      const at::Tensor kernels = run(single, tokens);
+      const at::Tensor kernels = run(single, tokens, seed);
       ASSERT_EQ(alone.sizes(), shared.sizes());
       const double error = roundings(tiny, length) * alone.abs().max().item<double>();
       EXPECT_LE((shared - alone).abs().max().item<double>(), error * 0x1p-53)
@@ -174,7 +180,8 @@ TEST(Mamba2Fold, TokenByTokenIsTheWholeSequence) {
     Model exact(tiny, at::kDouble), single(tiny, at::kFloat);
     Widths widths;
     for (const LayerChoices& layer : exact.description().space.layers) {
-      const std::vector<Width> choices = widths_of(layer);
+      const std::vector<Width> choices =
+          widths_of(layer, tiny.seed + static_cast<std::uint32_t>(widths.size()));
       widths.push_back(choices[(widths.size() + 1) % choices.size()]);
     }
     for (const std::int64_t sequences : {1, 3}) {
@@ -231,7 +238,8 @@ std::map<std::string, at::Tensor> gradients(const TinyMamba2& tiny, at::ScalarTy
   model.reload();
   State state = model.fold().embed(tokens);
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
-    const std::vector<Width> widths = widths_of(model.description().space.layers[layer]);
+    const std::vector<Width> widths =
+        widths_of(model.description().space.layers[layer], static_cast<std::uint32_t>(layer));
     const Child child = {0, widths[(layer + 1) % widths.size()]};
     state = model.fold().step(layer, state, {&child, 1});
   }
