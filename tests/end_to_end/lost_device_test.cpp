@@ -94,5 +94,34 @@ TEST_F(LostDevice, OtherCommandsSaySo) {
   EXPECT_TRUE(runs(db_).empty()) << "of one plan that failed nothing is kept";
 }
 
+TEST_F(LostDevice, TrainingGoesOnFromItsState) {
+  const std::vector<std::string> command = {"train",
+                                            model_ + "/config.json",
+                                            "--tokens",
+                                            search_,
+                                            "--out",
+                                            path("run"),
+                                            "--steps",
+                                            "4",
+                                            "--checkpoint-every",
+                                            "1",
+                                            "--batch",
+                                            "1",
+                                            "--context",
+                                            "16",
+                                            "--threads",
+                                            "1"};
+  const std::string goes_on = "; the same command goes on from " + path("run/state.safetensors");
+  std::string said;
+  for (std::int64_t products = 0; said.find(goes_on) == std::string::npos; products += 30) {
+    ASSERT_LT(products, 300) << said;
+    const Result result = run_losing(products, command);
+    ASSERT_EQ(result.status, 1) << result.err;
+    said = last_line(result.err);
+    EXPECT_NE(said.find("mixnmatch: training lost cpu, which"), std::string::npos) << result.err;
+  }
+  expect_done(command);
+}
+
 }  // namespace
 }  // namespace mnm::test
