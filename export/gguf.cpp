@@ -123,7 +123,7 @@ class TensorDecoder {
     const std::int64_t block = block_size(type_), end = at + static_cast<std::int64_t>(out.size());
     const std::int64_t first = at / block * block, last = (end + block - 1) / block * block;
     std::vector<std::byte> bytes(row_bytes(type_, last - first));
-    read_fully(file_->descriptor(), file_->path(), offset_ + row_bytes(type_, first), bytes);
+    file_->read(offset_ + row_bytes(type_, first), bytes);
     std::vector<float> values(static_cast<std::size_t>(last - first));
     if (type_ == GgufType::kQ8_0) {
       dequantize_q8(bytes, values);
@@ -241,7 +241,7 @@ class GgufExport final : public PlannedExport {
       if (entry->type != GgufType::kQ8_0 && item.is_copy()) {
         tensor.dtype = dtype_of(entry->type);
         tensor.decode = [file, offset](std::uint64_t begin, std::span<std::byte> into) {
-          read_fully(file->descriptor(), file->path(), offset + begin, into);
+          file->read(offset + begin, into);
         };
       } else {
         tensor.dtype = Dtype::kF32;

@@ -137,7 +137,7 @@ class OnnxExport final : public PlannedExport {
       tensor.shape = weight.shape;
       tensor.decode = [data, offset = weight.offset](std::uint64_t begin,
                                                      std::span<std::byte> into) {
-        read_fully(data->descriptor(), data->path(), offset + begin, into);
+        data->read(offset + begin, into);
       };
     }
     return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);

@@ -37,7 +37,7 @@ std::string PlannedExport::fingerprint(const std::filesystem::path& directory) c
     fingerprint.add(std::to_string(maps.back().bytes().size()));
     data.append(maps.back().bytes().size(),
                 [&file = maps.back()](std::uint64_t begin, std::span<std::byte> into) {
-                  read_fully(file.descriptor(), file.path(), begin, into);
+                  file.read(begin, into);
                 });
   }
   data.feed(fingerprint);

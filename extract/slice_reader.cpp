@@ -35,7 +35,7 @@ bool reads_gaps(const TensorCopy& copy) {
 }
 
 SliceReader::SliceReader(const SourceFile& file, const TensorCopy& copy)
-    : file_(file), copy_(copy), whole_(reads_gaps(copy)), next_(copy) {}
+    : file_(file), copy_(copy), reads_gaps_(reads_gaps(copy)), next_(copy) {}
 
 std::size_t SliceReader::read(std::span<std::byte> into) {
   std::size_t done = 0;
@@ -50,7 +50,7 @@ std::size_t SliceReader::read(std::span<std::byte> into) {
 }
 
 void SliceReader::fetch(std::uint64_t offset, std::span<std::byte> into) {
-  if (!whole_) return file_.read(offset, into);
+  if (!reads_gaps_) return file_.read(offset, into);
   while (!into.empty()) {
     if (offset < window_begin_ || offset >= window_begin_ + window_.size()) {
       const std::uint64_t end = copy_.offset + copy_.rows * copy_.row_bytes;
@@ -73,7 +73,7 @@ bool SliceView::suits(const TensorCopy& copy) {
 }
 
 SliceView::SliceView(const SourceFile& file, const TensorCopy& copy)
-    : file_(file), copy_(copy), whole_(reads_gaps(copy)) {}
+    : file_(file), copy_(copy), reads_gaps_(reads_gaps(copy)) {}
 
 std::span<const std::span<const std::byte>> SliceView::pieces(std::uint64_t begin,
                                                               std::uint64_t end) {
@@ -82,11 +82,11 @@ std::span<const std::span<const std::byte>> SliceView::pieces(std::uint64_t begi
   SliceCursor at(copy_, begin);
   const std::uint64_t first = at.offset();
   window_.emplace(file_, first, extent(copy_, begin, end));
-  if (whole_) window_->fetch(window_->bytes());
+  if (reads_gaps_) window_->fetch(window_->bytes());
   while (begin < end) {
     const std::uint64_t n = std::min(at.run(), end - begin);
     pieces_.push_back(window_->bytes().subspan(at.offset() - first, n));
-    if (!whole_) window_->fetch(pieces_.back());
+    if (!reads_gaps_) window_->fetch(pieces_.back());
     at.advance(n);
     begin += n;
   }

@@ -32,7 +32,7 @@ class SliceReader {
 
   const SourceFile& file_;
   const TensorCopy& copy_;
-  const bool whole_;  // rows are read with their gaps
+  const bool reads_gaps_;
   SliceCursor next_;
   std::uint64_t window_begin_ = 0;  // what window_ holds of the file, where rows are read whole
   std::vector<std::byte> window_;
@@ -54,7 +54,7 @@ class SliceView {
  private:
   const SourceFile& file_;
   const TensorCopy& copy_;
-  const bool whole_;  // rows are read with their gaps
+  const bool reads_gaps_;
   std::optional<SourceFile::Window> window_;
   std::vector<std::span<const std::byte>> pieces_;
 };

@@ -261,7 +261,7 @@ void Checkpoint::read(const StoredTensor& tensor, std::uint64_t begin,
     tensor.decode(begin, into);
   } else if (tensor.shard < impl_->files.size()) {
     const MappedFile& file = impl_->files[tensor.shard];
-    read_fully(file.descriptor(), file.path(), tensor.offset + begin, into);
+    file.read(tensor.offset + begin, into);
   } else {
     std::ranges::copy(tensor.data.subspan(begin, into.size()), into.begin());
   }

@@ -208,6 +208,10 @@ MappedFile::~MappedFile() {
   close_quietly(fd_);
 }
 
+void MappedFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  read_fully(fd_, path_, offset, into);
+}
+
 void read_fully(int descriptor, const fs::path& path, std::uint64_t offset,
                 std::span<std::byte> into) {
   while (!into.empty()) {

@@ -23,8 +23,9 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return bytes_; }
-  int descriptor() const { return fd_; }
   const std::filesystem::path& path() const { return path_; }
+  // By system calls, which do not touch the map: see read_fully.
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:
   std::filesystem::path path_;

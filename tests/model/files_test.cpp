@@ -57,9 +57,10 @@ TEST(MappedFile, MapsWholeFilesAndEmptyOnes) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(a.bytes().data()), a.bytes().size()),
             "hello");
   EXPECT_EQ(a.path(), dir / "a");
-  char letter = 0;
-  EXPECT_EQ(::pread(a.descriptor(), &letter, 1, 1), 1);
-  EXPECT_EQ(letter, 'e');
+  std::byte letter{};
+  a.read(1, {&letter, 1});
+  EXPECT_EQ(letter, std::byte{'e'});
+  EXPECT_THROW(a.read(5, {&letter, 1}), Error);
   MappedFile empty(dir / "empty");
   EXPECT_TRUE(empty.bytes().empty());
   const std::byte* at = a.bytes().data();
