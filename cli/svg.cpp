@@ -219,15 +219,25 @@ class Drawing {
     return fmt::format("<path d=\"{}\" class=\"line\"/>\n{}", path, dots);
   }
 
+  bool beaten(const PlotPoint& point) const {
+    return std::ranges::any_of(plot_.front, [&](const PlotPoint& member) {
+      return member.cost <= point.cost && member.loss <= point.loss &&
+             (member.cost < point.cost || member.loss < point.loss);
+    });
+  }
+
   std::string uniform() const {
     std::string out;
     for (const PlotPoint& point : plot_.uniform) {
       if (!finite(point)) continue;
       const double x = x_.at(point.cost), y = y_.at(point.loss);
       out += diamond_at(x, y, point.label);
-      // Cheaper and better than a member of the front is nothing: its name lies there, below it.
-      const bool left = x > kLeft + 120;
-      out += text_at(left ? x - 7 : x + 3, y + 19, "name", left ? "end" : "start", point.label);
+      // Cheaper and better than a member of the front is nothing: its name lies there, below it. Of
+      // what is beaten, or has no room there, above it: no member both costs and loses more.
+      const bool below = !beaten(point) && x > kLeft + 120;
+      const bool left = below || x > kRight - 120;
+      out += text_at(left ? x - 7 : x + 9, below ? y + 19 : y - 9, "name", left ? "end" : "start",
+                     point.label);
     }
     return out;
   }

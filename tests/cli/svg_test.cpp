@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -132,6 +133,28 @@ TEST(Svg, IsWellFormedWhateverThereIsToDraw) {
     EXPECT_EQ(svg.find("nan"), std::string::npos) << svg;
     EXPECT_EQ(svg.find("inf"), std::string::npos) << svg;
   }
+}
+
+// The baseline of a name, in pixels, less that of the point it names.
+double name_below_point(const std::string& svg, const std::string& name) {
+  std::smatch point, text;
+  const std::string number = "([0-9.]+)";
+  EXPECT_TRUE(std::regex_search(
+      svg, point, std::regex("M[0-9.]+ " + number + "l7 7[^>]*><title>" + name + "</title>")));
+  EXPECT_TRUE(
+      std::regex_search(svg, text, std::regex("y=\"" + number + "\"[^>]*>" + name + "</text>")));
+  return std::stod(text[1]) - (std::stod(point[1]) + 7);  // a diamond's path begins 7 above it
+}
+
+TEST(Svg, NamesLieOffTheFront) {
+  FrontPlot plot;
+  plot.front = {{1, 4, ""}, {2, 3, ""}, {3, 2, ""}, {5, 1, ""}};
+  plot.uniform = {{1, 4, "narrowest"}, {3, 2, "member"}, {4, 3, "beaten"}, {5, 1, "widest"}};
+  const std::string svg = front_svg(plot);
+  EXPECT_GT(name_below_point(svg, "member"), 0);
+  EXPECT_GT(name_below_point(svg, "widest"), 0);
+  EXPECT_LT(name_below_point(svg, "beaten"), 0);
+  EXPECT_LT(name_below_point(svg, "narrowest"), 0);  // left of it is the axis
 }
 
 TEST(Svg, ShowsAxesLegendFrontAndUniformOnes) {
