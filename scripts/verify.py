@@ -226,6 +226,9 @@ def main():
                 record_beside(directory, found)
         except FAILURES as error:
             text = " ".join(str(error).split())
+            if isinstance(error, ModuleNotFoundError):
+                installs = {"llama.cpp": "scripts/llama-cpp"}
+                text += f"; {installs.get(arguments.runtime, 'scripts/setup test')} installs it"
             print(f"{directory}: {arguments.runtime} failed: {text}", file=sys.stderr)
             agree = False
     return 0 if agree else 1
