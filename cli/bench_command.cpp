@@ -186,8 +186,7 @@ int bench_command(const Arguments& arguments) {
   add_model_options(options, model_options);
   options
       .option("set", texts_value(sets, "NAME"),
-              "uniform, least-slope, monotone or grid; may be given several times (monotone if "
-              "not given)")
+              "uniform, least-slope, monotone or grid (default monotone)")
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; the rest by their FLOPs")
       .section("data")

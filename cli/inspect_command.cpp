@@ -218,7 +218,10 @@ int inspect_command(const Arguments& arguments) {
              model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
              to_string(model.dtype));
   fmt::print("widths       {}\n", space_text(model.space));
-  fmt::print("submodels    {}\n", model.space.submodels_text());
+  fmt::print("submodels    {}{}\n", model.space.submodels_text(),
+             model.space.submodels() == 1 && !artifact
+                 ? ", as the config names no narrower widths: --granularities names those trained"
+                 : "");
   fmt::print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance);
   fmt::print("\n{}", table.text());

@@ -120,6 +120,11 @@ int train_command(const Arguments& arguments) {
   for (const auto& [name, value] : options.settings()) {
     note("{:>18}  {}\n", name, value);
   }
+  if (model.space.levels() == 1) {
+    note(
+        "the config names no granularities: the full width alone is trained, --granularities adds "
+        "others\n");
+  }
   std::string header;
   for (std::size_t k = 0; k < model.space.levels(); ++k) {
     header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));

@@ -43,8 +43,9 @@ void SearchProblem::require_feasible() const {
                          exact(smallest));
   }
   if (!unmet.empty()) {
-    fail_usage("no submodel meets {}; the narrowest is {}: raise the budget", unmet,
-               to_string(least));
+    fail_usage("no submodel meets {}; the narrowest is {}: raise the budget{}", unmet,
+               to_string(least),
+               least == space.full() ? ", or name the trained widths with --granularities" : "");
   }
 }
 

@@ -64,6 +64,15 @@ TEST(SearchProblem, RefusalNamesEveryLimitThatFailsInFull) {
       "narrowest is 64: raise the budget");
 }
 
+TEST(SearchProblem, RefusalOfTheOnlySubmodelNamesTheOptionThatAddsOthers) {
+  SearchProblem problem{
+      .space = four_widths(1), .cost = total_width, .limits = {{"params", 191, total_width}}};
+  problem.space.layers[0].granularities = {512};
+  EXPECT_TRUE(refusal(problem).ends_with(
+      "the narrowest is 512: raise the budget, or name the trained widths with --granularities"))
+      << refusal(problem);
+}
+
 TEST(SearchProblem, SkippedLayersAreTheNarrowest) {
   SearchProblem problem{
       .space = four_widths(2), .cost = total_width, .limits = {{"params", 64, total_width}}};
