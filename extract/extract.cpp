@@ -331,20 +331,29 @@ void Extractor::stream(const TensorSlice& slice, std::size_t chunk,
   SliceReader reader(file, copy);
   std::vector<std::byte> bytes(chunk * size_of(source.dtype));
   std::vector<float> values(chunk);
-  for (std::uint64_t at = 0; at < copy.bytes;) {
-    const std::size_t n = std::min<std::uint64_t>(copy.bytes - at, bytes.size());
+  std::uint64_t at = 0;
+  const auto read = [&](std::span<std::byte> into) {
+    const std::size_t n = into.size();
     if (ahead_) ahead_->await(place_ + n);
     if (held) {
-      copy_out(ahead_->held(begun_ - 1, at, at + n).value(), bytes);
+      copy_out(ahead_->held(begun_ - 1, at, at + n).value(), into);
     } else {
-      reader.read(std::span(bytes).first(n));
+      reader.read(into);
     }
     at += n;
     place_ += n;
     if (ahead_) ahead_->done(place_);
-    const auto part = std::span(values).first(n / size_of(source.dtype));
-    to_f32(std::span(bytes).first(n), source.dtype, part);
-    sink(part);
+  };
+  while (at < copy.bytes) {
+    const auto part =
+        std::span(bytes).first(std::min<std::uint64_t>(copy.bytes - at, bytes.size()));
+    // A chunk may be of any size, what is read ahead is not.
+    for (std::size_t begin = 0; begin < part.size(); begin += kPart) {
+      read(part.subspan(begin, std::min<std::size_t>(kPart, part.size() - begin)));
+    }
+    const auto ready = std::span(values).first(part.size() / size_of(source.dtype));
+    to_f32(part, source.dtype, ready);
+    sink(ready);
   }
 }
 

@@ -52,7 +52,8 @@ class ReadAhead {
   void done(std::uint64_t position);  // what lies before it is needed no more
 
   // Bytes [begin, end) of the slice with that number, where this holds them: after await() for
-  // them, until done() with them. Of other slices, nothing.
+  // them, until done() with them; at most kAhead - kStep from what is done on. Of other slices,
+  // nothing.
   std::optional<BlockRing::Pieces> held(std::size_t slice, std::uint64_t begin, std::uint64_t end);
 
   static constexpr std::uint64_t kAhead = 32u << 20;

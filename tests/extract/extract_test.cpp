@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -127,6 +128,25 @@ TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
         }
       }
     }
+  }
+}
+
+TEST(Extract, AChunkMayBeLongerThanWhatIsReadAhead) {
+  TempDir dir;
+  const std::vector<TestTensor> tensors = {random_tensor("w", {19, 1 << 20}, 1, 3, Dtype::kBF16)};
+  const HandSlice hand(tensors[0], -1, {});
+  static_assert(19 * 2u << 20 > ReadAhead::kAhead + ReadAhead::kStep);
+  write_checkpoint(dir / "model", nlohmann::json::object(), tensors);
+  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  for (const Reading reading : {Reading::kAsked, Reading::kAhead, Reading::kHeld}) {
+    Extractor extractor(checkpoint);
+    expect(extractor, hand.slice, reading);
+    int chunks = 0;
+    extractor.stream(hand.slice, 19u << 20, [&](std::span<float> values) {
+      ++chunks;
+      EXPECT_TRUE(std::ranges::equal(values, tensors[0].values));
+    });
+    EXPECT_EQ(chunks, 1);
   }
 }
 
