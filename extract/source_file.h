@@ -53,9 +53,9 @@ class SourceFile {
 
   // Reads whole blocks: straight from the disk, past the page cache, where the file system can and
   // expect(kAnnounced) was called. That takes a third of the processors' time, and leaves the cache
-  // to what is written. `offset`, into.data() and into.size() are multiples of kBlock; what lies
-  // past the end of the file is left as it is. Error where the file has ended before it did.
-  static constexpr std::uint64_t kBlock = 4096;  // a multiple of what any disk asks for
+  // to what is written. `offset`, into.data() and into.size() are multiples of kBlock; past the end
+  // of the file nothing is read, or zeros are. Error where the file has ended before it did.
+  static constexpr std::uint64_t kBlock = 4096;  // what nearly all disks are content with
   void read_blocks(std::uint64_t offset, std::span<std::byte> into) const;
 
   // Bytes of the file as the kernel holds them, mapped: nothing is copied. What is not fetched is
