@@ -49,7 +49,8 @@ inline std::optional<std::string> loss_of(const c10::Device& device) {
   try {
     wait_for(device);
   } catch (const c10::Error& error) {
-    return first_line(error);
+    // Where other processes left no memory for a context it cannot answer, and is sound.
+    if (!out_of_memory(error)) return first_line(error);
   }
   return std::nullopt;
 }

@@ -55,5 +55,13 @@ TEST_F(Guarded, ALostDeviceIsNamedWhateverFailedOnIt) {
               [] { launch(at::zeros({1}), "activate", [] { return "unknown error"; }); });
 }
 
+// As when other processes hold all of its memory, so that there is none for a context.
+TEST_F(Guarded, ADeviceThatIsFullIsNotLost) {
+  test::fill_device();
+  const std::string said =
+      sentence([] { throw c10::AcceleratorError(kHere, 2, "CUDA error: out of memory\n"); });
+  EXPECT_TRUE(contains(said, "scoring ran out of memory on cpu")) << said;
+}
+
 }  // namespace
 }  // namespace mnm

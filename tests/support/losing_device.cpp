@@ -15,7 +15,8 @@
 namespace mnm::test {
 namespace {
 
-constexpr int kLaunchFailure = 719;  // cudaErrorLaunchFailure
+constexpr int kMemoryAllocation = 2;  // cudaErrorMemoryAllocation
+constexpr int kLaunchFailure = 719;   // cudaErrorLaunchFailure
 constexpr const char* kAdvice = "\nSearch for `cudaErrorLaunchFailure' in the manual.";
 
 bool loses_its_device() {
@@ -36,10 +37,15 @@ std::int64_t products_at_start() {
 
 std::atomic<std::int64_t> left = products_at_start();
 std::atomic<std::size_t> failed = 0;
+std::atomic<bool> full = false;
 
 class LosingGuard final : public c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CPU> {
  public:
   void synchronizeStream(const c10::Stream&) const override {
+    if (full) {
+      throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, kMemoryAllocation,
+                                  "CUDA error: out of memory");
+    }
     if (left > 0) return;
     throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, kLaunchFailure,
                                 std::string(kLostSays) + kAdvice);
@@ -88,6 +94,10 @@ const std::vector<Failure>& failures() {
 }
 
 void lose_device() { left = 0; }
-void find_device() { left = std::numeric_limits<std::int64_t>::max(); }
+void fill_device() { full = true; }
+void find_device() {
+  left = std::numeric_limits<std::int64_t>::max();
+  full = false;
+}
 
 }  // namespace mnm::test

@@ -22,6 +22,7 @@ struct Failure {
 const std::vector<Failure>& failures();
 
 void lose_device();
+void fill_device();  // it is sound, and has not even the memory to be waited for
 void find_device();
 
 }  // namespace mnm::test
