@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <limits>
+#include <span>
 
 #include "cli/common_options.h"
 #include "cli/confirm.h"
@@ -385,7 +386,9 @@ class SearchCommand {
           finished = search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())],
                                 run, guard);
         } catch (...) {
-          store_->finish_run(run.id, "stopped");
+          for (const RunRow& each : std::span(&run, runs.data() + runs.size())) {
+            if (each.status != "done") store_->finish_run(each.id, "stopped");
+          }
           throw;
         }
       }

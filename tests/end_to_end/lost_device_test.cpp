@@ -75,6 +75,15 @@ TEST_F(LostDevice, SearchKeepsWhatWasScoredAndGoesOn) {
   EXPECT_EQ(records(db_), records(whole));
 }
 
+TEST_F(LostDevice, NoRunOfTheSessionIsLeftRunning) {
+  const Result result =
+      run_losing(10, search({"--strategy", "evolution,random", "--max-evaluations", "160"}, db_));
+  EXPECT_EQ(result.status, 1) << result.err;
+  const Json all = runs(db_);
+  ASSERT_EQ(all.size(), 2u) << result.err;
+  for (const Json& run : all) EXPECT_EQ(run["status"], "stopped");
+}
+
 TEST_F(LostDevice, OtherCommandsSaySo) {
   const std::vector<std::string> on_data = {"--data", search_, "--context", "32", "--threads", "1"};
   for (std::vector<std::string> command : {std::vector<std::string>{"eval", model_, "--db", db_},
