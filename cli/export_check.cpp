@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "extract/extract.h"
+#include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/shapes.h"
@@ -170,6 +171,23 @@ std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpo
   return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
+// Whether weights are run that are not the checkpoint's own: as the plan stores them, or off by
+// some noise. They lie in memory, beside the engine's copy of them.
+bool alters(const PlannedExport& plan, const Checkpoint& checkpoint) {
+  return plan.rounds(checkpoint) || plan.operand_roundoff() > 0 ||
+         plan.arithmetic() != Dtype::kF32 || narrowest_norm(plan.slices()) < kWideNorm;
+}
+
+void require_room(const TensorTable& table, std::size_t layers, const DeviceOptions& device) {
+  const double needed = bytes_of_first(table, layers);
+  const double memory = is_cpu(device) ? memory_of(device) : available_memory();
+  if (needed <= memory) return;
+  fail(
+      "cannot check the first {} layers within {} of memory: they are run with altered weights as "
+      "well, which take {} in f32; choose fewer --check-layers, or 0 for as many as it holds",
+      layers, quantity(memory), quantity(needed));
+}
+
 class ProbeMaker {
  public:
   ProbeMaker(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
@@ -187,27 +205,33 @@ class ProbeMaker {
 
   Probe make() {
     const bool rounds = plan_.rounds(checkpoint_);
-    probe_.logits = rounds ? logits(stored({})) : logits(checkpoint_);
+    probe_.logits = rounds ? altered_logits({}) : logits(checkpoint_, device_);
     if (!std::ranges::all_of(probe_.logits, [](float logit) { return std::isfinite(logit); })) {
       fail(
           "the nested model at {} computes logits that are no numbers: there is nothing to check "
           "an export against, so nothing was written (--no-check writes it anyway)",
           probe_.widths);
     }
-    if (rounds) probe_.moved = distance(logits(checkpoint_));
+    if (rounds) probe_.moved = distance(logits(checkpoint_, device_));
     set_tolerance();
     set_operand_tolerance();
     return std::move(probe_);
   }
 
  private:
-  std::vector<float> logits(const Checkpoint& checkpoint, Dtype arithmetic = Dtype::kF32) const {
-    DeviceOptions options = device_;
-    options.dtype = arithmetic;
-    return logits_of(model_, checkpoint, widths_, probe_.tokens, options);
+  std::vector<float> logits(const Checkpoint& checkpoint, const DeviceOptions& device) const {
+    return logits_of(model_, checkpoint, widths_, probe_.tokens, device);
   }
-  Checkpoint stored(const Noise& noise) const {
-    return as_stored(model_, checkpoint_, plan_, noise);
+  std::vector<float> altered_logits(const Noise& noise, Dtype arithmetic = Dtype::kF32) const {
+    const Checkpoint altered = as_stored(model_, checkpoint_, plan_, noise);
+    DeviceOptions device = device_;
+    device.dtype = arithmetic;
+    if (is_cpu(device) && device.memory > 0) {  // what is free is less by it already
+      const double rest =
+          static_cast<double>(device.memory) - bytes_of_first(model_.table, model_.layers());
+      device.memory = static_cast<std::uint64_t>(std::max(1.0, rest));
+    }
+    return logits(altered, device);
   }
   double distance(std::span<const float> logits) const {
     return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
@@ -217,7 +241,7 @@ class ProbeMaker {
   double bound(double relative, Dtype arithmetic = Dtype::kF32) const {
     double squares = 0;
     for (int draw = 0; draw < draws_.count; ++draw) {
-      squares += std::pow(distance(logits(stored({relative, draw}), arithmetic)), 2);
+      squares += std::pow(distance(altered_logits({relative, draw}, arithmetic)), 2);
     }
     return draws_.margin * std::sqrt(squares / draws_.count);
   }
@@ -257,10 +281,13 @@ class ProbeMaker {
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device) {
   const std::size_t all = nested.model.layers();
-  if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
+  const bool altered = alters(plan, nested.checkpoint);
+  if (asked > 0) {
+    const std::size_t layers = std::min(all, static_cast<std::size_t>(asked));
+    if (altered) require_room(nested.model.table, layers, device);
+    return layers;
+  }
   if (!is_cpu(device)) return all;
-  // Weights as they are stored, or off by some noise, lie beside the engine's copy of them.
-  const bool altered = plan.rounds(nested.checkpoint) || narrowest_norm(plan.slices()) < kWideNorm;
   const double copies = altered ? 2 : 1;
   const double memory = kWeightsShare * memory_of(device) / copies;
   std::size_t layers = all;

@@ -18,7 +18,8 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
 
 // How many first layers of the model are run in the check: `asked`, or, where that is 0, all or as
 // many as the memory that the system could hand out now holds in f32, twice where altered weights
-// are run too (on a GPU: all). 0 where it does not hold one.
+// are run too (on a GPU: all). 0 where it does not hold one. Error where altered weights of as many
+// as were asked for do not fit.
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 

@@ -96,7 +96,7 @@ OptionTable option_table(Request& request) {
           "run only so many first layers, without a probe, and one after the other where memory "
           "does not hold them; 0: all, or what memory holds")
       .option("memory", quantity_value(request.device.memory, "BYTES"),
-              "of the CPU; else what is free")
+              "for the check's weights and work space; else what is free")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
   return options;
