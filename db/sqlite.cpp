@@ -42,8 +42,23 @@ void Connection::fail() const {
     case SQLITE_IOERR:
       mnm::fail("reading or writing {} failed: {}; nothing that was stored before is lost", name,
                 reason(handle()));
+    case SQLITE_ERROR:  // of statements that are ours and fixed
+      mnm::fail("{} holds not what mixnmatch put there ({}): restore a copy, or give a new name",
+                name, sqlite3_errmsg(handle()));
     default:
       mnm::fail("{} cannot be used as asked: {}", name, sqlite3_errmsg(handle()));
+  }
+}
+
+// SQLite itself asks only where it keeps a rollback journal.
+void Connection::check_in_place() const {
+  int moved = 0;
+  sqlite3_file_control(handle(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  if (moved != 0) {
+    mnm::fail(
+        "{} was deleted, renamed or replaced while it was written: put it and its -wal back and "
+        "resume, or begin anew",
+        path_.string());
   }
 }
 
@@ -141,7 +156,7 @@ void Statement::bind_integer(int position, std::int64_t value) {
   check(sqlite3_bind_int64(handle(), position, value));
 }
 
-Transaction::Transaction(Connection& connection, Kind kind) : connection_(connection) {
+Transaction::Transaction(Connection& connection, Kind kind) : connection_(connection), kind_(kind) {
   connection_.execute(kind == Kind::kWrite ? "BEGIN IMMEDIATE" : "BEGIN");
 }
 
@@ -153,6 +168,7 @@ Transaction::~Transaction() {
 }
 
 void Transaction::commit() {
+  if (kind_ == Kind::kWrite) connection_.check_in_place();
   connection_.execute("COMMIT");
   open_ = false;
 }

@@ -34,6 +34,8 @@ class Connection {
   std::int64_t changes() const { return sqlite3_changes64(handle()); }
 
   [[noreturn]] void fail() const;  // the last failure, as an Error
+  // Error where the file that is open is no longer what the path leads to.
+  void check_in_place() const;
 
  private:
   struct Close {
@@ -94,7 +96,8 @@ class Statement {
 };
 
 // Rolled back unless committed. kWrite waits for the write lock at once, so what is read inside
-// still holds when it writes.
+// still holds when it writes; it commits nothing to a file that has lost its name, where nobody
+// would find it.
 class Transaction {
  public:
   enum class Kind : std::uint8_t { kRead, kWrite };
@@ -106,6 +109,7 @@ class Transaction {
 
  private:
   Connection& connection_;
+  Kind kind_;
   bool open_ = true;
 };
 

@@ -388,5 +388,46 @@ TEST(StoreFile, LockedForTooLongIsAnError) {
   store.resume_run(1);
 }
 
+// What goes to a file without a name, nobody finds: a search would end well, with all its scores
+// lost.
+TEST(StoreFile, NothingIsCommittedToAFileThatIsNoLongerThere) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db", aside = directory / "aside.db";
+  const std::function<void()> losses[] = {
+      [&] { std::filesystem::remove(path); },
+      [&] { std::filesystem::rename(path, aside); },
+      [&] {
+        make(aside);
+        std::filesystem::rename(aside, path);
+      },
+  };
+  for (const auto& lose : losses) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
+      std::filesystem::remove(entry);
+    }
+    Store store = Store::open(path, Store::Mode::kWrite);
+    const std::int64_t run = fill(store, 40);
+    lose();
+    std::vector<Record> batch = {test::record(1, 1, {41}, 0.01, 41)};
+    EXPECT_SAYS(error_of([&] { store.add(run, batch); }), "was deleted, renamed or replaced");
+    EXPECT_SAYS(error_of([&] { store.finish_run(run, "done"); }), "was deleted");
+    if (!std::filesystem::exists(aside)) continue;
+    std::filesystem::rename(aside, path);
+    store.add(run, batch);
+    EXPECT_EQ(Store::open(path, Store::Mode::kRead).records_of(run).size(), 41u);
+  }
+}
+
+TEST(StoreFile, AStoreWithoutATableIsNamedAsDamaged) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  make(path);
+  test::query(path, "PRAGMA foreign_keys = OFF; DROP TABLE losses");
+  const Store store = Store::open(path, Store::Mode::kRead);
+  const std::string error = error_of([&] { store.losses(1); });
+  EXPECT_SAYS(error, "no such table: losses");
+  EXPECT_SAYS(error, "restore a copy");
+}
+
 }  // namespace
 }  // namespace mnm
