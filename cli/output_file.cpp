@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "model/error.h"
 
@@ -38,6 +39,19 @@ void require_apart(const std::filesystem::path& output, const std::filesystem::p
                  output.string(), input.string());
     }
     if (in == in.parent_path()) return;
+  }
+}
+
+void require_distinct(std::span<const std::filesystem::path> outputs) {
+  namespace fs = std::filesystem;
+  std::set<fs::path> seen;
+  std::error_code error;
+  for (const fs::path& output : outputs) {
+    if (output.empty()) continue;
+    const fs::path parent = output.has_parent_path() ? output.parent_path() : fs::path(".");
+    if (!seen.insert(fs::weakly_canonical(parent, error) / output.filename()).second) {
+      fail_usage("{} is given for two outputs: give each a name of its own", output.string());
+    }
   }
 }
 

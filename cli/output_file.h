@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 
 namespace mnm {
 
@@ -12,5 +13,9 @@ void require_writable(const std::filesystem::path& path, bool force);
 // UsageError where `output` is the same file or directory as `input`, or a directory that holds it:
 // to write the one would lose the other. Nothing where either is not there.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& input);
+
+// UsageError where two of these are one file: the later would take the place of the earlier. Empty
+// ones are none.
+void require_distinct(std::span<const std::filesystem::path> outputs);
 
 }  // namespace mnm

@@ -241,7 +241,9 @@ int pareto_command(const Arguments& arguments) {
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);
-  for (const auto& path : {svg, npy}) {
+  const std::filesystem::path outputs[] = {svg, npy};
+  require_distinct(outputs);
+  for (const auto& path : outputs) {
     if (path.empty()) continue;
     require_apart(path, db);
     require_writable(path, force);

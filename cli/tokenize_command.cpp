@@ -77,7 +77,9 @@ int tokenize_command(const Arguments& arguments) {
     requests.push_back(part.held_out);
     requested.push_back(&part);
   }
-  for (const auto& path : {train_path, parts[0].path, parts[1].path, list_path}) {
+  const std::filesystem::path outputs[] = {train_path, parts[0].path, parts[1].path, list_path};
+  require_distinct(outputs);
+  for (const auto& path : outputs) {
     if (path.empty() || dry_run) continue;
     for (const std::string& input : inputs) require_apart(path, input);
     require_writable(path, force);
@@ -93,11 +95,21 @@ int tokenize_command(const Arguments& arguments) {
                {"path", "written to", false},
                {"fingerprint", "fingerprint", false}},
               {}};
+  // Parts of different corpora overlap: the new ones take the places of old ones once all are
+  // whole.
+  std::vector<AtomicFile> written;
+  const auto keep = [&](const std::filesystem::path& path, const std::string& bytes) {
+    if (dry_run) return;
+    require_space(bytes.size(), path);
+    OutputFile out(written.emplace_back(path).path());
+    out.write(bytes);
+    out.close();
+  };
   std::string list;
   const auto finish = [&](const std::string& name, const CorpusPart& part,
                           const std::filesystem::path& path) {
     const std::string bytes = token_file(part.tokens, format);
-    if (!dry_run) write_file_atomically(path, bytes);
+    keep(path, bytes);
     table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
                           cell(static_cast<std::int64_t>(part.tokens.size())), cell(path.string()),
                           fingerprint_cell(bytes)});
@@ -108,7 +120,8 @@ int tokenize_command(const Arguments& arguments) {
     finish(requested[i]->name, split.held_out[i], requested[i]->path);
   }
   for (const std::string& file : split.skipped) list += fmt::format("skipped\t{}\n", file);
-  if (!list_path.empty() && !dry_run) write_file_atomically(list_path, list);
+  if (!list_path.empty()) keep(list_path, list);
+  for (AtomicFile& file : written) file.commit();
 
   if (!split.skipped.empty()) {
     note("{} of {} files are left out: empty, with a zero byte, or a copy\n", split.skipped.size(),

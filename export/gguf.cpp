@@ -12,6 +12,7 @@
 #include "export/q8_0.h"
 #include "extract/extract.h"
 #include "model/error.h"
+#include "model/files.h"
 #include "model/shapes.h"
 
 namespace mnm {

@@ -8,6 +8,7 @@
 #include "export/shards.h"
 #include "extract/extract.h"
 #include "model/error.h"
+#include "model/files.h"
 
 namespace mnm {
 namespace {

@@ -44,13 +44,6 @@ std::string PlannedExport::fingerprint(const std::filesystem::path& directory) c
   return fingerprint.hex();
 }
 
-void require_space(std::uint64_t bytes, const std::filesystem::path& directory) {
-  const std::uint64_t free = free_bytes(directory);
-  if (free >= bytes) return;
-  fail("cannot write the submodel to '{}': it takes {} bytes, and {} are free there",
-       directory.parent_path().string(), bytes, free);
-}
-
 // JSON escapes what Python would, and both read the escapes alike.
 std::string python_literal(const std::filesystem::path& path) {
   return nlohmann::json(path.string())

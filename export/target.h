@@ -68,9 +68,6 @@ class PlannedExport {
   SlicePlan slices_;
 };
 
-// Error unless the file system of `directory` has `bytes` free.
-void require_space(std::uint64_t bytes, const std::filesystem::path& directory);
-
 // A path as a literal of Python.
 std::string python_literal(const std::filesystem::path& path);
 

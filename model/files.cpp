@@ -362,26 +362,37 @@ fs::path AtomicDirectory::move_to_target() {
   return old;
 }
 
-void write_file_atomically(const fs::path& target, std::string_view content) {
-  const fs::path path = normal_target(target);
-  auto [partial, lock] = make_partial(path, [](const fs::path& name) {
+AtomicFile::AtomicFile(const fs::path& target) : target_(normal_target(target)) {
+  std::tie(partial_, lock_) = make_partial(target_, [](const fs::path& name) {
     int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return -1;
     close_quietly(fd);
     return 0;
   });
-  try {
-    OutputFile out(partial);
-    out.write(content);
-    out.close();
-    if (::rename(partial.c_str(), path.c_str()) != 0) fail_on("write", path, errno);
-  } catch (...) {
-    ::unlink(partial.c_str());
-    close_quietly(lock);
-    throw;
-  }
-  close_quietly(lock);
-  sync_directory(parent_of(path));
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : target_(std::move(other.target_)),
+      partial_(std::exchange(other.partial_, {})),
+      lock_(std::exchange(other.lock_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (!partial_.empty()) ::unlink(partial_.c_str());
+  close_quietly(lock_);
+}
+
+void AtomicFile::commit() {
+  if (::rename(partial_.c_str(), target_.c_str()) != 0) fail_on("write", target_, errno);
+  partial_.clear();
+  sync_directory(parent_of(target_));
+}
+
+void write_file_atomically(const fs::path& target, std::string_view content) {
+  AtomicFile file(target);
+  OutputFile out(file.path());
+  out.write(content);
+  out.close();
+  file.commit();
 }
 
 std::string read_text(const fs::path& path, std::uint64_t max_bytes) {
@@ -412,6 +423,13 @@ std::uint64_t free_bytes(const fs::path& directory) {
     fail_on("see the free space of", directory, errno);
   }
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+}
+
+void require_space(std::uint64_t bytes, const fs::path& target) {
+  const fs::path directory = parent_of(target);
+  const std::uint64_t free = free_bytes(directory);
+  if (free >= bytes) return;
+  fail("cannot write {} bytes to '{}': {} are free there", bytes, directory.string(), free);
 }
 
 }  // namespace mnm

@@ -100,7 +100,23 @@ class AtomicDirectory {
   int lock_ = -1;  // descriptor of the locked directory
 };
 
-// A file that appears whole or not at all, the same way.
+// A file that appears whole or not at all, the same way; whatever lies at `target` stays until
+// then.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& target);
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  const std::filesystem::path& path() const { return partial_; }  // write here, and close
+  void commit();
+
+ private:
+  std::filesystem::path target_, partial_;
+  int lock_ = -1;
+};
+
 void write_file_atomically(const std::filesystem::path& target, std::string_view content);
 
 std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes = 64u << 20);
@@ -113,5 +129,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& what);
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);
+
+// Error unless `bytes` are free where `target` is to lie.
+void require_space(std::uint64_t bytes, const std::filesystem::path& target);
 
 }  // namespace mnm

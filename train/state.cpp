@@ -47,9 +47,9 @@ void write_state(const TrainState& state, const fs::path& path) {
   }
   std::map<std::string, std::string> metadata = state.settings;
   metadata["step"] = std::to_string(state.step);
-  const fs::path partial = path.string() + ".partial";
-  write_tensors(tensors, Dtype::kF32, metadata, partial);
-  fs::rename(partial, path);
+  AtomicFile file(path);
+  write_tensors(tensors, Dtype::kF32, metadata, file.path());
+  file.commit();
 }
 
 TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,

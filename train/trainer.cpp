@@ -8,13 +8,16 @@
 
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 
 #include "eval/dataset.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
 #include "eval/statistics.h"
 #include "model/error.h"
+#include "model/files.h"
 #include "train/schedule.h"
 #include "train/state.h"
 
@@ -105,6 +108,16 @@ class Autocast {
   bool on_;
 };
 
+// What a run writes: a state beside the one before it, then the model in bf16.
+std::uint64_t bytes_to_come(const NestedModel& model) {
+  std::uint64_t weights = 0;
+  for (const TensorSpec& spec : model.table.tensors) {
+    weights += static_cast<std::uint64_t>(std::accumulate(spec.shape.begin(), spec.shape.end(),
+                                                          std::int64_t{1}, std::multiplies<>()));
+  }
+  return weights * (3 * size_of(Dtype::kF32) + size_of(Dtype::kBF16));
+}
+
 class Trainer {
  public:
   Trainer(const NestedModel& model, const TrainSettings& settings, const DeviceOptions& options)
@@ -127,6 +140,7 @@ class Trainer {
       levels_.push_back(model_.space.uniform(k));
     }
     fs::create_directories(settings_.directory);
+    require_space(bytes_to_come(model_), state_path());
     const auto same = identity(settings_, model_, tokens_, dtype_);
     state_ = fs::exists(state_path()) ? read_state(model_, same, state_path(), device_)
                                       : fresh_state(model_, settings_.seed, device_);

@@ -331,6 +331,14 @@ TEST_F(Workshop, StoresThatAreNone) {
   expect_refused({"runs", "--db", path("dir.db")}, 1, "dir.db");
 }
 
+TEST_F(Workshop, TwoOutputsOfOneName) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  const std::string x = path("x"), same = path("./x");
+  expect_refused({"pareto", "--db", db_, "--data", "search", "--svg", x, "--npy", same}, 2, "two");
+  expect_refused({"tokenize", search_, confirm_, "--train", x, "--search", same}, 2, "two");
+  EXPECT_FALSE(fs::exists(x));
+}
+
 TEST_F(Workshop, OutputsThatCannotBeWritten) {
   expect_done(search({"--strategy", "uniform"}, db_));
   expect_refused({"pareto", "--db", db_, "--svg", path("no/front.svg")}, 1, "no");
@@ -366,8 +374,16 @@ TEST_F(Workshop, FilesThatMayNotGrow) {
     }
     return names;
   };
+  fs::create_directory(path("corpus"));
+  for (const char* name : {"a", "b", "c"}) spew(path("corpus/") + name, std::string(600, *name));
+  spew(path("t.bin"), "of another corpus");
+  fs::create_directory(path("run"));
   const std::set<std::string> at_first = entries();
   const std::vector<std::string> commands[] = {
+      {"tokenize", path("corpus"), "--force", "--train", path("t.bin"), "--search", path("s.bin"),
+       "--search-tokens", "1100"},  // the first file may be as long as it is, the second not
+      {"train", model_ + "/config.json", "--tokens", search_, "--out", path("run"), "--steps", "1",
+       "--batch", "1", "--context", "8", "--threads", "1"},
       {"export", model_, "--widths", "32", "--no-check", "--out", path("out")},
       {"pareto", "--db", db_, "--data", "search", "--svg", path("front.svg")},
       search({"--strategy", "grid", "--max-evaluations", "256"}, db_),
@@ -379,6 +395,8 @@ TEST_F(Workshop, FilesThatMayNotGrow) {
     fs::remove(path("new.db"));
     EXPECT_EQ(entries(), at_first) << command.front();
   }
+  EXPECT_EQ(slurp(path("t.bin")), "of another corpus") << "parts of two corpora may overlap";
+  EXPECT_TRUE(fs::is_empty(path("run")));
   // The store lost nothing, and takes the whole search once it may grow.
   EXPECT_EQ(expect_done({"pareto", "--db", db_, "--all", "--json"}).out, before);
   expect_done(search({"--strategy", "grid", "--max-evaluations", "256"}, db_));

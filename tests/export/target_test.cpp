@@ -84,12 +84,6 @@ TEST(PlannedExport, HuggingFaceLayoutIsOfNamesShapesAndTypes) {
   }
 }
 
-TEST(PlannedExport, AsksForTheSpace) {
-  const TempDir dir;
-  EXPECT_NO_THROW(require_space(0, dir.path()));
-  EXPECT_THROW(require_space(std::uint64_t{1} << 62, dir.path()), Error);
-}
-
 TEST(PlannedExport, HuggingFaceIsItsPlan) {
   for (Dtype stored : {Dtype::kF32, Dtype::kBF16}) {
     for (Dtype target : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {

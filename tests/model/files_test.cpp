@@ -367,6 +367,30 @@ TEST(WriteFileAtomically, AKillLeavesTheOldOrTheNew) {
   }
 }
 
+// Of several files that belong together, none is replaced before all are written.
+TEST(AtomicFile, WhatIsThereStaysUntilTheCommit) {
+  const test::TempDir dir;
+  spew(dir / "a", "old");
+  {
+    AtomicFile a(dir / "a"), b(dir / "b");
+    spew(a.path(), "new");
+    spew(b.path(), "new");
+    EXPECT_EQ(slurp(dir / "a"), "old");
+    EXPECT_FALSE(fs::exists(dir / "b"));
+    b.commit();
+  }
+  EXPECT_EQ(slurp(dir / "a"), "old");
+  EXPECT_EQ(slurp(dir / "b"), "new");
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(RequireSpace, IsAskedOfTheTargetsPlace) {
+  const test::TempDir dir;
+  EXPECT_NO_THROW(require_space(0, dir / "a"));
+  const std::string error = error_of([&] { require_space(std::uint64_t{1} << 62, dir / "a"); });
+  EXPECT_TRUE(contains(error, "4611686018427387904 bytes to '" + dir.path().string())) << error;
+}
+
 TEST(ReadText, SizesAreBounded) {
   const test::TempDir dir;
   spew(dir / "a", "12345");
