@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "export/probe.h"
+#include "export/target.h"
 #include "model/error.h"
 #include "model/files.h"
 
@@ -24,7 +27,25 @@ bool is_foreign_artifact(const fs::path& directory) {
   return fs::exists(directory / kProbeFile, error) && !fs::exists(directory / "config.json", error);
 }
 
-Table probe_table(const fs::path& directory) {
+std::string foreign_fingerprint(const fs::path& directory) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file() && name != kProbeFile && name != kVerifiedFile) {
+      names.push_back(name);
+    }
+  }
+  std::ranges::sort(names);
+  return fingerprint_of(directory, names);
+}
+
+bool is_as_exported(const fs::path& directory, const std::string& fingerprint) {
+  std::error_code error;
+  return !fs::exists(directory / kProbeFile, error) ||
+         read_probe(directory / kProbeFile).artifact == fingerprint;
+}
+
+Table probe_table(const fs::path& directory, const std::string& fingerprint) {
   const Probe probe = read_probe(directory / kProbeFile);
   Table table{{{"fact", "", false}, {"value", "", false}}, {}};
   const auto add = [&](const char* fact, Cell value) {
@@ -32,6 +53,9 @@ Table probe_table(const fs::path& directory) {
   };
   add("widths", cell(probe.widths));
   add("fingerprint", cell(probe.artifact));
+  add("files",
+      cell(probe.artifact == fingerprint ? "as exported"
+                                         : "NOT as exported: one is changed, gone or too many"));
   add("cut from", cell(probe.fingerprint));
   add("moved by storing", bound_cell(probe.moved));
   add("tolerance in f32", bound_cell(probe.tolerance));
@@ -39,7 +63,7 @@ Table probe_table(const fs::path& directory) {
   return table;
 }
 
-Table verified_table(const fs::path& directory) {
+Table verified_table(const fs::path& directory, const std::string& fingerprint) {
   Table table{{{"runtime", "verified in", false},
                {"version", "version", false},
                {"agrees", "agrees", false},
@@ -51,11 +75,12 @@ Table verified_table(const fs::path& directory) {
   const fs::path path = directory / kVerifiedFile;
   std::error_code error;
   if (!fs::exists(path, error) || !fs::exists(directory / kProbeFile, error)) return table;
-  const std::string artifact = read_probe(directory / kProbeFile).artifact;
+  if (!is_as_exported(directory, fingerprint)) return table;
   const nlohmann::json answers = read_json(path);
   try {
     for (const nlohmann::json& one : answers) {
-      if (one.at("artifact").get<std::string>() != artifact) continue;  // of what lay here before
+      if (one.at("artifact").get<std::string>() != fingerprint)
+        continue;  // of what lay here before
       const nlohmann::json& worst = one.at("worst");
       const bool agrees = one.at("agrees").get<bool>();
       table.rows.push_back({cell(one.at("runtime").get<std::string>()),

@@ -91,7 +91,9 @@ void print_provenance(const nlohmann::json& note) {
 }
 
 void print_foreign(const std::filesystem::path& directory, bool json) {
-  const Table probe = probe_table(directory), verified = verified_table(directory);
+  const std::string fingerprint = foreign_fingerprint(directory);
+  const Table probe = probe_table(directory, fingerprint),
+              verified = verified_table(directory, fingerprint);
   if (json) {
     nlohmann::ordered_json out;
     out["directory"] = directory.string();
@@ -172,9 +174,11 @@ int inspect_command(const Arguments& arguments) {
   // An export says which runtimes load it, and those that were asked what they computed.
   std::optional<Explanation> artifact;
   Table verified;
+  bool as_exported = true;
   if (provenance.is_object() && provenance.contains("widths")) {
     artifact = explain(inspected.opened, model.space.full(), "", {}, basis, {});
-    verified = verified_table(model_options.directory);
+    verified = verified_table(model_options.directory, inspected.fingerprint);
+    as_exported = is_as_exported(model_options.directory, inspected.fingerprint);
   }
 
   if (json) {
@@ -207,6 +211,7 @@ int inspect_command(const Arguments& arguments) {
     if (artifact) {
       out["runtimes"] = artifact->runtimes.json();
       out["verified"] = verified.json();
+      out["as_exported"] = as_exported;
     }
     print_json(out);
     return 0;
@@ -228,6 +233,9 @@ int inspect_command(const Arguments& arguments) {
   fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
   if (artifact) fmt::print("\n{}", artifact->runtimes.text());
   if (!verified.rows.empty()) fmt::print("\n{}", verified.text());
+  if (!as_exported) {
+    fmt::print("\nNOT as exported: the probe is of another config or other weights.\n");
+  }
   return 0;
 }
 

@@ -27,11 +27,18 @@ void PlannedExport::check_layout(const std::filesystem::path& directory) const {
 }
 
 std::string PlannedExport::fingerprint(const std::filesystem::path& directory) const {
+  std::vector<std::string> names;
+  for (const auto& [name, bytes] : files()) names.push_back(name);
+  return fingerprint_of(directory, names);
+}
+
+std::string fingerprint_of(const std::filesystem::path& directory,
+                           std::span<const std::string> names) {
   std::vector<MappedFile> maps;
-  maps.reserve(files().size());  // they stay where they are until their bytes have been fed
+  maps.reserve(names.size());  // they stay where they are until their bytes have been fed
   Fingerprint fingerprint;
   SampledBytes data;
-  for (const auto& [name, bytes] : files()) {
+  for (const std::string& name : names) {
     maps.emplace_back(directory / name);
     fingerprint.add(name);
     fingerprint.add(std::to_string(maps.back().bytes().size()));

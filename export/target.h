@@ -68,6 +68,11 @@ class PlannedExport {
   SlicePlan slices_;
 };
 
+// 32 hex digits of files in `directory`: names, sizes, and bytes as SampledBytes takes them, in the
+// order given, which for PlannedExport::fingerprint is ascending.
+std::string fingerprint_of(const std::filesystem::path& directory,
+                           std::span<const std::string> names);
+
 // A path as a literal of Python.
 std::string python_literal(const std::filesystem::path& path);
 

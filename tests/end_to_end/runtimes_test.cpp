@@ -181,6 +181,27 @@ TEST(Inspect, OfAnExportSaysWhatLoadsItAndWhatWasVerified) {
   ASSERT_EQ(verified.size(), 1u);
   EXPECT_EQ(verified[0]["worst"], 0.25);
   EXPECT_EQ(verified[0]["agrees"], true);
+  EXPECT_EQ(foreign.json()["probe"]["files"], "as exported");
+
+  // Answers are of the files that were asked, not of what these became.
+  const std::string weights = test::slurp(dir / "gguf/model.gguf");
+  std::string flipped = weights;
+  flipped[flipped.size() / 2] ^= 1;
+  for (const std::string& damaged : {flipped, weights.substr(0, 1000), std::string()}) {
+    test::spew(dir / "gguf/model.gguf", damaged);
+    const nlohmann::json seen = mixnmatch({"inspect", file, "--json"}).json();
+    EXPECT_TRUE(contains(seen["probe"]["files"].get<std::string>(), "NOT as exported"))
+        << damaged.size();
+    EXPECT_TRUE(seen["verified"].empty());
+  }
+  test::spew(dir / "gguf/model.gguf", weights);
+  EXPECT_EQ(found.json()["as_exported"], true);
+  auto config = nlohmann::json::parse(test::slurp(dir / "decilm/config.json"));
+  config["rms_norm_eps"] = 0.5;
+  test::spew(dir / "decilm/config.json", config.dump());
+  EXPECT_EQ(mixnmatch({"inspect", blocks, "--json"}).json()["as_exported"], false);
+  EXPECT_TRUE(contains(mixnmatch({"inspect", blocks}).out, "NOT as exported"));
+
   for (const char* wrong : {"{", "[1]", "[{}]", "{\"a\": 1}"}) {
     test::spew(dir / "gguf/verified.json", wrong);
     EXPECT_EQ(mixnmatch({"inspect", file}).status, 1) << wrong;
