@@ -40,7 +40,12 @@ void close_quietly(int& fd) {
 struct OpenedFile {
   int fd = -1;
   std::uint64_t size = 0;
+  std::int64_t written = 0;  // nanoseconds
 };
+
+std::int64_t written_at(const struct stat& status) {
+  return status.st_mtim.tv_sec * std::int64_t{1'000'000'000} + status.st_mtim.tv_nsec;
+}
 
 OpenedFile open_regular(const fs::path& path) {
   // O_NONBLOCK: a FIFO under this name must be refused, not waited for.
@@ -59,6 +64,7 @@ OpenedFile open_regular(const fs::path& path) {
          S_ISDIR(status.st_mode) ? "a directory" : "a device or pipe");
   }
   file.size = static_cast<std::uint64_t>(status.st_size);
+  file.written = written_at(status);
   return file;
 }
 
@@ -179,6 +185,7 @@ bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const OpenedFile file = open_regular(path);
   fd_ = file.fd;
+  written_ = file.written;
   if (file.size == 0) return;
   void* const address = ::mmap(nullptr, file.size, PROT_READ, MAP_SHARED, fd_, 0);
   if (address == MAP_FAILED) {
@@ -192,6 +199,7 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       bytes_(std::exchange(other.bytes_, {})),
+      written_(other.written_),
       fd_(std::exchange(other.fd_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
@@ -199,6 +207,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   MappedFile taken(std::move(other));
   std::swap(path_, taken.path_);
   std::swap(bytes_, taken.bytes_);
+  std::swap(written_, taken.written_);
   std::swap(fd_, taken.fd_);
   return *this;
 }
@@ -210,6 +219,12 @@ MappedFile::~MappedFile() {
 
 void MappedFile::read(std::uint64_t offset, std::span<std::byte> into) const {
   read_fully(fd_, path_, offset, into);
+  struct stat status {};
+  if (::fstat(fd_, &status) == 0 && written_at(status) == written_) return;
+  fail(
+      "cannot use what was read of '{}': the file was written since it was opened; try again when "
+      "nothing writes it",
+      path_.string());
 }
 
 void read_fully(int descriptor, const fs::path& path, std::uint64_t offset,

@@ -24,12 +24,14 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
-  // By system calls, which do not touch the map: see read_fully.
+  // By system calls, which do not touch the map: see read_fully. Error also where the file was
+  // written since it was opened: what is read would not be of one file.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:
   std::filesystem::path path_;
   std::span<const std::byte> bytes_;
+  std::int64_t written_ = 0;  // when, in nanoseconds: as it was when the file was opened
   int fd_ = -1;
 };
 

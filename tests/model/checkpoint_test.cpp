@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -27,6 +29,21 @@ struct Sample {
 
 std::string open_error(const fs::path& directory) {
   return error_of([&] { Checkpoint::open(directory); });
+}
+
+TEST(Checkpoint, ReadsNothingOfAFileThatWasWrittenSince) {
+  const Sample sample;
+  const test::TempDir dir;
+  test::write_checkpoint(dir.path(), kConfig, sample.tensors, 1);
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+  const StoredTensor& tensor = checkpoint.tensors().front();
+  std::vector<std::byte> bytes(tensor.data.size());
+  checkpoint.read(tensor, 0, bytes);
+  const auto file = checkpoint.shards().front();
+  std::filesystem::last_write_time(
+      file, std::filesystem::last_write_time(file) + std::chrono::milliseconds(1));
+  const std::string error = error_of([&] { checkpoint.read(tensor, 0, bytes); });
+  EXPECT_NE(error.find("was written since"), std::string::npos) << error;
 }
 
 TEST(Checkpoint, HoldsItsTensorsHoweverSharded) {
