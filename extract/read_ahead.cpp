@@ -13,6 +13,9 @@ constexpr std::uint64_t kBlock = SourceFile::kBlock;
 
 std::uint64_t block_of(std::uint64_t offset) { return offset / kBlock * kBlock; }
 
+// Of what can be held, in the file.
+std::uint64_t offset_of(const TensorCopy& copy) { return copy.offset + copy.kept.front().begin; }
+
 // What is held begins and ends in the middle of blocks; kAhead bytes are of at most so many slices
 // that one step has room for these.
 constexpr std::uint64_t kRing = ReadAhead::kAhead + ReadAhead::kStep;
@@ -25,8 +28,7 @@ bool ReadAhead::can_hold(const TensorCopy& copy) {
 }
 
 bool ReadAhead::is_worth_holding(const Slice& slice) {
-  return !slice.file->is_cached(slice.copy.offset + slice.copy.kept.front().begin,
-                                slice.copy.bytes);
+  return !slice.file->is_cached(offset_of(slice.copy), slice.copy.bytes);
 }
 
 void ReadAhead::ask_kernel(const Slice& slice, std::uint64_t begin, std::uint64_t end) {
@@ -87,8 +89,7 @@ bool ReadAhead::read(std::size_t number, const std::stop_token& stop) {
   const Slice& slice = slices_[number];
   std::optional<std::uint64_t> address;
   if (can_hold(slice.copy) && ways_.hold(slice)) {
-    const std::uint64_t offset = slice.copy.offset + slice.copy.kept.front().begin;
-    address = ring_end_ + offset % kBlock;
+    address = ring_end_ + offset_of(slice.copy) % kBlock;
     const std::scoped_lock lock(mutex_);
     addresses_[number] = address;
   }
@@ -117,7 +118,7 @@ bool ReadAhead::read(std::size_t number, const std::stop_token& stop) {
 // Reads from `begin` of the slice on, to the end of a block or of the slice; returns how much.
 std::uint64_t ReadAhead::read_step(const Slice& slice, std::uint64_t address, std::uint64_t begin) {
   const TensorCopy& copy = slice.copy;
-  const std::uint64_t offset = copy.offset + copy.kept.front().begin;
+  const std::uint64_t offset = offset_of(copy);
   std::uint64_t end = std::min(begin + kStep, copy.bytes);
   if (end < copy.bytes) end = block_of(offset + end) - offset;
   std::uint64_t from = block_of(offset + begin);

@@ -20,8 +20,8 @@ namespace mnm {
 // The kernel's own reading ahead knows no cuts: it reads on past the end of what is kept, and comes
 // to a stop where the next slice begins. A thread of this one's reads the slices' own bytes, a
 // bounded stretch ahead, across their borders. What the page cache has, or had better read because
-// it lies in many places, it asks the kernel for; the rest it holds itself, which leaves the cache
-// to what is written and takes a third of the processors' time. Positions are bytes of all slices
+// it lies in many places, it asks the kernel for; the rest it holds itself, as
+// SourceFile::read_blocks gives it. Positions are bytes of all slices
 // together.
 class ReadAhead {
  public:

@@ -52,9 +52,10 @@ class SourceFile {
   void prefetch(std::uint64_t offset, std::uint64_t length) const;
 
   // Reads whole blocks: straight from the disk, past the page cache, where the file system can and
-  // expect(kAnnounced) was called. That takes a third of the processors' time, and leaves the cache
-  // to what is written. `offset`, into.data() and into.size() are multiples of kBlock; past the end
-  // of the file nothing is read, or zeros are. Error where the file has ended before it did.
+  // expect(kAnnounced) was called. That leaves the cache to what is written, and takes no time to
+  // find memory in it: 0.08 s of a processor per GB, beside 1.6 on a virtual machine. `offset`,
+  // into.data() and into.size() are multiples of kBlock; past the end of the file nothing is read,
+  // or zeros are. Error where the file has ended before it did.
   static constexpr std::uint64_t kBlock = 4096;  // what nearly all disks are content with
   void read_blocks(std::uint64_t offset, std::span<std::byte> into) const;
 

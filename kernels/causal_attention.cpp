@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/row_sums.h"
 #include "kernels/tile.h"
 
 namespace mnm {
@@ -53,21 +54,13 @@ MNM_INLINE void score(const float* const* q, const float* transposed, std::int64
 // scores[0, n) become exp(scores - max), [n, keys) zero; returns one over the sum.
 MNM_INLINE float weigh(float* scores, std::int64_t n, std::int64_t keys) {
   constexpr std::int64_t kWide = 4 * kLanes;
-  float lanes[kWide];
-  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
-  for (std::int64_t j = n; j < keys; ++j) scores[j] = lanes[0];
+  for (std::int64_t j = n; j < keys; ++j) scores[j] = -std::numeric_limits<float>::infinity();
+  const float max = max_of(scores, keys);
+  for (std::int64_t j = 0; j < keys; ++j) scores[j] = exp_of(scores[j] - max);
+  for (std::int64_t j = n; j < keys; ++j) scores[j] = 0;  // not the tiny number that exp_of ends at
+  float lanes[kWide] = {};
   std::int64_t j = 0;
   for (; j + kWide <= keys; j += kWide) {
-    for (std::int64_t i = 0; i < kWide; ++i) lanes[i] = larger(scores[j + i], lanes[i]);
-  }
-  for (std::int64_t i = 0; j + i < keys; ++i) lanes[i] = larger(scores[j + i], lanes[i]);
-  float max = lanes[0];
-  for (float lane : lanes) max = larger(lane, max);
-
-  for (j = 0; j < keys; ++j) scores[j] = exp_of(scores[j] - max);
-  for (j = n; j < keys; ++j) scores[j] = 0;  // not the tiny number that exp_of ends at
-  for (float& lane : lanes) lane = 0;
-  for (j = 0; j + kWide <= keys; j += kWide) {
     for (std::int64_t i = 0; i < kWide; ++i) lanes[i] += scores[j + i];
   }
   for (std::int64_t i = 0; j + i < keys; ++i) lanes[i] += scores[j + i];

@@ -1,4 +1,4 @@
-// Maxima and sums of exponentials of rows of logits, in vectors. For bodies of MNM_KERNELs.
+// Maxima and sums of exponentials of rows of numbers, in vectors. For bodies of MNM_KERNELs.
 #pragma once
 
 #include <cstdint>
