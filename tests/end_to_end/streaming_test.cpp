@@ -1,4 +1,6 @@
 // A checkpoint four times as large as the memory it may take.
+#include <fmt/format.h>
+
 #include "tests/end_to_end/workshop.h"
 
 namespace mnm::test {
@@ -60,6 +62,8 @@ TEST_F(Workshop, TwoGigabytesAreScoredInAQuarterOfThem) {
   const Result streamed = expect_done(limited);
   EXPECT_NE(streamed.err.find("do not fit"), std::string::npos) << streamed.err;
   EXPECT_LT(streamed.max_resident_kib, kLimitKib + kProgramKib);
+  fmt::print("peak memory {} MiB within the limit, {} MiB without\n",
+             streamed.max_resident_kib >> 10, whole.max_resident_kib >> 10);
   expect_same_scores(streamed.out, whole.out);
 
   std::vector<std::string> small = command;
