@@ -4,7 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,45 +78,86 @@ struct Noise {
   int draw = 0;
 };
 
-// The nested checkpoint with what the plan keeps of it as the plan stores it, and all its matrices
-// then off by up to the noise. In f32, in memory: the engine's copy takes as much again.
-Checkpoint as_stored(const NestedModel& model, const Checkpoint& checkpoint,
-                     const PlannedExport& plan, const Noise& noise) {
-  auto storage = std::make_shared<std::vector<std::vector<float>>>();
-  storage->reserve(model.table.tensors.size());
-  std::vector<StoredTensor> tensors;
-  std::vector<std::byte> bytes;
-  for (const TensorSpec& spec : model.table.tensors) {
-    const StoredTensor& source = checkpoint.at(spec.name);
-    std::vector<float>& whole = storage->emplace_back(static_cast<std::size_t>(source.elements()));
-    bytes.resize(source.bytes());
-    checkpoint.read(source, 0, bytes);
-    to_f32(bytes, source.dtype, whole);
-    const auto slice = std::ranges::find(plan.slices().tensors, spec.name,
-                                         [](const TensorSlice& each) { return each.spec->name; });
-    if (slice != plan.slices().tensors.end()) {
-      std::vector<float> kept = extract_f32(checkpoint, *slice);
-      plan.round(*slice, kept);
-      if (noise.relative > 0 && spec.shape.size() > 1) {
-        const std::size_t before =
-            static_cast<std::size_t>(noise.draw) * model.table.tensors.size();
-        perturb(kept, noise.relative, before + storage->size());
-      }
-      put_slice(*slice, kept, whole);
-    }
-    StoredTensor& tensor = tensors.emplace_back(source);
-    tensor.name = spec.name;  // the checkpoint may have another for it
-    tensor.dtype = Dtype::kF32;
-    tensor.data = std::as_bytes(std::span(whole));
-  }
-  return Checkpoint::assemble(checkpoint.directory(), checkpoint.config(), std::move(tensors),
-                              std::move(storage));
-}
+// Elements that are taken at once: a multiple of every format's block.
+constexpr std::size_t kTogether = 1 << 16;
 
-// Elements that are compared at once: a multiple of every format's block.
-constexpr std::size_t kCompared = 1 << 16;
+// The nested checkpoint with what the plan keeps of it as the plan stores it, and all its matrices
+// then off by up to the noise. In f32, made when it is read: the tensor that was read last is kept.
+class AlteredWeights {
+ public:
+  AlteredWeights(const NestedModel& model, const Checkpoint& checkpoint, const PlannedExport& plan,
+                 const Noise& noise)
+      : table_(model.table), checkpoint_(checkpoint), plan_(plan), noise_(noise) {}
+
+  // All of which dies before this.
+  Checkpoint checkpoint() {
+    std::vector<StoredTensor> tensors;
+    for (std::size_t i = 0; i < table_.tensors.size(); ++i) {
+      const TensorSpec& spec = table_.tensors[i];
+      StoredTensor& tensor = tensors.emplace_back(checkpoint_.at(spec.name));
+      tensor.name = spec.name;  // the checkpoint may have another for it
+      tensor.dtype = Dtype::kF32;
+      tensor.data = {};
+      tensor.decode = [this, i](std::uint64_t begin, std::span<std::byte> into) {
+        const std::lock_guard lock(mutex_);
+        if (made_ != i) make(i);
+        std::ranges::copy(std::as_bytes(std::span(values_)).subspan(begin, into.size()),
+                          into.begin());
+      };
+    }
+    return Checkpoint::assemble(checkpoint_.directory(), checkpoint_.config(), std::move(tensors),
+                                nullptr);
+  }
+
+ private:
+  void make(std::size_t index) {
+    made_.reset();
+    const TensorSpec& spec = table_.tensors[index];
+    const StoredTensor& source = checkpoint_.at(spec.name);
+    values_.resize(static_cast<std::size_t>(source.elements()));
+    std::vector<std::byte> bytes;
+    for (std::size_t done = 0; done < values_.size(); done += kTogether) {
+      const auto part =
+          std::span(values_).subspan(done, std::min(kTogether, values_.size() - done));
+      bytes.resize(part.size() * size_of(source.dtype));
+      checkpoint_.read(source, done * size_of(source.dtype), bytes);
+      to_f32(bytes, source.dtype, part);
+    }
+    const auto slice = std::ranges::find(plan_.slices().tensors, spec.name,
+                                         [](const TensorSlice& each) { return each.spec->name; });
+    if (slice != plan_.slices().tensors.end()) {
+      if (slice->dim < 0) {
+        alter(*slice, index, values_);
+      } else {
+        std::vector<float> kept = extract_f32(checkpoint_, *slice);
+        alter(*slice, index, kept);
+        put_slice(*slice, kept, values_);
+      }
+    }
+    made_ = index;
+  }
+  void alter(const TensorSlice& slice, std::size_t index, std::span<float> values) const {
+    plan_.round(slice, values);
+    if (noise_.relative > 0 && slice.spec->shape.size() > 1) {
+      const std::size_t before = static_cast<std::size_t>(noise_.draw) * table_.tensors.size();
+      perturb(values, noise_.relative, before + index + 1);
+    }
+  }
+
+  const TensorTable& table_;
+  const Checkpoint& checkpoint_;
+  const PlannedExport& plan_;
+  const Noise noise_;
+  std::mutex mutex_;  // of what follows
+  std::optional<std::size_t> made_;
+  std::vector<float> values_;
+};
+
+// Weights of layers that are run altered, where nobody said how many layers: each is run several
+// times, and made anew each time.
+constexpr double kAlteredWeights = 0x1p31;
 // Of the memory that could be had, for weights: what is computed from them takes some as well.
-constexpr double kWeightsShare = 0.75;
+constexpr double kUsable = 0.9;
 
 double available_memory() {
   std::ifstream info("/proc/meminfo");
@@ -128,16 +170,26 @@ double available_memory() {
 
 bool is_cpu(const DeviceOptions& device) { return device.device.starts_with("cpu"); }
 
-// The weights of the first layers, with what belongs to none, in f32.
-double bytes_of_first(const TensorTable& table, std::size_t layers) {
-  double elements = 0;
+// Elements of each layer.
+std::vector<double> weights_of_layers(const TensorTable& table, std::size_t layers) {
+  std::vector<double> weights(layers, 0);
   for (const TensorSpec& spec : table.tensors) {
-    if (spec.layer >= static_cast<int>(layers)) continue;
-    double count = 1;
-    for (const std::int64_t size : spec.shape) count *= static_cast<double>(size);
-    elements += count;
+    if (spec.layer < 0) continue;
+    weights.at(static_cast<std::size_t>(spec.layer)) +=
+        static_cast<double>(element_count(spec.shape));
   }
-  return elements * sizeof(float);
+  return weights;
+}
+
+// Bytes of the largest tensor that is made anew: whole, and what the plan keeps where that is less.
+double bytes_of_altered(const SlicePlan& plan) {
+  double most = 0;
+  for (const TensorSlice& slice : plan.tensors) {
+    const auto whole = static_cast<double>(element_count(slice.spec->shape));
+    const auto kept = static_cast<double>(element_count(slice.shape));
+    most = std::max(most, slice.dim < 0 ? whole : whole + kept);
+  }
+  return most * sizeof(float);
 }
 
 // The model that ends after so many layers; of its checkpoint the engine loads what its table
@@ -162,30 +214,20 @@ double memory_of(const DeviceOptions& device) {
   return device.memory > 0 ? static_cast<double>(device.memory) : available_memory();
 }
 
-// One after the other: a session holds all weights that it runs, or streams what does not fit.
 std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
                              const Widths& widths, std::span<const std::int64_t> tokens,
                              DeviceOptions device) {
+  device.single_pass = true;
   const double memory = memory_of(device);
   if (is_cpu(device) && std::isfinite(memory)) device.memory = static_cast<std::uint64_t>(memory);
   return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
 // Whether weights are run that are not the checkpoint's own: as the plan stores them, or off by
-// some noise. They lie in memory, beside the engine's copy of them.
+// some noise.
 bool alters(const PlannedExport& plan, const Checkpoint& checkpoint) {
   return plan.rounds(checkpoint) || plan.operand_roundoff() > 0 ||
          plan.arithmetic() != Dtype::kF32 || narrowest_norm(plan.slices()) < kWideNorm;
-}
-
-void require_room(const TensorTable& table, std::size_t layers, const DeviceOptions& device) {
-  const double needed = bytes_of_first(table, layers);
-  const double memory = is_cpu(device) ? memory_of(device) : available_memory();
-  if (needed <= memory) return;
-  fail(
-      "cannot check the first {} layers within {} of memory: they are run with altered weights as "
-      "well, which take {} in f32; choose fewer --check-layers, or 0 for as many as it holds",
-      layers, quantity(memory), quantity(needed));
 }
 
 class ProbeMaker {
@@ -223,15 +265,14 @@ class ProbeMaker {
     return logits_of(model_, checkpoint, widths_, probe_.tokens, device);
   }
   std::vector<float> altered_logits(const Noise& noise, Dtype arithmetic = Dtype::kF32) const {
-    const Checkpoint altered = as_stored(model_, checkpoint_, plan_, noise);
+    AlteredWeights altered(model_, checkpoint_, plan_, noise);
     DeviceOptions device = device_;
     device.dtype = arithmetic;
-    if (is_cpu(device) && device.memory > 0) {  // what is free is less by it already
-      const double rest =
-          static_cast<double>(device.memory) - bytes_of_first(model_.table, model_.layers());
+    if (is_cpu(device) && device.memory > 0) {
+      const double rest = static_cast<double>(device.memory) - bytes_of_altered(plan_.slices());
       device.memory = static_cast<std::uint64_t>(std::max(1.0, rest));
     }
-    return logits(altered, device);
+    return logits(altered.checkpoint(), device);
   }
   double distance(std::span<const float> logits) const {
     return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
@@ -281,17 +322,18 @@ class ProbeMaker {
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device) {
   const std::size_t all = nested.model.layers();
+  const std::vector<double> weights = weights_of_layers(nested.model.table, all);
   const bool altered = alters(plan, nested.checkpoint);
-  if (asked > 0) {
-    const std::size_t layers = std::min(all, static_cast<std::size_t>(asked));
-    if (altered) require_room(nested.model.table, layers, device);
-    return layers;
+  if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
+  const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
+  const double held =
+      largest * sizeof(float) * 1.5 + (altered ? bytes_of_altered(plan.slices()) : 0);
+  if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
+  if (!altered) return all;
+  std::size_t layers = 0;
+  for (double sum = 0; layers < all && (layers == 0 || sum + weights[layers] <= kAlteredWeights);) {
+    sum += weights[layers++];
   }
-  if (!is_cpu(device)) return all;
-  const double copies = altered ? 2 : 1;
-  const double memory = kWeightsShare * memory_of(device) / copies;
-  std::size_t layers = all;
-  while (layers > 0 && bytes_of_first(nested.model.table, layers) > memory) --layers;
   return layers;
 }
 
@@ -321,7 +363,7 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
   Extractor extractor(nested.checkpoint);
   extractor.read_ahead(slices_of(plan.slices()));
-  std::vector<float> buffer(kCompared);
+  std::vector<float> buffer(kTogether);
   std::vector<std::byte> bytes;
   for (const TensorSlice& slice : plan.slices().tensors) {
     const StoredTensor& tensor = written.at(slice.spec->name);
@@ -330,7 +372,7 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
            slice.spec->name, shape_text(tensor.shape), shape_text(slice.shape));
     }
     std::size_t done = 0;
-    extractor.stream(slice, kCompared, [&](std::span<float> expected) {
+    extractor.stream(slice, kTogether, [&](std::span<float> expected) {
       plan.round(slice, expected);
       const std::size_t size = size_of(tensor.dtype);
       bytes.resize(expected.size() * size);

@@ -16,10 +16,10 @@ namespace mnm {
 // context: at most 32, fewer where their logits would pass 4 MiB.
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
-// How many first layers of the model are run in the check: `asked`, or, where that is 0, all or as
-// many as the memory that the system could hand out now holds in f32, twice where altered weights
-// are run too (on a GPU: all). 0 where it does not hold one. Error where altered weights of as many
-// as were asked for do not fit.
+// How many first layers of the model are run in the check, one after the other, each held alone:
+// `asked`, or, where that is 0, all; where altered weights are run too, several times, only as many
+// as have two billion weights, at least one. 0 where the memory that the system could hand out now
+// does not hold the largest (on a GPU nobody asks).
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 

@@ -91,10 +91,9 @@ OptionTable option_table(Request& request) {
       .option("no-check", flag_value(request.no_check),
               "names, shapes and types alone are checked, no value, and no probe is written: needs "
               "no LibTorch and little memory")
-      .option(
-          "check-layers", count_value(request.check_layers, 0, 1 << 16),
-          "run only so many first layers, without a probe, and one after the other where memory "
-          "does not hold them; 0: all, or what memory holds")
+      .option("check-layers", count_value(request.check_layers, 0, 1 << 16),
+              "run only so many first layers, without a probe; 0: all, or, of a format that rounds "
+              "or of narrow norms, those of the first two billion weights")
       .option("memory", quantity_value(request.device.memory, "BYTES"),
               "for the check's weights and work space; else what is free")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
@@ -397,9 +396,11 @@ class ExportCommand {
   std::string part_text(std::size_t layers) const {
     const std::size_t all = opened_->model.layers();
     if (layers == all) return "";
-    return fmt::format(" through the first {} of {} layers alone ({}, so there is no probe)",
-                       layers, all,
-                       request_.check_layers > 0 ? "as asked" : "memory does not hold them all");
+    return fmt::format(
+        " through the first {} of {} layers alone ({}, so there is no probe)", layers, all,
+        request_.check_layers > 0 ? "as asked"
+                                  : "each is run several times, with altered weights; more with "
+                                    "--check-layers");
   }
 
   void write(const PlannedExport& plan) {
@@ -448,8 +449,8 @@ class ExportCommand {
       }
     } else if (!request_.no_check) {
       fmt::print(
-          "checked: every tensor is its slice; nothing was run, since memory does not hold the "
-          "first layer, and there is no probe\n");
+          "checked: every tensor is its slice; nothing was run, since memory does not hold one "
+          "layer, and there is no probe\n");
     } else {
       fmt::print(
           "every tensor is there with its name, shape and type; no value was checked, and "

@@ -19,6 +19,7 @@
 #include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
+#include "families/end_matrix.h"
 #include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
@@ -74,12 +75,14 @@ void use_threads(const DeviceOptions& options) {
 // What of the device's memory is whose.
 struct MemoryPlan {
   bool stream = false;
+  bool hold_ends = true;     // embedding and head; else they are read in parts whenever used
   std::uint64_t states = 0;  // bytes for states and work space
   std::string note;          // where it streams: that, and why
 };
 
-// While a pass streams, two layers are held, the one in use and the next, and loading puts parts
-// of a layer together from copies of them, at most half of it.
+// While a pass streams, two layers are held, the one in use and the next (of a single pass the one
+// in use alone), and loading puts parts of a layer together from copies of them, at most half of
+// it. What does not hold embedding and head beside them reads these in parts, of 64 MiB at most.
 MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
                        const at::Device& device) {
   const std::uint64_t free = available_memory(device);
@@ -88,26 +91,30 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
   const bool fit =
       options.memory > 0 ? weights.all <= options.memory / 4 * 3 : weights.all <= free / 2;
   MemoryPlan plan;
-  plan.stream = options.stream || !fit;
+  plan.stream = options.stream || options.single_pass || !fit;
   if (!plan.stream) {
     plan.states = options.memory > 0 ? options.memory - weights.all : free / 4;
     return plan;
   }
   const std::uint64_t limit = options.memory > 0 ? options.memory : free / 2;
-  const std::uint64_t held = weights.ends + weights.largest_layer / 2 * 5;
+  const std::uint64_t layers = weights.largest_layer / 2 * (options.single_pass ? 3 : 5);
+  plan.hold_ends = !options.single_pass && layers + weights.ends <= limit / 4 * 3;
+  const std::uint64_t held =
+      layers + (plan.hold_ends ? weights.ends : std::min(weights.ends, kEndPiece));
   if (held >= limit) {
     fail(
-        "cannot stream the weights within {} bytes of memory: embedding, head and two and a half "
-        "of the largest layers take {}, and states come on top; allow more memory",
-        text(limit), text(held));
+        "cannot stream the weights within {} bytes of memory: {} of the largest layers take {}, "
+        "and states come on top; allow more memory",
+        text(limit), options.single_pass ? "one and a half" : "two and a half", text(held));
   }
   plan.states = limit - held;
   plan.note = fmt::format(
-      "weights of {} bytes are streamed{}: read once per pass, two layers held at a time, {} left "
+      "weights of {} bytes are streamed{}: read once per pass, two layers held at a time{}, {} "
+      "left "
       "for states and work",
       text(weights.all),
       fit ? "" : fmt::format(", since they do not fit {} of memory", text(limit)),
-      text(plan.states));
+      plan.hold_ends ? "" : ", embedding and head read anew for each batch", text(plan.states));
   return plan;
 }
 
@@ -140,8 +147,14 @@ class TorchSession final : public ModelSession {
       limits_.stream = StreamLimits{device_.is_cpu() ? 0 : available_memory(at::kCPU) / 2, spill,
                                     free_bytes(spill) / 2};
     }
+    RowSource rows;
+    if (!memory_.hold_ends) {
+      rows = [this](const std::string& name, std::int64_t first, std::int64_t count) {
+        return reader_.read_rows(name, first, count);
+      };
+    }
     fold_ = make_fold({model_, [this](const std::string& name) { return reader_.read(name); },
-                       /*resident=*/!memory_.stream});
+                       /*resident=*/!memory_.stream, std::move(rows)});
   }
 
   std::string streaming() const override { return memory_.note; }

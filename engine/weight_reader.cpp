@@ -53,15 +53,33 @@ at::Tensor WeightReader::read(const std::string& name) {
   const StoredTensor& stored = checkpoint_.at(name);
   const at::Tensor tensor =
       at::empty(stored.shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
-  if (device_.is_cpu() && stored.dtype == dtype_) {
-    checkpoint_.read(stored, 0, {static_cast<std::byte*>(tensor.data_ptr()), stored.bytes()});
-  } else {
-    read_through_buffers(stored, tensor.view({-1}));
-  }
+  read(stored, 0, tensor);
   return tensor;
 }
 
-void WeightReader::read_through_buffers(const StoredTensor& stored, const at::Tensor& flat) {
+at::Tensor WeightReader::read_rows(const std::string& name, std::int64_t first,
+                                   std::int64_t count) {
+  const StoredTensor& stored = checkpoint_.at(name);
+  std::vector<std::int64_t> shape = stored.shape;
+  shape.front() = count;
+  const at::Tensor tensor = at::empty(shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
+  const std::int64_t row = stored.elements() / std::max<std::int64_t>(1, stored.shape.front());
+  read(stored, first * row, tensor);
+  return tensor;
+}
+
+void WeightReader::read(const StoredTensor& stored, std::int64_t first, const at::Tensor& tensor) {
+  if (device_.is_cpu() && stored.dtype == dtype_) {
+    checkpoint_.read(stored, static_cast<std::uint64_t>(first) * size_of(dtype_),
+                     {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
+  } else {
+    read_through_buffers(stored, first, tensor.view({-1}));
+  }
+}
+
+void WeightReader::read_through_buffers(const StoredTensor& stored, std::int64_t first,
+                                        const at::Tensor& flat) {
+  const std::lock_guard lock(mutex_);
   const auto size = static_cast<std::int64_t>(size_of(stored.dtype));
   const std::int64_t most = (device_.is_cpu() ? kCpuBuffer : kDeviceBuffer) / size;
   int turn = 0;
@@ -75,7 +93,7 @@ void WeightReader::read_through_buffers(const StoredTensor& stored, const at::Te
     if (buffer.free) buffer.free->synchronize();
     const at::Tensor bytes = buffer.bytes.narrow(0, 0, n * size);
     const auto read = [&](std::int64_t begin, std::int64_t end) {
-      checkpoint_.read(stored, static_cast<std::uint64_t>(at * size + begin),
+      checkpoint_.read(stored, static_cast<std::uint64_t>((first + at) * size + begin),
                        {static_cast<std::byte*>(bytes.data_ptr()) + begin,
                         static_cast<std::size_t>(end - begin)});
     };

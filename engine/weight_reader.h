@@ -5,6 +5,7 @@
 #include <c10/core/Event.h>
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -17,7 +18,7 @@ at::ScalarType scalar_type(Dtype dtype);
 
 // Reads with pread and through small buffers, so that nothing but the tensors stays in this
 // process' memory; to a device from pinned buffers in turns, which several threads fill, so that
-// reading one overlaps copying the other. One thread at a time calls it.
+// reading one overlaps copying the other. Threads take turns.
 class WeightReader {
  public:
   // The checkpoint outlives it.
@@ -28,17 +29,22 @@ class WeightReader {
 
   // The whole tensor, new, in the dtype. On a device it is there once the current stream is.
   at::Tensor read(const std::string& name);
+  // Its rows [first, first + count), of a tensor with rows.
+  at::Tensor read_rows(const std::string& name, std::int64_t first, std::int64_t count);
 
  private:
   struct Buffer {
     at::Tensor bytes;                // u8
     std::optional<c10::Event> free;  // when what was copied from it last has arrived
   };
-  void read_through_buffers(const StoredTensor& stored, const at::Tensor& flat);
+  // Into `tensor` what begins at the stored tensor's element `first`.
+  void read(const StoredTensor& stored, std::int64_t first, const at::Tensor& tensor);
+  void read_through_buffers(const StoredTensor& stored, std::int64_t first, const at::Tensor& flat);
 
   const Checkpoint& checkpoint_;
   at::Device device_;
   Dtype dtype_;
+  std::mutex mutex_;  // of the buffers
   Buffer buffers_[2];
 };
 

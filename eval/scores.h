@@ -20,6 +20,9 @@ struct DeviceOptions {
   std::uint64_t memory = 0;
   // Weights are read layer by layer in every pass; also done where they do not fit the memory.
   bool stream = false;
+  // For logits alone: weights are read as one pass comes to them and let go of behind it, embedding
+  // and head in parts. What is held is a layer, and half of one while it is loaded.
+  bool single_pass = false;
   // Of this process among those of its machine: "cuda" is the GPU of that number, counted round
   // among those that it sees, which may be one of its own.
   int local_rank = 0;

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "eval/fold.h"
+#include "families/end_matrix.h"
 #include "families/level.h"
 #include "families/llama/llama_config.h"
 #include "kernels/causal_attention.h"
@@ -89,20 +90,18 @@ class LlamaFold final : public Fold {
  public:
   explicit LlamaFold(const FoldInputs& inputs)
       : config_(parse_llama_config(inputs.model.config, {})), weight_(inputs.weight) {
-    embedding_ = weight_("model.embed_tokens.weight");
+    embedding_ = EndMatrix(inputs, "model.embed_tokens.weight");
     final_norm_ = weight_("model.norm.weight");
-    head_ = config_.tied ? embedding_ : weight_("lm_head.weight");
+    head_ = config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight");
     const std::vector<float> frequencies = rope_inverse_frequencies(config_);
-    frequencies_ = at::tensor(frequencies).to(embedding_.device());
+    frequencies_ = at::tensor(frequencies).to(final_norm_.device());
     layers_.resize(static_cast<std::size_t>(config_.layers));
   }
 
   void load(std::size_t layer) override { layers_[layer] = load_layer(layer); }
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
-  State embed(const at::Tensor& tokens) override {
-    return {{at::embedding(embedding_, tokens).unsqueeze(0)}};
-  }
+  State embed(const at::Tensor& tokens) override { return {{embedding_.at(tokens).unsqueeze(0)}}; }
 
   State step(std::size_t index, const State& parents, std::span<const Child> children) override {
     const LlamaLayer& layer = layers_[index];
@@ -123,9 +122,9 @@ class LlamaFold final : public Fold {
     return norm(state.tensors.front(), final_norm_);
   }
 
-  at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, head_.t()); }
+  at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows); }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
-    return at::mm(rows, head_.narrow(0, first, count).t());
+    return head_.product(rows, first, count);
   }
 
  private:
@@ -433,7 +432,8 @@ class LlamaFold final : public Fold {
 
   LlamaConfig config_;
   WeightSource weight_;
-  at::Tensor embedding_, final_norm_, head_;
+  EndMatrix embedding_, head_;
+  at::Tensor final_norm_;
   at::Tensor frequencies_;  // [head_dim / 2]
   at::Tensor cos_, sin_;    // of all positions asked for so far
   std::mutex rotary_mutex_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "eval/fold.h"
+#include "families/end_matrix.h"
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_mixer.h"
 #include "kernels/causal_conv.h"
@@ -34,9 +35,9 @@ class Mamba2Fold final : public Fold {
  public:
   explicit Mamba2Fold(const FoldInputs& inputs)
       : config_(parse_mamba2_config(inputs.model.config, {})), weight_(inputs.weight) {
-    embedding_ = weight_("backbone.embeddings.weight");
+    embedding_ = EndMatrix(inputs, "backbone.embeddings.weight");
     final_norm_ = weight_("backbone.norm_f.weight");
-    head_ = config_.tied ? embedding_ : weight_("lm_head.weight");
+    head_ = config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight");
     layers_.resize(static_cast<std::size_t>(config_.layers));
   }
 
@@ -44,7 +45,7 @@ class Mamba2Fold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   State embed(const at::Tensor& tokens) override {
-    const at::Tensor x = at::embedding(embedding_, tokens).unsqueeze(0);
+    const at::Tensor x = embedding_.at(tokens).unsqueeze(0);
     const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
     return {{half && config_.residual_in_fp32 ? x.to(at::kFloat) : x}};
   }
@@ -74,9 +75,9 @@ class Mamba2Fold final : public Fold {
     return norm(state.tensors.front(), final_norm_);
   }
 
-  at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, head_.t()); }
+  at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows); }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
-    return at::mm(rows, head_.narrow(0, first, count).t());
+    return head_.product(rows, first, count);
   }
 
  private:
@@ -104,7 +105,7 @@ class Mamba2Fold final : public Fold {
 
   // Whether the CPU kernels apply.
   bool has_kernels(const at::Tensor& x) const {
-    return x.is_cpu() && x.scalar_type() == at::kFloat && embedding_.scalar_type() == at::kFloat &&
+    return x.is_cpu() && x.scalar_type() == at::kFloat && final_norm_.scalar_type() == at::kFloat &&
            config_.groups == 1;
   }
 
@@ -436,7 +437,8 @@ class Mamba2Fold final : public Fold {
 
   Mamba2Config config_;
   WeightSource weight_;
-  at::Tensor embedding_, final_norm_, head_;
+  EndMatrix embedding_, head_;
+  at::Tensor final_norm_;
   std::vector<Mamba2Layer> layers_;
 };
 

@@ -30,5 +30,27 @@ TEST_F(Workshop, ExportStaysSmallWhateverTheCheckpointsSize) {
   }
 }
 
+// Embedding and head take 512 MiB each in f32, the four layers 64 MiB together, LibTorch itself a
+// quarter of a GiB.
+TEST_F(Workshop, TheCheckHoldsALayerAndPartsOfTheHead) {
+  TinyLlama llama;
+  llama.layers = 4;
+  llama.hidden = 512;
+  llama.full = 2048;
+  llama.granularities = {1024, 2048};
+  llama.vocab = 1 << 18;
+  llama.dtype = Dtype::kBF16;
+  write_sparse(llama, dir_ / "wide");
+  const auto peak = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"export",    path("wide"), "--widths", "1024",   "--out",
+                                        path("out"), "--threads",  "1",        "--force"};
+    command.insert(command.end(), more.begin(), more.end());
+    return expect_done(command).max_resident_kib;
+  };
+  EXPECT_LT(peak({}), 512 * 1024);
+  // The head as it is rounded is held whole, once.
+  EXPECT_LT(peak({"--format", "gguf", "--dtype", "f16"}), 1024 * 1024);
+}
+
 }  // namespace
 }  // namespace mnm::test

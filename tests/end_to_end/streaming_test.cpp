@@ -71,6 +71,28 @@ TEST_F(Workshop, TwoGigabytesAreScoredInAQuarterOfThem) {
   expect_refused(small, 1, "allow more memory");
 }
 
+// A vocabulary as large as all layers: 32 MiB each for embedding and head in f32, 1.2 per layer.
+TEST_F(Workshop, EmbeddingAndHeadAreReadInPartsWhereMemoryDoesNotHoldThem) {
+  for (const bool tied : {false, true}) {
+    TinyLlama llama;
+    llama.layers = 3;
+    llama.hidden = 128;
+    llama.full = 512;
+    llama.granularities = {128, 512};
+    llama.vocab = 1 << 16;
+    llama.tied = tied;
+    const std::string model = llama.write(dir_ / (tied ? "tied" : "untied")).string();
+    const std::vector<std::string> command = {
+        "eval", model,      "--data",  search_,     "--context", "16",     "--max-tokens",
+        "64",   "--widths", "uniform", "--threads", "1",         "--json", "--consistency"};
+    std::vector<std::string> limited = command;
+    limited.insert(limited.end(), {"--memory", tied ? "40MiB" : "80MiB"});
+    const Result streamed = expect_done(limited);
+    EXPECT_NE(streamed.err.find("embedding and head read anew"), std::string::npos) << streamed.err;
+    expect_same_scores(streamed.out, expect_done(command).out);
+  }
+}
+
 TEST_F(Workshop, StreamingIsAnOption) {
   const std::vector<std::string> command = {"eval", model_,      "--data", search_, "--context",
                                             "32",   "--threads", "1",      "--json"};

@@ -1,0 +1,36 @@
+// The embedding or the head, [vocab, d]: held, or read a part at a time whenever it is used.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "eval/fold.h"
+
+namespace mnm {
+
+constexpr std::uint64_t kEndPiece = 64 << 20;  // bytes of it that are read at once
+
+class EndMatrix {
+ public:
+  EndMatrix() = default;
+  // Held, unless inputs.rows is there; the model's table knows its name.
+  EndMatrix(const FoldInputs& inputs, const std::string& name);
+
+  // Its rows at tokens, int64 [..]: [.., d].
+  at::Tensor at(const at::Tensor& tokens) const;
+
+  // rows [n, d] times its transpose, or that of its rows [first, first + count): [n, vocab] or
+  // [n, count].
+  at::Tensor product(const at::Tensor& rows) const;
+  at::Tensor product(const at::Tensor& rows, std::int64_t first, std::int64_t count) const;
+
+ private:
+  at::Tensor held_;
+  RowSource rows_;
+  std::string name_;
+  std::int64_t vocab_ = 0;
+};
+
+}  // namespace mnm
