@@ -99,45 +99,41 @@ bool takes_vectors(const T* p, std::int64_t stride) {
          stride * static_cast<std::int64_t>(sizeof(T)) % 16 == 0;
 }
 
-// out[i] = p[i] for i < n, `rest` from n on.
+// What lies at an address that takes_vectors, whatever it holds.
+struct __attribute__((aligned(16), may_alias)) Vector16 {
+  std::uint32_t words[4];
+};
+
+// out[i] = p[i] for i < n, `rest` from n on. `vectors`: in 16 bytes each where n is all.
 template <typename T>
-MNM_HD inline void load(const T* p, int n, [[maybe_unused]] bool vectors, float rest,
-                        float (&out)[kTogether]) {
-#ifdef __CUDA_ARCH__
+MNM_HD inline void load(const T* p, int n, bool vectors, float rest, float (&out)[kTogether]) {
   if (vectors && n == kTogether) {
     constexpr int kEach = 16 / sizeof(T);
-#pragma unroll
     for (int begin = 0; begin < kTogether; begin += kEach) {
-      const uint4 words = *reinterpret_cast<const uint4*>(p + begin);
+      const Vector16 vector = *reinterpret_cast<const Vector16*>(p + begin);
       T each[kEach];
-      memcpy(each, &words, sizeof words);
-#pragma unroll
+      memcpy(each, &vector, sizeof vector);
       for (int i = 0; i < kEach; ++i) out[begin + i] = to_float(each[i]);
     }
     return;
   }
-#endif
   for (int i = 0; i < kTogether; ++i) out[i] = i < n ? to_float(p[i]) : rest;
 }
 
-// p[i] = in[i] for i < n.
+// p[i] = in[i] for i < n, likewise.
 template <typename T>
-MNM_HD inline void store(const float (&in)[kTogether], int n, [[maybe_unused]] bool vectors, T* p) {
-#ifdef __CUDA_ARCH__
+MNM_HD inline void store(const float (&in)[kTogether], int n, bool vectors, T* p) {
   if (vectors && n == kTogether) {
     constexpr int kEach = 16 / sizeof(T);
-#pragma unroll
     for (int begin = 0; begin < kTogether; begin += kEach) {
       T each[kEach];
-#pragma unroll
       for (int i = 0; i < kEach; ++i) each[i] = from_float<T>(in[begin + i]);
-      uint4 words;
-      memcpy(&words, each, sizeof words);
-      *reinterpret_cast<uint4*>(p + begin) = words;
+      Vector16 vector;
+      memcpy(&vector, each, sizeof vector);
+      *reinterpret_cast<Vector16*>(p + begin) = vector;
     }
     return;
   }
-#endif
   for (int i = 0; i < kTogether; ++i) {
     if (i < n) p[i] = from_float<T>(in[i]);
   }

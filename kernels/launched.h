@@ -1,4 +1,5 @@
-// What launchers of CUDA kernels share.
+// What launchers of CUDA kernels share. Kernels are launched by a function, so that what compiles
+// no <<<>>> can run them too (tests/support/cuda_on_host).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,6 +19,16 @@ inline const char* launched() {
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
+// Puts kernel(arguments...) on the default stream; launched() says what became of it.
+template <typename... Parameters, typename... Arguments>
+void launch_kernel(dim3 blocks, unsigned threads, void (*kernel)(Parameters...),
+                   const Arguments&... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = dim3(threads);
+  cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
 constexpr int kItemThreads = 256;  // of a block
 
 template <typename Item>
@@ -32,7 +43,7 @@ const char* launch_items(const Item& item, std::int64_t n) {
   const std::int64_t blocks = (n + kItemThreads - 1) / kItemThreads;
   if (blocks < 1) return nullptr;
   if (blocks > kMostBlocks) return "too many elements for one launch";
-  run_items<<<static_cast<unsigned>(blocks), kItemThreads>>>(item, n);
+  launch_kernel(static_cast<unsigned>(blocks), kItemThreads, run_items<Item>, item, n);
   return launched();
 }
 

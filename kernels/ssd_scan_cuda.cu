@@ -245,12 +245,13 @@ const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* car
   w.scores = w.cum + cum_floats(z);
   w.states = w.scores + score_floats(z);
   const auto grid = [](long long n) { return static_cast<unsigned>(n); };
-  sum_steps<<<grid(blocks(scans, kThreads)), kThreads>>>(z, in, w.cum);
-  score_chunks<<<grid(z.sequences * z.chunks), kThreads>>>(z, in, w.scores);
-  add_to_states<<<dim3(grid(scans), grid(state_tiles), grid(dim_tiles)), kThreads>>>(z, in, w.cum,
-                                                                                     w.states);
-  enter_chunks<<<grid(blocks(elements, kThreads)), kThreads>>>(z, w.cum, carried, w.states);
-  write_outputs<<<dim3(grid(scans), 1, grid(dim_tiles)), kThreads>>>(z, in, w, y);
+  launch_kernel(grid(blocks(scans, kThreads)), kThreads, sum_steps, z, in, w.cum);
+  launch_kernel(grid(z.sequences * z.chunks), kThreads, score_chunks, z, in, w.scores);
+  launch_kernel(dim3(grid(scans), grid(state_tiles), grid(dim_tiles)), kThreads, add_to_states, z,
+                in, w.cum, w.states);
+  launch_kernel(grid(blocks(elements, kThreads)), kThreads, enter_chunks, z, w.cum, carried,
+                w.states);
+  launch_kernel(dim3(grid(scans), 1, grid(dim_tiles)), kThreads, write_outputs, z, in, w, y);
   return launched();
 }
 

@@ -68,9 +68,9 @@ const char* read_logits_cuda(const LogitChunk& c, TokenSums* sums) {
     const bool vectors = takes_vectors(static_cast<const T*>(c.logits), c.stride) &&
                          (!c.full || takes_vectors(static_cast<const T*>(c.full), c.full_stride));
     if (c.full) {
-      read_rows<T, true><<<blocks, kRowThreads>>>(c, vectors, sums);
+      launch_kernel(blocks, kRowThreads, read_rows<T, true>, c, vectors, sums);
     } else {
-      read_rows<T, false><<<blocks, kRowThreads>>>(c, vectors, sums);
+      launch_kernel(blocks, kRowThreads, read_rows<T, false>, c, vectors, sums);
     }
   });
   return launched();

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -22,7 +23,7 @@ template <typename T>
 class Device {
  public:
   explicit Device(const std::vector<T>& values) : size_(values.size()) {
-    check(cudaMalloc(&data_, size_ * sizeof(T) + 16));
+    check(cudaMalloc(&data_, std::max(size_ * sizeof(T), sizeof(T))));
     check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice));
   }
   Device(const Device&) = delete;
