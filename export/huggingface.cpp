@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "export/probe.h"
+#include "extract/copy_plan.h"
+#include "extract/extract.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/shapes.h"
@@ -24,6 +27,35 @@ std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
         {.name = slice.spec->name, .dtype = dtype, .shape = slice.shape, .begin = 0, .end = 0});
   }
   return entries;
+}
+
+// Where the tensors' first bytes lie in the checkpoint's files, where they are copied as they are.
+std::vector<std::uint64_t> sources_of(const SlicePlan& slices, const Checkpoint& checkpoint,
+                                      Dtype dtype) {
+  std::vector<std::uint64_t> sources;
+  for (const TensorSlice& slice : slices.tensors) {
+    const StoredTensor& stored = checkpoint.at(slice.spec->name);
+    const bool copied = stored.dtype == dtype && !stored.decode;
+    const TensorCopy copy = copied ? plan_copy(slice, stored) : TensorCopy();
+    sources.push_back(copy.kept.empty() ? 0 : copy.offset + copy.kept.front().begin);
+  }
+  return sources;
+}
+
+// Tensors whose pages are the checkpoint's own, which a file system may let both files have.
+std::set<std::string> tensors_in_step(const HuggingFacePlan& plan, const Checkpoint& checkpoint) {
+  std::set<std::string> in_step_names;
+  for (const Shard& shard : plan.shards) {
+    for (std::size_t i = 0; i < shard.tensors.size(); ++i) {
+      const StoredTensor& stored = checkpoint.at(shard.tensors[i].name);
+      const TensorCopy copy = plan_copy(plan.slices.tensors[shard.first + i], stored);
+      if (stored.dtype == plan.dtype && copy.rows == 1 &&
+          in_step(copy, shard.place + shard.tensors[i].begin)) {
+        in_step_names.insert(stored.name);
+      }
+    }
+  }
+  return in_step_names;
 }
 
 class HuggingFaceExport final : public PlannedExport {
@@ -105,15 +137,17 @@ std::map<std::string, std::uint64_t> HuggingFacePlan::files() const {
 
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
                                  std::map<std::string, std::string> texts,
-                                 const HuggingFaceOptions& options) {
+                                 const HuggingFaceOptions& options, const Checkpoint* checkpoint) {
   model.space.require(widths);
   HuggingFacePlan plan;
   plan.slices = plan_slices(model.table, widths);
   plan.dtype = options.dtype;
   plan.metadata = options.metadata;
   plan.metadata["format"] = "pt";  // transformers refuses files that do not say so
+  std::vector<std::uint64_t> sources;
+  if (checkpoint) sources = sources_of(plan.slices, *checkpoint, plan.dtype);
   plan.shards =
-      plan_shards(entries_of(plan.slices, plan.dtype), options.shard_bytes, plan.metadata);
+      plan_shards(entries_of(plan.slices, plan.dtype), options.shard_bytes, plan.metadata, sources);
   plan.texts = std::move(texts);
   if (plan.shards.size() > 1) plan.texts[kShardIndex] = index_text(plan.shards);
   for (const auto& [name, bytes] : plan.files()) plan.bytes += bytes;
@@ -123,7 +157,7 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
                                  const Widths& widths, std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options) {
-  HuggingFacePlan plan = plan_huggingface(model, widths, std::move(texts), options);
+  HuggingFacePlan plan = plan_huggingface(model, widths, std::move(texts), options, &checkpoint);
   for (CarriedFile& file : carried_files(checkpoint.directory())) {
     if (plan.texts.contains(file.name)) continue;
     plan.bytes += file.bytes;
@@ -137,13 +171,26 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
   require_space(plan.bytes, directory);
   write_texts(plan.texts, directory, progress, flush);
   copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
+  // What can be shared is not read ahead: that would be to read it for nothing.
+  std::set<std::string> shared;
+  if (!checkpoint.shards().empty() &&
+      SourceFile(checkpoint.shards().front()).shares_pages_with(directory)) {
+    shared = tensors_in_step(plan, checkpoint);
+  }
+  ReadAhead::Ways ways;
+  ways.hold = [&](const ReadAhead::Slice& slice) {
+    return !shared.contains(slice.copy.source->name) && ReadAhead::is_worth_holding(slice);
+  };
+  ways.ask = [&](const ReadAhead::Slice& slice, std::uint64_t begin, std::uint64_t end) {
+    if (!shared.contains(slice.copy.source->name)) ReadAhead::ask_kernel(slice, begin, end);
+  };
   std::vector<std::shared_ptr<Extractor>> extractors;
   const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
     extractors.push_back(std::make_shared<Extractor>(checkpoint));
     return [&, extractor = extractors.back()](std::size_t tensor, OutputFile& out) {
       const auto begun = std::ranges::find(plan.shards, tensor, &Shard::first);
       if (begun != plan.shards.end()) {
-        extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()));
+        extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()), ways);
       }
       extractor->append(plan.slices.tensors[tensor], plan.dtype, out, report);
     };

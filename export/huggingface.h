@@ -45,10 +45,12 @@ struct HuggingFaceOptions {
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
                                  const Widths& widths, std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options);
-// Of a model that has no checkpoint yet: nothing is carried along.
+// Of a model that has no checkpoint yet: nothing is carried along. `checkpoint`: the one that the
+// tensors come from, if any; where their type is its own, they lie in pages as they do there.
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
                                  std::map<std::string, std::string> texts,
-                                 const HuggingFaceOptions& options);
+                                 const HuggingFaceOptions& options,
+                                 const Checkpoint* checkpoint = nullptr);
 
 // Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the
 // space on the target before the first byte, and after the last that the checkpoint is still the

@@ -13,9 +13,15 @@
 #include "model/shapes.h"
 
 namespace mnm {
+namespace {
+
+constexpr std::uint64_t kAlignment = 8;  // as the reference implementation has it
+
+}  // namespace
 
 std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
-                               const std::map<std::string, std::string>& metadata) {
+                               const std::map<std::string, std::string>& metadata,
+                               std::span<const std::uint64_t> sources) {
   std::vector<Shard> shards(1);
   std::uint64_t tensor_bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -33,8 +39,9 @@ std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t s
     shard.file = shards.size() == 1
                      ? "model.safetensors"
                      : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    // The data begins with a page, so that its pages can be mapped, and copied, as they are.
-    shard.bytes = safetensors_head(shard.tensors, metadata, kPage).size();
+    // Elements are aligned for whoever maps them.
+    if (!sources.empty()) shard.place = sources[shard.first] % kPage / kAlignment * kAlignment;
+    shard.bytes = safetensors_head(shard.tensors, metadata, kPage, shard.place).size();
     if (!shard.tensors.empty()) shard.bytes += shard.tensors.back().end;
   }
   return shards;
@@ -75,7 +82,7 @@ void write_shard(const Shard& shard, const std::map<std::string, std::string>& m
                  const ByteProgress& progress, Flush flush) {
   OutputFile out(directory / shard.file);
   std::vector<TensorEntry> tensors = shard.tensors;
-  const std::string head = safetensors_head(tensors, metadata, kPage);
+  const std::string head = safetensors_head(tensors, metadata, kPage, shard.place);
   out.write(head);
   if (progress && !progress(head.size())) throw Stopped();
   for (std::size_t i = 0; i < tensors.size(); ++i) append(shard.first + i, out);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,13 +22,18 @@ struct Shard {
   std::string file;                  // "model.safetensors" or "model-00001-of-00003.safetensors"
   std::vector<TensorEntry> tensors;  // offsets filled in
   std::size_t first = 0;             // of its tensors, in the list that was dealt
+  std::uint64_t place = 0;           // in a page, of its first tensor's first byte
   std::uint64_t bytes = 0;           // of the whole file
 };
 
 // In the given order: a file is full when the next tensor would take its tensors past
-// `shard_bytes`; a larger tensor has its own file. Error for what safetensors_head refuses.
+// `shard_bytes`; a larger tensor has its own file. `sources`: where the files that they come from
+// have the tensors' first bytes; a file's first tensor then has the same place in a page, so that
+// the kernel copies by pages, or lets both files have the same ones. Empty: the data begin with a
+// page. Error for what safetensors_head refuses.
 std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t shard_bytes,
-                               const std::map<std::string, std::string>& metadata);
+                               const std::map<std::string, std::string>& metadata,
+                               std::span<const std::uint64_t> sources = {});
 
 // The content of kShardIndex, which belongs beside more than one shard.
 std::string index_text(const std::vector<Shard>& shards);

@@ -33,17 +33,6 @@ float overflow_of(Dtype dtype) {
   return dtype == Dtype::kBF16 ? 0x1.ffp127f : HUGE_VALF;
 }
 
-// Whether source and output begin their pages at the same bytes. The kernel then copies page by
-// page, or, on file systems that can, lets both files have the same ones; where they do not, every
-// page is made of parts of two, at two thirds of the speed.
-bool in_step(const TensorCopy& copy, std::uint64_t position) {
-  return std::ranges::all_of(copy.kept, [&](const ByteRange& range) {
-    const bool same = (copy.offset + range.begin) % kPage == position % kPage;
-    position += range.length();
-    return same;
-  });
-}
-
 // How a slice of `elements` is cut into parts of the output, which begins at `position` of its
 // file.
 class Parts {
@@ -215,6 +204,14 @@ class PartAppender final : public PartWorker {
 };
 
 }  // namespace
+
+bool in_step(const TensorCopy& copy, std::uint64_t position) {
+  return std::ranges::all_of(copy.kept, [&](const ByteRange& range) {
+    const bool same = (copy.offset + range.begin) % kPage == position % kPage;
+    position += range.length();
+    return same;
+  });
+}
 
 std::vector<const TensorSlice*> slices_of(const SlicePlan& plan, std::size_t first,
                                           std::size_t count) {

@@ -1,6 +1,8 @@
 #include "extract/source_file.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,8 +75,9 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
                          const ByteProgress& progress) const {
   bool in_kernel = true;
   std::vector<std::byte> buffer;
-  // The first step is a short one, after which all begin where OutputFile::write would.
-  std::uint64_t step = kCopyStep - OutputFile::kWrite + out.room();
+  // The first step is a short one, after which all begin where OutputFile::write would, and with a
+  // page: from there on pages can be shared.
+  std::uint64_t step = out.room() < OutputFile::kWrite ? out.room() : kCopyStep;
   while (length > 0) {
     std::uint64_t done = 0;
     if (in_kernel) {
@@ -103,6 +106,18 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
     step = kCopyStep;
     if (progress && !progress(done)) throw Stopped();
   }
+}
+
+bool SourceFile::shares_pages_with(const std::filesystem::path& directory) const {
+  if (size() < kPage) return false;
+  const int file = ::open(directory.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (file < 0) return false;
+  file_clone_range range{};
+  range.src_fd = fd_;
+  range.src_length = kPage;
+  const bool shares = ::ioctl(file, FICLONERANGE, &range) == 0;
+  ::close(file);
+  return shares;
 }
 
 void SourceFile::expect(Access access) {

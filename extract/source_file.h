@@ -42,6 +42,10 @@ class SourceFile {
   void copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
                const ByteProgress& progress = {}) const;
 
+  // Whether files in that directory can have pages of this one as theirs, so that copy_to() copies
+  // nothing where both begin pages alike: tried with a file that is gone again.
+  bool shares_pages_with(const std::filesystem::path& directory) const;
+
   // How the next reads come: one after another, so that the kernel knows what to read ahead, or as
   // prefetch() announces them.
   enum class Access : std::uint8_t { kSequential, kAnnounced };

@@ -226,7 +226,7 @@ std::string conversion_command(const std::filesystem::path& directory, const std
 
 std::string safetensors_head(std::vector<TensorEntry>& tensors,
                              const std::map<std::string, std::string>& metadata,
-                             std::size_t alignment) {
+                             std::size_t alignment, std::size_t place) {
   const auto quoted = [](const std::string& text) {
     try {
       return json(text).dump();
@@ -266,7 +266,8 @@ std::string safetensors_head(std::vector<TensorEntry>& tensors,
                         fmt::join(tensor.shape, ","), tensor.begin, tensor.end);
   }
   text += '}';
-  text.append((alignment - (kLengthBytes + text.size()) % alignment) % alignment, ' ');
+  text.append(
+      (alignment + place % alignment - (kLengthBytes + text.size()) % alignment) % alignment, ' ');
   const std::uint64_t length = text.size();
   std::string head(kLengthBytes, '\0');
   std::memcpy(head.data(), &length, kLengthBytes);

@@ -45,11 +45,11 @@ inline constexpr const char* kPickledShards = "pytorch_model-*.bin";
 std::string conversion_command(const std::filesystem::path& directory, const std::string& files);
 
 // Length prefix and JSON of a file that holds `tensors` in the given order, offsets filled in;
-// metadata first, padded with spaces until the data begins at a multiple of `alignment`; the
-// reference implementation pads to 8. Same input, same bytes. Error for a name that occurs twice or
-// is "__metadata__", for text that is not UTF-8, and for shapes that overflow.
+// metadata first, padded with spaces until the data begins `place` bytes past a multiple of
+// `alignment`; the reference implementation pads to 8. Same input, same bytes. Error for a name
+// that occurs twice or is "__metadata__", for text that is not UTF-8, and for shapes that overflow.
 std::string safetensors_head(std::vector<TensorEntry>& tensors,
                              const std::map<std::string, std::string>& metadata,
-                             std::size_t alignment = 8);
+                             std::size_t alignment = 8, std::size_t place = 0);
 
 }  // namespace mnm

@@ -120,6 +120,7 @@ TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanItsRandomCheckpoint) {
 TEST_F(Workshop, ThePlanOfAConfigIsWhatItsCheckpointExports) {
   fs::create_directories(path("bare/model"));
   fs::copy(path("model/config.json"), path("bare/model/config.json"));
+  expect_done({"random", path("bare/model"), "--out", path("model"), "--force"});
   const std::vector<std::string> same = {"--budget", "15K",        "--shard-size",
                                          "8K",       "--no-check", "--dry-run"};
   const auto plan = [&](std::string from) {

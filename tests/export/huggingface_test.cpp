@@ -1,8 +1,15 @@
 #include "export/huggingface.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <random>
 
@@ -60,6 +67,70 @@ TEST(HuggingFace, HoldsWhatNaiveSlicingKeeps) {
         fs::remove_all(dir / "out");
       }
     }
+  }
+}
+
+// The same checkpoint with `spaces` more at the end of each header.
+void shift(const fs::path& directory, std::size_t spaces) {
+  const std::vector<fs::path> shards = Checkpoint::open(directory).shards();
+  for (const fs::path& shard : shards) {
+    std::string bytes = slurp(shard);
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    bytes.insert(sizeof length + length, spaces, ' ');
+    length += spaces;
+    std::memcpy(bytes.data(), &length, sizeof length);
+    spew(shard, bytes);
+  }
+}
+
+// Of a file's bytes, those that the file system keeps once for it and another.
+std::uint64_t shared_bytes(const fs::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY);
+  constexpr std::size_t kExtents = 256;
+  std::vector<std::byte> answer(sizeof(fiemap) + kExtents * sizeof(fiemap_extent));
+  auto* const map = reinterpret_cast<fiemap*>(answer.data());
+  map->fm_length = FIEMAP_MAX_OFFSET;
+  map->fm_flags = FIEMAP_FLAG_SYNC;
+  map->fm_extent_count = kExtents;
+  std::uint64_t bytes = 0;
+  if (::ioctl(file, FS_IOC_FIEMAP, map) == 0) {
+    for (std::size_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const fiemap_extent& extent = map->fm_extents[i];
+      if (extent.fe_flags & FIEMAP_EXTENT_SHARED) bytes += extent.fe_length;
+    }
+  }
+  ::close(file);
+  return bytes;
+}
+
+// With that, a file system that can (XFS, btrfs) keeps what both files have once.
+TEST(HuggingFace, PagesBeginWhereTheCheckpointsDo) {
+  const HandModel hand(3, Dtype::kF32, 1024);
+  for (const std::size_t spaces : {0, 1000, 2048, 3}) {
+    TempDir dir;
+    hand.write(dir / "model", 2);
+    shift(dir / "model", spaces);
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    const HuggingFacePlan plan =
+        export_to(dir / "out", hand.model, checkpoint, {8, 4, 8},
+                  {.dtype = Dtype::kF32, .shard_bytes = 4'000'000, .metadata = {}});
+    const Checkpoint written = Checkpoint::open(dir / "out");
+    std::uint64_t shared = 0;
+    for (const Shard& shard : plan.shards) {
+      const std::string& first = shard.tensors.front().name;
+      EXPECT_EQ(written.at(first).offset % kPage, checkpoint.at(first).offset % kPage / 8 * 8);
+      shared += shared_bytes(dir / "out" / shard.file);
+    }
+    for (const auto& [name, values] : hand.naive({8, 4, 8})) {
+      const std::span<const std::byte> expected = std::as_bytes(std::span(values));
+      EXPECT_TRUE(std::ranges::equal(written.at(name).data, expected)) << name;
+    }
+    if (SourceFile(checkpoint.shards().front()).shares_pages_with(dir.path()) && spaces % 8 == 0) {
+      EXPECT_GT(shared, plan.bytes / 4) << "of " << plan.bytes;
+    }
+    // Converted, nothing of it is the checkpoint's.
+    EXPECT_EQ(plan_huggingface(hand.model, checkpoint, {8, 4, 8}, {}, {}).shards.front().place, 0u);
   }
 }
 

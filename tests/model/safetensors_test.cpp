@@ -72,10 +72,12 @@ TEST(Safetensors, DataBeginsWhereTheAlignmentSays) {
     std::vector<TensorEntry> tensors(1);
     tensors[0].name = std::string(length, 'n');
     tensors[0].shape = {3};
-    const std::string head = safetensors_head(tensors, {}, 4096);
-    EXPECT_EQ(head.size() % 4096, 0u);
-    EXPECT_LT(head.size(), safetensors_head(tensors, {}).size() + 4096);
-    EXPECT_EQ(parse(head + std::string(12, 'x')).data_offset, head.size());
+    for (std::size_t place : {0, 8, 104, 4088}) {
+      const std::string head = safetensors_head(tensors, {}, 4096, place);
+      EXPECT_EQ(head.size() % 4096, place);
+      EXPECT_LT(head.size(), safetensors_head(tensors, {}).size() + 4096);
+      EXPECT_EQ(parse(head + std::string(12, 'x')).data_offset, head.size());
+    }
   }
 }
 
