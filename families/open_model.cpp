@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "export/huggingface.h"
 #include "families/config_reader.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -129,20 +128,14 @@ OpenedModel without_weights(const std::filesystem::path& config,
                             const Granularities& granularities) {
   auto [family, model] = describe_model(read_json(config), granularities, config);
   std::vector<StoredTensor> tensors;
+  std::uint64_t offset = 0;
   for (const TensorSpec& spec : model.table.tensors) {
     StoredTensor& tensor = tensors.emplace_back();
     tensor.name = spec.name;
     tensor.dtype = model.dtype;
     tensor.shape = spec.shape;
-  }
-  const HuggingFacePlan plan =
-      plan_huggingface(model, model.space.full(), {}, {.dtype = model.dtype, .metadata = {}});
-  for (const Shard& shard : plan.shards) {
-    for (std::size_t i = 0; i < shard.tensors.size(); ++i) {
-      const TensorSpec* const spec = plan.slices.tensors[shard.first + i].spec;
-      tensors[static_cast<std::size_t>(spec - model.table.tensors.data())].offset =
-          shard.tensors[i].begin;
-    }
+    tensor.offset = offset;
+    offset += tensor.bytes();
   }
   return {family,
           Checkpoint::assemble(config.parent_path(), model.config, std::move(tensors), nullptr),

@@ -34,8 +34,9 @@ DescribedModel describe_model(const nlohmann::json& config, const Granularities&
 // the one to say what is there.
 std::optional<std::filesystem::path> bare_config(const std::filesystem::path& path);
 
-// The same as a checkpoint whose tensors have names, shapes, the config's dtype and the places that
-// `random` gives them, but no bytes: enough for every plan, and for nothing that reads a weight.
+// The same as a checkpoint whose tensors have names, shapes and the config's dtype, and lie one
+// after the other from the beginning of a page on, but have no bytes: enough for every plan, and
+// for nothing that reads a weight.
 OpenedModel without_weights(const std::filesystem::path& config,
                             const Granularities& granularities);
 
