@@ -1,6 +1,8 @@
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "cli/command.h"
@@ -24,6 +26,13 @@ int main(int count, char** words) {
   // A closed standard stream would give its number to the next file that is opened.
   for (int stream = 0; stream <= 2; ++stream) {
     if (fcntl(stream, F_GETFD) < 0) open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
+  }
+  // A checkpoint in hundreds of shards, each read in several ways, is more files than a program
+  // gets who does not ask.
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 1 << 16);
+    setrlimit(RLIMIT_NOFILE, &files);
   }
   // A file that may not grow further is an error of the write, as a full disk is.
   std::signal(SIGXFSZ, SIG_IGN);

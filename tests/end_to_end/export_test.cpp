@@ -92,6 +92,20 @@ TEST_F(Workshop, AnExportIsCheckedInTheMemoryThereIs) {
   }
 }
 
+TEST_F(Workshop, ShardsMayBeMoreThanTheFilesThatAProgramGets) {
+  llama_.shards = 38;
+  const std::string model = llama_.write(dir_ / "shards").string();
+  for (const std::string format : {"huggingface", "gguf", "onnx"}) {
+    std::vector<std::string> argv = {"/bin/bash", "-c", "ulimit -Sn 30; exec \"$@\"", "sh"};
+    const std::vector<std::string> exporting =
+        mixnmatch_argv({"export", model, "--widths", "8", "--shard-size", "1K", "--format", format,
+                        "--dtype", "f32", "--threads", "1", "--out", path("of-" + format)});
+    argv.insert(argv.end(), exporting.begin(), exporting.end());
+    const Result result = Running(argv).wait();
+    EXPECT_EQ(result.status, 0) << format << ": " << result.err;
+  }
+}
+
 // A directory on another file system than the source, where there is one; gone with it.
 class Elsewhere {
  public:
