@@ -152,7 +152,7 @@ class SumProducts {
     plan.found = sound &&
                  lt_.heuristic(handle, plan.product, plan.w, plan.a, plan.c, plan.d, preference, 1,
                                &best, &count) == CUBLAS_STATUS_SUCCESS &&
-                 count > 0;
+                 count > 0 && best.state == CUBLAS_STATUS_SUCCESS;
     plan.algorithm = best.algo;
     if (preference) lt_.forget(preference);
     return plan;
