@@ -10,6 +10,12 @@
 
 namespace mnm::test {
 
+#ifdef MNM_CUDA_ON_HOST
+inline constexpr bool kOnHost = true;  // there is a device, and it takes whatever is right
+#else
+inline constexpr bool kOnHost = false;
+#endif
+
 inline bool has_device() {
   int devices = 0;
   return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;

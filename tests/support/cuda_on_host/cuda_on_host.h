@@ -1,4 +1,4 @@
-// The order in which the emulated device (cuda_runtime.h beside this) runs what may run in any.
+// What tests choose of the emulated device (cuda_runtime.h and cublasLt.h beside this).
 #pragma once
 
 #include <array>
@@ -12,5 +12,11 @@ inline constexpr std::array kOrders = {Order::kForward, Order::kReverse, Order::
 
 // Of launches from now on; forward at first.
 void set_order(Order order);
+
+// What cuBLASLt finds for a product from now on: an algorithm at first; or none, which it may say
+// in three ways.
+enum class Algorithms { kOne, kNone, kNoneListed, kOneThatIsNone };
+void set_algorithms(Algorithms algorithms);
+Algorithms algorithms();
 
 }  // namespace cuda_on_host

@@ -24,6 +24,8 @@
 #include <tuple>
 #include <type_traits>
 
+#define MNM_CUDA_ON_HOST
+
 #define __global__
 #define __device__
 #define __host__

@@ -71,6 +71,7 @@ class Device {
   std::mutex mutex;
   cudaError_t last = cudaSuccess;
   Order order = Order::kForward;
+  Algorithms algorithms = Algorithms::kOne;
   Block block;
 
   cudaError_t fails(cudaError_t error) { return last = error; }
@@ -158,6 +159,9 @@ class Device {
 }  // namespace
 
 void set_order(Order order) { Device::get().order = order; }
+
+void set_algorithms(Algorithms algorithms) { Device::get().algorithms = algorithms; }
+Algorithms algorithms() { return Device::get().algorithms; }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& thread) {
