@@ -7,14 +7,14 @@
 #include <set>
 
 #include "model/error.h"
+#include "model/files.h"
 
 namespace mnm {
 
 void require_writable(const std::filesystem::path& path, bool force) {
   namespace fs = std::filesystem;
-  const fs::file_status status = fs::symlink_status(path);
-  if (fs::is_directory(status)) fail("cannot write {}: a directory has that name", path.string());
-  if (fs::exists(status) && !force) {
+  require_place_of_file(path);
+  if (fs::exists(fs::symlink_status(path)) && !force) {
     fail("{} is there already: choose another name, or replace it with --force", path.string());
   }
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");

@@ -377,7 +377,16 @@ fs::path AtomicDirectory::move_to_target() {
   return old;
 }
 
+void require_place_of_file(const fs::path& target) {
+  std::error_code error;
+  const fs::file_status status = fs::status(target, error);
+  if (!fs::exists(status) || fs::is_regular_file(status)) return;
+  fail("cannot write '{}': {} has that name, choose another", target.string(),
+       fs::is_directory(status) ? "a directory" : "a device or pipe");
+}
+
 AtomicFile::AtomicFile(const fs::path& target) : target_(normal_target(target)) {
+  require_place_of_file(target_);
   std::tie(partial_, lock_) = make_partial(target_, [](const fs::path& name) {
     int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return -1;

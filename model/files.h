@@ -102,8 +102,12 @@ class AtomicDirectory {
   int lock_ = -1;  // descriptor of the locked directory
 };
 
-// A file that appears whole or not at all, the same way; whatever lies at `target` stays until
-// then.
+// Error where something else than a file lies at `target`, or than a link to one or to nothing: a
+// file that took the place of /dev/null would be a loss to all.
+void require_place_of_file(const std::filesystem::path& target);
+
+// A file that appears whole or not at all, the same way; what file lies at `target` stays until
+// then. Error as of require_place_of_file.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& target);

@@ -348,6 +348,13 @@ TEST_F(Workshop, OutputsThatCannotBeWritten) {
                  "taken");
   EXPECT_EQ(slurp(path("taken")), "a file");
   expect_refused({"export", model_, "--widths", "8", "--out", path("no/such/out")}, 1, "no");
+  ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
+  fs::create_symlink("pipe", path("to_pipe"));
+  for (const char* name : {"pipe", "to_pipe"}) {
+    expect_refused({"pareto", "--db", db_, "--svg", path(name), "--force"}, 1, "pipe");
+    expect_refused({"tokenize", search_, "--train", path(name), "--force"}, 1, "pipe");
+    EXPECT_TRUE(fs::is_fifo(path(name)));
+  }
 
   const Running full(
       {"/bin/sh", "-c", mixnmatch_argv({})[0] + " runs --db " + db_ + " > /dev/full"});

@@ -367,6 +367,29 @@ TEST(WriteFileAtomically, AKillLeavesTheOldOrTheNew) {
   }
 }
 
+TEST(AtomicFile, TakesThePlaceOfAFileAlone) {
+  const test::TempDir dir;
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  fs::create_directory(dir / "d");
+  fs::create_symlink("pipe", dir / "to_pipe");
+  fs::create_symlink("d", dir / "to_d");
+  for (const char* name : {"pipe", "to_pipe"}) {
+    const std::string error = error_of([&] { write_file_atomically(dir / name, "x"); });
+    EXPECT_TRUE(contains(error, "pipe has that name")) << error;
+    EXPECT_TRUE(fs::is_fifo(dir / name));
+  }
+  for (const char* name : {"d", "to_d"}) {
+    const std::string error = error_of([&] { write_file_atomically(dir / name, "x"); });
+    EXPECT_TRUE(contains(error, "directory has that name")) << error;
+    EXPECT_TRUE(fs::is_directory(dir / name));
+  }
+  fs::create_symlink("nowhere", dir / "to_nothing");
+  write_file_atomically(dir / "to_nothing", "x");
+  EXPECT_EQ(slurp(dir / "to_nothing"), "x");
+  EXPECT_EQ(names_in(dir.path()),
+            (std::vector<std::string>{"d", "pipe", "to_d", "to_nothing", "to_pipe"}));
+}
+
 // Of several files that belong together, none is replaced before all are written.
 TEST(AtomicFile, WhatIsThereStaysUntilTheCommit) {
   const test::TempDir dir;
