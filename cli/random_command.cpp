@@ -6,6 +6,7 @@
 #include "cli/byte_bar.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "cli/table.h"
 #include "eval/scores.h"
 #include "export/random_checkpoint.h"
@@ -107,6 +108,7 @@ int random_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
+  require_apart(request.out, request.config);
   const DescribedModel described = describe(request);
   const HuggingFacePlan plan = make_plan(request, described);
   if (request.dry_run) {

@@ -6,6 +6,7 @@
 #include "cli/interrupt.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "engine/engine.h"
 #include "families/family.h"
 #include "families/granularities.h"
@@ -107,6 +108,8 @@ int train_command(const Arguments& arguments) {
   if (!settings.force && std::filesystem::exists(std::filesystem::symlink_status(result))) {
     fail("{} is there already: choose another --out, or replace it with --force", result.string());
   }
+  const std::filesystem::path inputs[] = {config_path, settings.tokens, settings.validation};
+  for (const auto& input : inputs) require_apart(result, input);
 
   nlohmann::json config = read_json(config_path);
   const Family& family = family_of(config);

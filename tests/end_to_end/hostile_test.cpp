@@ -50,6 +50,15 @@ TEST_F(Workshop, NothingIsWrittenOverWhatIsRead) {
     expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 2,
                    "replace");
   }
+  for (const std::string& config : {model_, model_ + "/config.json"}) {
+    expect_refused({"random", config, "--force", "--out", model_}, 2, "replace");
+  }
+  fs::create_directory(path("run"));
+  fs::copy(model_, path("run/model"));
+  expect_refused({"train", path("run/model/config.json"), "--tokens", search_, "--force", "--out",
+                  path("run")},
+                 2, "replace");
+  EXPECT_EQ(slurp(path("run/model/model.safetensors")), before);
   EXPECT_EQ(slurp(path("model/model.safetensors")), before);
 
   fs::create_directory(path("stores"));
