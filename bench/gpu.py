@@ -4,6 +4,10 @@ First the kernels' tests with the label gpu run, and the device's scores are hel
 nothing is timed unless both pass. Then, row by row: the work, the floor that is demanded of it, what
 was measured, and what bounds it. Exit status 0 where every row was measured and reaches its floor,
 1 otherwise.
+
+--rehearse goes through all of it on the CPU, with small models, so that what a GPU is borrowed for
+has run before: no figure of it counts, no floor is held, and exit status 0 says that every row was
+measured.
 """
 
 import argparse
@@ -20,7 +24,6 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD = ROOT if (ROOT / "bin" / "mixnmatch").exists() else ROOT / "build" / "cuda"
 
 # f32 sums in another order, of 8 layers; a wrong slice moves a loss by 1e-2 (bench/python_loop.py).
 F32_TOLERANCE = 2e-5
@@ -33,7 +36,35 @@ class NotMeasured(Exception):
     pass
 
 
-def find_torch():
+class Sizes:
+    """What is measured; and of a rehearsal."""
+
+    def __init__(self, rehearsal):
+        self.device = "cpu" if rehearsal else "cuda"
+        self.tests = (
+            ("test_kernels", "--gtest_filter=Rotary*"),
+            ("test_fold", "--gtest_filter=EndMatrix*"),
+        )
+        self.llama, self.large = {}, {"num_hidden_layers": 4, "vocab_size": 8192}
+        self.sequences, self.context = 8, 2048
+        self.square, self.copied = 8192, 1 << 30
+        self.vocabularies = (128256, 262144)
+        self.grid, self.room = "grid", 16e9
+        if not rehearsal:
+            self.tests = (("test_kernels_cuda",), ("test_fold_cuda",))
+            return
+        small = {"hidden_size": 64, "head_dim": 16, "num_attention_heads": 4}
+        small |= {"num_key_value_heads": 2, "vocab_size": 512, "num_hidden_layers": 2}
+        widths = [16, 32, 64, 128]
+        small |= {"intermediate_size": 128, "matformer_granularities": widths}
+        self.llama = self.large = small
+        self.sequences, self.context = 2, 64
+        self.square, self.copied = 256, 1 << 20
+        self.vocabularies = (1000, 2000)
+        self.grid, self.room = "monotone", 1e8
+
+
+def find_torch(rehearsal):
     if importlib.util.find_spec("torch") is None:
         raise SystemExit(
             f"bench/gpu: {sys.executable} has no PyTorch, whose CUDA libraries this needs: "
@@ -41,7 +72,7 @@ def find_torch():
         )
     import torch
 
-    if not torch.cuda.is_available():
+    if not rehearsal and not torch.cuda.is_available():
         raise SystemExit(
             "bench/gpu: there is no CUDA device here (torch.cuda.is_available() is false): "
             "nothing was measured"
@@ -66,8 +97,11 @@ class Busy:
     """While it lives: the share of time in which the device ran anything, as the driver samples it.
     What is left of 1 it waited for launches: what CUDA graphs or larger steps could save."""
 
-    def __init__(self, torch):
-        uuid = torch.cuda.get_device_properties(0).uuid
+    def __init__(self, bench):
+        self.sampler = None
+        if bench.sizes.device == "cpu":
+            return
+        uuid = bench.torch.cuda.get_device_properties(0).uuid
         command = ["nvidia-smi", f"--id=GPU-{uuid}", "--query-gpu=utilization.gpu"]
         command += ["--format=csv,noheader,nounits", "--loop-ms=100"]
         try:
@@ -75,7 +109,7 @@ class Busy:
                 command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
         except OSError:
-            self.sampler = None
+            pass
 
     def __enter__(self):
         return self
@@ -97,19 +131,21 @@ class Busy:
 
 
 class Bench:
-    def __init__(self, torch, args, work):
+    def __init__(self, torch, args, sizes, build, work):
         self.torch = torch
+        self.sizes = sizes
+        self.build = build
         self.work = work
         self.env = environment(torch)
         self.end = time.monotonic() + args.seconds
         self.rows = []
 
     def run(self, *command):
-        self.torch.cuda.empty_cache()  # the device is the program's
+        self.empty_cache()  # the device is the program's
         left = self.end - time.monotonic()
         if left <= 0:
             raise NotMeasured("no time was left")
-        program = BUILD / "bin" / command[0]
+        program = self.build / "bin" / command[0]
         try:
             done = subprocess.run(
                 [program, *map(str, command[1:])],
@@ -127,6 +163,14 @@ class Bench:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
             raise NotMeasured(f"{command[0]} failed: {' '.join(said)}")
         return done.stdout
+
+    def empty_cache(self):
+        if self.sizes.device == "cuda":
+            self.torch.cuda.empty_cache()
+
+    def synchronize(self):
+        if self.sizes.device == "cuda":
+            self.torch.cuda.synchronize()
 
     def mixnmatch(self, *command):
         return json.loads(self.run("mixnmatch", *command, "--json"))
@@ -152,20 +196,25 @@ class Bench:
         self.note(f"{work}: {text} ({time.monotonic() - start:.0f} s)")
 
     def table(self):
+        """Whether every row was measured, and, but in a rehearsal, reaches its floor."""
         head = ("work", "floor", "measured", "bound", "reached")
-        rows = [(*row[:4], "yes" if row[4] else "NO") for row in self.rows]
+        rehearsal = self.sizes.device == "cpu"
+        said = {True: "yes", False: "NO"} if not rehearsal else {True: "-", False: "-"}
+        rows = [(*row[:4], said[row[4]]) for row in self.rows]
         for row in (head, ("---",) * 5, *rows):
             print("| " + " | ".join(row) + " |")
+        if rehearsal:
+            return not any(row[2].startswith("not measured") for row in self.rows)
         return all(row[4] for row in self.rows)
 
     def seconds(self, work, rounds=7):
         times = []
         work()
         for _ in range(rounds):
-            self.torch.cuda.synchronize()
+            self.synchronize()
             start = time.perf_counter()
             work()
-            self.torch.cuda.synchronize()
+            self.synchronize()
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
@@ -174,11 +223,11 @@ class Bench:
 
 
 def run_tests(bench):
-    for test in ("test_kernels_cuda", "test_fold_cuda"):
-        said = bench.run(test)
+    for test in bench.sizes.tests:
+        said = bench.run(*test)
         if "SKIPPED" in said:
-            raise NotMeasured(f"{test} skipped some of its tests")
-        bench.note(f"{test}: {said.strip().splitlines()[-1].strip()}")
+            raise NotMeasured(f"{test[0]} skipped some of its tests")
+        bench.note(f"{test[0]}: {said.strip().splitlines()[-1].strip()}")
 
 
 def hold_against_the_cpu(bench):
@@ -191,7 +240,7 @@ def hold_against_the_cpu(bench):
         *("--data", data, "--max-tokens", 8192, "--consistency"),
         *(a for w in widths for a in ("--widths", w)),
     ]
-    ours = bench.mixnmatch(*common, "--device", "cuda")
+    ours = bench.mixnmatch(*common, "--device", bench.sizes.device)
     theirs = bench.mixnmatch(*common, "--device", "cpu")
     for a, b in zip(ours, theirs, strict=True):
         for score in ("loss", "kl", "difference"):
@@ -224,22 +273,21 @@ def make_model(bench, name, config):
 class Monotone:
     """Llama-3.2-1B's shape, the 969 monotone submodels: ours, and a loop over transformers."""
 
-    SEQUENCES, CONTEXT = 8, 2048
-
     def __init__(self, bench, rate):
-        self.bench, self.rate = bench, rate
+        self.bench, self.rate, self.sizes = bench, rate, bench.sizes
         self.data = ROOT / "data/reference/search.bin"
-        self.config = json.loads((ROOT / "data/shapes/llama-3.2-1b.json").read_text())
+        shape = json.loads((ROOT / "data/shapes/llama-3.2-1b.json").read_text())
+        self.config = shape | self.sizes.llama
         self.common = [
-            *("--data", self.data, "--context", self.CONTEXT),
-            *("--max-tokens", self.SEQUENCES * self.CONTEXT),
-            *("--device", "cuda", "--dtype", "bf16"),
+            *("--data", self.data, "--context", self.sizes.context),
+            *("--max-tokens", self.sizes.sequences * self.sizes.context),
+            *("--device", self.sizes.device, "--dtype", "bf16"),
         ]
         self.directory = self.ours = None
 
     def share_of_product(self):
         self.directory = make_model(self.bench, "llama-1b", self.config)
-        with Busy(self.bench.torch) as busy:
+        with Busy(self.bench) as busy:
             self.ours = self.bench.mixnmatch(
                 "bench",
                 self.directory,
@@ -266,16 +314,17 @@ class Monotone:
         from torch.nn import functional
 
         model = auto_model.from_pretrained(self.directory, dtype=torch.bfloat16)
-        model = model.cuda().eval()
+        model = model.to(self.sizes.device).eval()
         mlps = [layer.mlp for layer in model.model.layers]
         full = [
             (m.gate_proj.weight.data, m.up_proj.weight.data, m.down_proj.weight.data)
             for m in mlps
         ]
         raw = torch.frombuffer(bytearray(self.data.read_bytes()), dtype=torch.uint8)
-        count = self.SEQUENCES * self.CONTEXT
-        inputs = raw[:count].long().view(self.SEQUENCES, -1).cuda()
-        targets = raw[1 : count + 1].long().view(self.SEQUENCES, -1).cuda()
+        count = self.sizes.sequences * self.sizes.context
+        there = raw[: count + 1].long().to(self.sizes.device)
+        inputs = there[:-1].view(self.sizes.sequences, -1)
+        targets = there[1:].view(self.sizes.sequences, -1)
 
         @torch.inference_mode()
         def loss(widths, batch):
@@ -302,7 +351,6 @@ class Monotone:
     def against_transformers(self):
         if self.ours is None:
             raise NotMeasured("the row before it was not")
-        torch = self.bench.torch
         try:
             from transformers import AutoModelForCausalLM
         except ImportError as error:
@@ -311,10 +359,13 @@ class Monotone:
         levels = self.config["matformer_granularities"]
         layers = self.config["num_hidden_layers"]
         candidates = list(itertools.combinations_with_replacement(levels, layers))
-        sample = [candidates[i * (len(candidates) - 1) // 23] for i in range(24)]
+        count = min(24, len(candidates))
+        sample = [
+            candidates[i * (len(candidates) - 1) // (count - 1)] for i in range(count)
+        ]
         losses, theirs, batch = self.loop(AutoModelForCausalLM, sample)
         theirs *= len(candidates) / len(sample)
-        torch.cuda.empty_cache()
+        self.bench.empty_cache()
 
         few = sample[:: len(sample) // 4]
         text = [a for w in few for a in ("--widths", ",".join(map(str, w)))]
@@ -338,16 +389,19 @@ class Monotone:
 
 def full_grid(bench):
     model, data = ROOT / "data/reference", ROOT / "data/reference/search.bin"
-    common = ["bench", model, "--data", data, "--set", "grid", "--max-tokens", 1024]
-    with Busy(bench.torch) as busy:
-        ours = bench.mixnmatch(*common, "--sample", 8, "--device", "cuda")[0]
-    theirs = bench.mixnmatch(*common, "--sample", 2, "--threads", 2)[0]
-    ratio = theirs["shared_seconds"] / ours["shared_seconds"]
+    common = ["bench", model, "--data", data, "--set", bench.sizes.grid]
+    there = ["--max-tokens", 1024, "--sample", 8, "--device", bench.sizes.device]
+    with Busy(bench) as busy:
+        ours = bench.mixnmatch(*common, *there)[0]
+    # Two cores take minutes for as many tokens: what they do in a second is the same with fewer.
+    here = ["--max-tokens", 256, "--sample", 2, "--threads", 2]
+    theirs = bench.mixnmatch(*common, *here)[0]
+    rates = [run["plan_flops"] / run["shared_seconds"] for run in (ours, theirs)]
     return (
-        ratio,
+        rates[0] / rates[1],
         (
-            f"{ratio:.1f} times two cores: {ours['shared_seconds']:.2f} s and "
-            f"{theirs['shared_seconds']:.1f} s; {busy.text()}"
+            f"{rates[0] / rates[1]:.1f} times two cores: {ours['shared_seconds']:.2f} s for 1,024 "
+            f"tokens, {theirs['shared_seconds']:.1f} s for 256; {busy.text()}"
         ),
         f"{ours['of_peak']:.3f} of an f32 product's rate",
     )
@@ -356,7 +410,10 @@ def full_grid(bench):
 class Readouts:
     def __init__(self, bench):
         try:
-            lines = bench.run("gpu_readout").splitlines()
+            sizes = bench.sizes
+            lines = bench.run(
+                "gpu_readout", sizes.device, *sizes.vocabularies
+            ).splitlines()
             self.of_vocab = {r["vocab"]: r for r in map(json.loads, lines)}
             self.why = ""
         except NotMeasured as error:
@@ -396,18 +453,19 @@ class Readouts:
 
 def product_rate(bench):
     """FLOP/s of a square product of 8192 in bf16."""
-    torch = bench.torch
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    torch, n = bench.torch, bench.sizes.square
+    a = torch.randn(n, n, device=bench.sizes.device, dtype=torch.bfloat16)
     c = torch.empty_like(a)
     seconds = bench.seconds(lambda: torch.mm(a, a, out=c))
-    return 2 * 8192**3 / seconds
+    return 2 * n**3 / seconds
 
 
 def copy_rate(bench):
     """Bytes/s of one large copy from pinned memory."""
-    torch = bench.torch
-    host = torch.empty(1 << 30, dtype=torch.uint8, pin_memory=True)
-    device = torch.empty_like(host, device="cuda")
+    torch, there = bench.torch, bench.sizes.device
+    pinned = there == "cuda"
+    host = torch.empty(bench.sizes.copied, dtype=torch.uint8, pin_memory=pinned)
+    device = torch.empty_like(host, device=there)
     return host.numel() / bench.seconds(lambda: device.copy_(host, True))
 
 
@@ -415,7 +473,7 @@ def streaming(bench, rate):
     bandwidth = copy_rate(bench)
     config = json.loads((ROOT / "data/shapes/llama-70b.json").read_text())
     # A slice: what belongs to no layer stays on the device and would only take time to write.
-    config |= {"num_hidden_layers": 4, "vocab_size": 8192}
+    config |= bench.sizes.large
     directory = make_model(bench, "llama-70b", config)
     d, ffn = config["hidden_size"], config["intermediate_size"]
     heads = config["num_attention_heads"] + 2 * config["num_key_value_heads"]
@@ -424,14 +482,9 @@ def streaming(bench, rate):
     ours = bench.mixnmatch(
         *("bench", directory, "--data", ROOT / "data/reference/search.bin"),
         *(
-            "--context",
-            1024,
-            "--max-tokens",
-            2048,
-            "--device",
-            "cuda",
-            "--dtype",
-            "bf16",
+            *("--context", bench.sizes.context // 2),
+            *("--max-tokens", bench.sizes.context),
+            *("--device", bench.sizes.device, "--dtype", "bf16"),
         ),
         *("--stream", "--set", "uniform", "--sample", 2),
     )[0]
@@ -449,17 +502,17 @@ def streaming(bench, rate):
     )
 
 
-def work_directory(chosen):
-    """Where the random checkpoints go, some 10 GB: host memory if it has room."""
+def work_directory(chosen, room):
+    """Where the random checkpoints go: host memory if it has so many bytes of room."""
     for place in (
         chosen,
         pathlib.Path("/dev/shm"),
         pathlib.Path(tempfile.gettempdir()),
     ):
-        if place and place.is_dir() and shutil.disk_usage(place).free > 16e9:
+        if place and place.is_dir() and shutil.disk_usage(place).free > room:
             return tempfile.TemporaryDirectory(prefix="mixnmatch-bench-", dir=place)
     raise SystemExit(
-        "bench/gpu: no directory with 16 GB to spare: name one with --work"
+        f"bench/gpu: no directory with {room / 1e9:.1f} GB to spare: name one with --work"
     )
 
 
@@ -471,18 +524,34 @@ def main():
     )
     parser.add_argument("--seconds", type=float, default=480, help="at most (480)")
     parser.add_argument("--work", type=pathlib.Path, help="for some 10 GB of files")
+    parser.add_argument(
+        "--build",
+        type=pathlib.Path,
+        help="where bin/ and lib/ are (the pack, or build/cuda; build/release to rehearse)",
+    )
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="on the CPU, small: whether all of it runs, for no figures",
+    )
     args = parser.parse_args()
-    if not (BUILD / "bin" / "mixnmatch").exists():
+    sizes = Sizes(args.rehearse)
+    build = args.build
+    if build is None and (ROOT / "bin" / "mixnmatch").exists():
+        build = ROOT
+    elif build is None:
+        build = ROOT / "build" / ("release" if args.rehearse else "cuda")
+    if not (build / "bin" / "mixnmatch").exists():
         raise SystemExit(
-            f"bench/gpu: no program in {BUILD}/bin: build the preset `cuda`, or unpack what "
+            f"bench/gpu: no program in {build}/bin: build the preset `cuda`, or unpack what "
             "scripts/gpu-pack makes and run this there"
         )
     # What the pack brings comes after what this Python has.
     sys.path.append(str(ROOT / "python"))
-    torch = find_torch()
+    torch = find_torch(args.rehearse)
 
-    with work_directory(args.work) as work:
-        bench = Bench(torch, args, pathlib.Path(work))
+    with work_directory(args.work, sizes.room) as work:
+        bench = Bench(torch, args, sizes, build, pathlib.Path(work))
         try:
             run_tests(bench)
             hold_against_the_cpu(bench)
@@ -490,8 +559,9 @@ def main():
             raise SystemExit(f"bench/gpu: nothing was timed: {error}") from error
         rate = product_rate(bench)
         print(
-            f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; a square product of "
-            f"8192 in bf16: {rate / 1e12:.0f} TFLOP/s\n"
+            f"{'A rehearsal' if args.rehearse else torch.cuda.get_device_name()}, PyTorch "
+            f"{torch.__version__}; a square product of {sizes.square} in bf16: "
+            f"{rate / 1e12:.3g} TFLOP/s\n"
         )
         monotone, readouts = Monotone(bench, rate), Readouts(bench)
         bench.row(
@@ -504,7 +574,7 @@ def main():
             1.5,
             monotone.against_transformers,
         )
-        for vocab in (128256, 262144):
+        for vocab in sizes.vocabularies:
             bench.row(
                 f"fused readout, vocabulary {vocab:,}, share of the product alone",
                 0.7,
