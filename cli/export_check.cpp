@@ -4,12 +4,11 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cli/altered_weights.h"
 #include "extract/extract.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -51,107 +50,8 @@ std::int64_t narrowest_norm(const SlicePlan& plan) {
   return narrowest;
 }
 
-// `values`, all that a slice keeps in its order, at their places in the whole tensor.
-void put_slice(const TensorSlice& slice, std::span<const float> values, std::span<float> whole) {
-  if (slice.dim < 0) {
-    std::ranges::copy(values, whole.begin());
-    return;
-  }
-  const auto& shape = slice.spec->shape;
-  const auto cut = static_cast<std::size_t>(slice.dim);
-  std::size_t inner = 1;  // elements of one step along the dimension that is cut
-  for (std::size_t d = cut + 1; d < shape.size(); ++d) inner *= static_cast<std::size_t>(shape[d]);
-  const std::size_t row = static_cast<std::size_t>(shape[cut]) * inner;
-  for (std::size_t at = 0; at < whole.size(); at += row) {
-    for (const Range& range : slice.ranges) {
-      const auto count = static_cast<std::size_t>(range.end - range.begin) * inner;
-      std::ranges::copy(values.first(count),
-                        whole.begin() + static_cast<std::ptrdiff_t>(
-                                            at + static_cast<std::size_t>(range.begin) * inner));
-      values = values.subspan(count);
-    }
-  }
-}
-
-struct Noise {
-  double relative = 0;
-  int draw = 0;
-};
-
-// Elements that are taken at once: a multiple of every format's block.
-constexpr std::size_t kTogether = 1 << 16;
-
-// The nested checkpoint with what the plan keeps of it as the plan stores it, and all its matrices
-// then off by up to the noise. In f32, made when it is read: the tensor that was read last is kept.
-class AlteredWeights {
- public:
-  AlteredWeights(const NestedModel& model, const Checkpoint& checkpoint, const PlannedExport& plan,
-                 const Noise& noise)
-      : table_(model.table), checkpoint_(checkpoint), plan_(plan), noise_(noise) {}
-
-  // All of which dies before this.
-  Checkpoint checkpoint() {
-    std::vector<StoredTensor> tensors;
-    for (std::size_t i = 0; i < table_.tensors.size(); ++i) {
-      const TensorSpec& spec = table_.tensors[i];
-      StoredTensor& tensor = tensors.emplace_back(checkpoint_.at(spec.name));
-      tensor.name = spec.name;  // the checkpoint may have another for it
-      tensor.dtype = Dtype::kF32;
-      tensor.data = {};
-      tensor.decode = [this, i](std::uint64_t begin, std::span<std::byte> into) {
-        const std::lock_guard lock(mutex_);
-        if (made_ != i) make(i);
-        std::ranges::copy(std::as_bytes(std::span(values_)).subspan(begin, into.size()),
-                          into.begin());
-      };
-    }
-    return Checkpoint::assemble(checkpoint_.directory(), checkpoint_.config(), std::move(tensors),
-                                nullptr);
-  }
-
- private:
-  void make(std::size_t index) {
-    made_.reset();
-    const TensorSpec& spec = table_.tensors[index];
-    const StoredTensor& source = checkpoint_.at(spec.name);
-    values_.resize(static_cast<std::size_t>(source.elements()));
-    std::vector<std::byte> bytes;
-    for (std::size_t done = 0; done < values_.size(); done += kTogether) {
-      const auto part =
-          std::span(values_).subspan(done, std::min(kTogether, values_.size() - done));
-      bytes.resize(part.size() * size_of(source.dtype));
-      checkpoint_.read(source, done * size_of(source.dtype), bytes);
-      to_f32(bytes, source.dtype, part);
-    }
-    const auto slice = std::ranges::find(plan_.slices().tensors, spec.name,
-                                         [](const TensorSlice& each) { return each.spec->name; });
-    if (slice != plan_.slices().tensors.end()) {
-      if (slice->dim < 0) {
-        alter(*slice, index, values_);
-      } else {
-        std::vector<float> kept = extract_f32(checkpoint_, *slice);
-        alter(*slice, index, kept);
-        put_slice(*slice, kept, values_);
-      }
-    }
-    made_ = index;
-  }
-  void alter(const TensorSlice& slice, std::size_t index, std::span<float> values) const {
-    plan_.round(slice, values);
-    if (noise_.relative > 0 && slice.spec->shape.size() > 1) {
-      const std::size_t before = static_cast<std::size_t>(noise_.draw) * table_.tensors.size();
-      perturb(values, noise_.relative, before + index + 1);
-    }
-  }
-
-  const TensorTable& table_;
-  const Checkpoint& checkpoint_;
-  const PlannedExport& plan_;
-  const Noise noise_;
-  std::mutex mutex_;  // of what follows
-  std::optional<std::size_t> made_;
-  std::vector<float> values_;
-};
+// Elements that are compared at once: a multiple of every format's block.
+constexpr std::size_t kCompared = 1 << 16;
 
 // Weights of layers that are run altered, where nobody said how many layers: each is run several
 // times, and made anew each time.
@@ -179,17 +79,6 @@ std::vector<double> weights_of_layers(const TensorTable& table, std::size_t laye
         static_cast<double>(element_count(spec.shape));
   }
   return weights;
-}
-
-// Bytes of the largest tensor that is made anew: whole, and what the plan keeps where that is less.
-double bytes_of_altered(const SlicePlan& plan) {
-  double most = 0;
-  for (const TensorSlice& slice : plan.tensors) {
-    const auto whole = static_cast<double>(element_count(slice.spec->shape));
-    const auto kept = static_cast<double>(element_count(slice.shape));
-    most = std::max(most, slice.dim < 0 ? whole : whole + kept);
-  }
-  return most * sizeof(float);
 }
 
 // The model that ends after so many layers; of its checkpoint the engine loads what its table
@@ -269,7 +158,8 @@ class ProbeMaker {
     DeviceOptions device = device_;
     device.dtype = arithmetic;
     if (is_cpu(device) && device.memory > 0) {
-      const double rest = static_cast<double>(device.memory) - bytes_of_altered(plan_.slices());
+      const double rest =
+          static_cast<double>(device.memory) - AlteredWeights::bytes(plan_.slices());
       device.memory = static_cast<std::uint64_t>(std::max(1.0, rest));
     }
     return logits(altered.checkpoint(), device);
@@ -327,7 +217,7 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
   const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
   const double held =
-      largest * sizeof(float) * 1.5 + (altered ? bytes_of_altered(plan.slices()) : 0);
+      largest * sizeof(float) * 1.5 + (altered ? AlteredWeights::bytes(plan.slices()) : 0);
   if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
   if (!altered) return all;
   std::size_t layers = 0;
@@ -363,7 +253,7 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written) {
   Extractor extractor(nested.checkpoint);
   extractor.read_ahead(slices_of(plan.slices()));
-  std::vector<float> buffer(kTogether);
+  std::vector<float> buffer(kCompared);
   std::vector<std::byte> bytes;
   for (const TensorSlice& slice : plan.slices().tensors) {
     const StoredTensor& tensor = written.at(slice.spec->name);
@@ -372,7 +262,7 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
            slice.spec->name, shape_text(tensor.shape), shape_text(slice.shape));
     }
     std::size_t done = 0;
-    extractor.stream(slice, kTogether, [&](std::span<float> expected) {
+    extractor.stream(slice, kCompared, [&](std::span<float> expected) {
       plan.round(slice, expected);
       const std::size_t size = size_of(tensor.dtype);
       bytes.resize(expected.size() * size);

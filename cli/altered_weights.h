@@ -1,0 +1,51 @@
+// A nested checkpoint as an export stores it: what measures how far rounding moves the logits.
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "export/target.h"
+#include "model/checkpoint.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+struct Noise {
+  double relative = 0;
+  int draw = 0;  // other numbers of the same spread
+};
+
+// What the plan keeps of the checkpoint's tensors is rounded as the plan stores it, and all of the
+// matrices is then off by up to the noise; what it does not keep is the checkpoint's. In f32, made
+// when it is read: of all tensors the one that was read last is held.
+class AlteredWeights {
+ public:
+  // All of which outlives it.
+  AlteredWeights(const NestedModel& model, const Checkpoint& checkpoint, const PlannedExport& plan,
+                 const Noise& noise);
+  AlteredWeights(const AlteredWeights&) = delete;
+  AlteredWeights& operator=(const AlteredWeights&) = delete;
+
+  // Does not outlive this. Several threads may read it.
+  Checkpoint checkpoint();
+
+  // That it takes at most: a tensor, and what is kept of it where that is less.
+  static double bytes(const SlicePlan& plan);
+
+ private:
+  void make(std::size_t index);
+  void alter(const TensorSlice& slice, std::size_t index, std::span<float> values) const;
+
+  const TensorTable& table_;
+  const Checkpoint& checkpoint_;
+  const PlannedExport& plan_;
+  const Noise noise_;
+  std::mutex mutex_;  // of what follows
+  std::optional<std::size_t> made_;
+  std::vector<float> values_;
+};
+
+}  // namespace mnm
