@@ -51,7 +51,8 @@ class Sizes:
         self.vocabularies = (128256, 262144)
         self.grid, self.room = "grid", 16e9
         if not rehearsal:
-            self.tests = (("test_kernels_cuda",), ("test_fold_cuda",))
+            programs = ("test_kernels_cuda", "test_fold_cuda", "test_readout_cuda")
+            self.tests = tuple((program,) for program in programs)
             return
         small = {"hidden_size": 64, "head_dim": 16, "num_attention_heads": 4}
         small |= {"num_key_value_heads": 2, "vocab_size": 512, "num_hidden_layers": 2}

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "eval/device_error.h"
+#include "kernels/cuda_memory.h"
 #include "kernels/element.h"
 #include "kernels/failure.h"
 #include "model/error.h"
@@ -26,6 +27,9 @@ inline Element element_of(const at::Tensor& tensor) {
       fail("no kernel takes elements of {}", c10::toString(tensor.scalar_type()));
   }
 }
+
+// Whether a tensor goes to the CUDA kernels and what is best beside them.
+inline bool on_cuda(const at::Tensor& tensor) { return goes_to_cuda_kernels(tensor.is_cuda()); }
 
 // Calls a launcher with the tensor's device as the current one. Where it says why it did not
 // launch: LibTorch's own error where the device has no memory left or is lost, else Error.

@@ -36,7 +36,7 @@ void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::
 
 // By the kernels of the device where `where` lies.
 void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
-  if (where.is_cpu()) {
+  if (!on_cuda(where)) {
     const std::int64_t grain = std::max<std::int64_t>(1, 16384 / chunk.words);
     return at::parallel_for(0, chunk.rows, grain, [&](std::int64_t begin, std::int64_t end) {
       read_logits_cpu(chunk, begin, end, sums);
@@ -47,7 +47,7 @@ void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
 
 void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where, float* loss,
            float* kl, float* agreement) {
-  if (where.is_cpu()) return score_tokens(sums, rows, loss, kl, agreement);
+  if (!on_cuda(where)) return score_tokens(sums, rows, loss, kl, agreement);
   launch(where, "score tokens", [&] { return score_tokens_cuda(sums, rows, loss, kl, agreement); });
 }
 
@@ -85,7 +85,7 @@ at::Tensor Readout::measure(const State& leaves) {
   const at::Tensor hidden = rows_of(leaves);
   const at::Tensor values =
       at::empty({metrics(), hidden.size(0)}, hidden.options().dtype(at::kFloat));
-  if (hidden.is_cpu() && tile_.words >= tile_.vocab) {
+  if (!on_cuda(hidden) && tile_.words >= tile_.vocab) {
     measure_whole(hidden, values);
   } else {
     measure_in_words(hidden, values);
@@ -155,7 +155,7 @@ void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& value
   const auto logits_of = [&](const at::Tensor& from, std::int64_t row, std::int64_t n,
                              std::int64_t first, std::int64_t words) {
     const at::Tensor logits = fold_.logits_of(from.narrow(0, row, n), first, words).contiguous();
-    const bool as_f32 = logits.is_cpu() || logits.scalar_type() == at::kDouble;
+    const bool as_f32 = !on_cuda(logits) || logits.scalar_type() == at::kDouble;
     return as_f32 ? logits.to(at::kFloat) : logits;
   };
   const bool with_reference = reference_hidden_.defined();

@@ -53,7 +53,7 @@ void sum_product(const at::Tensor& a, const at::Tensor& w, const at::Tensor& c,
     d.copy_(c);
     return;
   }
-  if (a.is_cuda()) {
+  if (on_cuda(a)) {
     const SumProduct product = {.element = element_of(a),
                                 .batches = batches,
                                 .rows = a.size(1),
@@ -97,10 +97,10 @@ at::Tensor activations(const Ffn& ffn, const at::Tensor& rows, std::int64_t widt
                                     .up = data_or_none(up),
                                     .x_bias = data_or_none(ffn.in_bias),
                                     .up_bias = data_or_none(ffn.up_bias)};
-  if (x.is_cpu()) {
-    activate(activation);
-  } else {
+  if (on_cuda(x)) {
     launch(x, "activate", [&] { return activate_cuda(activation); });
+  } else {
+    activate(activation);
   }
   return x;
 }
@@ -150,7 +150,7 @@ void rotate_in_place(const at::Tensor& x, const at::Tensor& cosines, const at::T
                          .stride = x.stride(1),
                          .cosines = cosines.const_data_ptr(),
                          .sines = sines.const_data_ptr()};
-  if (x.is_cpu()) return rotate(rotary);
+  if (!on_cuda(x)) return rotate(rotary);
   launch(x, "rotate queries and keys", [&] { return rotate_cuda(rotary); });
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "eval/fold.h"
+#include "eval/launch.h"
 #include "families/end_matrix.h"
 #include "families/level.h"
 #include "families/llama/llama_config.h"
@@ -303,11 +304,11 @@ class LlamaFold final : public Fold {
   }
 
   // Whether the CUDA kernels apply: nothing to differentiate.
-  static bool on_device(const at::Tensor& x) { return x.is_cuda() && !at::GradMode::is_enabled(); }
+  static bool on_device(const at::Tensor& x) { return on_cuda(x) && !at::GradMode::is_enabled(); }
 
   // Whether the CPU kernels apply: f32, and nothing to differentiate.
   static bool has_kernels(const at::Tensor& x) {
-    return x.is_cpu() && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
+    return !on_cuda(x) && x.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
   }
 
   // qkv: [batch, tokens, q + 2 kv heads, head_dim], rotated in place -> [batch * tokens, q]

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "eval/fold.h"
+#include "eval/launch.h"
 #include "families/end_matrix.h"
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_mixer.h"
@@ -105,8 +106,8 @@ class Mamba2Fold final : public Fold {
 
   // Whether the CPU kernels apply.
   bool has_kernels(const at::Tensor& x) const {
-    return x.is_cpu() && x.scalar_type() == at::kFloat && final_norm_.scalar_type() == at::kFloat &&
-           config_.groups == 1;
+    return !on_cuda(x) && x.scalar_type() == at::kFloat &&
+           final_norm_.scalar_type() == at::kFloat && config_.groups == 1;
   }
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {

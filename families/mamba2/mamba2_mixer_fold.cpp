@@ -111,7 +111,7 @@ at::Tensor scan_rows(const Mixer& m, const at::Tensor& rows, MixerState* state) 
   const std::int64_t part = m.groups * m.state, chunk = std::min(kProductChunk, tokens);
   const at::Tensor dt =
       time_steps((rows.narrow(2, m.inner + m.mixed(), heads) + m.dt_bias).to(type), m.limit);
-  if (dt.is_cuda() && dt.scalar_type() == at::kFloat && rows.scalar_type() == at::kFloat &&
+  if (on_cuda(dt) && dt.scalar_type() == at::kFloat && rows.scalar_type() == at::kFloat &&
       m.groups == 1 && !c10::GradMode::is_enabled() && has_cuda_kernels()) {
     return scan_on_device(m, mixed, dt, state);
   }

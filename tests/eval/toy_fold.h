@@ -149,15 +149,16 @@ class ToyFold final : public Fold {
     while (seen < rows.size(0) && !widest_logits.compare_exchange_weak(seen, rows.size(0))) {
     }
     logits_made += rows.size(0) * weights["head"].size(0);
-    return at::mm(rows, weights["head"].t());
+    return at::mm(rows, weights["head"].t()).to(logits_type);
   }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
     most_words = std::max<std::int64_t>(most_words, count);
     logits_made += rows.size(0) * count;
-    return at::mm(rows, weights["head"].narrow(0, first, count).t());
+    return at::mm(rows, weights["head"].narrow(0, first, count).t()).to(logits_type);
   }
 
   std::map<std::string, at::Tensor> weights;
+  at::ScalarType logits_type = at::kDouble;
   std::vector<char> loaded;            // [layers]
   std::atomic<std::int64_t> held = 0;  // of them, by load
   std::int64_t loads = 0, most_loaded = 0;

@@ -1,14 +1,16 @@
-// The Llama fold and the readout on a CUDA device against the CPU in double. Label `gpu`.
+// The Llama fold on a CUDA device against the CPU in double. Label `gpu`, and on the host.
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "eval/fold.h"
 #include "families/family.h"
+#include "tests/support/cuda_path.h"
 #include "tests/support/tiny_llama.h"
 
 namespace mnm {
@@ -43,6 +45,25 @@ class Model {
     return fold().logits(fold().readout(state).flatten(0, 2)).to(at::kCPU, at::kDouble);
   }
 
+  // The same of one candidate, the tokens given in pieces of those lengths: [sequences, tokens,
+  // vocab].
+  at::Tensor extend(const at::Tensor& tokens, const std::vector<std::int64_t>& pieces) {
+    std::vector<LayerCache> caches(layers());
+    std::vector<at::Tensor> logits;
+    std::int64_t position = 0;
+    for (const std::int64_t piece : pieces) {
+      State state = fold().embed(tokens.narrow(1, position, piece));
+      for (std::size_t layer = 0; layer < layers(); ++layer) {
+        const std::vector<Width>& widths = model_.space.layers[layer].granularities;
+        state = fold().extend(layer, state, widths[layer % widths.size()], position, caches[layer]);
+      }
+      logits.push_back(
+          fold().logits(fold().readout(state).flatten(0, 2)).view({tokens.size(0), piece, -1}));
+      position += piece;
+    }
+    return at::cat(logits, 1).to(at::kCPU, at::kDouble);
+  }
+
  private:
   NestedModel model_;
   std::map<std::string, at::Tensor> weights_;
@@ -57,20 +78,42 @@ double roundings(const test::TinyLlama& llama, std::int64_t tokens) {
 }
 
 TEST(LlamaFoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
-  if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
-    GTEST_SKIP() << "no CUDA device";
-  }
+  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
   const at::NoGradGuard no_grad;
+  at::set_num_threads(1);  // the tensors are tiny
   for (const test::TinyLlama& llama : test::tiny_llamas()) {
     const at::Tensor tokens =
         at::arange(2 * 21, at::kLong).mul(7919).remainder(llama.vocab).view({2, 21});
     Model exact(llama, at::TensorOptions(at::kDouble));
-    Model device(llama, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
-    const at::Tensor expected = exact.run(tokens), got = device.run(tokens.to(at::kCUDA));
+    Model device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
+    const at::Tensor expected = exact.run(tokens);
+    const test::OnCuda on_cuda(/*with_products=*/true);
+    const at::Tensor got = device.run(tokens.to(test::kCudaDevice));
     ASSERT_EQ(got.sizes(), expected.sizes());
     EXPECT_LE((got - expected).abs().max().item<double>(),
               roundings(llama, 21) * expected.abs().max().item<double>() * 0x1p-24)
         << llama.name;
+  }
+}
+
+TEST(LlamaFoldCuda, PieceByPieceOnADeviceIsTheWholeSequenceInDouble) {
+  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  const at::NoGradGuard no_grad;
+  at::set_num_threads(1);  // the tensors are tiny
+  for (const test::TinyLlama& llama : test::tiny_llamas()) {
+    const at::Tensor tokens =
+        at::arange(2 * 21, at::kLong).mul(7919).remainder(llama.vocab).view({2, 21});
+    Model exact(llama, at::TensorOptions(at::kDouble));
+    Model device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
+    const at::Tensor expected = exact.extend(tokens, {21});
+    const test::OnCuda on_cuda(/*with_products=*/true);
+    for (const std::vector<std::int64_t>& pieces :
+         {std::vector<std::int64_t>{21}, {20, 1}, {1, 3, 17}}) {
+      const at::Tensor got = device.extend(tokens.to(test::kCudaDevice), pieces);
+      EXPECT_LE((got - expected).abs().max().item<double>(),
+                roundings(llama, 21) * expected.abs().max().item<double>() * 0x1p-24)
+          << llama.name << ", " << pieces.size() << " pieces";
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 // CUBLAS_STATUS_INVALID_VALUE.
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/element.h"
@@ -81,6 +82,11 @@ void multiply(const cublasLtMatmulDescOpaque_t& product, float alpha, const T* a
   }
 }
 
+cublasStatus_t wrong() {
+  cuda_on_host::count_product(/*refused=*/true);
+  return CUBLAS_STATUS_INVALID_VALUE;
+}
+
 bool aligned(const void* p, std::uint64_t bytes) {
   return bytes > 0 && reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
 }
@@ -104,9 +110,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtMatmulDesc_t
   if (algorithm[0] != kIsAlgorithm || !fit(*computeDesc, *Adesc, *Bdesc, *Cdesc, *Ddesc) ||
       !aligned(A, algorithm[1]) || !aligned(B, algorithm[2]) || !aligned(C, algorithm[3]) ||
       !aligned(D, algorithm[4]) || workspaceSizeInBytes < algorithm[5]) {
-    return CUBLAS_STATUS_INVALID_VALUE;
+    return wrong();
   }
-  std::memset(workspace, 0xff, algorithm[5]);  // it is the product's own
+  cuda_on_host::count_product(/*refused=*/false);
+  const std::size_t some = std::min<std::size_t>(algorithm[5], 4096);  // of its own work space
+  std::memset(workspace, 0xff, some);
+  std::memset(static_cast<char*>(workspace) + algorithm[5] - some, 0xff, some);
   mnm::with_element(Ddesc->type == CUDA_R_32F    ? mnm::Element::kF32
                     : Ddesc->type == CUDA_R_16BF ? mnm::Element::kBF16
                                                  : mnm::Element::kF16,
@@ -128,7 +137,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
   using cuda_on_host::Algorithms;
   if (!lightHandle) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (requestedAlgoCount < 1 || !fit(*operationDesc, *Adesc, *Bdesc, *Cdesc, *Ddesc)) {
-    return CUBLAS_STATUS_INVALID_VALUE;
+    return wrong();
   }
   *returnAlgoCount = 0;
   const Algorithms there = cuda_on_host::algorithms();

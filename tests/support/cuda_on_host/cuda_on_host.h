@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 
 namespace cuda_on_host {
 
@@ -18,5 +19,22 @@ void set_order(Order order);
 enum class Algorithms { kOne, kNone, kNoneListed, kOneThatIsNone };
 void set_algorithms(Algorithms algorithms);
 Algorithms algorithms();
+
+// While one lives, tensors of the CPU go to the CUDA kernels.
+class TakesHostMemory {
+ public:
+  TakesHostMemory();
+  ~TakesHostMemory();
+  TakesHostMemory(const TakesHostMemory&) = delete;
+  TakesHostMemory& operator=(const TakesHostMemory&) = delete;
+};
+bool takes_host_memory();
+
+// So far: kernels launched, and what cuBLASLt was asked and did, or was asked wrongly.
+struct Counts {
+  std::int64_t launches = 0, products = 0, refusals = 0;
+};
+Counts counts();
+void count_product(bool refused);
 
 }  // namespace cuda_on_host

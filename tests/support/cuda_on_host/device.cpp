@@ -2,6 +2,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -28,6 +29,8 @@ constexpr std::size_t kGuard = 0;  // the sanitizer has its own
 constexpr std::size_t kGuard = 256;  // bytes of garbage on either side
 #endif
 constexpr std::size_t kAlignment = 256;
+
+thread_local cudaError_t last_error = cudaSuccess;
 
 struct Span {
   char* begin;
@@ -69,12 +72,13 @@ class Device {
   }
 
   std::mutex mutex;
-  cudaError_t last = cudaSuccess;
   Order order = Order::kForward;
   Algorithms algorithms = Algorithms::kOne;
+  std::atomic<int> takers = 0;
+  std::atomic<std::int64_t> launches = 0, products = 0, refusals = 0;
   Block block;
 
-  cudaError_t fails(cudaError_t error) { return last = error; }
+  cudaError_t fails(cudaError_t error) { return last_error = error; }
 
   const char* text_of_fault() const { return faults_.empty() ? "" : faults_.back().c_str(); }
 
@@ -163,10 +167,21 @@ void set_order(Order order) { Device::get().order = order; }
 void set_algorithms(Algorithms algorithms) { Device::get().algorithms = algorithms; }
 Algorithms algorithms() { return Device::get().algorithms; }
 
+TakesHostMemory::TakesHostMemory() { ++Device::get().takers; }
+TakesHostMemory::~TakesHostMemory() { --Device::get().takers; }
+bool takes_host_memory() { return Device::get().takers > 0; }
+
+Counts counts() {
+  const Device& device = Device::get();
+  return {device.launches, device.products, device.refusals};
+}
+void count_product(bool refused) { ++(refused ? Device::get().refusals : Device::get().products); }
+
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    const std::function<void()>& thread) {
   Device& device = Device::get();
   const std::lock_guard lock(device.mutex);
+  ++device.launches;
   return device.launch(config, kernel, thread);
 }
 
@@ -181,7 +196,7 @@ using cuda_on_host::Device;
 
 void __syncthreads(const std::source_location& at) { Device::get().block.wait(at); }
 
-cudaError_t cudaGetLastError() { return std::exchange(Device::get().last, cudaSuccess); }
+cudaError_t cudaGetLastError() { return std::exchange(cuda_on_host::last_error, cudaSuccess); }
 
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
