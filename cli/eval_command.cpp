@@ -143,6 +143,7 @@ int eval_command(const Arguments& arguments) {
     Scorer(opened, device, score, ranks.get()).serve(datasets);
     return 0;
   }
+  require_device(device);
   std::optional<Store> store;
   if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 

@@ -7,6 +7,7 @@
 #include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/scoring.h"
 #include "cli/store_rows.h"
 #include "cli/table.h"
 #include "db/store.h"
@@ -120,6 +121,7 @@ int latency_command(const Arguments& arguments) {
     fail_usage("--length {} needs {} positions, and the model has {}", workload.length, positions,
                model.max_context);
   }
+  require_device(device);
   std::optional<Store> store;
   if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 

@@ -145,6 +145,10 @@ void Scorer::serve(std::span<const Dataset* const> datasets) {
       ranks_->patience_with_the_first());
 }
 
+void require_device(const DeviceOptions& device) {
+  if (device.device != "cpu") open_engine(device.device).device_name(device);
+}
+
 std::string Scorer::device_name() { return open_engine(device_.device).device_name(device_); }
 
 }  // namespace mnm

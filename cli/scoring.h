@@ -24,6 +24,9 @@ CostBasis basis_of(const NestedModel& model, const Dataset& data);
 Record record_of(const Widths& widths, const CandidateScores& scores, const Cost& cost,
                  Dtype dtype);
 
+// Error where the device is not there: asked before anything is written for it.
+void require_device(const DeviceOptions& device);
+
 // Opens the engine, and loads the weights, when first asked to.
 class Scorer {
  public:

@@ -242,6 +242,7 @@ class SearchCommand {
     if (settings.is_null()) {
       settings = kept_settings(options_, fmt::format("{} {}", now_utc(), getpid()));
     }
+    require_device(request_.device);
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
     scorer_.emplace(*opened_, request_.device, ScoreOptions{}, ranks_.get());
     model_id_ = store_->model(model_row(*opened_));

@@ -451,5 +451,19 @@ TEST_F(Workshop, WeightsThatAreNoNumbers) {
   EXPECT_FALSE(fs::exists(path("out")));
 }
 
+// A store that only such an attempt would have made says of a run that never began.
+TEST_F(Workshop, ADeviceThatIsNotThereLeavesNoStore) {
+  const std::vector<std::string> of_model = {"--data", search_, "--db", db_, "--device", "cuda:77"};
+  for (const char* command : {"search", "eval"}) {
+    std::vector<std::string> words = {command, model_};
+    words.insert(words.end(), of_model.begin(), of_model.end());
+    expect_refused(words, 1, "cuda");
+    EXPECT_FALSE(fs::exists(db_)) << command;
+  }
+  expect_refused({"latency", model_, "--length", "8", "--db", db_, "--device", "cuda:77"}, 1,
+                 "cuda");
+  EXPECT_FALSE(fs::exists(db_));
+}
+
 }  // namespace
 }  // namespace mnm::test
