@@ -28,14 +28,15 @@ class Model {
   Fold& fold() { return *fold_; }
   std::size_t layers() const { return model_.layers(); }
 
-  // Every width of every node: logits [leaves * sequences * tokens, vocab], in double, on the CPU.
+  // Every width of two nodes in four, the widest of the others, so that neighbours are alike:
+  // logits [leaves * sequences * tokens, vocab], in double, on the CPU.
   at::Tensor run(const at::Tensor& tokens) {
     State state = fold().embed(tokens);
     for (std::size_t layer = 0; layer < layers(); ++layer) {
       std::vector<Child> children;
       for (std::int32_t parent = 0; parent < state.nodes(); ++parent) {
         for (const Width width : model_.space.layers[layer].granularities) {
-          if (parent % 2 == 0 || width == model_.space.layers[layer].full()) {
+          if (parent % 4 < 2 || width == model_.space.layers[layer].full()) {
             children.push_back({parent, width});
           }
         }
