@@ -170,7 +170,8 @@ const char* sum_product_cuda(const SumProduct& p, int device, void* work, std::s
   if (p.batches < 1 || p.rows < 1 || p.columns < 1) return nullptr;
   if (p.depth < 1) return "a product of depth 0 is a copy";
   if (p.batches >> 31 != 0) return "too many matrices for one product";
-  static SumProducts products;  // opened after LibTorch, whose library it finds by its name
+  // Opened after LibTorch, whose library it finds by its name. Never destroyed, nor are its plans.
+  static SumProducts& products = *new SumProducts;
   return products.launch(p, device, work, work_bytes);
 }
 
