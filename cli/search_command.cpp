@@ -302,8 +302,15 @@ class SearchCommand {
   }
 
   void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
+    // What 0 stands for, where it is no number of its own.
+    const std::map<std::string_view, std::string> meant = {
+        {"context", std::to_string(data_.context)},
+        {"widths-step", "none"},
+        {"mutation", fmt::format("{:.3g}", 0.5 / static_cast<double>(opened_->model.layers()))},
+        {"threads", "one per core"}};
     for (const auto& [name, text] : options_.settings()) {
-      if (!text.empty()) note("  {:<16} {}\n", name, text);
+      const auto found = text == "0" ? meant.find(name) : meant.end();
+      if (!text.empty()) note("  {:<16} {}\n", name, found == meant.end() ? text : found->second);
     }
     const auto on_flops = [](const auto& budget) { return budget.first == CostKind::kFlops; };
     if (request_.cost == CostKind::kFlops || std::ranges::any_of(budgets_, on_flops)) {
