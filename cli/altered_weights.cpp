@@ -79,6 +79,8 @@ void AlteredWeights::make(std::size_t index) {
   const TensorSpec& spec = table_.tensors[index];
   const StoredTensor& source = checkpoint_.at(spec.name);
   const std::size_t size = size_of(source.dtype);
+  values_ = {};
+  values_.shrink_to_fit();  // to grow would hold both for a while, and then up to twice the size
   values_.resize(static_cast<std::size_t>(source.elements()));
   std::vector<std::byte> bytes;
   in_parts(values_, [&](std::size_t begin, std::span<float> part) {
@@ -93,7 +95,11 @@ void AlteredWeights::make(std::size_t index) {
   } else if (slice->dim < 0) {
     alter(*slice, index, values_);
   } else {
-    std::vector<float> kept = extract_f32(checkpoint_, *slice);
+    std::vector<float> kept;
+    kept.reserve(static_cast<std::size_t>(element_count(slice->shape)));
+    Extractor(checkpoint_).stream(*slice, kTogether, [&](std::span<const float> part) {
+      kept.insert(kept.end(), part.begin(), part.end());
+    });
     alter(*slice, index, kept);
     put_slice(*slice, kept, values_);
   }
