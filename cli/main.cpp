@@ -30,8 +30,9 @@ int main(int count, char** words) {
   // A checkpoint in hundreds of shards, each read in several ways, is more files than a program
   // gets who does not ask.
   rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 1 << 16);
+  constexpr rlim_t kFiles = 1 << 16;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < kFiles) {
+    files.rlim_cur = std::min(files.rlim_max, kFiles);
     setrlimit(RLIMIT_NOFILE, &files);
   }
   // A file that may not grow further is an error of the write, as a full disk is.
