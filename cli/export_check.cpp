@@ -216,8 +216,13 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   const bool altered = alters(plan, nested.checkpoint);
   if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
   const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
-  const double held =
-      largest * sizeof(float) * 1.5 + (altered ? AlteredWeights::bytes(plan.slices()) : 0);
+  double ends = 0;
+  for (const TensorSpec& spec : nested.model.table.tensors) {
+    if (spec.layer < 0) ends += static_cast<double>(element_count(spec.shape)) * sizeof(float);
+  }
+  // As the engine counts it for a single pass (DeviceOptions).
+  const double held = largest * sizeof(float) * 1.5 + std::min<double>(ends, kEndPiece) +
+                      (altered ? AlteredWeights::bytes(plan.slices()) : 0);
   if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
   if (!altered) return all;
   std::size_t layers = 0;

@@ -19,7 +19,6 @@
 #include "engine/weight_reader.h"
 #include "eval/evaluator.h"
 #include "eval/fold.h"
-#include "families/end_matrix.h"
 #include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
@@ -82,7 +81,7 @@ struct MemoryPlan {
 
 // While a pass streams, two layers are held, the one in use and the next (of a single pass the one
 // in use alone), and loading puts parts of a layer together from copies of them, at most half of
-// it. What does not hold embedding and head beside them reads these in parts, of 64 MiB at most.
+// it. What does not hold embedding and head beside them reads these in parts of kEndPiece.
 MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
                        const at::Device& device) {
   const std::uint64_t free = available_memory(device);
@@ -103,8 +102,8 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
       layers + (plan.hold_ends ? weights.ends : std::min(weights.ends, kEndPiece));
   if (held >= limit) {
     fail(
-        "cannot stream the weights within {} bytes of memory: {} of the largest layers take {}, "
-        "and states come on top; allow more memory",
+        "cannot stream the weights within {} bytes of memory: {} of the largest layers and a part "
+        "of the head take {}, and states come on top; allow more memory",
         text(limit), options.single_pass ? "one and a half" : "two and a half", text(held));
   }
   plan.states = limit - held;
@@ -114,7 +113,7 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
       "for states and work",
       text(weights.all),
       fit ? "" : fmt::format(", since they do not fit {} of memory", text(limit)),
-      plan.hold_ends ? "" : ", embedding and head read anew for each batch", text(plan.states));
+      plan.hold_ends ? "" : ", embedding and head read anew for each use", text(plan.states));
   return plan;
 }
 
@@ -142,7 +141,7 @@ class TorchSession final : public ModelSession {
         reader_(checkpoint, device_, options.dtype),
         memory_(plan_memory(weight_bytes(model, options.dtype), options, device_)) {
     limits_.memory = memory_.states;
-    if (memory_.stream) {
+    if (memory_.stream && !options.single_pass) {
       const std::filesystem::path spill = std::filesystem::temp_directory_path();
       limits_.stream = StreamLimits{device_.is_cpu() ? 0 : available_memory(at::kCPU) / 2, spill,
                                     free_bytes(spill) / 2};

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "eval/scores.h"
 #include "model/nested_model.h"
 #include "model/widths.h"
 
@@ -51,7 +52,8 @@ struct FoldInputs {
   const NestedModel& model;
   WeightSource weight;
   bool resident = true;  // make_fold loads every layer; else whoever steps loads and unloads them
-  RowSource rows = {};   // where there is one, embedding and head are read from it at every use
+  // Where there is one, embedding and head are read from it at every use, kEndPiece at once.
+  RowSource rows = {};
 };
 
 // Its constructor takes what belongs to no layer (embedding, final norm, head) from the source.

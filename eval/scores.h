@@ -11,6 +11,9 @@
 
 namespace mnm {
 
+// Bytes of embedding or head that are read at once where they are not held.
+constexpr std::uint64_t kEndPiece = 64 << 20;
+
 struct DeviceOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   Dtype dtype = Dtype::kF32;   // of weights and arithmetic; losses are taken in f32
@@ -21,7 +24,8 @@ struct DeviceOptions {
   // Weights are read layer by layer in every pass; also done where they do not fit the memory.
   bool stream = false;
   // For logits alone: weights are read as one pass comes to them and let go of behind it, embedding
-  // and head in parts. What is held is a layer, and half of one while it is loaded.
+  // and head in parts of kEndPiece. What is held is a layer, half of one while it is loaded, and
+  // such a part.
   bool single_pass = false;
   // Of this process among those of its machine: "cuda" is the GPU of that number, counted round
   // among those that it sees, which may be one of its own.

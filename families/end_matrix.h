@@ -10,8 +10,6 @@
 
 namespace mnm {
 
-constexpr std::uint64_t kEndPiece = 64 << 20;  // bytes of it that are read at once
-
 class EndMatrix {
  public:
   EndMatrix() = default;

@@ -92,6 +92,17 @@ TEST_F(Workshop, AnExportIsCheckedInTheMemoryThereIs) {
   }
 }
 
+// The check runs one pass, whose states are kept nowhere but in memory.
+TEST_F(Workshop, TheCheckNeedsNoDirectoryForTemporaryFiles) {
+  std::vector<std::string> argv = {"/usr/bin/env", "TMPDIR=" + path("none")};
+  const std::vector<std::string> exporting =
+      mixnmatch_argv({"export", model_, "--widths", "8", "--out", path("out")});
+  argv.insert(argv.end(), exporting.begin(), exporting.end());
+  const Result result = Running(argv).wait();
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_TRUE(fs::exists(path("out/probe.safetensors"))) << result.out;
+}
+
 TEST_F(Workshop, ShardsMayBeMoreThanTheFilesThatAProgramGets) {
   llama_.shards = 38;
   const std::string model = llama_.write(dir_ / "shards").string();

@@ -50,6 +50,13 @@ TEST_F(Workshop, TheCheckHoldsALayerAndPartsOfTheHead) {
   EXPECT_LT(peak({}), 512 * 1024);
   // The head as it is rounded is held whole, once.
   EXPECT_LT(peak({"--format", "gguf", "--dtype", "f16"}), 1024 * 1024);
+  // A layer and half of one take 25 MB, a part of the head 67.
+  for (const auto& [memory, ran] : {std::pair("80M", false), std::pair("120M", true)}) {
+    const Result result =
+        expect_done({"export", path("wide"), "--widths", "1024", "--out", path("out"), "--threads",
+                     "1", "--force", "--memory", memory});
+    EXPECT_EQ(result.out.find("nothing was run") == std::string::npos, ran) << result.out;
+  }
 }
 
 }  // namespace
