@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -17,30 +18,42 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 FORMAT = "mixnmatch-probe-2"
 
-# What a broken export, or a runtime that cannot load a sound one, raises.
-FAILURES = (
-    ImportError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    ValueError,
-    sqlite3.Error,
-)
 APPLICATION_ID = 0x6D6E6D73  # of a store: db/schema.sql
 
 
+class Failure(Exception):
+    """A sentence about one export."""
+
+
+def attempt(what, action, *arguments):
+    """The action's result, or a Failure: libraries raise of broken files whatever they like."""
+    try:
+        return action(*arguments)
+    except Exception as error:
+        raise Failure(f"{what}: {reason(error)}") from error
+
+
+def reason(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"there is no {text}" if isinstance(error, KeyError) else text
+
+
 class Probe:
+    """What probe.safetensors holds: read_probe of export/probe.h, with the same demands."""
+
     def __init__(self, directory):
-        with safe_open(directory / "probe.safetensors", framework="numpy") as file:
+        path = directory / "probe.safetensors"
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ValueError(
-                    f"the probe's format is {metadata.get('format')!r}, not {FORMAT!r}"
+                    f"its format is {metadata.get('format')!r}, where {FORMAT!r} is known"
                 )
             self.widths = metadata["widths"]
             self.tokens = [int(token) for token in metadata["tokens"].split(",")]
@@ -48,6 +61,25 @@ class Probe:
             self.tolerance = float(metadata["tolerance"])
             self.operand_tolerance = float(metadata["operand_tolerance"])
             self.logits = file.get_tensor("logits")
+        shape = self.logits.shape
+        if len(shape) != 2 or shape[0] != len(self.tokens):
+            raise ValueError(f"{len(self.tokens)} tokens with logits of shape {shape}")
+        if self.logits.dtype != np.float32:
+            raise ValueError(f"its logits are {self.logits.dtype}, not float32")
+        for token in self.tokens:
+            if not 0 <= token < shape[1]:
+                raise ValueError(
+                    f"token {token} is outside the vocabulary of {shape[1]}"
+                )
+        if not (self.widths + self.artifact).isprintable():
+            raise ValueError("its metadata hold characters that steer a terminal")
+        for bound in (self.tolerance, self.operand_tolerance):
+            if not (np.isfinite(bound) and bound >= 0):
+                raise ValueError(f"{bound} is no tolerance")
+
+
+def read_probe(directory):
+    return attempt("cannot read its probe.safetensors", Probe, directory)
 
 
 def run_transformers(directory, tokens):
@@ -93,13 +125,12 @@ def run_llama_cpp(directory, tokens):
 def run_onnxruntime(directory, tokens):
     import onnxruntime
 
-    try:
-        session = onnxruntime.InferenceSession(
-            directory / "scorer.onnx", providers=["CPUExecutionProvider"]
-        )
-        return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
-    except Exception as error:  # its own errors have no other class in common
-        raise RuntimeError(str(error)) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it raises says the same
+    session = onnxruntime.InferenceSession(
+        directory / "scorer.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
 
 
 def run_onnxruntime_genai(directory, tokens):
@@ -135,17 +166,30 @@ RUNTIMES = {
 }
 
 
+def run(name, directory, tokens):
+    try:
+        return np.asarray(RUNTIMES[name].run(directory, tokens), dtype=np.float64)
+    except ModuleNotFoundError as error:
+        installs = {"llama.cpp": "scripts/llama-cpp"}
+        by = installs.get(name, "scripts/setup test")
+        raise ValueError(f"{error}; {by} installs it") from error
+
+
 def verify(name, directory):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
-    runtime, probe = RUNTIMES[name], Probe(directory)
-    logits = np.asarray(runtime.run(directory, probe.tokens), dtype=np.float64)
+    probe = read_probe(directory)
+    logits = attempt(f"{name} failed", run, name, directory, probe.tokens)
     if logits.shape != probe.logits.shape:
-        raise ValueError(f"logits {logits.shape}, the probe has {probe.logits.shape}")
+        raise Failure(
+            f"{name} failed: it gave logits of shape {logits.shape}, where the probe has"
+            f" {probe.logits.shape}"
+        )
     difference = np.abs(logits - probe.logits)
     difference[logits == probe.logits] = 0  # equal infinities
     difference[np.isnan(difference)] = np.inf
     position, word = np.unravel_index(difference.argmax(), difference.shape)
     worst = float(difference[position, word])
+    runtime = RUNTIMES[name]
     tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
     agrees = worst <= tolerance
     print(
@@ -169,15 +213,24 @@ def verify(name, directory):
 def record_beside(directory, found):
     """Into verified.json: what each runtime said last."""
     path = directory / "verified.json"
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file: remove it")
     known = json.loads(path.read_text()) if path.exists() else []
+    if not isinstance(known, list) or not all(
+        isinstance(one, dict) and {"artifact", "runtime"} <= one.keys() for one in known
+    ):
+        raise ValueError("it is not a list of answers as this writes them: remove it")
     known = [
         one
         for one in known
         if (one["artifact"], one["runtime"]) != (found["artifact"], found["runtime"])
     ]
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps([*known, found], indent=1) + "\n")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps([*known, found], indent=1) + "\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def record_in_store(path, directory, found):
@@ -215,21 +268,20 @@ def main():
         "--db", type=Path, help="the store that holds the export: recorded in it"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     agree = True
     for directory in arguments.directory:
         try:
             found = verify(arguments.runtime, directory)
             agree &= found["agrees"]
             if arguments.db:
-                record_in_store(arguments.db, directory, found)
+                what = f"the answer is not recorded in {arguments.db}"
+                attempt(what, record_in_store, arguments.db, directory, found)
             if os.access(directory, os.W_OK):
-                record_beside(directory, found)
-        except FAILURES as error:
-            text = " ".join(str(error).split())
-            if isinstance(error, ModuleNotFoundError):
-                installs = {"llama.cpp": "scripts/llama-cpp"}
-                text += f"; {installs.get(arguments.runtime, 'scripts/setup test')} installs it"
-            print(f"{directory}: {arguments.runtime} failed: {text}", file=sys.stderr)
+                what = "the answer is not recorded in verified.json"
+                attempt(what, record_beside, directory, found)
+        except Failure as failure:
+            print(f"{directory}: {failure}", file=sys.stderr)
             agree = False
     return 0 if agree else 1
 

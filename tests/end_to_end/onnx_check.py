@@ -84,7 +84,7 @@ def padded(directory, tokens):
 
 
 def check(directory):
-    probe = verify.Probe(directory)
+    probe = verify.read_probe(directory)
     limit = probe.operand_tolerance
 
     def compare(what, logits):
@@ -131,7 +131,7 @@ def agree(directories):
     for directory in map(Path, directories):
         try:
             check(directory)
-        except (*verify.FAILURES, AssertionError) as error:
+        except (verify.Failure, AssertionError) as error:
             print(f"{directory}: {type(error).__name__}: {error}")
             failed += 1
     return 1 if failed else 0

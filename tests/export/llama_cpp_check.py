@@ -208,7 +208,7 @@ def generates_the_same(directory, model, widths):
 
 
 def bound(directory, tokens):
-    probe = verify.Probe(directory)
+    probe = verify.read_probe(directory)
     spread = (probe.operand_tolerance - probe.tolerance) / 6
     return (
         2 * probe.tolerance
@@ -399,7 +399,7 @@ def llama_variants(place):
                 full = export(
                     source, widths, "huggingface", "f32", place / f"{label}-{widths}-hf"
                 )
-                tokens = verify.Probe(out).tokens
+                tokens = verify.read_probe(out).tokens
                 sound &= loud_agrees(out, full, tokens)
     return sound
 

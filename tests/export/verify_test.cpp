@@ -61,11 +61,52 @@ void write_export(const fs::path& source, const test::TinyLlama& llama, const fs
   write_probe(probe, target / kProbeFile);
 }
 
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  const std::size_t at = text.find(what);
+  EXPECT_NE(at, std::string::npos) << what;
+  return text.replace(at, what.size(), by);
+}
+
 // Makes `bytes` bytes of the file zero, the first at `begin_from_end` before its end.
 void corrupt(const fs::path& file, std::size_t begin_from_end, std::size_t bytes) {
   std::string content = test::slurp(file);
   for (std::size_t i = 0; i < bytes; ++i) content[content.size() - begin_from_end + i] = '\0';
   test::spew(file, content);
+}
+
+TEST(Verify, ADamagedProbeIsASentence) {
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
+  }
+  TempDir dir;
+  test::TinyLlama llama;
+  llama.write(dir / "model");
+  const fs::path out = dir / "out";
+  write_export(dir / "model", llama, out, {16, 16, 16}, Dtype::kF32, 5'000'000'000);
+  const std::string sound = test::slurp(out / kProbeFile);
+  const std::string cases[] = {
+      "",
+      sound.substr(0, sound.size() - 1),
+      replaced(sound, "\"1,7,", "\"1,x,"),
+      replaced(sound, "\"1,7,3,49", "\"1,7,3,99"),  // outside the vocabulary
+      replaced(sound, "\"1,7,", "\"1,77"),          // one token less
+      replaced(sound, "\"tokens\"", "\"tokenz\""),
+      replaced(sound, "\"F32\"", "\"I32\""),
+      replaced(sound, "probe-2", "probe-1"),
+      replaced(sound, "e-0", "e99"),  // its first tolerance
+      replaced(sound, "16x3", "16\\t"),
+  };
+  std::size_t number = 0;
+  for (const std::string& probe : cases) {
+    test::spew(out / kProbeFile, probe);
+    const Answer answer = verify("transformers " + out.string());
+    EXPECT_EQ(answer.status, 1) << number << answer.text;
+    EXPECT_TRUE(answer.text.starts_with(out.string() + ": cannot read its probe.safetensors: "))
+        << number << answer.text;
+    EXPECT_EQ(answer.text.find('\n'), answer.text.size() - 1) << number << answer.text;
+    ++number;
+  }
+  EXPECT_FALSE(fs::exists(out / "verified.json"));
 }
 
 TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
@@ -88,6 +129,8 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   write_export(dir / "model", llama, dir / "cut", {16, 16, 16}, Dtype::kF32, 5'000'000'000);
   fs::resize_file(dir / "cut/model.safetensors", fs::file_size(dir / "cut/model.safetensors") - 1);
 
+  test::spew(dir / "widened/verified.json", "[1]");
+
   std::string arguments = "transformers";
   for (const char* name : {"uniform", "mixed", "widened", "wrong", "cut", "absent"}) {
     arguments += fmt::format(" {}", (dir / name).string());
@@ -103,7 +146,11 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   EXPECT_TRUE(says("widened", "agrees")) << answer.text;
   EXPECT_TRUE(says("wrong", "DISAGREES")) << answer.text;
   EXPECT_TRUE(says("cut", "failed")) << answer.text;
-  EXPECT_TRUE(says("absent", "failed")) << answer.text;
+  EXPECT_NE(answer.text.find("absent: cannot read its probe"), std::string::npos) << answer.text;
+  EXPECT_NE(answer.text.find("widened: the answer is not recorded in verified.json"),
+            std::string::npos)
+      << answer.text;
+  EXPECT_EQ(test::slurp(dir / "widened/verified.json"), "[1]");
 
   // What was measured lies beside what was measured.
   const auto recorded = [&](const char* name) { return read_json(dir / name / "verified.json"); };
