@@ -88,7 +88,8 @@ double drawn_at(double quantile, const TensorSpec& tensor) {
     case Init::kInverseSoftplus: {
       const double power = logarithm(low) + (logarithm(high) - logarithm(low)) * quantile;
       const double softplus = power >= 0 ? exponential(power) : 1 / exponential(-power);
-      return logarithm(exponential_minus_one(softplus));
+      // From 37 on the two are one number in double; from 710 on the exponential is none.
+      return softplus > 40 ? softplus : logarithm(exponential_minus_one(softplus));
     }
     default:
       return 0;
