@@ -358,6 +358,7 @@ void Extractor::check_unchanged() const {
   for (const auto& shard : shards_) {
     if (shard) shard->check_unchanged();
   }
+  checkpoint_.check_unchanged();
 }
 
 std::vector<float> extract_f32(const Checkpoint& checkpoint, const TensorSlice& slice) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "model/error.h"
+#include "model/tick.h"
 
 #ifndef MADV_POPULATE_READ  // C libraries before 2.35
 #define MADV_POPULATE_READ 22
@@ -59,6 +60,7 @@ SourceFile::SourceFile(const std::filesystem::path& path) : path_(path) {
     fail("cannot read '{}': {}", path.string(), std::strerror(error));
   }
   stamp_ = stamp_of(status);
+  let_tick_pass(status.st_mtim);
   ::posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 

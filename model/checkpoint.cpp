@@ -267,6 +267,10 @@ void Checkpoint::read(const StoredTensor& tensor, std::uint64_t begin,
   }
 }
 
+void Checkpoint::check_unchanged() const {
+  for (const MappedFile& file : impl_->files) file.check_unchanged();
+}
+
 std::string Checkpoint::fingerprint() const {
   std::vector<const StoredTensor*> sorted;
   for (const StoredTensor& tensor : impl_->tensors) sorted.push_back(&tensor);

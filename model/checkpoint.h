@@ -71,6 +71,10 @@ class Checkpoint {
   // they do not come to stay in this process' memory.
   void read(const StoredTensor& tensor, std::uint64_t begin, std::span<std::byte> into) const;
 
+  // Error where a shard was written or replaced since the checkpoint was opened: others who open
+  // shards() may have read other bytes than its headers are of.
+  void check_unchanged() const;
+
   // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes as
   // SampledBytes takes them. The same for the same tensors however they are sharded.
   std::string fingerprint() const;

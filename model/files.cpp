@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "model/error.h"
+#include "model/tick.h"
 
 namespace mnm {
 namespace {
@@ -65,6 +66,7 @@ OpenedFile open_regular(const fs::path& path) {
   }
   file.size = static_cast<std::uint64_t>(status.st_size);
   file.written = written_at(status);
+  let_tick_pass(status.st_mtim);  // from here on a writer is noticed
   return file;
 }
 
@@ -224,6 +226,20 @@ void MappedFile::read(std::uint64_t offset, std::span<std::byte> into) const {
   fail(
       "cannot use what was read of '{}': the file was written since it was opened; try again when "
       "nothing writes it",
+      path_.string());
+}
+
+void MappedFile::check_unchanged() const {
+  struct stat opened {
+  }, named{};
+  if (::fstat(fd_, &opened) == 0 && written_at(opened) == written_ &&
+      ::stat(path_.c_str(), &named) == 0 && named.st_dev == opened.st_dev &&
+      named.st_ino == opened.st_ino) {
+    return;
+  }
+  fail(
+      "cannot use what was read of '{}': the file was written or replaced since it was opened; try "
+      "again when nothing writes it",
       path_.string());
 }
 

@@ -27,6 +27,8 @@ class MappedFile {
   // By system calls, which do not touch the map: see read_fully. Error also where the file was
   // written since it was opened: what is read would not be of one file.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
+  // Error where the file was written since it was opened, or path() names another one by now.
+  void check_unchanged() const;
 
  private:
   std::filesystem::path path_;

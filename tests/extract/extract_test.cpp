@@ -270,6 +270,23 @@ TEST(Extract, NoticesThatTheCheckpointChangedWhileItWasRead) {
     });
     EXPECT_THROW(extractor.check_unchanged(), Error);
   }
+  // Written over, or replaced by another file of the same size, between opening and reading.
+  const std::string bytes = test::slurp(file);
+  const auto write_over = [&] { test::spew(file, bytes); };
+  const auto replace = [&] {
+    test::spew(dir / "new", bytes);
+    std::filesystem::rename(dir / "new", file);
+  };
+  for (const std::function<void()>& change :
+       {std::function<void()>(write_over), std::function<void()>(replace)}) {
+    const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+    change();
+    OutputFile out(dir / "out");
+    Extractor extractor(checkpoint);
+    extractor.append(hand.slice, Dtype::kF32, out);
+    EXPECT_THROW(extractor.check_unchanged(), Error);
+    EXPECT_THROW(extract_f32(checkpoint, hand.slice), Error);
+  }
   // Cut short between opening and reading: an error and not a signal.
   const Checkpoint checkpoint = Checkpoint::open(dir / "model");
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 300'000);
