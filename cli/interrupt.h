@@ -3,8 +3,8 @@
 
 namespace mnm {
 
-// While one lives, the first SIGINT or SIGTERM only sets the flag; a second one ends the process as
-// usual. One at a time.
+// While one lives, the first SIGINT, SIGTERM or SIGHUP only sets the flag; a second one ends the
+// process as usual. A SIGHUP that is ignored stays so. One at a time.
 class InterruptGuard {
  public:
   InterruptGuard();

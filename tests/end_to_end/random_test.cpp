@@ -63,7 +63,8 @@ TEST_F(Workshop, FewerLayersAreTheFirstOnes) {
 TEST_F(Workshop, AnInterruptedRandomCheckpointLeavesNothing) {
   const std::string home = path("home");
   fs::create_directory(home);
-  for (const int number : {SIGINT, SIGTERM}) {
+  std::signal(SIGHUP, SIG_DFL);  // nohup's children have it ignored
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     Running running(
         mixnmatch_argv({"random", kShapes + "llama-3.2-1b.json", "--out", home + "/big"}));
     bool begun = false;
