@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/corpus.h"
@@ -88,6 +89,15 @@ int tokenize_command(const Arguments& arguments) {
   const std::vector<std::filesystem::path> roots(inputs.begin(), inputs.end());
   const std::vector<CorpusFile> files = list_corpus(roots, glob);
   const SplitCorpus split = split_corpus(files, requests, seed);
+  // What was written into the corpus before is no part of it where it holds zero bytes.
+  for (const auto& path : outputs) {
+    if (dry_run || !std::filesystem::exists(path)) continue;
+    for (const CorpusFile& file : files) {
+      if (std::ranges::find(split.skipped, file.name) == split.skipped.end()) {
+        require_apart(path, file.path);
+      }
+    }
+  }
 
   Table table{{{"part", "part", false},
                {"files", "files"},

@@ -71,6 +71,17 @@ TEST_F(Workshop, NothingIsWrittenOverWhatIsRead) {
       {"pareto", "--db", path("stores/results.db"), "--force", "--svg", path("stores/results.db")},
       2, "replace");
   EXPECT_EQ(slurp(path("stores/results.db")), store);
+
+  fs::create_directory(path("corpus"));
+  spew(path("corpus/a.txt"), "one");
+  spew(path("corpus/b.txt"), "another");
+  expect_refused({"tokenize", path("corpus"), "--force", "--train", path("corpus/a.txt")}, 2,
+                 "replace");
+  EXPECT_EQ(slurp(path("corpus/a.txt")), "one");
+  // A token file that lies there is no part of the corpus, since it holds zero bytes.
+  for (int round = 0; round < 2; ++round) {
+    expect_done({"tokenize", path("corpus"), "--force", "--train", path("corpus/all.bin")});
+  }
 }
 
 TEST_F(Workshop, AClosedOrFullStandardErrorChangesNothing) {
