@@ -25,6 +25,16 @@ HuggingFaceTexts block_configs(const OpenedModel& nested, const Widths& widths, 
   return nested.family->block_configs(nested.model, widths, dtype);
 }
 
+// Of formats that have no other types than checkpoints have.
+Dtype dtype_of(const OpenedModel& nested, const ExportOptions& options) {
+  if (options.dtype.empty()) return nested.model.dtype;
+  if (options.dtype == to_string(GgufType::kQ8_0)) {
+    fail_usage("cannot write {} with --format {}: gguf alone has it", options.dtype,
+               options.format);
+  }
+  return parse_dtype(options.dtype);
+}
+
 using Layout = HuggingFaceTexts (*)(const OpenedModel&, const Widths&, Dtype);
 
 template <Layout kLayout>
@@ -34,7 +44,7 @@ std::unique_ptr<PlannedExport> plan_huggingface_export(const OpenedModel& nested
                                                        const ExportOptions& options) {
   nested.model.space.require(widths);
   HuggingFaceOptions settings;
-  settings.dtype = options.dtype.empty() ? nested.model.dtype : parse_dtype(options.dtype);
+  settings.dtype = dtype_of(nested, options);
   settings.shard_bytes = options.shard_bytes;
   settings.metadata = {{"mixnmatch_widths", to_string(widths)},
                        {"mixnmatch_source", nested.checkpoint.fingerprint()}};
@@ -65,7 +75,7 @@ std::unique_ptr<PlannedExport> plan_onnx_export(const OpenedModel& nested, const
                                                 const nlohmann::json& provenance,
                                                 const ExportOptions& options) {
   OnnxOptions settings;
-  settings.dtype = options.dtype.empty() ? nested.model.dtype : parse_dtype(options.dtype);
+  settings.dtype = dtype_of(nested, options);
   settings.metadata = {{"mixnmatch.widths", to_string(widths)},
                        {"mixnmatch.source", nested.checkpoint.fingerprint()},
                        {"mixnmatch.provenance", provenance.dump()}};

@@ -324,7 +324,7 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
   }
   expect_refused(
       {"export", model_, "--widths", "8", "--no-check", "--dtype", "q8_0", "--out", path("out")}, 2,
-      "q8_0");
+      "gguf alone");
   expect_refused({"export", model_, "--widths", "8", "--dtype", "q9", "--format", "gguf", "--out",
                   path("out")},
                  2, "f32, f16, bf16, q8_0");
