@@ -158,9 +158,15 @@ class ProbeMaker {
     DeviceOptions device = device_;
     device.dtype = arithmetic;
     if (is_cpu(device) && device.memory > 0) {
-      const double rest =
-          static_cast<double>(device.memory) - AlteredWeights::bytes(plan_.slices());
-      device.memory = static_cast<std::uint64_t>(std::max(1.0, rest));
+      const auto memory = static_cast<double>(device.memory);
+      const double made = AlteredWeights::bytes(plan_.slices());
+      if (made >= memory) {
+        fail(
+            "cannot stream the weights within {} bytes of memory: the largest tensor as the format "
+            "stores it takes {} beside them; allow more memory",
+            quantity(memory), quantity(made));
+      }
+      device.memory = static_cast<std::uint64_t>(memory - made);
     }
     return logits(altered.checkpoint(), device);
   }

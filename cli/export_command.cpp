@@ -450,7 +450,7 @@ class ExportCommand {
     } else if (!request_.no_check) {
       fmt::print(
           "checked: every tensor is its slice; nothing was run, since memory does not hold one "
-          "layer, and there is no probe\n");
+          "layer and a part of the head, and there is no probe\n");
     } else {
       fmt::print(
           "every tensor is there with its name, shape and type; no value was checked, and "

@@ -85,6 +85,8 @@ TEST_F(Workshop, AnExportIsCheckedInTheMemoryThereIs) {
     EXPECT_EQ(refused.status, 1) << refused.out;
     EXPECT_NE(refused.err.find("cannot stream the weights within"), std::string::npos)
         << refused.err;
+    EXPECT_NE(half("4K", "refused").err.find("within 4K bytes"), std::string::npos)
+        << "as it was given";
     EXPECT_FALSE(fs::exists(path("refused")));
     const Result altered = half("200K", "altered");
     EXPECT_EQ(altered.status, 0) << altered.err;
