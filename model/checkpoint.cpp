@@ -50,6 +50,18 @@ void require_directory(const fs::path& directory) {
   fail("cannot open checkpoint '{}': there is no such directory", directory.string());
 }
 
+// The error for a directory without config.json.
+[[noreturn]] void fail_without_config(const fs::path& directory) {
+  for (const std::string& name : file_names(directory)) {
+    if (!name.ends_with(".onnx") && !name.ends_with(".gguf")) continue;
+    fail(
+        "cannot open checkpoint '{}': it holds '{}', which other programs run, and no config.json; "
+        "name the checkpoint that it was made of, with its widths",
+        directory.string(), name);
+  }
+  fail("cannot open checkpoint '{}': it holds no config.json", directory.string());
+}
+
 // The error for a directory without model.safetensors: what lies there instead, and what helps.
 [[noreturn]] void fail_without_tensors(const fs::path& directory) {
   std::vector<std::string> pickled, safetensors;
@@ -183,7 +195,7 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
   Impl& impl = *checkpoint.impl_;
   impl.directory = directory;
   if (!present(directory / "config.json")) {
-    fail("cannot open checkpoint '{}': it holds no config.json", directory.string());
+    fail_without_config(directory);
   }
   impl.config = read_json(directory / "config.json");
   if (!impl.config.is_object()) {

@@ -85,6 +85,11 @@ fs::path normal_target(const fs::path& target) {
   if (!path.has_filename() || path.filename() == "." || path.filename() == "..") {
     fail("cannot write '{}': it names no new file or directory", target.string());
   }
+  struct stat status {};
+  // Known now, and not only once all is written and gets its name.
+  if (::lstat(path.c_str(), &status) != 0 && errno == ENAMETOOLONG) {
+    fail_on("write", path, ENAMETOOLONG);
+  }
   return path;
 }
 
@@ -104,7 +109,8 @@ void require_parent(const fs::path& target) {
 }
 
 std::string partial_prefix(const fs::path& target) {
-  return fmt::format(".{}.partial-", target.filename().string());
+  constexpr std::size_t kMost = 200;  // bytes: a name of 255, the most there is, gets no longer
+  return fmt::format(".{}.partial-", target.filename().string().substr(0, kMost));
 }
 
 // Opens and locks what lies at `path`; -1 if it is gone or somebody else's.

@@ -17,6 +17,9 @@ TEST_F(Workshop, CheckpointsThatAreNone) {
   expect_refused({"inspect", path("gone")}, 1, "gone");
   fs::create_directory(path("empty"));
   expect_refused({"inspect", path("empty")}, 1, "config.json");
+  fs::create_directory(path("graph"));
+  spew(path("graph/scorer.onnx"), "x");
+  expect_refused({"generate", path("graph"), "--prompt", "a"}, 1, "other programs run");
 
   fs::copy(model_, path("pickled"));
   fs::remove(path("pickled/model.safetensors"));

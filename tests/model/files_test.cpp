@@ -157,6 +157,18 @@ TEST(AtomicDirectory, AppearsOnlyAtCommit) {
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
 }
 
+// What is unfinished has a longer name than it will have, but for the longest.
+TEST(AtomicDirectory, TakesTheLongestNames) {
+  const test::TempDir dir;
+  const std::string longest(255, 'n');
+  AtomicDirectory made(dir / longest, false);
+  made.commit();
+  write_file_atomically(dir / std::string(255, 'f'), "x");
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{std::string(255, 'f'), longest}));
+  EXPECT_TRUE(contains(error_of([&] { write_file_atomically(dir / std::string(256, 'f'), "x"); }),
+                       "File name too long"));
+}
+
 TEST(AtomicDirectory, LeavesNothingWithoutCommit) {
   const test::TempDir dir;
   {
@@ -240,7 +252,7 @@ TEST(AtomicDirectory, RefusesPlacesWhereNothingCanBe) {
   EXPECT_TRUE(contains(error("."), "names no new"));
   EXPECT_TRUE(contains(error(".."), "names no new"));
   EXPECT_TRUE(contains(error("/"), "names no new"));
-  EXPECT_TRUE(contains(error(dir / std::string(250, 'n')), "File name too long"));
+  EXPECT_TRUE(contains(error(dir / std::string(256, 'n')), "File name too long"));
   EXPECT_TRUE(contains(error("/proc/out"), "cannot write '/proc/out'"));
 }
 
