@@ -147,13 +147,16 @@ class TorchSession final : public ModelSession {
                                     free_bytes(spill) / 2};
     }
     RowSource rows;
+    // On the CPU every thread may score sequences of its own (eval/division.h).
+    const bool share = device_.is_cpu() && !options.single_pass;
+    const std::uint64_t row_bytes =
+        kEndPiece / static_cast<std::uint64_t>(share ? at::get_num_threads() : 1);
     if (!memory_.hold_ends) {
-      rows = [this](const std::string& name, std::int64_t first, std::int64_t count) {
-        return reader_.read_rows(name, first, count);
-      };
+      rows = [this](const std::string& name, std::int64_t first, std::int64_t count,
+                    at::Tensor& room) { return reader_.read_rows(name, first, count, room); };
     }
     fold_ = make_fold({model_, [this](const std::string& name) { return reader_.read(name); },
-                       /*resident=*/!memory_.stream, std::move(rows)});
+                       /*resident=*/!memory_.stream, std::move(rows), row_bytes});
   }
 
   std::string streaming() const override { return memory_.note; }

@@ -57,12 +57,15 @@ at::Tensor WeightReader::read(const std::string& name) {
   return tensor;
 }
 
-at::Tensor WeightReader::read_rows(const std::string& name, std::int64_t first,
-                                   std::int64_t count) {
+at::Tensor WeightReader::read_rows(const std::string& name, std::int64_t first, std::int64_t count,
+                                   at::Tensor& room) {
   const StoredTensor& stored = checkpoint_.at(name);
-  std::vector<std::int64_t> shape = stored.shape;
-  shape.front() = count;
-  const at::Tensor tensor = at::empty(shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
+  if (!room.defined() || room.size(0) < count) {
+    std::vector<std::int64_t> shape = stored.shape;
+    shape.front() = count;
+    room = at::empty(shape, at::TensorOptions(device_).dtype(scalar_type(dtype_)));
+  }
+  const at::Tensor tensor = room.narrow(0, 0, count);
   const std::int64_t row = stored.elements() / std::max<std::int64_t>(1, stored.shape.front());
   read(stored, first * row, tensor);
   return tensor;

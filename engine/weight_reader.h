@@ -29,8 +29,10 @@ class WeightReader {
 
   // The whole tensor, new, in the dtype. On a device it is there once the current stream is.
   at::Tensor read(const std::string& name);
-  // Its rows [first, first + count), of a tensor with rows.
-  at::Tensor read_rows(const std::string& name, std::int64_t first, std::int64_t count);
+  // Its rows [first, first + count), of a tensor with rows: the first of `room`, which is made anew
+  // where it has fewer.
+  at::Tensor read_rows(const std::string& name, std::int64_t first, std::int64_t count,
+                       at::Tensor& room);
 
  private:
   struct Buffer {

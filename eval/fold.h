@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -44,16 +45,18 @@ struct LayerCache {
 // Where a fold finds its weights: by the checkpoint's tensor name, on the device and in the dtype
 // of the run, at full width. Training hands out parameters, evaluation views of loaded tensors.
 using WeightSource = std::function<at::Tensor(const std::string& name)>;
-// Rows [first, first + count) of one of its matrices.
-using RowSource =
-    std::function<at::Tensor(const std::string& name, std::int64_t first, std::int64_t count)>;
+// Rows [first, first + count) of one of its matrices; in `room`, which is made where it holds
+// fewer.
+using RowSource = std::function<at::Tensor(const std::string& name, std::int64_t first,
+                                           std::int64_t count, at::Tensor& room)>;
 
 struct FoldInputs {
   const NestedModel& model;
   WeightSource weight;
   bool resident = true;  // make_fold loads every layer; else whoever steps loads and unloads them
-  // Where there is one, embedding and head are read from it at every use, kEndPiece at once.
+  // Where there is one, embedding and head are read from it at every use, so many bytes at once.
   RowSource rows = {};
+  std::uint64_t row_bytes = kEndPiece;
 };
 
 // Its constructor takes what belongs to no layer (embedding, final norm, head) from the source.

@@ -11,7 +11,8 @@
 
 namespace mnm {
 
-// Bytes of embedding or head that are read at once where they are not held.
+// Bytes of embedding or head that are read at once where they are not held: by all threads
+// together.
 constexpr std::uint64_t kEndPiece = 64 << 20;
 
 struct DeviceOptions {

@@ -24,7 +24,7 @@ std::int64_t vocab_of(const TensorTable& table, const std::string& name) {
 }  // namespace
 
 EndMatrix::EndMatrix(const FoldInputs& inputs, const std::string& name)
-    : rows_(inputs.rows), name_(name) {
+    : rows_(inputs.rows), row_bytes_(inputs.row_bytes), name_(name) {
   if (rows_) {
     vocab_ = vocab_of(inputs.model.table, name);
   } else {
@@ -41,7 +41,8 @@ at::Tensor EndMatrix::at(const at::Tensor& tokens) const {
   std::vector<at::Tensor> read;
   for (std::int64_t i = 0; i < words.numel(); ++i) {
     const auto [known, is_new] = place.emplace(word[i], static_cast<std::int64_t>(read.size()));
-    if (is_new) read.push_back(rows_(name_, word[i], 1).squeeze(0));
+    at::Tensor room;
+    if (is_new) read.push_back(rows_(name_, word[i], 1, room).squeeze(0));
     index.push_back(known->second);
   }
   return at::embedding(at::stack(read), at::tensor(index).view(tokens.sizes()).to(tokens.device()));
@@ -57,10 +58,11 @@ at::Tensor EndMatrix::product(const at::Tensor& rows, std::int64_t first,
   const at::Tensor out = at::empty({rows.size(0), count}, rows.options());
   const std::uint64_t row_bytes = static_cast<std::uint64_t>(rows.size(1)) * rows.element_size();
   const auto most = static_cast<std::int64_t>(
-      std::max<std::uint64_t>(1, kEndPiece / std::max<std::uint64_t>(1, row_bytes)));
+      std::max<std::uint64_t>(1, row_bytes_ / std::max<std::uint64_t>(1, row_bytes)));
+  at::Tensor room;  // one for all: threads' heaps keep much of what comes and goes by the megabyte
   for (std::int64_t done = 0; done < count; done += most) {
     const std::int64_t n = std::min(most, count - done);
-    out.narrow(1, done, n).copy_(at::mm(rows, rows_(name_, first + done, n).t()));
+    out.narrow(1, done, n).copy_(at::mm(rows, rows_(name_, first + done, n, room).t()));
   }
   return out;
 }

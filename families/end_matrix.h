@@ -27,6 +27,7 @@ class EndMatrix {
  private:
   at::Tensor held_;
   RowSource rows_;
+  std::uint64_t row_bytes_ = 0;  // that are read at once
   std::string name_;
   std::int64_t vocab_ = 0;
 };
