@@ -97,7 +97,7 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
   }
   const std::uint64_t limit = options.memory > 0 ? options.memory : free / 2;
   const std::uint64_t layers = weights.largest_layer / 2 * (options.single_pass ? 3 : 5);
-  plan.hold_ends = !options.single_pass && layers + weights.ends <= limit / 4 * 3;
+  plan.hold_ends = !options.single_pass && layers + weights.ends <= limit / 8 * 7;
   const std::uint64_t held =
       layers + (plan.hold_ends ? weights.ends : std::min(weights.ends, kEndPiece));
   if (held >= limit) {

@@ -86,7 +86,7 @@ TEST_F(Workshop, EmbeddingAndHeadAreReadInPartsWhereMemoryDoesNotHoldThem) {
         "eval", model,      "--data",  search_,     "--context", "16",     "--max-tokens",
         "64",   "--widths", "uniform", "--threads", "1",         "--json", "--consistency"};
     std::vector<std::string> limited = command;
-    limited.insert(limited.end(), {"--memory", tied ? "40MiB" : "80MiB"});
+    limited.insert(limited.end(), {"--memory", tied ? "38MiB" : "70MiB"});
     const Result streamed = expect_done(limited);
     EXPECT_NE(streamed.err.find("embedding and head read anew"), std::string::npos) << streamed.err;
     expect_same_scores(streamed.out, expect_done(command).out);
