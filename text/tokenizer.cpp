@@ -33,7 +33,8 @@ Tokenizer::Tokenizer(TokenizerJson json) : json_(std::move(json)) {
   if (!json_.decodes_letters) fail("its decoder is not ByteLevel");
   std::int32_t rank = 0;
   for (const auto& [left, right] : json_.merges) {
-    merges_[key_of(id_of(left), id_of(right))] = {rank++, id_of(left + right)};
+    const std::int32_t first = id_of(left), second = id_of(right);  // named in this order
+    merges_[key_of(first, second)] = {rank++, id_of(left + right)};
   }
   for (std::size_t id = 0; id < json_.tokens.size(); ++id) {
     const Token& token = json_.tokens[id];
