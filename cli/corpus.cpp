@@ -91,7 +91,7 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
     const auto bytes = mapped.bytes();
     Fingerprint content;
     content.add(bytes);
-    const bool zero = std::memchr(bytes.data(), 0, bytes.size()) != nullptr;
+    const bool zero = std::ranges::find(bytes, std::byte{0}) != bytes.end();
     if (bytes.empty() || zero || !seen.insert(content.hex()).second) {
       split.skipped.push_back(file.name);
     } else {
