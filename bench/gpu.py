@@ -23,6 +23,8 @@ import sys
 import tempfile
 import time
 
+from gpu_sizes import Sizes
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # f32 sums in another order, of 8 layers; a wrong slice moves a loss by 1e-2 (bench/python_loop.py).
@@ -34,35 +36,6 @@ BF16_TOLERANCE = 2e-2
 
 class NotMeasured(Exception):
     pass
-
-
-class Sizes:
-    """What is measured; and of a rehearsal."""
-
-    def __init__(self, rehearsal):
-        self.device = "cpu" if rehearsal else "cuda"
-        self.tests = (
-            ("test_kernels", "--gtest_filter=Rotary*"),
-            ("test_fold", "--gtest_filter=EndMatrix*"),
-        )
-        self.llama, self.large = {}, {"num_hidden_layers": 4, "vocab_size": 8192}
-        self.sequences, self.context = 8, 2048
-        self.square, self.copied = 8192, 1 << 30
-        self.vocabularies = (128256, 262144)
-        self.grid, self.room = "grid", 16e9
-        if not rehearsal:
-            programs = ("test_kernels_cuda", "test_fold_cuda", "test_readout_cuda")
-            self.tests = tuple((program,) for program in programs)
-            return
-        small = {"hidden_size": 64, "head_dim": 16, "num_attention_heads": 4}
-        small |= {"num_key_value_heads": 2, "vocab_size": 512, "num_hidden_layers": 2}
-        widths = [16, 32, 64, 128]
-        small |= {"intermediate_size": 128, "matformer_granularities": widths}
-        self.llama = self.large = small
-        self.sequences, self.context = 2, 64
-        self.square, self.copied = 256, 1 << 20
-        self.vocabularies = (1000, 2000)
-        self.grid, self.room = "monotone", 1e8
 
 
 def find_torch(rehearsal):

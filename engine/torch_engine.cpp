@@ -109,8 +109,7 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
   plan.states = limit - held;
   plan.note = fmt::format(
       "weights of {} bytes are streamed{}: read once per pass, two layers held at a time{}, {} "
-      "left "
-      "for states and work",
+      "left for states and work",
       text(weights.all),
       fit ? "" : fmt::format(", since they do not fit {} of memory", text(limit)),
       plan.hold_ends ? "" : ", embedding and head read anew for each use", text(plan.states));

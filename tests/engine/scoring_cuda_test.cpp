@@ -85,7 +85,7 @@ class ScoringCuda : public ::testing::Test {
 };
 
 TEST_F(ScoringCuda, InF32GivesTheLossesOfTheCpu) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const std::vector<CandidateScores> cpu = score("cpu", Dtype::kF32);
   const test::OnCuda on_cuda(/*with_products=*/true);
   const std::vector<CandidateScores> cuda = score(test::kCudaDevice.str(), Dtype::kF32);
@@ -101,7 +101,7 @@ TEST_F(ScoringCuda, InF32GivesTheLossesOfTheCpu) {
 }
 
 TEST_F(ScoringCuda, InBf16GivesTheRanksOfTheCpuInF32) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const std::vector<CandidateScores> cpu = score("cpu", Dtype::kF32);
   const test::OnCuda on_cuda(/*with_products=*/true);
   const std::vector<CandidateScores> cuda = score(test::kCudaDevice.str(), Dtype::kBF16);

@@ -5,21 +5,15 @@
 #include <gtest/gtest.h>
 
 #include "eval/readout.h"
+#include "tests/eval/readout_cases.h"
 #include "tests/eval/toy_fold.h"
 #include "tests/support/cuda_path.h"
 
 namespace mnm {
 namespace {
 
-struct Case {
-  std::int64_t nodes, sequences, context, vocab;
-  bool scored;  // some positions only
-};
-const Case kCases[] = {{1, 1, 1, 1, false},
-                       {3, 2, 5, 13, false},
-                       {4, 3, 4, 29, true},
-                       {2, 1, 7, 9, false},
-                       {1, 2, 3, 700, true}};
+using test::kReadoutCases;
+using test::ReadoutCase;
 
 // As readout_test.cpp derives it: both see the same logits, below 32, and round their losses.
 constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
@@ -31,10 +25,10 @@ State on(const at::Device& device, const State& state) {
 }
 
 TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   at::set_num_threads(1);  // the tensors are tiny
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
-    for (const Case& c : kCases) {
+    for (const ReadoutCase& c : kReadoutCases) {
       const NestedModel model = test::toy_model({.vocab = c.vocab});
       test::ToyFold fold(model, 3), moved(model, 3);
       fold.logits_type = moved.logits_type = type;

@@ -7,20 +7,14 @@
 
 #include <string>
 
+#include "tests/eval/readout_cases.h"
 #include "tests/eval/toy_fold.h"
 
 namespace mnm {
 namespace {
 
-struct Case {
-  std::int64_t nodes, sequences, context, vocab;
-  bool scored;  // some positions only
-};
-const Case kCases[] = {{1, 1, 1, 1, false},
-                       {3, 2, 5, 13, false},
-                       {4, 3, 4, 29, true},
-                       {2, 1, 7, 9, false},
-                       {1, 2, 3, 700, true}};
+using test::kReadoutCases;
+using test::ReadoutCase;
 
 // Everything up to the logits is double, and both round them to f32 alike: of logits below 32, as
 // the evaluator's test derives, losses differ by a few roundings of the largest in each route. What
@@ -29,7 +23,7 @@ constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
 
 // Random final states, and what they are measured on.
 struct Drawn {
-  explicit Drawn(const Case& c)
+  explicit Drawn(const ReadoutCase& c)
       : model(test::toy_model({.vocab = c.vocab})), fold(model, 3), shape{c.sequences, c.context} {
     batch.tokens = at::randint(c.vocab, shape, at::kLong);
     batch.targets = at::randint(c.vocab, shape, at::kLong);
@@ -46,7 +40,7 @@ struct Drawn {
 };
 
 TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
-  for (const Case& c : kCases) {
+  for (const ReadoutCase& c : kReadoutCases) {
     Drawn drawn(c);
     test::ToyFold& fold = drawn.fold;
     const Batch& batch = drawn.batch;
@@ -79,7 +73,7 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
 // All that leaves are compared with is computed once where there is room for it, as much of it as
 // there is room for elsewhere, and is the same bits either way.
 TEST(Readout, AReferenceIsComputedOnceWhereThereIsRoom) {
-  for (const Case& c : kCases) {
+  for (const ReadoutCase& c : kReadoutCases) {
     Drawn drawn(c);
     const State full = drawn.state(1), leaves[] = {drawn.state(c.nodes), drawn.state(2)};
     const std::int64_t rows = c.sequences * (c.scored ? 2 : c.context), one = rows * c.vocab;

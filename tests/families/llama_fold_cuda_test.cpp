@@ -79,7 +79,7 @@ double roundings(const test::TinyLlama& llama, std::int64_t tokens) {
 }
 
 TEST(LlamaFoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);  // the tensors are tiny
   for (const test::TinyLlama& llama : test::tiny_llamas()) {
@@ -98,7 +98,7 @@ TEST(LlamaFoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
 }
 
 TEST(LlamaFoldCuda, PieceByPieceOnADeviceIsTheWholeSequenceInDouble) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);  // the tensors are tiny
   for (const test::TinyLlama& llama : test::tiny_llamas()) {

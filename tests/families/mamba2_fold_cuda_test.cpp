@@ -28,7 +28,7 @@ std::vector<TinyMamba2> variants() {
 const at::TensorOptions kOnDevice = at::TensorOptions(test::kCudaDevice).dtype(at::kFloat);
 
 TEST(Mamba2FoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);  // the tensors are tiny
   for (const TinyMamba2& tiny : variants()) {
@@ -47,7 +47,7 @@ TEST(Mamba2FoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
 }
 
 TEST(Mamba2FoldCuda, PieceByPieceOnADeviceIsTheWholeSequenceInDouble) {
-  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device";
+  MNM_NEEDS_CUDA_DEVICE();
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);  // the tensors are tiny
   for (const TinyMamba2& tiny : variants()) {

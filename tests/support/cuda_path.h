@@ -51,3 +51,8 @@ struct OnCuda {
 #endif
 
 }  // namespace mnm::test
+
+// A test that needs a device starts with it. Skipping is no pass: without a GPU the same test runs
+// in the ordinary suite, in the program that is linked with the host in its place (*_on_host).
+#define MNM_NEEDS_CUDA_DEVICE() \
+  if (!test::has_cuda_device()) GTEST_SKIP() << "no CUDA device"
