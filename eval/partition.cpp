@@ -31,9 +31,10 @@ std::vector<Added> added_by(std::span<const Widths> candidates, std::span<const 
     if (previous && *previous != widths) {
       const auto level = static_cast<std::size_t>(
           std::mismatch(widths.begin(), widths.end(), previous->begin()).first - widths.begin());
-      // Siblings ascend, and all come with the widest.
+      // Siblings ascend: the one before was the widest, and is not any more.
       a.after = flops.readout() + flops.layer(level, widths[level]) -
-                flops.layer(level, (*previous)[level]);
+                flops.layer(level, (*previous)[level]) +
+                flops.sibling(level, (*previous)[level], false);
       for (std::size_t l = level + 1; l < widths.size(); ++l) a.after += flops.layer(l, widths[l]);
     }
     if (!previous) a.after = a.alone;

@@ -97,9 +97,9 @@ PlanCost cost_of(const SharedPlan& plan, const NestedModel& model, std::int64_t 
       const double one = flops.layer(level, nodes[i].width);
       cost.one_by_one += one * below[i];
       above[static_cast<std::size_t>(nodes[i].parent)] += below[i];
-      // Siblings ascend: the last of a parent is its widest, and the others come with it.
+      // Siblings ascend: the last of a parent is its widest.
       const bool widest = i + 1 == nodes.size() || nodes[i + 1].parent != nodes[i].parent;
-      if (widest) cost.shared += one;
+      cost.shared += flops.sibling(level, nodes[i].width, widest);
     }
     below = std::move(above);
   }

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "model/cost.h"
+#include "model/flops.h"
 #include "model/nested_model.h"
 #include "model/widths.h"
 
@@ -36,25 +36,10 @@ SharedPlan plan_shared(std::span<const Widths> candidates);
 std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> candidates,
                                                       std::int64_t widest);
 
-// Forward FLOPs per token of the parts of a model, as model/cost.h counts them for sequences of
-// `context` tokens, of whose positions the share `scored` is read out. The model outlives it.
-class ForwardFlops {
- public:
-  ForwardFlops(const NestedModel& model, std::int64_t context, double scored = 1)
-      : costs_(model, {model.dtype, context}), scored_(scored) {}
-  double layer(std::size_t layer, Width width) const { return costs_.layer(layer, width).flops; }
-  double readout() const {  // what belongs to no layer: the head
-    return costs_.fixed().flops * scored_;
-  }
-
- private:
-  CostTable costs_;
-  double scored_;
-};
-
 // Forward FLOPs per token of carrying out a plan.
 struct PlanCost {
-  double shared = 0;      // this plan: each parent's widest child, and a readout per leaf
+  // This plan: each parent's widest child, what its siblings do for themselves, a readout per leaf.
+  double shared = 0;
   double one_by_one = 0;  // every candidate alone
   double readout = 0;     // the part of both that is the head's product, once per leaf/candidate
   double gain() const { return one_by_one / shared; }

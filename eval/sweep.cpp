@@ -166,7 +166,7 @@ class Sweep {
           {nodes[i].parent - static_cast<std::int32_t>(first_parent), nodes[i].width});
       const bool widest =
           i + 1 == static_cast<std::size_t>(end) || nodes[i + 1].parent != nodes[i].parent;
-      if (widest) flops += inputs_.flops.layer(level, nodes[i].width);
+      flops += inputs_.flops.sibling(level, nodes[i].width, widest);
     }
     const State states = inputs_.fold.step(level, chunk, children);
     if (begin == 0) out.open(b, static_cast<std::int64_t>(nodes.size()), states);

@@ -85,9 +85,8 @@ void Walk::step(std::size_t level, const State& chunk, std::int64_t first_parent
   }
   const State states = fold_.step(level, chunk, children);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (i + 1 == nodes.size() || nodes[i + 1].parent != nodes[i].parent) {
-      count(flops_.layer(level, nodes[i].width));
-    }
+    const bool widest = i + 1 == nodes.size() || nodes[i + 1].parent != nodes[i].parent;
+    count(flops_.sibling(level, nodes[i].width, widest));
   }
   if (level + 1 < plan_.levels.size()) {
     descend(level + 1, states, begin);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "model/error.h"
+#include "model/flops.h"
 #include "model/nearest.h"
 #include "model/shapes.h"
 
@@ -24,9 +25,13 @@ void add_tensor(CostPart& part, const TensorSpec& spec, std::int64_t elements) {
 
 void add_mixing(CostPart& part, const LayerMixing& mixing, Width width, const CostBasis& basis) {
   if (width == kSkip) return;
-  part.flops += mixing.flops_per_attended * (static_cast<double>(basis.context) + 1) / 2 +
-                mixing.flops_per_width * width;
-  part.kv_elements = checked_add(part.kv_elements, mixing.kv_per_token);
+  part.flops += mixing_flops(mixing, width, basis.context);
+  if (mixing.window == 0) {
+    part.kv_elements = checked_add(part.kv_elements, mixing.kv_per_token);
+  } else {
+    const std::int64_t kept = std::min(mixing.window, basis.context);
+    part.state_elements = checked_add(part.state_elements, checked_mul(mixing.kv_per_token, kept));
+  }
   part.state_elements = checked_add(
       part.state_elements,
       checked_add(mixing.state_per_sequence, checked_mul(mixing.state_per_width, width)));

@@ -30,7 +30,7 @@ inline constexpr std::int64_t kDefaultContext = 256;
 // What the parts of a cost that the widths do not decide are counted with.
 struct CostBasis {
   Dtype dtype = Dtype::kBF16;              // of the stored weights
-  std::int64_t context = kDefaultContext;  // a token attends to (context + 1) / 2 on average
+  std::int64_t context = kDefaultContext;  // tokens per sequence
 };
 
 struct Cost {
@@ -39,15 +39,15 @@ struct Cost {
   std::int64_t bytes = 0;          // of the weights in basis.dtype
   std::int64_t flops = 0;          // per token, forward, multiply and add counted apart
   std::int64_t kv_bytes = 0;       // key/value cache per token, in basis.dtype
-  std::int64_t state_bytes = 0;    // recurrent state per sequence, in basis.dtype
+  std::int64_t state_bytes = 0;    // recurrent state and windowed cache per sequence, likewise
   std::int64_t latency = 0;        // nanoseconds of a pass; 0 where no measurement was at hand
 
   std::int64_t of(CostKind kind) const;
 };
 
 // O(tensors). The FLOPs are those of the products with the tensors' kept elements
-// (flops_per_element), and of every kept layer's mixing: flops_per_attended at (context + 1) / 2
-// positions, flops_per_width times its width. Error where a count does not fit 64 bits.
+// (flops_per_element), and of every kept layer's mixing (model/flops.h). Error where a count does
+// not fit 64 bits.
 // cost_of(model, widths) == cost_of(model, plan_slices(model.table, widths)).
 Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis = {});
 Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis = {});

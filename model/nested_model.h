@@ -13,13 +13,30 @@
 
 namespace mnm {
 
-// What one layer does besides products with its tensors.
+// What one layer does besides products with its tensors, what it keeps of a sequence, and what of
+// its work siblings do not share. Siblings are submodels that agree in all layers before this one.
 struct LayerMixing {
-  double flops_per_attended = 0;        // per token and attended position (attention: 4 * q size)
-  double flops_per_width = 0;           // per token and unit of width (state-space scan)
-  std::int64_t kv_per_token = 0;        // cached elements per token
+  double flops_per_attended = 0;  // per token and attended position (attention: 4 * q size)
+  double flops_per_width = 0;     // per token and unit of width (state-space scan)
+  double flops_per_token = 0;     // per token, whatever the width and the context
+
+  // Of all of the layer's FLOPs, those of its tensors among them: what every sibling does for
+  // itself, per token, and per token and unit of its own width. The rest is done once for the
+  // widest of them.
+  double flops_per_sibling = 0;
+  double flops_per_sibling_width = 0;
+
+  std::int64_t kv_per_token = 0;        // cached elements per token, at most `window` tokens
   std::int64_t state_per_width = 0;     // cached elements per sequence and unit of width
   std::int64_t state_per_sequence = 0;  // the same, whatever the width
+
+  // What a token attends to: itself and the tokens before it, or, without causality, the whole
+  // sequence; in any case no more than the nearest `window` positions, itself among them (0: all).
+  bool causal = true;
+  std::int64_t window = 0;
+
+  // Elements per token of the state that goes on from this layer to the next, or to the readout.
+  std::int64_t flow_per_token = 0;
 };
 
 // The context of a model that knows no positions.
@@ -36,6 +53,8 @@ struct NestedModel {
   TensorTable table;
   WidthSpace space;
   std::vector<LayerMixing> mixing;  // [layers]
+  std::int64_t flow_per_token = 0;  // elements per token of the state that enters the first layer
+  bool flow_in_f32 = false;         // states between layers are f32 where the run's dtype is less
 
   std::size_t layers() const { return space.layers.size(); }
 };

@@ -106,6 +106,7 @@ class Llama final : public Family {
     model.hidden_size = config.hidden_size;
     model.max_context = config.max_position_embeddings;
     model.tied_head = config.tied;
+    model.flow_per_token = config.hidden_size;
 
     TableWriter to{model.table, config.initializer_range, ""};
     TensorSpec& embedding = to.matrix(kEmbedding, config.vocab_size, config.hidden_size);
@@ -119,9 +120,8 @@ class Llama final : public Family {
       choices.why_not = fmt::format("a layer keeps the first 1 to {} of its FFN neurons",
                                     config.full_width(layer));
       model.mixing.push_back({.flops_per_attended = 4.0 * static_cast<double>(config.q_size()),
-                              .flops_per_width = 0,
                               .kv_per_token = 2 * config.kv_size(),
-                              .state_per_width = 0});
+                              .flow_per_token = config.hidden_size});
     }
     to.norm("model.norm", config.hidden_size);
     if (!config.tied) {

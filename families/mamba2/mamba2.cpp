@@ -160,6 +160,8 @@ class Mamba2 final : public Family {
     model.hidden_size = config.hidden_size;
     model.max_context = kAnyContext;
     model.tied_head = config.tied;
+    model.flow_per_token = config.hidden_size;
+    model.flow_in_f32 = config.residual_in_fp32;
 
     TableWriter to{model.table, ""};
     TensorSpec& embedding =
@@ -175,7 +177,8 @@ class Mamba2 final : public Family {
           {.flops_per_width =
                kScan * static_cast<double>(kInnerPerWidth) * static_cast<double>(config.state_size),
            .state_per_width = kInnerPerWidth * (config.state_size + config.conv_kernel - 1),
-           .state_per_sequence = 2 * config.group_state() * (config.conv_kernel - 1)});
+           .state_per_sequence = 2 * config.group_state() * (config.conv_kernel - 1),
+           .flow_per_token = config.hidden_size});
     }
     to.norm("backbone.norm_f.weight", config.hidden_size, 1);
     if (!config.tied) {

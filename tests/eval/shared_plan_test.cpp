@@ -44,7 +44,8 @@ NestedModel llama_shaped(const Shape& shape) {
     model.table.tensors.back().pieces = {{0, 0, 1, 1}, {shape.widths.back(), 0, 1, 1}};
     add(layer, shape.d, shape.widths.back(), 1);
     model.space.layers.push_back({shape.widths, 0, true, "untrained"});
-    model.mixing.push_back({4.0 * static_cast<double>(shape.q), 0, 0, 0});
+    model.mixing.push_back(
+        {.flops_per_attended = 4.0 * static_cast<double>(shape.q), .flow_per_token = shape.d});
   }
   add(-1, shape.vocab, shape.d, -1);
   return model;
@@ -174,6 +175,23 @@ TEST(SharedPlan, CostIsWhatBruteForceSays) {
       }
     }
   }
+}
+
+// What a sibling does for itself is counted for each of them: here down's product, as in a layer
+// whose activation depends on its width. Of 6 d per unit of width, 2 d are a sibling's own.
+TEST(SharedPlan, CountsWhatSiblingsDoThemselves) {
+  const std::int64_t d = 8;
+  NestedModel model = llama_shaped({1, d, 0, 0, 20, {8, 16}});
+  for (TensorSpec& spec : model.table.tensors) {
+    if (spec.cut_dim < 0) spec.flops_per_element = 0;
+  }
+  model.mixing[0].flops_per_sibling_width = 2.0 * static_cast<double>(d);
+  const PlanCost both = cost_of(plan_shared(std::vector<Widths>{{8}, {16}}), model, 1);
+  const double widest = 6.0 * static_cast<double>(d) * 16;
+  EXPECT_NEAR((both.shared - both.readout) / widest, 1 + 1.0 / 6, 1e-9);
+  EXPECT_NEAR(both.one_by_one / widest, 1.5, 1e-9);
+  const PlanCost skipped = cost_of(plan_shared(std::vector<Widths>{{kSkip}, {16}}), model, 1);
+  EXPECT_NEAR(skipped.shared / widest, 1, 1e-9);
 }
 
 TEST(SharedPlan, OfNothingCostsNothing) {

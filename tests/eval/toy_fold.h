@@ -31,6 +31,7 @@ inline NestedModel toy_model(const ToyShape& shape) {
   model.vocab_size = shape.vocab;
   model.hidden_size = shape.hidden;
   model.max_context = 1 << 20;
+  model.flow_per_token = shape.hidden + 1;  // and a count of steps
   const auto add = [&](std::string name, std::vector<std::int64_t> size, int layer, double flops,
                        int cut_dim) {
     TensorSpec spec;
@@ -51,7 +52,8 @@ inline NestedModel toy_model(const ToyShape& shape) {
     add("bias." + at, {full}, static_cast<int>(i), 0, 0);
     add("down." + at, {d, full}, static_cast<int>(i), 2, 1);
     model.space.layers.push_back({shape.widths, 0, shape.may_skip, "it was not trained"});
-    model.mixing.push_back({2.0 * static_cast<double>(d), 0, 0, 0});
+    model.mixing.push_back(
+        {.flops_per_attended = 2.0 * static_cast<double>(d), .flow_per_token = d + 1});
   }
   add("head", {shape.vocab, d + 1}, -1, 2, -1);
   return model;

@@ -100,6 +100,20 @@ TEST(Cost, PiecesModelByHand) {
   }
 }
 
+// A layer with a window keeps no more than that of a sequence, however long it grows.
+TEST(Cost, OfAWindowedLayer) {
+  NestedModel model = test::prefix_model(3, 8, {4});
+  model.mixing[1].window = 16;
+  const Cost shorter = cost_of(model, {4, 4, 4}, {Dtype::kF32, 10});
+  const Cost longer = cost_of(model, {4, 4, 4}, {Dtype::kF32, 100});
+  for (const Cost& cost : {shorter, longer}) EXPECT_EQ(cost.kv_bytes, 4 * 2 * 16);
+  EXPECT_EQ(shorter.state_bytes, 4 * 16 * 10);
+  EXPECT_EQ(longer.state_bytes, 4 * 16 * 16);
+  // 4 d per attended position: (100 + 1) / 2 of them in two layers, 14.8 in the other.
+  const std::int64_t products = 2 * (3 * (64 + 2 * 4 * 8) + 11 * 8);
+  EXPECT_EQ(longer.flops, products + std::llround(4 * 8 * (2 * 50.5 + 16 - 16 * 15 / 200.0)));
+}
+
 TEST(Cost, TheTableEqualsThePlanEvenForOddFlops) {
   NestedModel model = test::prefix_model(5, 8, {3, 5, 7});
   for (TensorSpec& spec : model.table.tensors) spec.flops_per_element *= 0.1;

@@ -40,7 +40,7 @@ inline NestedModel prefix_model(int layers, std::int64_t hidden,
   NestedModel model;
   model.family = "prefix";
   model.vocab_size = vocab;
-  model.hidden_size = hidden;
+  model.hidden_size = model.flow_per_token = hidden;
   model.max_context = 64;
   model.tied_head = tied_head;
   const std::int64_t full = granularities.back();
@@ -53,8 +53,9 @@ inline NestedModel prefix_model(int layers, std::int64_t hidden,
     tensors.push_back(cut(layer + "gate", {full, hidden}, i, 0, {{0, 0, 1, 1}}));
     tensors.push_back(cut(layer + "down", {hidden, full}, i, 1, {{0, 0, 1, 1}}));
     model.space.layers.push_back({granularities, 0, false, "it was not trained"});
-    model.mixing.push_back(
-        {.flops_per_attended = 4.0 * static_cast<double>(hidden), .kv_per_token = 2 * hidden});
+    model.mixing.push_back({.flops_per_attended = 4.0 * static_cast<double>(hidden),
+                            .kv_per_token = 2 * hidden,
+                            .flow_per_token = hidden});
   }
   tensors.push_back(uncut("norm", {hidden}, -1, 0));
   if (!tied_head) tensors.push_back(uncut("head", {vocab, hidden}, -1, 2, Role::kHead));
@@ -68,7 +69,7 @@ inline NestedModel pieces_model(int layers, std::int64_t hidden, std::int64_t he
   NestedModel model;
   model.family = "pieces";
   model.vocab_size = 7;
-  model.hidden_size = hidden;
+  model.hidden_size = model.flow_per_token = hidden;
   model.max_context = 64;
   const std::int64_t inner = 2 * granularities.back(), heads = inner / head;
   auto& tensors = model.table.tensors;
@@ -85,8 +86,9 @@ inline NestedModel pieces_model(int layers, std::int64_t hidden, std::int64_t he
     tensors.push_back(cut(layer + "out_proj", {hidden, inner}, i, 1, {{0, 0, 2, 1}}));
     model.space.layers.push_back(
         {granularities, static_cast<Width>(head / 2), true, "a head has more channels"});
-    model.mixing.push_back(
-        {.flops_per_width = 6.0 * static_cast<double>(state), .state_per_width = 2 * state});
+    model.mixing.push_back({.flops_per_width = 6.0 * static_cast<double>(state),
+                            .state_per_width = 2 * state,
+                            .flow_per_token = hidden});
   }
   tensors.push_back(uncut("norm", {hidden}, -1, 0));
   return model;
