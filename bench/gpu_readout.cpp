@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/readout.h"
+#include "fold/readout.h"
 #include "model/error.h"
 
 namespace mnm {

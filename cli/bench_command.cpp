@@ -7,14 +7,18 @@
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/table.h"
 #include "engine/engine.h"
-#include "eval/shared_plan.h"
+#include "eval/prefix_tree.h"
 #include "export/probe.h"
 #include "families/open_model.h"
-#include "heuristics/schedules.h"
+#include "heuristics/least_slope.h"
+#include "heuristics/monotone.h"
+#include "heuristics/uniform.h"
 #include "model/error.h"
+#include "model/quantity.h"
+#include "report/table.h"
 
 namespace mnm {
 namespace {
@@ -88,7 +92,7 @@ class Bench {
     const NestedModel& model = opened_.model;
     Comparison result;
     result.candidates = candidates.size();
-    result.plan = cost_of(plan_shared(candidates), model, data_.context, data_.share());
+    result.plan = cost_of(make_prefix_tree(candidates), model, data_.context, data_.share());
     const std::vector<std::size_t> indices = sample_of(candidates.size(), sample_size);
     result.sample = indices.size();
     std::vector<Widths> halves[2];
@@ -101,7 +105,8 @@ class Bench {
     const auto one_by_one = [&](int half) {
       if (halves[half].empty()) return;
       seconds += timed([&] { alone[half] = score(halves[half], true); });
-      flops += cost_of(plan_shared(halves[half]), model, data_.context, data_.share()).one_by_one;
+      flops +=
+          cost_of(make_prefix_tree(halves[half]), model, data_.context, data_.share()).one_by_one;
     };
     std::vector<CandidateScores> together;
     one_by_one(0);

@@ -7,6 +7,7 @@
 
 #include "cli/option_value.h"
 #include "model/cost.h"
+#include "model/quantity.h"
 
 namespace mnm {
 

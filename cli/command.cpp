@@ -11,11 +11,12 @@
 #include <new>
 
 #include "cli/notes.h"
-#include "cli/printable.h"
 #include "eval/scores.h"
 #include "model/error.h"
 #include "model/nearest.h"
 #include "model/shell_word.h"
+#include "model/version.h"
+#include "report/printable.h"
 
 namespace mnm {
 
@@ -112,10 +113,6 @@ std::string command_line(std::string_view command, const Arguments& arguments) {
   std::string text = fmt::format("mixnmatch {}", command);
   for (const std::string& word : arguments) text.append(" ").append(shell_quoted(word));
   return text;
-}
-
-std::string build_text() {
-  return fmt::format("mixnmatch {} (g++ {}, {})", MNM_VERSION, __VERSION__, MNM_BUILD_TYPE);
 }
 
 }  // namespace mnm

@@ -29,7 +29,5 @@ int run_program(const Arguments& arguments);
 
 // "mixnmatch search DIR --seed 3", quoted for a shell: what the store keeps.
 std::string command_line(std::string_view command, const Arguments& arguments);
-// "mixnmatch 0.1.0 (g++ 12.2.0, Release)": what the store keeps with every run.
-std::string build_text();
 
 }  // namespace mnm

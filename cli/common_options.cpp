@@ -8,29 +8,9 @@
 #include <limits>
 
 #include "model/error.h"
+#include "model/quantity.h"
 
 namespace mnm {
-namespace {
-
-// "12ms" as nanoseconds; nothing where it has no unit of time, or is not above 0.
-std::optional<std::int64_t> parse_time(std::string_view text) {
-  static constexpr std::pair<std::string_view, double> kUnits[] = {
-      {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}};
-  double value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc()) return std::nullopt;
-  for (const auto& [unit, factor] : kUnits) {
-    if (std::string_view(rest, static_cast<std::size_t>(end - rest)) != unit) continue;
-    const double nanoseconds = value * factor;
-    if (!(nanoseconds >= 1 && nanoseconds < 0x1p62)) return std::nullopt;
-    return std::llround(nanoseconds);
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
 void add_model_options(OptionTable& options, ModelOptions& model) {
   options
       .argument("DIR", required(path_value(model.directory, "DIR")),
@@ -65,35 +45,10 @@ void add_data_options(OptionTable& options, DatasetOptions& data) {
       .option("positions-seed", count_value(data.positions.seed), "which ones are drawn");
 }
 
-std::pair<CostKind, std::int64_t> parse_budget(const std::string& text, CostKind kind) {
-  const std::size_t equals = text.find('=');
-  const bool named = equals != std::string::npos;
-  if (named) kind = parse_cost_kind(text.substr(0, equals));
-  const std::string value = named ? text.substr(equals + 1) : text;
-  if (const std::optional<std::int64_t> time = parse_time(value)) {
-    if (named && kind != CostKind::kLatency) {
-      fail_usage("the budget '{}' is a time, and {} is none", text, to_string(kind));
-    }
-    return {CostKind::kLatency, *time};
-  }
-  if (kind == CostKind::kLatency) {
-    fail_usage("the budget '{}' is no time: expected one such as 12ms, 350us or 1.5s", text);
-  }
-  const std::int64_t limit = parse_quantity(value);
-  if (limit <= 0) fail_usage("the budget '{}' is not positive", text);
-  return {kind, limit};
-}
-
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency) {
   options.option("latency", id_value(latency, "ID"),
                  "the measurement of --db that latency is counted by; else the newest of the model "
                  "('mixnmatch latency' makes them)");
-}
-
-bool counts_latency(CostKind cost, const std::vector<std::pair<CostKind, std::int64_t>>& budgets) {
-  return cost == CostKind::kLatency || std::ranges::any_of(budgets, [](const auto& budget) {
-           return budget.first == CostKind::kLatency;
-         });
 }
 
 std::string value_text(CostKind kind, std::int64_t value) {
@@ -103,13 +58,6 @@ std::string value_text(CostKind kind, std::int64_t value) {
 
 Cell cost_cell(CostKind kind, const Cost& cost) {
   return {value_text(kind, cost.of(kind)), cost.of(kind), {}};
-}
-
-std::vector<std::pair<CostKind, std::int64_t>> parse_budgets(const std::vector<std::string>& texts,
-                                                             CostKind kind) {
-  std::vector<std::pair<CostKind, std::int64_t>> budgets;
-  for (const std::string& text : texts) budgets.push_back(parse_budget(text, kind));
-  return budgets;
 }
 
 std::string cost_text(CostKind kind, std::int64_t context) {

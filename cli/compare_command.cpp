@@ -6,11 +6,13 @@
 #include <tuple>
 
 #include "cli/options.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
+#include "cli/output.h"
 #include "db/store.h"
 #include "eval/statistics.h"
 #include "model/error.h"
+#include "model/quantity.h"
+#include "report/table.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {

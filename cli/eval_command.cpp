@@ -7,15 +7,18 @@
 #include "cli/interrupt.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/ranks.h"
-#include "cli/scoring.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
-#include "eval/shared_plan.h"
+#include "eval/prefix_tree.h"
 #include "eval/statistics.h"
 #include "families/open_model.h"
 #include "model/error.h"
+#include "model/quantity.h"
+#include "model/version.h"
+#include "report/table.h"
+#include "study/ranks.h"
+#include "study/scorer.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {
@@ -137,17 +140,18 @@ int eval_command(const Arguments& arguments) {
   const std::vector<Widths> candidates =
       candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
   const Dataset data = load_dataset(data_options, model.vocab_size, model.max_context);
-  const std::unique_ptr<Ranks> ranks = Ranks::join();
+  const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
   if (ranks && ranks->rank() > 0) {
     const Dataset* const datasets[] = {&data};
-    Scorer(opened, device, score, ranks.get()).serve(datasets);
+    const InterruptGuard guard;
+    Scorer(opened, device, score, ranks.get(), note_line).serve(datasets);
     return 0;
   }
   require_device(device);
   std::optional<Store> store;
   if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 
-  const PlanCost plan = cost_of(plan_shared(candidates), model, data.context, data.share());
+  const PlanCost plan = cost_of(make_prefix_tree(candidates), model, data.context, data.share());
   const double tokens = static_cast<double>(data.sequences * data.context);
   note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
        data.sequences, data.context,

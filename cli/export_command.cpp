@@ -8,24 +8,27 @@
 #include <ranges>
 #include <span>
 
+#include "artifact/check.h"
+#include "artifact/explain.h"
+#include "artifact/formats.h"
 #include "cli/byte_bar.h"
 #include "cli/common_options.h"
-#include "cli/explain.h"
-#include "cli/export_check.h"
-#include "cli/export_formats.h"
+#include "cli/explanation.h"
 #include "cli/interrupt.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/progress.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
 #include "db/store.h"
-#include "export/gguf_format.h"
+#include "export/gguf_header.h"
 #include "families/open_model.h"
-#include "heuristics/schedules.h"
+#include "heuristics/least_slope.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/quantity.h"
+#include "report/table.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {
@@ -167,7 +170,7 @@ Widths least_slope_within(const NestedModel& model, const Request& request,
   const std::vector<Widths> schedule = least_slope_schedule(model.space);
   for (const Widths& widths : schedule | std::views::reverse) {
     const Cost cost = costs.of(widths);
-    if (std::ranges::all_of(budgets, [&](const auto& b) { return cost.of(b.first) <= b.second; })) {
+    if (within(cost, budgets)) {
       return widths;
     }
   }

@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "model/cost.h"
 #include "model/nested_model.h"
-#include "search/random.h"
+#include "model/random.h"
 #include "text/sampler.h"
 
 namespace mnm {

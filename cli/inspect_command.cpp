@@ -3,17 +3,19 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/artifact.h"
+#include "artifact/explain.h"
+#include "artifact/verification.h"
 #include "cli/common_options.h"
-#include "cli/explain.h"
 #include "cli/options.h"
-#include "cli/printable.h"
-#include "cli/table.h"
+#include "cli/output.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
+#include "model/quantity.h"
+#include "report/printable.h"
+#include "report/table.h"
 
 namespace mnm {
 namespace {

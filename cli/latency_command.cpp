@@ -6,16 +6,19 @@
 #include "cli/interrupt.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/scoring.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
 #include "db/store.h"
 #include "engine/engine.h"
 #include "eval/latency.h"
 #include "families/open_model.h"
 #include "model/error.h"
-#include "search/random.h"
+#include "model/quantity.h"
+#include "model/random.h"
+#include "model/version.h"
+#include "report/table.h"
+#include "study/scorer.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {

@@ -15,4 +15,6 @@ void note(fmt::format_string<Values...> format, Values&&... values) {
   std::fputs(text.c_str(), stderr);
 }
 
+inline void note_line(const std::string& text) { note("{}\n", text); }
+
 }  // namespace mnm

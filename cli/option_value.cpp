@@ -10,6 +10,7 @@
 
 #include "model/error.h"
 #include "model/nearest.h"
+#include "model/quantity.h"
 
 namespace mnm {
 namespace {
@@ -186,67 +187,6 @@ OptionValue position_share_value(PositionShare& target) {
 OptionValue required(OptionValue value) {
   value.required = true;
   return value;
-}
-
-double parse_duration(std::string_view text) {
-  double total = 0;
-  std::size_t at = 0;
-  bool any = false;
-  double last_unit = std::numeric_limits<double>::infinity();
-  while (at < text.size()) {
-    std::size_t end = at;
-    while (end < text.size() &&
-           (std::isdigit(static_cast<unsigned char>(text[end])) != 0 || text[end] == '.')) {
-      ++end;
-    }
-    double value = 0;
-    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, value);
-    double unit = 0;
-    std::size_t letters = 1;
-    if (end == text.size()) {
-      unit = any ? 0 : 1;  // a bare number is seconds; a trailing one after units is an error
-    } else if (text.substr(end).starts_with("ms")) {
-      unit = 1e-3;
-      letters = 2;
-    } else {
-      switch (text[end]) {
-        case 's':
-          unit = 1;
-          break;
-        case 'm':
-          unit = 60;
-          break;
-        case 'h':
-          unit = 3600;
-          break;
-        case 'd':
-          unit = 86400;
-          break;
-        default:
-          break;
-      }
-    }
-    if (error != std::errc{} || stop != text.data() + end || unit == 0 || unit >= last_unit) {
-      any = false;
-      break;
-    }
-    total += value * unit;
-    last_unit = unit;
-    any = true;
-    at = end + letters;
-  }
-  if (!any) fail_usage("'{}' is not a time such as 90s, 10m or 1h30m", text);
-  return total;
-}
-
-std::string duration_text(double seconds) {
-  if (!std::isfinite(seconds)) return "?";
-  if (seconds < 0.95) return fmt::format("{:.0f}ms", seconds * 1000);
-  if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
-  const auto whole = static_cast<std::int64_t>(std::llround(seconds));
-  if (whole < 60) return fmt::format("{}s", whole);
-  if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
-  return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
 }
 
 }  // namespace mnm

@@ -13,9 +13,10 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/positions.h"
+#include "dataset/positions.h"
 #include "model/cost.h"
 #include "model/dtype.h"
+#include "model/quantity.h"
 
 namespace mnm {
 
@@ -53,8 +54,5 @@ OptionValue duration_value(double& seconds);  // "90", "90s", "10m", "1h30m"; 0 
 OptionValue position_share_value(PositionShare& target);  // its seed stays
 
 OptionValue required(OptionValue value);
-
-double parse_duration(std::string_view text);  // seconds; UsageError
-std::string duration_text(double seconds);     // "45s", "3m 20s", "1h 05m"
 
 }  // namespace mnm

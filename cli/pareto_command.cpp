@@ -8,15 +8,16 @@
 
 #include "cli/common_options.h"
 #include "cli/notes.h"
-#include "cli/npy.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/output_file.h"
-#include "cli/store_rows.h"
-#include "cli/svg.h"
-#include "cli/table.h"
+#include "dataset/npy.h"
 #include "db/store.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "report/svg.h"
+#include "report/table.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {

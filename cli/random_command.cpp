@@ -6,14 +6,15 @@
 #include "cli/byte_bar.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/output_file.h"
-#include "cli/table.h"
 #include "eval/scores.h"
 #include "export/random_checkpoint.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "report/table.h"
 
 namespace mnm {
 namespace {

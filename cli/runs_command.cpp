@@ -5,11 +5,12 @@
 
 #include "cli/notes.h"
 #include "cli/options.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
+#include "cli/output.h"
 #include "db/store.h"
 #include "model/error.h"
 #include "model/shell_word.h"
+#include "report/table.h"
+#include "study/store_rows.h"
 
 namespace mnm {
 namespace {

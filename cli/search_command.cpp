@@ -8,21 +8,25 @@
 #include <span>
 
 #include "cli/common_options.h"
-#include "cli/confirm.h"
+#include "cli/confirmed_front.h"
 #include "cli/interrupt.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/ranks.h"
-#include "cli/scoring.h"
-#include "cli/search_loop.h"
-#include "cli/store_rows.h"
-#include "cli/table.h"
-#include "eval/overlap.h"
+#include "dataset/overlap.h"
 #include "families/open_model.h"
 #include "model/error.h"
+#include "model/quantity.h"
 #include "model/shell_word.h"
+#include "model/version.h"
+#include "report/table.h"
 #include "search/strategy.h"
+#include "study/confirm.h"
+#include "study/ranks.h"
+#include "study/scorer.h"
+#include "study/search_loop.h"
+#include "study/store_rows.h"
 #include "text/utf8.h"
 
 namespace mnm {
@@ -217,7 +221,7 @@ class SearchCommand {
       confirm_ = load_dataset(confirm, model.vocab_size, model.max_context);
       require_disjoint();
     }
-    ranks_ = Ranks::join();
+    ranks_ = Ranks::join(note_line);
     return ranks_ && ranks_->rank() > 0 ? serve() : lead(settings, resumed);
   }
 
@@ -226,7 +230,8 @@ class SearchCommand {
   int serve() {
     std::vector<const Dataset*> datasets = {&data_};
     if (confirm_) datasets.push_back(&*confirm_);
-    Scorer(*opened_, request_.device, ScoreOptions{}, ranks_.get()).serve(datasets);
+    const InterruptGuard guard;
+    Scorer(*opened_, request_.device, ScoreOptions{}, ranks_.get(), note_line).serve(datasets);
     return 0;
   }
 
@@ -312,7 +317,7 @@ class SearchCommand {
       const auto found = text == "0" ? meant.find(name) : meant.end();
       if (!text.empty()) note("  {:<16} {}\n", name, found == meant.end() ? text : found->second);
     }
-    const auto on_flops = [](const auto& budget) { return budget.first == CostKind::kFlops; };
+    const auto on_flops = [](const auto& budget) { return budget.kind == CostKind::kFlops; };
     if (request_.cost == CostKind::kFlops || std::ranges::any_of(budgets_, on_flops)) {
       note("FLOPs are counted at a context of {} tokens, the data's\n", data_.context);
     }
@@ -416,10 +421,9 @@ class SearchCommand {
     confirm.run.settings = settings.dump();
     confirm.run.command_line = command_line("search", arguments_);
     confirm.run.seed = request_.settings.seed;
-    confirm.interrupted = [&guard] { return guard.interrupted(); };
     ConfirmedFront front;
     try {
-      front = confirm_front(confirm);
+      front = confirm_with_bar(confirm, guard);
     } catch (const Interrupted&) {
       say_how_to_resume(ids.back());
       return 1;
@@ -427,6 +431,17 @@ class SearchCommand {
     print_confirmed(front, output_format(request_.json, request_.csv));
     if (!all_finished) say_how_to_resume(ids.back());
     return 0;
+  }
+
+  static ConfirmedFront confirm_with_bar(ConfirmRequest& confirm, const InterruptGuard& guard) {
+    ProgressBar bar("confirming");
+    confirm.progress = [&](const Progress& progress) {
+      const double fraction = progress.done / progress.total;
+      bar.show(fraction,
+               fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
+      return !guard.interrupted();
+    };
+    return confirm_front(confirm);
   }
 
   bool search_one(Strategy& strategy, const RunRow& run, const InterruptGuard& guard) {
@@ -515,7 +530,7 @@ class SearchCommand {
   std::optional<Dataset> confirm_;
   std::optional<LatencyTable> latency_;
   std::optional<CostTable> costs_;
-  std::vector<std::pair<CostKind, std::int64_t>> budgets_;
+  std::vector<Budget> budgets_;
   SearchProblem problem_;
   std::unique_ptr<Ranks> ranks_;  // where this is one of several processes
   std::optional<Store> store_;

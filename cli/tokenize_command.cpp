@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/corpus.h"
 #include "cli/notes.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/output_file.h"
-#include "cli/table.h"
+#include "dataset/corpus.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
+#include "report/table.h"
 
 namespace mnm {
 namespace {

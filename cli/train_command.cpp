@@ -12,6 +12,7 @@
 #include "families/granularities.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/quantity.h"
 
 namespace mnm {
 namespace {

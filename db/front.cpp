@@ -124,7 +124,7 @@ std::vector<Record> all_records(Store::Impl& store, const FrontQuery& query, con
 bool is_kept(const FrontQuery& query) {
   return query.runs.empty() && !query.min_cost && query.cost != CostKind::kLatency &&
          std::all_of(query.budgets.begin(), query.budgets.end(),
-                     [&](const auto& budget) { return budget.first == query.cost; });
+                     [&](const auto& budget) { return budget.kind == query.cost; });
 }
 
 std::vector<Record> kept_front(Store::Impl& store, const FrontQuery& query, const Metric& metric) {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/budget.h"
 #include "model/cost.h"
 #include "model/latency.h"
 #include "model/widths.h"
@@ -94,7 +95,7 @@ struct FrontQuery {
   // Of the one model; what gives records their latency. Needed where that is a cost asked for.
   const LatencyTable* latency = nullptr;
   std::optional<std::int64_t> min_cost, max_cost;
-  std::vector<std::pair<CostKind, std::int64_t>> budgets;  // each an upper limit
+  std::vector<Budget> budgets;  // each an upper limit
   // Every record that passes the filters, not the front: by cost, also failed ones and those on
   // which the metric was not measured.
   bool all = false;

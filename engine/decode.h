@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "engine/engine.h"
-#include "eval/fold.h"
+#include "fold/fold.h"
 
 namespace mnm {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/dataset.h"
+#include "dataset/token_file.h"
 #include "eval/latency.h"
 #include "eval/scores.h"
 #include "model/checkpoint.h"

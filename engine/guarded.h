@@ -3,7 +3,7 @@
 
 #include <c10/util/Exception.h>
 
-#include "eval/device_error.h"
+#include "fold/device_error.h"
 #include "model/error.h"
 
 namespace mnm {

@@ -17,13 +17,14 @@
 #include "engine/engine.h"
 #include "engine/guarded.h"
 #include "engine/weight_reader.h"
-#include "eval/evaluator.h"
-#include "eval/fold.h"
+#include "fold/evaluator.h"
+#include "fold/fold.h"
 #include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/quantity.h"
 #include "train/trainer.h"
 
 namespace mnm {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "eval/device_error.h"
+#include "fold/device_error.h"
 #include "model/error.h"
 #include "model/shapes.h"
 

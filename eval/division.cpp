@@ -6,7 +6,7 @@
 
 namespace mnm {
 
-Division divide(const SharedPlan& plan, const NestedModel& model, TilingOptions options,
+Division divide(const PrefixTree& plan, const NestedModel& model, TilingOptions options,
                 int threads) {
   const std::uint64_t memory = options.memory;
   const std::int64_t sequences = options.sequences;

@@ -19,7 +19,7 @@ struct Division {
 };
 
 // Pure. options.memory is for all workers together; Error as in tile().
-Division divide(const SharedPlan& plan, const NestedModel& model, TilingOptions options,
+Division divide(const PrefixTree& plan, const NestedModel& model, TilingOptions options,
                 int threads);
 
 }  // namespace mnm

@@ -5,6 +5,7 @@
 
 #include "model/cost.h"
 #include "model/error.h"
+#include "model/quantity.h"
 
 namespace mnm {
 namespace {
@@ -46,7 +47,7 @@ void keep_reference(const TilingOptions& options, Tiling& tiling) {
 
 }  // namespace
 
-Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOptions& options) {
+Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options) {
   const std::uint64_t work = work_elements(model) * options.element_bytes;
   const std::uint64_t hidden =
       static_cast<std::uint64_t>(model.hidden_size) * options.element_bytes;

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "eval/shared_plan.h"
+#include "eval/prefix_tree.h"
 #include "model/nested_model.h"
 
 namespace mnm {
@@ -47,6 +47,6 @@ struct Tiling {
 // memory; only the last costs work, since the shared part of a step runs once for each split. What
 // is left then keeps a reference's logits, up to all of a batch. Error where not one sequence, one
 // parent and one child fit: says how much they need.
-Tiling tile(const SharedPlan& plan, const NestedModel& model, const TilingOptions& options);
+Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options);
 
 }  // namespace mnm

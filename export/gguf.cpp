@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "export/carried.h"
+#include "export/companion_files.h"
 #include "export/gguf_tokenizer.h"
 #include "export/probe.h"
 #include "export/q8_0.h"

@@ -5,7 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "export/gguf_format.h"
+#include "export/gguf_header.h"
 #include "export/gguf_model.h"
 #include "export/target.h"
 #include "model/nested_model.h"

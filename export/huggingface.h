@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "export/carried.h"
+#include "export/companion_files.h"
 #include "export/shards.h"
 #include "export/target.h"
 #include "extract/extract.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "export/carried.h"
+#include "export/companion_files.h"
 #include "export/probe.h"
 #include "export/shards.h"
 #include "extract/extract.h"

@@ -1,5 +1,5 @@
 // What every export format states of itself, so that one command lists, writes, checks and records
-// any of them. A new format implements PlannedExport, and has its line in cli/export_formats.cpp.
+// any of them. A new format implements PlannedExport, and has its line in artifact/formats.cpp.
 #pragma once
 
 #include <cstdint>

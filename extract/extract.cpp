@@ -4,7 +4,7 @@
 #include <cmath>
 #include <system_error>
 
-#include "extract/in_order.h"
+#include "extract/ordered_pipeline.h"
 #include "extract/slice_reader.h"
 #include "model/error.h"
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "eval/fold.h"
+#include "fold/fold.h"
 
 namespace mnm {
 

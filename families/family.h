@@ -1,5 +1,5 @@
 // What a model family must say about itself without LibTorch. Its fold (embed, step, readout) is
-// the other half: eval/fold.h.
+// the other half: fold/fold.h.
 #pragma once
 
 #include <map>

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "eval/launch.h"
+#include "fold/launch.h"
 #include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/sum_product_cuda.h"

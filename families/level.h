@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "eval/fold.h"
+#include "fold/fold.h"
 #include "kernels/ffn_activation.h"
 
 namespace mnm {

@@ -1,7 +1,7 @@
 // Which fold runs a model: the only place where the engine meets the list of families.
 #include <string_view>
 
-#include "eval/fold.h"
+#include "fold/fold.h"
 #include "model/error.h"
 
 namespace mnm {

@@ -1,5 +1,5 @@
-// ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked algorithm
-// in f32. Pointers are the device's; nothing is copied or waited for.
+// ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked
+// algorithm in f32. Pointers are the device's; nothing is copied or waited for.
 //
 // Which of two files is linked decides what is behind it: ssd_scan_cuda.cu, or, where there is no
 // CUDA, ssd_scan_no_cuda.cpp.

@@ -86,9 +86,4 @@ class CostTable {
   std::vector<std::vector<Choice>> choices_;             // [layers], ascending width
 };
 
-// "1.2M", "40B", "1.5GB", "3e9", "1200000": K M G B T are powers of 1000, KiB MiB GiB TiB of 1024,
-// in upper or lower case. Nothing but a whole number from 0 up is a quantity: UsageError otherwise.
-std::int64_t parse_quantity(std::string_view text);
-std::string quantity(double value);  // 1234567 -> "1.23M", 65536 -> "65.5K", 1e9 -> "1G"
-
 }  // namespace mnm

@@ -10,8 +10,8 @@
 #include <unordered_set>
 #include <vector>
 
+#include "model/random.h"
 #include "search/problem.h"
-#include "search/random.h"
 
 namespace mnm {
 

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "model/error.h"
-#include "search/asked.h"
+#include "search/ask_queue.h"
 #include "search/feasible_set.h"
 #include "search/strategies.h"
 #include "search/subtree_counts.h"
@@ -114,7 +114,7 @@ class Grid final : public Strategy {
   std::vector<Levels> sample_;  // where not exhaustive
   Levels next_;                 // where exhaustive
   std::uint64_t batch_ = 1;
-  Asked asked_;
+  AskQueue asked_;
 };
 
 }  // namespace

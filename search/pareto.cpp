@@ -98,16 +98,4 @@ std::vector<double> crowding_of(std::span<const Point> front) {
   return distance;
 }
 
-double hypervolume(std::span<const Point> points, const Point& reference) {
-  double area = 0;
-  double ceiling = reference.loss;
-  for (const std::size_t i : front_of(points)) {
-    const Point& p = points[i];
-    if (p.cost >= reference.cost || p.loss >= ceiling) continue;
-    area += (reference.cost - p.cost) * (ceiling - p.loss);
-    ceiling = p.loss;
-  }
-  return area;
-}
-
 }  // namespace mnm

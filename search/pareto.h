@@ -33,8 +33,4 @@ std::vector<int> ranks_of(std::span<const Point> points);
 // n).
 std::vector<double> crowding_of(std::span<const Point> front);
 
-// Area dominated by the points within the box that ends at `reference`; points that do not lie
-// strictly inside it cover nothing. Unnormalised: divide by another set's to compare. O(n log n).
-double hypervolume(std::span<const Point> points, const Point& reference);
-
 }  // namespace mnm

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "model/error.h"
-#include "search/asked.h"
+#include "search/ask_queue.h"
 #include "search/feasible_set.h"
-#include "search/fresh.h"
+#include "search/member_sampler.h"
 #include "search/strategies.h"
 
 namespace mnm {
@@ -52,10 +52,10 @@ class RandomSearch final : public Strategy {
  private:
   FeasibleSet set_;
   Random random_;
-  FreshMembers fresh_;
+  MemberSampler fresh_;
   std::vector<Levels> deck_;  // the whole set, shuffled, where it is small; else empty
   std::uint64_t total_ = 0;
-  Asked asked_;
+  AskQueue asked_;
 };
 
 }  // namespace

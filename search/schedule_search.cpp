@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "model/error.h"
-#include "search/asked.h"
+#include "search/ask_queue.h"
 #include "search/strategies.h"
 
 namespace mnm {
@@ -64,7 +64,7 @@ class ScheduleSearch final : public Strategy {
   std::string name_;
   std::size_t listed_ = 0, feasible_ = 0;
   std::vector<Widths> members_;
-  Asked asked_;
+  AskQueue asked_;
 };
 
 }  // namespace

@@ -26,8 +26,8 @@ std::unique_ptr<Strategy> make_grid(const SearchProblem& problem, const Strategy
 std::unique_ptr<Strategy> make_random_search(const SearchProblem& problem,
                                              const StrategySettings& settings);
 
-// NSGA-II over an archive of all results; see evolution.cpp.
-std::unique_ptr<Strategy> make_evolution(const SearchProblem& problem,
-                                         const StrategySettings& settings);
+// NSGA-II over an archive of all results; see nsga2.cpp.
+std::unique_ptr<Strategy> make_nsga2(const SearchProblem& problem,
+                                     const StrategySettings& settings);
 
 }  // namespace mnm

@@ -2,8 +2,10 @@
 
 #include <array>
 
-#include "heuristics/schedules.h"
+#include "heuristics/least_slope.h"
+#include "heuristics/monotone.h"
 #include "heuristics/sweeps.h"
+#include "heuristics/uniform.h"
 #include "model/error.h"
 #include "model/nearest.h"
 #include "search/strategies.h"
@@ -56,7 +58,7 @@ constexpr Entry kEntries[] = {
      }},
     {"grid", make_grid},
     {"random", make_random_search},
-    {"evolution", make_evolution},
+    {"evolution", make_nsga2},
 };
 
 constexpr auto kNames = [] {

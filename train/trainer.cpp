@@ -12,10 +12,10 @@
 #include <limits>
 #include <numeric>
 
-#include "eval/dataset.h"
-#include "eval/evaluator.h"
-#include "eval/fold.h"
+#include "dataset/token_file.h"
 #include "eval/statistics.h"
+#include "fold/evaluator.h"
+#include "fold/fold.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "train/schedule.h"

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <mutex>
 
-#include "eval/fold.h"
-#include "eval/launch.h"
 #include "families/end_matrix.h"
 #include "families/level.h"
 #include "families/llama/llama_config.h"
+#include "fold/fold.h"
+#include "fold/launch.h"
 #include "kernels/causal_attention.h"
 #include "kernels/gated_silu.h"
 #include "kernels/rms_norm.h"

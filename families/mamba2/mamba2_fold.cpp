@@ -5,11 +5,11 @@
 
 #include <algorithm>
 
-#include "eval/fold.h"
-#include "eval/launch.h"
 #include "families/end_matrix.h"
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_mixer.h"
+#include "fold/fold.h"
+#include "fold/launch.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
 #include "kernels/rms_norm.h"

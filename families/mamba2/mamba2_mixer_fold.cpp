@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 
-#include "eval/launch.h"
 #include "families/mamba2/mamba2_mixer.h"
+#include "fold/launch.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
 #include "kernels/ssd_scan.h"

@@ -72,7 +72,6 @@ TEST(Commands, AreKeptAsTheyWereTyped) {
 }
 
 TEST(Budgets, NameTheirKindOrTakeTheCommonOne) {
-  using Budget = std::pair<CostKind, std::int64_t>;
   EXPECT_EQ(parse_budget("1.2M", CostKind::kParams), Budget(CostKind::kParams, 1200000));
   EXPECT_EQ(parse_budget("bytes=3MB", CostKind::kParams), Budget(CostKind::kBytes, 3000000));
   EXPECT_EQ(parse_budget("non-embedding=5K", CostKind::kFlops),

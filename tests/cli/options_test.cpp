@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "model/error.h"
+#include "model/quantity.h"
 
 namespace mnm {
 namespace {

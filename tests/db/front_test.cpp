@@ -159,7 +159,7 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
       if (below(4) == 0) query.max_cost = a_cost(query.cost);
       while (below(3) == 0) {
         const CostKind kind = kExactCosts[below(4)];
-        query.budgets.emplace_back(kind, a_cost(kind));
+        query.budgets.push_back({kind, a_cost(kind)});
       }
       query.all = below(4) == 0;
       EXPECT_EQ(ids_of(store->front(query)), brute_force(records, query, asked))

@@ -3,7 +3,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
-#include "eval/launch.h"
+#include "fold/launch.h"
 #include "tests/support/error_of.h"
 #include "tests/support/losing_device.h"
 

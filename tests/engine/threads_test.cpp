@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "engine/weight_reader.h"
-#include "eval/evaluator.h"
 #include "families/open_model.h"
+#include "fold/evaluator.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_llama.h"
 

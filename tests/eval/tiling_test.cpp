@@ -13,13 +13,13 @@
 namespace mnm {
 namespace {
 
-SharedPlan random_plan(std::size_t n, std::size_t layers, unsigned widths, unsigned seed) {
+PrefixTree random_plan(std::size_t n, std::size_t layers, unsigned widths, unsigned seed) {
   std::mt19937 random(seed);
   std::vector<Widths> all(n, Widths(layers));
   for (Widths& candidate : all) {
     for (Width& width : candidate) width = static_cast<Width>(1 + random() % widths);
   }
-  return plan_shared(all);
+  return make_prefix_tree(all);
 }
 
 TilingOptions ample() {
@@ -28,7 +28,7 @@ TilingOptions ample() {
 
 TEST(Tiling, SequencesFillTheRowsAndNodesOnlyWhatIsLeft) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
-  const SharedPlan plan = random_plan(500, 4, 4, 1);
+  const PrefixTree plan = random_plan(500, 4, 4, 1);
   struct Case {
     std::int64_t context, sequences, rows, expected_sequences, expected_parents;
   };
@@ -48,7 +48,7 @@ TEST(Tiling, SequencesFillTheRowsAndNodesOnlyWhatIsLeft) {
 }
 
 // Children alive at once, by walking the plan as the evaluator does.
-std::int64_t alive(const SharedPlan& plan, const Tiling& tiling, std::size_t level,
+std::int64_t alive(const PrefixTree& plan, const Tiling& tiling, std::size_t level,
                    std::int32_t first_parent, std::int32_t end_parent) {
   const std::vector<PlanNode>& nodes = plan.levels[level];
   std::int64_t most = 0;
@@ -79,7 +79,7 @@ std::int64_t alive(const SharedPlan& plan, const Tiling& tiling, std::size_t lev
 TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
   for (unsigned seed = 0; seed < 12; ++seed) {
-    const SharedPlan plan = random_plan(1 + seed * 11, 4, 1 + seed % 5, seed);
+    const PrefixTree plan = random_plan(1 + seed * 11, 4, 1 + seed % 5, seed);
     TilingOptions options = ample();
     options.sequences = 1 + seed % 4;
     for (options.memory = 1u << 20;; options.memory = options.memory * 3 / 4) {
@@ -101,7 +101,7 @@ TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
 
 TEST(Tiling, WhatProductsTakeBesideIsInTheBound) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
-  const SharedPlan plan = random_plan(50, 4, 4, 1);
+  const PrefixTree plan = random_plan(50, 4, 4, 1);
   TilingOptions options = ample();
   const Tiling without = tile(plan, model, options);
   options.product_bytes = 12345;
@@ -114,7 +114,7 @@ TEST(Tiling, WhatProductsTakeBesideIsInTheBound) {
 
 TEST(Tiling, WhatIsLeftKeepsTheReference) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
-  const SharedPlan plan = random_plan(200, 4, 4, 3);
+  const PrefixTree plan = random_plan(200, 4, 4, 3);
   for (const std::int64_t words : {0, 512}) {
     TilingOptions options = ample();
     options.context = 20, options.sequences = 70, options.rows = 4096, options.words = words;
@@ -135,7 +135,7 @@ TEST(Tiling, WhatIsLeftKeepsTheReference) {
 
 TEST(Tiling, LessMemoryNeverMeansLargerTiles) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4}, 5000);
-  const SharedPlan plan = random_plan(200, 4, 4, 3);
+  const PrefixTree plan = random_plan(200, 4, 4, 3);
   TilingOptions options = ample();
   options.context = 20;
   options.sequences = 7;

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "eval/fold.h"
 #include "families/family.h"
+#include "fold/fold.h"
 #include "tests/support/cuda_path.h"
 #include "tests/support/tiny_llama.h"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/fold.h"
+#include "fold/fold.h"
 #include "tests/families/mamba2_folds.h"
 #include "tests/support/tiny_mamba2.h"
 

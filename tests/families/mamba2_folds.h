@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "eval/fold.h"
 #include "families/family.h"
+#include "fold/fold.h"
 #include "tests/support/tiny_mamba2.h"
 
 namespace mnm::test {

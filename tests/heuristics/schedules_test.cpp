@@ -1,10 +1,11 @@
-#include "heuristics/schedules.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "heuristics/least_slope.h"
+#include "heuristics/monotone.h"
+#include "heuristics/uniform.h"
 #include "model/error.h"
 
 namespace mnm {

@@ -6,7 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "search/random.h"
+#include "model/random.h"
+#include "search/hypervolume.h"
 
 namespace mnm {
 namespace {

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "heuristics/schedules.h"
+#include "heuristics/least_slope.h"
+#include "heuristics/monotone.h"
+#include "heuristics/uniform.h"
 #include "model/error.h"
 #include "tests/search/problems.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "model/random.h"
 #include "search/feasible_set.h"
 #include "search/problem.h"
-#include "search/random.h"
 
 namespace mnm::test {
 

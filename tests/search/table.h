@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "search/hypervolume.h"
 #include "search/pareto.h"
 #include "search/strategy.h"
 #include "tests/search/synthetic.h"

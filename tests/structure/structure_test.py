@@ -21,25 +21,51 @@ MAY_INCLUDE = {
     "kernels": set(),
     "heuristics": {"model"},
     "db": {"model"},
+    "dataset": {"model"},
+    "report": {"model"},
     "extract": {"model"},
     "text": {"model"},
     "search": {"heuristics", "model"},
     "export": {"extract", "model", "text"},
-    "eval": {"kernels", "model"},
+    "eval": {"dataset", "kernels", "model"},
+    "fold": {"dataset", "eval", "kernels", "model"},
     "families": {
         "kernels",
         "model",
-        "eval/fold.h",
-        "eval/launch.h",
+        "fold/fold.h",
+        "fold/launch.h",
         "export/gguf_model.h",
         "export/onnx_builder.h",
         "export/onnx_graph.h",
         "export/onnx_layers.h",
         "export/runtimes.h",
     },
-    "train": {"eval", "model"},
-    "engine": {"eval", "families", "kernels", "model", "train"},
-    "cluster": {"model"},
+    "train": {"dataset", "eval", "fold", "model"},
+    "engine": {"dataset", "eval", "families", "fold", "kernels", "model", "train"},
+    "cluster": {"eval", "model"},
+    "study": {
+        "cluster",
+        "dataset",
+        "db",
+        "engine",
+        "eval",
+        "families",
+        "model",
+        "search",
+        "text",
+    },
+    "artifact": {
+        "db",
+        "engine",
+        "eval",
+        "export",
+        "extract",
+        "families",
+        "model",
+        "report",
+        "study",
+        "text",
+    },
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
@@ -226,7 +252,7 @@ def pages_are_whole(tree):
 def formats_are_drawn(tree):
     """The picture of the flow says what --format takes."""
     drawn = re.sub(r"\s", "", tree["docs/flow.svg"]).lower()
-    lines = tree["cli/export_formats.cpp"]
+    lines = tree["artifact/formats.cpp"]
     for name in re.findall(r'"(\w+)"(?:;|, plan)', lines):
         if name not in drawn:
             yield f"docs/flow.svg lacks the format {name}"
@@ -276,11 +302,11 @@ class Structure(unittest.TestCase):
             "engine/CMakeLists.txt": "set(_engine_sources a.cpp "
             "${PROJECT_SOURCE_DIR}/eval/b.cpp)",
             "engine/a.cpp": "#include <ATen/ATen.h>\n",
-            "eval/b.cpp": '#include "eval/fold.h"\n',
-            "eval/fold.h": '#include "eval/state.h"\n',
+            "eval/b.cpp": '#include "fold/fold.h"\n',
+            "fold/fold.h": '#include "eval/state.h"\n',
             "eval/state.h": "#include <ATen/core/Tensor.h>\n",
-            "families/x/x_fold.cpp": '#include "eval/fold.h"\n',
-            "families/x/x.cpp": '#include "eval/fold.h"\n',
+            "families/x/x_fold.cpp": '#include "fold/fold.h"\n',
+            "families/x/x.cpp": '#include "fold/fold.h"\n',
         }
         complaint = (
             "families/x/x.cpp reaches a Torch header and is not one of the engine's "
@@ -351,7 +377,7 @@ class Structure(unittest.TestCase):
 
     def test_formats(self):
         tree = {
-            "cli/export_formats.cpp": 'kFormat = "decilm"; {"huggingface", plan}, {"gguf", plan}',
+            "artifact/formats.cpp": 'kFormat = "decilm"; {"huggingface", plan}, {"gguf", plan}',
             "docs/flow.svg": "Hugging Face, DeciLM",
         }
         self.holds(formats_are_drawn, (tree, "docs/flow.svg lacks the format gguf"))

@@ -1,0 +1,118 @@
+#include "artifact/altered_weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "export/probe.h"
+#include "extract/extract.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+// Elements that are taken at once: a multiple of every format's block.
+constexpr std::size_t kTogether = 1 << 16;
+
+// Calls use(begin, part) for one part of `values` after the other.
+template <typename Use>
+void in_parts(std::span<float> values, const Use& use) {
+  for (std::size_t begin = 0; begin < values.size(); begin += kTogether) {
+    use(begin, values.subspan(begin, std::min(kTogether, values.size() - begin)));
+  }
+}
+
+// `values`, all that a slice that is cut keeps in its order, at their places in the whole tensor.
+void put_slice(const TensorSlice& slice, std::span<const float> values, std::span<float> whole) {
+  const auto& shape = slice.spec->shape;
+  const auto cut = static_cast<std::size_t>(slice.dim);
+  std::size_t inner = 1;  // elements of one step along the dimension that is cut
+  for (std::size_t d = cut + 1; d < shape.size(); ++d) inner *= static_cast<std::size_t>(shape[d]);
+  const std::size_t row = static_cast<std::size_t>(shape[cut]) * inner;
+  for (std::size_t at = 0; at < whole.size(); at += row) {
+    for (const Range& range : slice.ranges) {
+      const auto count = static_cast<std::size_t>(range.end - range.begin) * inner;
+      std::ranges::copy(values.first(count),
+                        whole.begin() + static_cast<std::ptrdiff_t>(
+                                            at + static_cast<std::size_t>(range.begin) * inner));
+      values = values.subspan(count);
+    }
+  }
+}
+
+}  // namespace
+
+AlteredWeights::AlteredWeights(const NestedModel& model, const Checkpoint& checkpoint,
+                               const PlannedExport& plan, const Noise& noise)
+    : table_(model.table), checkpoint_(checkpoint), plan_(plan), noise_(noise) {}
+
+Checkpoint AlteredWeights::checkpoint() {
+  std::vector<StoredTensor> tensors;
+  for (std::size_t i = 0; i < table_.tensors.size(); ++i) {
+    const TensorSpec& spec = table_.tensors[i];
+    StoredTensor& tensor = tensors.emplace_back(checkpoint_.at(spec.name));
+    tensor.name = spec.name;  // the checkpoint may have another for it
+    tensor.dtype = Dtype::kF32;
+    tensor.data = {};
+    tensor.decode = [this, i](std::uint64_t begin, std::span<std::byte> into) {
+      const std::lock_guard lock(mutex_);
+      if (made_ != i) make(i);
+      std::ranges::copy(std::as_bytes(std::span(values_)).subspan(begin, into.size()),
+                        into.begin());
+    };
+  }
+  return Checkpoint::assemble(checkpoint_.directory(), checkpoint_.config(), std::move(tensors),
+                              nullptr);
+}
+
+double AlteredWeights::bytes(const SlicePlan& plan) {
+  double most = 0;
+  for (const TensorSlice& slice : plan.tensors) {
+    const auto whole = static_cast<double>(element_count(slice.spec->shape));
+    const auto kept = static_cast<double>(element_count(slice.shape));
+    most = std::max(most, slice.dim < 0 ? whole : whole + kept);
+  }
+  return most * sizeof(float);
+}
+
+void AlteredWeights::make(std::size_t index) {
+  made_.reset();
+  const TensorSpec& spec = table_.tensors[index];
+  const StoredTensor& source = checkpoint_.at(spec.name);
+  const std::size_t size = size_of(source.dtype);
+  values_ = {};
+  values_.shrink_to_fit();  // to grow would hold both for a while, and then up to twice the size
+  values_.resize(static_cast<std::size_t>(source.elements()));
+  std::vector<std::byte> bytes;
+  in_parts(values_, [&](std::size_t begin, std::span<float> part) {
+    bytes.resize(part.size() * size);
+    checkpoint_.read(source, begin * size, bytes);
+    to_f32(bytes, source.dtype, part);
+  });
+  const auto slice = std::ranges::find(plan_.slices().tensors, spec.name,
+                                       [](const TensorSlice& each) { return each.spec->name; });
+  if (slice == plan_.slices().tensors.end()) {
+    // Nothing of it is kept.
+  } else if (slice->dim < 0) {
+    alter(*slice, index, values_);
+  } else {
+    std::vector<float> kept;
+    kept.reserve(static_cast<std::size_t>(element_count(slice->shape)));
+    Extractor(checkpoint_).stream(*slice, kTogether, [&](std::span<const float> part) {
+      kept.insert(kept.end(), part.begin(), part.end());
+    });
+    alter(*slice, index, kept);
+    put_slice(*slice, kept, values_);
+  }
+  made_ = index;
+}
+
+void AlteredWeights::alter(const TensorSlice& slice, std::size_t index,
+                           std::span<float> values) const {
+  in_parts(values, [&](std::size_t, std::span<float> part) { plan_.round(slice, part); });
+  if (noise_.relative > 0 && slice.spec->shape.size() > 1) {
+    const std::size_t before = static_cast<std::size_t>(noise_.draw) * table_.tensors.size();
+    perturb(values, noise_.relative, before + index + 1);
+  }
+}
+
+}  // namespace mnm

@@ -1,0 +1,314 @@
+#include "artifact/check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "artifact/altered_weights.h"
+#include "extract/extract.h"
+#include "model/cost.h"
+#include "model/error.h"
+#include "model/files.h"
+#include "model/quantity.h"
+#include "model/random.h"
+#include "model/shapes.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kProbeTokens = 32;
+constexpr std::int64_t kProbeLogits = (4 << 20) / static_cast<std::int64_t>(sizeof(float));
+
+// The longest sum of products: of a row of a tensor, and, in a layer that carries a state along the
+// sequence, of that row, the state's elements and what every token before added to it, one after
+// the other.
+std::int64_t longest_product(const NestedModel& model, const SlicePlan& plan, std::size_t tokens) {
+  std::int64_t longest = 1;
+  for (const TensorSlice& slice : plan.tensors) {
+    if (slice.spec->flops_per_element > 0 && !slice.shape.empty()) {
+      longest = std::max(longest, slice.shape.back());
+    }
+  }
+  std::int64_t carried = 0;
+  for (const LayerMixing& mixing : model.mixing) {
+    if (mixing.state_per_width == 0) continue;
+    carried = std::max(carried, mixing.state_per_width + static_cast<std::int64_t>(tokens));
+  }
+  return longest + carried;
+}
+
+// Channels of the narrowest norm.
+std::int64_t narrowest_norm(const SlicePlan& plan) {
+  std::int64_t narrowest = std::numeric_limits<std::int64_t>::max();
+  for (const TensorSlice& slice : plan.tensors) {
+    if (slice.spec->norm_groups == 0) continue;
+    narrowest = std::min(narrowest, slice.shape.back() / slice.spec->norm_groups);
+  }
+  return narrowest;
+}
+
+// Elements that are compared at once: a multiple of every format's block.
+constexpr std::size_t kCompared = 1 << 16;
+
+// Weights of layers that are run altered, where nobody said how many layers: each is run several
+// times, and made anew each time.
+constexpr double kAlteredWeights = 0x1p31;
+// Of the memory that could be had, for weights: what is computed from them takes some as well.
+constexpr double kUsable = 0.9;
+
+double available_memory() {
+  std::ifstream info("/proc/meminfo");
+  for (std::string word; info >> word;) {
+    double kib = 0;
+    if (word == "MemAvailable:" && info >> kib) return kib * 1024;
+  }
+  return std::numeric_limits<double>::infinity();
+}
+
+bool is_cpu(const DeviceOptions& device) { return device.device.starts_with("cpu"); }
+
+// Elements of each layer.
+std::vector<double> weights_of_layers(const TensorTable& table, std::size_t layers) {
+  std::vector<double> weights(layers, 0);
+  for (const TensorSpec& spec : table.tensors) {
+    if (spec.layer < 0) continue;
+    weights.at(static_cast<std::size_t>(spec.layer)) +=
+        static_cast<double>(element_count(spec.shape));
+  }
+  return weights;
+}
+
+// The model that ends after so many layers; of its checkpoint the engine loads what its table
+// names.
+NestedModel first_layers(const OpenedModel& opened, std::size_t layers) {
+  const NestedModel& whole = opened.model;
+  if (layers >= whole.layers()) return whole;
+  NestedModel first = opened.family->describe(
+      opened.family->with_layers(whole.config, static_cast<std::int64_t>(layers)), {});
+  first.space.layers.assign(whole.space.layers.begin(),
+                            whole.space.layers.begin() + static_cast<std::ptrdiff_t>(layers));
+  return first;
+}
+
+Widths first_widths(const Widths& widths, std::size_t layers) {
+  return {widths.begin(),
+          widths.begin() + static_cast<std::ptrdiff_t>(std::min(layers, widths.size()))};
+}
+
+// What may be used of the CPU's memory: all that is free, which nothing else wants meanwhile.
+double memory_of(const DeviceOptions& device) {
+  return device.memory > 0 ? static_cast<double>(device.memory) : available_memory();
+}
+
+std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
+                             const Widths& widths, std::span<const std::int64_t> tokens,
+                             DeviceOptions device) {
+  device.single_pass = true;
+  const double memory = memory_of(device);
+  if (is_cpu(device) && std::isfinite(memory)) device.memory = static_cast<std::uint64_t>(memory);
+  return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
+}
+
+// Whether weights are run that are not the checkpoint's own: as the plan stores them, or off by
+// some noise.
+bool alters(const PlannedExport& plan, const Checkpoint& checkpoint) {
+  return plan.rounds(checkpoint) || plan.operand_roundoff() > 0 ||
+         plan.arithmetic() != Dtype::kF32 || narrowest_norm(plan.slices()) < kWideNorm;
+}
+
+class ProbeMaker {
+ public:
+  ProbeMaker(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
+             const DeviceOptions& device)
+      : checkpoint_(nested.checkpoint),
+        plan_(plan),
+        device_(device),
+        model_(first_layers(nested, layers)),
+        widths_(first_widths(plan.slices().widths, layers)) {
+    probe_.widths = to_string(plan.slices().widths);
+    probe_.fingerprint = checkpoint_.fingerprint();
+    probe_.vocab_size = nested.model.vocab_size;
+    probe_.tokens = probe_tokens(nested.model.vocab_size, nested.model.max_context);
+  }
+
+  Probe make() {
+    const bool rounds = plan_.rounds(checkpoint_);
+    probe_.logits = rounds ? altered_logits({}) : logits(checkpoint_, device_);
+    if (!std::ranges::all_of(probe_.logits, [](float logit) { return std::isfinite(logit); })) {
+      fail(
+          "the nested model at {} computes logits that are no numbers: there is nothing to check "
+          "an export against, so nothing was written (--no-check writes it anyway)",
+          probe_.widths);
+    }
+    if (rounds) probe_.moved = distance(logits(checkpoint_, device_));
+    set_tolerance();
+    set_operand_tolerance();
+    return std::move(probe_);
+  }
+
+ private:
+  std::vector<float> logits(const Checkpoint& checkpoint, const DeviceOptions& device) const {
+    return logits_of(model_, checkpoint, widths_, probe_.tokens, device);
+  }
+  std::vector<float> altered_logits(const Noise& noise, Dtype arithmetic = Dtype::kF32) const {
+    AlteredWeights altered(model_, checkpoint_, plan_, noise);
+    DeviceOptions device = device_;
+    device.dtype = arithmetic;
+    if (is_cpu(device) && device.memory > 0) {
+      const auto memory = static_cast<double>(device.memory);
+      const double made = AlteredWeights::bytes(plan_.slices());
+      if (made >= memory) {
+        fail(
+            "cannot stream the weights within {} bytes of memory: the largest tensor as the format "
+            "stores it takes {} beside them; allow more memory",
+            quantity(memory), quantity(made));
+      }
+      device.memory = static_cast<std::uint64_t>(memory - made);
+    }
+    return logits(altered.checkpoint(), device);
+  }
+  double distance(std::span<const float> logits) const {
+    return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
+  }
+
+  // Of what such noise, or such arithmetic, does to the logits.
+  double bound(double relative, Dtype arithmetic = Dtype::kF32) const {
+    double squares = 0;
+    for (int draw = 0; draw < draws_.count; ++draw) {
+      squares += std::pow(distance(altered_logits({relative, draw}, arithmetic)), 2);
+    }
+    return draws_.margin * std::sqrt(squares / draws_.count);
+  }
+
+  void set_tolerance() {
+    const std::int64_t longest = longest_product(model_, plan_.slices(), probe_.tokens.size());
+    probe_.tolerance = logits_tolerance(probe_.logits, longest, model_.layers());
+    if (channels_ < kWideNorm) {
+      probe_.tolerance = std::max(probe_.tolerance, bound(summation_roundoff(longest)));
+    }
+  }
+
+  void set_operand_tolerance() {
+    probe_.operand_tolerance = probe_.tolerance;
+    if (const double roundoff = plan_.operand_roundoff(); roundoff > 0) {
+      probe_.operand_tolerance += bound(roundoff);
+    }
+    if (const Dtype arithmetic = plan_.arithmetic(); arithmetic != Dtype::kF32) {
+      // Another order of the same roundings is of equal spread; draws differ by their weights.
+      const double between = draws_.count > 1 ? roundoff(Dtype::kF32, arithmetic) : 0;
+      probe_.operand_tolerance += bound(between, arithmetic);
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const PlannedExport& plan_;
+  const DeviceOptions& device_;
+  const NestedModel model_;
+  const Widths widths_;
+  const std::int64_t channels_ = narrowest_norm(plan_.slices());
+  const Draws draws_ = draws_for(channels_);
+  Probe probe_;
+};
+
+}  // namespace
+
+std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
+                          const DeviceOptions& device) {
+  const std::size_t all = nested.model.layers();
+  const std::vector<double> weights = weights_of_layers(nested.model.table, all);
+  const bool altered = alters(plan, nested.checkpoint);
+  if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
+  const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
+  double ends = 0;
+  for (const TensorSpec& spec : nested.model.table.tensors) {
+    if (spec.layer < 0) ends += static_cast<double>(element_count(spec.shape)) * sizeof(float);
+  }
+  // As the engine counts it for a single pass (DeviceOptions).
+  const double held = largest * sizeof(float) * 1.5 + std::min<double>(ends, kEndPiece) +
+                      (altered ? AlteredWeights::bytes(plan.slices()) : 0);
+  if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
+  if (!altered) return all;
+  std::size_t layers = 0;
+  for (double sum = 0; layers < all && (layers == 0 || sum + weights[layers] <= kAlteredWeights);) {
+    sum += weights[layers++];
+  }
+  return layers;
+}
+
+std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context) {
+  const std::int64_t count = std::max<std::int64_t>(
+      1,
+      std::min({kProbeTokens, max_context, kProbeLogits / std::max<std::int64_t>(1, vocab_size)}));
+  Random random(1);
+  std::vector<std::int64_t> tokens;
+  for (std::int64_t i = 0; i < count; ++i) {
+    tokens.push_back(
+        static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(vocab_size))));
+  }
+  return tokens;
+}
+
+Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
+                 const DeviceOptions& device) {
+  return ProbeMaker(nested, plan, layers, device).make();
+}
+
+OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory) {
+  return open_model(plan.reopen(directory));
+}
+
+void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
+                           const Checkpoint& written) {
+  Extractor extractor(nested.checkpoint);
+  extractor.read_ahead(slices_of(plan.slices()));
+  std::vector<float> buffer(kCompared);
+  std::vector<std::byte> bytes;
+  for (const TensorSlice& slice : plan.slices().tensors) {
+    const StoredTensor& tensor = written.at(slice.spec->name);
+    if (tensor.shape != slice.shape) {
+      fail("the written tensor {} has the shape {}, where its slice of the checkpoint has {}",
+           slice.spec->name, shape_text(tensor.shape), shape_text(slice.shape));
+    }
+    std::size_t done = 0;
+    extractor.stream(slice, kCompared, [&](std::span<float> expected) {
+      plan.round(slice, expected);
+      const std::size_t size = size_of(tensor.dtype);
+      bytes.resize(expected.size() * size);
+      written.read(tensor, done * size, bytes);
+      const auto found = std::span(buffer).first(expected.size());
+      to_f32(bytes, tensor.dtype, found);
+      const auto [a, b] = std::ranges::mismatch(expected, found, [](float x, float y) {
+        return x == y || (std::isnan(x) && std::isnan(y));
+      });
+      if (a != expected.end()) {
+        fail(
+            "the written tensor {} is not its slice of the checkpoint: element {} is {}, where {} "
+            "was expected",
+            slice.spec->name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
+      }
+      done += expected.size();
+    });
+  }
+  extractor.check_unchanged();
+}
+
+Difference check_written_logits(const Probe& probe, const OpenedModel& written, std::size_t layers,
+                                const DeviceOptions& device) {
+  const NestedModel model = first_layers(written, layers);
+  const std::vector<float> logits =
+      logits_of(model, written.checkpoint, model.space.full(), probe.tokens, device);
+  const Difference difference = compare_logits(probe.logits, logits, probe.vocab_size);
+  if (!(difference.worst <= probe.tolerance)) {
+    fail(
+        "the export does not compute what the nested model computes at {}: a logit (token {}, word "
+        "{}) is off by {:.3g}, where the order of summation explains {:.3g}; nothing was written",
+        probe.widths, difference.position, difference.word, difference.worst, probe.tolerance);
+  }
+  return difference;
+}
+
+}  // namespace mnm

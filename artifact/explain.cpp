@@ -1,0 +1,195 @@
+#include "artifact/explain.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "eval/statistics.h"
+#include "export/runtimes.h"
+#include "model/error.h"
+#include "study/store_rows.h"
+
+namespace mnm {
+namespace {
+
+std::vector<RuntimeRule> rules_of(const OpenedModel& nested, const std::string& runtime) {
+  std::vector<RuntimeRule> rules = nested.family->runtimes(nested.model);
+  if (runtime.empty()) return rules;
+  std::string known;
+  for (const RuntimeRule& rule : rules) {
+    if (known.find(rule.runtime) == known.npos) known += (known.empty() ? "" : ", ") + rule.runtime;
+  }
+  std::erase_if(rules, [&](const RuntimeRule& rule) { return rule.runtime != runtime; });
+  if (rules.empty()) {
+    fail_usage("no runtime of {} models is called '{}': there are {}", nested.model.family, runtime,
+               known);
+  }
+  return rules;
+}
+
+// Why the writer refuses what the runtime would load: a tokenizer that a format cannot carry.
+std::optional<std::string> writer_refusal(const OpenedModel& nested, const Widths& widths,
+                                          const RuntimeRule& rule, ExportOptions options) {
+  options.format = rule.format;
+  options.dtype = rule.dtypes.front();
+  try {
+    plan_export(nested, widths, nlohmann::json::object(), options);
+  } catch (const Error& error) {
+    return fmt::format("it cannot be written: {}", error.what());
+  }
+  return std::nullopt;
+}
+
+struct Scored {
+  Record record;
+  std::string data;
+};
+
+// All that the store knows of the widths, by its data: what was searched comes before what was
+// confirmed.
+std::vector<Scored> scores_of(const KnownScores& known, const Widths& widths) {
+  std::vector<Scored> found;
+  const std::vector<DataUse> uses = known.store->data_uses();
+  for (const auto& [id, row] : known.store->datasets()) {
+    const std::string part = part_of(uses, id, known.model);
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const auto record = known.store->find(known.model, id, dtype, widths);
+      if (record && record->status == "ok") {
+        found.push_back({*record, part.empty() ? row.name : row.name + ", " + part});
+      }
+    }
+  }
+  return found;
+}
+
+// Loss of the detour, what it adds to the loss of the widths asked for, and on which data: the last
+// on which both were scored, else the last of the detour's.
+std::vector<Cell> score_cells(const std::optional<KnownScores>& known, const Widths& asked,
+                              const Widths& widths) {
+  if (!known) return {missing_cell(), missing_cell(), cell("")};
+  const std::vector<Scored> theirs = scores_of(*known, widths), own = scores_of(*known, asked);
+  for (auto there = theirs.rbegin(); there != theirs.rend(); ++there) {
+    for (const Scored& here : own) {
+      if (here.record.data != there->record.data || here.record.dtype != there->record.dtype) {
+        continue;
+      }
+      const Estimate difference = paired_difference(known->store->losses(there->record.id),
+                                                    known->store->losses(here.record.id));
+      return {measured_cell(there->record.loss.value, there->record.loss.standard_error),
+              widths == asked ? missing_cell()
+                              : measured_cell(difference.value, difference.standard_error),
+              cell(there->data)};
+    }
+  }
+  if (theirs.empty()) return {missing_cell(), missing_cell(), cell("")};
+  const Record& last = theirs.back().record;
+  return {measured_cell(last.loss.value, last.loss.standard_error), missing_cell(),
+          cell(theirs.back().data)};
+}
+
+// What runtimes ask of widths that these do not meet, each demand once, with who makes it.
+using Unmet = std::vector<std::pair<RuntimeRule, std::string>>;
+
+void add_unmet(const RuntimeRule& rule, Unmet& unmet) {
+  const auto same = std::ranges::find_if(unmet, [&](const auto& other) {
+    return other.first.multiple == rule.multiple &&
+           other.first.mixed_as.empty() == rule.mixed_as.empty();
+  });
+  if (same == unmet.end()) {
+    unmet.emplace_back(rule, rule.runtime);
+  } else if (same->second.find(rule.runtime) == std::string::npos) {
+    same->second += ", " + rule.runtime;
+  }
+}
+
+std::string requirement(const RuntimeRule& rule) {
+  std::string text = rule.mixed_as.empty() ? "one width" : "";
+  if (rule.multiple > 1) {
+    text += fmt::format("{}multiples of {}", text.empty() ? "" : ", ", rule.multiple);
+  }
+  return text;
+}
+
+}  // namespace
+
+Explanation explain(const OpenedModel& nested, const Widths& widths, const std::string& runtime,
+                    const ExportOptions& options, const CostBasis& basis,
+                    const std::optional<KnownScores>& scores) {
+  Explanation out{widths,
+                  {{{"runtime", "runtime", false},
+                    {"version", "version", false},
+                    {"format", "--format", false},
+                    {"dtypes", "--dtype", false},
+                    {"loads", "loads", false},
+                    {"why", "as, or why not", false},
+                    {"evidence", "known by", false}},
+                   {}},
+                  {{{"requirement", "requirement", false},
+                    {"runtimes", "of", false},
+                    {"widths", "widths", false},
+                    {"direction", "", false},
+                    {"trained", "trained", false},
+                    {"params", "parameters"},
+                    {"relative_params", "change"},
+                    {"bytes", fmt::format("bytes {}", to_string(basis.dtype)), true, false, false},
+                    {"flops", "FLOPs/token"},
+                    {"loss", "loss", true, true},
+                    {"difference", "loss more, paired", true, true},
+                    {"data", "on", false}},
+                   {}}};
+  const Cost cost = cost_of(nested.model, widths, basis);
+  Unmet unmet;
+  for (const RuntimeRule& rule : rules_of(nested, runtime)) {
+    std::optional<std::string> refusal = refusal_of(rule, widths);
+    if (refusal) {
+      if (rule.refusal.empty()) add_unmet(rule, unmet);
+    } else {
+      refusal = writer_refusal(nested, widths, rule, options);
+    }
+    Cell dtypes = cell(fmt::format("{}", fmt::join(rule.dtypes, " ")));
+    dtypes.value = rule.dtypes;
+    out.runtimes.rows.push_back(
+        {cell(rule.runtime),
+         cell(rule.version),
+         cell(rule.format),
+         std::move(dtypes),
+         {refusal ? "no" : "yes", !refusal, {}},
+         cell(refusal.value_or(is_uniform(widths) ? rule.uniform_as : rule.mixed_as)),
+         cell(std::string(to_string(rule.evidence)))});
+  }
+  const auto add = [&](const std::string& need, const std::string& who, const Detour& detour) {
+    const Cost other = cost_of(nested.model, detour.widths, basis);
+    const bool same = detour.widths == widths;
+    const double change =
+        static_cast<double>(other.params - cost.params) / static_cast<double>(cost.params);
+    Cell relative = real_cell(change, 4);
+    relative.text = same ? "" : fmt::format("{:+.1f} %", 100 * change);
+    std::vector<Cell> row = {cell(need),
+                             cell(who),
+                             cell(to_string(detour.widths)),
+                             cell(same        ? "asked for"
+                                  : detour.up ? "up"
+                                              : "down"),
+                             {detour.trained ? "yes" : "no", detour.trained, {}},
+                             quantity_cell(other.params),
+                             relative,
+                             quantity_cell(other.bytes),
+                             quantity_cell(other.flops)};
+    for (Cell& score : score_cells(scores, widths, detour.widths)) row.push_back(std::move(score));
+    out.detours.rows.push_back(std::move(row));
+  };
+  for (const auto& [rule, who] : unmet) {
+    const std::vector<Detour> near = detours(nested.model.space, widths, rule);
+    if (!near.empty() && out.detours.rows.empty()) {
+      add("", "", {widths, false, is_trained(nested.model.space, widths)});
+    }
+    for (const Detour& detour : near) add(requirement(rule), who, detour);
+  }
+  return out;
+}
+
+}  // namespace mnm

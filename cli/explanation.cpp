@@ -1,0 +1,26 @@
+#include "cli/explanation.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/output.h"
+
+namespace mnm {
+
+void print_explanation(const Explanation& explanation, bool json) {
+  if (json) {
+    nlohmann::ordered_json out;
+    out["widths"] = to_string(explanation.widths);
+    out["runtimes"] = explanation.runtimes.json();
+    out["detours"] = explanation.detours.json();
+    print_json(out);
+    return;
+  }
+  fmt::print("{}\n\n{}", to_string(explanation.widths), explanation.runtimes.text());
+  if (explanation.detours.rows.empty()) return;
+  fmt::print("\nThe nearest that those load which do not load these:\n\n{}",
+             explanation.detours.text());
+}
+
+}  // namespace mnm

@@ -1,0 +1,141 @@
+#include "dataset/corpus.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <set>
+
+#include "model/error.h"
+#include "model/files.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+std::string hash_of(std::uint64_t seed, const std::string& name) {
+  Fingerprint fingerprint;
+  fingerprint.add(std::to_string(seed));
+  fingerprint.add(name);
+  return fingerprint.hex();
+}
+
+std::string content_of(const CorpusFile& file) {
+  const MappedFile mapped(file.path);
+  const auto bytes = mapped.bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// At most `length` bytes of `text`, starting at the line after a place that `hash` picks.
+std::string excerpt_of(const std::string& text, std::int64_t length, const std::string& hash) {
+  const auto most = static_cast<std::size_t>(length);
+  if (length == 0 || text.size() <= most) return text;
+  const std::size_t room = text.size() - most;
+  std::size_t begin = std::stoull(hash.substr(0, 15), nullptr, 16) % (room + 1);
+  const std::size_t line = text.find('\n', begin);
+  if (begin > 0 && line != std::string::npos && line < room) begin = line + 1;
+  return text.substr(begin, most);
+}
+
+void append_document(CorpusPart& part, const std::string& name, const std::string& text) {
+  part.names.push_back(name);
+  part.tokens += text;
+  part.tokens += '\0';
+}
+
+}  // namespace
+
+std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
+                                    const std::string& glob) {
+  namespace fs = std::filesystem;
+  std::vector<CorpusFile> files;
+  for (const fs::path& input : inputs) {
+    const fs::file_status status = fs::status(input);
+    if (fs::is_directory(status)) {
+      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(input)) {
+        if (entry.is_symlink() || !entry.is_regular_file()) continue;
+        if (fnmatch(glob.c_str(), entry.path().filename().c_str(), 0) != 0) continue;
+        files.push_back({entry.path(), entry.path().lexically_relative(input).generic_string()});
+      }
+    } else if (fs::is_regular_file(status)) {
+      files.push_back({input, input.filename().string()});
+    } else {
+      fail("cannot read the corpus {}: it is neither a directory nor a regular file",
+           input.string());
+    }
+  }
+  if (files.empty()) fail("the corpus has no file that matches '{}'; see --glob", glob);
+  std::sort(files.begin(), files.end(),
+            [](const CorpusFile& a, const CorpusFile& b) { return a.name < b.name; });
+  for (std::size_t i = 1; i < files.size(); ++i) {
+    if (files[i].name == files[i - 1].name) {
+      fail("the corpus names '{}' twice, as {} and as {}: give a directory that holds both",
+           files[i].name, files[i - 1].path.string(), files[i].path.string());
+    }
+  }
+  return files;
+}
+
+SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
+                         std::uint64_t seed) {
+  SplitCorpus split;
+  std::map<std::string, const CorpusFile*> by_hash;  // those that count
+  std::set<std::string> seen;
+  for (const CorpusFile& file : files) {
+    const MappedFile mapped(file.path);
+    const auto bytes = mapped.bytes();
+    Fingerprint content;
+    content.add(bytes);
+    const bool zero = std::ranges::find(bytes, std::byte{0}) != bytes.end();
+    if (bytes.empty() || zero || !seen.insert(content.hex()).second) {
+      split.skipped.push_back(file.name);
+    } else {
+      by_hash.emplace(hash_of(seed, file.name), &file);
+    }
+  }
+
+  auto next = by_hash.begin();
+  for (const HeldOut& request : held_out) {
+    CorpusPart& part = split.held_out.emplace_back();
+    const auto wanted = static_cast<std::size_t>(request.tokens) + 1;
+    for (; part.tokens.size() < wanted; ++next) {
+      if (next == by_hash.end()) {
+        fail("the corpus is too small: its {} usable files give no {} held-out tokens{}",
+             by_hash.size(), request.tokens,
+             request.excerpt > 0 ? fmt::format(" of at most {} from each", request.excerpt) : "");
+      }
+      append_document(part, next->second->name,
+                      excerpt_of(content_of(*next->second), request.excerpt, next->first));
+    }
+    part.tokens.resize(wanted);
+  }
+  if (next == by_hash.end())
+    fail("the held-out parts took every file: nothing is left to train on");
+
+  std::vector<const CorpusFile*> rest;
+  for (; next != by_hash.end(); ++next) rest.push_back(next->second);
+  std::sort(rest.begin(), rest.end(),
+            [](const CorpusFile* a, const CorpusFile* b) { return a->name < b->name; });
+  for (const CorpusFile* file : rest) append_document(split.train, file->name, content_of(*file));
+  return split;
+}
+
+std::string token_file(std::string_view tokens, std::string_view format) {
+  if (format == "bytes") return std::string(tokens);
+  if (tokens.size() > 0x7fffffff) fail("an llm.c shard holds at most 2^31 - 1 tokens");
+  std::array<std::int32_t, 256> header{};
+  header[0] = 20240520;
+  header[1] = 1;
+  header[2] = static_cast<std::int32_t>(tokens.size());
+  std::string file(sizeof(header) + 2 * tokens.size(), '\0');
+  std::memcpy(file.data(), header.data(), sizeof(header));
+  for (std::size_t i = 0; i < tokens.size(); ++i) file[sizeof(header) + 2 * i] = tokens[i];
+  return file;
+}
+
+}  // namespace mnm

@@ -1,0 +1,314 @@
+#include "dataset/token_file.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+#include "model/cost.h"
+#include "model/error.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::uint64_t kShardHeader = 1024;
+constexpr std::int32_t kMagicU16 = 20240520, kVersionU16 = 1;
+constexpr std::int32_t kMagicU32 = 20240801, kVersionU32 = 7;
+constexpr std::string_view kNpyMagic = "\x93NUMPY";
+
+template <typename T>
+T load(std::span<const std::byte> bytes, std::uint64_t offset) {
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// The header of a .npy file is a Python dict literal with the keys descr, fortran_order and shape.
+// Only what NumPy itself writes for a one-dimensional array is read.
+class NpyHeader {
+ public:
+  NpyHeader(std::string_view text, const std::string& path) : text_(text), path_(path) {
+    expect('{');
+    while (!take('}')) {
+      const std::string_view key = quoted();
+      expect(':');
+      if (key == "descr" && !descr) {
+        if (peek() != '\'' && peek() != '"') {
+          fail("cannot read tokens from {}: its elements are structures, expected integers", path_);
+        }
+        descr = quoted();
+      } else if (key == "fortran_order" && !ordered_) {
+        ordered_ = take_word("False") || take_word("True");  // alike in one dimension
+        if (!ordered_) refuse("fortran_order is neither True nor False");
+      } else if (key == "shape" && !length) {
+        read_shape();
+      } else {
+        refuse(fmt::format("key '{}' is unknown or there twice", key));
+      }
+      if (!take(',') && peek() != '}') refuse("a comma is missing");
+    }
+    skip_space();
+    if (at_ != text_.size()) refuse("something follows the closing brace");
+    if (!descr || !ordered_ || !length) refuse("descr, fortran_order or shape is missing");
+  }
+
+  std::optional<std::string_view> descr;
+  std::optional<std::uint64_t> length;
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const {
+    fail("cannot read tokens from {}: its .npy header is malformed at byte {}: {}", path_, at_,
+         why);
+  }
+  void skip_space() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
+  }
+  char peek() {
+    skip_space();
+    return at_ < text_.size() ? text_[at_] : '\0';
+  }
+  bool take(char c) {
+    if (peek() != c || at_ == text_.size()) return false;
+    ++at_;
+    return true;
+  }
+  void expect(char c) {
+    if (!take(c)) refuse(fmt::format("expected '{}'", c));
+  }
+  bool take_word(std::string_view word) {
+    skip_space();
+    if (text_.substr(at_, word.size()) != word) return false;
+    at_ += word.size();
+    return true;
+  }
+  std::string_view quoted() {
+    const char quote = peek();
+    if (quote != '\'' && quote != '"') refuse("expected a quoted string");
+    const std::size_t begin = ++at_, end = text_.find(quote, begin);
+    if (end == std::string_view::npos) refuse("a string does not end");
+    at_ = end + 1;
+    return text_.substr(begin, end - begin);
+  }
+  void read_shape() {
+    expect('(');
+    std::size_t dimensions = 0;
+    while (!take(')')) {
+      skip_space();
+      std::uint64_t size = 0;
+      const char* begin = text_.data() + at_;
+      const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), size);
+      if (error != std::errc()) refuse("shape is not a tuple of sizes");
+      at_ += static_cast<std::size_t>(end - begin);
+      length = size;
+      ++dimensions;
+      if (!take(',') && peek() != ')') refuse("shape is not a tuple of sizes");
+    }
+    if (dimensions != 1) {
+      fail("cannot read tokens from {}: the array has {} dimensions, expected one", path_,
+           dimensions);
+    }
+  }
+
+  std::string_view text_;
+  const std::string& path_;
+  std::size_t at_ = 0;
+  bool ordered_ = false;
+};
+
+}  // namespace
+
+TokenFile::TokenFile(const std::filesystem::path& path) : file_(path) {
+  const std::span<const std::byte> bytes = file_.bytes();
+  const std::string name = path.string();
+  std::uint64_t width = 1;
+
+  if (text_of(bytes).substr(0, kNpyMagic.size()) == kNpyMagic) {
+    if (bytes.size() < 10) fail("cannot read tokens from {}: its .npy header is cut off", name);
+    const auto major = load<std::uint8_t>(bytes, 6);
+    if (major < 1 || major > 3) {
+      fail("cannot read tokens from {}: .npy version {}, expected 1, 2 or 3", name, major);
+    }
+    const std::uint64_t begin = major == 1 ? 10 : 12;
+    if (bytes.size() < begin) fail("cannot read tokens from {}: its .npy header is cut off", name);
+    const std::uint64_t header =
+        major == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
+    if (header > bytes.size() - begin) {
+      fail("cannot read tokens from {}: its .npy header of {} bytes is cut off after {}", name,
+           header, bytes.size() - begin);
+    }
+    const NpyHeader npy(text_of(bytes.subspan(begin, header)), name);
+    struct Element {
+      std::string_view descr;
+      Kind kind;
+      std::uint64_t width;
+      std::string_view format;
+    };
+    static constexpr Element kElements[] = {
+        {"|u1", Kind::kU8, 1, "npy uint8"},   {"<u1", Kind::kU8, 1, "npy uint8"},
+        {"<u2", Kind::kU16, 2, "npy uint16"}, {"<i4", Kind::kI32, 4, "npy int32"},
+        {"<u4", Kind::kU32, 4, "npy uint32"}, {"<i8", Kind::kI64, 8, "npy int64"}};
+    const auto* element = std::ranges::find(kElements, *npy.descr, &Element::descr);
+    if (element == std::end(kElements)) {
+      fail(
+          "cannot read tokens from {}: its elements are '{}', expected little-endian uint8, "
+          "uint16, int32, uint32 or int64: save the array with .astype('<i4')",
+          name, *npy.descr);
+    }
+    kind_ = element->kind;
+    width = element->width;
+    format_ = element->format;
+    offset_ = begin + header;
+    size_ = *npy.length;
+  } else if (path.extension() == ".npy") {
+    fail("cannot read tokens from {}: it is named .npy but does not begin as one", name);
+  } else if (bytes.size() >= 4 && (load<std::int32_t>(bytes, 0) == kMagicU16 ||
+                                   load<std::int32_t>(bytes, 0) == kMagicU32)) {
+    const bool narrow = load<std::int32_t>(bytes, 0) == kMagicU16;
+    if (bytes.size() < kShardHeader) {
+      fail("cannot read tokens from {}: an llm.c shard's header has {} bytes, the file only {}",
+           name, kShardHeader, bytes.size());
+    }
+    const auto version = load<std::int32_t>(bytes, 4), count = load<std::int32_t>(bytes, 8);
+    const std::int32_t expected = narrow ? kVersionU16 : kVersionU32;
+    if (version != expected) {
+      fail("cannot read tokens from {}: llm.c shard of version {}, expected {}", name, version,
+           expected);
+    }
+    if (count < 0) fail("cannot read tokens from {}: its header says {} tokens", name, count);
+    kind_ = narrow ? Kind::kU16 : Kind::kU32;
+    width = narrow ? 2 : 4;
+    format_ = narrow ? "llm.c uint16" : "llm.c uint32";
+    offset_ = kShardHeader;
+    size_ = static_cast<std::uint64_t>(count);
+  } else {
+    format_ = "bytes";
+    size_ = bytes.size();
+  }
+
+  const std::uint64_t room = bytes.size() - offset_;
+  if (size_ > room / width || size_ * width != room) {
+    fail(
+        "cannot read tokens from {}: its {} header says {} tokens of {} bytes, but {} bytes follow",
+        name, format_, size_, width, room);
+  }
+}
+
+std::string_view TokenFile::format() const { return format_; }
+
+void TokenFile::read(std::uint64_t begin, std::span<std::int64_t> out,
+                     std::int64_t vocab_size) const {
+  if (begin > size_ || out.size() > size_ - begin) {
+    fail("cannot read tokens {} to {} of {}: it has {}", begin, begin + out.size(), path().string(),
+         size_);
+  }
+  const auto copy = [&]<typename T>(T) {
+    const std::byte* from = file_.bytes().data() + offset_ + begin * sizeof(T);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      T token;
+      std::memcpy(&token, from + i * sizeof(T), sizeof(T));  // .npy data may be unaligned
+      out[i] = static_cast<std::int64_t>(token);
+      if (out[i] < 0 || out[i] >= vocab_size) {
+        fail("cannot use {} as tokens: token {} at position {} is outside the vocabulary of {}",
+             path().string(), out[i], begin + i, vocab_size);
+      }
+    }
+  };
+  switch (kind_) {
+    case Kind::kU8:
+      return copy(std::uint8_t{});
+    case Kind::kU16:
+      return copy(std::uint16_t{});
+    case Kind::kI32:
+      return copy(std::int32_t{});
+    case Kind::kU32:
+      return copy(std::uint32_t{});
+    case Kind::kI64:
+      return copy(std::int64_t{});
+  }
+}
+
+std::string TokenFile::fingerprint() const {
+  Fingerprint fingerprint;
+  fingerprint.add(format_);
+  fingerprint.add(file_.bytes().subspan(offset_));
+  return fingerprint.hex();
+}
+
+std::int64_t Dataset::targets() const {
+  return scored.empty() ? context : static_cast<std::int64_t>(scored.size()) / sequences;
+}
+
+void Dataset::batch(std::int64_t begin, std::int64_t count, std::vector<std::int64_t>& input,
+                    std::vector<std::int64_t>& target) const {
+  const auto first = tokens.begin() + begin * context;
+  input.assign(first, first + count * context);
+  target.assign(first + 1, first + count * context + 1);
+}
+
+Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
+                     std::int64_t max_context) {
+  if (options.context < 0 || options.max_tokens < 0) {
+    fail_usage("context and number of tokens must not be negative, got {} and {}", options.context,
+               options.max_tokens);
+  }
+  Dataset data;
+  data.context = options.context > 0
+                     ? options.context
+                     : std::min(kDefaultContext, std::max<std::int64_t>(max_context, 1));
+  if (data.context > max_context) {
+    fail_usage("a context of {} is longer than the model's {} positions", data.context,
+               max_context);
+  }
+  const TokenFile file(options.path);
+  const auto context = static_cast<std::uint64_t>(data.context);
+  // The last token of a file has no successor, so it is no input.
+  std::uint64_t sequences = file.size() == 0 ? 0 : (file.size() - 1) / context;
+  if (options.max_tokens > 0) {
+    sequences = std::min(sequences, static_cast<std::uint64_t>(options.max_tokens) / context);
+  }
+  if (sequences == 0) {
+    fail_usage(
+        "{} holds {} tokens{}: not one sequence of {} tokens and their successors, use a smaller "
+        "context or more tokens",
+        options.path.string(), file.size(),
+        options.max_tokens > 0
+            ? fmt::format(", of which at most {} may be used", options.max_tokens)
+            : "",
+        data.context);
+  }
+  data.name = options.path.filename().string();
+  data.sequences = static_cast<std::int64_t>(sequences);
+  data.tokens.resize(sequences * context + 1);
+
+  std::vector<std::int64_t> block;
+  for (std::size_t at = 0; at < data.tokens.size(); at += block.size()) {
+    block.resize(std::min<std::size_t>(data.tokens.size() - at, std::size_t{1} << 16));
+    file.read(at, block,
+              std::min<std::int64_t>(vocab_size, std::numeric_limits<std::int32_t>::max()));
+    std::ranges::transform(block, data.tokens.begin() + static_cast<std::ptrdiff_t>(at),
+                           [](std::int64_t token) { return static_cast<std::int32_t>(token); });
+  }
+
+  Fingerprint fingerprint;
+  fingerprint.add(fmt::format("context {}", data.context));
+  fingerprint.add(std::as_bytes(std::span(data.tokens)));
+  if (!options.positions.all()) {
+    for (std::int64_t s = 0; s < data.sequences; ++s) {
+      const std::vector<std::int32_t> drawn = draw_positions(options.positions, data.context, s);
+      data.scored.insert(data.scored.end(), drawn.begin(), drawn.end());
+    }
+    data.name += fmt::format(", {} of positions", options.positions.text());
+    fingerprint.add(std::as_bytes(std::span(data.scored)));
+  }
+  data.fingerprint = fingerprint.hex();
+  return data;
+}
+
+}  // namespace mnm

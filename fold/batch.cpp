@@ -1,0 +1,29 @@
+#include "fold/batch.h"
+
+#include <ATen/ops/from_blob.h>
+
+namespace mnm {
+
+at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device) {
+  const auto size = static_cast<std::int64_t>(values.size());
+  return at::from_blob(const_cast<std::int64_t*>(values.data()), {size}, at::kLong)
+      .to(device, at::kLong, /*non_blocking=*/false, /*copy=*/true);
+}
+
+Batch batch_of(const Dataset& dataset, std::int64_t begin, std::int64_t count,
+               const at::Device& device) {
+  std::vector<std::int64_t> input, target;
+  dataset.batch(begin, count, input, target);
+  Batch batch{upload(input, device).view({count, dataset.context}),
+              upload(target, device).view({count, dataset.context}),
+              {}};
+  if (!dataset.scored.empty()) {
+    const std::int64_t each = dataset.targets();
+    const auto first = dataset.scored.begin() + begin * each;
+    batch.scored =
+        upload(std::vector<std::int64_t>(first, first + count * each), device).view({count, each});
+  }
+  return batch;
+}
+
+}  // namespace mnm

@@ -1,0 +1,19 @@
+// Sequences of a dataset as tensors on a device. Compiled only into the engine.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "dataset/token_file.h"
+
+namespace mnm {
+
+struct Batch {
+  at::Tensor tokens, targets;  // int64 [sequences, context]
+  at::Tensor scored;           // int64 [sequences, positions], ascending; undefined: all
+};
+
+at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device);
+Batch batch_of(const Dataset& dataset, std::int64_t begin, std::int64_t count,
+               const at::Device& device);
+
+}  // namespace mnm

@@ -1,0 +1,298 @@
+#include "fold/evaluator.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include "eval/division.h"
+#include "eval/prefix_tree.h"
+#include "fold/batch.h"
+#include "fold/device_error.h"
+#include "fold/meter.h"
+#include "fold/sweep.h"
+#include "fold/walk.h"
+#include "fold/workers.h"
+#include "kernels/sum_product_cuda.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// A readout product on a device: 8,192 words by, as f32, 2,048 rows. In bf16 that is 32 MiB, which
+// stay in an H100's second-level cache until they are read. On the CPU 2,048 words by 1,024 rows.
+constexpr std::int64_t kDeviceWords = 8192, kHostWords = 2048;
+constexpr std::uint64_t kDeviceLogits = 1u << 26, kHostLogits = 1u << 20;
+// Products of ours and of LibTorch each have a work space, LibTorch's of up to as much.
+constexpr std::uint64_t kDeviceProducts = 2 * kSumProductWork;
+
+// Candidates that one plan holds, and where their results go.
+struct Group {
+  std::vector<std::size_t> indices;
+  PrefixTree plan;                        // of those, then of the reference if it is a leaf
+  std::optional<std::int32_t> reference;  // its leaf
+};
+
+// Sequences [begin, end).
+struct Range {
+  std::int64_t begin = 0, end = 0;
+  std::int64_t size() const { return end - begin; }
+};
+
+// In pieces of nearly the same size, the first last.
+std::vector<Range> cut(const Range& range, std::int64_t pieces) {
+  std::vector<Range> ranges;
+  for (std::int64_t i = pieces; i-- > 0;) {
+    ranges.push_back(
+        {range.begin + range.size() * i / pieces, range.begin + range.size() * (i + 1) / pieces});
+  }
+  return ranges;
+}
+
+class Evaluation {
+ public:
+  Evaluation(Fold& fold, const NestedModel& model, const at::Device& device, const Dataset& dataset,
+             const ScoreOptions& options, const EvaluatorLimits& limits)
+      : fold_(fold),
+        model_(model),
+        device_(device),
+        dataset_(dataset),
+        options_(options),
+        limits_(limits),
+        flops_(model, dataset.context, dataset.share()),
+        full_(model.space.full()) {
+    // A state's size is the family's affair: one token's embedding tells it.
+    const State one = fold_.embed(upload({0}, device_).view({1, 1}));
+    for (const at::Tensor& tensor : one.tensors) {
+      state_bytes_ += tensor.nbytes();
+      element_bytes_ = std::max<std::uint64_t>(element_bytes_, tensor.element_size());
+    }
+  }
+
+  std::vector<Group> groups(std::span<const Widths> candidates) const {
+    std::vector<std::vector<std::size_t>> parts;
+    if (options_.one_by_one) {
+      for (std::size_t i = 0; i < candidates.size(); ++i) parts.push_back({i});
+    } else {
+      parts = split_by_prefix(candidates, widest_level());
+    }
+    std::vector<Group> groups;
+    for (std::vector<std::size_t>& indices : parts) {
+      std::vector<Widths> members;
+      for (const std::size_t i : indices) members.push_back(candidates[i]);
+      const bool with_reference = limits_.stream && options_.consistency;
+      if (with_reference) members.push_back(full_);
+      Group& group = groups.emplace_back();
+      group.indices = std::move(indices);
+      group.plan = make_prefix_tree(members);
+      if (with_reference) group.reference = group.plan.leaf.back();
+    }
+    return groups;
+  }
+
+  double flops(const std::vector<Group>& groups) const {
+    double total = 0;
+    const std::vector<Widths> full = {full_};
+    const double reference =
+        cost_of(make_prefix_tree(full), model_, dataset_.context, dataset_.share()).shared;
+    for (const Group& group : groups) {
+      total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
+      if (options_.consistency && !group.reference) total += reference;
+    }
+    return total * static_cast<double>(dataset_.sequences * dataset_.context);
+  }
+
+  std::vector<CandidateScores> score(const Group& group, Meter& meter) {
+    std::vector<CandidateScores> results(group.indices.size());
+    for (CandidateScores& scores : results) {
+      const auto size = static_cast<std::size_t>(dataset_.sequences);
+      scores.loss.resize(size);
+      if (options_.consistency) scores.kl.resize(size), scores.agreement.resize(size);
+    }
+    if (limits_.stream) {
+      stream(group, meter, results);
+    } else {
+      walk(group, meter, results);
+    }
+    return results;
+  }
+
+ private:
+  // Nodes per level whose states fit somewhere. Of a level and the one that it becomes, both are
+  // kept for a while.
+  std::int64_t widest_level() const {
+    constexpr std::int64_t kAll = std::numeric_limits<std::int64_t>::max();
+    if (!limits_.stream) return kAll;
+    const std::uint64_t room = limits_.memory / 2 + limits_.stream->host + limits_.stream->disk;
+    const std::uint64_t node =
+        2 * state_bytes_ * static_cast<std::uint64_t>(dataset_.sequences * dataset_.context);
+    return static_cast<std::int64_t>(std::max<std::uint64_t>(1, room / node));
+  }
+
+  Division division(const PrefixTree& plan, std::int64_t sequences, std::uint64_t memory) const {
+    return divide(plan, model_,
+                  {.context = dataset_.context,
+                   .sequences = sequences,
+                   .rows = device_.is_cpu() ? 1024 : 32768,
+                   .logit_bytes = device_.is_cpu() ? kHostLogits : kDeviceLogits,
+                   .words = device_.is_cpu() ? kHostWords : kDeviceWords,
+                   .element_bytes = element_bytes_,
+                   .state_bytes = state_bytes_,
+                   .product_bytes = device_.is_cpu() ? 0 : kDeviceProducts,
+                   .memory = memory,
+                   .reference = options_.consistency},
+                  device_.is_cpu() ? at::get_num_threads() : 1);
+  }
+
+  // In half of what the device had no memory for, from now on, or, where that is too little for
+  // any tiling, in the least that there is. Nothing where no less will do, or memory was not it.
+  std::optional<Division> after(const c10::Error& error, const PrefixTree& plan,
+                                std::int64_t sequences, const Division& tried) {
+    if (!out_of_memory(error)) return std::nullopt;
+    wait_for(device_);  // cuBLAS does not start on a lost device either
+    // What LibTorch holds in reserve the driver and cuBLAS cannot have.
+    if (!device_.is_cpu()) c10::getDeviceAllocator(device_.type())->emptyCache();
+    for (std::uint64_t less = tried.bytes() / 2; less > 0; less /= 2) {
+      try {
+        limits_.memory = tried.bytes() - less;
+        return division(plan, sequences, limits_.memory);
+      } catch (const Error&) {  // it needs more than that
+      }
+    }
+    return std::nullopt;
+  }
+
+  void walk(const Group& group, Meter& meter, std::span<CandidateScores> results) {
+    Division division = this->division(group.plan, dataset_.sequences, limits_.memory);
+    std::vector<Range> todo = cut({0, dataset_.sequences}, division.batches);
+    bool stopped = false;
+    std::mutex mutex;
+    const auto next = [&]() -> std::optional<Range> {
+      const std::lock_guard lock(mutex);
+      if (stopped || todo.empty()) return std::nullopt;
+      const Range range = todo.back();
+      todo.pop_back();
+      return range;
+    };
+    const auto work = [&] {
+      Walk walk(fold_, group.plan, division.tiling, flops_, meter);
+      while (const std::optional<Range> range = next()) {
+        try {
+          run_batch(walk, group.plan, *range, results);
+        } catch (const c10::Error& error) {
+          if (!out_of_memory(error)) throw;
+          walk.take_back();
+          const std::lock_guard lock(mutex);
+          todo.push_back(*range);
+          throw;
+        }
+      }
+    };
+    const auto stop = [&] {
+      const std::lock_guard lock(mutex);
+      stopped = true;
+    };
+    for (;;) {
+      try {
+        return run_workers(division.workers, work, stop);
+      } catch (const c10::Error& error) {
+        std::int64_t left = 0;
+        for (const Range& range : todo) left += range.size();
+        const std::optional<Division> less = after(error, group.plan, left, division);
+        if (!less) throw;
+        division = *less;
+      }
+      stopped = false;
+      for (const Range& range : std::exchange(todo, {})) {
+        const std::int64_t most = division.tiling.sequences;
+        const std::vector<Range> pieces = cut(range, (range.size() + most - 1) / most);
+        todo.insert(todo.end(), pieces.begin(), pieces.end());
+      }
+    }
+  }
+
+  void run_batch(Walk& walk, const PrefixTree& plan, const Range& range,
+                 std::span<CandidateScores> results) const {
+    const std::int64_t count = range.size();
+    const Batch batch = batch_of(dataset_, range.begin, count, device_);
+    const at::Tensor means =
+        walk.run(batch, options_.consistency ? &full_ : nullptr).to(at::kCPU).contiguous();
+    const float* const values = means.const_data_ptr<float>();
+    const std::int64_t metrics = means.size(1);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const float* from = values + plan.leaf[i] * metrics * count;
+      for (std::vector<float>* to : {&results[i].loss, &results[i].kl, &results[i].agreement}) {
+        if (to->empty()) continue;
+        std::copy_n(from, count, to->begin() + range.begin);
+        from += count;
+      }
+    }
+  }
+
+  void stream(const Group& group, Meter& meter, std::span<CandidateScores> results) {
+    const double before = meter.done();
+    Division division = roomy_division(group.plan);
+    for (;;) {
+      StateRoom room(device_, limits_.memory - division.bytes(), limits_.stream->host,
+                     limits_.stream->spill);
+      try {
+        return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference}, meter,
+                     results);
+      } catch (const c10::Error& error) {
+        const std::optional<Division> less = after(error, group.plan, dataset_.sequences, division);
+        if (!less) throw;
+        division = *less;
+      }
+      meter.go_back(before);
+    }
+  }
+
+  // Half of the memory is for states, unless one step needs more.
+  Division roomy_division(const PrefixTree& plan) const {
+    try {
+      return division(plan, dataset_.sequences, limits_.memory / 2);
+    } catch (const Error&) {
+      return division(plan, dataset_.sequences, limits_.memory);
+    }
+  }
+
+  Fold& fold_;
+  const NestedModel& model_;
+  const at::Device device_;
+  const Dataset& dataset_;
+  const ScoreOptions& options_;
+  EvaluatorLimits limits_;
+  ForwardFlops flops_;
+  Widths full_;
+  std::uint64_t state_bytes_ = 0, element_bytes_ = 0;
+};
+
+}  // namespace
+
+std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
+                                              const at::Device& device,
+                                              std::span<const Widths> candidates,
+                                              const Dataset& dataset, const ScoreOptions& options,
+                                              const EvaluatorLimits& limits,
+                                              const ProgressSink& progress) {
+  const at::NoGradGuard no_grad;
+  std::vector<CandidateScores> results(candidates.size());
+  if (candidates.empty()) return results;
+  Evaluation evaluation(fold, model, device, dataset, options, limits);
+  const std::vector<Group> groups = evaluation.groups(candidates);
+  Meter meter(progress, evaluation.flops(groups));
+  for (const Group& group : groups) {
+    std::vector<CandidateScores> scores = evaluation.score(group, meter);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      results[group.indices[i]] = std::move(scores[i]);
+    }
+  }
+  meter.finish();
+  return results;
+}
+
+}  // namespace mnm

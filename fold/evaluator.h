@@ -1,0 +1,46 @@
+// Carries out shared-prefix plans with LibTorch. Compiled only into the engine.
+//
+// A plan is carried out batch by batch of sequences (fold/walk.h); on the CPU every thread takes
+// batches of its own. Where the weights are streamed it is carried out layer by layer instead
+// (fold/sweep.h). Nothing is computed twice, and memory is bounded by the limit, not by the number
+// of candidates.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "dataset/token_file.h"
+#include "eval/scores.h"
+#include "fold/fold.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+// For a fold whose layers are not loaded: sweeps load and unload them.
+struct StreamLimits {
+  std::uint64_t host = 0;       // bytes of host memory for states that the device has no room for
+  std::filesystem::path spill;  // directory for those that the host has no room for either
+  std::uint64_t disk = 0;       // bytes there
+};
+
+struct EvaluatorLimits {
+  std::uint64_t memory = 1u << 30;  // bytes on the device for states and work space
+  std::optional<StreamLimits> stream{};
+};
+
+// Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
+// candidate, a duplicate too, is a plan of its own. Where the device runs out of memory, what is
+// left is done in halves of the memory that was tried. Throws Interrupted when `progress` says so;
+// Error where not one sequence of one candidate fits the limit.
+std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
+                                              const at::Device& device,
+                                              std::span<const Widths> candidates,
+                                              const Dataset& dataset, const ScoreOptions& options,
+                                              const EvaluatorLimits& limits,
+                                              const ProgressSink& progress);
+
+}  // namespace mnm

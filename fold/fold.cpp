@@ -1,0 +1,24 @@
+#include "fold/fold.h"
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/index_select.h>
+#include <c10/core/ScalarType.h>
+
+namespace mnm {
+
+State State::narrow(std::int64_t begin, std::int64_t count) const {
+  State out;
+  for (const at::Tensor& t : tensors) out.tensors.push_back(t.narrow(0, begin, count));
+  return out;
+}
+
+State State::select(std::span<const std::int32_t> nodes) const {
+  at::Tensor index = at::from_blob(const_cast<std::int32_t*>(nodes.data()),
+                                   {static_cast<std::int64_t>(nodes.size())}, at::kInt)
+                         .to(tensors.front().device(), at::kLong);
+  State out;
+  for (const at::Tensor& t : tensors) out.tensors.push_back(t.index_select(0, index));
+  return out;
+}
+
+}  // namespace mnm

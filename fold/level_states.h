@@ -1,0 +1,72 @@
+// The states of a whole level of the plan, where they fit: on the device, in host memory, or in a
+// file that nobody sees. Compiled only into the engine.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "fold/fold.h"
+
+namespace mnm {
+
+// What is left for states. Its functions may be called from several threads at once.
+class StateRoom {
+ public:
+  // Bytes on `device` and, where that is no CPU, in host memory; the rest goes to `spill`, a
+  // directory.
+  StateRoom(const at::Device& device, std::uint64_t device_bytes, std::uint64_t host_bytes,
+            std::filesystem::path spill);
+
+  enum class Place : std::uint8_t { kDevice, kHost, kDisk };
+  Place take(std::uint64_t bytes);  // the nearest that has room; a disk is taken to have it
+  void give_back(Place place, std::uint64_t bytes);
+
+  const at::Device& device() const { return device_; }
+  const std::filesystem::path& spill() const { return spill_; }
+  std::uint64_t spilled() const;  // bytes that went to disk so far
+
+ private:
+  const at::Device device_;
+  const std::filesystem::path spill_;
+  mutable std::mutex mutex_;
+  std::uint64_t device_left_, host_left_, spilled_ = 0;
+};
+
+// Batches are independent: several threads may use different ones at once.
+class LevelStates {
+ public:
+  // The room outlives it.
+  LevelStates(StateRoom& room, std::size_t batches);
+  LevelStates(const LevelStates&) = delete;
+  LevelStates& operator=(const LevelStates&) = delete;
+  ~LevelStates();
+
+  // Room for `nodes` nodes, each like those of `like`. Once per batch.
+  void open(std::size_t batch, std::int64_t nodes, const State& like);
+  void close(std::size_t batch);  // frees it
+
+  // Nodes [first, first + state.nodes()). Error where the disk is full.
+  void write(std::size_t batch, std::int64_t first, const State& state);
+  State read(std::size_t batch, std::int64_t first, std::int64_t count) const;  // on the device
+
+ private:
+  struct Block {
+    StateRoom::Place place = StateRoom::Place::kDevice;
+    std::vector<at::Tensor> tensors;    // [nodes, ...]; on disk: one node each, without data
+    std::vector<std::uint64_t> offset;  // on disk: of each tensor's first node
+    std::uint64_t bytes = 0;
+  };
+  class SpillFile;
+
+  StateRoom& room_;
+  std::vector<Block> blocks_;
+  std::mutex mutex_;
+  std::unique_ptr<SpillFile> file_;  // made when first needed
+};
+
+}  // namespace mnm

@@ -1,0 +1,200 @@
+#include "fold/readout.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/log_softmax.h>
+
+#include <algorithm>
+
+#include "fold/launch.h"
+#include "kernels/token_loss.h"
+#include "kernels/token_sums_cuda.h"
+
+namespace mnm {
+namespace {
+
+void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::Tensor& reference,
+                 const at::Tensor& values) {
+  const std::int64_t vocab = logits.size(1);
+  const float* const x = logits.const_data_ptr<float>();
+  const std::int64_t* const target = targets.const_data_ptr<std::int64_t>();
+  const float* const log_p = reference.defined() ? reference.const_data_ptr<float>() : nullptr;
+  float* const out = values.data_ptr<float>();  // row m of `values` starts at m * stride
+  const std::int64_t stride = values.stride(0);
+  const std::int64_t grain = std::max<std::int64_t>(1, 16384 / vocab);
+  at::parallel_for(0, logits.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::span<float> losses(out + begin, static_cast<std::size_t>(end - begin));
+    if (log_p) {
+      token_consistency(x + begin * vocab, log_p + begin * vocab, vocab, target + begin, losses,
+                        out + stride + begin, out + 2 * stride + begin);
+    } else {
+      token_losses(x + begin * vocab, vocab, target + begin, losses);
+    }
+  });
+}
+
+// By the kernels of the device where `where` lies.
+void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
+  if (!on_cuda(where)) {
+    const std::int64_t grain = std::max<std::int64_t>(1, 16384 / chunk.words);
+    return at::parallel_for(0, chunk.rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      read_logits_cpu(chunk, begin, end, sums);
+    });
+  }
+  launch(where, "read logits", [&] { return read_logits_cuda(chunk, sums); });
+}
+
+void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where, float* loss,
+           float* kl, float* agreement) {
+  if (!on_cuda(where)) return score_tokens(sums, rows, loss, kl, agreement);
+  launch(where, "score tokens", [&] { return score_tokens_cuda(sums, rows, loss, kl, agreement); });
+}
+
+}  // namespace
+
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch)
+    : fold_(fold),
+      tile_(tile),
+      sequences_(batch.targets.size(0)),
+      context_(batch.targets.size(1)),
+      targets_(batch.targets.reshape({-1})) {
+  if (!batch.scored.defined()) return;
+  const at::Tensor first =
+      at::arange(sequences_, batch.scored.options()).unsqueeze(1).mul(context_);
+  scored_ = batch.scored.add(first).flatten();
+  targets_ = targets_.index_select(0, scored_);
+  context_ = batch.scored.size(1);
+}
+
+// Final hidden states of what is scored: [nodes * sequences * positions, d].
+at::Tensor Readout::rows_of(const State& state) const {
+  const at::Tensor hidden = fold_.readout(state);
+  if (!scored_.defined()) return hidden.reshape({-1, hidden.size(-1)});
+  return hidden.flatten(1, 2).index_select(1, scored_).flatten(0, 1);
+}
+
+void Readout::set_reference(const State& full) {
+  reference_hidden_ = rows_of(full);
+  kept_.clear();
+  kept_bytes_ = 0;
+}
+
+at::Tensor Readout::measure(const State& leaves) {
+  const std::int64_t nodes = leaves.nodes();
+  const at::Tensor hidden = rows_of(leaves);
+  const at::Tensor values =
+      at::empty({metrics(), hidden.size(0)}, hidden.options().dtype(at::kFloat));
+  if (!on_cuda(hidden) && tile_.words >= tile_.vocab) {
+    measure_whole(hidden, values);
+  } else {
+    measure_in_words(hidden, values);
+  }
+  // [metrics, nodes, sequences] -> [nodes, metrics, sequences]
+  return values.view({metrics(), nodes, sequences_, context_})
+      .mean(-1, /*keepdim=*/false, at::kDouble)
+      .transpose(0, 1)
+      .to(at::kFloat);
+}
+
+// In chunks of rows: rows of one leaf, or several whole leaves where these have few rows.
+void Readout::measure_whole(const at::Tensor& hidden, const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);
+  for (std::int64_t node = 0; node < nodes; node += whole) {
+    const std::int64_t together = std::min(whole, nodes - node);
+    const std::int64_t chunk = together > 1 ? together * rows : std::min(tile_.rows, rows);
+    for (std::int64_t row = 0; row < together * rows; row += chunk) {
+      const std::int64_t n = std::min(chunk, together * rows - row);
+      measure_rows(hidden.narrow(0, node * rows + row, n), row, together,
+                   values.narrow(1, node * rows + row, n));
+    }
+  }
+}
+
+// values[:, i] of rows whose first is row `row` of its leaf; with several leaves together, each
+// has all its rows.
+void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
+                           const at::Tensor& values) {
+  const std::int64_t n = hidden.size(0), per_leaf = n / together;
+  const at::Tensor logits = fold_.logits(hidden).to(at::kFloat).contiguous();
+  at::Tensor targets = targets_.narrow(0, row, per_leaf);
+  at::Tensor reference;
+  if (reference_hidden_.defined()) {
+    reference = of_reference(row, 0, [&] {
+      const at::Tensor full = fold_.logits(reference_hidden_.narrow(0, row, per_leaf));
+      return at::log_softmax(full.to(at::kFloat), 1);
+    });
+  }
+  if (together > 1) {
+    targets = targets.repeat({together});
+    if (reference.defined()) reference = reference.repeat({together, 1});
+  }
+  measure_cpu(logits, targets, reference, values);
+}
+
+// What `make` gives for the chunk of the reference that begins at a row and a word.
+template <typename Make>
+at::Tensor Readout::of_reference(std::int64_t row, std::int64_t word, const Make& make) {
+  const auto found = kept_.find({row, word});
+  if (found != kept_.end()) return found->second;
+  const at::Tensor made = make();
+  if (kept_bytes_ + made.nbytes() <= tile_.kept) {
+    kept_bytes_ += made.nbytes();
+    kept_.insert({{row, word}, made});
+  }
+  return made;
+}
+
+// Rows [row, row + n) of every leaf, chunk of words by chunk of words: the reference's logits of a
+// chunk serve all leaves.
+void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const std::int64_t most = std::min(tile_.rows, rows);
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);  // leaves at once
+  const auto logits_of = [&](const at::Tensor& from, std::int64_t row, std::int64_t n,
+                             std::int64_t first, std::int64_t words) {
+    const at::Tensor logits = fold_.logits_of(from.narrow(0, row, n), first, words).contiguous();
+    const bool as_f32 = !on_cuda(logits) || logits.scalar_type() == at::kDouble;
+    return as_f32 ? logits.to(at::kFloat) : logits;
+  };
+  const bool with_reference = reference_hidden_.defined();
+  for (std::int64_t row = 0; row < rows; row += most) {
+    const std::int64_t n = std::min(most, rows - row);
+    constexpr auto kSize = static_cast<std::int64_t>(sizeof(TokenSums));
+    const at::Tensor sums = at::empty({nodes * n * kSize}, hidden.options().dtype(at::kByte));
+    auto* const sum = static_cast<TokenSums*>(sums.data_ptr());
+    for (std::int64_t first = 0; first < tile_.vocab; first += tile_.words) {
+      const std::int64_t words = std::min(tile_.words, tile_.vocab - first);
+      at::Tensor full;
+      if (with_reference) {
+        full = of_reference(row, first,
+                            [&] { return logits_of(reference_hidden_, row, n, first, words); });
+      }
+      for (std::int64_t node = 0; node < nodes; node += whole) {
+        const std::int64_t together = std::min(whole, nodes - node);
+        const at::Tensor logits = logits_of(hidden, node * rows + row, together * n, first, words);
+        read({.element = element_of(logits),
+              .rows = together * n,
+              .period = n,
+              .first = first,
+              .words = words,
+              .logits = logits.const_data_ptr(),
+              .stride = words,
+              .full = with_reference ? full.const_data_ptr() : nullptr,
+              .full_stride = words,
+              .targets = targets_.const_data_ptr<std::int64_t>() + row},
+             hidden, sum + node * n);
+      }
+    }
+    for (std::int64_t node = 0; node < nodes; node += whole) {
+      const std::int64_t together = std::min(whole, nodes - node);
+      float* const to = values.data_ptr<float>() + node * rows + row;
+      const std::int64_t stride = values.stride(0);
+      score(sum + node * n, together * n, hidden, to, with_reference ? to + stride : nullptr,
+            with_reference ? to + 2 * stride : nullptr);
+    }
+  }
+}
+
+}  // namespace mnm

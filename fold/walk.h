@@ -1,0 +1,57 @@
+// One batch of sequences through one plan. Compiled only into the engine.
+//
+// The tree is walked depth-first in chunks of nodes, so that the states alive at once are one chunk
+// per level and never a whole level: nothing is computed twice, and memory is bounded by the
+// tiling, not by the number of candidates.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "eval/prefix_tree.h"
+#include "eval/tiling.h"
+#include "fold/batch.h"
+#include "fold/fold.h"
+#include "fold/meter.h"
+#include "fold/readout.h"
+
+namespace mnm {
+
+// Holds one batch at a time; several walks may share one fold and one meter.
+class Walk {
+ public:
+  // All references outlive the walk.
+  Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const ForwardFlops& flops,
+       Meter& meter);
+
+  // Per leaf, metric and sequence, the mean over the sequence's targets: f32
+  // [leaves, kMetrics or 1, sequences], on the fold's device. `reference`: full widths to compare
+  // with, or nullptr.
+  at::Tensor run(const Batch& batch, const Widths* reference);
+
+  // Tells the meter that the run which just failed will be done again.
+  void take_back();
+
+ private:
+  void count(double flops_per_token);
+  void descend(std::size_t level, const State& parents, std::int64_t first);
+  void step(std::size_t level, const State& chunk, std::int64_t first_parent, std::int64_t begin,
+            std::int64_t end);
+
+  Fold& fold_;
+  const PrefixTree& plan_;
+  const Tiling& tiling_;
+  const ForwardFlops& flops_;
+  Meter& meter_;
+  std::vector<std::vector<std::int32_t>> first_child_;  // [level][parent], and the end
+  std::int64_t sequences_ = 0, context_ = 0;
+  double counted_ = 0;              // of this run
+  at::Tensor means_;                // what run() returns
+  std::optional<Readout> readout_;  // of this batch
+};
+
+}  // namespace mnm

@@ -1,0 +1,30 @@
+// A budget: the largest cost of one kind that a submodel may have.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/cost.h"
+
+namespace mnm {
+
+struct Budget {
+  CostKind kind = CostKind::kParams;
+  std::int64_t limit = 0;  // in the kind's own unit: parameters, bytes, FLOPs, nanoseconds
+  bool operator==(const Budget&) const = default;
+};
+
+// "1.2M" is a budget of `kind`; "bytes=3MB" of the kind that it names; "12ms", "350us" and the like
+// are of latency, in nanoseconds. UsageError where the text is none, or is not positive.
+Budget parse_budget(const std::string& text, CostKind kind);
+std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKind kind);
+
+// Whether a cost meets all budgets. Without budgets every cost does.
+bool within(const Cost& cost, std::span<const Budget> budgets);
+
+// Whether latency is what a front is drawn over, or what a budget limits.
+bool counts_latency(CostKind cost, std::span<const Budget> budgets);
+
+}  // namespace mnm

@@ -1,0 +1,147 @@
+#include "study/confirm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "model/quantity.h"
+#include "model/version.h"
+#include "study/store_rows.h"
+
+namespace mnm {
+namespace {
+
+ConfirmedMember& member_of(ConfirmedFront& front, const Widths& widths, const Cost& cost) {
+  for (ConfirmedMember& member : front.members) {
+    if (member.widths == widths) return member;
+  }
+  ConfirmedMember member;
+  member.widths = widths;
+  member.cost = cost;
+  return front.members.emplace_back(std::move(member));
+}
+
+// The uniform granularities within the budgets, and the next larger one.
+void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  const NestedModel& model = request.opened.model;
+  const DataRow* row = nullptr;
+  const auto datasets = request.store.datasets();
+  for (const auto& [id, data] : datasets) {
+    if (id == request.search_data) row = &data;
+  }
+  const CostTable costs(model, {model.dtype, row == nullptr ? kDefaultContext : row->context},
+                        request.latency);
+  for (std::size_t level = 0; level < model.space.levels(); ++level) {
+    const Widths widths = model.space.uniform(level);
+    const Cost cost = costs.of(widths);
+    const bool inside = within(cost, request.budgets);
+    ConfirmedMember& member = member_of(front, widths, cost);
+    member.uniform = true;
+    member.within_budget = inside;
+    if (!member.searched) {
+      member.searched =
+          request.store.find(request.model, request.search_data, request.scorer.dtype(), widths);
+    }
+    if (!inside) break;
+  }
+}
+
+void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front) {
+  RunRow run = request.run;
+  run.model = request.model;
+  run.data = request.store.data(data_row(*request.data));
+  run.part = "confirm";
+  run.command = "confirm";
+  run.build = build_text();
+  run.device = request.scorer.device_name();
+  run.dtype = request.scorer.dtype();
+
+  std::vector<Widths> unknown;
+  std::vector<Record> records;
+  for (ConfirmedMember& member : front.members) {
+    member.confirmed = request.store.find(run.model, run.data, run.dtype, member.widths);
+    if (!member.confirmed) unknown.push_back(member.widths);
+  }
+  if (!unknown.empty()) {
+    records = request.scorer.score(unknown, *request.data, request.progress);
+  }
+  std::size_t next = 0;
+  std::vector<Record> all;
+  for (ConfirmedMember& member : front.members) {
+    if (!member.confirmed) member.confirmed = std::move(records[next++]);
+    member.confirmed->model = run.model;
+    member.confirmed->data = run.data;
+    all.push_back(*member.confirmed);
+  }
+  const std::int64_t id = request.store.begin_run(run);
+  request.store.add(id, all);
+  request.store.finish_run(id, "done");
+  for (std::size_t i = 0; i < all.size(); ++i) front.members[i].confirmed->id = all[i].id;
+}
+
+std::vector<float> losses_of(const ConfirmRequest& request, const Record& record) {
+  return record.losses.empty() ? request.store.losses(record.id) : record.losses;
+}
+
+void compare_with_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  for (std::size_t i = 0; i < front.members.size(); ++i) {
+    const ConfirmedMember& member = front.members[i];
+    if (!member.within_budget) continue;
+    const auto better = [&](const std::optional<std::size_t>& than, const auto& record_of) {
+      return !than || record_of(member)->loss.value < record_of(front.members[*than])->loss.value;
+    };
+    const auto searched = [](const ConfirmedMember& m) { return m.searched; };
+    const auto final_score = [&](const ConfirmedMember& m) { return reported(front, m); };
+    if (is_ok(member.searched) && better(front.best, searched)) front.best = i;
+    if (member.uniform && is_ok(final_score(member)) && better(front.best_uniform, final_score)) {
+      front.best_uniform = i;
+    }
+  }
+  if (!front.best_uniform) return;
+  const std::vector<float> base =
+      losses_of(request, *reported(front, front.members[*front.best_uniform]));
+  for (std::size_t i = 0; i < front.members.size(); ++i) {
+    ConfirmedMember& member = front.members[i];
+    const std::optional<Record>& record = reported(front, member);
+    if (i == *front.best_uniform || !is_ok(record)) continue;
+    member.difference = paired_difference(losses_of(request, *record), base);
+  }
+}
+
+}  // namespace
+
+bool is_ok(const std::optional<Record>& record) { return record && record->status == "ok"; }
+
+const std::optional<Record>& reported(const ConfirmedFront& front, const ConfirmedMember& member) {
+  return front.confirmed ? member.confirmed : member.searched;
+}
+
+ConfirmedFront confirm_front(const ConfirmRequest& request) {
+  FrontQuery query;
+  query.model = request.model;
+  query.data = request.search_data;
+  query.dtype = request.scorer.dtype();
+  query.runs = request.runs;
+  query.cost = request.cost;
+  query.budgets = request.budgets;
+  query.latency = request.latency;
+
+  ConfirmedFront front;
+  front.cost = request.cost;
+  front.confirmed = request.data != nullptr;
+  for (const Record& record : request.store.front(query)) {
+    ConfirmedMember& member = member_of(front, record.widths, record.cost);
+    member.on_front = true;
+    member.searched = record;
+  }
+  add_uniform(request, front);
+  std::ranges::stable_sort(front.members, {}, [&](const ConfirmedMember& member) {
+    return member.cost.of(request.cost);
+  });
+  if (front.confirmed) score_on_confirm_part(request, front);
+  compare_with_uniform(request, front);
+  return front;
+}
+
+}  // namespace mnm

@@ -1,0 +1,73 @@
+// Scoring as commands see it: submodels in, records for the store out.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataset/token_file.h"
+#include "db/store.h"
+#include "engine/engine.h"
+#include "eval/scores.h"
+#include "families/open_model.h"
+#include "model/cost.h"
+#include "study/ranks.h"
+
+namespace mnm {
+
+// What costs in the store are counted with: the checkpoint's own dtype, the data's context.
+CostBasis basis_of(const NestedModel& model, const Dataset& data);
+
+// Means and standard errors of per-sequence scores; a status where the loss is no number.
+Record record_of(const Widths& widths, const CandidateScores& scores, const Cost& cost,
+                 Dtype dtype);
+
+// Error where the device is not there: asked before anything is written for it.
+void require_device(const DeviceOptions& device);
+
+// Opens the engine, and loads the weights, when first asked to.
+class Scorer {
+ public:
+  using Say = std::function<void(const std::string&)>;
+
+  // `opened` and `ranks` must outlive it. ranks: the processes to share the work with, or nullptr.
+  // say: is told, in a sentence, when weights are streamed because they do not fit the memory.
+  Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
+         Ranks* ranks = nullptr, Say say = {});
+
+  // One shared plan; record i belongs to candidates[i]. Their model, data and id are left 0.
+  // Shared with other ranks it is several plans, and `keep` is told of each one's records as they
+  // come.
+  std::vector<Record> score(std::span<const Widths> candidates, const Dataset& data,
+                            const ProgressSink& progress,
+                            const std::function<void(std::span<const Record>)>& keep = {});
+
+  // What every rank but the first does: scores on these datasets what the first one sends, until
+  // that is done. The caller ignores signals meanwhile: a launcher's reaches all ranks, and the
+  // first one decides. Error where it sends what this rank does not have.
+  void serve(std::span<const Dataset* const> datasets);
+
+  void load();  // now, and not when first asked to score
+  std::string device_name();
+  Dtype dtype() const { return device_.dtype; }
+
+ private:
+  ModelSession& session();
+  std::string perform(const std::string& job, std::span<const Dataset* const> datasets,
+                      const std::function<bool(double)>& sink);
+  std::vector<CandidateScores> share(std::span<const Widths> candidates, const Dataset& data,
+                                     const ProgressSink& progress,
+                                     const std::function<void(std::span<const Record>)>& keep);
+
+  const OpenedModel& opened_;
+  DeviceOptions device_;
+  ScoreOptions options_;
+  Ranks* ranks_;
+  Say say_;
+  std::string fingerprint_;  // of the model, where there are ranks
+  std::unique_ptr<ModelSession> session_;
+};
+
+}  // namespace mnm

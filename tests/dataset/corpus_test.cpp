@@ -1,0 +1,122 @@
+#include "dataset/corpus.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "dataset/token_file.h"
+#include "model/error.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Corpus : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(dir_ / "a/b");
+    for (int i = 0; i < 40; ++i) {
+      const std::string name = fmt::format("{}f{:02}.py", i % 2 == 0 ? "a/" : "a/b/", i);
+      std::string text;
+      for (int line = 0; line < 20; ++line) text += fmt::format("file {} line {}\n", i, line);
+      test::spew(dir_ / name, text);
+    }
+    test::spew(dir_ / "a/copy.py", test::slurp(dir_ / "a/f00.py"));
+    test::spew(dir_ / "a/empty.py", "");
+    test::spew(dir_ / "a/binary.py", std::string("x\0y", 3));
+    test::spew(dir_ / "a/notes.txt", "not python\n");
+    fs::create_symlink(dir_ / "a/f00.py", dir_ / "a/link.py");
+  }
+
+  std::vector<CorpusFile> files(const std::string& glob = "*.py") const {
+    const fs::path roots[] = {dir_.path()};
+    return list_corpus(roots, glob);
+  }
+
+  test::TempDir dir_;
+};
+
+TEST_F(Corpus, ListsRegularFilesThatMatchByName) {
+  const auto found = files();
+  EXPECT_EQ(found.size(), 43u);  // 40, the copy, the empty and the binary one; no link
+  EXPECT_TRUE(std::is_sorted(found.begin(), found.end(),
+                             [](const auto& a, const auto& b) { return a.name < b.name; }));
+  EXPECT_EQ(files("notes*").size(), 1u);
+  EXPECT_THROW(files("*.rs"), Error);
+  const fs::path gone[] = {dir_ / "gone"};
+  EXPECT_THROW(list_corpus(gone, "*"), Error);
+  const fs::path twice[] = {dir_ / "a", dir_ / "a"};
+  EXPECT_THROW(list_corpus(twice, "*"), Error);
+}
+
+TEST_F(Corpus, PartsShareNoFileAndAddUp) {
+  const auto all = files();
+  for (const std::int64_t excerpt : {0, 50}) {
+    const HeldOut requests[] = {{1000, excerpt}, {500, excerpt}};
+    const SplitCorpus split = split_corpus(all, requests, 1);
+    ASSERT_EQ(split.held_out.size(), 2u);
+    EXPECT_EQ(split.held_out[0].tokens.size(), 1001u);
+    EXPECT_EQ(split.held_out[1].tokens.size(), 501u);
+    // f00 and its copy are one text: the first by name counts.
+    EXPECT_EQ(split.skipped, (std::vector<std::string>{"a/binary.py", "a/empty.py", "a/f00.py"}));
+    std::set<std::string> seen(split.skipped.begin(), split.skipped.end());
+    for (const auto* part : {&split.train, &split.held_out[0], &split.held_out[1]}) {
+      for (const std::string& name : part->names) EXPECT_TRUE(seen.insert(name).second) << name;
+    }
+    EXPECT_EQ(seen.size(), all.size());
+    EXPECT_GT(split.held_out[0].names.size(), excerpt == 0 ? 1u : 15u);
+  }
+}
+
+TEST_F(Corpus, TrainingTokensAreTheFilesWithAZeroByteAfterEach) {
+  const SplitCorpus split = split_corpus(files(), {}, 1);
+  std::string expected;
+  for (const std::string& name : split.train.names) {
+    expected += test::slurp(dir_ / name) + std::string(1, '\0');
+  }
+  EXPECT_EQ(split.train.tokens, expected);
+  EXPECT_TRUE(std::is_sorted(split.train.names.begin(), split.train.names.end()));
+}
+
+TEST_F(Corpus, SplitHangsOnTheSeedAndTheNamesAlone) {
+  const HeldOut requests[] = {{1000, 64}};
+  const auto at = [&](std::uint64_t seed) { return split_corpus(files(), requests, seed); };
+  EXPECT_EQ(at(1).held_out[0].tokens, at(1).held_out[0].tokens);
+  EXPECT_NE(at(1).held_out[0].names, at(2).held_out[0].names);
+
+  test::TempDir elsewhere;
+  fs::copy(dir_ / "a", elsewhere / "a",
+           fs::copy_options::recursive | fs::copy_options::skip_symlinks);
+  const fs::path roots[] = {elsewhere.path()};
+  EXPECT_EQ(split_corpus(list_corpus(roots, "*.py"), requests, 1).held_out[0].tokens,
+            at(1).held_out[0].tokens);
+}
+
+TEST_F(Corpus, TooSmallIsAnError) {
+  const auto all = files();
+  const HeldOut more[] = {{100000000, 0}};
+  EXPECT_THROW(split_corpus(all, more, 1), Error);
+  const HeldOut everything[] = {
+      {static_cast<std::int64_t>(split_corpus(all, {}, 1).train.tokens.size()) - 1, 0}};
+  EXPECT_THROW(split_corpus(all, everything, 1), Error);
+}
+
+TEST_F(Corpus, TokenFilesAreReadBack) {
+  const std::string tokens = "abc\xff\n" + std::string(1, '\0') + "z";
+  for (const std::string_view format : kTokenFormats) {
+    test::spew(dir_ / "tokens", token_file(tokens, format));
+    const TokenFile file(dir_ / "tokens");
+    ASSERT_EQ(file.size(), tokens.size()) << format;
+    std::vector<std::int64_t> read(tokens.size());
+    file.read(0, read, 256);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      EXPECT_EQ(read[i], static_cast<unsigned char>(tokens[i])) << format << " at " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm

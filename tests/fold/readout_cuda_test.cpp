@@ -1,0 +1,76 @@
+// The readout by the CUDA kernels against the CPU's, which sees all words at once. Label `gpu`, and
+// on the host.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "fold/readout.h"
+#include "tests/fold/readout_cases.h"
+#include "tests/fold/toy_fold.h"
+#include "tests/support/cuda_path.h"
+
+namespace mnm {
+namespace {
+
+using test::kReadoutCases;
+using test::ReadoutCase;
+
+// As readout_test.cpp derives it: both see the same logits, below 32, and round their losses.
+constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
+
+State on(const at::Device& device, const State& state) {
+  State moved;
+  for (const at::Tensor& tensor : state.tensors) moved.tensors.push_back(tensor.to(device));
+  return moved;
+}
+
+TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
+  MNM_NEEDS_CUDA_DEVICE();
+  at::set_num_threads(1);  // the tensors are tiny
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const ReadoutCase& c : kReadoutCases) {
+      const NestedModel model = test::toy_model({.vocab = c.vocab});
+      test::ToyFold fold(model, 3), moved(model, 3);
+      fold.logits_type = moved.logits_type = type;
+      for (auto& [name, weight] : moved.weights) weight = weight.to(test::kCudaDevice);
+      const std::vector<std::int64_t> shape = {c.sequences, c.context};
+      Batch batch;
+      batch.tokens = at::randint(c.vocab, shape, at::kLong);
+      batch.targets = at::randint(c.vocab, shape, at::kLong);
+      if (c.scored) batch.scored = at::tensor({0, 2}, at::kLong).repeat({c.sequences, 1});
+      const auto drawn = [&](std::int64_t nodes) {
+        return State{{at::randn({nodes, c.sequences, c.context, model.hidden_size}, at::kDouble),
+                      at::randn({nodes, c.sequences, c.context, 1}, at::kDouble)}};
+      };
+      const State leaves = drawn(c.nodes), full = drawn(1);
+      Batch there = batch;
+      for (at::Tensor* const tensor : {&there.tokens, &there.targets, &there.scored}) {
+        if (tensor->defined()) *tensor = tensor->to(test::kCudaDevice);
+      }
+      for (const bool reference : {false, true}) {
+        Readout cpu(fold, {1000, c.vocab, c.vocab}, batch);
+        if (reference) cpu.set_reference(full);
+        const at::Tensor expected = cpu.measure(leaves);
+        const test::OnCuda on_cuda(/*with_products=*/false);
+        for (const std::int64_t rows : {2, 1000}) {
+          for (const std::int64_t words : {std::int64_t{1}, std::int64_t{8}, c.vocab}) {
+            if (100 * words < c.vocab) continue;
+            Readout device(moved, {rows, words, c.vocab}, there);
+            if (reference) device.set_reference(on(test::kCudaDevice, full));
+            const at::Tensor got = device.measure(on(test::kCudaDevice, leaves)).to(at::kCPU);
+            ASSERT_EQ(got.sizes(), expected.sizes());
+            const at::Tensor apart = got.sub(expected).abs().amax({0, 2});
+            for (std::int64_t metric = 0; metric < apart.size(0); ++metric) {
+              EXPECT_LE(apart[metric].item<double>(), metric == 2 ? 0 : 2 * kTolerance)
+                  << "metric " << metric << " of " << c.nodes << " nodes, " << c.vocab << " words, "
+                  << words << " at once, " << rows << " rows, logits of " << c10::toString(type);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm

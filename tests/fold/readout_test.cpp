@@ -1,0 +1,107 @@
+// The readout in chunks of words, as a device takes it, against the one that sees all words at
+// once.
+#include "fold/readout.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/fold/readout_cases.h"
+#include "tests/fold/toy_fold.h"
+
+namespace mnm {
+namespace {
+
+using test::kReadoutCases;
+using test::ReadoutCase;
+
+// Everything up to the logits is double, and both round them to f32 alike: of logits below 32, as
+// the evaluator's test derives, losses differ by a few roundings of the largest in each route. What
+// a product's shape changes in double is nothing to that.
+constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
+
+// Random final states, and what they are measured on.
+struct Drawn {
+  explicit Drawn(const ReadoutCase& c)
+      : model(test::toy_model({.vocab = c.vocab})), fold(model, 3), shape{c.sequences, c.context} {
+    batch.tokens = at::randint(c.vocab, shape, at::kLong);
+    batch.targets = at::randint(c.vocab, shape, at::kLong);
+    if (c.scored) batch.scored = at::tensor({0, 2}, at::kLong).repeat({c.sequences, 1});
+  }
+  State state(std::int64_t nodes) const {
+    return {{at::randn({nodes, shape[0], shape[1], model.hidden_size}, at::kDouble),
+             at::randn({nodes, shape[0], shape[1], 1}, at::kDouble)}};
+  }
+  NestedModel model;
+  test::ToyFold fold;
+  std::vector<std::int64_t> shape;
+  Batch batch;
+};
+
+TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
+  for (const ReadoutCase& c : kReadoutCases) {
+    Drawn drawn(c);
+    test::ToyFold& fold = drawn.fold;
+    const Batch& batch = drawn.batch;
+    const State leaves = drawn.state(c.nodes), full = drawn.state(1);
+    for (const bool reference : {false, true}) {
+      for (const std::int64_t rows : {1, 2, 6, 1000}) {
+        Readout whole(fold, {rows, c.vocab, c.vocab}, batch);
+        if (reference) whole.set_reference(full);
+        const at::Tensor expected = whole.measure(leaves);
+        for (const std::int64_t words : {1, 4, 8, 512}) {
+          if (words >= c.vocab) continue;
+          fold.most_words = 0;
+          Readout chunked(fold, {rows, words, c.vocab}, batch);
+          if (reference) chunked.set_reference(full);
+          const at::Tensor got = chunked.measure(leaves);
+          ASSERT_EQ(got.sizes(), expected.sizes());
+          EXPECT_EQ(fold.most_words, words);
+          const at::Tensor apart = got.sub(expected).abs().amax({0, 2});
+          for (std::int64_t metric = 0; metric < apart.size(0); ++metric) {
+            EXPECT_LE(apart[metric].item<double>(), metric == 2 ? 0 : 2 * kTolerance)
+                << "metric " << metric << " of " << c.nodes << " nodes, " << c.vocab << " words, "
+                << words << " at once, " << rows << " rows";
+          }
+        }
+      }
+    }
+  }
+}
+
+// All that leaves are compared with is computed once where there is room for it, as much of it as
+// there is room for elsewhere, and is the same bits either way.
+TEST(Readout, AReferenceIsComputedOnceWhereThereIsRoom) {
+  for (const ReadoutCase& c : kReadoutCases) {
+    Drawn drawn(c);
+    const State full = drawn.state(1), leaves[] = {drawn.state(c.nodes), drawn.state(2)};
+    const std::int64_t rows = c.sequences * (c.scored ? 2 : c.context), one = rows * c.vocab;
+    for (const std::int64_t words : {c.vocab, std::int64_t{4}}) {
+      for (const std::int64_t together : {std::int64_t{1}, std::int64_t{2}, rows, 3 * rows}) {
+        const auto measure = [&](std::uint64_t kept) {
+          Readout readout(drawn.fold, {together, words, c.vocab, kept}, drawn.batch);
+          readout.set_reference(full);
+          drawn.fold.logits_made = 0;
+          std::vector<at::Tensor> measured;
+          for (const State& state : leaves) measured.push_back(readout.measure(state));
+          return measured;
+        };
+        const auto all = static_cast<std::uint64_t>(one) * 4;
+        const std::vector<at::Tensor> expected = measure(0);
+        const std::int64_t without = drawn.fold.logits_made, least = (c.nodes + 2 + 1) * one;
+        EXPECT_GE(without, least + one);
+        for (const std::uint64_t kept : {all / 2, all}) {
+          const std::vector<at::Tensor> got = measure(kept);
+          const std::int64_t again = drawn.fold.logits_made - least;
+          EXPECT_LE(again, kept == all ? 0 : without - least);
+          EXPECT_GE(again, one - static_cast<std::int64_t>(kept / 4)) << "no more than fits";
+          for (std::size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].equal(expected[i]));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm
