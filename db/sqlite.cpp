@@ -1,13 +1,27 @@
 #include "db/sqlite.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
+#include <system_error>
 #include <utility>
 
+#include "db/vfs.h"
 #include "model/error.h"
 
 namespace mnm::sqlite {
 namespace {
+
+constexpr int kStepsAtOnce = 10'000;
+// A record of some 150 bytes is found, read, filtered and sorted in less than 300 steps; text is
+// handed out once or twice.
+constexpr std::int64_t kLeastSteps = 5'000'000, kStepsPerByte = 16;
+constexpr std::int64_t kLeastBytes = std::int64_t{16} << 20, kBytesPerByte = 16;
+// The losses of 16 million sequences.
+constexpr int kLongestValue = 64 << 20;
+constexpr int kLongestStatement = 1 << 20;
+// SQLite's own caches and sorters stay far below: what is sorted goes to files past the page cache.
+constexpr sqlite3_int64 kLargestHeap = sqlite3_int64{1} << 30;
 
 std::string reason(sqlite3* handle) {
   const int number = sqlite3_system_errno(handle);
@@ -34,7 +48,25 @@ void Connection::fail() const {
     case SQLITE_LOCKED:
       mnm::fail("{} stayed locked by another process for too long: try again when that is done",
                 name);
+    case SQLITE_INTERRUPT:
+      mnm::fail(
+          "{} is damaged: a query takes more steps than a store of its size needs; restore a "
+          "copy",
+          name);
+    case SQLITE_TOOBIG:
+      mnm::fail(
+          "{} is damaged: it holds a value of more than {} MiB, which a store never does; "
+          "restore a copy",
+          name, kLongestValue >> 20);
     case SQLITE_READONLY:
+      if (code == SQLITE_READONLY_ROLLBACK) {
+        mnm::fail(
+            "{} was left in the middle of a write by a program that was killed, and cannot be "
+            "healed by whoever may only read it: run the same command as somebody who may write it "
+            "and its directory",
+            name);
+      }
+      [[fallthrough]];
     case SQLITE_PERM:
       mnm::fail("{} cannot be written: it, or the directory it lies in, is read-only", name);
     case SQLITE_CANTOPEN:
@@ -63,16 +95,65 @@ void Connection::check_in_place() const {
 }
 
 Connection::Connection(std::filesystem::path path, const std::string& uri, int flags)
-    : path_(std::move(path)) {
+    : path_(std::move(path)), budget_(std::make_unique<Budget>()) {
   sqlite3* handle = nullptr;
-  const int code =
-      sqlite3_open_v2(uri.c_str(), &handle, flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(uri.c_str(), &handle,
+                                   flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, own_files_vfs());
   handle_.reset(handle);
   if (handle == nullptr) mnm::fail("{} cannot be opened: out of memory", path_.string());
   if (code != SQLITE_OK) fail();
+  set_defences();
+}
+
+void Connection::set_defences() {
+  sqlite3* handle = handle_.get();
+  // What is in the file's schema may call nothing with effects, and write nothing past a statement.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, kLongestValue);
+  sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, kLongestStatement);
+  sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
+  sqlite3_limit(handle, SQLITE_LIMIT_TRIGGER_DEPTH, 4);
+  sqlite3_hard_heap_limit64(kLargestHeap);
+  budget_->path = path_;
+  budget_->grow();
+  sqlite3_progress_handler(handle, kStepsAtOnce, &Budget::on_progress, budget_.get());
+}
+
+void Connection::Budget::grow() {
+  std::int64_t size = 0;
+  for (const char* suffix : {"", "-wal"}) {
+    std::error_code error;
+    const auto found = std::filesystem::file_size(path.string() + suffix, error);
+    if (!error) size += static_cast<std::int64_t>(std::min<std::uintmax_t>(found, 1ULL << 50));
+  }
+  steps = kLeastSteps + kStepsPerByte * size;
+  bytes = kLeastBytes + kBytesPerByte * size;
+}
+
+// What runs without a statement of ours, such as the reading of the schema, is counted from one
+// statement to the next.
+int Connection::Budget::on_progress(void* self) {
+  auto& budget = *static_cast<Budget*>(self);
+  if (budget.running == nullptr) budget.running = &budget.other;
+  budget.running->steps += kStepsAtOnce;
+  if (budget.running->steps > budget.steps) budget.grow();
+  return budget.running->steps > budget.steps;
+}
+
+void Connection::charge_text(Usage& usage, std::int64_t bytes) const {
+  usage.bytes += bytes;
+  if (usage.bytes > budget_->bytes) budget_->grow();
+  if (usage.bytes > budget_->bytes) {
+    mnm::fail(
+        "{} is damaged: a query gives more text than a store of its size holds; restore a "
+        "copy",
+        path_.string());
+  }
 }
 
 void Connection::execute(const std::string& sql) {
+  budget_->other = {};
   if (sqlite3_exec(handle(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail();
 }
 
@@ -87,6 +168,7 @@ std::int64_t Connection::integer(std::string_view sql) const {
 Statement::Statement(const Connection& connection, std::string_view sql)
     : connection_(&connection) {
   sqlite3_stmt* handle = nullptr;
+  connection.budget_->other = {};
   const int code = sqlite3_prepare_v3(connection.handle(), sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &handle, nullptr);
   handle_.reset(handle);
@@ -98,7 +180,9 @@ void Statement::check(int code) const {
 }
 
 bool Statement::step() {
+  connection_->budget_->running = &usage_;
   const int code = sqlite3_step(handle());
+  connection_->budget_->running = nullptr;
   if (code != SQLITE_ROW && code != SQLITE_DONE) {
     try {
       connection_->fail();
@@ -117,20 +201,25 @@ void Statement::run() {
 }
 
 // It returns the last step's failure again, which step() has thrown.
-void Statement::reset() { sqlite3_reset(handle()); }
+void Statement::reset() {
+  sqlite3_reset(handle());
+  usage_ = {};
+}
 
 std::string_view Statement::text(int column) const {
   const auto* text = sqlite3_column_text(handle(), column);
   if (text == nullptr) return {};
-  return {reinterpret_cast<const char*>(text),
-          static_cast<std::size_t>(sqlite3_column_bytes(handle(), column))};
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(handle(), column));
+  connection_->charge_text(usage_, static_cast<std::int64_t>(size));
+  return {reinterpret_cast<const char*>(text), size};
 }
 
 std::span<const std::byte> Statement::blob(int column) const {
   const void* bytes = sqlite3_column_blob(handle(), column);
   if (bytes == nullptr) return {};
-  return {static_cast<const std::byte*>(bytes),
-          static_cast<std::size_t>(sqlite3_column_bytes(handle(), column))};
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(handle(), column));
+  connection_->charge_text(usage_, static_cast<std::int64_t>(size));
+  return {static_cast<const std::byte*>(bytes), size};
 }
 
 void Statement::bind_one(int position, std::nullopt_t) {

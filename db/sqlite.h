@@ -1,5 +1,10 @@
 // SQLite's C interface as values: a connection, a prepared statement, a transaction. Every failure
 // becomes one Error that names the file, what is wrong with it and what to do.
+//
+// A file is hostile until its schema was compared (db/schema_check.h) and stays so after: pages
+// that lead to each other a thousand times make a small table endless. So every statement has a
+// budget of steps and of text that grows with the size of the file, values have a largest length,
+// and SQLite opens no file but the store's own (db/vfs.h).
 #pragma once
 
 #include <sqlite3.h>
@@ -17,6 +22,12 @@
 namespace mnm::sqlite {
 
 class Statement;
+
+// What a statement has taken since it was begun.
+struct Usage {
+  std::int64_t steps = 0;  // of SQLite's virtual machine
+  std::int64_t bytes = 0;  // of text and blobs handed out
+};
 
 // Used by one thread at a time.
 class Connection {
@@ -38,10 +49,25 @@ class Connection {
   void check_in_place() const;
 
  private:
+  friend class Statement;
   struct Close {
     void operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
   };
+  // What a sound store of the files' size never needs. At one address while the connection moves.
+  struct Budget {
+    std::filesystem::path path;
+    Usage* running = nullptr;  // of the statement that steps now
+    Usage other;               // of what SQLite runs by itself, such as reading the schema
+    std::int64_t steps = 0, bytes = 0;
+
+    void grow();  // to the files' size now
+    static int on_progress(void* self);
+  };
+  void set_defences();
+  void charge_text(Usage& usage, std::int64_t bytes) const;  // Error past the budget
+
   std::filesystem::path path_;
+  std::unique_ptr<Budget> budget_;
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
@@ -92,6 +118,7 @@ class Statement {
   void check(int code) const;
 
   const Connection* connection_;
+  mutable Usage usage_;
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
 };
 

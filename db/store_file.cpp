@@ -14,6 +14,8 @@
 #include <thread>
 
 #include "db/latency_fronts.h"
+#include "db/schema_check.h"
+#include "db/vfs.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -26,6 +28,8 @@ constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
 constexpr std::int64_t kVersion = 4;                 // as there
 constexpr std::int64_t kOldest = 2;                  // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
+constexpr std::string_view kJournalMagic("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+constexpr std::string_view kCompanions[] = {"", "-wal", "-shm", "-journal"};
 constexpr std::size_t kHeaderBytes = 100;
 
 std::uint64_t big_endian(std::string_view bytes) {
@@ -63,6 +67,40 @@ void check_header(const std::filesystem::path& path, bool has_journal) {
     fail("{} is truncated: it has {} bytes, expected {}; restore a copy", path.string(), size,
          expected);
   }
+}
+
+// Error where the journal ends with the name of a super-journal, a file that SQLite would delete
+// when it has carried the journal out (https://sqlite.org/fileformat2.html, "The Rollback
+// Journal"): no store is written together with another database.
+void check_journal(const std::filesystem::path& journal) {
+  std::ifstream in(journal, std::ios::binary | std::ios::ate);
+  const std::streamoff size = in ? static_cast<std::streamoff>(in.tellg()) : 0;
+  const auto length = static_cast<std::streamoff>(kJournalMagic.size());
+  if (size <= length) return;
+  std::string end(kJournalMagic.size(), '\0');
+  in.seekg(size - length);
+  in.read(end.data(), length);
+  if (in && end == kJournalMagic) {
+    fail(
+        "{} names another file, which would be deleted with it: mixnmatch writes no such journal; "
+        "remove it, and restore a copy of the store",
+        journal.string());
+  }
+}
+
+// What SQLite would write through: a link that a stranger put beside the store.
+void check_companions(const std::filesystem::path& path) {
+  for (const std::string_view suffix : kCompanions) {
+    if (suffix.empty()) continue;
+    const std::filesystem::path companion = path.string().append(suffix);
+    std::error_code error;
+    const auto type = std::filesystem::symlink_status(companion, error).type();
+    if (type == std::filesystem::file_type::not_found) continue;
+    if (type != std::filesystem::file_type::regular) {
+      fail("{} is not a file of its own, as a store's journal is: remove it", companion.string());
+    }
+  }
+  check_journal(path.string() + "-journal");
 }
 
 bool may_write(const std::filesystem::path& path) {
@@ -105,15 +143,29 @@ std::filesystem::path resolved(const std::filesystem::path& path) {
 }  // namespace
 
 StoreFile::State StoreFile::state_of(const std::filesystem::path& path) {
-  constexpr const char* kSuffixes[] = {"", "-wal", "-shm", "-journal"};
   State state;
   for (std::size_t i = 0; i < state.size(); ++i) {
     struct stat found {};
-    if (stat((path.string() + kSuffixes[i]).c_str(), &found) != 0) continue;
+    if (stat(path.string().append(kCompanions[i]).c_str(), &found) != 0) continue;
     state[i] = {found.st_ino, static_cast<std::uint64_t>(found.st_size),
                 found.st_mtim.tv_sec * std::int64_t{1'000'000'000} + found.st_mtim.tv_nsec};
   }
   return state;
+}
+
+StoreFile::State StoreFile::healed_state(const std::filesystem::path& path, Store::Mode mode,
+                                         std::chrono::milliseconds patience) {
+  check_companions(path);
+  const State state = state_of(path);
+  const auto& [file, wal, shm, journal] = state;
+  const bool is_hot = mode == Store::Mode::kRead && journal.size > 0 && file.size > 0;
+  if (!is_hot || !may_write(path) || !may_write(path.parent_path())) return state;
+  check_header(path, true);
+  const sqlite::Connection connection(path, uri_of(path, ""), SQLITE_OPEN_READWRITE);
+  sqlite3_busy_timeout(connection.handle(), static_cast<int>(patience.count()));
+  sqlite3_db_config(connection.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  connection.integer("PRAGMA user_version");  // the first look at the file carries the journal out
+  return state_of(path);
 }
 
 StoreFile::Locking StoreFile::locking_of(const State& state) {
@@ -138,29 +190,32 @@ sqlite::Connection StoreFile::open(const std::filesystem::path& path, Store::Mod
   }
   if (!exists) fail("there is no {}: give a file that mixnmatch made", path.string());
   if (file.size == 0) fail("{} is empty: give a file that mixnmatch made", path.string());
-  constexpr const char* kQueries[] = {"", "?immutable=1", "?vfs=unix-none"};
-  return {path, uri_of(path, kQueries[static_cast<std::size_t>(locking_of(state))]),
+  const std::string without_locks = fmt::format("?vfs={}", sqlite::own_files_vfs_without_locks());
+  const std::string_view queries[] = {"", "?immutable=1", without_locks};
+  return {path, uri_of(path, queries[static_cast<std::size_t>(locking_of(state))]),
           SQLITE_OPEN_READONLY};
 }
 
 StoreFile::StoreFile(const std::filesystem::path& path, Store::Mode mode,
                      std::chrono::milliseconds patience)
     : path_(resolved(path)),
-      state_(state_of(path_)),
+      state_(healed_state(path_, mode, patience)),
       locking_(mode == Store::Mode::kWrite ? Locking::kShared : locking_of(state_)),
       connection_(open(path_, mode, state_)) {
   sqlite3* handle = connection_.handle();
   sqlite3_busy_timeout(handle, static_cast<int>(patience.count()));
-  // The file may come from anywhere: its schema may call nothing with effects, and a reader leaves
-  // the journal as it is.
-  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  // A reader leaves the journal as it is.
   if (mode == Store::Mode::kRead) {
     sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   }
   // Without shared memory SQLite reads a journal in a mode that takes the file for its own.
   if (locking_ == Locking::kNone) connection_.execute("PRAGMA locking_mode = EXCLUSIVE");
-  if (mode == Store::Mode::kWrite) set_up_writing(patience);
-  check_identity();
+  if (mode == Store::Mode::kWrite) {
+    set_up_writing(patience);
+  } else {
+    check_identity();
+    check_schema(connection_);
+  }
   connection_.execute("PRAGMA cache_size = -65536");  // KiB
 }
 
@@ -173,6 +228,7 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
     transaction.commit();
   }
   check_identity();
+  check_schema(connection_);
   if (version() < kVersion) {
     // The schema makes what is not there and leaves what is, but for views.
     sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
@@ -197,7 +253,7 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
 }
 
 bool StoreFile::is_blank() const {
-  return connection_.integer("SELECT count(*) FROM sqlite_schema") == 0 &&
+  return connection_.integer("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)") == 1 &&
          connection_.integer("PRAGMA application_id") == 0 &&
          connection_.integer("PRAGMA user_version") == 0;
 }

@@ -47,6 +47,9 @@ class StoreFile {
   using State = std::array<FileState, 4>;
 
   static State state_of(const std::filesystem::path& path);
+  // The state after a killed writer's journal was carried out, where this process may do that.
+  static State healed_state(const std::filesystem::path& path, Store::Mode mode,
+                            std::chrono::milliseconds patience);
   static Locking locking_of(const State& state);
   static sqlite::Connection open(const std::filesystem::path& path, Store::Mode mode,
                                  const State& state);
