@@ -13,11 +13,13 @@ import platform
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from carried_code import foreign_libraries, foreign_python
 from safetensors import safe_open
 
 FORMAT = "mixnmatch-probe-2"
@@ -25,8 +27,27 @@ FORMAT = "mixnmatch-probe-2"
 APPLICATION_ID = 0x6D6E6D73  # of a store: db/schema.sql
 
 
+# Of a store: what is not ours would run when a row is added.
+OUR_TRIGGERS = {"record_stays", "record_is_kept"}
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+MOST_STEPS = 50_000_000  # of SQLite's virtual machine, for one statement
+
+# Calls that Python announces before it makes them: nothing here needs a network.
+NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
+
+
 class Failure(Exception):
     """A sentence about one export."""
+
+
+def shown(text):
+    """What came from outside, without what steers a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def refuse_network(event, arguments):
+    if event in NETWORK:
+        raise PermissionError(f"verify uses no network, and was made to: {event}")
 
 
 def attempt(what, action, *arguments):
@@ -38,7 +59,7 @@ def attempt(what, action, *arguments):
 
 
 def reason(error):
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split()) or type(error).__name__)
     return f"there is no {text}" if isinstance(error, KeyError) else text
 
 
@@ -89,11 +110,15 @@ def run_transformers(directory, tokens):
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     config = json.loads((directory / "config.json").read_text())
+    if (directory / "adapter_config.json").exists():
+        raise ValueError("it holds an adapter, which loads another model: remove it")
     model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
         directory,
         dtype=torch.float32,
-        trust_remote_code="auto_map" in config,  # the bridge that the export carries
+        trust_remote_code="auto_map" in config,  # what require_trust let pass
         local_files_only=True,
+        use_safetensors=True,  # and no pickles
+        attn_implementation="eager",  # and no kernels that a config names
         output_loading_info=True,
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -149,19 +174,28 @@ def run_onnxruntime_genai(directory, tokens):
     return np.array(logits, dtype=np.float32)
 
 
+def runs_nothing(directory):
+    return []
+
+
 class Runtime(NamedTuple):
     run: Callable
     package: str
+    # What of an export it would run as code that is not this program's, in words.
+    foreign_code: Callable = runs_nothing
     # Whether it rounds to the type of the weights what it multiplies them with, or all it computes.
     rounds_operands: bool = False
 
 
 RUNTIMES = {
-    "transformers": Runtime(run_transformers, "transformers"),
+    "transformers": Runtime(run_transformers, "transformers", foreign_python),
     "llama.cpp": Runtime(run_llama_cpp, "llama-cpp-python", rounds_operands=True),
     "onnxruntime": Runtime(run_onnxruntime, "onnxruntime", rounds_operands=True),
     "onnxruntime-genai": Runtime(
-        run_onnxruntime_genai, "onnxruntime-genai", rounds_operands=True
+        run_onnxruntime_genai,
+        "onnxruntime-genai",
+        foreign_libraries,
+        rounds_operands=True,
     ),
 }
 
@@ -175,9 +209,25 @@ def run(name, directory, tokens):
         raise ValueError(f"{error}; {by} installs it") from error
 
 
-def verify(name, directory):
+def require_trust(name, directory, trusted):
+    """A Failure where the runtime would run what this program does not ship, unless `trusted`."""
+    what = f"{name} is not asked"
+    foreign = attempt(what, RUNTIMES[name].foreign_code, directory)
+    if not foreign:
+        return
+    code = shown(", ".join(foreign[:5])) + (" and more" if len(foreign) > 5 else "")
+    if not trusted:
+        raise Failure(
+            f"{what}: it would run {code} of this export, which is not what mixnmatch ships;"
+            " read it, and give --trust to run it"
+        )
+    print(f"{shown(directory)}: {name} runs {code}, as --trust says", file=sys.stderr)
+
+
+def verify(name, directory, trusted):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
     probe = read_probe(directory)
+    require_trust(name, directory, trusted)
     logits = attempt(f"{name} failed", run, name, directory, probe.tokens)
     if logits.shape != probe.logits.shape:
         raise Failure(
@@ -193,7 +243,7 @@ def verify(name, directory):
     tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
     agrees = worst <= tolerance
     print(
-        f"{directory}: {name} {'agrees' if agrees else 'DISAGREES'}: worst difference"
+        f"{shown(directory)}: {name} {'agrees' if agrees else 'DISAGREES'}: worst difference"
         f" {worst:.3g} (token {position}, word {word}), tolerance {tolerance:.3g},"
         f" largest logit {np.abs(probe.logits).max():.3g}, widths {probe.widths}"
     )
@@ -213,7 +263,7 @@ def verify(name, directory):
 def record_beside(directory, found):
     """Into verified.json: what each runtime said last."""
     path = directory / "verified.json"
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         raise ValueError("it is not a file: remove it")
     known = json.loads(path.read_text()) if path.exists() else []
     if not isinstance(known, list) or not all(
@@ -225,20 +275,65 @@ def record_beside(directory, found):
         for one in known
         if (one["artifact"], one["runtime"]) != (found["artifact"], found["runtime"])
     ]
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    # A file of a new name, which no link that lies there can have.
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=directory)
+    part = Path(part)
     try:
-        part.write_text(json.dumps([*known, found], indent=1) + "\n")
+        with open(descriptor, "w") as file:
+            file.write(json.dumps([*known, found], indent=1) + "\n")
+        part.chmod(0o666 & ~current_umask())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
+def current_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def require_own_journal(path):
+    """As db/store_file.cpp demands: no links beside the store, no journal that names a file."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            raise ValueError(f"{beside} is not a file of its own: remove it")
+        if suffix == "-journal" and beside.exists():
+            with open(beside, "rb") as journal:
+                size = journal.seek(0, os.SEEK_END)
+                journal.seek(max(0, size - len(JOURNAL_MAGIC)))
+                if size > len(JOURNAL_MAGIC) and journal.read() == JOURNAL_MAGIC:
+                    raise ValueError(
+                        f"{beside} names another file, which would be deleted: remove it"
+                    )
+
+
+def require_own_tables(store, path):
+    """Error where the row would go elsewhere than into our table, or start something."""
+    schema = store.execute("SELECT type, name FROM sqlite_master").fetchall()
+    foreign = [
+        name
+        for kind, name in schema
+        if (kind == "trigger" and name.lower() not in OUR_TRIGGERS)
+        or (kind == "view" and name.lower() in ("artifact", "verification"))
+    ]
+    if foreign:
+        raise ValueError(f"{path} holds {foreign[0]!r}, which mixnmatch did not make")
+
+
 def record_in_store(path, directory, found):
     """A row of the table verification, for the artifact of that fingerprint."""
-    store = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=30)
+    path = path.resolve()
+    require_own_journal(path)
+    store = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30)
+    steps = iter(range(MOST_STEPS // 10_000))
+    store.set_progress_handler(lambda: next(steps, None) is None, 10_000)
     with store:  # one transaction
         if store.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
             raise ValueError(f"{path} is no store of mixnmatch")
+        store.execute("PRAGMA trusted_schema = OFF")
+        require_own_tables(store, path)
         store.execute("PRAGMA foreign_keys = ON")
         # Of several exports of the same bytes the one that lies there, else the last.
         artifact = store.execute(
@@ -267,12 +362,26 @@ def main():
     parser.add_argument(
         "--db", type=Path, help="the store that holds the export: recorded in it"
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run code that exports bring along, also where this program did not write it",
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    with tempfile.TemporaryDirectory() as modules:
+        # Where transformers puts copies of the code that it imports.
+        os.environ["HF_MODULES_CACHE"] = modules
+        sys.addaudithook(refuse_network)
+        return verify_all(arguments)
+
+
+def verify_all(arguments):
     agree = True
     for directory in arguments.directory:
         try:
-            found = verify(arguments.runtime, directory)
+            found = verify(arguments.runtime, directory, arguments.trust)
             agree &= found["agrees"]
             if arguments.db:
                 what = f"the answer is not recorded in {arguments.db}"
@@ -281,7 +390,7 @@ def main():
                 what = "the answer is not recorded in verified.json"
                 attempt(what, record_beside, directory, found)
         except Failure as failure:
-            print(f"{directory}: {failure}", file=sys.stderr)
+            print(f"{shown(directory)}: {failure}", file=sys.stderr)
             agree = False
     return 0 if agree else 1
 
