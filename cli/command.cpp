@@ -20,23 +20,25 @@
 
 namespace mnm {
 
-#define MNM_COMMAND(name, line) int name##_command(const Arguments& arguments);
+#define MNM_COMMAND(group, name, line) int name##_command(const Arguments& arguments);
 #include "cli/commands.inc"
 #undef MNM_COMMAND
 
 namespace {
 
 constexpr Command kCommands[] = {
-#define MNM_COMMAND(name, line) {#name, line, &name##_command},
+#define MNM_COMMAND(group, name, line) {#group, #name, line, &name##_command},
 #include "cli/commands.inc"
 #undef MNM_COMMAND
 };
 
 std::string overview() {
   std::string text =
-      "mixnmatch finds the submodels of a nested checkpoint that are worth having, and writes them "
-      "out.\n\nusage: mixnmatch COMMAND [options]\n\ncommands\n";
+      "mixnmatch finds the best submodels of a nested checkpoint, and writes them out.\n\n"
+      "usage: mixnmatch COMMAND [options]\n";
+  std::string_view group;
   for (const Command& command : kCommands) {
+    if (command.group != group) text += fmt::format("\n{}\n", group = command.group);
     text += fmt::format("  {:<10} {}\n", command.name, command.line);
   }
   return text +

@@ -16,6 +16,7 @@ using Arguments = std::vector<std::string>;
 using CommandFunction = int (*)(const Arguments& arguments);
 
 struct Command {
+  std::string_view group;  // what a person wants: make, look, search, ship, run
   std::string_view name;
   std::string_view line;  // what it does, in one line
   CommandFunction run;

@@ -6,6 +6,7 @@
 
 #include "cluster/transport.h"
 #include "model/error.h"
+#include "model/plugin.h"
 
 namespace mnm {
 namespace {
@@ -82,5 +83,7 @@ class MpiTransport final : public Transport {
 
 }  // namespace
 }  // namespace mnm
+
+MNM_PLUGIN_VERSION
 
 extern "C" mnm::Transport* mnm_make_transport() { return new mnm::MpiTransport; }

@@ -1,39 +1,21 @@
-#include <dlfcn.h>
-
-#include <filesystem>
 #include <map>
 #include <mutex>
 
 #include "engine/engine.h"
 #include "model/error.h"
+#include "model/plugin.h"
 
 namespace mnm {
 namespace {
 
-namespace fs = std::filesystem;
-
 // Never unloaded: LibTorch does not survive it.
 Engine* load(const std::string& kind) {
-  const std::string file = "libmnm_engine_" + kind + ".so";
-  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
-  std::string tried;
-  for (const fs::path& directory : {program, program / "../lib", program / "../lib/mixnmatch"}) {
-    const fs::path path = (directory / file).lexically_normal();
-    if (!fs::exists(path)) {
-      tried += fmt::format(" {} is not there;", path.string());
-      continue;
-    }
-    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-      fail("cannot open the {} engine {}: {}", kind, path.string(), dlerror());
-    }
-    auto* make = reinterpret_cast<Engine* (*)()>(dlsym(library, "mnm_make_engine"));
-    if (make == nullptr) fail("{} is no engine of this program", path.string());
-    return make();
-  }
-  fail("cannot open the {} engine:{} {}", kind, tried,
-       kind == "cuda" ? "this build has none (preset `cuda` makes one); use --device cpu"
-                      : "build the target mnm_engine_cpu");
+  const Plugin plugin =
+      open_plugin("libmnm_engine_" + kind + ".so", "mnm_make_engine", false,
+                  kind == "cuda"
+                      ? "this build has none (preset `cuda` makes one); use --device cpu"
+                      : "build the target mnm_engine_cpu, or name its directory in MNM_ENGINE_DIR");
+  return reinterpret_cast<Engine* (*)()>(plugin.entry)();
 }
 
 }  // namespace

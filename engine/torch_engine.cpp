@@ -26,6 +26,7 @@
 #include "model/files.h"
 #include "model/quantity.h"
 #include "train/trainer.h"
+#include "model/plugin.h"
 
 namespace mnm {
 namespace {
@@ -290,6 +291,8 @@ class TorchEngine final : public Engine {
 
 }  // namespace
 }  // namespace mnm
+
+MNM_PLUGIN_VERSION
 
 extern "C" mnm::Engine* mnm_make_engine() {
   // Work space comes and goes by the megabyte. Left to itself, glibc gives it back to the kernel

@@ -5,9 +5,9 @@
 
 namespace mnm {
 
-std::string version();  // "0.1.0"
+std::string version();  // "0.2.0"
 
-// "mixnmatch 0.1.0 (g++ 12.2.0, Release)": what the store keeps with every run.
+// "mixnmatch 0.2.0 (g++ 12.2.0, Release)": what the store keeps with every run.
 std::string build_text();
 
 }  // namespace mnm

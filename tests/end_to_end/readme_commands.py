@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "data/README.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "data/README.md", "docs/measurements.md", "CONTRIBUTING.md"]
 EXAMPLE = "tests/room/"  # stands for any room in CONTRIBUTING.md
 FOLDERS = "bench|scripts|data|docs|tests"
 
@@ -62,6 +62,14 @@ def main():
                     wrong.append(f"{page}: `{command}`: there is no {path}")
     if asked < 10 or named < 10:
         wrong.append(f"only {asked} commands and {named} paths were found in {PAGES}")
+    page = subprocess.run(
+        [sys.executable, ROOT / "scripts/commands-page", mixnmatch, "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if page.returncode != 0:
+        wrong.append(page.stderr.strip())
     print(f"{asked} commands and {named} paths of {', '.join(PAGES)}")
     sys.exit("\n".join(wrong) or 0)
 

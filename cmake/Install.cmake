@@ -1,0 +1,85 @@
+# `cmake --install`: the program, the library with its headers, the engines beside it, and what
+# find_package(mixnmatch) reads. CPack makes a tarball of it that runs beside LibTorch alone.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# A shared object that is opened when it is needed. It is found beside libmixnmatch, and by
+# MNM_ENGINE_DIR; the version is in its name for the loader and in its code for open_plugin.
+function(mnm_install_plugin target)
+  set_target_properties(${target} PROPERTIES SOVERSION ${PROJECT_VERSION} INSTALL_RPATH
+    "$ORIGIN;$ORIGIN/mixnmatch;${MNM_LIBTORCH_RPATH}")
+  install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
+
+# One shared library of all rooms but the command line, and what installs it.
+function(mnm_install_library)
+  set(rooms model kernels heuristics search db dataset extract text export onnx eval families train
+      engine cluster study report artifact)
+  list(TRANSFORM rooms PREPEND mnm_ OUTPUT_VARIABLE archives)
+  list(JOIN archives "," archives)
+  file(WRITE ${CMAKE_BINARY_DIR}/mixnmatch_library.cpp "// All code is in the rooms' archives.\n")
+  add_library(mixnmatch_library SHARED ${CMAKE_BINARY_DIR}/mixnmatch_library.cpp)
+  add_library(mixnmatch::mixnmatch ALIAS mixnmatch_library)
+  set_target_properties(mixnmatch_library PROPERTIES
+    OUTPUT_NAME mixnmatch EXPORT_NAME mixnmatch VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} INSTALL_RPATH "$ORIGIN;$ORIGIN/mixnmatch")
+  target_link_libraries(mixnmatch_library PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${archives}>")
+  target_compile_features(mixnmatch_library INTERFACE cxx_std_20)
+  target_include_directories(mixnmatch_library INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch>)
+  target_link_libraries(mixnmatch_library INTERFACE fmt::fmt nlohmann_json::nlohmann_json)
+  add_dependencies(mixnmatch_library mnm_engine_cpu)
+
+  set_target_properties(mixnmatch PROPERTIES INSTALL_RPATH
+    "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mixnmatch")
+  install(TARGETS mixnmatch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS mixnmatch_library EXPORT mixnmatch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  # Public: what names no Torch type. fold/ and the folds of families are the engine's.
+  foreach(room model heuristics search db dataset extract text export eval families train engine
+               cluster study report artifact)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch
+            FILES_MATCHING PATTERN "*.h" PATTERN "*.inc")
+  endforeach()
+  set(package ${CMAKE_INSTALL_LIBDIR}/cmake/mixnmatch)
+  install(EXPORT mixnmatch NAMESPACE mixnmatch:: DESTINATION ${package} FILE mixnmatchTargets.cmake)
+  file(WRITE ${CMAKE_BINARY_DIR}/mixnmatchConfig.cmake
+       "include(CMakeFindDependencyMacro)\nfind_dependency(fmt)\nfind_dependency(nlohmann_json)\n"
+       "include(\${CMAKE_CURRENT_LIST_DIR}/mixnmatchTargets.cmake)\n")
+  write_basic_package_version_file(${CMAKE_BINARY_DIR}/mixnmatchConfigVersion.cmake
+                                   COMPATIBILITY SameMinorVersion)
+  install(FILES ${CMAKE_BINARY_DIR}/mixnmatchConfig.cmake
+                ${CMAKE_BINARY_DIR}/mixnmatchConfigVersion.cmake DESTINATION ${package})
+  install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+  mnm_package()
+endfunction()
+
+# The tarball brings Boost, SQLite, fmt, protobuf and ONNX; LibTorch and MPI are the user's own.
+function(mnm_package)
+  install(CODE [[
+    set(root "${CMAKE_INSTALL_PREFIX}")
+    file(GLOB ours "$ENV{DESTDIR}${root}/lib*/libm*.so*" "$ENV{DESTDIR}${root}/lib/*/libm*.so*")
+    file(GET_RUNTIME_DEPENDENCIES
+      EXECUTABLES "$ENV{DESTDIR}${root}/bin/mixnmatch" LIBRARIES ${ours}
+      RESOLVED_DEPENDENCIES_VAR resolved UNRESOLVED_DEPENDENCIES_VAR unresolved
+      PRE_EXCLUDE_REGEXES "^lib(torch|c10|cud|nv|cublas|mpi|open-|mnm_|mixnmatch)" "^lib(c|m|dl|rt|pthread|gcc_s|stdc\\+\\+|gomp)\\.so" "^ld-"
+      POST_EXCLUDE_REGEXES "/(torch|nvidia)/")
+    list(GET ours 0 first)
+    get_filename_component(libraries "${first}" DIRECTORY)
+    foreach(file ${resolved})
+      get_filename_component(name "${file}" NAME)
+      file(INSTALL "${file}" DESTINATION "${libraries}/mixnmatch" FOLLOW_SYMLINK_CHAIN)
+    endforeach()
+  ]] COMPONENT bundle EXCLUDE_FROM_ALL)
+  set(CPACK_GENERATOR TXZ)
+  set(CPACK_PACKAGE_NAME mixnmatch)
+  set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+  set(CPACK_SYSTEM_NAME linux-x86_64-cpu)
+  set(CPACK_STRIP_FILES ON)
+  set(CPACK_COMPONENTS_ALL Unspecified bundle)
+  set(CPACK_ARCHIVE_COMPONENT_INSTALL OFF)
+  set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+  include(CPack)
+endfunction()
