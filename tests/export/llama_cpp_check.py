@@ -429,7 +429,7 @@ def main():
         sound &= mamba2_variants(place)
         rows, agree = bundled(place)
     print(
-        "| model | widths | weights | logits off by | bound | perplexity | loss off by | bound |"
+        "| model | widths | weights | logits off by | limit | perplexity | loss off by | limit |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
