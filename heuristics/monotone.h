@@ -9,8 +9,9 @@
 
 namespace mnm {
 
-// Every non-decreasing sequence of levels, in lexicographic order: C(L + g - 1, g - 1). UsageError
-// where these are more than `limit`.
+// Every non-decreasing sequence of levels, in lexicographic order: C(L + g - 1, g - 1) where all
+// layers have g granularities, fewer where levels give the same widths. UsageError where these are
+// more than `limit`.
 std::vector<Widths> monotone_schedule(const WidthSpace& space, std::int64_t limit);
 
 // How many those are, exact below 2^53.

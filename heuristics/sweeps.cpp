@@ -29,6 +29,12 @@ std::vector<std::vector<Width>> widths_of(const WidthSpace& space) {
   return all;
 }
 
+std::size_t most_of(const std::vector<std::vector<Width>>& choices) {
+  std::size_t most = 0;
+  for (const std::vector<Width>& layer : choices) most = std::max(most, layer.size());
+  return most;
+}
+
 // Level `first` of each layer's granularities, but level `last` in the last k layers.
 std::vector<Widths> suffixes(const WidthSpace& space, bool wide_first) {
   Members members;
@@ -51,27 +57,27 @@ std::vector<Widths> suffixes(const WidthSpace& space, bool wide_first) {
 
 std::vector<Widths> constant_schedule(const WidthSpace& space) {
   const std::vector<std::vector<Width>> choices = widths_of(space);
-  std::size_t levels = choices.empty() ? 0 : choices.front().size();
-  for (const std::vector<Width>& layer : choices) levels = std::min(levels, layer.size());
+  const std::size_t levels = most_of(choices);
   std::vector<Widths> members;
   for (std::size_t level = 0; level < levels; ++level) {
     Widths& widths = members.emplace_back();
-    for (const std::vector<Width>& layer : choices) widths.push_back(layer[level]);
+    for (const std::vector<Width>& layer : choices) {
+      widths.push_back(layer[rank_of_level(level, levels, layer.size())]);
+    }
   }
   return members;
 }
 
 std::vector<Widths> linear_decay_schedule(const WidthSpace& space) {
   const std::vector<std::vector<Width>> choices = widths_of(space);
-  std::size_t levels = 0;
-  for (const std::vector<Width>& layer : choices) levels = std::max(levels, layer.size());
+  const std::size_t levels = most_of(choices);
   Members members;
   for (std::size_t top = 0; top < levels; ++top) {
     for (std::size_t run = 1; run <= choices.size(); ++run) {
       Widths widths;
       for (std::size_t layer = 0; layer < choices.size(); ++layer) {
         const std::size_t level = top - std::min(top, layer / run);
-        widths.push_back(choices[layer][std::min(level, choices[layer].size() - 1)]);
+        widths.push_back(choices[layer][rank_of_level(level, levels, choices[layer].size())]);
       }
       members.add(std::move(widths));
     }

@@ -1,7 +1,8 @@
 // The sweeps that MatMamba's authors evaluated to show that submodels between the trained ones work
 // (Shukla et al., "MatMamba", arXiv 2410.06718, Mix'n'Match experiments): over every width that
 // searches draw from, where one stands for all layers or widths fall with depth, and over pairs of
-// granularities, where a suffix of the layers takes the other one. No member is there twice, none
+// granularities, where a suffix of the layers takes the other one. Levels are counted as in
+// uniform.h, so the widest of every layer is a member. No member is there twice, none
 // skips a layer.
 #pragma once
 

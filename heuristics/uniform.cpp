@@ -6,7 +6,8 @@ Widths widths_at(const WidthSpace& space, std::span<const std::size_t> levels) {
   Widths widths;
   widths.reserve(levels.size());
   for (std::size_t layer = 0; layer < levels.size(); ++layer) {
-    widths.push_back(space.layers[layer].granularities[levels[layer]]);
+    const std::vector<Width>& own = space.layers[layer].granularities;
+    widths.push_back(own[rank_of_level(levels[layer], space.levels(), own.size())]);
   }
   return widths;
 }

@@ -102,15 +102,18 @@ Widths WidthSpace::full() const {
 Widths WidthSpace::uniform(std::size_t level) const {
   assert(level < levels());
   Widths widths;
-  for (const LayerChoices& layer : layers) widths.push_back(layer.granularities.at(level));
+  const std::size_t count = levels();
+  for (const LayerChoices& layer : layers) {
+    const std::vector<Width>& own = layer.granularities;
+    widths.push_back(own.at(rank_of_level(level, count, own.size())));
+  }
   return widths;
 }
 
 std::size_t WidthSpace::levels() const {
-  if (layers.empty()) return 0;
-  std::size_t fewest = layers.front().granularities.size();
-  for (const LayerChoices& layer : layers) fewest = std::min(fewest, layer.granularities.size());
-  return fewest;
+  std::size_t most = 0;
+  for (const LayerChoices& layer : layers) most = std::max(most, layer.granularities.size());
+  return most;
 }
 
 std::vector<Width> WidthSpace::choices(std::size_t layer) const {

@@ -20,6 +20,12 @@ struct LayerChoices {
   bool allows(Width width) const;
 };
 
+// Which of a layer's `count` granularities its level is where there are `levels` of them: counted
+// from the widest, and the narrowest for all below. 0 <= level < levels, 1 <= count <= levels.
+constexpr std::size_t rank_of_level(std::size_t level, std::size_t levels, std::size_t count) {
+  return level + count < levels ? 0 : level + count - levels;
+}
+
 struct WidthSpace {
   std::vector<LayerChoices> layers;
 
@@ -34,8 +40,10 @@ struct WidthSpace {
   std::string submodels_text() const;
 
   Widths full() const;  // every layer at its full width
-  // Level k of every layer's granularities, counted from the narrowest. Layers may have different
-  // granularities; k runs to levels() - 1, the fewest granularities that any layer has.
+  // Level k of every layer's granularities. k runs from 0, the narrowest, to levels() - 1, the
+  // widest; there are as many levels as the layer with the most granularities has. A layer with
+  // fewer is counted from its widest down, so the last level is full() and every granularity is of
+  // some level; below its narrowest it stays there.
   Widths uniform(std::size_t level) const;
   std::size_t levels() const;
   // The choices that searches draw from: granularities and `untrained`, ascending, preceded by

@@ -100,17 +100,52 @@ TEST(Schedules, MonotoneRefusesMoreThanItsLimitAndNamesBoth) {
   EXPECT_THROW(monotone_schedule(space_of(1000, 16), 1'000'000), UsageError);
 }
 
-// Layers of different granularities go by level, up to the fewest that one has; skips are left
-// alone.
+// Layers of different granularities go by level, counted from the widest; skips are left alone.
 TEST(Schedules, LevelsAreEachLayersOwn) {
   WidthSpace space;
   space.layers.resize(2);
   space.layers[0].granularities = {8, 16, 32};
   space.layers[1].granularities = {3, 5};
   space.layers[1].may_skip = true;
-  EXPECT_EQ(uniform_schedule(space), (std::vector<Widths>{{8, 3}, {16, 5}}));
-  EXPECT_EQ(least_slope_schedule(space), (std::vector<Widths>{{8, 3}, {8, 5}, {16, 5}}));
-  EXPECT_EQ(monotone_schedule(space, 3), (std::vector<Widths>{{8, 3}, {8, 5}, {16, 5}}));
+  EXPECT_EQ(uniform_schedule(space), (std::vector<Widths>{{8, 3}, {16, 3}, {32, 5}}));
+  EXPECT_EQ(least_slope_schedule(space), (std::vector<Widths>{{8, 3}, {16, 3}, {16, 5}, {32, 5}}));
+  EXPECT_EQ(monotone_schedule(space, 5),
+            (std::vector<Widths>{{8, 3}, {8, 5}, {16, 3}, {16, 5}, {32, 5}}));
+}
+
+// By what a level is, for lists of many lengths, one of a single width among them.
+TEST(Schedules, TheWidestOfEveryLayerIsAMemberWhateverTheLists) {
+  for (const std::vector<std::size_t>& counts : std::vector<std::vector<std::size_t>>{
+           {1, 3}, {3, 1}, {3, 1, 3}, {2, 4, 1, 3}, {4, 4, 1}, {1, 1}, {2, 3, 3, 2}}) {
+    WidthSpace space;
+    std::size_t most = 0;
+    for (const std::size_t count : counts) {
+      space.layers.push_back(space_of(1, count).layers.front());
+      most = std::max(most, count);
+    }
+    // Which levels a width may be of: the narrowest of all below the second.
+    std::vector<Widths> monotone = everything(space);
+    std::erase_if(monotone, [&](const Widths& widths) {
+      std::size_t reached = 0;
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        const std::size_t rank = static_cast<std::size_t>(widths[layer]) / 10 - 1;
+        const std::size_t highest = most - counts[layer] + rank;
+        if (rank > 0) reached = std::max(reached, highest);
+        if (reached > highest) return true;
+      }
+      return false;
+    });
+    EXPECT_EQ(monotone_schedule(space, 1000), monotone);
+    EXPECT_EQ(monotone_count(space), static_cast<double>(monotone.size()));
+    for (const auto& members : {uniform_schedule(space), least_slope_schedule(space), monotone}) {
+      EXPECT_EQ(members.back(), space.full());
+      EXPECT_EQ(std::set<Widths>(members.begin(), members.end()).size(), members.size());
+      for (const Widths& widths : members) {
+        EXPECT_TRUE(std::ranges::binary_search(monotone, widths)) << to_string(widths);
+      }
+    }
+    EXPECT_EQ(uniform_schedule(space).size(), most);
+  }
 }
 
 }  // namespace

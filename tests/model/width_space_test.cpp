@@ -104,9 +104,10 @@ TEST(WidthSpace, SearchesMayDrawFromUntrainedWidths) {
 
 TEST(WidthSpace, UniformAndFull) {
   const WidthSpace space{{{{1, 2, 4}, 0, false, ""}, {{10, 20}, 0, true, ""}}};
-  EXPECT_EQ(space.levels(), 2u);
+  EXPECT_EQ(space.levels(), 3u);
   EXPECT_EQ(space.uniform(0), (Widths{1, 10}));
-  EXPECT_EQ(space.uniform(1), (Widths{2, 20}));
+  EXPECT_EQ(space.uniform(1), (Widths{2, 10}));
+  EXPECT_EQ(space.uniform(2), space.full());
   EXPECT_EQ(space.full(), (Widths{4, 20}));
   EXPECT_EQ(space.choices(0), (std::vector<Width>{1, 2, 4}));
   EXPECT_EQ(space.choices(1), (std::vector<Width>{kSkip, 10, 20}));
