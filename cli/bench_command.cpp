@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/text_tokens.h"
 #include "engine/engine.h"
 #include "eval/prefix_tree.h"
 #include "export/probe.h"
@@ -211,6 +212,7 @@ int bench_command(const Arguments& arguments) {
   }
 
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  data_options.text = text_tokens(opened.checkpoint.directory(), opened.model.vocab_size);
   const Dataset data =
       load_dataset(data_options, opened.model.vocab_size, opened.model.max_context);
   const double tokens = static_cast<double>(data.sequences * data.context);

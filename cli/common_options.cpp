@@ -34,6 +34,8 @@ void add_device_options(OptionTable& options, DeviceOptions& device) {
 
 void add_data_options(OptionTable& options, DatasetOptions& data) {
   options
+      .option("token-format", token_format_value(data.format),
+              "of token files without a header; else bytes or text where the model reads them")
       .option("context",
               count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
               "per sequence; 0: 256, or what the model allows where that is less")

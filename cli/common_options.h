@@ -26,7 +26,7 @@ struct ModelOptions {
 
 void add_model_options(OptionTable& options, ModelOptions& model);     // DIR, --granularities
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
-void add_data_options(OptionTable& options, DatasetOptions& data);     // --context, --max-tokens
+void add_data_options(OptionTable& options, DatasetOptions& data);     // --token-format, ...
 
 // "params"; FLOPs, which hang on it, also with the context: "flops at a context of 256";
 // "nanoseconds of latency".

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/text_tokens.h"
 #include "eval/prefix_tree.h"
 #include "eval/statistics.h"
 #include "families/open_model.h"
@@ -120,7 +121,7 @@ int eval_command(const Arguments& arguments) {
               "granularity (the default)")
       .section("data")
       .option("data", required(path_value(data_options.path)),
-              "token file: raw bytes, an llm.c shard or .npy");
+              "token file: an llm.c shard, .npy, bytes, text or what --token-format says");
   add_data_options(options, data_options);
   options.section("scores")
       .option("consistency", flag_value(score.consistency),
@@ -139,6 +140,7 @@ int eval_command(const Arguments& arguments) {
   const NestedModel& model = opened.model;
   const std::vector<Widths> candidates =
       candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
+  data_options.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
   const Dataset data = load_dataset(data_options, model.vocab_size, model.max_context);
   const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
   if (ranks && ranks->rank() > 0) {

@@ -139,6 +139,11 @@ OptionValue real_value(double& target, double at_least, double at_most) {
           }};
 }
 
+OptionValue token_format_value(TokenFormat& target) {
+  return {fmt::format("{}", fmt::join(kTokenFormats, "|")), "", false, false,
+          [&target](const std::string& text) { target = parse_token_format(text); }};
+}
+
 OptionValue dtype_value(Dtype& target) {
   return {"f32|f16|bf16", std::string(to_string(target)), false, false,
           [&target](const std::string& text) { target = parse_dtype(text); }};

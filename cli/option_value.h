@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "dataset/positions.h"
+#include "dataset/token_format.h"
 #include "model/cost.h"
 #include "model/dtype.h"
 #include "model/quantity.h"
@@ -44,6 +45,7 @@ OptionValue quantity_value(std::int64_t& target, std::string placeholder);
 OptionValue quantity_value(std::optional<std::int64_t>& target, std::string placeholder);
 OptionValue quantity_value(std::uint64_t& target, std::string placeholder);
 OptionValue real_value(double& target, double at_least, double at_most);
+OptionValue token_format_value(TokenFormat& target);
 OptionValue dtype_value(Dtype& target);
 OptionValue dtype_value(std::optional<Dtype>& target);
 OptionValue cost_kind_value(CostKind& target);

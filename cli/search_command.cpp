@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/text_tokens.h"
 #include "dataset/overlap.h"
 #include "families/open_model.h"
 #include "model/error.h"
@@ -51,11 +52,11 @@ struct Request {
 };
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
-constexpr const char* kKept[] = {"DIR",       "granularities", "widths-step", "data",
-                                 "context",   "max-tokens",    "positions",   "positions-seed",
-                                 "confirm",   "strategy",      "budget",      "cost",
-                                 "latency",   "seed",          "population",  "max-evaluations",
-                                 "crossover", "mutation",      "batch",       "dtype"};
+constexpr const char* kKept[] = {
+    "DIR",        "granularities", "widths-step",    "data",       "token-format",    "context",
+    "max-tokens", "positions",     "positions-seed", "confirm",    "strategy",        "budget",
+    "cost",       "latency",       "seed",           "population", "max-evaluations", "crossover",
+    "mutation",   "batch",         "dtype"};
 
 // Those kept by their absolute path; what lies there is known by its fingerprint.
 bool is_path(std::string_view option) {
@@ -212,6 +213,7 @@ class SearchCommand {
       space = space.with_untrained(static_cast<Width>(request_.widths_step));
     }
     const NestedModel& model = opened_->model;
+    request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
     data_ = load_dataset(request_.data, model.vocab_size, model.max_context);
     if (!request_.confirm.empty()) {
       DatasetOptions confirm = request_.data;

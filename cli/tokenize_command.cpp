@@ -33,7 +33,7 @@ Cell fingerprint_cell(const std::string& bytes) {
 int tokenize_command(const Arguments& arguments) {
   std::vector<std::string> inputs;
   std::string glob = "*";
-  std::string format(kTokenFormats[0]);
+  TokenFormat format = TokenFormat::kBytes;
   std::uint64_t seed = 1;
   std::filesystem::path train_path, list_path;
   Part parts[] = {{"search", "", {16384, 0}}, {"confirm", "", {16384, 0}}};
@@ -62,8 +62,10 @@ int tokenize_command(const Arguments& arguments) {
       .option("confirm-tokens", quantity_value(parts[1].held_out.tokens, "N"),
               "its targets; it has one token more")
       .option("list", path_value(list_path), "also write which file went where")
-      .option("format", choice_value(format, kTokenFormats),
-              "one byte a token, or llm.c's shard of uint16")
+      .option(
+          "token-format", token_format_value(format),
+          "of what is written: a byte a token (the default), numbers of 16 or 32 bits without a "
+          "header, or llm.c's shard of uint16")
       .option("force", flag_value(force), "replace files that are there")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);

@@ -125,8 +125,17 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
   return split;
 }
 
-std::string token_file(std::string_view tokens, std::string_view format) {
-  if (format == "bytes") return std::string(tokens);
+std::string token_file(std::string_view tokens, TokenFormat format) {
+  if (format == TokenFormat::kText)
+    fail_usage("token files hold tokens: text is no format of theirs");
+  if (format == TokenFormat::kRecognised || format == TokenFormat::kBytes)
+    return std::string(tokens);
+  if (format != TokenFormat::kLlmC) {
+    const std::size_t width = format == TokenFormat::kU16 ? 2 : 4;
+    std::string file(width * tokens.size(), '\0');
+    for (std::size_t i = 0; i < tokens.size(); ++i) file[width * i] = tokens[i];
+    return file;
+  }
   if (tokens.size() > 0x7fffffff) fail("an llm.c shard holds at most 2^31 - 1 tokens");
   std::array<std::int32_t, 256> header{};
   header[0] = 20240520;

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "dataset/token_format.h"
+
 namespace mnm {
 
 struct CorpusFile {
@@ -46,8 +48,8 @@ struct SplitCorpus {
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
                          std::uint64_t seed);
 
-// The bytes of a token file: "bytes" as they are, "llm.c" a shard of uint16 (magic 20240520).
-std::string token_file(std::string_view tokens, std::string_view format);
-inline constexpr std::string_view kTokenFormats[] = {"bytes", "llm.c"};
+// The bytes of a token file of such tokens: kBytes as they are, kU16 and kU32 numbers without a
+// header, kLlmC a shard of uint16 (magic 20240520). Text is no format of tokens: UsageError.
+std::string token_file(std::string_view tokens, TokenFormat format);
 
 }  // namespace mnm

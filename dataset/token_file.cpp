@@ -124,80 +124,191 @@ class NpyHeader {
 
 }  // namespace
 
-TokenFile::TokenFile(const std::filesystem::path& path) : file_(path) {
-  const std::span<const std::byte> bytes = file_.bytes();
-  const std::string name = path.string();
-  std::uint64_t width = 1;
+TokenFile::TokenFile(const std::filesystem::path& path, const TokenReading& reading) : file_(path) {
+  const bool taken_at_word =
+      reading.format == TokenFormat::kBytes || reading.format == TokenFormat::kText;
+  if (!taken_at_word && read_header()) {
+    const std::string_view wanted = kTokenFormats[3];
+    if (reading.format == TokenFormat::kLlmC && !format_.starts_with(wanted)) {
+      fail("cannot read {} as {} tokens: it is {}", path.string(), wanted, format_);
+    }
+    return;
+  }
+  read_without_header(reading);
+}
 
-  if (text_of(bytes).substr(0, kNpyMagic.size()) == kNpyMagic) {
-    if (bytes.size() < 10) fail("cannot read tokens from {}: its .npy header is cut off", name);
-    const auto major = load<std::uint8_t>(bytes, 6);
-    if (major < 1 || major > 3) {
-      fail("cannot read tokens from {}: .npy version {}, expected 1, 2 or 3", name, major);
-    }
-    const std::uint64_t begin = major == 1 ? 10 : 12;
-    if (bytes.size() < begin) fail("cannot read tokens from {}: its .npy header is cut off", name);
-    const std::uint64_t header =
-        major == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
-    if (header > bytes.size() - begin) {
-      fail("cannot read tokens from {}: its .npy header of {} bytes is cut off after {}", name,
-           header, bytes.size() - begin);
-    }
-    const NpyHeader npy(text_of(bytes.subspan(begin, header)), name);
-    struct Element {
-      std::string_view descr;
-      Kind kind;
-      std::uint64_t width;
-      std::string_view format;
-    };
-    static constexpr Element kElements[] = {
-        {"|u1", Kind::kU8, 1, "npy uint8"},   {"<u1", Kind::kU8, 1, "npy uint8"},
-        {"<u2", Kind::kU16, 2, "npy uint16"}, {"<i4", Kind::kI32, 4, "npy int32"},
-        {"<u4", Kind::kU32, 4, "npy uint32"}, {"<i8", Kind::kI64, 8, "npy int64"}};
-    const auto* element = std::ranges::find(kElements, *npy.descr, &Element::descr);
-    if (element == std::end(kElements)) {
-      fail(
-          "cannot read tokens from {}: its elements are '{}', expected little-endian uint8, "
-          "uint16, int32, uint32 or int64: save the array with .astype('<i4')",
-          name, *npy.descr);
-    }
-    kind_ = element->kind;
-    width = element->width;
-    format_ = element->format;
-    offset_ = begin + header;
-    size_ = *npy.length;
-  } else if (path.extension() == ".npy") {
-    fail("cannot read tokens from {}: it is named .npy but does not begin as one", name);
+bool TokenFile::read_header() {
+  const std::span<const std::byte> bytes = file_.bytes();
+  const std::string name = path().string();
+  std::uint64_t width = 1;
+  if (text_of(bytes).starts_with(kNpyMagic)) {
+    read_npy();
   } else if (bytes.size() >= 4 && (load<std::int32_t>(bytes, 0) == kMagicU16 ||
                                    load<std::int32_t>(bytes, 0) == kMagicU32)) {
-    const bool narrow = load<std::int32_t>(bytes, 0) == kMagicU16;
-    if (bytes.size() < kShardHeader) {
-      fail("cannot read tokens from {}: an llm.c shard's header has {} bytes, the file only {}",
-           name, kShardHeader, bytes.size());
-    }
-    const auto version = load<std::int32_t>(bytes, 4), count = load<std::int32_t>(bytes, 8);
-    const std::int32_t expected = narrow ? kVersionU16 : kVersionU32;
-    if (version != expected) {
-      fail("cannot read tokens from {}: llm.c shard of version {}, expected {}", name, version,
-           expected);
-    }
-    if (count < 0) fail("cannot read tokens from {}: its header says {} tokens", name, count);
-    kind_ = narrow ? Kind::kU16 : Kind::kU32;
-    width = narrow ? 2 : 4;
-    format_ = narrow ? "llm.c uint16" : "llm.c uint32";
-    offset_ = kShardHeader;
-    size_ = static_cast<std::uint64_t>(count);
+    read_shard(load<std::int32_t>(bytes, 0) == kMagicU16);
   } else {
-    format_ = "bytes";
-    size_ = bytes.size();
+    return false;
   }
-
+  switch (kind_) {
+    case Kind::kU8:
+      break;
+    case Kind::kU16:
+      width = 2;
+      break;
+    case Kind::kI32:
+    case Kind::kU32:
+      width = 4;
+      break;
+    case Kind::kI64:
+      width = 8;
+  }
   const std::uint64_t room = bytes.size() - offset_;
   if (size_ > room / width || size_ * width != room) {
     fail(
         "cannot read tokens from {}: its {} header says {} tokens of {} bytes, but {} bytes follow",
         name, format_, size_, width, room);
   }
+  return true;
+}
+
+void TokenFile::read_npy() {
+  const std::span<const std::byte> bytes = file_.bytes();
+  const std::string name = path().string();
+  if (bytes.size() < 10) fail("cannot read tokens from {}: its .npy header is cut off", name);
+  const auto major = load<std::uint8_t>(bytes, 6);
+  if (major < 1 || major > 3) {
+    fail("cannot read tokens from {}: .npy version {}, expected 1, 2 or 3", name, major);
+  }
+  const std::uint64_t begin = major == 1 ? 10 : 12;
+  if (bytes.size() < begin) fail("cannot read tokens from {}: its .npy header is cut off", name);
+  const std::uint64_t header =
+      major == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
+  if (header > bytes.size() - begin) {
+    fail("cannot read tokens from {}: its .npy header of {} bytes is cut off after {}", name,
+         header, bytes.size() - begin);
+  }
+  const NpyHeader npy(text_of(bytes.subspan(begin, header)), name);
+  struct Element {
+    std::string_view descr;
+    Kind kind;
+    std::string_view format;
+  };
+  static constexpr Element kElements[] = {
+      {"|u1", Kind::kU8, "npy uint8"},   {"<u1", Kind::kU8, "npy uint8"},
+      {"<u2", Kind::kU16, "npy uint16"}, {"<i4", Kind::kI32, "npy int32"},
+      {"<u4", Kind::kU32, "npy uint32"}, {"<i8", Kind::kI64, "npy int64"}};
+  const auto* element = std::ranges::find(kElements, *npy.descr, &Element::descr);
+  if (element == std::end(kElements)) {
+    fail(
+        "cannot read tokens from {}: its elements are '{}', expected little-endian uint8, "
+        "uint16, int32, uint32 or int64: save the array with .astype('<i4')",
+        name, *npy.descr);
+  }
+  kind_ = element->kind;
+  format_ = element->format;
+  offset_ = begin + header;
+  size_ = *npy.length;
+}
+
+void TokenFile::read_shard(bool narrow) {
+  const std::span<const std::byte> bytes = file_.bytes();
+  const std::string name = path().string();
+  if (bytes.size() < kShardHeader) {
+    fail("cannot read tokens from {}: an llm.c shard's header has {} bytes, the file only {}", name,
+         kShardHeader, bytes.size());
+  }
+  const auto version = load<std::int32_t>(bytes, 4), count = load<std::int32_t>(bytes, 8);
+  const std::int32_t expected = narrow ? kVersionU16 : kVersionU32;
+  if (version != expected) {
+    fail("cannot read tokens from {}: llm.c shard of version {}, expected {}", name, version,
+         expected);
+  }
+  if (count < 0) fail("cannot read tokens from {}: its header says {} tokens", name, count);
+  kind_ = narrow ? Kind::kU16 : Kind::kU32;
+  format_ = narrow ? "llm.c uint16" : "llm.c uint32";
+  offset_ = kShardHeader;
+  size_ = static_cast<std::uint64_t>(count);
+}
+
+void TokenFile::take_numbers(Kind kind, std::string_view format) {
+  const std::uint64_t width = kind == Kind::kU8 ? 1 : kind == Kind::kU16 ? 2 : 4;
+  if (file_.bytes().size() % width != 0) {
+    fail("cannot read {} as {} tokens: its {} bytes are no multiple of {}", path().string(), format,
+         file_.bytes().size(), width);
+  }
+  kind_ = kind;
+  format_ = format;
+  size_ = file_.bytes().size() / width;
+}
+
+void TokenFile::read_without_header(const TokenReading& reading) {
+  const std::string name = path().string();
+  switch (reading.format) {
+    case TokenFormat::kBytes:
+      return take_numbers(Kind::kU8, "bytes");
+    case TokenFormat::kU16:
+      return take_numbers(Kind::kU16, "u16");
+    case TokenFormat::kU32:
+      return take_numbers(Kind::kU32, "u32");
+    case TokenFormat::kLlmC:
+      fail("cannot read {} as llm.c tokens: it does not begin as a shard", name);
+    case TokenFormat::kText:
+      return read_text(reading.text ? reading.text() : TextTokens{});
+    case TokenFormat::kRecognised:
+      break;
+  }
+  const Resemblance like = resemblance_of(file_.bytes(), path(), reading.vocab_size);
+  const auto refuse = [&](std::string_view help) {
+    fail("cannot read tokens from {}: it has no header that says what they are, and {}{}", name,
+         like.what.empty() ? "looks like nothing that is known"
+                           : fmt::format("looks like {}", like.what),
+         help.empty() ? "; say what it is with --token-format" : fmt::format("; {}", help));
+  };
+  if (path().extension() == ".npy" && like.kind != Resemblance::Kind::kForeign) {
+    fail("cannot read tokens from {}: it is named .npy but does not begin as one{}", name,
+         like.kind == Resemblance::Kind::kNumbers
+             ? fmt::format(", and looks like {}; {}", like.what, like.help)
+             : "");
+  }
+  if (like.kind == Resemblance::Kind::kForeign || like.kind == Resemblance::Kind::kNumbers) {
+    refuse(like.help);
+  }
+  const TextTokens text = reading.text ? reading.text() : TextTokens{};
+  if (text.bytes ||
+      (reading.vocab_size <= 256 && !(text.encode && like.kind == Resemblance::Kind::kText))) {
+    return take_numbers(Kind::kU8, "bytes");
+  }
+  if (like.kind == Resemblance::Kind::kText && like.help.empty() && text.encode) {
+    return read_text(text);
+  }
+  if (like.kind == Resemblance::Kind::kText && like.help.empty()) {
+    refuse(
+        fmt::format("the checkpoint's tokenizer is not read ({}): tokenize it where it is, and "
+                    "save the ids with numpy.save",
+                    text.why_not.empty() ? "there is none" : text.why_not));
+  }
+  refuse(like.help);
+}
+
+void TokenFile::read_text(const TextTokens& text) {
+  if (text.bytes) return take_numbers(Kind::kU8, "bytes");
+  if (!text.encode) {
+    fail("cannot read {} as text: the checkpoint's tokenizer is not read ({})", path().string(),
+         text.why_not.empty() ? "there is none" : text.why_not);
+  }
+  try {
+    const std::vector<std::int64_t> tokens = text.encode(text_of(file_.bytes()));
+    text_.assign(tokens.begin(), tokens.end());
+  } catch (const Error& error) {
+    fail("cannot read {} as text: {}", path().string(), error.what());
+  }
+  kind_ = Kind::kI32;
+  format_ = "text";
+  size_ = text_.size();
+}
+
+std::span<const std::byte> TokenFile::tokens() const {
+  return !text_.empty() ? std::as_bytes(std::span(text_)) : file_.bytes().subspan(offset_);
 }
 
 std::string_view TokenFile::format() const { return format_; }
@@ -209,7 +320,7 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int64_t> out,
          size_);
   }
   const auto copy = [&]<typename T>(T) {
-    const std::byte* from = file_.bytes().data() + offset_ + begin * sizeof(T);
+    const std::byte* from = tokens().data() + begin * sizeof(T);
     for (std::size_t i = 0; i < out.size(); ++i) {
       T token;
       std::memcpy(&token, from + i * sizeof(T), sizeof(T));  // .npy data may be unaligned
@@ -237,7 +348,7 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int64_t> out,
 std::string TokenFile::fingerprint() const {
   Fingerprint fingerprint;
   fingerprint.add(format_);
-  fingerprint.add(file_.bytes().subspan(offset_));
+  fingerprint.add(tokens());
   return fingerprint.hex();
 }
 
@@ -266,7 +377,7 @@ Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
     fail_usage("a context of {} is longer than the model's {} positions", data.context,
                max_context);
   }
-  const TokenFile file(options.path);
+  const TokenFile file(options.path, {options.format, vocab_size, options.text});
   const auto context = static_cast<std::uint64_t>(data.context);
   // The last token of a file has no successor, so it is no input.
   std::uint64_t sequences = file.size() == 0 ? 0 : (file.size() - 1) / context;

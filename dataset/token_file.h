@@ -15,20 +15,27 @@
 #include <vector>
 
 #include "dataset/positions.h"
+#include "dataset/token_format.h"
 #include "model/files.h"
 
 namespace mnm {
 
 // Raw bytes (one token a byte), llm.c's .bin shards (1,024-byte header, magic 20240520 uint16 or
-// 20240801 uint32), or .npy (one-dimensional, little-endian uint8/uint16/int32/uint32/int64).
-// Recognised by content, whatever the name, but a file named .npy must be one. Mapped, not read.
-// Error for headers that are cut off, contradict the file's size, or name another element type.
+// 20240801 uint32), .npy (one-dimensional, little-endian uint8/uint16/int32/uint32/int64), numbers
+// without a header where `reading` says so, or text. Mapped, not read, but for text, whose tokens
+// are held.
+//
+// A header is recognised by content, whatever the name, and tells more than --token-format does. A
+// file without one is bytes only where a byte is a token of the model: it has at most 256, or its
+// tokenizer maps token i to byte i. Else text is tokenized, if the checkpoint's tokenizer is read.
+// All others are Errors that name what the file looks like and what helps, as are headers that are
+// cut off, contradict the file's size, or name another element type.
 class TokenFile {
  public:
-  explicit TokenFile(const std::filesystem::path& path);
+  explicit TokenFile(const std::filesystem::path& path, const TokenReading& reading = {});
 
   std::uint64_t size() const { return size_; }  // tokens
-  std::string_view format() const;              // "bytes", "llm.c uint16", "npy int64", ...
+  std::string_view format() const;              // "bytes", "u16", "llm.c uint16", "text", ...
   // out[i] = token at begin + i. Error if any is outside [0, vocab_size): names file and position.
   void read(std::uint64_t begin, std::span<std::int64_t> out, std::int64_t vocab_size) const;
   const std::filesystem::path& path() const { return file_.path(); }
@@ -36,7 +43,16 @@ class TokenFile {
 
  private:
   enum class Kind : std::uint8_t { kU8, kU16, kI32, kU32, kI64 };
+  bool read_header();
+  void read_npy();
+  void read_shard(bool narrow);
+  void read_without_header(const TokenReading& reading);
+  void read_text(const TextTokens& text);
+  void take_numbers(Kind kind, std::string_view format);
+  std::span<const std::byte> tokens() const;  // where the numbers lie
+
   MappedFile file_;
+  std::vector<std::int32_t> text_;  // its tokens, where it is text
   Kind kind_ = Kind::kU8;
   std::uint64_t offset_ = 0;  // of the first token's byte
   std::uint64_t size_ = 0;
@@ -64,6 +80,8 @@ struct DatasetOptions {
   std::int64_t context = 0;     // 0: min(kDefaultContext, the model's)
   std::int64_t max_tokens = 0;  // whole sequences within it are used; 0: all
   PositionShare positions{};    // that are scored
+  TokenFormat format = TokenFormat::kRecognised;
+  std::function<TextTokens()> text{};  // of the checkpoint's tokenizer, as in TokenReading
 };
 
 // UsageError where not one sequence fits, or the context is longer than the model's.

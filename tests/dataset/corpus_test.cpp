@@ -107,8 +107,13 @@ TEST_F(Corpus, TooSmallIsAnError) {
 TEST_F(Corpus, TokenFilesAreReadBack) {
   const std::string tokens = "abc\xff\n" + std::string(1, '\0') + "z";
   for (const std::string_view format : kTokenFormats) {
-    test::spew(dir_ / "tokens", token_file(tokens, format));
-    const TokenFile file(dir_ / "tokens");
+    const TokenFormat parsed = parse_token_format(format);
+    if (parsed == TokenFormat::kText) {
+      EXPECT_THROW(token_file(tokens, parsed), UsageError);
+      continue;
+    }
+    test::spew(dir_ / "tokens", token_file(tokens, parsed));
+    const TokenFile file(dir_ / "tokens", {.format = parsed});
     ASSERT_EQ(file.size(), tokens.size()) << format;
     std::vector<std::int64_t> read(tokens.size());
     file.read(0, read, 256);

@@ -1,0 +1,41 @@
+#include "cli/text_tokens.h"
+
+#include <memory>
+
+#include "model/error.h"
+#include "text/byte_letters.h"
+#include "text/tokenizer.h"
+
+namespace mnm {
+namespace {
+
+bool is_of_bytes(const TokenizerJson& tokenizer) {
+  if (!tokenizer.merges.empty() || tokenizer.ignores_merges || !tokenizer.before.empty() ||
+      !tokenizer.after.empty()) {
+    return false;
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto found = tokenizer.ids.find(byte_letter(static_cast<unsigned char>(byte)));
+    if (found == tokenizer.ids.end() || found->second != byte) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
+                                        std::int64_t vocab_size) {
+  return [=]() -> TextTokens {
+    try {
+      std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
+      if (!found) return {false, {}, "there is none"};
+      const bool bytes = is_of_bytes(*found);
+      const auto tokenizer = std::make_shared<const Tokenizer>(std::move(*found));
+      return {bytes, [tokenizer](std::string_view text) { return tokenizer->encode(text); }, ""};
+    } catch (const Error& error) {
+      return {false, {}, error.what()};
+    }
+  };
+}
+
+}  // namespace mnm
