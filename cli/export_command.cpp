@@ -296,10 +296,7 @@ class ExportCommand {
     const fs::path target = fs::absolute(request_.out).lexically_normal();
     require_apart(target, request_.model.directory);
     require_apart(target, request_.db);
-    if (fs::exists(fs::symlink_status(target)) && !request_.force) {
-      fail("{} is there already: choose another name, or replace it with --force",
-           request_.out.string());
-    }
+    require_target(target, request_.force);
   }
 
   void choose() {
@@ -411,7 +408,7 @@ class ExportCommand {
     DeviceOptions device = request_.device;
     device.dtype = Dtype::kF32;
     // First of all: what cannot be written is not worth computing a probe for.
-    AtomicDirectory directory(request_.out, request_.force);
+    AtomicDirectory directory(request_.out, replaceable(request_.force));
     require_space(plan.bytes(), directory.path());
     const std::size_t layers = checked_layers(plan);
     std::optional<Probe> probe;

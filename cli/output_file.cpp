@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 
+#include "export/own_files.h"
 #include "model/error.h"
 #include "model/files.h"
 
@@ -24,6 +25,21 @@ void require_writable(const std::filesystem::path& path, bool force) {
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
     fail("cannot write {}: {}: {}", path.string(), parent.string(), std::strerror(errno));
   }
+}
+
+AtomicDirectory::Replaceable replaceable(bool force) {
+  return force ? AtomicDirectory::Replaceable(why_not_ours) : AtomicDirectory::Replaceable();
+}
+
+void require_target(const std::filesystem::path& directory, bool force) {
+  namespace fs = std::filesystem;
+  require_no_store(directory);
+  const bool empty = fs::is_directory(directory) && fs::is_empty(directory);
+  if (fs::exists(fs::symlink_status(directory)) && !force && !empty) {
+    fail("{} is there already: choose another name, or replace it with --force",
+         directory.string());
+  }
+  AtomicDirectory::require_replaceable(directory, replaceable(force));
 }
 
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& input) {

@@ -92,7 +92,7 @@ void print_plan(const HuggingFacePlan& plan) {
 
 void write(const Request& request, const HuggingFacePlan& plan) {
   const InterruptGuard guard;
-  AtomicDirectory directory(request.out, request.force);
+  AtomicDirectory directory(request.out, replaceable(request.force));
   try {
     ByteBar bar("writing", plan.bytes, guard);
     write_random_checkpoint(plan, request.seed, directory.path(), std::ref(bar));

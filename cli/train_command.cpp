@@ -7,6 +7,7 @@
 #include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
+#include "cli/text_tokens.h"
 #include "engine/engine.h"
 #include "families/family.h"
 #include "families/granularities.h"
@@ -54,6 +55,7 @@ int train_command(const Arguments& arguments) {
   DeviceOptions device;
   std::filesystem::path config_path;
   std::string schedule(to_string(settings.schedule)), weights, granularities, dtype_name = "f32";
+  bool force = false;
 
   OptionTable options(
       "train",
@@ -64,11 +66,13 @@ int train_command(const Arguments& arguments) {
   options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")
       .section("data")
       .option("tokens", required(path_value(settings.tokens)), "what to train on")
+      .option("token-format", token_format_value(settings.format),
+              "of token files without a header; else bytes or text where the model reads them")
       .option("validation", path_value(settings.validation), "held-out tokens for the reports")
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
               "how many of them a report takes")
       .option("out", required(path_value(settings.directory, "OUT")), "the run's directory")
-      .option("force", flag_value(settings.force), "replace OUT/model if it is there")
+      .option("force", flag_value(force), "replace OUT/model if it is there")
       .section("granularities")
       .option("granularities", text_value(granularities, "LIST"),
               "widths trained, where the config names none: 64,128,256 or 1/4,1/2,1")
@@ -106,11 +110,10 @@ int train_command(const Arguments& arguments) {
 
   // Said before hours of training, not after.
   const std::filesystem::path result = settings.directory / "model";
-  if (!settings.force && std::filesystem::exists(std::filesystem::symlink_status(result))) {
-    fail("{} is there already: choose another --out, or replace it with --force", result.string());
-  }
   const std::filesystem::path inputs[] = {config_path, settings.tokens, settings.validation};
   for (const auto& input : inputs) require_apart(result, input);
+  require_target(result, force);
+  settings.replaceable = replaceable(force);
 
   nlohmann::json config = read_json(config_path);
   const Family& family = family_of(config);
@@ -121,6 +124,8 @@ int train_command(const Arguments& arguments) {
     if (full.contains(kGranularitiesKey)) config[kGranularitiesKey] = full[kGranularitiesKey];
     model = family.describe(config, {});
   }
+  settings.text = text_tokens(config_path.parent_path().empty() ? "." : config_path.parent_path(),
+                              model.vocab_size);
   for (const auto& [name, value] : options.settings()) {
     note("{:>18}  {}\n", name, value);
   }

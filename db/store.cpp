@@ -7,6 +7,7 @@
 
 #include "db/store_impl.h"
 #include "model/error.h"
+#include "model/files.h"
 
 namespace mnm {
 namespace {
@@ -90,6 +91,7 @@ Store::~Store() = default;
 
 Store Store::open(const std::filesystem::path& path, Mode mode,
                   std::chrono::milliseconds patience) {
+  if (mode == Mode::kWrite) require_no_journal(path);
   Store store;
   store.impl_ = std::make_unique<Impl>(path, mode, patience);
   return store;

@@ -43,6 +43,10 @@ bool matches_any(std::string_view name, std::span<const std::string_view> patter
 
 }  // namespace
 
+bool is_carried_name(std::string_view name) {
+  return matches_any(name, kLicence) || matches_any(name, kRuntime);
+}
+
 std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
   std::vector<CarriedFile> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {

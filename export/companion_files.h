@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "extract/source_file.h"
@@ -24,6 +25,9 @@ enum class Carry : std::uint8_t { kAll, kLicence };
 // By name. A link counts as what it names; what is no file is left.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& directory,
                                        Carry what = Carry::kAll);
+
+// Whether a file of that name goes along with one format or another.
+bool is_carried_name(std::string_view name);
 
 // Error where a file is not the one that was planned with, or changes while it is copied.
 void copy_carried(const std::vector<CarriedFile>& files, const std::filesystem::path& from,

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -168,22 +169,21 @@ bool exists_at_all(const fs::path& path) {
   return ::lstat(path.c_str(), &status) == 0;
 }
 
-// What `force` may replace: a directory, or a link to one, that holds nothing but files.
-void require_replaceable(const fs::path& target) {
+// Whether SQLite would open it: by the first bytes.
+bool is_database(const fs::path& path) {
   std::error_code error;
-  if (!fs::is_directory(target, error)) {
-    fail("cannot replace '{}': it is no directory, remove it first", target.string());
-  }
-  for (fs::directory_iterator it(target, error), end; !error && it != end; it.increment(error)) {
-    if (it->is_directory() && !it->is_symlink()) {
-      fail(
-          "cannot replace '{}': it holds the directory '{}', so it was not written by this "
-          "program; "
-          "remove it yourself or choose another place",
-          target.string(), it->path().filename().string());
-    }
-  }
-  if (error) fail_on("replace", target, error.value());
+  if (!fs::is_regular_file(path, error)) return false;
+  std::ifstream in(path, std::ios::binary);
+  char head[15] = {};
+  in.read(head, sizeof head);
+  return std::string_view(head, sizeof head) == "SQLite format 3";
+}
+
+// What a link to a directory names, else the path itself.
+fs::path followed(fs::path target) {
+  std::error_code error;
+  if (!fs::is_symlink(target, error) || !fs::is_directory(target, error)) return target;
+  return fs::canonical(target);
 }
 
 bool unsupported(int error) { return error == EINVAL || error == ENOSYS || error == ENOTSUP; }
@@ -332,16 +332,65 @@ void OutputFile::close(Flush flush) {
   if (close_error != 0) fail_on("write", path_, close_error);
 }
 
-AtomicDirectory::AtomicDirectory(fs::path target, bool force)
-    : target_(normal_target(target)), force_(force) {
-  if (exists_at_all(target_)) {
-    if (!force) {
-      fail("cannot write '{}': it exists, choose another place or pass --force", target_.string());
+void require_no_journal(const fs::path& target) {
+  // SQLite names them after the file that a link leads to.
+  std::error_code error;
+  for (const fs::path& name : {target, fs::weakly_canonical(target, error)}) {
+    for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
+      const std::string text = name.string();
+      if (!text.ends_with(suffix)) continue;
+      const fs::path store = text.substr(0, text.size() - suffix.size());
+      if (!is_database(store) && !(fs::is_regular_file(store, error) && fs::is_empty(store, error)))
+        continue;
+      fail("cannot write '{}': a file of that name would be the journal of the store '{}'",
+           target.string(), store.string());
     }
-    require_replaceable(target_);
   }
+}
+
+void require_no_store(const fs::path& target) {
+  require_no_journal(target);
+  if (is_database(target)) {
+    fail("cannot write '{}': it is a store or another database, choose another name",
+         target.string());
+  }
+}
+
+AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
+    : target_(followed(normal_target(target))), replaceable_(std::move(replaceable)) {
+  require_no_store(target_);
+  require_replaceable(target_, replaceable_);
   std::tie(partial_, lock_) =
       make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });
+}
+
+void AtomicDirectory::require_replaceable(const fs::path& target, const Replaceable& replaceable) {
+  if (!exists_at_all(target)) return;
+  std::error_code error;
+  if (!fs::is_directory(target, error)) {
+    fail("cannot replace '{}': it is no directory, remove it first", target.string());
+  }
+  if (fs::is_empty(target, error)) return;
+  if (!replaceable) {
+    fail("cannot write '{}': it exists, choose another place or pass --force", target.string());
+  }
+  for (fs::directory_iterator it(target, error), end; !error && it != end; it.increment(error)) {
+    if (it->is_directory() && !it->is_symlink()) {
+      fail(
+          "cannot replace '{}': it holds the directory '{}', so it was not written by this "
+          "program; remove it yourself or choose another place",
+          target.string(), it->path().filename().string());
+    }
+  }
+  if (error) fail_on("replace", target, error.value());
+  if (const std::string why_not = replaceable(target); !why_not.empty()) {
+    fail("cannot replace '{}': {}; remove it yourself or choose another place", target.string(),
+         why_not);
+  }
+  if (::access(target.c_str(), W_OK | X_OK) != 0) {
+    fail("cannot replace '{}': what it holds cannot be removed: {}", target.string(),
+         reason(errno));
+  }
 }
 
 AtomicDirectory::~AtomicDirectory() {
@@ -370,8 +419,10 @@ fs::path AtomicDirectory::move_to_target() {
     return failed != 0 ? errno : 0;
   };
   const auto require_permission = [&] {
-    if (!force_) fail("cannot write '{}': it has come into being meanwhile", target_.string());
-    require_replaceable(target_);
+    if (!replaceable_ && !fs::is_empty(target_)) {
+      fail("cannot write '{}': it has come into being meanwhile", target_.string());
+    }
+    require_replaceable(target_, replaceable_);
   };
   int error = rename_with(RENAME_NOREPLACE);
   if (error == 0) return {};
@@ -400,6 +451,7 @@ fs::path AtomicDirectory::move_to_target() {
 }
 
 void require_place_of_file(const fs::path& target) {
+  require_no_store(target);
   std::error_code error;
   const fs::file_status status = fs::status(target, error);
   if (!fs::exists(status) || fs::is_regular_file(status)) return;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -82,15 +83,24 @@ class OutputFile {
 // otherwise. It is locked (flock) while it is written, so stale siblings, which nobody locks, are
 // told from live ones and removed when a new one is made.
 //
-// Error if `target` exists, unless `force`, when commit() swaps it out and removes it. Even then
-// only a directory of plain files is replaced: what holds directories was not written here, and
-// removing it would lose more than the caller meant.
+// A target that is a link to a directory stands for that directory. One that is empty is used. What
+// else is there is an Error, unless `replaceable` finds nothing against it: then commit() swaps it
+// out and removes it. It is asked again at that time. Never replaced are a directory that holds
+// directories, and one from which this process may not remove files, since those would be left
+// behind.
 class AtomicDirectory {
  public:
-  AtomicDirectory(std::filesystem::path target, bool force);
+  // Says why a directory may not be replaced, as "it holds 'thesis.tex', ..."; empty: it may.
+  using Replaceable = std::function<std::string(const std::filesystem::path& directory)>;
+
+  explicit AtomicDirectory(std::filesystem::path target, Replaceable replaceable = {});
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
   ~AtomicDirectory();
+
+  // The Error that making one would be, where something is at `target`.
+  static void require_replaceable(const std::filesystem::path& target,
+                                  const Replaceable& replaceable);
 
   const std::filesystem::path& path() const { return partial_; }  // write here
   void commit(
@@ -100,12 +110,20 @@ class AtomicDirectory {
   std::filesystem::path move_to_target();
 
   std::filesystem::path target_, partial_;
-  bool force_ = false, committed_ = false;
+  Replaceable replaceable_;
+  bool committed_ = false;
   int lock_ = -1;  // descriptor of the locked directory
 };
 
-// Error where something else than a file lies at `target`, or than a link to one or to nothing: a
-// file that took the place of /dev/null would be a loss to all.
+// Error where `target` is the name of the -wal, -shm or -journal file of a store, whether that file
+// is there or not: SQLite would read what is written there as its own.
+void require_no_journal(const std::filesystem::path& target);
+
+// Error likewise, and where it is a store itself, or any other database of SQLite.
+void require_no_store(const std::filesystem::path& target);
+
+// Error as of require_no_store, and where something else than a file lies at `target`, or than a
+// link to one or to nothing: a file that took the place of /dev/null would be a loss to all.
 void require_place_of_file(const std::filesystem::path& target);
 
 // A file that appears whole or not at all, the same way; what file lies at `target` stays until

@@ -8,6 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "dataset/token_format.h"
+#include "model/files.h"
+
 namespace mnm {
 
 // What a step does with the granularities.
@@ -21,9 +24,11 @@ std::string_view to_string(Schedule schedule);   // "one", "joint"
 Schedule parse_schedule(std::string_view name);  // UsageError names the two
 
 struct TrainSettings {
-  std::filesystem::path tokens;      // training tokens (any token file)
-  std::filesystem::path validation;  // held-out tokens for the reports; may be empty
-  std::filesystem::path directory;   // state.safetensors while training; model/ at the end
+  std::filesystem::path tokens;                   // training tokens (any token file)
+  std::filesystem::path validation;               // held-out tokens for the reports; may be empty
+  TokenFormat format = TokenFormat::kRecognised;  // of both, where they have no header
+  std::function<TextTokens()> text{};             // of the tokenizer beside the config
+  std::filesystem::path directory;  // state.safetensors while training; model/ at the end
   std::int64_t steps = 1000;
   std::int64_t batch = 8;       // sequences per micro-batch
   std::int64_t accumulate = 1;  // micro-batches per step
@@ -39,8 +44,8 @@ struct TrainSettings {
   std::uint64_t seed = 1;
   std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;
-  bool force = false;                      // replace directory/model if it is there
-  std::int64_t validation_tokens = 16384;  // of the held-out file, per report
+  AtomicDirectory::Replaceable replaceable{};  // whether directory/model is, where it is there
+  std::int64_t validation_tokens = 16384;      // of the held-out file, per report
   std::function<bool()> stop;  // asked after every step; true: write the state, throw Interrupted
 };
 

@@ -98,8 +98,8 @@ TrainState read_state(const NestedModel& model, const std::map<std::string, std:
 }
 
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
-                 const fs::path& directory, bool force) {
-  AtomicDirectory target(directory, force);
+                 const fs::path& directory, const AtomicDirectory::Replaceable& replaceable) {
+  AtomicDirectory target(directory, replaceable);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (std::size_t i = 0; i < state.names.size(); ++i) {
     tensors.emplace_back(state.names[i], state.weights[i].detach());
@@ -107,6 +107,8 @@ void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
   write_tensors(tensors, dtype, {{"format", "pt"}}, target.path() / "model.safetensors");
   nlohmann::json config = model.config;
   for (const char* key : {"dtype", "torch_dtype"}) config[key] = torch_name(dtype);
+  // Of what the weights were trained by, and not of what their config was cut from.
+  config["mixnmatch"] = {{"trained", {{"steps", state.step}}}};
   write_file_atomically(target.path() / "config.json", config.dump(2) + "\n");
   target.commit();
 }

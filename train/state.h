@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "model/files.h"
 #include "model/nested_model.h"
 
 namespace mnm {
@@ -31,8 +32,9 @@ TrainState read_state(const NestedModel& model, const std::map<std::string, std:
                       const std::filesystem::path& path, const at::Device& device);
 
 // A Hugging Face directory with the weights in `dtype` and the model's config.json. Error where it
-// is there already, unless `force`.
+// is there already, unless `replaceable` finds nothing against it.
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
-                 const std::filesystem::path& directory, bool force);
+                 const std::filesystem::path& directory,
+                 const AtomicDirectory::Replaceable& replaceable);
 
 }  // namespace mnm

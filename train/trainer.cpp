@@ -125,16 +125,20 @@ class Trainer {
         settings_(settings),
         device_(options.device),
         dtype_(options.dtype),
-        tokens_(settings.tokens) {
+        tokens_(settings.tokens, {settings.format, model.vocab_size, settings.text}) {
     check_settings(settings_, model_.space.levels(), tokens_.size());
     if (settings_.context > model_.max_context) {
       fail_usage("a context of {} is longer than the model's {}", settings_.context,
                  model_.max_context);
     }
     if (!settings_.validation.empty()) {
-      validation_ =
-          load_dataset({settings_.validation, settings_.context, settings_.validation_tokens},
-                       model_.vocab_size, model_.max_context);
+      validation_ = load_dataset({settings_.validation,
+                                  settings_.context,
+                                  settings_.validation_tokens,
+                                  {},
+                                  settings_.format,
+                                  settings_.text},
+                                 model_.vocab_size, model_.max_context);
     }
     for (std::size_t k = 0; k < model_.space.levels(); ++k) {
       levels_.push_back(model_.space.uniform(k));
@@ -171,7 +175,7 @@ class Trainer {
         throw Interrupted();
       }
     }
-    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model", settings_.force);
+    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model", settings_.replaceable);
   }
 
  private:

@@ -87,6 +87,57 @@ TEST_F(Workshop, NothingIsWrittenOverWhatIsRead) {
   }
 }
 
+// --force replaces what this program wrote, and nothing else.
+TEST_F(Workshop, AForeignFolderIsNotReplaced) {
+  for (const char* file : {"thesis.tex", "results.db", "optimizer.pt"}) {
+    fs::create_directory(path("mine"));
+    spew(path("mine/") + file, "three years");
+    expect_refused(
+        {"export", model_, "--widths", "8", "--no-check", "--force", "--out", path("mine")}, 1,
+        file);
+    expect_refused({"random", model_ + "/config.json", "--force", "--out", path("mine")}, 1, file);
+    EXPECT_EQ(slurp(path("mine/") + file), "three years");
+    fs::remove_all(path("mine"));
+  }
+  for (const auto& [format, file] :
+       {std::pair("huggingface", "model.safetensors"), std::pair("gguf", "model.gguf"),
+        std::pair("onnx", "scorer.onnx")}) {
+    for (const char* checked : {"--no-check", "--threads=1"}) {
+      expect_done({"export", model_, "--widths", "8", "--format", format, checked, "--force",
+                   "--out", path("out")});
+      EXPECT_TRUE(fs::exists(path("out/") + file));
+    }
+  }
+  // A link is followed, and what is empty is used without being asked.
+  fs::create_directory(path("disk"));
+  fs::create_directory_symlink(path("disk"), path("results"));
+  expect_done({"random", model_ + "/config.json", "--out", path("results")});
+  expect_done({"random", model_ + "/config.json", "--force", "--out", path("results")});
+  EXPECT_TRUE(fs::is_symlink(path("results")));
+  EXPECT_TRUE(fs::exists(path("disk/config.json")));
+}
+
+// Nothing is written under the names of a store or of its journals, there or not.
+TEST_F(Workshop, NoOutputIsAFileOfAStore) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  const std::string before = slurp(db_);
+  fs::create_symlink(db_, path("link.db"));
+  for (const std::string& store : {db_, path("link.db")}) {
+    for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+      const std::string out = store + suffix;
+      expect_refused({"pareto", "--db", db_, "--svg", out, "--force"}, suffix[0] == 0 ? 2 : 1,
+                     suffix[0] == 0 ? "replace" : "the store");
+      expect_refused({"tokenize", search_, "--train", out, "--force"}, 1, "store");
+      expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 1,
+                     "store");
+      expect_refused({"random", model_ + "/config.json", "--force", "--out", out}, 1, "store");
+      if (suffix[0] == 0) continue;
+      expect_refused({"eval", model_, "--data", search_, "--db", out}, 1, "the store");
+    }
+  }
+  EXPECT_EQ(slurp(db_), before);
+}
+
 TEST_F(Workshop, AClosedOrFullStandardErrorChangesNothing) {
   const std::string program = mixnmatch_argv({}).front();
   for (const char* where : {"2>&-", "2>/dev/full", "<&- 2>&-"}) {
@@ -326,9 +377,11 @@ TEST_F(Workshop, TrainingReplacesNoModelUnasked) {
   EXPECT_EQ(slurp(path("run/model/mine.txt")), "kept");
   std::vector<std::string> forced = train;
   forced.push_back("--force");
+  expect_refused(forced, 1, "'mine.txt'");
+  EXPECT_EQ(slurp(path("run/model/mine.txt")), "kept");
+  fs::remove(path("run/model/mine.txt"));
   expect_done(forced);
   EXPECT_EQ(slurp(path("run/model/model.safetensors")), before);
-  EXPECT_FALSE(fs::exists(path("run/model/mine.txt")));
 }
 
 TEST_F(Workshop, ExportNeedsExactlyOneSubmodel) {

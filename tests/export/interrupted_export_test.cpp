@@ -15,6 +15,7 @@
 
 #include "export/gguf.h"
 #include "export/huggingface.h"
+#include "export/own_files.h"
 #include "extract/read_ahead.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -34,10 +35,10 @@ constexpr int kSkipped = 77;
 void export_atomically(const HandModel& hand, const fs::path& source, const fs::path& target,
                        bool force, const ByteProgress& progress = {}) {
   const Checkpoint checkpoint = Checkpoint::open(source);
-  const HuggingFacePlan plan =
-      plan_huggingface(hand.model, checkpoint, {4, 2, 1}, {{"config.json", "{}\n"}},
-                       {.dtype = Dtype::kF32, .shard_bytes = 20'000, .metadata = {}});
-  AtomicDirectory directory(target, force);
+  const HuggingFacePlan plan = plan_huggingface(
+      hand.model, checkpoint, {4, 2, 1}, {{"config.json", "{\"mixnmatch\": {}}\n"}},
+      {.dtype = Dtype::kF32, .shard_bytes = 20'000, .metadata = {}});
+  AtomicDirectory directory(target, force ? AtomicDirectory::Replaceable(why_not_ours) : nullptr);
   write_huggingface(plan, checkpoint, directory.path(), progress);
   directory.commit();
 }

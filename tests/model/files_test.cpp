@@ -89,8 +89,8 @@ TEST(MappedFile, LeavesNoDescriptorBehind) {
     a = std::move(b);
     error_of([&] { MappedFile{dir.path()}; });
     error_of([&] { OutputFile(dir / "no/such"); });
-    error_of([&] { AtomicDirectory(dir / "a", false); });
-    AtomicDirectory dropped(dir / "new", false);
+    error_of([&] { AtomicDirectory(dir / "a"); });
+    AtomicDirectory dropped(dir / "new");
     write_file_atomically(dir / "text", "x");
   }
   EXPECT_EQ(descriptors(), before);
@@ -143,10 +143,13 @@ TEST(OutputFile, AFullDiskIsOneSentence) {
   EXPECT_TRUE(contains(error_of([&] { OutputFile(dir / "no/such"); }), "No such file"));
 }
 
+// Nothing against any directory.
+std::string anything(const fs::path&) { return ""; }
+
 TEST(AtomicDirectory, AppearsOnlyAtCommit) {
   const test::TempDir dir;
   {
-    AtomicDirectory made(dir / "out/", false);
+    AtomicDirectory made(dir / "out/");
     EXPECT_EQ(made.path().parent_path(), dir.path());
     EXPECT_TRUE(contains(made.path().filename().string(), ".out.partial-"));
     spew(made.path() / "file", "content");
@@ -161,7 +164,7 @@ TEST(AtomicDirectory, AppearsOnlyAtCommit) {
 TEST(AtomicDirectory, TakesTheLongestNames) {
   const test::TempDir dir;
   const std::string longest(255, 'n');
-  AtomicDirectory made(dir / longest, false);
+  AtomicDirectory made(dir / longest);
   made.commit();
   write_file_atomically(dir / std::string(255, 'f'), "x");
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{std::string(255, 'f'), longest}));
@@ -172,7 +175,7 @@ TEST(AtomicDirectory, TakesTheLongestNames) {
 TEST(AtomicDirectory, LeavesNothingWithoutCommit) {
   const test::TempDir dir;
   {
-    AtomicDirectory made(dir / "out", false);
+    AtomicDirectory made(dir / "out");
     fs::create_directory(made.path() / "inner");
     spew(made.path() / "inner/file", "content");
   }
@@ -183,9 +186,9 @@ TEST(AtomicDirectory, ReplacesOnlyByForceAndOnlyPlainDirectories) {
   const test::TempDir dir;
   fs::create_directory(dir / "out");
   spew(dir / "out/old", "old");
-  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "out", false); }), "--force"));
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "out"); }), "--force"));
   {
-    AtomicDirectory made(dir / "out", true);
+    AtomicDirectory made(dir / "out", anything);
     spew(made.path() / "new", "new");
     EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"old"}));
     made.commit(Flush::kToKernel);
@@ -194,9 +197,9 @@ TEST(AtomicDirectory, ReplacesOnlyByForceAndOnlyPlainDirectories) {
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
 
   spew(dir / "file", "x");
-  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "file", true); }), "no directory"));
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "file", anything); }), "no directory"));
   fs::create_directories(dir / "home/documents");
-  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "home", true); }), "'documents'"));
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "home", anything); }), "'documents'"));
   EXPECT_TRUE(fs::exists(dir / "home/documents"));
 }
 
@@ -204,13 +207,13 @@ TEST(AtomicDirectory, WorksWhereOnlyPlainRenamesDo) {
   const test::TempDir dir;
   plain_renames_only = true;
   for (const bool exists : {false, true}) {
-    AtomicDirectory made(dir / "out", exists);
+    AtomicDirectory made(dir / "out", exists ? AtomicDirectory::Replaceable(anything) : nullptr);
     spew(made.path() / (exists ? "new" : "old"), "content");
     made.commit();
   }
   EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"new"}));
   {
-    AtomicDirectory made(dir / "other", false);
+    AtomicDirectory made(dir / "other");
     fs::create_directory(dir / "other");
     EXPECT_TRUE(contains(error_of([&] { made.commit(); }), "meanwhile"));
   }
@@ -218,21 +221,76 @@ TEST(AtomicDirectory, WorksWhereOnlyPlainRenamesDo) {
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"other", "out"}));
 }
 
-TEST(AtomicDirectory, ALinkIsReplacedNotWhatItPointsTo) {
+TEST(AtomicDirectory, ALinkToADirectoryStandsForIt) {
   const test::TempDir dir;
-  fs::create_directory(dir / "real");
-  spew(dir / "real/kept", "kept");
-  fs::create_directory_symlink("real", dir / "out");
-  AtomicDirectory made(dir / "out", true);
-  made.commit();
-  EXPECT_TRUE(fs::exists(dir / "real/kept"));
-  EXPECT_FALSE(fs::is_symlink(dir / "out"));
+  fs::create_directories(dir / "disk/real");
+  fs::create_directory_symlink("disk/real", dir / "out");
+  for (const char* name : {"first", "second"}) {
+    AtomicDirectory made(dir / "out", anything);
+    EXPECT_EQ(made.path().parent_path(), fs::canonical(dir / "disk"));
+    spew(made.path() / name, "x");
+    made.commit();
+    EXPECT_TRUE(fs::is_symlink(dir / "out"));
+    EXPECT_EQ(names_in(dir / "disk/real"), (std::vector<std::string>{name}));
+  }
+  fs::create_directory_symlink("nowhere", dir / "dangling");
+  EXPECT_TRUE(
+      contains(error_of([&] { AtomicDirectory(dir / "dangling", anything); }), "no directory"));
+}
+
+TEST(AtomicDirectory, AnEmptyDirectoryIsUsed) {
+  const test::TempDir dir;
+  for (const bool plain : {false, true}) {
+    plain_renames_only = plain;
+    fs::create_directory(dir / "out");
+    AtomicDirectory made(dir / "out");
+    spew(made.path() / "file", "x");
+    made.commit();
+    EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"file"}));
+    fs::remove_all(dir / "out");
+  }
+  plain_renames_only = false;
+}
+
+TEST(AtomicDirectory, WhatMayNotBeReplacedStays) {
+  const test::TempDir dir;
+  fs::create_directory(dir / "out");
+  const auto refusing = [](const fs::path& directory) {
+    return fs::exists(directory / "thesis.tex") ? std::string("it holds 'thesis.tex'") : "";
+  };
+  AtomicDirectory made(dir / "out", refusing);
+  spew(dir / "out/thesis.tex", "three years");
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "out", refusing); }), "'thesis.tex'"));
+  EXPECT_TRUE(contains(error_of([&] { made.commit(); }), "'thesis.tex'"));
+  EXPECT_EQ(slurp(dir / "out/thesis.tex"), "three years");
+}
+
+// Another user's directory in one that all may write: its files would be left behind.
+TEST(AtomicDirectory, WhatCannotBeRemovedIsNotReplaced) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs two users";
+  const test::TempDir dir;
+  fs::permissions(dir.path(), fs::perms::all);
+  fs::create_directory(dir / "out");
+  spew(dir / "out/config.json", "{}");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool refused = false;
+    if (::setgid(65534) == 0 && ::setuid(65534) == 0) {
+      refused = contains(error_of([&] { AtomicDirectory(dir / "out", anything); }),
+                         "cannot be removed: Permission denied");
+    }
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(fs::exists(dir / "out/config.json"));
 }
 
 TEST(AtomicDirectory, ATargetThatAppearsMeanwhileStays) {
   const test::TempDir dir;
   for (const bool force : {false, true}) {
-    AtomicDirectory made(dir / "out", force);
+    AtomicDirectory made(dir / "out", force ? AtomicDirectory::Replaceable(anything) : nullptr);
     fs::create_directories(dir / "out/inner");
     EXPECT_NE(error_of([&] { made.commit(); }), "");
     EXPECT_TRUE(fs::exists(dir / "out/inner"));
@@ -244,7 +302,7 @@ TEST(AtomicDirectory, RefusesPlacesWhereNothingCanBe) {
   const test::TempDir dir;
   spew(dir / "file", "x");
   const auto error = [](const fs::path& path) {
-    return error_of([&] { AtomicDirectory(path, true); });
+    return error_of([&] { AtomicDirectory(path, anything); });
   };
   EXPECT_TRUE(contains(error(dir / "no/such/out"), "there is no directory"));
   EXPECT_NE(error(dir / "file/out"), "");
@@ -258,7 +316,7 @@ TEST(AtomicDirectory, RefusesPlacesWhereNothingCanBe) {
 
 TEST(AtomicDirectory, TwoWritersOfOneTargetDoNotMix) {
   const test::TempDir dir;
-  AtomicDirectory first(dir / "out", false), second(dir / "out", false);
+  AtomicDirectory first(dir / "out"), second(dir / "out");
   EXPECT_NE(first.path(), second.path());
   spew(first.path() / "file", "first");
   spew(second.path() / "file", "second");
@@ -276,7 +334,7 @@ TEST(AtomicDirectory, RemovesStaleSiblingsAndNoOthers) {
   fs::create_directory(dir / ".out.partial-7");
   const int alive = ::open((dir / ".out.partial-7").c_str(), O_RDONLY);
   ASSERT_EQ(::flock(alive, LOCK_EX | LOCK_NB), 0);
-  { AtomicDirectory made(dir / "out", false); }
+  { AtomicDirectory made(dir / "out"); }
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{".out.partial", ".out.partial-7",
                                                             ".out2.partial-123456789"}));
   ::close(alive);
@@ -304,7 +362,7 @@ void run_and_kill(const std::function<void()>& work, std::chrono::microseconds a
 constexpr int kFiles = 20;
 
 void write_generation(const fs::path& target, const std::string& content) {
-  AtomicDirectory made(target, true);
+  AtomicDirectory made(target, anything);
   for (int i = 0; i < kFiles; ++i) {
     OutputFile out(made.path() / std::to_string(i));
     out.write(content);
@@ -341,13 +399,13 @@ TEST(AtomicDirectory, AKillBeforeCommitLeavesNothingUnderTheName) {
   const test::TempDir dir;
   run_and_kill(
       [&] {
-        AtomicDirectory made(dir / "out", false);
+        AtomicDirectory made(dir / "out");
         spew(made.path() / "file", "content");
         ::raise(SIGKILL);
       },
       std::chrono::milliseconds(50));
   EXPECT_FALSE(fs::exists(dir / "out"));
-  { AtomicDirectory made(dir / "out", false); }
+  { AtomicDirectory made(dir / "out"); }
   EXPECT_TRUE(names_in(dir.path()).empty());
 }
 
