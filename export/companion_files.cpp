@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 #include <string_view>
+#include <system_error>
 
 #include "model/error.h"
 
@@ -41,10 +42,42 @@ bool matches_any(std::string_view name, std::span<const std::string_view> patter
                              [&](std::string_view pattern) { return matches(name, pattern); });
 }
 
+// Whether `name` is that of a blob in the hub's cache: the SHA-1 or SHA-256 of its content.
+bool is_blob_name(const std::string& name) {
+  return (name.size() == 40 || name.size() == 64) &&
+         name.find_first_not_of("0123456789abcdef") == name.npos;
+}
+
+// Whether a link that leads to `target` is one of the checkpoint's own: to a file beside it, or to
+// a blob of the hub's cache. There `models--ORG--NAME/snapshots/REVISION/` holds links to
+// `models--ORG--NAME/blobs/` (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
+bool is_own_target(const fs::path& target, const fs::path& directory) {
+  const fs::path holder = target.parent_path();
+  if (holder == directory) return true;
+  if (holder.filename() != "blobs") return false;
+  const fs::path snapshots = holder.parent_path() / "snapshots";
+  for (fs::path above = directory; above != above.root_path(); above = above.parent_path()) {
+    if (above == snapshots) return true;
+  }
+  return holder.parent_path().filename().string().starts_with("models--") &&
+         is_blob_name(target.filename().string());
+}
+
 }  // namespace
 
 bool is_carried_name(std::string_view name) {
   return matches_any(name, kLicence) || matches_any(name, kRuntime);
+}
+
+void require_own_file(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_symlink(path, error)) return;
+  const fs::path target = fs::canonical(path, error);
+  if (error || is_own_target(target, fs::canonical(path.parent_path()))) return;
+  fail(
+      "cannot carry '{}' along: it is a link to '{}', which is neither beside it nor in the hub's "
+      "cache; put a copy in its place, or remove it",
+      path.string(), target.string());
 }
 
 std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
@@ -53,8 +86,8 @@ std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
     const std::string name = entry.path().filename().string();
     const bool wanted =
         matches_any(name, kLicence) || (what == Carry::kAll && matches_any(name, kRuntime));
-    // A link counts as what it names: the download cache of Hugging Face is made of them.
     if (!wanted || !entry.is_regular_file()) continue;
+    require_own_file(entry.path());
     files.push_back({name, entry.file_size()});
   }
   std::ranges::sort(files, {}, &CarriedFile::name);

@@ -22,7 +22,11 @@ struct CarriedFile {
 // rest.
 enum class Carry : std::uint8_t { kAll, kLicence };
 
-// By name. A link counts as what it names; what is no file is left.
+// Error where the file is a link that leads out of its directory, unless into the hub's cache:
+// whoever made the checkpoint chose where it leads, and what lies there may be a key of this user.
+void require_own_file(const std::filesystem::path& path);
+
+// By name. A link counts as what it names, if require_own_file lets it; what is no file is left.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& directory,
                                        Carry what = Carry::kAll);
 

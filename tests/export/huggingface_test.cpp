@@ -284,7 +284,9 @@ TEST(HuggingFace, MetadataSayFormatWidthsAndSource) {
 TEST(HuggingFace, CarriesTokenizerAndLicenceAlong) {
   const HandModel hand;
   TempDir dir;
-  hand.write(dir / "model");
+  const fs::path model = dir / "snapshots/revision";  // as the hub's cache lays it out
+  fs::create_directories(model);
+  hand.write(model);
   const char* carried[] = {"tokenizer.json",
                            "tokenizer_config.json",
                            "tokenizer.model",
@@ -302,13 +304,14 @@ TEST(HuggingFace, CarriesTokenizerAndLicenceAlong) {
                            "NOTICE"};
   const char* left[] = {"README.md",  "training_args.bin", "optimizer.pt", "modeling_other.py",
                         "vocabulary", ".gitattributes",    "model.onnx"};
-  for (const char* name : carried) spew(dir / "model" / name, std::string("of ") + name);
-  for (const char* name : left) spew(dir / "model" / name, name);
-  fs::create_directory(dir / "model/tokenizer");  // not a file
-  fs::create_symlink("nowhere", dir / "model/tokenizer_dangling.json");
-  spew(dir / "blob", "behind a link");
-  fs::create_symlink("../blob", dir / "model/vocab.bpe");
-  const Checkpoint checkpoint = Checkpoint::open(dir / "model");
+  for (const char* name : carried) spew(model / name, std::string("of ") + name);
+  for (const char* name : left) spew(model / name, name);
+  fs::create_directory(model / "tokenizer");  // not a file
+  fs::create_symlink("nowhere", model / "tokenizer_dangling.json");
+  fs::create_directory(dir / "blobs");
+  spew(dir / "blobs/9f", "behind a link");
+  fs::create_symlink("../../blobs/9f", model / "vocab.bpe");
+  const Checkpoint checkpoint = Checkpoint::open(model);
   const HuggingFacePlan plan =
       plan_huggingface(hand.model, checkpoint, {8, 8, 8},
                        {{"config.json", "{}"}, {"generation_config.json", "ours"}}, {});
@@ -324,6 +327,41 @@ TEST(HuggingFace, CarriesTokenizerAndLicenceAlong) {
     }
   }
   EXPECT_EQ(files.size(), std::size(carried) + 3);  // and config.json, vocab.bpe, the weights
+}
+
+// Whoever makes a checkpoint chooses where its links lead.
+TEST(HuggingFace, LinksThatLeadOutOfTheCheckpointAreNamed) {
+  const HandModel hand;
+  TempDir dir;
+  const fs::path model = dir / "snapshots/revision";
+  fs::create_directories(model);
+  hand.write(model);
+  spew(dir / "id_rsa", "a key");
+  fs::create_directories(dir / "blobs");
+  fs::create_directories(dir / "models--a--b/blobs");
+  spew(dir / "models--a--b/blobs/config", "no blob");
+  const std::string blob(64, 'a');
+  spew(dir / "models--a--b/blobs" / blob, "a blob");
+  fs::create_symlink("../id_rsa", dir / "blobs/9f");
+  const Checkpoint checkpoint = Checkpoint::open(model);
+  const auto plan = [&] { plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {}, {}); };
+  const fs::path links[] = {dir / "id_rsa", "../../id_rsa", "../../blobs/9f",
+                            dir / "models--a--b/blobs/config", "/etc/passwd"};
+  for (const char* name : {"tokenizer.json", "LICENSE", "generation_config.json"}) {
+    for (const fs::path& target : links) {
+      fs::create_symlink(target, model / name);
+      const std::string error = test::error_of(plan);
+      EXPECT_NE(error.find(name), std::string::npos) << target << error;
+      EXPECT_NE(error.find("it is a link to"), std::string::npos) << target << error;
+      fs::remove(model / name);
+    }
+    fs::create_symlink("model.safetensors", model / name);
+    EXPECT_EQ(test::error_of(plan), "") << "a link to a file beside it";
+    fs::remove(model / name);
+    fs::create_symlink(dir / "models--a--b/blobs" / blob, model / name);
+    EXPECT_EQ(test::error_of(plan), "") << "a link into the hub's cache";
+    fs::remove(model / name);
+  }
 }
 
 TEST(HuggingFace, RefusesWidthsOutsideTheSpace) {
