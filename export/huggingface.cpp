@@ -106,11 +106,6 @@ class HuggingFaceExport final : public PlannedExport {
     });
   }
 
-  // An export is a checkpoint, and is known as one.
-  std::string fingerprint(const fs::path& directory) const override {
-    return Checkpoint::open(directory).fingerprint();
-  }
-
   std::string loading(const fs::path& directory) const override {
     return fmt::format(
         "from transformers import AutoModelForCausalLM\n"

@@ -57,9 +57,8 @@ class PlannedExport {
   virtual double operand_roundoff() const { return 0; }
   virtual Dtype arithmetic() const { return Dtype::kF32; }
 
-  // 32 hex digits of what was written: the files' names, sizes and bytes as SampledBytes takes
-  // them, unless the format has an identity of its own.
-  virtual std::string fingerprint(const std::filesystem::path& directory) const;
+  // 32 hex digits of what was written: fingerprint_of() all files.
+  std::string fingerprint(const std::filesystem::path& directory) const;
 
   // What a user types to load the result that lies in `directory`, with a newline after each line.
   virtual std::string loading(const std::filesystem::path& directory) const = 0;
@@ -68,8 +67,9 @@ class PlannedExport {
   SlicePlan slices_;
 };
 
-// 32 hex digits of files in `directory`: names, sizes, and bytes as SampledBytes takes them, in the
-// order given, which for PlannedExport::fingerprint is ascending.
+// 32 hex digits of files in `directory`: names, sizes, and bytes, in the order given, which for
+// PlannedExport::fingerprint is ascending. Of files past 64 MiB, which are weights, the bytes that
+// SampledBytes takes; of others every byte: config, code and tokenizer are what a reader does.
 std::string fingerprint_of(const std::filesystem::path& directory,
                            std::span<const std::string> names);
 
