@@ -54,6 +54,12 @@ std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::s
     fail("{} holds {} lists, expected one for each of the {} layers", key, stated.size(),
          full.size());
   }
+  std::size_t longest = stated.size();
+  if (per_layer) {
+    longest = 0;
+    for (const nlohmann::json& list : stated) longest = std::max(longest, list.size());
+  }
+  check_number(longest, full.size());
   std::vector<std::vector<Width>> layers;
   for (std::size_t layer = 0; layer < full.size(); ++layer) {
     layers.push_back(
@@ -61,6 +67,16 @@ std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::s
                   : read_list(stated, fmt::format("{} in layer {}", key, layer), full[layer]));
   }
   return layers;
+}
+
+// Error where the choices of all layers are too many: every uniform width is costed in every layer,
+// and one list of a config stands for all layers.
+void check_number(std::size_t granularities, std::size_t layers) {
+  constexpr std::size_t kMostChoices = 1 << 16;
+  if (granularities > kMostChoices / layers) {
+    fail("{} layers of {} granularities each are more than {} choices, the most that are read here",
+         layers, granularities, kMostChoices);
+  }
 }
 
 // "1/4" or "128": a whole number from 1 to kMaxSize, and the same for the denominator (0: none).
@@ -102,6 +118,7 @@ std::vector<Term> parse_text(std::string_view text) {
 
 std::vector<std::vector<Width>> read_said(std::string_view text, std::span<const Width> full) {
   const std::vector<Term> terms = parse_text(text);
+  check_number(terms.size(), full.size());
   // One fraction makes all of them fractions, so that "1/4,1/2,1" ends with the full width.
   bool fractions = false;
   for (const Term& term : terms) fractions = fractions || term.den != 0;

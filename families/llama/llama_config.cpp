@@ -11,7 +11,6 @@
 namespace mnm {
 namespace {
 
-constexpr std::int64_t kMaxLayers = 1 << 16;
 constexpr double kMaxParameters = 9007199254740992.0;  // 2^53: every sum of sizes stays exact
 
 constexpr std::pair<std::string_view, Activation> kActivations[] = {

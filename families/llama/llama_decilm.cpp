@@ -77,7 +77,7 @@ double ffn_mult_of_width(Width width, std::int64_t hidden_size) {
 nlohmann::json llama_spelling(const nlohmann::json& config) {
   const ConfigReader keys(config);
   const std::int64_t hidden = keys.size("hidden_size"), heads = keys.size("num_attention_heads");
-  const std::int64_t layers = keys.size("num_hidden_layers", 1 << 16);
+  const std::int64_t layers = keys.size("num_hidden_layers", kMaxLayers);
   const nlohmann::json* blocks = keys.find("block_configs");
   if (blocks == nullptr || !blocks->is_array() ||
       blocks->size() != static_cast<std::size_t>(layers)) {
