@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <utility>
 
 namespace mnm {
 namespace {
@@ -23,31 +25,64 @@ std::size_t character_length(std::string_view text) {
   return length;
 }
 
-bool is_control(std::string_view character) {
+char32_t code_point(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
-  if (character.size() == 1) return first < 0x20 || first == 0x7f;
-  return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;  // U+0080 to U+009F
+  if (character.size() == 1) return first;
+  char32_t code = first & (0xffu >> (character.size() + 1));
+  for (const char c : character.substr(1))
+    code = code << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  return code;
+}
+
+// Controls, and what turns the direction of writing, breaks lines or takes no room at all
+// (https://www.unicode.org/reports/tr9/, section 2; general category Cf).
+constexpr std::pair<char32_t, char32_t> kUnprintable[] = {
+    {0x00, 0x1f},     {0x7f, 0x9f},     {0x61c, 0x61c},    {0x180e, 0x180e},
+    {0x200b, 0x200b}, {0x200e, 0x200f}, {0x2028, 0x202e},  {0x2060, 0x206f},
+    {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff}};
+
+bool is_printable(char32_t code) {
+  return std::ranges::none_of(kUnprintable, [code](const auto& range) {
+    return range.first <= code && code <= range.second;
+  });
+}
+
+// `text` with `escape` in the place of each character that is not printable, or is none (then its
+// first byte), but for the control characters in `kept`.
+template <typename Escape>
+std::string escaped(std::string_view text, std::string_view kept, const Escape& escape) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t length = character_length(text);
+    const std::string_view character = text.substr(0, length == 0 ? 1 : length);
+    const bool stays = length > 0 && (is_printable(code_point(character)) ||
+                                      (length == 1 && kept.find(character[0]) != kept.npos));
+    out += stays ? std::string(character) : escape(character, length > 0);
+    text.remove_prefix(character.size());
+  }
+  return out;
 }
 
 }  // namespace
 
 std::string printable(std::string_view text, std::string_view kept) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t length = character_length(text);
-    const std::string_view character = text.substr(0, length == 0 ? 1 : length);
-    const bool stays =
-        length > 0 && (!is_control(character) || kept.find(character[0]) != kept.npos);
+  return escaped(text, kept, [](std::string_view character, bool) {
+    std::string out;
     for (const char byte : character) {
-      if (stays) {
-        out += byte;
-      } else {
-        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
-      }
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
     }
-    text.remove_prefix(character.size());
-  }
-  return out;
+    return out;
+  });
+}
+
+std::string printable_json(std::string_view json) {
+  return escaped(json, "\n", [](std::string_view character, bool is_character) -> std::string {
+    if (!is_character) return "\\ufffd";
+    const auto code = static_cast<std::uint32_t>(code_point(character));
+    if (code < 0x10000) return fmt::format("\\u{:04x}", code);
+    return fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((code - 0x10000) >> 10),
+                       0xdc00 + ((code - 0x10000) & 0x3ff));
+  });
 }
 
 std::string shortened(std::string text, std::size_t longest) {

@@ -20,9 +20,17 @@ std::size_t columns_of(const std::string& text) {
   }));
 }
 
+// Text that a spreadsheet would take for a formula has an apostrophe before it, which makes it text
+// (https://owasp.org/www-community/attacks/CSV_Injection). A "-" alone is none.
+std::string csv_text(const std::string& value) {
+  const bool is_formula =
+      value.size() > 1 && std::string_view("=+-@").find(value[0]) != std::string_view::npos;
+  return (is_formula ? "'" : "") + printable(value);
+}
+
 std::string csv_field(const nlohmann::json& value) {
   if (value.is_null()) return "";
-  std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  std::string text = value.is_string() ? csv_text(value.get<std::string>()) : value.dump();
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
