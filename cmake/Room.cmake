@@ -11,6 +11,13 @@ function(mnm_options target)
                                              -Wno-maybe-uninitialized)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
+  if(MNM_FUZZ)
+    # Clang warns of other things than g++, which the ordinary build asks.
+    target_compile_options(${target} PRIVATE -Wno-error -fno-omit-frame-pointer
+                           -fsanitize=fuzzer-no-link,address,undefined
+                           -fno-sanitize-recover=undefined)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
 endfunction()
 
 function(mnm_room name)

@@ -1,0 +1,133 @@
+// Files from a stranger, given to whole commands: nothing steers the terminal, takes the machine or
+// carries away what is not in them.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/end_to_end/workshop.h"
+
+namespace mnm::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where a text holds a control character but the end of a line, or a mark of writing direction; the
+// number of its first byte, or npos.
+std::size_t raw_at(const std::string& text) {
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if ((byte(i) < 0x20 && text[i] != '\n' && text[i] != '\r') || byte(i) == 0x7f) return i;
+    if (byte(i) == 0xc2 && byte(i + 1) >= 0x80 && byte(i + 1) < 0xa0) return i;
+    const bool general = byte(i) == 0xe2 && byte(i + 1) == 0x80;
+    if (general && byte(i + 2) >= 0xaa && byte(i + 2) <= 0xae) return i;
+  }
+  return std::string::npos;
+}
+
+TEST_F(Workshop, NamesFromOutsideDoNotSteerTheTerminal) {
+  // A title, a colour, an override of the writing direction, and a control sequence of one byte.
+  const std::string evil = "mo\x1b]0;PWN\x07\x1b[31m\u202egnp\u009b";
+  const std::string model = path(evil), data = tokens("=1+2" + evil, 1, 32 * 8 + 1);
+  fs::copy(model_, model);
+  const std::vector<std::string> search = {"search",    model, "--data",     data,
+                                           "--db",      db_,   "--context",  "32",
+                                           "--threads", "1",   "--strategy", "uniform"};
+  const std::vector<std::string> commands[] = {
+      {"inspect", model},
+      {"inspect", model, "--json"},
+      search,
+      {"eval", model, "--data", data, "--context", "32", "--widths", "8x4", "--threads", "1"},
+      {"runs", "--db", db_},
+      {"runs", "--db", db_, "--csv"},
+      {"runs", "--db", db_, "--json"},
+      {"pareto", "--db", db_, "--csv"},
+      {"pareto", "--db", db_, "--json"},
+      {"pareto", "--db", db_},
+      {"search", "--resume", "1", "--db", db_},
+      {"export", model, "--widths", "8", "--no-check", "--out", path("out" + evil)},
+      {"inspect", path("out" + evil)},
+      {"random", model + "/config.json", "--out", path("random" + evil)},
+      {"train", model + "/config.json", "--tokens", data, "--out", path("run" + evil), "--steps",
+       "1", "--batch", "1", "--context", "8", "--threads", "1"},
+      {"tokenize", data, "--train", path("tokens" + evil)},
+      {"generate", model, "--prompt", "a", "--max-tokens", "8", "--threads", "1", "--seed", "1"},
+      {"inspect", path("gone" + evil)},
+      {"inspect", model, "--" + evil},
+  };
+  for (const auto& command : commands) {
+    const Result result = mixnmatch(command);
+    for (const std::string& text : {result.out, result.err}) {
+      const std::size_t at = command[0] == "generate" ? std::string::npos : raw_at(text);
+      EXPECT_EQ(at, std::string::npos)
+          << command[0] << " " << command[1] << ": "
+          << ::testing::PrintToString(text.substr(at == std::string::npos ? 0 : at, 60));
+    }
+  }
+  // For programs the name is what it was.
+  EXPECT_EQ(expect_done({"inspect", model, "--json"}).json()["directory"], model);
+}
+
+TEST_F(Workshop, ASpreadsheetRunsNoFieldOfACsv) {
+  for (const char first : {'=', '+', '-', '@'}) {
+    const std::string name = std::string(1, first) + "1+2";
+    const std::string db = path(std::string("of_") + first);
+    expect_done({"eval", model_, "--data", tokens(name, 1, 32 * 8 + 1), "--context", "32",
+                 "--widths", "8x4", "--threads", "1", "--db", db});
+    const std::string csv = expect_done({"runs", "--db", db, "--csv"}).out;
+    EXPECT_NE(csv.find(",'" + name), std::string::npos) << csv;
+  }
+}
+
+// A config of a few hundred bytes may say any number of layers.
+TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
+  nlohmann::json config = llama_.config();
+  std::vector<int> list(4096);
+  for (int i = 0; i < 4096; ++i) list[static_cast<std::size_t>(i)] = i + 1;
+  config["intermediate_size"] = 4096;
+  config["num_hidden_layers"] = 4096;
+  config["matformer_granularities"] = list;
+  spew(path("choices.json"), config.dump());
+  config["num_hidden_layers"] = 65536;
+  config["matformer_granularities"] = {64, 4096};
+  spew(path("layers.json"), config.dump());
+  config["num_hidden_layers"] = 4096;
+  spew(path("most.json"), config.dump());
+  const auto commands = [&](const std::string& file) {
+    return std::vector<std::vector<std::string>>{
+        {"inspect", path(file)},
+        {"export", path(file), "--budget", "100T", "--dry-run", "--out", path("o")},
+        {"export", path(file), "--widths", "64x4096", "--format", "gguf", "--dry-run", "--out",
+         path("o")},
+        {"export", path(file), "--widths", "64x4096", "--format", "onnx", "--dry-run", "--out",
+         path("o")},
+    };
+  };
+  for (const auto& [file, limit] : {std::pair("choices.json", "65536"), {"layers.json", "4096"}}) {
+    for (const auto& command : commands(file)) expect_refused(command, 1, limit);
+  }
+  for (const auto& command : commands("most.json")) {
+    const Result result = mixnmatch(command);
+    EXPECT_EQ(result.status, 0) << command[0] << command[2] << result.err;
+    EXPECT_LT(result.cpu_seconds, 20) << command[0] << command[2];
+    EXPECT_LT(result.max_resident_kib, 1 << 20) << command[0] << command[2];
+  }
+}
+
+TEST_F(Workshop, AnExportCarriesNoFileFromElsewhere) {
+  spew(path("id_rsa"), "a key");
+  for (const char* name : {"tokenizer.json", "LICENSE", "generation_config.json"}) {
+    fs::create_symlink(path("id_rsa"), path("model/") + name);
+    for (const char* format : {"huggingface", "onnx"}) {
+      expect_refused({"export", model_, "--widths", "8", "--no-check", "--format", format, "--out",
+                      path("out")},
+                     1, name);
+      EXPECT_FALSE(fs::exists(path("out")));
+    }
+    fs::remove(path("model/") + name);
+  }
+}
+
+}  // namespace
+}  // namespace mnm::test

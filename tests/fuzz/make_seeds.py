@@ -1,0 +1,246 @@
+"""Writes the seeds of the fuzz targets, tests/fuzz/seeds/READER/NAME: small sound files of each kind,
+and small hostile ones. The same bytes each time.
+
+    .venv/bin/python tests/fuzz/make_seeds.py
+"""
+
+import json
+import pathlib
+import sqlite3
+import struct
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEEDS = ROOT / "tests/fuzz/seeds"
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "float32",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "vocab_size": 256,
+    "max_position_embeddings": 64,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+    "matformer_granularities": [8, 16, 32],
+}
+MATMAMBA = {
+    "d_model": 32,
+    "n_layer": 2,
+    "vocab_size": 256,
+    "ssm_cfg": {"layer": "MatMamba2", "d_state": 8},
+    "rms_norm": True,
+    "tie_embeddings": True,
+}
+
+
+def write(reader, name, content):
+    path = SEEDS / reader / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def safetensors(tensors, metadata):
+    """`tensors`: name to dtype, shape, bytes."""
+    header, data = {"__metadata__": metadata}, b""
+    for name, (dtype, shape, content) in tensors.items():
+        offsets = [len(data), len(data) + len(content)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def checkpoint_seeds():
+    tensors = {"a": ("F32", [2, 2], bytes(16)), "b": ("BF16", [3], bytes(6))}
+    sound = safetensors(tensors, {"format": "pt"})
+    write("safetensors", "sound", sound)
+    write("safetensors", "of_no_tensors", safetensors({}, {}))
+    write("safetensors", "cut_off", sound[:40])
+    write("safetensors", "pickled", b"\x80\x02}q\x00.")
+    write("safetensors", "long_header", struct.pack("<Q", 2**63) + b"{}")
+
+    per_layer = {**LLAMA, "matformer_granularities": [[8, 32], [16, 32]]}
+    endless = {**LLAMA, "num_hidden_layers": 65536}
+    hub = {"model_type": "mamba2", "hidden_size": 32, "num_hidden_layers": 2}
+    hub |= {"state_size": 8, "num_heads": 8, "head_dim": 8, "vocab_size": 256}
+    configs = {"llama": LLAMA, "per_layer": per_layer, "many_layers": endless}
+    for name, config in {**configs, "matmamba": MATMAMBA, "mamba2": hub}.items():
+        write("config", name, json.dumps(config))
+
+    shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    weight_map = dict(zip("ab", shards, strict=True))
+    write("index", "sound", json.dumps({"weight_map": weight_map}))
+    write(
+        "index", "elsewhere", json.dumps({"weight_map": {"a": "../../x.safetensors"}})
+    )
+
+    probe = {
+        "format": "mixnmatch-probe-2",
+        "widths": "16x2",
+        "fingerprint": "0" * 32,
+        "artifact": "1" * 32,
+        "tokens": "1,0",
+        "tolerance": "1e-5",
+        "operand_tolerance": "1e-4",
+        "moved": "0",
+    }
+    write("probe", "sound", safetensors({"logits": ("F32", [2, 3], bytes(24))}, probe))
+
+
+def byte_letters():
+    """GPT-2's letter for each byte."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in kept]
+    letters = {byte: chr(byte) for byte in kept}
+    letters.update({byte: chr(256 + i) for i, byte in enumerate(others)})
+    return [letters[byte] for byte in range(256)]
+
+
+def tokenizer_seeds():
+    vocabulary = {letter: i for i, letter in enumerate(byte_letters())}
+    vocabulary |= {"tw": 256, "two": 257}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": 258, "content": "<s>", "special": True, "normalized": False}
+            | {"single_word": False, "lstrip": False, "rstrip": False}
+        ],
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": "<s>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [258], "tokens": ["<s>"]}},
+        },
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "vocab": vocabulary,
+            "merges": [["t", "w"], ["tw", "o"]],
+        },
+    }
+    write("tokenizer", "byte_level", json.dumps(tokenizer, ensure_ascii=False))
+    tokenizer["model"]["merges"] = ["t w", "tw o"]
+    tokenizer["post_processor"] = None
+    write("tokenizer", "old_merges", json.dumps(tokenizer, ensure_ascii=False))
+
+
+def token_file_seeds():
+    write("token_file", "bytes", bytes(range(64)))
+    for magic, version, code in ((20240520, 1, "H"), (20240801, 7, "I")):
+        head = struct.pack("<256i", magic, version, 4, *[0] * 253)
+        write(
+            "token_file", f"llm_c_{code}", head + struct.pack(f"<4{code}", 1, 2, 3, 4)
+        )
+    head = "{'descr': '<i4', 'fortran_order': False, 'shape': (4,), }"
+    head += " " * (118 - 1 - len(head)) + "\n"
+    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode()
+    write("token_file", "npy", npy + struct.pack("<4i", 1, 2, 3, 4))
+
+
+def store_seeds():
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "s.db"
+        store = sqlite3.connect(path, isolation_level=None)
+        store.execute("PRAGMA page_size = 512")
+        store.executescript((ROOT / "db/schema.sql").read_text())
+        store.execute("INSERT INTO model VALUES (1, 'f', 'm', 'llama', '{}', '8')")
+        store.execute("INSERT INTO data VALUES (1, 'f', 'd', 8, 2)")
+        store.execute("VACUUM")
+        store.close()
+        sound = path.read_bytes()
+    write("store", "sound", sound)
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + struct.pack(">5I", 0, 0, len(sound) // 512, 512, 512)
+    naming = head.ljust(512, b"\0") + struct.pack(">I", 0x40000000 // 512 + 1)
+    naming += b"/v" + struct.pack(">2I", 2, sum(b"/v")) + magic
+    for name, journal in (
+        ("naming_journal", naming),
+        ("plain_journal", head.ljust(512, b"\0")),
+    ):
+        write("store", name, b"J" + struct.pack("<I", len(sound)) + sound + journal)
+    write_ahead = struct.pack(">8I", 0x377F0682, 3007000, 512, 0, 1, 2, 3, 4)
+    write(
+        "store",
+        "write_ahead",
+        b"W" + struct.pack("<I", len(sound)) + sound + write_ahead,
+    )
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def gguf_seeds():
+    fields = (
+        gguf_string("general.architecture")
+        + struct.pack("<I", 8)
+        + gguf_string("llama")
+    )
+    fields += gguf_string("llama.block_count") + struct.pack("<II", 4, 2)
+    fields += gguf_string("widths") + struct.pack("<IIQ2I", 9, 4, 2, 16, 32)
+    tensor = gguf_string("a") + struct.pack("<IQQIQ", 2, 4, 2, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 3) + fields + tensor
+    head += bytes(-len(head) % 32)
+    write("gguf", "sound", head + bytes(32))
+    write("gguf", "many_fields", b"GGUF" + struct.pack("<IQQ", 3, 1, 2**60))
+
+
+def field(number, content):
+    """Of protobuf: a length-delimited field, or a number."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value):
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def onnx_seeds():
+    def entry(key, value):
+        return field(1, key.encode()) + field(2, value.encode())
+
+    # TensorProto: dims 1, data_type 2, name 8, external_data 13, data_location 14.
+    external = {"location": "model.onnx.data", "offset": "0", "length": "32"}
+    tensor = field(1, 2) + field(1, 4) + field(2, 1) + field(8, b"a")
+    tensor += b"".join(field(13, entry(*pair)) for pair in external.items()) + field(
+        14, 1
+    )
+    graph = field(2, b"g") + field(5, tensor)
+    # ModelProto: ir_version 1, graph 7, opset_import 8 (version 2), metadata_props 14.
+    model = field(1, 8) + field(7, graph) + field(8, field(2, 17))
+    write("onnx", "sound", model + field(14, entry("mixnmatch.widths", "16x2")))
+    write("onnx", "elsewhere", model.replace(b"model.onnx.data", b"../../../x.data"))
+
+
+if __name__ == "__main__":
+    checkpoint_seeds()
+    tokenizer_seeds()
+    token_file_seeds()
+    store_seeds()
+    gguf_seeds()
+    onnx_seeds()
