@@ -27,13 +27,13 @@ bool is_foreign_artifact(const fs::path& directory) {
   return fs::exists(directory / kProbeFile, error) && !fs::exists(directory / "config.json", error);
 }
 
-std::string foreign_fingerprint(const fs::path& directory) {
+std::string artifact_fingerprint(const fs::path& directory) {
   std::vector<std::string> names;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_regular_file() && name != kProbeFile && name != kVerifiedFile) {
-      names.push_back(name);
-    }
+    const bool is_about_it =
+        name == kProbeFile || name == kVerifiedFile || name == "README.md" || name.starts_with('.');
+    if (entry.is_regular_file() && !is_about_it) names.push_back(name);
   }
   std::ranges::sort(names);
   return fingerprint_of(directory, names);

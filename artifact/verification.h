@@ -11,9 +11,9 @@ namespace mnm {
 // An export in a format that is no checkpoint: there is a probe, and no config.json to open.
 bool is_foreign_artifact(const std::filesystem::path& directory);
 
-// 32 hex digits of the files of such an export, as PlannedExport::fingerprint gives them: of all
-// that lie there but the probe and verified.json.
-std::string foreign_fingerprint(const std::filesystem::path& directory);
+// 32 hex digits of the files of an export, as PlannedExport::fingerprint gives them: of all that
+// lie there but the probe and verified.json, and what no reader reads, README.md and hidden files.
+std::string artifact_fingerprint(const std::filesystem::path& directory);
 
 // Whether the probe that lies there was made of files with this fingerprint; true where none lies
 // there.

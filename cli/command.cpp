@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <new>
 
-#include "cli/notes.h"
+#include "cli/print.h"
 #include "eval/scores.h"
 #include "model/error.h"
 #include "model/nearest.h"
@@ -57,17 +57,17 @@ const Command& command_named(const std::string& name) {
 
 int dispatch(const Arguments& arguments) {
   if (arguments.empty()) {
-    note("{}", overview());
+    note("{}", Lines{overview()});
     return 2;
   }
   const std::string& first = arguments.front();
   if (first == "--version" || first == "version") {
-    fmt::print("{}\n", build_text());
+    print("{}\n", build_text());
     return 0;
   }
   if (first == "--help" || first == "-h" || first == "help") {
     if (arguments.size() < 2) {
-      fmt::print("{}", overview());
+      print("{}", Lines{overview()});
       return 0;
     }
     return command_named(arguments[1]).run({"--help"});

@@ -7,6 +7,7 @@
 
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "db/store.h"
 #include "eval/statistics.h"
 #include "model/error.h"
@@ -158,9 +159,9 @@ int compare_command(const Arguments& arguments) {
         to_string(b_records.front().widths));
   }
   if (output == OutputFormat::kText) {
-    fmt::print("A  {}  {}\nB  {}  {}\n\n", to_string(a_records.front().widths),
-               cost_text(a_records.front()), to_string(b_records.front().widths),
-               cost_text(b_records.front()));
+    print("A  {}  {}\nB  {}  {}\n\n", to_string(a_records.front().widths),
+          cost_text(a_records.front()), to_string(b_records.front().widths),
+          cost_text(b_records.front()));
   }
   print_table(table, output);
   return 0;

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli/common_options.h"
+#include "cli/print.h"
 
 namespace mnm {
 namespace {
@@ -73,22 +74,22 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
   }
   print_table(table, format);
   if (!front.confirmed) {
-    fmt::print(
+    print(
         "\nThese losses chose the front and so flatter it: --confirm scores it on other tokens.\n");
   }
   if (!front.best) return;
   const ConfirmedMember& best = front.members[*front.best];
   const std::optional<Record>& record = reported(front, best);
   if (!is_ok(record)) return;
-  fmt::print("\nbest: {} with {} parameters, loss {}{}\n", to_string(best.widths),
-             quantity(static_cast<double>(best.cost.params)),
-             measured_text(record->loss.value, record->loss.standard_error),
-             front.confirmed ? ", confirmed" : "");
+  print("\nbest: {} with {} parameters, loss {}{}\n", to_string(best.widths),
+        quantity(static_cast<double>(best.cost.params)),
+        measured_text(record->loss.value, record->loss.standard_error),
+        front.confirmed ? ", confirmed" : "");
   if (front.best_uniform && best.difference) {
     const ConfirmedMember& uniform = front.members[*front.best_uniform];
-    fmt::print("      {} to the best uniform one within the budget, {} with {} parameters\n",
-               measured_text(best.difference->value, best.difference->standard_error),
-               to_string(uniform.widths), quantity(static_cast<double>(uniform.cost.params)));
+    print("      {} to the best uniform one within the budget, {} with {} parameters\n",
+          measured_text(best.difference->value, best.difference->standard_error),
+          to_string(uniform.widths), quantity(static_cast<double>(uniform.cost.params)));
   }
 }
 

@@ -5,9 +5,9 @@
 
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
 #include "eval/prefix_tree.h"

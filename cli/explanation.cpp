@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cli/output.h"
+#include "cli/print.h"
 
 namespace mnm {
 
@@ -17,10 +18,10 @@ void print_explanation(const Explanation& explanation, bool json) {
     print_json(out);
     return;
   }
-  fmt::print("{}\n\n{}", to_string(explanation.widths), explanation.runtimes.text());
+  print("{}\n\n{}", to_string(explanation.widths), Lines{explanation.runtimes.text()});
   if (explanation.detours.rows.empty()) return;
-  fmt::print("\nThe nearest that those load which do not load these:\n\n{}",
-             explanation.detours.text());
+  print("\nThe nearest that those load which do not load these:\n\n{}",
+        Lines{explanation.detours.text()});
 }
 
 }  // namespace mnm

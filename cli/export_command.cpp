@@ -15,10 +15,10 @@
 #include "cli/common_options.h"
 #include "cli/explanation.h"
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
+#include "cli/print.h"
 #include "cli/progress.h"
 #include "db/store.h"
 #include "export/gguf_header.h"
@@ -333,8 +333,8 @@ class ExportCommand {
       const CostTable costs(model, basis_of(model, dtype()), latency ? &*latency : nullptr);
       widths_ = least_slope_within(model, request_, costs);
       if (!request_.json) {
-        fmt::print("{}: the largest least-slope submodel within the budget; no score chose it\n",
-                   to_string(widths_));
+        print("{}: the largest least-slope submodel within the budget; no score chose it\n",
+              to_string(widths_));
       }
     } else {
       widths_ = parse_widths(request_.widths, model.layers());
@@ -375,8 +375,8 @@ class ExportCommand {
     print_table(table, OutputFormat::kText);
     std::int64_t bytes = 0;
     for (const auto& row : table.rows) bytes += row[1].value.get<std::int64_t>();
-    fmt::print("{} parameters, {} bytes in {} files\n",
-               cost_of(opened_->model, plan.slices()).params, bytes, table.rows.size());
+    print("{} parameters, {} bytes in {} files\n", cost_of(opened_->model, plan.slices()).params,
+          bytes, table.rows.size());
     if (const std::size_t layers = checked_layers(plan); layers > 0) {
       if (const std::string part = part_text(layers); !part.empty()) {
         note("the check would run{}\n", part);
@@ -435,29 +435,29 @@ class ExportCommand {
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
 
     const Cost cost = cost_of(opened_->model, plan.slices());
-    fmt::print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
-               quantity(static_cast<double>(cost.params)), quantity(static_cast<double>(bytes)),
-               plan.dtype());
+    print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
+          quantity(static_cast<double>(cost.params)), quantity(static_cast<double>(bytes)),
+          plan.dtype());
     if (difference) {
-      fmt::print(
+      print(
           "checked: every tensor is its slice; over {} tokens{} the largest difference of a "
           "logit is {:.2g}, where the order of summation explains {:.2g}\n",
           probe->tokens.size(), part_text(layers), difference->worst, probe->tolerance);
       if (probe->moved > 0) {
-        fmt::print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
-                   probe->moved, largest(probe->logits));
+        print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
+              probe->moved, largest(probe->logits));
       }
     } else if (!request_.no_check) {
-      fmt::print(
+      print(
           "checked: every tensor is its slice; nothing was run, since memory does not hold one "
           "layer and a part of the head, and there is no probe\n");
     } else {
-      fmt::print(
+      print(
           "every tensor is there with its name, shape and type; no value was checked, and "
           "there is no probe\n");
     }
     record(plan, bytes, fingerprint, probe, layers, difference);
-    fmt::print("\n{}", plan.loading(request_.out));
+    print("\n{}", Lines{plan.loading(request_.out)});
   }
 
   void write_tensors(const PlannedExport& plan, const std::filesystem::path& path,
@@ -496,7 +496,7 @@ class ExportCommand {
     artifact.bytes = static_cast<std::int64_t>(bytes);
     try {
       const std::int64_t id = store_->add_artifact(artifact);
-      fmt::print("recorded as artifact {} of {}\n", id, request_.db.string());
+      print("recorded as artifact {} of {}\n", id, request_.db.string());
     } catch (const Error& error) {
       fail("{} is written and complete, but could not be recorded: {}", request_.out.string(),
            error.what());

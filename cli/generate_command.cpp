@@ -14,9 +14,9 @@
 #include "cli/common_options.h"
 #include "cli/generation.h"
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -144,8 +144,7 @@ class Output {
   void put(const std::string& text) {
     if (quiet_ || text.empty()) return;
     // What a model says must not move a terminal's cursor; elsewhere it goes as it is.
-    const std::string shown = terminal_ ? printable(text, "\n\t") : text;
-    std::fwrite(shown.data(), 1, shown.size(), stdout);
+    terminal_ ? write_printable(stdout, text, "\n\t") : write_raw(text);
     if (std::fflush(stdout) != 0) fail("cannot write to standard output: {}", std::strerror(errno));
   }
 

@@ -8,6 +8,7 @@
 #include "cli/common_options.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -86,14 +87,14 @@ std::string text_of(const nlohmann::json& object, const char* key) {
 void print_provenance(const nlohmann::json& note) {
   if (!note.is_object()) return;
   if (note.contains("source")) {
-    fmt::print("cut from     {} ({}) at {}\n", text_of(note["source"], "name"),
-               text_of(note["source"], "fingerprint"), text_of(note, "widths"));
+    print("cut from     {} ({}) at {}\n", text_of(note["source"], "name"),
+          text_of(note["source"], "fingerprint"), text_of(note, "widths"));
   }
-  if (note.contains("random_weights")) fmt::print("weights      random\n");
+  if (note.contains("random_weights")) print("weights      random\n");
 }
 
 void print_foreign(const std::filesystem::path& directory, bool json) {
-  const std::string fingerprint = foreign_fingerprint(directory);
+  const std::string fingerprint = artifact_fingerprint(directory);
   const Table probe = probe_table(directory, fingerprint),
               verified = verified_table(directory, fingerprint);
   if (json) {
@@ -104,8 +105,8 @@ void print_foreign(const std::filesystem::path& directory, bool json) {
     print_json(out);
     return;
   }
-  fmt::print("{}: an export\n{}", directory.string(), probe.text());
-  if (!verified.rows.empty()) fmt::print("\n{}", verified.text());
+  print("{}: an export\n{}", directory.string(), Lines{probe.text()});
+  if (!verified.rows.empty()) print("\n{}", Lines{verified.text()});
 }
 
 bool has_state(const NestedModel& model) {
@@ -179,8 +180,11 @@ int inspect_command(const Arguments& arguments) {
   bool as_exported = true;
   if (provenance.is_object() && provenance.contains("widths")) {
     artifact = explain(inspected.opened, model.space.full(), "", {}, basis, {});
-    verified = verified_table(model_options.directory, inspected.fingerprint);
-    as_exported = is_as_exported(model_options.directory, inspected.fingerprint);
+    if (std::filesystem::is_directory(model_options.directory)) {
+      const std::string fingerprint = artifact_fingerprint(model_options.directory);
+      verified = verified_table(model_options.directory, fingerprint);
+      as_exported = is_as_exported(model_options.directory, fingerprint);
+    }
   }
 
   if (json) {
@@ -219,24 +223,24 @@ int inspect_command(const Arguments& arguments) {
     return 0;
   }
 
-  fmt::print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
-             model_options.directory.string(), model.family, model.layers(), model.hidden_size,
-             model.vocab_size,
-             model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
-             to_string(model.dtype));
-  fmt::print("widths       {}\n", space_text(model.space));
-  fmt::print("submodels    {}{}\n", model.space.submodels_text(),
-             model.space.submodels() == 1 && !artifact
-                 ? ", as the config names no narrower widths: --granularities names those trained"
-                 : "");
-  fmt::print("fingerprint  {}\n", fingerprint_text(inspected));
+  print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
+        model_options.directory.string(), model.family, model.layers(), model.hidden_size,
+        model.vocab_size,
+        model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
+        to_string(model.dtype));
+  print("widths       {}\n", space_text(model.space));
+  print("submodels    {}{}\n", model.space.submodels_text(),
+        model.space.submodels() == 1 && !artifact
+            ? ", as the config names no narrower widths: --granularities names those trained"
+            : "");
+  print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance);
-  fmt::print("\n{}", table.text());
-  fmt::print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
-  if (artifact) fmt::print("\n{}", artifact->runtimes.text());
-  if (!verified.rows.empty()) fmt::print("\n{}", verified.text());
+  print("\n{}", Lines{table.text()});
+  print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
+  if (artifact) print("\n{}", Lines{artifact->runtimes.text()});
+  if (!verified.rows.empty()) print("\n{}", Lines{verified.text()});
   if (!as_exported) {
-    fmt::print("\nNOT as exported: the probe is of another config or other weights.\n");
+    print("\nNOT as exported: a file is changed, gone or too many.\n");
   }
   return 0;
 }

@@ -4,9 +4,9 @@
 
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "cli/progress.h"
 #include "db/store.h"
 #include "engine/engine.h"
@@ -168,9 +168,9 @@ int latency_command(const Arguments& arguments) {
        workload.length, latency.repeats);
   print_table(part_table(latency), OutputFormat::kText);
   if (latency.checks.empty()) return 0;
-  fmt::print("\n");
+  print("\n");
   print_table(check_table(latency), OutputFormat::kText);
-  fmt::print(
+  print(
       "\na sum of parts is off by {:.1f} % on average, {:.1f} % root mean square, {:.1f} % "
       "at worst, over {} random submodels\n",
       100 * latency.mean_error(), 100 * latency.rms_error(), 100 * latency.worst_error(),

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cstdio>
 
+#include "cli/print.h"
 #include "model/error.h"
 #include "model/nearest.h"
 
@@ -110,7 +111,7 @@ bool OptionTable::parse(const Arguments& arguments) {
   std::vector<std::string> words;
   for (const po::option& option : parsed.options) {
     if (option.string_key == "help") {
-      fmt::print("{}", help());
+      print("{}", Lines{help()});
       return false;
     }
   }

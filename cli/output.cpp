@@ -4,7 +4,9 @@
 
 #include <cstdio>
 
+#include "cli/print.h"
 #include "model/error.h"
+#include "report/printable.h"
 
 namespace mnm {
 
@@ -21,19 +23,21 @@ OutputFormat output_format(bool json, bool csv) {
 void print_table(const Table& table, OutputFormat format) {
   switch (format) {
     case OutputFormat::kText:
-      fmt::print("{}", table.text());
+      print("{}", Lines{table.text()});
       break;
     case OutputFormat::kJson:
       print_json(table.json());
       break;
     case OutputFormat::kCsv:
-      fmt::print("{}", table.csv());
+      write_printable(stdout, table.csv(), "\r\n");
       break;
   }
 }
 
 void print_json(const nlohmann::ordered_json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  const std::string text =
+      value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  print("{}\n", Lines{printable_json(text)});
 }
 
 }  // namespace mnm

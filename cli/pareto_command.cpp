@@ -7,10 +7,10 @@
 #include <tuple>
 
 #include "cli/common_options.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
+#include "cli/print.h"
 #include "dataset/npy.h"
 #include "db/store.h"
 #include "model/error.h"

@@ -9,7 +9,7 @@
 #include <limits>
 #include <utility>
 
-#include "cli/notes.h"
+#include "cli/print.h"
 
 namespace mnm {
 namespace {
@@ -33,8 +33,7 @@ ProgressBar::~ProgressBar() { clear(); }
 
 void ProgressBar::clear() {
   if (!drawn_) return;
-  mnm::note("\r\033[K");
-  std::fflush(stderr);
+  redraw_line("");
   drawn_ = false;
 }
 
@@ -52,8 +51,7 @@ void ProgressBar::show(double fraction, std::string_view text) {
   std::string line = fmt::format("{} [{}{}] {:3.0f} %  {}", label_, std::string(filled, '='),
                                  std::string(kBar - filled, ' '), 100 * fraction, text);
   line.resize(std::min(line.size(), terminal_columns() - 1));
-  mnm::note("\r{}\033[K", line);
-  std::fflush(stderr);
+  redraw_line(line);
   drawn_ = true;
 }
 

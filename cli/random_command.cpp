@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
+#include "cli/print.h"
 #include "eval/scores.h"
 #include "export/random_checkpoint.h"
 #include "families/open_model.h"
@@ -118,9 +119,9 @@ int random_command(const Arguments& arguments) {
     write(request, plan);
   }
   const Cost cost = cost_of(described.model, plan.slices);
-  fmt::print("{}: {} layers, {} parameters, {} bytes in {}, seed {}{}\n", request.out.string(),
-             described.model.layers(), cost.params, plan.bytes, to_string(plan.dtype), request.seed,
-             request.dry_run ? " (dry run: nothing was written)" : "");
+  print("{}: {} layers, {} parameters, {} bytes in {}, seed {}{}\n", request.out.string(),
+        described.model.layers(), cost.params, plan.bytes, to_string(plan.dtype), request.seed,
+        request.dry_run ? " (dry run: nothing was written)" : "");
   return 0;
 }
 

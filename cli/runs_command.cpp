@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "db/store.h"
 #include "model/error.h"
 #include "model/shell_word.h"
@@ -198,7 +198,7 @@ int runs_command(const Arguments& arguments) {
   const char* separator = "";
   for (const auto& [name, table] : tables) {
     if (table.rows.empty()) continue;
-    fmt::print("{}{}", separator, table.text());
+    print("{}{}", Lines{separator}, Lines{table.text()});
     separator = "\n";
   }
   if (store.runs().empty()) note("{} holds no runs\n", db.string());

@@ -10,9 +10,9 @@
 #include "cli/common_options.h"
 #include "cli/confirmed_front.h"
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/print.h"
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
 #include "dataset/overlap.h"
@@ -513,8 +513,7 @@ class SearchCommand {
   }
 
   void say_how_to_resume(std::int64_t run) const {
-    fmt::print(stderr, "stopped; all that was scored is kept. To go on:\n  {}\n",
-               resume_command(run));
+    note("stopped; all that was scored is kept. To go on:\n  {}\n", resume_command(run));
   }
 
   double elapsed() const {

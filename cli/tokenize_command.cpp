@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
+#include "cli/print.h"
 #include "dataset/corpus.h"
 #include "model/error.h"
 #include "model/files.h"

@@ -4,9 +4,9 @@
 #include <cstdio>
 
 #include "cli/interrupt.h"
-#include "cli/notes.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
+#include "cli/print.h"
 #include "cli/text_tokens.h"
 #include "engine/engine.h"
 #include "families/family.h"
@@ -138,8 +138,8 @@ int train_command(const Arguments& arguments) {
   for (std::size_t k = 0; k < model.space.levels(); ++k) {
     header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));
   }
-  fmt::print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm",
-             header, header, "tokens/s");
+  print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm", header,
+        header, "tokens/s");
   std::fflush(stdout);
 
   const std::filesystem::path state = settings.directory / "state.safetensors";
@@ -147,10 +147,10 @@ int train_command(const Arguments& arguments) {
   settings.stop = [&] { return guard.interrupted(); };
   try {
     open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {
-      fmt::print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
-                 report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
-                 losses_text(report.validation_loss), report.tokens_per_second,
-                 duration_text(report.seconds_left));
+      print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
+            report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
+            losses_text(report.validation_loss), report.tokens_per_second,
+            duration_text(report.seconds_left));
       std::fflush(stdout);
       return true;
     });
@@ -161,7 +161,7 @@ int train_command(const Arguments& arguments) {
     if (!std::filesystem::exists(state)) throw;
     fail("{}; the same command goes on from {}", error.what(), state.string());
   }
-  fmt::print("{}\n", (settings.directory / "model").string());
+  print("{}\n", (settings.directory / "model").string());
   return 0;
 }
 

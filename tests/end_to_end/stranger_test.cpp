@@ -80,6 +80,28 @@ TEST_F(Workshop, ASpreadsheetRunsNoFieldOfACsv) {
   }
 }
 
+// What a reader runs or reads beside the weights is part of what was exported.
+TEST_F(Workshop, AChangedBridgeOrTokenizerIsSeen) {
+  spew(path("model/tokenizer.json"), "{}");
+  const std::string out = path("out");
+  expect_done({"export", model_, "--widths", "8,16,8,32", "--out", out, "--threads", "1"});
+  const auto as_exported = [&] {
+    return expect_done({"inspect", out, "--json"}).json()["as_exported"].get<bool>();
+  };
+  spew(out + "/README.md", "uploaded with this page");
+  EXPECT_TRUE(as_exported());
+  const std::string bridge = out + "/modeling_mixnmatch_llama.py";
+  for (const std::string& file : {bridge, out + "/tokenizer.json", out + "/config.json"}) {
+    const std::string before = slurp(file);
+    spew(file, before + " ");
+    EXPECT_FALSE(as_exported()) << file;
+    spew(file, before);
+    EXPECT_TRUE(as_exported()) << file;
+  }
+  spew(out + "/tokenizer_config.json", "{}");
+  EXPECT_FALSE(as_exported()) << "one file too many";
+}
+
 // A config of a few hundred bytes may say any number of layers.
 TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
   nlohmann::json config = llama_.config();

@@ -196,5 +196,51 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   EXPECT_EQ(recorded("mixed").size(), 1u) << "the last word of each runtime";
 }
 
+// An export comes from a stranger: what it brings along runs when the user says so, and not before.
+TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
+  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
+    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
+  }
+  TempDir dir;
+  test::TinyLlama llama;
+  llama.write(dir / "model");
+  for (const char* name : {"sound", "changed", "foreign", "linked"}) {
+    write_export(dir / "model", llama, dir / name, {8, 32, 4}, Dtype::kF32, 5'000'000'000);
+  }
+  const fs::path mark = dir / "PWNED", victim = dir / "victim.json";
+  const fs::path bridge = dir / "changed/modeling_mixnmatch_llama.py";
+  test::spew(bridge,
+             fmt::format("open('{}', 'w').close()\n{}", mark.string(), test::slurp(bridge)));
+  test::spew(
+      dir / "foreign/config.json",
+      R"({"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "attacker/repo--m.X"}})");
+  test::spew(victim, "[]");
+  fs::create_symlink(victim, dir / "linked/verified.json");
+
+  std::string arguments;
+  for (const char* name : {"sound", "changed", "foreign", "linked"}) {
+    arguments += " " + (dir / name).string();
+  }
+  const Answer answer = verify("transformers" + arguments);
+  EXPECT_EQ(answer.status, 1);
+  const auto says = [&](const char* name, const char* what) {
+    const std::string begin = (dir / name).string() + ": " + what;
+    EXPECT_NE(answer.text.find(begin), std::string::npos) << begin << "\n" << answer.text;
+  };
+  says("sound", "transformers agrees");
+  says("changed", "transformers is not asked: it would run modeling_mixnmatch_llama.py");
+  says("foreign", "transformers is not asked: its auto_map names code of another repository");
+  says("linked", "the answer is not recorded in verified.json");
+  EXPECT_FALSE(fs::exists(mark));
+  EXPECT_EQ(test::slurp(victim), "[]");
+  EXPECT_FALSE(fs::exists(dir / "changed/verified.json"));
+
+  const Answer trusted = verify("transformers --trust " + (dir / "changed").string());
+  EXPECT_EQ(trusted.status, 0) << trusted.text;
+  EXPECT_NE(trusted.text.find("transformers runs modeling_mixnmatch_llama.py"), std::string::npos)
+      << trusted.text;
+  EXPECT_TRUE(fs::exists(mark));
+}
+
 }  // namespace
 }  // namespace mnm

@@ -173,6 +173,26 @@ def torch_is_behind_the_door(tree):
             yield f"{path} reaches a Torch header and is not one of the engine's sources"
 
 
+# What writes to standard output or standard error.
+PRINTS = (
+    r"\b(?:fmt::print|std::(?:cout|cerr|clog)|(?:v?f?printf|f?puts|fputc|putc|putchar|fwrite|"
+    r"perror)\s*\(|"
+    r"write\s*\(\s*(?:STDOUT_FILENO|STDERR_FILENO|[12])\s*,)"
+)
+PRINTER = "cli/print.cpp"
+SIGNALS = "cli/main.cpp"  # a constant sentence, where nothing else may be called
+
+
+def only_one_file_prints(tree):
+    """What comes from outside reaches a terminal as cli/print makes it, or not at all."""
+    for path, text in room_sources(tree).items():
+        if path in (PRINTER, SIGNALS):
+            continue
+        code = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', without_comments(text))
+        for match in re.finditer(PRINTS, code):
+            yield f"{path} goes around {PRINTER}: {match[0]}"
+
+
 # Names that others fixed: a runtime's, and that of a way to split text.
 FOREIGN = r"llama[._]cpp(?:\.Llama)?|llama-bpe"
 
@@ -313,6 +333,23 @@ class Structure(unittest.TestCase):
             "sources"
         )
         self.holds(torch_is_behind_the_door, (tree, complaint))
+
+    def test_printing(self):
+        broken = {
+            "cli/print.cpp": "fwrite(a, 1, 2, stdout);",
+            "cli/a.cpp": '// fmt::print(x)\nnote("puts(x)"); print(x); snprintf(b, 1, c);',
+        }
+        around = ["fmt::print", "std::cerr", "printf(", "fputs(", "perror("]
+        self.holds(
+            only_one_file_prints,
+            *(
+                (
+                    broken | {"db/b.cpp": f"x = 1; {call} x);"},
+                    f"db/b.cpp goes around cli/print.cpp: {call}",
+                )
+                for call in around
+            ),
+        )
 
     def test_family_names(self):
         tree = {
