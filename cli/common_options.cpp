@@ -23,7 +23,8 @@ void add_model_options(OptionTable& options, ModelOptions& model) {
 void add_device_options(OptionTable& options, DeviceOptions& device) {
   options.section("device")
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
-      .option("dtype", dtype_value(device.dtype), "of weights and arithmetic")
+      .option("dtype", dtype_value(device.dtype),
+              "of weights, and of arithmetic where the device has instructions for it")
       .option("threads", threads_value(device.threads), "of the CPU; 0: one per core")
       .option("memory", quantity_value(device.memory, "BYTES"),
               "for weights, states and work space; else what is free, a part of it left alone")

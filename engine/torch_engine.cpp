@@ -19,12 +19,14 @@
 #include "engine/weight_reader.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
+#include "fold/product.h"
 #include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
+#include "model/shapes.h"
 #include "train/trainer.h"
 #include "model/plugin.h"
 
@@ -142,6 +144,14 @@ class TorchSession final : public ModelSession {
         reader_(checkpoint, device_, options.dtype),
         memory_(plan_memory(weight_bytes(model, options.dtype), options, device_)) {
     limits_.memory = memory_.states;
+    const at::ScalarType stored = scalar_type(options.dtype);
+    if (arithmetic_type(device_, stored) != stored) {
+      for (const TensorSpec& spec : model.table.tensors) {
+        const auto elements = static_cast<std::uint64_t>(element_count(spec.shape));
+        limits_.product_bytes =
+            std::max(limits_.product_bytes, std::min(4 * elements, kWidenedBytes));
+      }
+    }
     if (memory_.stream && !options.single_pass) {
       const std::filesystem::path spill = std::filesystem::temp_directory_path();
       limits_.stream = StreamLimits{device_.is_cpu() ? 0 : available_memory(at::kCPU) / 2, spill,
@@ -272,13 +282,14 @@ class TorchEngine final : public Engine {
     const at::Device device = device_of(options);
     return guarded("timing a product", device, [&] {
       const auto type = at::TensorOptions(device).dtype(scalar_type(options.dtype));
-      const at::Tensor a = at::randn({n, n}, type), b = at::randn({n, n}, type);
-      at::Tensor c = at::mm(a, b);
+      const at::Tensor weights = at::randn({n, n}, type);
+      const at::Tensor rows = in_arithmetic_type(at::randn({n, n}, type));
+      const at::Tensor out = product(rows, weights);
       std::vector<double> seconds;
       for (int i = 0; i < 7; ++i) {
         const auto start = std::chrono::steady_clock::now();
-        at::mm_out(c, a, b);
-        c[0][0].item<float>();  // waits for the device
+        product_into(out, rows, weights);
+        out[0][0].item<float>();  // waits for the device
         seconds.push_back(
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       }

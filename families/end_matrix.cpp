@@ -2,7 +2,6 @@
 
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
@@ -10,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "fold/product.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -33,7 +33,7 @@ EndMatrix::EndMatrix(const FoldInputs& inputs, const std::string& name)
 }
 
 at::Tensor EndMatrix::at(const at::Tensor& tokens) const {
-  if (!rows_) return at::embedding(held_, tokens);
+  if (!rows_) return in_arithmetic_type(at::embedding(held_, tokens));
   const at::Tensor words = tokens.to(at::kCPU).contiguous();
   const std::int64_t* const word = words.const_data_ptr<std::int64_t>();
   std::map<std::int64_t, std::int64_t> place;  // of each word among those that were read
@@ -45,16 +45,17 @@ at::Tensor EndMatrix::at(const at::Tensor& tokens) const {
     if (is_new) read.push_back(rows_(name_, word[i], 1, room).squeeze(0));
     index.push_back(known->second);
   }
-  return at::embedding(at::stack(read), at::tensor(index).view(tokens.sizes()).to(tokens.device()));
+  return in_arithmetic_type(
+      at::embedding(at::stack(read), at::tensor(index).view(tokens.sizes()).to(tokens.device())));
 }
 
 at::Tensor EndMatrix::product(const at::Tensor& rows) const {
-  return rows_ ? product(rows, 0, vocab_) : at::mm(rows, held_.t());
+  return rows_ ? product(rows, 0, vocab_) : mnm::product(rows, held_);
 }
 
 at::Tensor EndMatrix::product(const at::Tensor& rows, std::int64_t first,
                               std::int64_t count) const {
-  if (!rows_) return at::mm(rows, held_.narrow(0, first, count).t());
+  if (!rows_) return mnm::product(rows, held_.narrow(0, first, count));
   const at::Tensor out = at::empty({rows.size(0), count}, rows.options());
   const std::uint64_t row_bytes = static_cast<std::uint64_t>(rows.size(1)) * rows.element_size();
   const auto most = static_cast<std::int64_t>(
@@ -62,7 +63,7 @@ at::Tensor EndMatrix::product(const at::Tensor& rows, std::int64_t first,
   at::Tensor room;  // one for all: threads' heaps keep much of what comes and goes by the megabyte
   for (std::int64_t done = 0; done < count; done += most) {
     const std::int64_t n = std::min(most, count - done);
-    out.narrow(1, done, n).copy_(at::mm(rows, rows_(name_, first + done, n, room).t()));
+    out.narrow(1, done, n).copy_(mnm::product(rows, rows_(name_, first + done, n, room)));
   }
   return out;
 }

@@ -1,7 +1,9 @@
 // Which fold runs a model: the only place where the engine meets the list of families.
+#include <string>
 #include <string_view>
 
 #include "fold/fold.h"
+#include "fold/product.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -24,7 +26,12 @@ std::unique_ptr<Fold> fold_of_family(const FoldInputs& inputs) {
 }  // namespace
 
 std::unique_ptr<Fold> make_fold(const FoldInputs& inputs) {
-  std::unique_ptr<Fold> fold = fold_of_family(inputs);
+  FoldInputs converted = inputs;
+  converted.weight = [weight = inputs.weight](const std::string& name) {
+    const at::Tensor read = weight(name);
+    return read.dim() == 2 ? read : in_arithmetic_type(read);
+  };
+  std::unique_ptr<Fold> fold = fold_of_family(converted);
   for (std::size_t l = 0; inputs.resident && l < inputs.model.layers(); ++l) fold->load(l);
   return fold;
 }

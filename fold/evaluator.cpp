@@ -142,7 +142,7 @@ class Evaluation {
                    .words = device_.is_cpu() ? kHostWords : kDeviceWords,
                    .element_bytes = element_bytes_,
                    .state_bytes = state_bytes_,
-                   .product_bytes = device_.is_cpu() ? 0 : kDeviceProducts,
+                   .product_bytes = device_.is_cpu() ? limits_.product_bytes : kDeviceProducts,
                    .memory = memory,
                    .reference = options_.consistency},
                   device_.is_cpu() ? at::get_num_threads() : 1);

@@ -30,6 +30,8 @@ struct StreamLimits {
 struct EvaluatorLimits {
   std::uint64_t memory = 1u << 30;  // bytes on the device for states and work space
   std::optional<StreamLimits> stream{};
+  std::uint64_t product_bytes =
+      0;  // that a product takes on the CPU beside its rows and its result
 };
 
 // Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every

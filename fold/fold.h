@@ -43,7 +43,8 @@ struct LayerCache {
 };
 
 // Where a fold finds its weights: by the checkpoint's tensor name, on the device and in the dtype
-// of the run, at full width. Training hands out parameters, evaluation views of loaded tensors.
+// of the run, at full width. make_fold hands on what is no matrix in the type that is computed in
+// (fold/product.h). Training hands out parameters, evaluation views of loaded tensors.
 using WeightSource = std::function<at::Tensor(const std::string& name)>;
 // Rows [first, first + count) of one of its matrices; in `room`, which is made where it holds
 // fewer.

@@ -16,6 +16,7 @@
 #include "eval/statistics.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
+#include "fold/product.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "train/schedule.h"
@@ -86,13 +87,15 @@ TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::D
   return state;
 }
 
-// bf16 arithmetic where the dtype asks for it, for the lifetime of the object.
+// bf16 arithmetic where the dtype asks for it and the device has it, for the lifetime of the
+// object.
 class Autocast {
  public:
-  Autocast(const at::Device& device, Dtype dtype)
-      : type_(device.type()), on_(dtype != Dtype::kF32) {
+  Autocast(const at::Device& device, Dtype dtype) : type_(device.type()) {
+    const at::ScalarType asked = dtype == Dtype::kBF16 ? at::kBFloat16 : at::kHalf;
+    on_ = dtype != Dtype::kF32 && arithmetic_type(device, asked) == asked;
     if (!on_) return;
-    at::autocast::set_autocast_dtype(type_, dtype == Dtype::kBF16 ? at::kBFloat16 : at::kHalf);
+    at::autocast::set_autocast_dtype(type_, asked);
     at::autocast::set_autocast_enabled(type_, true);
   }
   Autocast(const Autocast&) = delete;
@@ -105,7 +108,7 @@ class Autocast {
 
  private:
   at::DeviceType type_;
-  bool on_;
+  bool on_ = false;
 };
 
 // What a run writes: a state beside the one before it, then the model in bf16.

@@ -10,6 +10,7 @@
 #include "families/llama/llama_config.h"
 #include "fold/fold.h"
 #include "fold/launch.h"
+#include "fold/product.h"
 #include "kernels/causal_attention.h"
 #include "kernels/gated_silu.h"
 #include "kernels/rms_norm.h"
@@ -77,10 +78,6 @@ Act act_of(Activation activation) {
       return Act::kRelu;
   }
   fail("activation without a kernel");
-}
-
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  return bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
 }
 
 at::Tensor prefix(const at::Tensor& bias, std::int64_t width) {
@@ -297,8 +294,15 @@ class LlamaFold final : public Fold {
   // x + the heads' outputs, [rows, q], through the output projection.
   at::Tensor project(const LlamaLayer& layer, const at::Tensor& x, const at::Tensor& heads) const {
     const at::Tensor rows = x.view({heads.size(0), -1});
-    at::Tensor out =
-        on_device(x) ? add_product(rows, heads, layer.o) : at::addmm(rows, heads, layer.o.t());
+    at::Tensor out;
+    if (on_device(x)) {
+      out = add_product(rows, heads, layer.o);
+    } else if (c10::GradMode::is_enabled()) {
+      out = at::addmm(rows, heads, layer.o.t());
+    } else {
+      out = at::empty_like(rows);
+      add_product_into(out, rows, heads, layer.o);
+    }
     if (layer.o_bias.defined()) out = out + layer.o_bias;
     return out.view(x.sizes());
   }
@@ -416,8 +420,7 @@ class LlamaFold final : public Fold {
         for (std::size_t s = 0; s < siblings.size(); ++s) {
           const std::int64_t part = siblings[s].width - done;
           at::Tensor child = out[static_cast<std::int64_t>(first[f] + s)].narrow(0, row, count);
-          at::addmm_out(child, sum, act.narrow(1, done, part),
-                        layer.down.narrow(1, done, part).t());
+          add_product_into(child, sum, act.narrow(1, done, part), layer.down.narrow(1, done, part));
           sum = child;
           done = siblings[s].width;
         }

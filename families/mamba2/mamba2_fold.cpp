@@ -10,6 +10,7 @@
 #include "families/mamba2/mamba2_mixer.h"
 #include "fold/fold.h"
 #include "fold/launch.h"
+#include "fold/product.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
 #include "kernels/rms_norm.h"
@@ -171,9 +172,9 @@ class Mamba2Fold final : public Fold {
   at::Tensor project_in(const Mamba2Layer& layer, const at::Tensor& rows, Width width) const {
     const at::Tensor weight = kept(layer.in_proj, 0, width, true);
     const at::Tensor flat = rows.reshape({-1, config_.hidden_size});
-    const at::Tensor out = layer.in_bias.defined()
-                               ? at::addmm(kept(layer.in_bias, 0, width, true), flat, weight.t())
-                               : at::mm(flat, weight.t());
+    const at::Tensor bias =
+        layer.in_bias.defined() ? kept(layer.in_bias, 0, width, true) : layer.in_bias;
+    const at::Tensor out = product(flat, weight, bias);
     return out.view({rows.size(0), rows.size(1), -1});
   }
 
@@ -193,8 +194,7 @@ class Mamba2Fold final : public Fold {
       }
       const at::Tensor weight = layer.out_proj.narrow(1, 0, m.inner);
       const at::Tensor flat = mixed.reshape({-1, m.inner});
-      const at::Tensor y = layer.out_bias.defined() ? at::addmm(layer.out_bias, flat, weight.t())
-                                                    : at::mm(flat, weight.t());
+      const at::Tensor y = product(flat, weight, layer.out_bias);
       out.push_back(parent + y.view(parent.sizes()));
     }
     return at::stack(out);
@@ -213,8 +213,7 @@ class Mamba2Fold final : public Fold {
       const at::Tensor y = scan_rows(m, rows, carried), z = rows.narrow(2, 0, m.inner);
       if (siblings.size() == 1) {  // its own norm, group by group if it has groups
         const at::Tensor flat = normed_rows(m, y, z).reshape({-1, m.inner});
-        out.push_back(
-            finish(layer, parent, at::mm(flat, layer.out_proj.narrow(1, 0, m.inner).t())));
+        out.push_back(finish(layer, parent, product(flat, layer.out_proj.narrow(1, 0, m.inner))));
         return;
       }
       const at::ScalarType type = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -225,10 +224,10 @@ class Mamba2Fold final : public Fold {
       for (const Child& child : siblings) {
         const std::int64_t inner = config_.inner(child.width), part = inner - done;
         const at::Tensor square = gated.narrow(1, done, part).square().sum(1, /*keepdim=*/true);
-        const at::Tensor product = at::mm(scaled.narrow(1, done, part).to(rows.scalar_type()),
-                                          layer.out_proj.narrow(1, done, part).t());
+        const at::Tensor segment = product(scaled.narrow(1, done, part).to(rows.scalar_type()),
+                                           layer.out_proj.narrow(1, done, part));
         squares = done == 0 ? square : squares + square;
-        sum = done == 0 ? product.to(type) : sum + product;
+        sum = done == 0 ? segment.to(type) : sum + segment;
         const at::Tensor scale = (squares / static_cast<double>(inner) + config_.norm_eps).rsqrt();
         out.push_back(finish(layer, parent, (sum * scale).to(rows.scalar_type())));
         done = inner;
@@ -375,11 +374,11 @@ class Mamba2Fold final : public Fold {
       for (std::size_t i = 0; i < siblings.size(); ++i) {
         const std::int64_t part = ends[i] - done;
         const at::Tensor gated = in.narrow(1, inner + done, part);
-        const at::Tensor weight = layer.out_proj.narrow(1, done, part).t();
+        const at::Tensor weight = layer.out_proj.narrow(1, done, part);
         if (done == 0) {
-          at::mm_out(partial, gated, weight);
+          product_into(partial, gated, weight);
         } else {
-          partial.addmm_(gated, weight);
+          add_product_into(partial, partial, gated, weight);
         }
         const at::Tensor scale = squares.narrow(0, 0, n)
                                      .narrow(1, static_cast<std::int64_t>(i), 1)
@@ -397,22 +396,22 @@ class Mamba2Fold final : public Fold {
   void project_in_place(const Mamba2Layer& layer, const at::Tensor& h, std::int64_t inner,
                         const at::Tensor& rows) const {
     const std::int64_t all = layer.gated_norm.size(0), rest = rows.size(1) - 2 * inner;
-    const auto product = [&](std::int64_t column, std::int64_t row, std::int64_t size) {
-      at::Tensor to = rows.narrow(1, column, size);
-      const at::Tensor weight = layer.in_proj.narrow(0, row, size).t();
+    const auto part = [&](std::int64_t column, std::int64_t row, std::int64_t size) {
+      const at::Tensor to = rows.narrow(1, column, size);
+      const at::Tensor weight = layer.in_proj.narrow(0, row, size);
       if (layer.in_bias.defined()) {
-        at::addmm_out(to, layer.in_bias.narrow(0, row, size), h, weight);
+        add_product_into(to, layer.in_bias.narrow(0, row, size), h, weight);
       } else {
-        at::mm_out(to, h, weight);
+        product_into(to, h, weight);
       }
     };
     if (inner == all) {
-      product(0, 0, rows.size(1));
+      part(0, 0, rows.size(1));
       return;
     }
-    product(0, 0, inner);
-    product(inner, all, inner);
-    product(2 * inner, 2 * all, rest);
+    part(0, 0, inner);
+    part(inner, all, inner);
+    part(2 * inner, 2 * all, rest);
   }
 
   void convolve(std::int64_t tokens, std::int64_t channels, std::int64_t stride, std::int64_t mixed,

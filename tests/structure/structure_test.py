@@ -34,6 +34,7 @@ MAY_INCLUDE = {
         "model",
         "fold/fold.h",
         "fold/launch.h",
+        "fold/product.h",
         "export/gguf_model.h",
         "export/onnx_builder.h",
         "export/onnx_graph.h",

@@ -1,0 +1,130 @@
+#include "fold/product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "kernels/bf16_rows.h"
+
+namespace mnm {
+namespace {
+
+// Whether LibTorch multiplies a 16-bit type with instructions of this processor. It keeps to what
+// ATEN_CPU_CAPABILITY allows, and so does this.
+bool has_instructions([[maybe_unused]] at::ScalarType type) {
+#if defined(__x86_64__)
+  if (std::string_view(at::get_cpu_capability()) != "AVX512") return false;
+  return type == at::kBFloat16 ? __builtin_cpu_supports("avx512bf16") != 0
+                               : __builtin_cpu_supports("avx512fp16") != 0;
+#else
+  return false;
+#endif
+}
+
+bool is_narrow(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+
+bool is_widened(const at::Tensor& x, const at::Tensor& w) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && is_narrow(w.scalar_type());
+}
+
+// Columns [first, first + count) of a sum of rows, or of one row.
+at::Tensor columns(const at::Tensor& sum, std::int64_t first, std::int64_t count) {
+  return sum.narrow(sum.dim() - 1, first, count);
+}
+
+// Weights in bf16, and few rows: each weight is read once, as it is stored.
+bool few_rows(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
+  const auto along = [](const at::Tensor& t) { return t.size(1) <= 1 || t.stride(1) == 1; };
+  return x.size(0) <= kFewRows && w.scalar_type() == at::kBFloat16 && along(out) && along(x) &&
+         along(w);
+}
+
+void multiply_few(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w, bool add) {
+  constexpr std::int64_t kGrain = 1 << 15;  // weights: waking a thread takes longer than fewer do
+  Bf16Rows all;
+  all.rows = x.size(0);
+  all.depth = x.size(1);
+  all.x = x.const_data_ptr<float>();
+  all.x_stride = x.stride(0);
+  all.w_stride = w.stride(0);
+  all.out_stride = out.stride(0);
+  all.add = add;
+  const auto* const weights = static_cast<const Bf16*>(w.const_data_ptr());
+  float* const to = out.data_ptr<float>();
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, all.depth));
+  at::parallel_for(0, w.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
+    Bf16Rows part = all;
+    part.columns = end - begin;
+    part.w = weights + begin * part.w_stride;
+    part.out = to + begin;
+    bf16_rows(part);
+  });
+}
+
+// out = x w^T, plus `sum` where it is defined, in f32.
+void multiply_widened(const at::Tensor& out, const at::Tensor& sum, const at::Tensor& x,
+                      const at::Tensor& w) {
+  const bool add = sum.defined();
+  if (few_rows(out, x, w)) {
+    if (add && !sum.is_same(out)) out.copy_(sum);
+    return multiply_few(out, x, w, add);
+  }
+  const std::int64_t all = w.size(0), depth = std::max<std::int64_t>(1, w.size(1));
+  const std::int64_t most = std::max<std::int64_t>(1, std::min(kWidenedElements / depth, all));
+  const at::Tensor room = at::empty({most, w.size(1)}, x.options());
+  for (std::int64_t first = 0; first < all; first += most) {
+    const std::int64_t count = std::min(most, all - first);
+    const at::Tensor block = room.narrow(0, 0, count);
+    block.copy_(w.narrow(0, first, count));
+    at::Tensor to = columns(out, first, count);
+    if (!add) {
+      at::mm_out(to, x, block.t());
+    } else if (sum.is_same(out)) {
+      to.addmm_(x, block.t());
+    } else {
+      at::addmm_out(to, columns(sum, first, count), x, block.t());
+    }
+  }
+}
+
+}  // namespace
+
+at::ScalarType arithmetic_type(const at::Device& device, at::ScalarType stored) {
+  return device.is_cpu() && is_narrow(stored) && !has_instructions(stored) ? at::kFloat : stored;
+}
+
+at::Tensor in_arithmetic_type(const at::Tensor& stored) {
+  return stored.to(arithmetic_type(stored.device(), stored.scalar_type()));
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  if (!is_widened(x, w)) return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
+  const at::Tensor out = at::empty({x.size(0), w.size(0)}, x.options());
+  multiply_widened(out, bias, x, w);
+  return out;
+}
+
+void product_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
+  if (is_widened(x, w)) return multiply_widened(out, {}, x, w);
+  at::Tensor to = out;
+  at::mm_out(to, x, w.t());
+}
+
+void add_product_into(const at::Tensor& out, const at::Tensor& sum, const at::Tensor& x,
+                      const at::Tensor& w) {
+  if (is_widened(x, w)) return multiply_widened(out, sum, x, w);
+  at::Tensor to = out;
+  if (sum.is_same(out)) {
+    to.addmm_(x, w.t());
+  } else {
+    at::addmm_out(to, sum, x, w.t());
+  }
+}
+
+}  // namespace mnm
