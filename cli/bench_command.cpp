@@ -211,12 +211,12 @@ int bench_command(const Arguments& arguments) {
     }
   }
 
+  const InterruptGuard guard;
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
   data_options.text = text_tokens(opened.checkpoint.directory(), opened.model.vocab_size);
   const Dataset data =
       load_dataset(data_options, opened.model.vocab_size, opened.model.max_context);
   const double tokens = static_cast<double>(data.sequences * data.context);
-  const InterruptGuard guard;
   Bench bench(opened, data, device, guard);
 
   Table table{{{"set", "set", false},

@@ -136,6 +136,7 @@ int eval_command(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);
 
+  const InterruptGuard guard;
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
   const NestedModel& model = opened.model;
   const std::vector<Widths> candidates =
@@ -145,7 +146,6 @@ int eval_command(const Arguments& arguments) {
   const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
   if (ranks && ranks->rank() > 0) {
     const Dataset* const datasets[] = {&data};
-    const InterruptGuard guard;
     Scorer(opened, device, score, ranks.get(), note_line).serve(datasets);
     return 0;
   }
@@ -162,7 +162,6 @@ int eval_command(const Arguments& arguments) {
                         : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 
   Scorer scorer(opened, device, score, ranks.get());
-  const InterruptGuard guard;
   std::vector<Record> records;
   {
     ProgressBar bar("scoring");

@@ -404,7 +404,6 @@ class ExportCommand {
   }
 
   void write(const PlannedExport& plan) {
-    const InterruptGuard guard;
     DeviceOptions device = request_.device;
     device.dtype = Dtype::kF32;
     // First of all: what cannot be written is not worth computing a probe for.
@@ -414,7 +413,7 @@ class ExportCommand {
     std::optional<Probe> probe;
     if (layers > 0) probe = make_probe(*opened_, plan, layers, device);
 
-    write_tensors(plan, directory.path(), guard);
+    write_tensors(plan, directory.path());
     std::uint64_t bytes = plan.bytes();
     std::string fingerprint;
     if (probe || !request_.db.empty()) fingerprint = plan.fingerprint(directory.path());
@@ -431,7 +430,7 @@ class ExportCommand {
       check_written_tensors(*opened_, plan, written.checkpoint);
       if (probe) difference = check_written_logits(*probe, written, layers, device);
     }
-    if (guard.interrupted()) throw Interrupted();
+    if (guard_.interrupted()) throw Interrupted();
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
 
     const Cost cost = cost_of(opened_->model, plan.slices());
@@ -460,10 +459,9 @@ class ExportCommand {
     print("\n{}", Lines{plan.loading(request_.out)});
   }
 
-  void write_tensors(const PlannedExport& plan, const std::filesystem::path& path,
-                     const InterruptGuard& guard) const {
+  void write_tensors(const PlannedExport& plan, const std::filesystem::path& path) const {
     try {
-      ByteBar bar("writing", plan.bytes(), guard);
+      ByteBar bar("writing", plan.bytes(), guard_);
       plan.write(opened_->checkpoint, path, std::ref(bar));
     } catch (const Stopped&) {
       throw Interrupted();
@@ -505,6 +503,7 @@ class ExportCommand {
 
   Request& request_;
   const Arguments& arguments_;
+  const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
   std::optional<Store> store_;
   bool by_rule_ = false;                  // a budget alone

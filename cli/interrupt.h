@@ -4,7 +4,8 @@
 namespace mnm {
 
 // While one lives, the first SIGINT, SIGTERM or SIGHUP only sets the flag; a second one ends the
-// process as usual. A SIGHUP that is ignored stays so. One at a time.
+// process as usual. A SIGHUP that is ignored stays so. One at a time. A command makes its own
+// before it prints anything: who sees it run may stop it.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -117,6 +117,7 @@ int latency_command(const Arguments& arguments) {
   if (!options.parse(arguments)) return 0;
   workload.phase = parse_phase(phase);
 
+  const InterruptGuard guard;
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
   const NestedModel& model = opened.model;
   const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
@@ -131,7 +132,6 @@ int latency_command(const Arguments& arguments) {
   Engine& engine = open_engine(device.device);
   const auto session = engine.load(model, opened.checkpoint, device);
   const auto timer = session->timer(workload);
-  const InterruptGuard guard;
   Random random(settings.seed);
   Latency latency;
   {

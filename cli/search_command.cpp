@@ -232,7 +232,6 @@ class SearchCommand {
   int serve() {
     std::vector<const Dataset*> datasets = {&data_};
     if (confirm_) datasets.push_back(&*confirm_);
-    const InterruptGuard guard;
     Scorer(*opened_, request_.device, ScoreOptions{}, ranks_.get(), note_line).serve(datasets);
     return 0;
   }
@@ -383,7 +382,6 @@ class SearchCommand {
 
   int search_all(std::vector<std::unique_ptr<Strategy>>& strategies,
                  const nlohmann::ordered_json& settings, const std::vector<RunRow>& runs) {
-    const InterruptGuard guard;
     bool all_finished = true;
     std::vector<std::int64_t> ids;
     auto left = std::ranges::count_if(runs, [](const RunRow& run) { return run.status != "done"; });
@@ -392,14 +390,14 @@ class SearchCommand {
       ids.push_back(run.id);
       if (run.status == "done") continue;
       bool finished = false;
-      if (!guard.interrupted()) {
+      if (!guard_.interrupted()) {
         const auto at = std::ranges::find(strategies_, run.strategy);
         if (at == strategies_.end())
           fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
         deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
         try {
-          finished = search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())],
-                                run, guard);
+          finished =
+              search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())], run);
         } catch (...) {
           for (const RunRow& each : std::span(&run, runs.data() + runs.size())) {
             if (each.status != "done") store_->finish_run(each.id, "stopped");
@@ -410,7 +408,7 @@ class SearchCommand {
       store_->finish_run(run.id, finished ? "done" : "stopped");
       all_finished = all_finished && finished;
     }
-    if (guard.interrupted()) {
+    if (guard_.interrupted()) {
       say_how_to_resume(ids.back());
       return 1;
     }
@@ -425,7 +423,7 @@ class SearchCommand {
     confirm.run.seed = request_.settings.seed;
     ConfirmedFront front;
     try {
-      front = confirm_with_bar(confirm, guard);
+      front = confirm_with_bar(confirm);
     } catch (const Interrupted&) {
       say_how_to_resume(ids.back());
       return 1;
@@ -435,18 +433,18 @@ class SearchCommand {
     return 0;
   }
 
-  static ConfirmedFront confirm_with_bar(ConfirmRequest& confirm, const InterruptGuard& guard) {
+  ConfirmedFront confirm_with_bar(ConfirmRequest& confirm) const {
     ProgressBar bar("confirming");
     confirm.progress = [&](const Progress& progress) {
       const double fraction = progress.done / progress.total;
       bar.show(fraction,
                fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
-      return !guard.interrupted();
+      return !guard_.interrupted();
     };
     return confirm_front(confirm);
   }
 
-  bool search_one(Strategy& strategy, const RunRow& run, const InterruptGuard& guard) {
+  bool search_one(Strategy& strategy, const RunRow& run) {
     ProgressBar bar(run.strategy);
     SearchLoop loop{strategy, *store_};
     loop.run = run.id;
@@ -460,7 +458,7 @@ class SearchCommand {
     loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status,
                      const SearchLoop::Keep& keep) {
       const auto sink = [&](const Progress& progress) {
-        if (guard.interrupted() && !said) {
+        if (guard_.interrupted() && !said) {
           said = true;
           bar.note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
                                candidates.size()));
@@ -473,7 +471,7 @@ class SearchCommand {
     loop.proceed = [&](const SearchStatus& status) {
       show(bar, status, 0);
       // One batch at least: another's may have taken this one's share, too.
-      return !guard.interrupted() &&
+      return !guard_.interrupted() &&
              (request_.max_seconds == 0 || elapsed() < deadline_ || status.scored == 0);
     };
     const SearchOutcome outcome = run_search(loop);
@@ -523,6 +521,7 @@ class SearchCommand {
   Request& request_;
   OptionTable& options_;
   const Arguments& arguments_;
+  const InterruptGuard guard_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   double deadline_ = 0;  // of the strategy under way, in seconds elapsed; with --max-time
   std::vector<std::string> strategies_;

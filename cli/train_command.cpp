@@ -108,6 +108,7 @@ int train_command(const Arguments& arguments) {
   settings.schedule = parse_schedule(schedule);
   settings.weights = parse_weights(weights);
 
+  const InterruptGuard guard;
   // Said before hours of training, not after.
   const std::filesystem::path result = settings.directory / "model";
   const std::filesystem::path inputs[] = {config_path, settings.tokens, settings.validation};
@@ -143,7 +144,6 @@ int train_command(const Arguments& arguments) {
   std::fflush(stdout);
 
   const std::filesystem::path state = settings.directory / "state.safetensors";
-  const InterruptGuard guard;
   settings.stop = [&] { return guard.interrupted(); };
   try {
     open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {

@@ -47,13 +47,13 @@ class Kills : public Workshop {
 
 TEST_F(Kills, SearchResumesToTheSameRecords) {
   const std::string whole = path("whole.db");
-  const double seconds = expect_done(evolution(whole)).seconds;
+  double seconds = expect_done(evolution(whole)).seconds;
   const std::vector<std::string> expected = records(whole);
 
   const std::string killed = path("killed.db");
   int kills = 0;
   // The moments spread over start-up, the batches and the commits between them.
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; kills < 5; i = (i + 1) % 6) {
     const Json run = fs::exists(killed) ? unfinished(killed) : Json();
     Running search(mixnmatch_argv(run.is_null() ? evolution(killed)
                                                 : std::vector<std::string>{"search", "--db", killed,
@@ -63,28 +63,29 @@ TEST_F(Kills, SearchResumesToTheSameRecords) {
     search.signal(SIGKILL);
     const Result result = search.wait();
     if (result.status == -SIGKILL) ++kills;
-    if (result.status == 0) break;
+    if (result.status == 0) {  // it was done before: the run that was timed had a slower machine
+      EXPECT_EQ(records(killed), expected);
+      fs::remove(killed);
+      seconds *= 0.7;
+      continue;
+    }
     const Json left = fs::exists(killed) ? unfinished(killed) : Json();
     if (left.is_null()) continue;
     const std::string hint = expect_done({"runs", "--db", killed}).err;
     EXPECT_NE(hint.find("--resume " + left.dump()), std::string::npos) << hint;
   }
-  EXPECT_GE(kills, 2);
   const Json run = unfinished(killed);
-  if (!run.is_null()) {
-    expect_done({"search", "--db", killed, "--resume", run.dump(), "--threads", "1"});
-  }
+  expect_done(run.is_null() ? evolution(killed)
+                            : std::vector<std::string>{"search", "--db", killed, "--resume",
+                                                       run.dump(), "--threads", "1"});
   EXPECT_EQ(records(killed), expected);
 }
 
 TEST_F(Kills, InterruptFinishesTheBatchAndSaysHowToGoOn) {
   const std::string db = path("stopped.db");
   Running search(mixnmatch_argv(evolution(db)));
-  for (int i = 0; i < 400 && search.err().find("search:") == std::string::npos; ++i) {
-    std::this_thread::sleep_for(Milliseconds(10));
-  }
-  std::this_thread::sleep_for(Milliseconds(300));
-  search.signal(SIGINT);
+  ASSERT_TRUE(search.says("search:"));
+  search.signal(SIGINT);  // LibTorch is not even loaded
   const Result result = search.wait();
   if (result.status == 0) GTEST_SKIP() << "this machine was done before it was stopped";
   EXPECT_EQ(result.status, 1);
@@ -93,6 +94,28 @@ TEST_F(Kills, InterruptFinishesTheBatchAndSaysHowToGoOn) {
   const std::string whole = path("whole.db");
   expect_done(evolution(whole));
   EXPECT_EQ(records(db), records(whole));
+}
+
+// Whoever sees a first line may stop it: loading LibTorch and the model come after it.
+TEST_F(Kills, CommandsAreInterruptibleFromTheirFirstLine) {
+  const std::string long_data = tokens("long.bin", 4, 32 * 4096 + 1);
+  const std::string config = (fs::path(model_) / "config.json").string();
+  const std::vector<std::vector<std::string>> commands = {
+      evolution(path("stopped.db")),
+      {"eval", model_, "--data", long_data, "--context", "32", "--widths", "uniform"},
+      {"train", config, "--tokens", long_data, "--out", path("trained"), "--steps", "100000",
+       "--context", "32"}};
+  for (const std::vector<std::string>& command : commands) {
+    for (const int signal : {SIGINT, SIGTERM}) {
+      Running program(mixnmatch_argv(command));
+      ASSERT_TRUE(program.says("\n")) << command.front();
+      program.signal(signal);
+      const Result result = program.wait();
+      EXPECT_EQ(result.status, 1) << command.front() << " by signal " << signal << result.err;
+      EXPECT_NE(result.err.find("stopped"), std::string::npos) << result.err;
+      fs::remove(path("stopped.db"));
+    }
+  }
 }
 
 TEST_F(Kills, TimeLimitStopsLikeAnInterruptAndReportsWhatThereIs) {
@@ -146,7 +169,7 @@ TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
   const std::string expected = slurp(path("out/model.safetensors"));
   fs::remove_all(path("out"));
   int kills = 0;
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; kills < 10; i = (i + 1) % 12) {
     Running program(mixnmatch_argv(command));
     std::this_thread::sleep_for(
         std::chrono::microseconds(static_cast<int>(1e6 * seconds * (0.1 + 0.08 * i))));
@@ -160,7 +183,6 @@ TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
     EXPECT_EQ(slurp(path("out/model.safetensors")), expected) << "after kill " << i;
     fs::remove_all(path("out"));
   }
-  EXPECT_GE(kills, 3);
   expect_done(command);
   EXPECT_EQ(slurp(path("out/model.safetensors")), expected);
   for (const auto& entry : fs::directory_iterator(dir_.path())) {

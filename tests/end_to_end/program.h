@@ -69,6 +69,22 @@ class Running {
   std::string out() const { return slurp(dir_ / "out"); }  // so far
   std::string err() const { return slurp(dir_ / "err"); }  // likewise
 
+  bool ended() const {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid != 0;
+  }
+
+  // Waits until standard error holds `text`, or the program has ended; whether it does.
+  bool says(const std::string& text) const {
+    for (;;) {
+      const bool last = ended();
+      if (err().find(text) != std::string::npos) return true;
+      if (last) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
   Result wait() {
     Result result;
     int status = 0;
