@@ -15,6 +15,9 @@ class Sizes:
         self.square, self.copied = 8192, 1 << 30
         self.vocabularies = (128256, 262144)
         self.grid, self.room = "grid", 16e9
+        self.rounds = 7  # that a median is of
+        self.sample = 24  # submodels that are timed one by one
+        self.held = 8192  # tokens that the device's scores and the CPU's are held against each other on
         if not rehearsal:
             programs = ("test_kernels_cuda", "test_fold_cuda", "test_readout_cuda")
             self.tests = tuple((program,) for program in programs)
@@ -25,6 +28,7 @@ class Sizes:
         small |= {"intermediate_size": 128, "matformer_granularities": widths}
         self.llama = self.large = small
         self.sequences, self.context = 2, 64
-        self.square, self.copied = 256, 1 << 20
+        self.square, self.copied = 64, 1 << 20
         self.vocabularies = (1000, 2000)
-        self.grid, self.room = "monotone", 1e8
+        self.grid, self.room = "uniform", 1e8
+        self.rounds, self.sample, self.held = 1, 4, 256
