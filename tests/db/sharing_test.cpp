@@ -206,7 +206,8 @@ TEST(Sharing, AProcessIsKnownByMoreThanItsNumber) {
   ended.start = child.receive<std::int64_t>();
   EXPECT_TRUE(alive(ended));
   child.kill_it();
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  siginfo_t info{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child.pid()), &info, WEXITED | WNOWAIT), 0);
   EXPECT_FALSE(alive(ended)) << "killed, not yet waited for";
 }
 

@@ -260,7 +260,7 @@ TEST_F(Workshop, ASourceThatChangesWhileItIsReadIsNotExported) {
                           c.format, "--dtype", "bf16", "--out", path("home/out")}));
       // The source is open once a megabyte of it has been written.
       bool begun = false;
-      for (int i = 0; i < 60'000 && !begun; ++i) {
+      while (!begun && !running.ended()) {
         std::this_thread::sleep_for(std::chrono::microseconds(500));
         std::error_code gone;
         for (fs::recursive_directory_iterator it(path("home"), gone), end; !gone && it != end;
@@ -271,7 +271,7 @@ TEST_F(Workshop, ASourceThatChangesWhileItIsReadIsNotExported) {
         }
       }
       running.signal(SIGSTOP);
-      ASSERT_TRUE(begun);
+      ASSERT_TRUE(begun || fs::exists(path("home/out")));
       stopped = !fs::exists(path("home/out"));  // else it was faster than we look
       if (stopped) c.change(source);
       running.signal(SIGCONT);
@@ -298,7 +298,7 @@ TEST_F(Workshop, AModelThatIsCutShortWhileItIsOpenEndsInASentence) {
                    "exec " + mixnmatch_argv({}).front() + " generate " + model_ + " < " + prompt});
   const std::string maps = "/proc/" + std::to_string(running.pid()) + "/maps";
   bool mapped = false;
-  for (int i = 0; i < 20'000 && !mapped; ++i) {
+  while (!mapped && !running.ended()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
     mapped = slurp(maps).find(weights) != std::string::npos;
   }
