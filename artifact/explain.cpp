@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "eval/statistics.h"
 #include "export/runtimes.h"
 #include "model/error.h"
+#include "study/score_cells.h"
 #include "study/store_rows.h"
 
 namespace mnm {
@@ -58,7 +58,7 @@ std::vector<Scored> scores_of(const KnownScores& known, const Widths& widths) {
     const std::string part = part_of(uses, id, known.model);
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
       const auto record = known.store->find(known.model, id, dtype, widths);
-      if (record && record->status == "ok") {
+      if (record && record->ok()) {
         found.push_back({*record, part.empty() ? row.name : row.name + ", " + part});
       }
     }
@@ -77,17 +77,17 @@ std::vector<Cell> score_cells(const std::optional<KnownScores>& known, const Wid
       if (here.record.data != there->record.data || here.record.dtype != there->record.dtype) {
         continue;
       }
-      const Estimate difference = paired_difference(known->store->losses(there->record.id),
-                                                    known->store->losses(here.record.id));
-      return {measured_cell(there->record.loss.value, there->record.loss.standard_error),
-              widths == asked ? missing_cell()
-                              : measured_cell(difference.value, difference.standard_error),
+      const auto difference =
+          stored_difference(*known->store, there->record, here.record, Metric::kLoss);
+      return {score_cell(there->record, Metric::kLoss),
+              widths == asked || !difference
+                  ? missing_cell()
+                  : measured_cell(difference->value, difference->standard_error),
               cell(there->data)};
     }
   }
   if (theirs.empty()) return {missing_cell(), missing_cell(), cell("")};
-  const Record& last = theirs.back().record;
-  return {measured_cell(last.loss.value, last.loss.standard_error), missing_cell(),
+  return {score_cell(theirs.back().record, Metric::kLoss), missing_cell(),
           cell(theirs.back().data)};
 }
 

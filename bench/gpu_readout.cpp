@@ -113,13 +113,13 @@ double seconds_of(const Sizes& sizes, const Work& work) {
   return seconds[3];
 }
 
-// The worst difference of a sequence's mean loss, KL or agreement from LibTorch's, in double from
-// the same rounded logits.
+// The worst difference of a sequence's mean loss, accuracy, KL or agreement from LibTorch's, in
+// double from the same rounded logits.
 void verify(const Sizes& sizes, Head& head, const at::Tensor& hidden, const at::Tensor& full,
             const Batch& batch, const at::Tensor& measured) {
   const auto context = static_cast<double>(sizes.context);
   for (std::int64_t sequence = 0; sequence < sizes.sequences; ++sequence) {
-    at::Tensor sums = at::zeros({3}, at::TensorOptions(sizes.device).dtype(at::kDouble));
+    at::Tensor sums = at::zeros({4}, at::TensorOptions(sizes.device).dtype(at::kDouble));
     for (std::int64_t token = 0; token < sizes.context; token += sizes.checked) {
       const auto logits_of = [&](const at::Tensor& from) {
         return head.logits(from[0][sequence].narrow(0, token, sizes.checked)).to(at::kDouble);
@@ -129,18 +129,19 @@ void verify(const Sizes& sizes, Head& head, const at::Tensor& hidden, const at::
       const at::Tensor target =
           batch.targets[sequence].narrow(0, token, sizes.checked).unsqueeze(1);
       sums[0] -= q.gather(1, target).sum();
-      sums[1] += p.exp().mul(p - q).sum();
+      sums[1] += x.argmax(1, true).eq(target).sum();
+      sums[2] += p.exp().mul(p - q).sum();
       const at::Tensor best = a.eq(a.amax({1}, true)).to(at::kInt).argmax(1, true);
-      sums[2] += x.gather(1, best).squeeze(1).eq(x.amax({1})).sum();
+      sums[3] += x.gather(1, best).squeeze(1).eq(x.amax({1})).sum();
     }
     const at::Tensor apart = (sums / context - measured[0].select(1, sequence)).abs().cpu();
     // Means of values below 32, each off by some 64 roundings of f32 (tests/kernels bounds one);
     // and a product of another shape may round a logit or two to bf16's other neighbour, 2^-7
     // of 16.
     const double rounding = 64 * 32 * 0x1p-24 + 2 * 0x1p-7 * 16 / context;
-    for (std::int64_t metric = 0; metric < 3; ++metric) {
+    for (std::int64_t metric = 0; metric < 4; ++metric) {
       const double off = apart[metric].item<double>();
-      const double tolerance = metric == 2 ? 2 / context : rounding;
+      const double tolerance = metric % 2 == 1 ? 2 / context : rounding;
       if (!(off <= tolerance)) {
         fail(
             "the readout's metric {} of sequence {} is off by {:.2e}, more than {:.2e}: nothing "

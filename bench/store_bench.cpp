@@ -37,6 +37,7 @@ constexpr std::size_t kBatch = 256;
 struct Options {
   std::size_t records = 100000;
   std::size_t losses = 64;
+  bool accuracy = true;
   bool consistency = false;
   bool check = false;
   std::filesystem::path file =
@@ -64,34 +65,37 @@ Seconds time(const std::function<void()>& work) {
 }
 
 // Distinct widths of 16 layers, costs that follow from them, losses that fall with the cost.
-std::vector<Record> make_records(const Options& options, std::int64_t model, std::int64_t data) {
+std::vector<Score> make_scores(const Options& options) {
   std::mt19937_64 random(1);
-  std::vector<Record> records(options.records);
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    Record& record = records[i];
-    record.model = model;
-    record.data = data;
+  std::vector<Score> scores(options.records);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    Score& score = scores[i];
     std::int64_t sum = 0;
     std::uint64_t digits = i;  // four widths a layer: the first 8 layers tell the records apart
     for (int layer = 0; layer < 16; ++layer) {
       const std::uint64_t level = layer < 9 ? digits % 4 : random() % 4;
       digits /= 4;
-      record.widths.push_back(static_cast<Width>(64 << level));
-      sum += record.widths.back();
+      score.widths.push_back(static_cast<Width>(64 << level));
+      sum += score.widths.back();
     }
     const double noise = static_cast<double>(random() % 1000000) / 1e8;
-    record.samples = static_cast<std::int64_t>(options.losses);
-    record.loss = {1.3 + 200.0 / static_cast<double>(sum) + noise, 0.01};
+    score.samples = static_cast<std::int64_t>(options.losses);
+    const double loss = 1.3 + 200.0 / static_cast<double>(sum) + noise;
+    const auto measured = [&](Metric metric, double value) {
+      score.metrics[metric] = Measured{value, 0.01};
+      score.per_example[metric].assign(options.losses, static_cast<float>(value));
+    };
+    measured(Metric::kLoss, loss);
+    if (options.accuracy) measured(Metric::kAccuracy, 0.9 / loss);
     if (options.consistency) {
-      record.kl = Measured{record.loss.value - 1.3, 0.01};
-      record.agreement = Measured{1 / record.loss.value, 0.01};
+      measured(Metric::kKl, loss - 1.3);
+      measured(Metric::kAgreement, 1 / loss);
     }
-    record.cost = {
+    score.cost = {
         300000 + 384 * sum, 234464 + 384 * sum, 600000 + 768 * sum, 700000 + 768 * sum, 4096, 0};
-    record.losses.assign(options.losses, static_cast<float>(record.loss.value));
   }
-  std::shuffle(records.begin(), records.end(), random);
-  return records;
+  std::shuffle(scores.begin(), scores.end(), random);
+  return scores;
 }
 
 void remove_store(const std::filesystem::path& file) {
@@ -115,12 +119,12 @@ Round run(const Options& options) {
   row.data = data;
   row.command = "bench";
   const std::int64_t id = store.begin_run(row);
-  std::vector<Record> records = make_records(options, model, data);
+  const std::vector<Score> scores = make_scores(options);
 
   Round round;
   round.adding = time([&] {
-    for (std::size_t i = 0; i < records.size(); i += kBatch) {
-      store.add(id, std::span(records).subspan(i, std::min(kBatch, records.size() - i)));
+    for (std::size_t i = 0; i < scores.size(); i += kBatch) {
+      store.add(id, std::span(scores).subspan(i, std::min(kBatch, scores.size() - i)));
     }
   });
 

@@ -116,8 +116,8 @@ class Bench {
     result.one_by_one_seconds = seconds * result.plan.one_by_one / flops;
 
     for (std::size_t i = 0; i < indices.size(); ++i) {
-      const std::vector<float>& a = alone[i % 2][i / 2].loss;
-      const std::vector<float>& b = together[indices[i]].loss;
+      const std::vector<float>& a = alone[i % 2][i / 2][Metric::kLoss];
+      const std::vector<float>& b = together[indices[i]][Metric::kLoss];
       for (std::size_t s = 0; s < a.size(); ++s) {
         const double difference = std::abs(static_cast<double>(a[s]) - static_cast<double>(b[s]));
         if (!(difference <= result.worst)) result.worst = difference;  // NaN stays

@@ -9,10 +9,10 @@
 #include "cli/output.h"
 #include "cli/print.h"
 #include "db/store.h"
-#include "eval/statistics.h"
 #include "model/error.h"
 #include "model/quantity.h"
 #include "report/table.h"
+#include "study/score_cells.h"
 #include "study/store_rows.h"
 
 namespace mnm {
@@ -52,11 +52,6 @@ std::vector<Record> named_records(const Store& store, const std::vector<Record>&
   return found;
 }
 
-Cell score_cell(const Record& record) {
-  if (record.status != "ok") return {record.status, nullptr, {}};
-  return measured_cell(record.loss.value, record.loss.standard_error);
-}
-
 std::string cost_text(const Record& record) {
   const auto text = [&](CostKind kind) {
     return quantity(static_cast<double>(record.cost.of(kind)));
@@ -76,8 +71,8 @@ int compare_command(const Arguments& arguments) {
   OptionTable options(
       "compare",
       "Compares two scored submodels by the store alone: the mean difference of "
-      "their losses on the same sequences, whose standard error is far smaller than "
-      "that of either loss. One line for each dataset that both were scored on.");
+      "their losses, or of another metric, on the same sequences, whose standard error is far "
+      "smaller than that of either. One line for each dataset that both were scored on.");
   options
       .argument("A", required(text_value(a_word, "")),
                 "a record's number, or widths such as 512x4,256x4")
@@ -88,6 +83,7 @@ int compare_command(const Arguments& arguments) {
       .option("data", text_value(data, "NAME"),
               "by id, name, part (search, confirm) or fingerprint")
       .option("dtype", dtype_value(query.dtype), "of the arithmetic")
+      .option("metric", metric_value(query.metric), "what is compared")
       .section("output");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
@@ -100,6 +96,7 @@ int compare_command(const Arguments& arguments) {
   const std::vector<Record> a_records = named_records(store, all, a_word);
   const std::vector<Record> b_records = named_records(store, all, b_word);
 
+  const std::string_view metric = to_string(query.metric);
   Table table{{{"model", "model"},
                {"data", "data", false},
                {"part", "part", false},
@@ -110,13 +107,13 @@ int compare_command(const Arguments& arguments) {
                {"a_params", "A: parameters", true, false, false},
                {"a_bytes", "A: bytes", true, false, false},
                {"a_flops", "A: FLOPs/token", true, false, false},
-               {"a_loss", "loss of A", true, true},
+               {fmt::format("a_{}", metric), fmt::format("{} of A", metric), true, true},
                {"b_record", "B: record", true, false, false},
                {"b_widths", "B: widths", false, false, false},
                {"b_params", "B: parameters", true, false, false},
                {"b_bytes", "B: bytes", true, false, false},
                {"b_flops", "B: FLOPs/token", true, false, false},
-               {"b_loss", "loss of B", true, true},
+               {fmt::format("b_{}", metric), fmt::format("{} of B", metric), true, true},
                {"difference", "A - B, paired", true, true},
                {"z", "in SE"}},
               {}};
@@ -125,7 +122,7 @@ int compare_command(const Arguments& arguments) {
   const auto add_record = [&](std::vector<Cell>& row, const Record& record) {
     row.insert(row.end(), {cell(record.id), cell(to_string(record.widths)),
                            quantity_cell(record.cost.params), quantity_cell(record.cost.bytes),
-                           quantity_cell(record.cost.flops), score_cell(record)});
+                           quantity_cell(record.cost.flops), score_cell(record, query.metric)});
   };
   for (const Record& a : a_records) {
     for (const Record& b : b_records) {
@@ -138,15 +135,7 @@ int compare_command(const Arguments& arguments) {
                                cell(std::string(to_string(a.dtype))), cell(a.samples)};
       add_record(row, a);
       add_record(row, b);
-      if (a.status == "ok" && b.status == "ok") {
-        const Estimate difference = paired_difference(store.losses(a.id), store.losses(b.id));
-        row.push_back(measured_cell(difference.value, difference.standard_error));
-        row.push_back(difference.standard_error > 0
-                          ? real_cell(difference.value / difference.standard_error, 1)
-                          : missing_cell());
-      } else {
-        row.insert(row.end(), {missing_cell(), missing_cell()});
-      }
+      add_difference(row, stored_difference(store, a, b, query.metric));
       table.rows.push_back(std::move(row));
     }
   }

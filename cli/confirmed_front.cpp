@@ -6,24 +6,24 @@
 
 #include "cli/common_options.h"
 #include "cli/print.h"
+#include "study/score_cells.h"
 
 namespace mnm {
 namespace {
 
-Cell loss_cell(const std::optional<Record>& record) {
-  if (!record) return missing_cell();
-  if (record->status != "ok") return {record->status, nullptr, {}};
-  return measured_cell(record->loss.value, record->loss.standard_error);
-}
-
 Table table_of(const ConfirmedFront& front) {
   const bool by_params = front.cost == CostKind::kParams;
+  const std::string_view metric = to_string(front.metric);
+  const auto score = [&](const std::optional<Record>& record) {
+    return record ? score_cell(*record, front.metric) : missing_cell();
+  };
   Table table{{{"widths", "widths", false},
                {"params", "parameters"},
                {std::string(to_string(front.cost)), std::string(to_string(front.cost)), true, false,
                 !by_params},
-               {"search_loss", "loss that chose", true, true},
-               {"confirm_loss", "confirmed loss", true, true, front.confirmed},
+               {fmt::format("search_{}", metric), fmt::format("{} that chose", metric), true, true},
+               {fmt::format("confirm_{}", metric), fmt::format("confirmed {}", metric), true, true,
+                front.confirmed},
                {"difference", "- best uniform's, paired", true, true},
                {"z", "in SE"},
                {"kind", "", false}},
@@ -37,16 +37,9 @@ Table table_of(const ConfirmedFront& front) {
     if (front.best == i) kind += ", best";
     std::vector<Cell> row = {cell(to_string(member.widths)), quantity_cell(member.cost.params)};
     if (!by_params) row.push_back(cost_cell(front.cost, member.cost));
-    row.push_back(loss_cell(member.searched));
-    row.push_back(loss_cell(member.confirmed));
-    if (member.difference) {
-      const Estimate& d = *member.difference;
-      row.push_back(measured_cell(d.value, d.standard_error));
-      row.push_back(d.standard_error > 0 ? real_cell(d.value / d.standard_error, 1)
-                                         : missing_cell());
-    } else {
-      row.insert(row.end(), {missing_cell(), missing_cell()});
-    }
+    row.push_back(score(member.searched));
+    row.push_back(score(member.confirmed));
+    add_difference(row, member.difference);
     row.push_back(cell(kind));
     table.rows.push_back(std::move(row));
   }
@@ -64,6 +57,7 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
   if (format == OutputFormat::kJson) {
     nlohmann::ordered_json out;
     out["cost"] = to_string(front.cost);
+    out["metric"] = to_string(front.metric);
     out["confirmed"] = front.confirmed;
     out["members"] = table.json();
     out["best"] = front.best ? out["members"][*front.best] : nlohmann::ordered_json();
@@ -75,16 +69,16 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
   print_table(table, format);
   if (!front.confirmed) {
     print(
-        "\nThese losses chose the front and so flatter it: --confirm scores it on other tokens.\n");
+        "\nThese scores chose the front and so flatter it: --confirm scores it on other tokens.\n");
   }
   if (!front.best) return;
   const ConfirmedMember& best = front.members[*front.best];
   const std::optional<Record>& record = reported(front, best);
-  if (!is_ok(record)) return;
-  print("\nbest: {} with {} parameters, loss {}{}\n", to_string(best.widths),
-        quantity(static_cast<double>(best.cost.params)),
-        measured_text(record->loss.value, record->loss.standard_error),
-        front.confirmed ? ", confirmed" : "");
+  if (!is_ok(front, record)) return;
+  const Measured& value = *(*record)[front.metric];
+  print("\nbest: {} with {} parameters, {} {}{}\n", to_string(best.widths),
+        quantity(static_cast<double>(best.cost.params)), to_string(front.metric),
+        measured_text(value.value, value.standard_error), front.confirmed ? ", confirmed" : "");
   if (front.best_uniform && best.difference) {
     const ConfirmedMember& uniform = front.members[*front.best_uniform];
     print("      {} to the best uniform one within the budget, {} with {} parameters\n",

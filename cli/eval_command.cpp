@@ -11,44 +11,23 @@
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
 #include "eval/prefix_tree.h"
-#include "eval/statistics.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/quantity.h"
 #include "model/version.h"
 #include "report/table.h"
 #include "study/ranks.h"
+#include "study/score_cells.h"
 #include "study/scorer.h"
 #include "study/store_rows.h"
 
 namespace mnm {
 namespace {
 
-Cell score_cell(const Record& record) {
-  if (record.status != "ok") return {record.status, nullptr, {}};
-  return measured_cell(record.loss.value, record.loss.standard_error);
-}
-
-Cell optional_cell(const std::optional<Measured>& measured) {
-  if (!measured) return missing_cell();
-  return measured_cell(measured->value, measured->standard_error);
-}
-
-// a - b over the same sequences, and that in standard errors.
-void add_difference(std::vector<Cell>& row, const Record& a, const Record& b) {
-  if (a.status != "ok" || b.status != "ok" || &a == &b) {
-    row.insert(row.end(), {missing_cell(), missing_cell()});
-    return;
-  }
-  const Estimate difference = paired_difference(a.losses, b.losses);
-  row.push_back(measured_cell(difference.value, difference.standard_error));
-  row.push_back(difference.standard_error > 0
-                    ? real_cell(difference.value / difference.standard_error, 1)
-                    : missing_cell());
-}
-
-Table score_table(const std::vector<Record>& records, bool consistency) {
-  const bool several = records.size() > 1;
+// `metric`: what the paired difference to the first is of.
+Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> measured,
+                  Metric metric) {
+  const bool several = scores.size() > 1;
   Table table{{{"widths", "widths", false},
                {"params", "parameters"},
                {"non_embedding", "non-embedding", true, false, false},
@@ -57,26 +36,34 @@ Table score_table(const std::vector<Record>& records, bool consistency) {
                {"kv_bytes", "KV bytes/token", true, false, false},
                {"status", "status", false, false, false},
                {"loss", "loss, nats/token", true, true},
-               {"perplexity", "perplexity"},
-               {"kl", "KL to full", true, true, consistency},
-               {"agreement", "agreement", true, true, consistency},
-               {"difference", "loss - first's, paired", true, true, several},
-               {"z", "in SE", true, false, several}},
+               {"perplexity", "perplexity"}},
               {}};
-  for (const Record& record : records) {
-    const bool ok = record.status == "ok";
-    std::vector<Cell> row = {cell(to_string(record.widths)),
-                             quantity_cell(record.cost.params),
-                             quantity_cell(record.cost.non_embedding),
-                             quantity_cell(record.cost.bytes),
-                             quantity_cell(record.cost.flops),
-                             quantity_cell(record.cost.kv_bytes),
-                             cell(record.status),
-                             score_cell(record),
-                             ok ? real_cell(std::exp(record.loss.value), 3) : missing_cell(),
-                             optional_cell(record.kl),
-                             optional_cell(record.agreement)};
-    add_difference(row, record, records.front());
+  for (const MetricRow& row : metric_table()) {
+    if (row.metric == Metric::kLoss) continue;
+    const bool shown = static_cast<std::size_t>(row.metric) < measured.size();
+    table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
+  }
+  table.columns.push_back(
+      {"difference", fmt::format("{} - first's, paired", to_string(metric)), true, true, several});
+  table.columns.push_back({"z", "in SE", true, false, several});
+  for (const Score& score : scores) {
+    std::vector<Cell> row = {cell(to_string(score.widths)),
+                             quantity_cell(score.cost.params),
+                             quantity_cell(score.cost.non_embedding),
+                             quantity_cell(score.cost.bytes),
+                             quantity_cell(score.cost.flops),
+                             quantity_cell(score.cost.kv_bytes),
+                             cell(std::string(score.status())),
+                             score_cell(score, Metric::kLoss),
+                             score.ok() ? real_cell(std::exp(score.value()), 3) : missing_cell()};
+    for (const MetricRow& of : metric_table()) {
+      if (of.metric != Metric::kLoss) row.push_back(score_cell(score, of.metric));
+    }
+    const Score& first = scores.front();
+    const bool both = &score != &first && score.ok(metric) && first.ok(metric);
+    add_difference(row, both ? std::optional(row_of(metric).difference(score.per_example[metric],
+                                                                       first.per_example[metric]))
+                             : std::nullopt);
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -104,6 +91,7 @@ int eval_command(const Arguments& arguments) {
   DatasetOptions data_options;
   DeviceOptions device;
   ScoreOptions score;
+  bool consistency = false;
   std::vector<std::string> widths;
   std::string part;
   std::filesystem::path db;
@@ -124,7 +112,9 @@ int eval_command(const Arguments& arguments) {
               "token file: an llm.c shard, .npy, bytes, text or what --token-format says");
   add_data_options(options, data_options);
   options.section("scores")
-      .option("consistency", flag_value(score.consistency),
+      .option("metric", metrics_value(score.metrics),
+              "also measure it, beside loss and accuracy; of the first one named is the difference")
+      .option("consistency", flag_value(consistency),
               "also KL to the full model and top-1 agreement with it")
       .option("one-by-one", flag_value(score.one_by_one),
               "share nothing between submodels: slow, the judge of the shared plan");
@@ -135,6 +125,8 @@ int eval_command(const Arguments& arguments) {
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);
+  const Metric compared = score.metrics.empty() ? Metric::kLoss : score.metrics.front();
+  if (consistency) score.metrics.insert(score.metrics.end(), {Metric::kKl, Metric::kAgreement});
 
   const InterruptGuard guard;
   const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
@@ -162,10 +154,10 @@ int eval_command(const Arguments& arguments) {
                         : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 
   Scorer scorer(opened, device, score, ranks.get());
-  std::vector<Record> records;
+  std::vector<Score> scores;
   {
     ProgressBar bar("scoring");
-    records = scorer.score(candidates, data, [&](const Progress& progress) {
+    scores = scorer.score(candidates, data, [&](const Progress& progress) {
       const double fraction = progress.done / progress.total;
       bar.show(fraction,
                fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
@@ -187,15 +179,10 @@ int eval_command(const Arguments& arguments) {
     run.device = scorer.device_name();
     run.dtype = device.dtype;
     const std::int64_t id = store->begin_run(run);
-    for (Record& record : records) {
-      record.model = run.model;
-      record.data = run.data;
-    }
-    std::vector<Record> kept = records;
-    store->add(id, kept);
+    store->add(id, scores);
     store->finish_run(id, "done");
   }
-  print_table(score_table(records, score.consistency), output);
+  print_table(score_table(scores, score.measured(), compared), output);
   return 0;
 }
 

@@ -112,7 +112,7 @@ std::optional<Record> scored_record(const Store& store, std::int64_t model, cons
     const bool confirmed = part_of(uses, id, model) == "confirm";
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
       const std::optional<Record> record = store.find(model, id, dtype, widths);
-      if (!record || record->status != "ok") continue;
+      if (!record || !record->ok()) continue;
       if (confirmed) return record;
       if (!found) found = record;
     }
@@ -154,7 +154,7 @@ Record best_record(const Store& store, std::int64_t model, const Request& reques
   }
   const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
   std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
-  return *std::ranges::min_element(front, {}, [](const Record& r) { return r.loss.value; });
+  return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
 }
 
 CostBasis basis_of(const NestedModel& model, Dtype dtype) {
@@ -203,8 +203,8 @@ nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype
   if (record) {
     for (const auto& [id, data] : store->datasets()) {
       if (id != record->data) continue;
-      note["score"] = {{"loss", record->loss.value},
-                       {"loss_se", record->loss.standard_error},
+      note["score"] = {{"loss", record->value()},
+                       {"loss_se", (*record)[Metric::kLoss]->standard_error},
                        {"sequences", record->samples},
                        {"context", data.context},
                        {"data", data.name},

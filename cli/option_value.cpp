@@ -163,6 +163,16 @@ OptionValue cost_kind_value(CostKind& target) {
           [&target](const std::string& text) { target = parse_cost_kind(text); }};
 }
 
+OptionValue metric_value(Metric& target) {
+  return {fmt::format("{}", fmt::join(metric_names(), "|")), std::string(to_string(target)), false,
+          false, [&target](const std::string& text) { target = parse_metric(text); }};
+}
+
+OptionValue metrics_value(std::vector<Metric>& target) {
+  return {fmt::format("{}", fmt::join(metric_names(), "|")), "", true, false,
+          [&target](const std::string& text) { target.push_back(parse_metric(text)); }};
+}
+
 OptionValue ids_value(std::vector<std::int64_t>& target, std::string placeholder) {
   return {std::move(placeholder), "", true, false, [&target](const std::string& text) {
             target.push_back(

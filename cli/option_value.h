@@ -15,6 +15,7 @@
 
 #include "dataset/positions.h"
 #include "dataset/token_format.h"
+#include "eval/metrics.h"
 #include "model/cost.h"
 #include "model/dtype.h"
 #include "model/quantity.h"
@@ -49,6 +50,8 @@ OptionValue token_format_value(TokenFormat& target);
 OptionValue dtype_value(Dtype& target);
 OptionValue dtype_value(std::optional<Dtype>& target);
 OptionValue cost_kind_value(CostKind& target);
+OptionValue metric_value(Metric& target);
+OptionValue metrics_value(std::vector<Metric>& target);                             // repeats
 OptionValue ids_value(std::vector<std::int64_t>& target, std::string placeholder);  // repeats
 OptionValue id_value(std::optional<std::int64_t>& target, std::string placeholder);
 OptionValue duration_value(double& seconds);  // "90", "90s", "10m", "1h30m"; 0 prints no default

@@ -17,23 +17,11 @@
 #include "model/files.h"
 #include "report/svg.h"
 #include "report/table.h"
+#include "study/score_cells.h"
 #include "study/store_rows.h"
 
 namespace mnm {
 namespace {
-
-constexpr std::string_view kMetrics[] = {"loss", "kl", "agreement"};
-
-std::optional<Measured> metric_of(const Record& record, const std::string& metric) {
-  if (record.status != "ok") return {};
-  if (metric == "loss") return record.loss;
-  return metric == "kl" ? record.kl : record.agreement;
-}
-
-std::string unit_of(const std::string& metric) {
-  if (metric == "loss") return "loss, nats per token";
-  return metric == "kl" ? "KL to the full model, nats per token" : "agreement with the full model";
-}
 
 std::string axis_of(CostKind kind) {
   switch (kind) {
@@ -94,14 +82,12 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
        {"context", "at context", true, false, query.cost == CostKind::kFlops},
        {"latency", "latency", true, false, query.latency != nullptr},
        {"status", "status", false, false, query.all},
-       {"sequences", "sequences", true, false, false},
-       {"loss", "loss, nats/token", true, true},
-       {"kl", "KL to full", true, true, query.metric == "kl"},
-       {"agreement", "agreement", true, true, query.metric == "agreement"}},
+       {"sequences", "sequences", true, false, false}},
       {}};
-  const auto measured = [](const std::optional<Measured>& value) {
-    return value ? measured_cell(value->value, value->standard_error) : missing_cell();
-  };
+  for (const MetricRow& row : metric_table()) {
+    const bool shown = row.metric == Metric::kLoss || row.metric == query.metric;
+    table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
+  }
   for (const Record& record : records) {
     const DataRow& row = data.row(record);
     table.rows.push_back(
@@ -110,8 +96,10 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
          quantity_cell(record.cost.params), quantity_cell(record.cost.non_embedding),
          quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(row.context),
          query.latency == nullptr ? missing_cell() : cost_cell(CostKind::kLatency, record.cost),
-         cell(record.status), cell(record.samples), measured(metric_of(record, "loss")),
-         measured(record.kl), measured(record.agreement)});
+         cell(std::string(record.status())), cell(record.samples)});
+    for (const MetricRow& metric : metric_table()) {
+      table.rows.back().push_back(score_cell(record, metric.metric));
+    }
   }
   return table;
 }
@@ -152,20 +140,21 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
   }
   plot.title = fmt::format("Submodels of {}", name);
   plot.cost_axis = axis_of(query.cost);
-  plot.loss_axis = unit_of(query.metric);
+  plot.loss_axis = row_of(query.metric).unit;
   double error = std::numeric_limits<double>::quiet_NaN();  // the largest; NaN: none is known
   const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
-    const std::optional<Measured> value = metric_of(record, query.metric);
-    if (!value) return;
+    if (!record.ok(query.metric)) return;
+    const std::optional<Measured>& value = record[query.metric];
     error = std::fmax(error, value->standard_error);
     points.push_back(
         {static_cast<double>(record.cost.of(query.cost)), value->value, std::move(label)});
   };
   const auto described = [&](const Record& record) {
-    const std::optional<Measured> value = metric_of(record, query.metric);
+    const std::optional<Measured>& value = record[query.metric];
     return fmt::format("{}: {}, {}", to_string(record.widths),
                        value_text(query.cost, record.cost.of(query.cost)),
-                       value ? measured_text(value->value, value->standard_error) : record.status);
+                       record.ok(query.metric) ? measured_text(value->value, value->standard_error)
+                                               : std::string(record.status(query.metric)));
   };
   for (const Record& record : all) add(plot.all, record, "");
   for (const Record& record : front) add(plot.front, record, described(record));
@@ -197,9 +186,8 @@ std::size_t write_npy(const std::filesystem::path& path, const Store& store,
   std::ranges::sort(records, {}, &Record::widths);
   std::vector<float> values;
   for (const Record& record : records) {
-    const std::optional<Measured> value = metric_of(record, query.metric);
-    values.push_back(value ? static_cast<float>(value->value)
-                           : std::numeric_limits<float>::quiet_NaN());
+    values.push_back(record.ok(query.metric) ? static_cast<float>(record.value(query.metric))
+                                             : std::numeric_limits<float>::quiet_NaN());
   }
   write_file_atomically(path, npy_f32(values));
   return values.size();
@@ -228,7 +216,7 @@ int pareto_command(const Arguments& arguments) {
       .option("run", ids_value(query.runs, "RUN"), "of these runs alone")
       .option("all", flag_value(query.all), "every record, not only the front")
       .section("front")
-      .option("metric", choice_value(query.metric, kMetrics), "what is best")
+      .option("metric", metric_value(query.metric), "what is best")
       .option("cost", cost_kind_value(query.cost), "what it is traded against");
   add_latency_option(options, latency_id);
   options.option("min-cost", quantity_value(query.min_cost, "N"), "of --cost")

@@ -47,6 +47,7 @@ Table data_table(const Store& store) {
 
 Table run_table(const Store& store) {
   Table table{{{"run", "run"},
+               {"session", "session", true, false, false},
                {"command", "command", false},
                {"strategy", "strategy", false},
                {"model", "model"},
@@ -69,6 +70,7 @@ Table run_table(const Store& store) {
     nlohmann::json settings = nlohmann::json::parse(run.settings, nullptr, false);
     if (settings.is_discarded()) settings = nullptr;
     table.rows.push_back({cell(run.id),
+                          cell(run.session),
                           cell(run.command),
                           cell(run.strategy),
                           cell(run.model),
@@ -126,14 +128,13 @@ std::string why_resume(const RunRow& run, const std::vector<RunRow>& all) {
   if (run.status == "running") {
     return run.owner.empty() ? "was killed, unless it runs on another machine, and can go on" : "";
   }
-  // All runs of a session have its settings, the confirming one too.
   const auto settings = nlohmann::json::parse(run.settings, nullptr, false);
   if (!settings.is_object() || !settings.contains("options") ||
       !settings["options"].contains("confirm")) {
     return "";
   }
   for (const RunRow& other : all) {
-    if (other.settings != run.settings || other.id == run.id) continue;
+    if (other.session != run.session || other.id == run.id) continue;
     if (other.command == "confirm" && other.status == "done") return "";
     if (other.command == "search" && (other.status != "done" || other.id > run.id)) return "";
   }

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -41,6 +40,7 @@ struct Request {
   DatasetOptions data;
   std::filesystem::path confirm, db;
   std::vector<std::string> strategies, budgets;
+  Metric metric = Metric::kLoss;
   CostKind cost = CostKind::kParams;
   StrategySettings settings;
   std::int64_t widths_step = 0;
@@ -53,10 +53,10 @@ struct Request {
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
 constexpr const char* kKept[] = {
-    "DIR",        "granularities", "widths-step",    "data",       "token-format",    "context",
-    "max-tokens", "positions",     "positions-seed", "confirm",    "strategy",        "budget",
-    "cost",       "latency",       "seed",           "population", "max-evaluations", "crossover",
-    "mutation",   "batch",         "dtype"};
+    "DIR",        "granularities", "widths-step",    "data",    "token-format", "context",
+    "max-tokens", "positions",     "positions-seed", "confirm", "strategy",     "metric",
+    "budget",     "cost",          "latency",        "seed",    "population",   "max-evaluations",
+    "crossover",  "mutation",      "batch",          "dtype"};
 
 // Those kept by their absolute path; what lies there is known by its fingerprint.
 bool is_path(std::string_view option) {
@@ -73,7 +73,8 @@ std::string strategies_text() {
 OptionTable option_table(Request& request) {
   OptionTable options("search",
                       "Searches the submodels of a nested checkpoint for the front of cost and "
-                      "loss, keeps every score in a store, and scores the front's members again on "
+                      "loss, or another metric, keeps every score in a store, and scores the "
+                      "front's members again on "
                       "tokens that did not choose them. Ctrl-C finishes the batch; --resume goes "
                       "on.");
   options
@@ -91,8 +92,9 @@ OptionTable option_table(Request& request) {
       .option(
           "widths-step", count_value(request.widths_step, 0, kWidest, "N"),
           "also widths that were not trained: multiples of N between the granularities; 0: none")
+      .option("metric", metric_value(request.metric), "what is best")
       .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
-      .option("cost", cost_kind_value(request.cost), "what the front trades against the loss");
+      .option("cost", cost_kind_value(request.cost), "what the front trades against the metric");
   add_latency_option(options, request.latency);
   options
       .option("max-evaluations", count_value(request.settings.max_evaluations),
@@ -139,9 +141,8 @@ std::vector<std::string> split_names(const std::vector<std::string>& texts) {
   return once;
 }
 
-nlohmann::ordered_json kept_settings(const OptionTable& options, const std::string& session) {
+nlohmann::ordered_json kept_settings(const OptionTable& options) {
   nlohmann::ordered_json settings;
-  settings["session"] = session;
   for (const char* name : kKept) {
     std::vector<std::string> texts = options.texts(name);
     if (texts.empty()) continue;
@@ -164,7 +165,7 @@ nlohmann::ordered_json restore_settings(OptionTable& options, const RunRow& run)
     fail_usage("run {} is of '{}' and not of 'search': it cannot be resumed", run.id, run.command);
   }
   const auto settings = nlohmann::ordered_json::parse(run.settings, nullptr, false);
-  if (!settings.is_object() || !settings.contains("options") || !settings.contains("session")) {
+  if (!settings.is_object() || !settings.contains("options")) {
     fail("run {} has no settings to resume with: the store was written by another program", run.id);
   }
   for (const char* name : kKept) {
@@ -232,7 +233,8 @@ class SearchCommand {
   int serve() {
     std::vector<const Dataset*> datasets = {&data_};
     if (confirm_) datasets.push_back(&*confirm_);
-    Scorer(*opened_, request_.device, ScoreOptions{}, ranks_.get(), note_line).serve(datasets);
+    Scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(), note_line)
+        .serve(datasets);
     return 0;
   }
 
@@ -245,19 +247,17 @@ class SearchCommand {
     print_settings(strategies);
     if (request_.dry_run) return 0;
 
-    if (settings.is_null()) {
-      settings = kept_settings(options_, fmt::format("{} {}", now_utc(), getpid()));
-    }
+    if (settings.is_null()) settings = kept_settings(options_);
     require_device(request_.device);
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
-    scorer_.emplace(*opened_, request_.device, ScoreOptions{}, ranks_.get());
+    scorer_.emplace(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get());
     model_id_ = store_->model(model_row(*opened_));
     data_id_ = store_->data(data_row(data_));
     if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
       fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
                  resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
     }
-    return search(strategies, settings);
+    return search(strategies, settings, resumed ? resumed->session : 0);
   }
 
   // The luckiest of many scores flatters its submodel by up to four standard errors. Confirm
@@ -336,11 +336,11 @@ class SearchCommand {
   }
 
   // The run of each strategy of this session: those of the store, or new ones.
-  std::vector<RunRow> session_runs(const nlohmann::ordered_json& settings) {
+  std::vector<RunRow> session_runs(const nlohmann::ordered_json& settings, std::int64_t session) {
     std::vector<RunRow> runs;
-    if (request_.resume) {
+    if (session != 0) {
       for (const RunRow& run : store_->runs()) {
-        if (run.command == "search" && run.settings == settings.dump()) runs.push_back(run);
+        if (run.command == "search" && run.session == session) runs.push_back(run);
       }
       for (const RunRow& run : runs) {
         if (run.status != "done") store_->resume_run(run.id);
@@ -361,15 +361,18 @@ class SearchCommand {
       run.device = scorer_->device_name();
       run.dtype = request_.device.dtype;
       run.status = "running";
+      run.session = session;
       run.id = store_->begin_run(run);
+      if (session == 0) session = run.id;
+      run.session = session;
       runs.push_back(run);
     }
     return runs;
   }
 
   int search(std::vector<std::unique_ptr<Strategy>>& strategies,
-             const nlohmann::ordered_json& settings) {
-    const std::vector<RunRow> runs = session_runs(settings);
+             const nlohmann::ordered_json& settings, std::int64_t session) {
+    const std::vector<RunRow> runs = session_runs(settings, session);
     try {
       return search_all(strategies, settings, runs);
     } catch (const UsageError&) {
@@ -415,9 +418,11 @@ class SearchCommand {
     ConfirmRequest confirm{*opened_, *store_, *scorer_, model_id_, data_id_};
     confirm.runs = ids;
     confirm.data = confirm_ ? &*confirm_ : nullptr;
+    confirm.metric = request_.metric;
     confirm.cost = request_.cost;
     confirm.budgets = budgets_;
     confirm.latency = latency_ ? &*latency_ : nullptr;
+    confirm.run.session = runs.front().session;
     confirm.run.settings = settings.dump();
     confirm.run.command_line = command_line("search", arguments_);
     confirm.run.seed = request_.settings.seed;
@@ -446,11 +451,8 @@ class SearchCommand {
 
   bool search_one(Strategy& strategy, const RunRow& run) {
     ProgressBar bar(run.strategy);
-    SearchLoop loop{strategy, *store_};
-    loop.run = run.id;
-    loop.model = model_id_;
-    loop.data = data_id_;
-    loop.dtype = request_.device.dtype;
+    SearchLoop loop{strategy, *store_, run};
+    loop.metric = request_.metric;
     loop.cost = problem_.cost;
     loop.max_evaluations = request_.settings.max_evaluations;
     loop.batch = static_cast<std::size_t>(request_.batch);
@@ -485,7 +487,7 @@ class SearchCommand {
   std::string best_text(const SearchStatus& status) const {
     if (!status.best) return "best none";
     return fmt::format(
-        "best {:.4f} at {}", status.best->loss.value,
+        "best {:.4f} at {}", status.best->value(request_.metric),
         value_text(request_.cost, costs_->of(status.best->widths).of(request_.cost)));
   }
 

@@ -34,11 +34,9 @@ std::string cost_of(CostKind kind) {
   return fmt::format("r.{}", column_of(kind));
 }
 
-Filter filter_of(const FrontQuery& query, const Metric& metric) {
+Filter filter_of(const FrontQuery& query) {
   Filter filter;
-  // Failed records, and those whose metric was not measured, are on no front, but are records.
-  filter.terms =
-      query.all ? "TRUE" : fmt::format("r.status = 'ok' AND r.{} IS NOT NULL", metric.value_column);
+  filter.terms = "TRUE";
   if (query.model) filter.add("r.model = ?", *query.model);
   if (query.data) filter.add("r.data = ?", *query.data);
   // Spelled out, for it is one of three words of ours.
@@ -112,11 +110,12 @@ std::vector<Record> records_from(const Store::Impl& store, sqlite::Statement row
 
 std::vector<Record> all_records(Store::Impl& store, const FrontQuery& query, const Filter& filter) {
   return records_from(
-      store, select(store,
-                    fmt::format("SELECT {} FROM {} WHERE {} "
-                                "ORDER BY r.model, r.data, r.dtype, {}, r.id",
-                                kRecordColumns, filter.source, filter.terms, cost_of(query.cost)),
-                    filter.values));
+      store,
+      select(store,
+             select_records(store, filter.source,
+                            fmt::format("WHERE {} ORDER BY r.model, r.data, r.dtype, {}, r.id",
+                                        filter.terms, cost_of(query.cost))),
+             filter.values));
 }
 
 // The kept fronts serve wherever leaving records out takes no member's beater away: one model, data
@@ -127,39 +126,40 @@ bool is_kept(const FrontQuery& query) {
                      [&](const auto& budget) { return budget.kind == query.cost; });
 }
 
-std::vector<Record> kept_front(Store::Impl& store, const FrontQuery& query, const Metric& metric) {
+std::vector<Record> kept_front(Store::Impl& store, const FrontQuery& query) {
   std::int64_t limit = query.max_cost.value_or(std::numeric_limits<std::int64_t>::max());
   for (const auto& [kind, budget] : query.budgets) limit = std::min(limit, budget);
-  sqlite::Statement rows = store.file->connection().prepare(
-      fmt::format("SELECT {} FROM front f JOIN member m ON m.front = f.id "
-                  "JOIN record r ON r.id = m.record "
-                  "WHERE f.metric = ?1 AND f.cost_kind = ?2 AND m.cost <= ?3 "
-                  "AND (?4 IS NULL OR f.model = ?4) AND (?5 IS NULL OR f.data = ?5) "
-                  "AND (?6 IS NULL OR f.dtype = ?6) "
-                  "ORDER BY f.model, f.data, f.dtype, m.cost",
-                  kRecordColumns));
-  rows.bind(metric.name, to_string(query.cost), limit, query.model, query.data,
+  sqlite::Statement rows = store.file->connection().prepare(select_records(
+      store, "front f JOIN member m ON m.front = f.id JOIN record r ON r.id = m.record",
+      "WHERE f.metric = ?1 AND f.cost_kind = ?2 AND m.cost <= ?3 "
+      "AND (?4 IS NULL OR f.model = ?4) AND (?5 IS NULL OR f.data = ?5) "
+      "AND (?6 IS NULL OR f.dtype = ?6) "
+      "ORDER BY f.model, f.data, f.dtype, m.cost"));
+  rows.bind(to_string(query.metric), to_string(query.cost), limit, query.model, query.data,
             query.dtype ? std::optional(to_string(*query.dtype)) : std::nullopt);
   return records_from(store, std::move(rows));
 }
 
 std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
-                                   const Metric& metric, const Filter& filter) {
-  sqlite::Statement rows =
-      select(store,
-             fmt::format("SELECT r.model, r.data, r.dtype, {}, {}r.{}, r.id FROM {} WHERE {}",
-                         cost_of(query.cost), metric.larger_wins ? "-" : "", metric.value_column,
-                         filter.source, filter.terms),
-             filter.values);
+                                   const Filter& filter) {
+  // Failed records, and those whose metric was not measured, are on no front.
+  const ScoreColumns score = score_columns(store, query.metric);
+  sqlite::Statement rows = select(
+      store,
+      fmt::format(
+          "SELECT r.model, r.data, r.dtype, {}, {}, r.id FROM {} {}{} WHERE {} = 'ok' AND {}",
+          cost_of(query.cost), score.value, filter.source, score.join.empty() ? "" : "CROSS ",
+          score.join, score.status, filter.terms),
+      filter.values);
   using Key = std::tuple<std::int64_t, std::int64_t, std::string>;  // model, data, dtype
   std::map<Key, Staircase> fronts;
   while (rows.step()) {
-    fronts[{rows.integer(0), rows.integer(1), rows.string(2)}].offer(rows.integer(3), rows.real(4),
-                                                                     rows.integer(5));
+    fronts[{rows.integer(0), rows.integer(1), rows.string(2)}].offer(
+        rows.integer(3), objective_of(query.metric, rows.real(4)), rows.integer(5));
   }
   std::vector<Record> records;
-  sqlite::Statement row = store.file->connection().prepare(
-      fmt::format("SELECT {} FROM record r WHERE r.id = ?", kRecordColumns));
+  sqlite::Statement row =
+      store.file->connection().prepare(select_records(store, "record r", "WHERE r.id = ?"));
   for (const auto& [key, front] : fronts) {
     for (const auto& [cost, member] : front.members()) {
       if (row.bind(member.record).step()) records.push_back(record_of(store, row));
@@ -171,16 +171,15 @@ std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
 }  // namespace
 
 std::vector<Record> Store::front(const FrontQuery& query) const {
-  const Metric& metric = metric_named(query.metric);
   return impl_->read([&] {
     std::vector<Record> records;
     if (!query.all && is_kept(query)) {
-      records = kept_front(*impl_, query, metric);
+      records = kept_front(*impl_, query);
     } else {
       const LatencyFunction function(*impl_, query.latency);
-      const Filter filter = filter_of(query, metric);
-      records = query.all ? all_records(*impl_, query, filter)
-                          : computed_front(*impl_, query, metric, filter);
+      const Filter filter = filter_of(query);
+      records =
+          query.all ? all_records(*impl_, query, filter) : computed_front(*impl_, query, filter);
     }
     if (query.latency != nullptr) {
       for (Record& record : records)

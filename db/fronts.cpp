@@ -2,30 +2,8 @@
 
 #include <cmath>
 #include <iterator>
-#include <limits>
-
-#include "model/error.h"
 
 namespace mnm {
-
-const Metric& metric_named(std::string_view name) {
-  for (const Metric& metric : kMetrics) {
-    if (metric.name == name) return metric;
-  }
-  fail_usage("there is no front of '{}': expected loss, kl or agreement", name);
-}
-
-std::array<double, std::size(kMetrics)> objectives_of(const Record& record) {
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  std::array<double, std::size(kMetrics)> values = {
-      record.loss.value, record.kl ? record.kl->value : kNone,
-      record.agreement ? record.agreement->value : kNone};
-  for (std::size_t m = 0; m < values.size(); ++m) {
-    if (!std::isfinite(values[m])) values[m] = kNone;
-    if (kMetrics[m].larger_wins) values[m] = -values[m];
-  }
-  return values;
-}
 
 std::string_view column_of(CostKind kind) {
   return kind == CostKind::kNonEmbedding ? "non_embedding" : to_string(kind);
@@ -39,47 +17,43 @@ void Fronts::begin() {
   version.reset();
 }
 
-Fronts::Group& Fronts::group_of(const Record& record) {
-  const auto [found, is_new] = groups_.try_emplace({record.model, record.data, record.dtype});
+Fronts::Group& Fronts::group_of(const Record& record, Metric metric) {
+  const auto [found, is_new] =
+      groups_.try_emplace({record.model, record.data, record.dtype, metric});
   Group& group = found->second;
   if (!is_new) return group;
-  const std::string_view dtype = to_string(record.dtype);
-  for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
-    for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
-      const std::string_view kind = to_string(kExactCosts[k]);
-      prepare_(
-          "INSERT INTO front (model, data, dtype, metric, cost_kind) VALUES (?, ?, ?, ?, ?) "
-          "ON CONFLICT DO NOTHING")
-          .bind(record.model, record.data, dtype, kMetrics[m].name, kind)
-          .run();
-      sqlite::Statement& id = prepare_(
-          "SELECT id FROM front WHERE model = ? AND data = ? AND dtype = ? AND metric = ? "
-          "AND cost_kind = ?");
-      id.bind(record.model, record.data, dtype, kMetrics[m].name, kind).step();
-      Front& front = group[m][k];
-      front.id = id.integer(0);
-      id.reset();
-      sqlite::Statement& members =
-          prepare_("SELECT cost, objective, record FROM member WHERE front = ? ORDER BY cost");
-      members.bind(front.id);
-      while (members.step()) {
-        front.members.load(members.integer(0), members.real(1), members.integer(2));
-      }
-      members.reset();
+  const std::string_view dtype = to_string(record.dtype), name = to_string(metric);
+  for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
+    const std::string_view kind = to_string(kExactCosts[k]);
+    prepare_(
+        "INSERT INTO front (model, data, dtype, metric, cost_kind) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO NOTHING")
+        .bind(record.model, record.data, dtype, name, kind)
+        .run();
+    sqlite::Statement& id = prepare_(
+        "SELECT id FROM front WHERE model = ? AND data = ? AND dtype = ? AND metric = ? "
+        "AND cost_kind = ?");
+    id.bind(record.model, record.data, dtype, name, kind).step();
+    Front& front = group[k];
+    front.id = id.integer(0);
+    id.reset();
+    sqlite::Statement& members =
+        prepare_("SELECT cost, objective, record FROM member WHERE front = ? ORDER BY cost");
+    members.bind(front.id);
+    while (members.step()) {
+      front.members.load(members.integer(0), members.real(1), members.integer(2));
     }
+    members.reset();
   }
   return group;
 }
 
-void Fronts::offer(const Record& record) {
-  if (record.status != "ok") return;
-  const auto objectives = objectives_of(record);
-  Group& group = group_of(record);
-  for (std::size_t m = 0; m < std::size(kMetrics); ++m) {
-    if (std::isnan(objectives[m])) continue;
-    for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
-      offer(group[m][k], record.cost.of(kExactCosts[k]), objectives[m], record.id);
-    }
+void Fronts::offer(const Record& record, Metric metric) {
+  const double objective = objective_of(metric, record.value(metric));
+  if (std::isnan(objective)) return;
+  Group& group = group_of(record, metric);
+  for (std::size_t k = 0; k < std::size(kExactCosts); ++k) {
+    offer(group[k], record.cost.of(kExactCosts[k]), objective, record.id);
   }
 }
 

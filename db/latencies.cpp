@@ -70,7 +70,7 @@ std::int64_t Store::add_latency(const LatencyRow& row) {
 std::vector<LatencyRow> Store::latencies(std::int64_t model) const {
   return impl_->read([&] {
     std::vector<LatencyRow> latencies;
-    if (impl_->file->version() < 3) return latencies;
+    if (impl_->version < 3) return latencies;
     sqlite::Statement& row = impl_->statement(
         "SELECT id, device, dtype, phase, batch, length, repeats, seed, build, command_line, "
         "created FROM latency WHERE model = ? ORDER BY id");

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "db/fronts.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -12,23 +11,6 @@ std::vector<std::int64_t> ids(sqlite::Statement& rows) {
   std::vector<std::int64_t> found;
   while (rows.step()) found.push_back(rows.integer(0));
   return found;
-}
-
-// What a front needs of a record; `row` holds it in this order.
-constexpr std::string_view kColumns = "r.id, r.data, r.dtype, r.widths, r.loss, r.kl, r.agreement";
-Record record_in(const sqlite::Statement& row, std::size_t layers) {
-  const auto measured = [&](int column) {
-    return row.null(column) ? std::nullopt : std::optional(Measured{row.real(column), 0});
-  };
-  Record record;
-  record.id = row.integer(0);
-  record.data = row.integer(1);
-  record.dtype = parse_dtype(row.text(2));
-  record.widths = parse_widths(row.text(3), layers);
-  record.loss.value = row.real(4);
-  record.kl = measured(5);
-  record.agreement = measured(6);
-  return record;
 }
 
 }  // namespace
@@ -56,8 +38,8 @@ LatencyFronts::LatencyFronts(const sqlite::Connection& store)
       beat_(store.prepare("DELETE FROM latency_member WHERE latency = ? AND data = ? AND dtype = ? "
                           "AND metric = ? AND cost BETWEEN ? AND ?")) {}
 
-void LatencyFronts::offer(const Record& record) {
-  if (record.status != "ok") return;
+void LatencyFronts::offer(const Record& record, Metric metric) {
+  if (!record.ok(metric)) return;
   const auto [of_model, is_new] = tables_.try_emplace(record.model);
   if (is_new) {
     sqlite::Statement standing =
@@ -66,7 +48,7 @@ void LatencyFronts::offer(const Record& record) {
       of_model->second.emplace_back(latency, LatencyTable(latency_parts(store_, latency)));
     }
   }
-  for (const auto& [latency, table] : of_model->second) offer(latency, table, record);
+  for (const auto& [latency, table] : of_model->second) offer(latency, table, record, metric);
 }
 
 void LatencyFronts::add(std::int64_t latency) {
@@ -75,15 +57,23 @@ void LatencyFronts::add(std::int64_t latency) {
           "DELETE FROM latency_member WHERE latency NOT IN (SELECT latency FROM latency_stands)")
       .run();
   const LatencyTable table(latency_parts(store_, latency));
-  sqlite::Statement row =
-      store_.prepare(fmt::format("SELECT {} FROM latency l JOIN record r ON r.model = l.model "
-                                 "WHERE l.id = ? AND r.status = 'ok' ORDER BY r.id",
-                                 kColumns));
-  row.bind(latency);
-  while (row.step()) {
-    try {
-      offer(latency, table, record_in(row, table.layers()));
-    } catch (const UsageError&) {  // its widths are not of so many layers
+  sqlite::Statement row = store_.prepare(
+      "SELECT r.id, r.data, r.dtype, r.widths, s.value FROM latency l "
+      "JOIN record r ON r.model = l.model JOIN score s ON s.metric = ?2 AND s.record = r.id "
+      "WHERE l.id = ?1 AND s.status = 'ok' ORDER BY r.id");
+  for (const MetricRow& metric : metric_table()) {
+    row.bind(latency, metric.name);
+    while (row.step()) {
+      try {
+        Record record;
+        record.id = row.integer(0);
+        record.data = row.integer(1);
+        record.dtype = parse_dtype(row.text(2));
+        record.widths = parse_widths(row.text(3), table.layers());
+        record.metrics[metric.metric] = Measured{row.real(4), 0};
+        offer(latency, table, record, metric.metric);
+      } catch (const UsageError&) {  // its widths are not of so many layers
+      }
     }
   }
 }
@@ -93,28 +83,27 @@ void LatencyFronts::add_all() {
   for (const std::int64_t latency : ids(standing)) add(latency);
 }
 
-void LatencyFronts::offer(std::int64_t latency, const LatencyTable& table, const Record& record) {
+void LatencyFronts::offer(std::int64_t latency, const LatencyTable& table, const Record& record,
+                          Metric metric) {
   if (!table.covers(record.widths)) return;
   const std::int64_t cost = table.nanoseconds(record.widths);
-  const auto objectives = objectives_of(record);
-  for (std::size_t m = 0; m < objectives.size(); ++m) {
-    if (std::isnan(objectives[m])) continue;
-    const auto entry =
-        members_of({latency, record.data, record.dtype, m}).offer(cost, objectives[m], record.id);
-    if (!entry) continue;
-    const std::string_view dtype = to_string(record.dtype), metric = kMetrics[m].name;
-    if (entry->beaten) {
-      beat_.bind(latency, record.data, dtype, metric, entry->beaten->first, entry->beaten->second)
-          .run();
-    }
-    insert_.bind(latency, record.data, dtype, metric, cost, objectives[m], record.id).run();
+  const double objective = objective_of(metric, record.value(metric));
+  if (std::isnan(objective)) return;
+  const auto entry =
+      members_of({latency, record.data, record.dtype, metric}).offer(cost, objective, record.id);
+  if (!entry) return;
+  const std::string_view dtype = to_string(record.dtype), name = to_string(metric);
+  if (entry->beaten) {
+    beat_.bind(latency, record.data, dtype, name, entry->beaten->first, entry->beaten->second)
+        .run();
   }
+  insert_.bind(latency, record.data, dtype, name, cost, objective, record.id).run();
 }
 
 Staircase& LatencyFronts::members_of(const Front& front) {
   const auto [found, is_new] = fronts_.try_emplace(front);
   if (!is_new) return found->second;
-  select_.bind(front.latency, front.data, to_string(front.dtype), kMetrics[front.metric].name);
+  select_.bind(front.latency, front.data, to_string(front.dtype), to_string(front.metric));
   while (select_.step()) {
     found->second.load(select_.integer(0), select_.real(1), select_.integer(2));
   }

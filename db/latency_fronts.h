@@ -23,9 +23,9 @@ class LatencyFronts {
  public:
   explicit LatencyFronts(const sqlite::Connection& store);
 
-  // A record, just stored under its id, by all that stand of its model. Error where a measurement
-  // is damaged.
-  void offer(const Record& record);
+  // A record, just stored under its id, in one metric, by all that stand of its model. Error where
+  // a measurement is damaged.
+  void offer(const Record& record, Metric metric);
   // A new measurement: all records of its model by it, and those that it supersedes have fronts no
   // more.
   void add(std::int64_t latency);
@@ -36,10 +36,10 @@ class LatencyFronts {
   struct Front {
     std::int64_t latency = 0, data = 0;
     Dtype dtype = Dtype::kF32;  // of the records
-    std::size_t metric = 0;     // of kMetrics
+    Metric metric = Metric::kLoss;
     auto operator<=>(const Front&) const = default;
   };
-  void offer(std::int64_t latency, const LatencyTable& table, const Record& record);
+  void offer(std::int64_t latency, const LatencyTable& table, const Record& record, Metric metric);
   Staircase& members_of(const Front& front);
 
   const sqlite::Connection& store_;

@@ -23,36 +23,9 @@ std::optional<double> finite(double value) {
   return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
-double real_or_nan(const sqlite::Statement& row, int column) {
-  return row.null(column) ? kNaN : row.real(column);
-}
-
-std::optional<Measured> measured_of(const sqlite::Statement& row, int column) {
-  if (row.null(column)) return std::nullopt;
-  return Measured{row.real(column), real_or_nan(row, column + 1)};
-}
-
-// kl and agreement that are not numbers count as not measured.
-std::optional<double> value_of(const std::optional<Measured>& measured) {
-  return measured ? finite(measured->value) : std::nullopt;
-}
-std::optional<double> error_of(const std::optional<Measured>& measured) {
-  return value_of(measured) ? finite(measured->standard_error) : std::nullopt;
-}
-
-std::string_view status_of(const Record& record) {
-  if (std::isnan(record.loss.value)) return "nan";
-  if (std::isinf(record.loss.value)) return "inf";
-  return record.status;
-}
-
 bool same_costs(const Cost& a, const Cost& b) {
   return a.params == b.params && a.non_embedding == b.non_embedding && a.bytes == b.bytes &&
          a.flops == b.flops && a.kv_bytes == b.kv_bytes && a.state_bytes == b.state_bytes;
-}
-
-std::string select_records(std::string_view rest) {
-  return fmt::format("SELECT {} FROM {}", kRecordColumns, rest);
 }
 
 std::optional<Record> one(const Store::Impl& store, sqlite::Statement& row) {
@@ -62,6 +35,9 @@ std::optional<Record> one(const Store::Impl& store, sqlite::Statement& row) {
   return record;
 }
 
+constexpr std::string_view kSameSubmodel =
+    "WHERE r.model = ? AND r.data = ? AND r.dtype = ? AND r.widths = ?";
+
 // The statements of add(), looked up once per batch.
 class Adder {
  public:
@@ -69,97 +45,135 @@ class Adder {
       : store_(store),
         run_(run),
         insert_(store.statement(
-            "INSERT INTO record (run, model, data, dtype, widths, status, samples, loss, loss_se, "
-            "kl, kl_se, agreement, agreement_se, params, non_embedding, bytes, flops, kv_bytes, "
-            "state_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO record (run, model, data, dtype, widths, samples, params, non_embedding, "
+            "bytes, flops, kv_bytes, state_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (model, data, dtype, widths) DO NOTHING")),
-        losses_(store.statement("INSERT INTO losses (record, f32) VALUES (?, ?) "
-                                "ON CONFLICT (record) DO NOTHING")),
+        score_(store.statement("INSERT INTO score (metric, record, status, value, standard_error) "
+                               "VALUES (?, ?, ?, ?, ?)")),
+        examples_(store.statement("INSERT INTO example_scores (record, metric, f32) "
+                                  "VALUES (?, ?, ?) ON CONFLICT (record, metric) DO NOTHING")),
         refer_(store.statement("INSERT INTO run_record (run, position, record) VALUES (?, ?, ?)")),
+        find_(store.statement(select_records(store, "record r", kSameSubmodel))),
         latency_fronts_(store.file->connection()) {
-    sqlite::Statement& next =
-        store.statement("SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = ?");
-    next.bind(run).step();
-    position_ = next.integer(0);
-    next.reset();
+    sqlite::Statement& row = store.statement(
+        "SELECT model, data, dtype, "
+        "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id) "
+        "FROM run WHERE id = ?");
+    row.bind(run).step();
+    model_ = row.integer(0);
+    data_ = row.integer(1);
+    dtype_ = dtype_of(store, row.text(2));
+    position_ = row.integer(3);
+    row.reset();
   }
 
-  // The record as the store has it now, without its losses.
-  Record add(const Record& record) {
-    Record stored = insert(record);
-    if (!record.losses.empty())
-      losses_.bind(stored.id, std::as_bytes(std::span(record.losses))).run();
+  // The record as the store has it now, without its values per example.
+  Record add(const Score& score) {
+    const std::string widths = to_string(score.widths);
+    const Cost& cost = score.cost;
+    insert_
+        .bind(run_, model_, data_, to_string(dtype_), widths, score.samples, cost.params,
+              cost.non_embedding, cost.bytes, cost.flops, cost.kv_bytes, cost.state_bytes)
+        .run();
+    Record stored = store_.file->connection().changes() == 0 ? known(score, widths) : fresh(score);
+    for (const MetricRow& row : metric_table()) {
+      const std::optional<Measured>& measured = score[row.metric];
+      if (measured && !stored[row.metric]) add_metric(stored, row, *measured);
+      if (const std::vector<float>& values = score.per_example[row.metric]; !values.empty()) {
+        examples_.bind(stored.id, row.name, std::as_bytes(std::span(values))).run();
+      }
+    }
     refer_.bind(run_, position_++, stored.id).run();
     return stored;
   }
 
  private:
-  Record insert(const Record& record) {
-    const std::string_view status = status_of(record);
-    const bool ok = status == "ok";
-    const Cost& cost = record.cost;
-    insert_
-        .bind(run_, record.model, record.data, to_string(record.dtype), to_string(record.widths),
-              status, record.samples, ok ? finite(record.loss.value) : std::nullopt,
-              ok ? finite(record.loss.standard_error) : std::nullopt, value_of(record.kl),
-              error_of(record.kl), value_of(record.agreement), error_of(record.agreement),
-              cost.params, cost.non_embedding, cost.bytes, cost.flops, cost.kv_bytes,
-              cost.state_bytes)
-        .run();
-    if (store_.file->connection().changes() == 0) return known(record);
-    Record stored = record;
-    stored.losses.clear();
+  // The row just inserted: nothing of it is measured yet.
+  Record fresh(const Score& score) {
+    Record stored;
+    stored.widths = score.widths;
+    stored.cost = score.cost;
+    stored.samples = score.samples;
     stored.id = store_.file->connection().last_id();
-    stored.status = status;
-    offer(stored);
+    stored.model = model_;
+    stored.data = data_;
+    stored.dtype = dtype_;
     return stored;
   }
 
-  Record known(const Record& record) {
-    sqlite::Statement& find = store_.statement(select_records(
-        "record r WHERE r.model = ? AND r.data = ? AND r.dtype = ? AND r.widths = ?"));
-    find.bind(record.model, record.data, to_string(record.dtype), to_string(record.widths));
-    std::optional<Record> found = one(store_, find);
+  Record known(const Score& score, const std::string& widths) {
+    find_.bind(model_, data_, to_string(dtype_), widths);
+    std::optional<Record> found = one(store_, find_);
     if (!found) fail("{} is damaged: an index and its table disagree", store_.path.string());
-    if (!same_costs(found->cost, record.cost)) {
+    if (!same_costs(found->cost, score.cost)) {
       fail(
           "record {} of {} ({}) has {} parameters, {} bytes and {} FLOPs per token, this run "
           "counts {}, {} and {}: count as the first run did, or give a new file",
-          found->id, store_.path.string(), to_string(record.widths), found->cost.params,
-          found->cost.bytes, found->cost.flops, record.cost.params, record.cost.bytes,
-          record.cost.flops);
+          found->id, store_.path.string(), widths, found->cost.params, found->cost.bytes,
+          found->cost.flops, score.cost.params, score.cost.bytes, score.cost.flops);
     }
-    const bool more =
-        (!found->kl && value_of(record.kl)) || (!found->agreement && value_of(record.agreement));
-    if (!more) return *found;
-    if (!found->kl && value_of(record.kl)) found->kl = record.kl;
-    if (!found->agreement && value_of(record.agreement)) found->agreement = record.agreement;
-    store_
-        .statement(
-            "UPDATE record SET kl = ?, kl_se = ?, agreement = ?, agreement_se = ? "
-            "WHERE id = ?")
-        .bind(value_of(found->kl), error_of(found->kl), value_of(found->agreement),
-              error_of(found->agreement), found->id)
-        .run();
-    offer(*found);
-    return *found;
+    return *std::move(found);
   }
 
-  void offer(const Record& record) {
-    store_.fronts.offer(record);
-    latency_fronts_.offer(record);
+  void add_metric(Record& stored, const MetricRow& row, const Measured& measured) {
+    const std::string_view status = status_of(measured);
+    const bool ok = status == "ok";
+    score_
+        .bind(row.name, stored.id, status, finite(measured.value),
+              ok ? finite(measured.standard_error) : std::nullopt)
+        .run();
+    stored.metrics[row.metric] = measured;
+    store_.fronts.offer(stored, row.metric);
+    latency_fronts_.offer(stored, row.metric);
   }
 
   Store::Impl& store_;
-  std::int64_t run_;
+  std::int64_t run_, model_ = 0, data_ = 0;
+  Dtype dtype_ = Dtype::kF32;
   std::int64_t position_ = 0;
   sqlite::Statement& insert_;
-  sqlite::Statement& losses_;
+  sqlite::Statement& score_;
+  sqlite::Statement& examples_;
   sqlite::Statement& refer_;
+  sqlite::Statement& find_;
   LatencyFronts latency_fronts_;
 };
 
 }  // namespace
+
+std::string_view status_of(const std::optional<Measured>& measured) {
+  if (!measured) return "";
+  return std::isnan(measured->value) ? "nan" : std::isinf(measured->value) ? "inf" : "ok";
+}
+
+double Score::value(Metric metric) const { return metrics[metric] ? metrics[metric]->value : kNaN; }
+
+ScoreColumns score_columns(const Store::Impl& store, Metric metric) {
+  const std::string_view name = to_string(metric);
+  if (store.version >= 5) {
+    return {fmt::format("JOIN score {0} ON {0}.metric = '{0}' AND {0}.record = r.id", name),
+            fmt::format("{}.status", name), fmt::format("{}.value", name),
+            fmt::format("{}.standard_error", name)};
+  }
+  if (metric == Metric::kLoss) return {"", "r.status", "r.loss", "r.loss_se"};
+  if (metric != Metric::kKl && metric != Metric::kAgreement) return {"", "NULL", "NULL", "NULL"};
+  return {"", fmt::format("CASE WHEN r.{} IS NOT NULL THEN 'ok' END", name),
+          fmt::format("r.{}", name), fmt::format("r.{}_se", name)};
+}
+
+std::string select_records(const Store::Impl& store, std::string_view source,
+                           std::string_view rest) {
+  std::string columns =
+      "r.id, r.model, r.data, r.dtype, r.widths, r.samples, r.params, r.non_embedding, r.bytes, "
+      "r.flops, r.kv_bytes, r.state_bytes";
+  std::string joins;
+  for (const MetricRow& row : metric_table()) {
+    const ScoreColumns score = score_columns(store, row.metric);
+    columns += fmt::format(", {}, {}, {}", score.status, score.value, score.error);
+    if (!score.join.empty()) joins += " LEFT " + score.join;
+  }
+  return fmt::format("SELECT {} FROM {}{} {}", columns, source, joins, rest);
+}
 
 Record record_of(const Store::Impl& store, const sqlite::Statement& row) {
   Record record;
@@ -168,37 +182,40 @@ Record record_of(const Store::Impl& store, const sqlite::Statement& row) {
   record.data = row.integer(2);
   record.dtype = dtype_of(store, row.text(3));
   record.widths = widths_of(store, row.text(4));
-  record.status = row.string(5);
-  record.samples = row.integer(6);
-  record.loss = {real_or_nan(row, 7), real_or_nan(row, 8)};
-  if (record.status == "inf") record.loss.value = std::numeric_limits<double>::infinity();
-  record.kl = measured_of(row, 9);
-  record.agreement = measured_of(row, 11);
-  record.cost = {row.integer(13), row.integer(14), row.integer(15),
-                 row.integer(16), row.integer(17), row.integer(18)};
+  record.samples = row.integer(5);
+  record.cost = {row.integer(6), row.integer(7),  row.integer(8),
+                 row.integer(9), row.integer(10), row.integer(11)};
+  int column = 12;
+  for (std::optional<Measured>& metric : record.metrics.values) {
+    if (!row.null(column)) {
+      const std::string_view status = row.text(column);
+      metric = Measured{status == "ok"    ? row.real(column + 1)
+                        : status == "inf" ? std::numeric_limits<double>::infinity()
+                                          : kNaN,
+                        row.null(column + 2) ? kNaN : row.real(column + 2)};
+    }
+    column += 3;
+  }
   return record;
 }
 
-void Store::add(std::int64_t run, std::span<Record> records) {
-  std::vector<Record> stored;
-  stored.reserve(records.size());
-  impl_->write([&] {
+std::vector<Record> Store::add(std::int64_t run, std::span<const Score> scores) {
+  return impl_->write([&] {
     require_owned(*impl_, run);
     Adder adder(*impl_, run);
-    for (const Record& record : records) stored.push_back(adder.add(record));
+    std::vector<Record> stored;
+    stored.reserve(scores.size());
+    for (const Score& score : scores) stored.push_back(adder.add(score));
+    return stored;
   });
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    stored[i].losses = std::move(records[i].losses);
-    records[i] = std::move(stored[i]);
-  }
 }
 
 std::vector<Record> Store::records_of(std::int64_t run) const {
   return impl_->read([&] {
     std::vector<Record> records;
-    sqlite::Statement& row = impl_->statement(select_records(
-        "run_record JOIN record r ON r.id = run_record.record WHERE run_record.run = ? "
-        "ORDER BY run_record.position"));
+    sqlite::Statement& row = impl_->statement(
+        select_records(*impl_, "run_record JOIN record r ON r.id = run_record.record",
+                       "WHERE run_record.run = ? ORDER BY run_record.position"));
     row.bind(run);
     while (row.step()) records.push_back(record_of(*impl_, row));
     row.reset();
@@ -209,29 +226,32 @@ std::vector<Record> Store::records_of(std::int64_t run) const {
 std::optional<Record> Store::find(std::int64_t model, std::int64_t data, Dtype dtype,
                                   const Widths& widths) const {
   return impl_->read([&] {
-    sqlite::Statement& row = impl_->statement(select_records(
-        "record r WHERE r.model = ? AND r.data = ? AND r.dtype = ? AND r.widths = ?"));
+    sqlite::Statement& row = impl_->statement(select_records(*impl_, "record r", kSameSubmodel));
     return one(*impl_, row.bind(model, data, to_string(dtype), to_string(widths)));
   });
 }
 
 std::optional<Record> Store::record(std::int64_t id) const {
   return impl_->read([&] {
-    return one(*impl_, impl_->statement(select_records("record r WHERE r.id = ?")).bind(id));
+    return one(*impl_,
+               impl_->statement(select_records(*impl_, "record r", "WHERE r.id = ?")).bind(id));
   });
 }
 
-std::vector<float> Store::losses(std::int64_t record) const {
+std::vector<float> Store::per_example(std::int64_t record, Metric metric) const {
   return impl_->read([&] {
-    sqlite::Statement& row = impl_->statement("SELECT f32 FROM losses WHERE record = ?");
-    std::vector<float> losses;
-    if (row.bind(record).step()) {
+    std::vector<float> values;
+    if (impl_->version < 5 && metric != Metric::kLoss) return values;
+    sqlite::Statement& row = impl_->statement(
+        impl_->version < 5 ? "SELECT f32 FROM losses WHERE record = ?"
+                           : "SELECT f32 FROM example_scores WHERE record = ? AND metric = ?");
+    if (impl_->version < 5 ? row.bind(record).step() : row.bind(record, to_string(metric)).step()) {
       const std::span<const std::byte> bytes = row.blob(0);
-      losses.resize(bytes.size() / sizeof(float));
-      if (!losses.empty()) std::memcpy(losses.data(), bytes.data(), losses.size() * sizeof(float));
+      values.resize(bytes.size() / sizeof(float));
+      if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
     }
     row.reset();
-    return losses;
+    return values;
   });
 }
 

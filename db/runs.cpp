@@ -8,10 +8,20 @@
 namespace mnm {
 namespace {
 
-constexpr std::string_view kRunColumns =
-    "SELECT id, model, data, command, strategy, seed, settings, command_line, build, device, "
-    "started, dtype, status, owner_host, owner_boot, owner_pid, owner_start, "
-    "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id), part FROM run ";
+// Before version 5 the runs of one search were those with the same settings, which name a session.
+constexpr std::string_view kSession = "coalesce(session, id)";
+constexpr std::string_view kSession4 =
+    "CASE WHEN settings LIKE '{\"session\":%' "
+    "THEN (SELECT min(id) FROM run o WHERE o.settings = run.settings) ELSE id END";
+
+std::string select_runs(const Store::Impl& store, std::string_view rest) {
+  return fmt::format(
+      "SELECT id, model, data, command, strategy, seed, settings, command_line, build, device, "
+      "started, dtype, status, owner_host, owner_boot, owner_pid, owner_start, "
+      "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id), part, {} "
+      "FROM run {}",
+      store.version < 5 ? kSession4 : kSession, rest);
+}
 
 std::string name_of(const Process& process) {
   return fmt::format("process {} on {}", process.pid, process.host);
@@ -43,6 +53,7 @@ RunRow run_of(const Store::Impl& store, const sqlite::Statement& row) {
   }
   run.records = row.integer(17);
   run.part = row.string(18);
+  run.session = row.integer(19);
   return run;
 }
 
@@ -81,12 +92,13 @@ std::int64_t Store::begin_run(const RunRow& row) {
         ->statement(
             "INSERT INTO run (model, data, part, dtype, command, strategy, seed, settings, "
             "command_line, build, device, started, status, owner_host, owner_boot, "
-            "owner_pid, owner_start) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?)")
+            "owner_pid, owner_start, session) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?)")
         .bind(row.model, row.data, row.part, to_string(row.dtype), row.command, row.strategy,
               row.seed, row.settings, row.command_line, row.build, row.device,
               row.started.empty() ? now_utc() : row.started, impl_->self.host, impl_->self.boot,
-              impl_->self.pid, impl_->self.start)
+              impl_->self.pid, impl_->self.start,
+              row.session == 0 ? std::nullopt : std::optional(row.session))
         .run();
     return impl_->file->connection().last_id();
   });
@@ -129,7 +141,7 @@ void Store::finish_run(std::int64_t run, const std::string& status) {
 
 std::optional<RunRow> Store::run(std::int64_t id) const {
   return impl_->read([&] {
-    sqlite::Statement& row = impl_->statement(std::string(kRunColumns) + "WHERE id = ?");
+    sqlite::Statement& row = impl_->statement(select_runs(*impl_, "WHERE id = ?"));
     std::optional<RunRow> run;
     if (row.bind(id).step()) run = run_of(*impl_, row);
     row.reset();
@@ -140,7 +152,7 @@ std::optional<RunRow> Store::run(std::int64_t id) const {
 std::vector<RunRow> Store::runs() const {
   return impl_->read([&] {
     std::vector<RunRow> runs;
-    sqlite::Statement& row = impl_->statement(std::string(kRunColumns) + "ORDER BY id");
+    sqlite::Statement& row = impl_->statement(select_runs(*impl_, "ORDER BY id"));
     row.reset();
     while (row.step()) runs.push_back(run_of(*impl_, row));
     row.reset();

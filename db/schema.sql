@@ -2,16 +2,16 @@
 -- read it without this program. Needs SQLite 3.37; the view `pareto` also its exp(), which Debian's
 -- and the official builds have.
 --
--- Rows are added, never changed or deleted, but for a run's status and owner, a record's kl and
--- agreement, which may be measured later than its loss, and the members of fronts. Ids ascend in
--- the order of recording.
+-- Rows are added, never changed or deleted, but for a run's status and owner and the members of
+-- fronts. A record gains scores of metrics that are measured later than its loss. Ids ascend in the
+-- order of recording.
 
--- A later version only adds: an older store becomes this one when it is opened for writing, by
--- carrying out this file once more. Version 3 added `verification` and latencies, 4 the fronts
--- over them; 1 is not read any more.
+-- An older store becomes this one when it is opened for writing (db/upgrade.cpp). Version 3 added
+-- `verification` and latencies, 4 the fronts over them; 5 put the scores of all metrics into one
+-- table, and sessions into a column. 1 is not read any more.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 4;             -- of this schema
+PRAGMA user_version = 5;             -- of this schema
 
 -- A checkpoint.
 CREATE TABLE IF NOT EXISTS model (
@@ -23,13 +23,14 @@ CREATE TABLE IF NOT EXISTS model (
   granularities TEXT NOT NULL   -- of the first layer, for people: "64,128,256,512"
 ) STRICT;
 
--- The sequences that scores were taken on.
+-- The examples that scores were taken on.
 CREATE TABLE IF NOT EXISTS data (
   id          INTEGER PRIMARY KEY,
-  fingerprint TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- of the tokens and the context
+  fingerprint TEXT NOT NULL UNIQUE CHECK (fingerprint <> ''),  -- of inputs, targets, positions
   name        TEXT NOT NULL,                                   -- the file's
-  context     INTEGER NOT NULL CHECK (context > 0),            -- tokens per sequence
-  sequences   INTEGER NOT NULL CHECK (sequences > 0)
+  context     INTEGER NOT NULL CHECK (context > 0),            -- positions per example: tokens
+  sequences   INTEGER NOT NULL CHECK (sequences > 0),          -- examples
+  kind        TEXT NOT NULL DEFAULT 'tokens'                   -- what an example is
 ) STRICT;
 
 -- One measuring run of the program.
@@ -55,6 +56,9 @@ CREATE TABLE IF NOT EXISTS run (
   owner_boot   TEXT,
   owner_pid    INTEGER,
   owner_start  INTEGER,
+  -- The first run of the search that this one belongs to, which is resumed and confirmed as a
+  -- whole; NULL for that first run, and for a run of its own.
+  session      INTEGER REFERENCES run,
   CHECK ((status = 'running') = (owner_pid IS NOT NULL))
 ) STRICT;
 
@@ -66,7 +70,8 @@ SELECT model, data,
             ELSE max(part) END AS part
 FROM run GROUP BY model, data;
 
--- One submodel scored on one dataset in one dtype of arithmetic.
+-- One submodel scored on one dataset in one dtype of arithmetic: those of the run that measured it
+-- first.
 --
 -- The CHECKs that run with every record spell out their alternatives: for IN with more than two,
 -- SQLite builds a table anew each time, which halved the speed of recording.
@@ -77,36 +82,18 @@ CREATE TABLE IF NOT EXISTS record (
   data          INTEGER NOT NULL REFERENCES data,
   dtype         TEXT NOT NULL CHECK (dtype = 'f32' OR dtype = 'f16' OR dtype = 'bf16'),
   widths        TEXT NOT NULL CHECK (widths <> ''),  -- "512x4,256x8": width x layers, - is skipped
-  -- 'nan' or 'inf': the loss is that. SQLite would store NaN as NULL, so loss is NULL then.
-  status        TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = 'inf'),
-  samples       INTEGER NOT NULL CHECK (samples >= 0),  -- sequences
-  loss          REAL,                                   -- nats per token
-  loss_se       REAL CHECK (loss_se >= 0),  -- standard error of the mean; NULL of one sequence
-  kl            REAL,                                   -- KL(full model || this), nats per token
-  kl_se         REAL CHECK (kl_se >= 0),
-  agreement     REAL CHECK (agreement >= 0 AND agreement <= 1),  -- with the full model's top token
-  agreement_se  REAL CHECK (agreement_se >= 0),
+  samples       INTEGER NOT NULL CHECK (samples >= 0),  -- examples
   params        INTEGER NOT NULL CHECK (params >= 0),   -- a tied head counted once
   non_embedding INTEGER NOT NULL CHECK (non_embedding >= 0),
   bytes         INTEGER NOT NULL CHECK (bytes >= 0),        -- of the weights as stored
   flops         INTEGER NOT NULL CHECK (flops >= 0),        -- per token, forward, at data.context
   kv_bytes      INTEGER NOT NULL CHECK (kv_bytes >= 0),     -- per token
   state_bytes   INTEGER NOT NULL CHECK (state_bytes >= 0),  -- per sequence
-  UNIQUE (model, data, dtype, widths),
-  CHECK ((status = 'ok') = (loss IS NOT NULL))
+  UNIQUE (model, data, dtype, widths)
 ) STRICT;
 
 -- What a record once said stays so: fronts and paired comparisons rest on it.
 CREATE TRIGGER IF NOT EXISTS record_stays BEFORE UPDATE ON record
-WHEN (old.id, old.run, old.model, old.data, old.dtype, old.widths, old.status, old.samples,
-      old.loss, old.loss_se, old.params, old.non_embedding, old.bytes, old.flops, old.kv_bytes,
-      old.state_bytes)
-     IS NOT
-     (new.id, new.run, new.model, new.data, new.dtype, new.widths, new.status, new.samples,
-      new.loss, new.loss_se, new.params, new.non_embedding, new.bytes, new.flops, new.kv_bytes,
-      new.state_bytes)
-  OR (old.kl IS NOT NULL AND new.kl IS NOT old.kl)
-  OR (old.agreement IS NOT NULL AND new.agreement IS NOT old.agreement)
 BEGIN
   SELECT RAISE(ABORT, 'records are not changed');
 END;
@@ -116,12 +103,39 @@ BEGIN
   SELECT RAISE(ABORT, 'records are not deleted');
 END;
 
--- The mean loss of every sequence, in the dataset's order: little-endian f32. Two records of one
--- dataset are compared by the mean and the standard error of their differences.
-CREATE TABLE IF NOT EXISTS losses (
-  record INTEGER PRIMARY KEY REFERENCES record,
-  f32    BLOB NOT NULL CHECK (length(f32) % 4 = 0)
-) STRICT;
+-- What was measured of a record. The metrics, their units and which way they win are those of
+-- eval/metrics.cpp: loss, kl (nats per token, the smaller wins), accuracy, agreement, acceptance
+-- (shares, the larger wins).
+CREATE TABLE IF NOT EXISTS score (
+  metric         TEXT NOT NULL CHECK (metric <> ''),
+  record         INTEGER NOT NULL REFERENCES record,
+  -- 'nan' or 'inf': the value is that. SQLite would store NaN as NULL, so value is NULL then.
+  status         TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = 'inf'),
+  value          REAL,                              -- the mean over the examples
+  standard_error REAL CHECK (standard_error >= 0),  -- of the mean; NULL of one example
+  PRIMARY KEY (metric, record),
+  CHECK ((status = 'ok') = (value IS NOT NULL))
+) WITHOUT ROWID, STRICT;
+
+CREATE TRIGGER IF NOT EXISTS score_stays BEFORE UPDATE ON score
+BEGIN
+  SELECT RAISE(ABORT, 'scores are not changed');
+END;
+
+CREATE TRIGGER IF NOT EXISTS score_is_kept BEFORE DELETE ON score
+BEGIN
+  SELECT RAISE(ABORT, 'scores are not deleted');
+END;
+
+-- The same of every example, in the dataset's order: the mean over its targets, as little-endian
+-- f32. Two records of one dataset are compared by the mean and the standard error of their
+-- differences.
+CREATE TABLE IF NOT EXISTS example_scores (
+  record INTEGER NOT NULL REFERENCES record,
+  metric TEXT NOT NULL CHECK (metric <> ''),
+  f32    BLOB NOT NULL CHECK (length(f32) % 4 = 0),
+  PRIMARY KEY (record, metric)
+) WITHOUT ROWID, STRICT;
 
 -- Which records a run asked for, in order. A record that was known already is not stored again.
 CREATE TABLE IF NOT EXISTS run_record (
@@ -206,7 +220,7 @@ CREATE TABLE IF NOT EXISTS front (
   model     INTEGER NOT NULL REFERENCES model,
   data      INTEGER NOT NULL REFERENCES data,
   dtype     TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),
-  metric    TEXT NOT NULL CHECK (metric IN ('loss', 'kl', 'agreement')),
+  metric    TEXT NOT NULL CHECK (metric <> ''),
   cost_kind TEXT NOT NULL CHECK (cost_kind IN ('params', 'non-embedding', 'bytes', 'flops')),
   UNIQUE (model, data, dtype, metric, cost_kind)
 ) STRICT;
@@ -234,7 +248,7 @@ CREATE TABLE IF NOT EXISTS latency_member (
   latency   INTEGER NOT NULL REFERENCES latency,
   data      INTEGER NOT NULL REFERENCES data,
   dtype     TEXT NOT NULL CHECK (dtype IN ('f32', 'f16', 'bf16')),  -- of the records' arithmetic
-  metric    TEXT NOT NULL CHECK (metric IN ('loss', 'kl', 'agreement')),
+  metric    TEXT NOT NULL CHECK (metric <> ''),
   cost      INTEGER NOT NULL CHECK (cost > 0),  -- nanoseconds of one pass: the sum of its parts
   objective REAL NOT NULL,
   record    INTEGER NOT NULL REFERENCES record,
@@ -253,10 +267,9 @@ SELECT model.name  AS model,
        m.cost_kind AS cost_kind,
        r.widths    AS widths,
        m.cost      AS cost,
-       CASE m.metric WHEN 'loss' THEN r.loss WHEN 'kl' THEN r.kl ELSE r.agreement END AS value,
-       CASE m.metric WHEN 'loss' THEN r.loss_se WHEN 'kl' THEN r.kl_se ELSE r.agreement_se END
-                   AS standard_error,
-       exp(r.loss) AS perplexity,
+       s.value     AS value,
+       s.standard_error AS standard_error,
+       exp(l.value) AS perplexity,
        r.id        AS record,
        m.latency   AS latency  -- the measurement, where that is the kind of cost
 FROM (SELECT f.data, f.dtype, f.metric, f.cost_kind, NULL AS latency, m.cost, m.record
@@ -264,6 +277,8 @@ FROM (SELECT f.data, f.dtype, f.metric, f.cost_kind, NULL AS latency, m.cost, m.
       UNION ALL
       SELECT data, dtype, metric, 'latency', latency, cost, record FROM latency_member) m
 JOIN record r ON r.id = m.record
+JOIN score s ON s.metric = m.metric AND s.record = m.record
+LEFT JOIN score l ON l.metric = 'loss' AND l.record = m.record
 JOIN model ON model.id = r.model
 JOIN data ON data.id = m.data
 LEFT JOIN data_use u ON u.model = r.model AND u.data = m.data

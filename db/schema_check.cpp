@@ -6,18 +6,16 @@
 #include <string>
 #include <string_view>
 
+#include "db/upgrade.h"
 #include "model/error.h"
 
 namespace mnm {
 
 extern const std::string_view kSchema;   // db/schema.sql
 extern const std::string_view kSchema3;  // db/schema_3.sql
+extern const std::string_view kSchema4;  // db/schema_4.sql, what version 4 was made of
 
 namespace {
-
-// What earlier versions had otherwise. Whoever changes a statement of db/schema.sql in a new
-// version puts the one before into a file beside it, and names that here.
-const std::string_view* const kOlder[] = {&kSchema3};
 
 // By its name in small letters, as SQLite compares names, the statements that may have made it.
 using Known = std::map<std::string, std::set<std::string>, std::less<>>;
@@ -81,11 +79,18 @@ Known make_known() {
   sqlite::Connection fresh = memory();
   fresh.execute(std::string(kSchema));
   add_objects(fresh, known);
-  for (const std::string_view* older : kOlder) {
+  // Version 4 as it was made; version 3 as it was made and as it was brought to 4; then each of
+  // them as it is brought to this version.
+  for (const std::int64_t from : {std::int64_t{4}, std::int64_t{3}}) {
     sqlite::Connection brought = memory();
-    brought.execute(std::string(*older));
+    brought.execute("PRAGMA legacy_alter_table = ON");
+    if (from == 3) {
+      brought.execute(std::string(kSchema3));
+      add_objects(brought, known);
+    }
+    brought.execute(std::string(kSchema4));
     add_objects(brought, known);
-    brought.execute(std::string(kSchema));
+    upgrade(brought, from);
     add_objects(brought, known);
   }
   return known;

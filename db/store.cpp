@@ -74,6 +74,7 @@ Store::Impl::Impl(std::filesystem::path file_path, Mode file_mode, std::chrono::
 void Store::Impl::reopen() {
   statements.clear();
   file.emplace(path, mode, patience);
+  version = file->version();
 }
 
 sqlite::Statement& Store::Impl::statement(std::string_view sql) {
@@ -117,9 +118,9 @@ std::int64_t Store::data(const DataRow& row) {
   return impl_->write([&] {
     impl_
         ->statement(
-            "INSERT INTO data (fingerprint, name, context, sequences) "
-            "VALUES (?, ?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING")
-        .bind(row.fingerprint, row.name, row.context, row.sequences)
+            "INSERT INTO data (fingerprint, name, context, sequences, kind) "
+            "VALUES (?, ?, ?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING")
+        .bind(row.fingerprint, row.name, row.context, row.sequences, row.kind)
         .run();
     sqlite::Statement& id = impl_->statement("SELECT id FROM data WHERE fingerprint = ?");
     id.bind(row.fingerprint).step();
@@ -147,12 +148,13 @@ std::vector<std::pair<std::int64_t, ModelRow>> Store::models() const {
 std::vector<std::pair<std::int64_t, DataRow>> Store::datasets() const {
   return impl_->read([&] {
     std::vector<std::pair<std::int64_t, DataRow>> datasets;
-    sqlite::Statement& row =
-        impl_->statement("SELECT id, fingerprint, name, context, sequences FROM data ORDER BY id");
+    sqlite::Statement& row = impl_->statement(
+        fmt::format("SELECT id, fingerprint, name, context, sequences, {} FROM data ORDER BY id",
+                    impl_->version < 5 ? "'tokens'" : "kind"));
     row.reset();
     while (row.step()) {
-      datasets.emplace_back(row.integer(0),
-                            DataRow{row.string(1), row.string(2), row.integer(3), row.integer(4)});
+      datasets.emplace_back(row.integer(0), DataRow{row.string(1), row.string(2), row.integer(3),
+                                                    row.integer(4), row.string(5)});
     }
     row.reset();
     return datasets;
@@ -215,7 +217,7 @@ std::vector<Store::Artifact> Store::artifacts() const {
 std::vector<Store::Verification> Store::verifications() const {
   return impl_->read([&] {
     std::vector<Verification> verifications;
-    if (impl_->file->version() < 3) return verifications;
+    if (impl_->version < 3) return verifications;
     sqlite::Statement& row = impl_->statement(
         "SELECT artifact, runtime, version, worst, tolerance, agrees, machine, created "
         "FROM verification ORDER BY id");

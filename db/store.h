@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "eval/metrics.h"
 #include "model/budget.h"
 #include "model/cost.h"
 #include "model/latency.h"
@@ -30,9 +31,11 @@ struct ModelRow {
 };
 
 struct DataRow {
-  std::string fingerprint;  // of the tokens and the context: identifies the row
-  std::string name;         // the file's name
-  std::int64_t context = 0, sequences = 0;
+  std::string fingerprint;     // of inputs, targets and positions: identifies the row
+  std::string name;            // the file's name
+  std::int64_t context = 0;    // positions per example
+  std::int64_t sequences = 0;  // examples
+  std::string kind = "tokens";
 };
 
 // What the runs of a model used a dataset for: "search", "confirm", "search+confirm" or "".
@@ -43,6 +46,8 @@ struct DataUse {
 
 struct RunRow {
   std::int64_t id = 0;
+  // The first run of the search that this one belongs to; begin_run takes 0 for the first itself.
+  std::int64_t session = 0;
   std::int64_t model = 0, data = 0;
   std::string part;      // what it uses the data for: "search", "confirm" or ""
   std::string command;   // "search", "eval"
@@ -58,22 +63,37 @@ struct RunRow {
 };
 
 struct Measured {
-  double value = 0;
-  double standard_error = 0;  // NaN where it is unknown: of one sequence
+  double value = 0;           // may be no number: then it is on no front
+  double standard_error = 0;  // NaN where it is unknown: of one example
 };
 
-// One submodel scored on one dataset in one dtype.
-struct Record {
+// "ok", or "nan" or "inf" where the value is that; "" of what was not measured.
+std::string_view status_of(const std::optional<Measured>& measured);
+
+// What was measured of one submodel: its costs, and the metrics that were asked for.
+struct Score {
+  Widths widths;
+  Cost cost;
+  std::int64_t samples = 0;  // examples
+  PerMetric<std::optional<Measured>> metrics{};
+  // Of each metric that was measured, of every example in the dataset's order: filled by whoever
+  // measures, read by Store::per_example.
+  PerMetric<std::vector<float>> per_example{};
+
+  const std::optional<Measured>& operator[](Metric metric) const { return metrics[metric]; }
+  std::string_view status(Metric metric = Metric::kLoss) const {
+    return status_of(metrics[metric]);
+  }
+  bool ok(Metric metric = Metric::kLoss) const { return status(metric) == "ok"; }
+  double value(Metric metric = Metric::kLoss) const;  // NaN where it was not measured
+};
+
+// What is stored: a score on one dataset in one dtype of arithmetic, those of the run that measured
+// it first.
+struct Record : Score {
   std::int64_t id = 0;
   std::int64_t model = 0, data = 0;
-  Dtype dtype = Dtype::kF32;  // of the arithmetic
-  Widths widths;
-  std::string status = "ok";  // "ok", or "nan"/"inf": the loss is that, and it is on no front
-  std::int64_t samples = 0;   // sequences
-  Measured loss;              // nats per token; meaningful where status is "ok"
-  std::optional<Measured> kl, agreement;  // against the full model
-  Cost cost;
-  std::vector<float> losses;  // per sequence; filled on add, read by Store::losses
+  Dtype dtype = Dtype::kF32;
 };
 
 // One measurement of how long a model's submodels take.
@@ -90,7 +110,7 @@ struct FrontQuery {
   std::optional<std::int64_t> model, data;
   std::optional<Dtype> dtype;
   std::vector<std::int64_t> runs;  // records of these runs alone; empty: all
-  std::string metric = "loss";     // "loss", "kl" (smaller wins), "agreement" (larger wins)
+  Metric metric = Metric::kLoss;
   CostKind cost = CostKind::kParams;
   // Of the one model; what gives records their latency. Needed where that is a cost asked for.
   const LatencyTable* latency = nullptr;
@@ -133,19 +153,20 @@ class Store {
   std::optional<RunRow> run(std::int64_t id) const;
   std::vector<RunRow> runs() const;  // newest last
 
-  // Adds the records to the run, in order, in one transaction, and fills in ids and status: "nan"
-  // or "inf" where the loss is. One whose (model, data, dtype, widths) is known is not stored
-  // again: the run refers to the known one, which gains the kl, agreement and losses that it
-  // lacked, and the record here becomes what the store says (but keeps its losses), as it will be
-  // on resuming. Error, and nothing is added: this process does not own the run; a known record was
-  // counted at other costs; the disk is full; another writer outlasted the patience.
-  void add(std::int64_t run, std::span<Record> records);
+  // Adds the scores to the run, in order, in one transaction: on the run's data, of its model, in
+  // its dtype. Gives what the store has now, without the values per example. A submodel that is
+  // known is not stored again: the run refers to the known record, which gains the metrics, and the
+  // values per example, that it lacked. Error, and nothing is added: this process does not own the
+  // run; a known record was counted at other costs; the disk is full; another writer outlasted the
+  // patience.
+  std::vector<Record> add(std::int64_t run, std::span<const Score> scores);
   // The records of a run in the order they were added: what resuming replays.
   std::vector<Record> records_of(std::int64_t run) const;
   std::optional<Record> find(std::int64_t model, std::int64_t data, Dtype dtype,
                              const Widths& widths) const;
   std::optional<Record> record(std::int64_t id) const;
-  std::vector<float> losses(std::int64_t record) const;
+  // Empty where they are not kept.
+  std::vector<float> per_example(std::int64_t record, Metric metric) const;
 
   // The front, by ascending cost: no other record is at most as costly and at least as good, one of
   // them strictly; of equal ones the first recorded stays. One front per (model, data, dtype),

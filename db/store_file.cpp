@@ -13,8 +13,8 @@
 #include <system_error>
 #include <thread>
 
-#include "db/latency_fronts.h"
 #include "db/schema_check.h"
+#include "db/upgrade.h"
 #include "db/vfs.h"
 #include "model/error.h"
 
@@ -25,7 +25,7 @@ extern const std::string_view kSchema;  // db/schema.sql
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 4;                 // as there
+constexpr std::int64_t kVersion = 5;                 // as there
 constexpr std::int64_t kOldest = 2;                  // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::string_view kJournalMagic("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
@@ -230,13 +230,12 @@ void StoreFile::set_up_writing(std::chrono::milliseconds patience) {
   check_identity();
   check_schema(connection_);
   if (version() < kVersion) {
-    // The schema makes what is not there and leaves what is, but for views.
+    // Neither can be changed within a transaction.
+    connection_.execute("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON");
     sqlite::Transaction transaction(connection_, sqlite::Transaction::Kind::kWrite);
-    if (version() < kVersion) {
-      connection_.execute(std::string(kSchema));
-      LatencyFronts(connection_).add_all();
-    }
+    if (const std::int64_t found = version(); found < kVersion) upgrade(connection_, found);
     transaction.commit();
+    connection_.execute("PRAGMA foreign_keys = ON; PRAGMA legacy_alter_table = OFF");
   }
   // SQLite does not always wait for others when it changes the mode, so we do. On file systems
   // without shared memory the mode stays what it was, which is as safe, only slower.

@@ -26,6 +26,7 @@ struct Store::Impl {
   Mode mode;
   std::chrono::milliseconds patience;
   std::optional<StoreFile> file;
+  std::int64_t version = 0;  // of the open file's schema
   std::map<std::string, sqlite::Statement, std::less<>> statements;
   Process self = this_process();
   Fronts fronts;
@@ -42,11 +43,18 @@ struct Store::Impl {
   auto write(const Body& body);
 };
 
-// The columns of table record, in the order that record_of reads them from a row.
-inline constexpr std::string_view kRecordColumns =
-    "r.id, r.model, r.data, r.dtype, r.widths, r.status, r.samples, r.loss, r.loss_se, r.kl, "
-    "r.kl_se, r.agreement, r.agreement_se, r.params, r.non_embedding, r.bytes, r.flops, "
-    "r.kv_bytes, r.state_bytes";
+// How the open file says what was measured: a store of version 4 that is read has columns where
+// later ones have table score.
+struct ScoreColumns {
+  std::string join;  // after the tables that a query reads; "" where there is nothing to join
+  std::string status, value, error;
+};
+ScoreColumns score_columns(const Store::Impl& store, Metric metric);
+
+// "SELECT ... FROM source LEFT JOIN ... rest", where the source names table record r. record_of
+// reads its rows.
+std::string select_records(const Store::Impl& store, std::string_view source,
+                           std::string_view rest);
 Record record_of(const Store::Impl& store, const sqlite::Statement& row);
 
 // Within a transaction. Error unless the run is running and this process owns it.
@@ -60,6 +68,7 @@ auto Store::Impl::read(const Body& body) {
   for (int attempt = 0;; ++attempt) {
     try {
       sqlite::Transaction transaction(file->connection(), sqlite::Transaction::Kind::kRead);
+      if (version < 5) version = file->version();  // another process may have written to it
       auto result = body();
       if (file->settled() || attempt == 100) return result;
     } catch (const Error&) {

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "eval/metrics.h"
 #include "model/dtype.h"
 
 namespace mnm {
@@ -34,16 +36,16 @@ struct DeviceOptions {
 };
 
 struct ScoreOptions {
-  bool consistency = false;  // also KL to the full model and top-1 agreement with it
-  bool one_by_one = false;   // no sharing: the judge of the shared plan
+  std::vector<Metric> metrics{};  // wanted beside loss and accuracy, which come with every pass
+  bool one_by_one = false;        // no sharing: the judge of the shared plan
+
+  std::span<const MetricRow> measured() const { return measured_for(metrics); }
+  bool compares() const { return measured().back().needs_full; }  // with the full model
 };
 
-// Of one candidate, per sequence: means over its targets. NaN where the model computes NaN.
-struct CandidateScores {
-  std::vector<float> loss;       // nats per token
-  std::vector<float> kl;         // KL(full || candidate), nats per token; empty unless asked for
-  std::vector<float> agreement;  // share of positions with the full model's argmax; likewise
-};
+// Of one candidate, per metric that was measured, per example: means over its targets. NaN where
+// the model computes NaN.
+using CandidateScores = PerMetric<std::vector<float>>;
 
 struct Progress {
   double done = 0, total = 1;  // FLOPs of the plan

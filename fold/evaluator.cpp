@@ -84,7 +84,7 @@ class Evaluation {
     for (std::vector<std::size_t>& indices : parts) {
       std::vector<Widths> members;
       for (const std::size_t i : indices) members.push_back(candidates[i]);
-      const bool with_reference = limits_.stream && options_.consistency;
+      const bool with_reference = limits_.stream && options_.compares();
       if (with_reference) members.push_back(full_);
       Group& group = groups.emplace_back();
       group.indices = std::move(indices);
@@ -101,7 +101,7 @@ class Evaluation {
         cost_of(make_prefix_tree(full), model_, dataset_.context, dataset_.share()).shared;
     for (const Group& group : groups) {
       total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
-      if (options_.consistency && !group.reference) total += reference;
+      if (options_.compares() && !group.reference) total += reference;
     }
     return total * static_cast<double>(dataset_.sequences * dataset_.context);
   }
@@ -109,9 +109,9 @@ class Evaluation {
   std::vector<CandidateScores> score(const Group& group, Meter& meter) {
     std::vector<CandidateScores> results(group.indices.size());
     for (CandidateScores& scores : results) {
-      const auto size = static_cast<std::size_t>(dataset_.sequences);
-      scores.loss.resize(size);
-      if (options_.consistency) scores.kl.resize(size), scores.agreement.resize(size);
+      for (const MetricRow& row : options_.measured()) {
+        scores[row.metric].resize(static_cast<std::size_t>(dataset_.sequences));
+      }
     }
     if (limits_.stream) {
       stream(group, meter, results);
@@ -144,7 +144,7 @@ class Evaluation {
                    .state_bytes = state_bytes_,
                    .product_bytes = device_.is_cpu() ? limits_.product_bytes : kDeviceProducts,
                    .memory = memory,
-                   .reference = options_.consistency},
+                   .reference = options_.compares()},
                   device_.is_cpu() ? at::get_num_threads() : 1);
   }
 
@@ -220,14 +220,15 @@ class Evaluation {
     const std::int64_t count = range.size();
     const Batch batch = batch_of(dataset_, range.begin, count, device_);
     const at::Tensor means =
-        walk.run(batch, options_.consistency ? &full_ : nullptr).to(at::kCPU).contiguous();
+        walk.run(batch, options_.compares() ? &full_ : nullptr, options_.measured().back())
+            .to(at::kCPU)
+            .contiguous();
     const float* const values = means.const_data_ptr<float>();
     const std::int64_t metrics = means.size(1);
     for (std::size_t i = 0; i < results.size(); ++i) {
       const float* from = values + plan.leaf[i] * metrics * count;
-      for (std::vector<float>* to : {&results[i].loss, &results[i].kl, &results[i].agreement}) {
-        if (to->empty()) continue;
-        std::copy_n(from, count, to->begin() + range.begin);
+      for (const MetricRow& row : options_.measured()) {
+        std::copy_n(from, count, results[i][row.metric].begin() + range.begin);
         from += count;
       }
     }
@@ -240,8 +241,9 @@ class Evaluation {
       StateRoom room(device_, limits_.memory - division.bytes(), limits_.stream->host,
                      limits_.stream->spill);
       try {
-        return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference}, meter,
-                     results);
+        return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference,
+                      options_.measured()},
+                     meter, results);
       } catch (const c10::Error& error) {
         const std::optional<Division> less = after(error, group.plan, dataset_.sequences, division);
         if (!less) throw;

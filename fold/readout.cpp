@@ -20,17 +20,18 @@ void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::
   const float* const x = logits.const_data_ptr<float>();
   const std::int64_t* const target = targets.const_data_ptr<std::int64_t>();
   const float* const log_p = reference.defined() ? reference.const_data_ptr<float>() : nullptr;
-  float* const out = values.data_ptr<float>();  // row m of `values` starts at m * stride
-  const std::int64_t stride = values.stride(0);
+  const auto out = [&](Metric metric, std::int64_t row) {
+    return values.data_ptr<float>() + static_cast<std::int64_t>(metric) * values.stride(0) + row;
+  };
   const std::int64_t grain = std::max<std::int64_t>(1, 16384 / vocab);
   at::parallel_for(0, logits.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
-    const std::span<float> losses(out + begin, static_cast<std::size_t>(end - begin));
-    if (log_p) {
-      token_consistency(x + begin * vocab, log_p + begin * vocab, vocab, target + begin, losses,
-                        out + stride + begin, out + 2 * stride + begin);
-    } else {
-      token_losses(x + begin * vocab, vocab, target + begin, losses);
-    }
+    const std::span<float> losses(out(Metric::kLoss, begin), static_cast<std::size_t>(end - begin));
+    float* const accuracy = out(Metric::kAccuracy, begin);
+    if (!log_p) return token_losses(x + begin * vocab, vocab, target + begin, losses, accuracy);
+    token_consistency(x + begin * vocab, log_p + begin * vocab, vocab, target + begin, losses,
+                      accuracy,
+                      {out(Metric::kKl, begin), out(Metric::kAgreement, begin),
+                       values.size(0) > 4 ? out(Metric::kAcceptance, begin) : nullptr});
   });
 }
 
@@ -45,17 +46,30 @@ void read(const LogitChunk& chunk, const at::Tensor& where, TokenSums* sums) {
   launch(where, "read logits", [&] { return read_logits_cuda(chunk, sums); });
 }
 
-void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where, float* loss,
-           float* kl, float* agreement) {
-  if (!on_cuda(where)) return score_tokens(sums, rows, loss, kl, agreement);
-  launch(where, "score tokens", [&] { return score_tokens_cuda(sums, rows, loss, kl, agreement); });
+void accept(const LogitChunk& chunk, const at::Tensor& where, const TokenSums* sums,
+            float* acceptance) {
+  if (!on_cuda(where)) {
+    const std::int64_t grain = std::max<std::int64_t>(1, 16384 / chunk.words);
+    return at::parallel_for(0, chunk.rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      add_acceptance_cpu(chunk, begin, end, sums, acceptance);
+    });
+  }
+  launch(where, "add acceptance", [&] { return add_acceptance_cuda(chunk, sums, acceptance); });
+}
+
+void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where,
+           const std::int64_t* targets, std::int64_t period, const TokenMetrics& metrics) {
+  if (!on_cuda(where)) return score_tokens(sums, rows, targets, period, metrics);
+  launch(where, "score tokens",
+         [&] { return score_tokens_cuda(sums, rows, targets, period, metrics); });
 }
 
 }  // namespace
 
-Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch)
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, bool acceptance)
     : fold_(fold),
       tile_(tile),
+      acceptance_(acceptance),
       sequences_(batch.targets.size(0)),
       context_(batch.targets.size(1)),
       targets_(batch.targets.reshape({-1})) {
@@ -146,55 +160,82 @@ at::Tensor Readout::of_reference(std::int64_t row, std::int64_t word, const Make
   return made;
 }
 
-// Rows [row, row + n) of every leaf, chunk of words by chunk of words: the reference's logits of a
-// chunk serve all leaves.
+// f32, or on a device what the product has, of words [first, first + words).
+at::Tensor Readout::logits_in(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                              std::int64_t first, std::int64_t words) {
+  const at::Tensor logits = fold_.logits_of(hidden.narrow(0, row, n), first, words).contiguous();
+  const bool as_f32 = !on_cuda(logits) || logits.scalar_type() == at::kDouble;
+  return as_f32 ? logits.to(at::kFloat) : logits;
+}
+
 void Readout::measure_in_words(const at::Tensor& hidden, const at::Tensor& values) {
-  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
-  const std::int64_t most = std::min(tile_.rows, rows);
-  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);  // leaves at once
-  const auto logits_of = [&](const at::Tensor& from, std::int64_t row, std::int64_t n,
-                             std::int64_t first, std::int64_t words) {
-    const at::Tensor logits = fold_.logits_of(from.narrow(0, row, n), first, words).contiguous();
-    const bool as_f32 = !on_cuda(logits) || logits.scalar_type() == at::kDouble;
-    return as_f32 ? logits.to(at::kFloat) : logits;
-  };
-  const bool with_reference = reference_hidden_.defined();
+  const std::int64_t rows = sequences_ * context_, most = std::min(tile_.rows, rows);
   for (std::int64_t row = 0; row < rows; row += most) {
-    const std::int64_t n = std::min(most, rows - row);
-    constexpr auto kSize = static_cast<std::int64_t>(sizeof(TokenSums));
-    const at::Tensor sums = at::empty({nodes * n * kSize}, hidden.options().dtype(at::kByte));
-    auto* const sum = static_cast<TokenSums*>(sums.data_ptr());
-    for (std::int64_t first = 0; first < tile_.vocab; first += tile_.words) {
-      const std::int64_t words = std::min(tile_.words, tile_.vocab - first);
-      at::Tensor full;
-      if (with_reference) {
-        full = of_reference(row, first,
-                            [&] { return logits_of(reference_hidden_, row, n, first, words); });
-      }
-      for (std::int64_t node = 0; node < nodes; node += whole) {
-        const std::int64_t together = std::min(whole, nodes - node);
-        const at::Tensor logits = logits_of(hidden, node * rows + row, together * n, first, words);
-        read({.element = element_of(logits),
-              .rows = together * n,
-              .period = n,
-              .first = first,
-              .words = words,
-              .logits = logits.const_data_ptr(),
-              .stride = words,
-              .full = with_reference ? full.const_data_ptr() : nullptr,
-              .full_stride = words,
-              .targets = targets_.const_data_ptr<std::int64_t>() + row},
-             hidden, sum + node * n);
-      }
+    measure_block(hidden, row, std::min(most, rows - row), values);
+  }
+}
+
+// Calls read(chunk, node) for rows [row, row + n) of every leaf, of which several are taken at once
+// where they are whole, chunk of words by chunk of words: the reference's logits of a chunk serve
+// all leaves.
+template <typename Read>
+void Readout::for_each_chunk(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                             const Read& read) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);  // leaves at once
+  const bool with_reference = reference_hidden_.defined();
+  for (std::int64_t first = 0; first < tile_.vocab; first += tile_.words) {
+    const std::int64_t words = std::min(tile_.words, tile_.vocab - first);
+    at::Tensor full;
+    if (with_reference) {
+      full = of_reference(row, first,
+                          [&] { return logits_in(reference_hidden_, row, n, first, words); });
     }
     for (std::int64_t node = 0; node < nodes; node += whole) {
       const std::int64_t together = std::min(whole, nodes - node);
-      float* const to = values.data_ptr<float>() + node * rows + row;
-      const std::int64_t stride = values.stride(0);
-      score(sum + node * n, together * n, hidden, to, with_reference ? to + stride : nullptr,
-            with_reference ? to + 2 * stride : nullptr);
+      const at::Tensor logits = logits_in(hidden, node * rows + row, together * n, first, words);
+      const LogitChunk chunk = {.element = element_of(logits),
+                                .rows = together * n,
+                                .period = n,
+                                .first = first,
+                                .words = words,
+                                .logits = logits.const_data_ptr(),
+                                .stride = words,
+                                .full = with_reference ? full.const_data_ptr() : nullptr,
+                                .full_stride = words,
+                                .targets = targets_.const_data_ptr<std::int64_t>() + row};
+      read(chunk, node);
     }
   }
+}
+
+// values[:, i] of rows [row, row + n) of every leaf.
+void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                            const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  const bool with_reference = reference_hidden_.defined();
+  constexpr auto kSize = static_cast<std::int64_t>(sizeof(TokenSums));
+  const at::Tensor sums = at::empty({nodes * n * kSize}, hidden.options().dtype(at::kByte));
+  auto* const sum = static_cast<TokenSums*>(sums.data_ptr());
+  const auto out = [&](Metric metric, std::int64_t node) {
+    return values.data_ptr<float>() + static_cast<std::int64_t>(metric) * values.stride(0) +
+           node * rows + row;
+  };
+  for_each_chunk(hidden, row, n, [&](const LogitChunk& chunk, std::int64_t node) {
+    read(chunk, hidden, sum + node * n);
+  });
+  const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);
+  for (std::int64_t node = 0; node < nodes; node += whole) {
+    score(sum + node * n, std::min(whole, nodes - node) * n, hidden,
+          targets_.const_data_ptr<std::int64_t>() + row, n,
+          {out(Metric::kLoss, node), out(Metric::kAccuracy, node),
+           with_reference ? out(Metric::kKl, node) : nullptr,
+           with_reference ? out(Metric::kAgreement, node) : nullptr});
+  }
+  if (!with_reference || !acceptance_) return;
+  for_each_chunk(hidden, row, n, [&](const LogitChunk& chunk, std::int64_t node) {
+    accept(chunk, hidden, sum + node * n, out(Metric::kAcceptance, node));
+  });
 }
 
 }  // namespace mnm

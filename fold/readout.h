@@ -18,20 +18,18 @@
 
 namespace mnm {
 
-// What is measured of each target, in this order, in f32: loss, and with a reference KL and
-// agreement.
-constexpr std::int64_t kMetrics = 3;
-
 class Readout {
  public:
   // The fold outlives the readout. On the CPU words of less than the vocabulary take the device's
-  // route, with the host's half of its kernels.
-  Readout(Fold& fold, const LogitTile& tile, const Batch& batch);
+  // route, with the host's half of its kernels. `acceptance`: with a reference that too is
+  // measured, in a second pass over the words where they come in chunks.
+  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, bool acceptance = false);
 
   // The one node to compare with, at full width.
   void set_reference(const State& full);
 
-  std::int64_t metrics() const { return reference_hidden_.defined() ? kMetrics : 1; }
+  // The first rows of the metric table (eval/metrics.h): two, and with a reference four or five.
+  std::int64_t metrics() const { return !reference_hidden_.defined() ? 2 : acceptance_ ? 5 : 4; }
   // Means over each sequence's scored targets: f32 [nodes, metrics(), sequences].
   at::Tensor measure(const State& leaves);
 
@@ -41,11 +39,18 @@ class Readout {
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
                     const at::Tensor& values);
   void measure_in_words(const at::Tensor& hidden, const at::Tensor& values);
+  void measure_block(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                     const at::Tensor& values);
+  template <typename Read>
+  void for_each_chunk(const at::Tensor& hidden, std::int64_t row, std::int64_t n, const Read& read);
+  at::Tensor logits_in(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                       std::int64_t first, std::int64_t words);
   template <typename Make>
   at::Tensor of_reference(std::int64_t row, std::int64_t word, const Make& make);
 
   Fold& fold_;
   LogitTile tile_;
+  bool acceptance_;
   std::int64_t sequences_ = 0, context_ = 0;  // context: scored positions
   at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
   at::Tensor targets_;                        // [sequences * context]

@@ -176,7 +176,7 @@ class Sweep {
 
   void measure_batch(std::size_t b, LevelStates& states) const {
     const Tiling& tiling = inputs_.division.tiling;
-    Readout readout(inputs_.fold, tiling.logits, batch(b));
+    Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.metrics.back().second_pass);
     if (inputs_.reference) readout.set_reference(states.read(b, *inputs_.reference, 1));
     const auto leaves = static_cast<std::int64_t>(inputs_.plan.levels.back().size());
     std::vector<at::Tensor> parts;
@@ -196,10 +196,8 @@ class Sweep {
       const std::int64_t leaf = inputs_.plan.leaf[i];
       const at::Tensor& part = parts[static_cast<std::size_t>(leaf / children)];
       const float* from = part.const_data_ptr<float>() + leaf % children * part.size(1) * n;
-      CandidateScores& to = results_[i];
-      for (std::vector<float>* metric : {&to.loss, &to.kl, &to.agreement}) {
-        if (metric->empty()) continue;
-        std::copy_n(from, n, metric->begin() + begin_of(b));
+      for (const MetricRow& row : inputs_.metrics) {
+        std::copy_n(from, n, results_[i][row.metric].begin() + begin_of(b));
         from += n;
       }
     }

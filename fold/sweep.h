@@ -27,6 +27,7 @@ struct SweepInputs {
   const Dataset& dataset;
   StateRoom& room;
   std::optional<std::int32_t> reference;  // the leaf of the full model, where it is to be compared
+  std::span<const MetricRow> metrics;     // that are measured
 };
 
 // Scores of the plan's candidates; results.size() may be less, then the last ones are left out. The

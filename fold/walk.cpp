@@ -21,11 +21,11 @@ Walk::Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const Forwa
   }
 }
 
-at::Tensor Walk::run(const Batch& batch, const Widths* reference) {
+at::Tensor Walk::run(const Batch& batch, const Widths* reference, const MetricRow& last) {
   counted_ = 0;
   sequences_ = batch.tokens.size(0);
   context_ = batch.tokens.size(1);
-  readout_.emplace(fold_, tiling_.logits, batch);
+  readout_.emplace(fold_, tiling_.logits, batch, last.second_pass);
   const State root = fold_.embed(batch.tokens);
   if (reference) {
     State state = root;

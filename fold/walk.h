@@ -29,9 +29,9 @@ class Walk {
        Meter& meter);
 
   // Per leaf, metric and sequence, the mean over the sequence's targets: f32
-  // [leaves, kMetrics or 1, sequences], on the fold's device. `reference`: full widths to compare
-  // with, or nullptr.
-  at::Tensor run(const Batch& batch, const Widths* reference);
+  // [leaves, metrics, sequences], on the fold's device: the table's rows up to `last`. `reference`:
+  // full widths to compare with, or nullptr.
+  at::Tensor run(const Batch& batch, const Widths* reference, const MetricRow& last);
 
   // Tells the meter that the run which just failed will be done again.
   void take_back();

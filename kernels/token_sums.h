@@ -7,6 +7,7 @@
 // full model, its reference:
 //   log sum_v exp(x) = max + log(sum)                        (online softmax, Milakov & Gimelshein)
 //   KL(full || candidate) = moved / full_sum + log sum exp(x) - log sum exp(a)
+//   acceptance = sum_v min(p_full, p_candidate), which needs the finished sums: a second pass
 //
 // As in kernels/token_loss.h: NaN or +inf in a row makes its loss NaN, -inf is a word of
 // probability 0, and of a reference's most likely words the first counts.
@@ -52,14 +53,25 @@ void read_logits(const LogitChunk& chunk, TokenSums* sums);
 void read_logits_cpu(const LogitChunk& chunk, std::int64_t begin, std::int64_t end,
                      TokenSums* sums);
 
-// loss[r], and with a reference (else nullptr) kl[r] and agreement[r], as token_consistency defines
-// them (kernels/token_loss.h).
-void score_tokens(const TokenSums* sums, std::int64_t rows, float* loss, float* kl,
-                  float* agreement);
+// Where the metrics of `rows` rows go, as token_losses and token_consistency define them
+// (kernels/token_loss.h). `kl` is null without a reference, and `agreement` with it.
+struct TokenMetrics {
+  float *loss = nullptr, *accuracy = nullptr, *kl = nullptr, *agreement = nullptr;
+};
+// Row r belongs to targets[r % period].
+void score_tokens(const TokenSums* sums, std::int64_t rows, const std::int64_t* targets,
+                  std::int64_t period, const TokenMetrics& metrics);
+
+// The second pass: adds a chunk, which has a reference, to acceptance[rows] by the finished sums;
+// the one whose `first` is 0 starts anew. On the host, in a device's blocks and threads.
+void add_acceptance(const LogitChunk& chunk, const TokenSums* sums, float* acceptance);
+// The same of rows [begin, end) of a chunk in f32, in the CPU's vectors.
+void add_acceptance_cpu(const LogitChunk& chunk, std::int64_t begin, std::int64_t end,
+                        const TokenSums* sums, float* acceptance);
 
 // The plain definition, in double: what judges both.
 struct TokenScores {
-  double log_sum, loss, kl, agreement;
+  double log_sum, loss, kl, agreement, accuracy, acceptance;
   std::int64_t best;
 };
 TokenScores score_token_plainly(const float* logits, const float* full, std::int64_t vocab,
@@ -173,6 +185,31 @@ MNM_HD inline TokenSums merged(const TokenSums& l, const TokenSums& r) {
   return s;
 }
 
+// What a row's second pass subtracts from its logits to have log-probabilities; `start` is what it
+// begins with, NaN where loss or KL is.
+struct Normaliser {
+  float max, log_sum, full_max, full_log_sum, start;
+};
+
+template <typename T>
+MNM_HD float accepted_of_thread(const T* x, const T* a, std::int64_t words, const Normaliser& n,
+                                bool vectors, int thread) {
+  float sum = 0;
+  for (std::int64_t at = std::int64_t{thread} * kTogether; at < words;
+       at += kRowThreads * kTogether) {
+    const int count = words - at < kTogether ? static_cast<int>(words - at) : kTogether;
+    float logits[kTogether], full[kTogether];
+    load(x + at, count, vectors, kNothing, logits);
+    load(a + at, count, vectors, kNothing, full);
+    for (int i = 0; i < kTogether; ++i) {
+      const float mine = (logits[i] - n.max) - n.log_sum;
+      const float theirs = (full[i] - n.full_max) - n.full_log_sum;
+      sum += exp_of_difference(mine < theirs ? mine : theirs);
+    }
+  }
+  return sum;
+}
+
 MNM_HD inline float loss_of(const TokenSums& s) { return (s.max - s.target) + logf(s.sum); }
 MNM_HD inline float kl_of(const TokenSums& s) {
   return s.moved / s.full_sum + ((s.max - s.full_max) + logf(s.sum / s.full_sum));
@@ -180,6 +217,16 @@ MNM_HD inline float kl_of(const TokenSums& s) {
 MNM_HD inline float agreement_of(const TokenSums& s) {
   const float both = loss_of(s) + kl_of(s);
   return both != both ? both : s.at_best == s.max ? 1.0f : 0.0f;
+}
+
+// Of equally likely words the first counts.
+MNM_HD inline float accuracy_of(const TokenSums& s, std::int64_t target) {
+  const float loss = loss_of(s);
+  return loss != loss ? loss : s.best == target ? 1.0f : 0.0f;
+}
+MNM_HD inline Normaliser normaliser_of(const TokenSums& s) {
+  const float both = loss_of(s) + kl_of(s);
+  return {s.max, logf(s.sum), s.full_max, logf(s.full_sum), both != both ? both : 0.0f};
 }
 
 }  // namespace mnm

@@ -70,7 +70,41 @@ MNM_INLINE void read_logits_cpu_body(const LogitChunk& c, std::int64_t begin, st
   }
 }
 
+// At most kRowPiece words.
+MNM_INLINE float accepted_of(const float* x, const float* a, std::int64_t n, const Normaliser& by) {
+  float lanes[kRowLanes] = {};
+  const auto term = [&](std::int64_t v) {
+    return exp_of(smaller((x[v] - by.max) - by.log_sum, (a[v] - by.full_max) - by.full_log_sum));
+  };
+  std::int64_t i = 0;
+  for (; i + kRowLanes <= n; i += kRowLanes) {
+    for (std::int64_t j = 0; j < kRowLanes; ++j) lanes[j] += term(i + j);
+  }
+  for (std::int64_t j = 0; i + j < n; ++j) lanes[j] += term(i + j);
+  return sum_of(lanes);
+}
+
+MNM_INLINE void add_acceptance_cpu_body(const LogitChunk& c, std::int64_t begin, std::int64_t end,
+                                        const TokenSums* sums, float* acceptance) {
+  for (std::int64_t row = begin; row < end; ++row) {
+    const float* const x = static_cast<const float*>(c.logits) + row * c.stride;
+    const float* const a = static_cast<const float*>(c.full) + row % c.period * c.full_stride;
+    const Normaliser by = normaliser_of(sums[row]);
+    float sum = c.first == 0 ? by.start : acceptance[row];
+    for (std::int64_t at = 0; at < c.words; at += kRowPiece) {
+      const std::int64_t n = c.words - at < kRowPiece ? c.words - at : kRowPiece;
+      sum += accepted_of(x + at, a + at, n, by);
+    }
+    acceptance[row] = sum;
+  }
+}
+
 }  // namespace
+
+MNM_KERNEL(add_acceptance_cpu,
+           (const LogitChunk& chunk, std::int64_t begin, std::int64_t end, const TokenSums* sums,
+            float* acceptance),
+           (chunk, begin, end, sums, acceptance))
 
 MNM_KERNEL(read_logits_cpu,
            (const LogitChunk& chunk, std::int64_t begin, std::int64_t end, TokenSums* sums),

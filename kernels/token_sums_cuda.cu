@@ -45,17 +45,45 @@ __global__ void __launch_bounds__(kRowThreads)
   sums[row] = c.first == 0 ? s : merged(sums[row], s);
 }
 
+template <typename T>
+__global__ void __launch_bounds__(kRowThreads)
+    accept_rows(LogitChunk c, bool vectors, const TokenSums* sums, float* acceptance) {
+  __shared__ float of_warp[kRowThreads / kWarp];
+  const std::int64_t row = blockIdx.x;
+  const Normaliser by = normaliser_of(sums[row]);
+  float sum = accepted_of_thread(static_cast<const T*>(c.logits) + row * c.stride,
+                                 static_cast<const T*>(c.full) + row % c.period * c.full_stride,
+                                 c.words, by, vectors, static_cast<int>(threadIdx.x));
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    sum += __shfl_down_sync(0xffffffffu, sum, offset);
+  }
+  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  for (int warp = 1; warp < kRowThreads / kWarp; ++warp) sum += of_warp[warp];
+  acceptance[row] = (c.first == 0 ? by.start : acceptance[row]) + sum;
+}
+
 struct ScoreRow {
   const TokenSums* sums;
-  float *loss, *kl, *agreement;
+  const std::int64_t* targets;
+  std::int64_t period;
+  TokenMetrics metrics;
   __device__ void operator()(std::int64_t row) const {
     const TokenSums s = sums[row];
-    loss[row] = loss_of(s);
-    if (!kl) return;
-    kl[row] = kl_of(s);
-    agreement[row] = agreement_of(s);
+    metrics.loss[row] = loss_of(s);
+    metrics.accuracy[row] = accuracy_of(s, targets[row % period]);
+    if (!metrics.kl) return;
+    metrics.kl[row] = kl_of(s);
+    metrics.agreement[row] = agreement_of(s);
   }
 };
+
+template <typename T>
+bool takes_vectors_of(const LogitChunk& c) {
+  return takes_vectors(static_cast<const T*>(c.logits), c.stride) &&
+         (!c.full || takes_vectors(static_cast<const T*>(c.full), c.full_stride));
+}
 
 }  // namespace
 
@@ -65,8 +93,7 @@ const char* read_logits_cuda(const LogitChunk& c, TokenSums* sums) {
   const auto blocks = static_cast<unsigned>(c.rows);
   with_element(c.element, [&](auto element) {
     using T = decltype(element);
-    const bool vectors = takes_vectors(static_cast<const T*>(c.logits), c.stride) &&
-                         (!c.full || takes_vectors(static_cast<const T*>(c.full), c.full_stride));
+    const bool vectors = takes_vectors_of<T>(c);
     if (c.full) {
       launch_kernel(blocks, kRowThreads, read_rows<T, true>, c, vectors, sums);
     } else {
@@ -76,9 +103,20 @@ const char* read_logits_cuda(const LogitChunk& c, TokenSums* sums) {
   return launched();
 }
 
-const char* score_tokens_cuda(const TokenSums* sums, std::int64_t rows, float* loss, float* kl,
-                              float* agreement) {
-  return launch_items(ScoreRow{sums, loss, kl, agreement}, rows);
+const char* score_tokens_cuda(const TokenSums* sums, std::int64_t rows, const std::int64_t* targets,
+                              std::int64_t period, const TokenMetrics& metrics) {
+  return launch_items(ScoreRow{sums, targets, period, metrics}, rows);
+}
+
+const char* add_acceptance_cuda(const LogitChunk& c, const TokenSums* sums, float* acceptance) {
+  if (c.rows < 1) return nullptr;
+  if (c.rows > kMostBlocks) return "too many rows of logits for one launch";
+  with_element(c.element, [&](auto element) {
+    using T = decltype(element);
+    launch_kernel(static_cast<unsigned>(c.rows), kRowThreads, accept_rows<T>, c,
+                  takes_vectors_of<T>(c), sums, acceptance);
+  });
+  return launched();
 }
 
 }  // namespace mnm

@@ -47,5 +47,6 @@ MNM_INLINE float exp_of(float x) {
 }
 
 MNM_INLINE float larger(float a, float b) { return a > b ? a : b; }
+MNM_INLINE float smaller(float a, float b) { return a < b ? a : b; }
 
 }  // namespace mnm

@@ -7,6 +7,7 @@
 
 #include "model/quantity.h"
 #include "model/version.h"
+#include "study/score_cells.h"
 #include "study/store_rows.h"
 
 namespace mnm {
@@ -58,60 +59,58 @@ void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front)
   run.dtype = request.scorer.dtype();
 
   std::vector<Widths> unknown;
-  std::vector<Record> records;
   for (ConfirmedMember& member : front.members) {
     member.confirmed = request.store.find(run.model, run.data, run.dtype, member.widths);
-    if (!member.confirmed) unknown.push_back(member.widths);
+    if (member.confirmed && (*member.confirmed)[request.metric]) continue;
+    member.confirmed.reset();
+    unknown.push_back(member.widths);
   }
-  if (!unknown.empty()) {
-    records = request.scorer.score(unknown, *request.data, request.progress);
-  }
+  std::vector<Score> scored;
+  if (!unknown.empty()) scored = request.scorer.score(unknown, *request.data, request.progress);
   std::size_t next = 0;
-  std::vector<Record> all;
-  for (ConfirmedMember& member : front.members) {
-    if (!member.confirmed) member.confirmed = std::move(records[next++]);
-    member.confirmed->model = run.model;
-    member.confirmed->data = run.data;
-    all.push_back(*member.confirmed);
+  std::vector<Score> all;
+  for (const ConfirmedMember& member : front.members) {
+    all.push_back(member.confirmed ? Score(*member.confirmed) : std::move(scored[next++]));
   }
   const std::int64_t id = request.store.begin_run(run);
-  request.store.add(id, all);
+  const std::vector<Record> records = request.store.add(id, all);
   request.store.finish_run(id, "done");
-  for (std::size_t i = 0; i < all.size(); ++i) front.members[i].confirmed->id = all[i].id;
-}
-
-std::vector<float> losses_of(const ConfirmRequest& request, const Record& record) {
-  return record.losses.empty() ? request.store.losses(record.id) : record.losses;
+  for (std::size_t i = 0; i < all.size(); ++i) front.members[i].confirmed = records[i];
 }
 
 void compare_with_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  const auto objective = [&](const std::optional<Record>& record) {
+    return objective_of(front.metric, record->value(front.metric));
+  };
   for (std::size_t i = 0; i < front.members.size(); ++i) {
     const ConfirmedMember& member = front.members[i];
     if (!member.within_budget) continue;
     const auto better = [&](const std::optional<std::size_t>& than, const auto& record_of) {
-      return !than || record_of(member)->loss.value < record_of(front.members[*than])->loss.value;
+      return !than || objective(record_of(member)) < objective(record_of(front.members[*than]));
     };
     const auto searched = [](const ConfirmedMember& m) { return m.searched; };
     const auto final_score = [&](const ConfirmedMember& m) { return reported(front, m); };
-    if (is_ok(member.searched) && better(front.best, searched)) front.best = i;
-    if (member.uniform && is_ok(final_score(member)) && better(front.best_uniform, final_score)) {
+    if (is_ok(front, member.searched) && better(front.best, searched)) front.best = i;
+    if (member.uniform && is_ok(front, final_score(member)) &&
+        better(front.best_uniform, final_score)) {
       front.best_uniform = i;
     }
   }
   if (!front.best_uniform) return;
-  const std::vector<float> base =
-      losses_of(request, *reported(front, front.members[*front.best_uniform]));
+  const std::optional<Record>& base = reported(front, front.members[*front.best_uniform]);
   for (std::size_t i = 0; i < front.members.size(); ++i) {
     ConfirmedMember& member = front.members[i];
     const std::optional<Record>& record = reported(front, member);
-    if (i == *front.best_uniform || !is_ok(record)) continue;
-    member.difference = paired_difference(losses_of(request, *record), base);
+    if (i == *front.best_uniform || !record) continue;
+    member.difference = stored_difference(request.store, *record, *base, front.metric);
   }
 }
 
 }  // namespace
 
-bool is_ok(const std::optional<Record>& record) { return record && record->status == "ok"; }
+bool is_ok(const ConfirmedFront& front, const std::optional<Record>& record) {
+  return record && record->ok(front.metric);
+}
 
 const std::optional<Record>& reported(const ConfirmedFront& front, const ConfirmedMember& member) {
   return front.confirmed ? member.confirmed : member.searched;
@@ -123,11 +122,13 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
   query.data = request.search_data;
   query.dtype = request.scorer.dtype();
   query.runs = request.runs;
+  query.metric = request.metric;
   query.cost = request.cost;
   query.budgets = request.budgets;
   query.latency = request.latency;
 
   ConfirmedFront front;
+  front.metric = request.metric;
   front.cost = request.cost;
   front.confirmed = request.data != nullptr;
   for (const Record& record : request.store.front(query)) {

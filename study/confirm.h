@@ -23,10 +23,12 @@ struct ConfirmRequest {
   std::int64_t model = 0, search_data = 0;  // rows of the store
   std::vector<std::int64_t> runs{};         // whose front it is
   const Dataset* data = nullptr;  // the confirm part; null: the search part's scores stand
+  Metric metric = Metric::kLoss;  // that the scorer measures
   CostKind cost = CostKind::kParams;
   std::vector<Budget> budgets{};
   const LatencyTable* latency = nullptr;  // where that is a cost asked for
-  RunRow run{};  // of the confirming run: settings, command line and seed; the rest is filled in
+  // Of the confirming run: session, settings, command line and seed; the rest is filled in.
+  RunRow run{};
   ProgressSink progress{};  // of scoring the confirm part; false: stop
 };
 
@@ -42,19 +44,21 @@ struct ConfirmedMember {
 };
 
 struct ConfirmedFront {
+  Metric metric = Metric::kLoss;
   CostKind cost = CostKind::kParams;
   bool confirmed = false;
   std::vector<ConfirmedMember> members;     // by ascending cost
-  std::optional<std::size_t> best;          // the smallest loss of the search part within budget
-  std::optional<std::size_t> best_uniform;  // the smallest loss of the part that is reported
+  std::optional<std::size_t> best;          // the best of the search part within budget
+  std::optional<std::size_t> best_uniform;  // the best of the part that is reported
 };
 
 // The front's members, the uniform granularities within the budgets and the next larger one, each
 // scored on the confirm part where the store does not know it; kept as a run of its own. The best
-// is chosen by the search part alone, so that its confirmed loss is free of the choice.
+// is chosen by the search part alone, so that its confirmed score is free of the choice.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
-bool is_ok(const std::optional<Record>& record);  // it is there, and its loss is a number
+// It is there, and what the front is taken of is a number.
+bool is_ok(const ConfirmedFront& front, const std::optional<Record>& record);
 
 // The score of a member that is reported: of the confirm part where that was scored.
 const std::optional<Record>& reported(const ConfirmedFront& front, const ConfirmedMember& member);

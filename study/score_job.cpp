@@ -28,27 +28,26 @@ ScoreJob parse_score_job(const std::string& text, std::size_t layers) {
 std::string scores_bytes(std::span<const CandidateScores> scores) {
   std::string bytes;
   for (const CandidateScores& candidate : scores) {
-    for (const auto* metric : {&candidate.loss, &candidate.kl, &candidate.agreement}) {
-      bytes.append(reinterpret_cast<const char*>(metric->data()), metric->size() * sizeof(float));
+    for (const std::vector<float>& metric : candidate.values) {
+      bytes.append(reinterpret_cast<const char*>(metric.data()), metric.size() * sizeof(float));
     }
   }
   return bytes;
 }
 
 std::vector<CandidateScores> parse_scores(const std::string& bytes, std::size_t candidates,
-                                          std::size_t sequences, bool consistency) {
-  const std::size_t metrics = consistency ? 3 : 1;
-  if (bytes.size() != candidates * metrics * sequences * sizeof(float)) {
+                                          std::size_t sequences,
+                                          std::span<const MetricRow> measured) {
+  if (bytes.size() != candidates * measured.size() * sequences * sizeof(float)) {
     fail("another rank sent {} bytes of scores, expected {} submodels on {} sequences",
          bytes.size(), candidates, sequences);
   }
   std::vector<CandidateScores> scores(candidates);
   const char* at = bytes.data();
   for (CandidateScores& candidate : scores) {
-    for (auto* metric : {&candidate.loss, &candidate.kl, &candidate.agreement}) {
-      if (metric != &candidate.loss && !consistency) continue;
-      metric->resize(sequences);
-      std::memcpy(metric->data(), at, sequences * sizeof(float));
+    for (const MetricRow& row : measured) {
+      candidate[row.metric].resize(sequences);
+      std::memcpy(candidate[row.metric].data(), at, sequences * sizeof(float));
       at += sequences * sizeof(float);
     }
   }

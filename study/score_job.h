@@ -19,10 +19,11 @@ struct ScoreJob {
 std::string to_text(const ScoreJob& job);  // a line each
 ScoreJob parse_score_job(const std::string& text, std::size_t layers);
 
-// Per candidate: losses, and KL and agreement where they were asked for, as f32.
+// Per candidate: the metrics that were measured, in the order of their table, as f32.
 std::string scores_bytes(std::span<const CandidateScores> scores);
 // Error where the bytes are not those of so many candidates and sequences.
 std::vector<CandidateScores> parse_scores(const std::string& bytes, std::size_t candidates,
-                                          std::size_t sequences, bool consistency);
+                                          std::size_t sequences,
+                                          std::span<const MetricRow> measured);
 
 }  // namespace mnm

@@ -11,35 +11,24 @@
 namespace mnm {
 namespace {
 
-Measured measured(std::span<const float> per_sequence) {
-  const Estimate estimate = mean_of(per_sequence);
-  return {estimate.value, estimate.standard_error};
+Score score_of(const Widths& widths, CandidateScores values, const Cost& cost) {
+  Score score;
+  score.widths = widths;
+  score.cost = cost;
+  score.samples = static_cast<std::int64_t>(values[Metric::kLoss].size());
+  for (const MetricRow& row : metric_table()) {
+    if (values[row.metric].empty()) continue;
+    const Estimate estimate = row.estimate(values[row.metric]);
+    score.metrics[row.metric] = Measured{estimate.value, estimate.standard_error};
+  }
+  score.per_example = std::move(values);
+  return score;
 }
 
 }  // namespace
 
 CostBasis basis_of(const NestedModel& model, const Dataset& data) {
   return {model.dtype, data.context};
-}
-
-Record record_of(const Widths& widths, const CandidateScores& scores, const Cost& cost,
-                 Dtype dtype) {
-  Record record;
-  record.dtype = dtype;
-  record.widths = widths;
-  record.samples = static_cast<std::int64_t>(scores.loss.size());
-  record.loss = measured(scores.loss);
-  if (std::isnan(record.loss.value)) {
-    record.status = "nan";
-  } else if (std::isinf(record.loss.value)) {
-    record.status = "inf";
-  } else {
-    if (!scores.kl.empty()) record.kl = measured(scores.kl);
-    if (!scores.agreement.empty()) record.agreement = measured(scores.agreement);
-  }
-  record.cost = cost;
-  record.losses = scores.loss;
-  return record;
 }
 
 Scorer::Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
@@ -61,18 +50,17 @@ void Scorer::load() {
   if (const std::string text = session_->streaming(); !text.empty() && say_) say_(text);
 }
 
-std::vector<Record> Scorer::score(std::span<const Widths> candidates, const Dataset& data,
-                                  const ProgressSink& progress,
-                                  const std::function<void(std::span<const Record>)>& keep) {
-  const std::vector<CandidateScores> scores =
-      ranks_ ? share(candidates, data, progress, keep)
-             : session().score(candidates, data, options_, progress);
+std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Dataset& data,
+                                 const ProgressSink& progress, const Keep& keep) {
+  std::vector<CandidateScores> values = ranks_
+                                            ? share(candidates, data, progress, keep)
+                                            : session().score(candidates, data, options_, progress);
   const CostTable costs(opened_.model, basis_of(opened_.model, data));
-  std::vector<Record> records;
+  std::vector<Score> scores;
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    records.push_back(record_of(candidates[i], scores[i], costs.of(candidates[i]), device_.dtype));
+    scores.push_back(score_of(candidates[i], std::move(values[i]), costs.of(candidates[i])));
   }
-  return records;
+  return scores;
 }
 
 std::string Scorer::perform(const std::string& job, std::span<const Dataset* const> datasets,
@@ -91,9 +79,8 @@ std::string Scorer::perform(const std::string& job, std::span<const Dataset* con
   fail("rank 0 scores on tokens that this rank's token files do not hold: all ranks need the same");
 }
 
-std::vector<CandidateScores> Scorer::share(
-    std::span<const Widths> candidates, const Dataset& data, const ProgressSink& progress,
-    const std::function<void(std::span<const Record>)>& keep) {
+std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, const Dataset& data,
+                                           const ProgressSink& progress, const Keep& keep) {
   std::vector<Part> parts;
   if (options_.one_by_one) {
     for (std::size_t i = 0; i < candidates.size(); ++i) parts.push_back({{i}, 1});
@@ -111,15 +98,14 @@ std::vector<CandidateScores> Scorer::share(
   const auto take = [&](std::size_t task, const std::string& bytes) {
     std::vector<CandidateScores> got =
         parse_scores(bytes, parts[task].indices.size(), static_cast<std::size_t>(data.sequences),
-                     options_.consistency);
-    std::vector<Record> records;
+                     options_.measured());
+    std::vector<Score> done;
     for (std::size_t i = 0; i < got.size(); ++i) {
       const std::size_t index = parts[task].indices[i];
-      records.push_back(
-          record_of(candidates[index], got[i], costs.of(candidates[index]), device_.dtype));
-      scores[index] = std::move(got[i]);
+      scores[index] = got[i];
+      done.push_back(score_of(candidates[index], std::move(got[i]), costs.of(candidates[index])));
     }
-    if (keep) keep(records);
+    if (keep) keep(done);
   };
   const Dataset* const only = &data;
   const bool done = ranks_->coordinator().run(

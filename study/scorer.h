@@ -1,4 +1,4 @@
-// Scoring as commands see it: submodels in, records for the store out.
+// Scoring as commands see it: submodels in, scores for the store out.
 #pragma once
 
 #include <functional>
@@ -20,10 +20,6 @@ namespace mnm {
 // What costs in the store are counted with: the checkpoint's own dtype, the data's context.
 CostBasis basis_of(const NestedModel& model, const Dataset& data);
 
-// Means and standard errors of per-sequence scores; a status where the loss is no number.
-Record record_of(const Widths& widths, const CandidateScores& scores, const Cost& cost,
-                 Dtype dtype);
-
 // Error where the device is not there: asked before anything is written for it.
 void require_device(const DeviceOptions& device);
 
@@ -37,12 +33,12 @@ class Scorer {
   Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
          Ranks* ranks = nullptr, Say say = {});
 
-  // One shared plan; record i belongs to candidates[i]. Their model, data and id are left 0.
-  // Shared with other ranks it is several plans, and `keep` is told of each one's records as they
-  // come.
-  std::vector<Record> score(std::span<const Widths> candidates, const Dataset& data,
-                            const ProgressSink& progress,
-                            const std::function<void(std::span<const Record>)>& keep = {});
+  using Keep = std::function<void(std::span<const Score>)>;
+
+  // One shared plan; score i belongs to candidates[i]. Shared with other ranks it is several plans,
+  // and `keep` is told of each one's scores as they come.
+  std::vector<Score> score(std::span<const Widths> candidates, const Dataset& data,
+                           const ProgressSink& progress, const Keep& keep = {});
 
   // What every rank but the first does: scores on these datasets what the first one sends, until
   // that is done. The caller ignores signals meanwhile: a launcher's reaches all ranks, and the
@@ -58,8 +54,7 @@ class Scorer {
   std::string perform(const std::string& job, std::span<const Dataset* const> datasets,
                       const std::function<bool(double)>& sink);
   std::vector<CandidateScores> share(std::span<const Widths> candidates, const Dataset& data,
-                                     const ProgressSink& progress,
-                                     const std::function<void(std::span<const Record>)>& keep);
+                                     const ProgressSink& progress, const Keep& keep);
 
   const OpenedModel& opened_;
   DeviceOptions device_;

@@ -1,17 +1,12 @@
 #include "study/search_loop.h"
 
 #include <algorithm>
-#include <limits>
+#include <cmath>
 #include <set>
 #include <string>
 
 namespace mnm {
 namespace {
-
-Point point_of(const Record& record, double cost) {
-  return {cost,
-          record.status == "ok" ? record.loss.value : std::numeric_limits<double>::quiet_NaN()};
-}
 
 class Loop {
  public:
@@ -19,7 +14,7 @@ class Loop {
     status_.total = loop.max_evaluations;
     const std::uint64_t asked = loop.strategy.total();
     if (asked > 0) status_.total = std::min(status_.total, asked);
-    for (const Record& record : loop.store.records_of(loop.run)) {
+    for (const Record& record : loop.store.records_of(loop.run.id)) {
       noted_.insert(to_string(record.widths));
     }
   }
@@ -42,15 +37,19 @@ class Loop {
 
  private:
   void take(std::span<const Widths> candidates) {
-    std::vector<std::optional<Record>> results;
+    std::vector<std::optional<Score>> results;
     std::vector<Widths> unknown;
     for (const Widths& widths : candidates) {
-      results.push_back(loop_.store.find(loop_.model, loop_.data, loop_.dtype, widths));
+      const RunRow& run = loop_.run;
+      const std::optional<Record> known = loop_.store.find(run.model, run.data, run.dtype, widths);
+      // A record that lacks the metric gains it.
+      results.push_back(known && (*known)[loop_.metric] ? std::optional<Score>(*known)
+                                                        : std::nullopt);
       if (!results.back()) unknown.push_back(widths);
     }
     if (!unknown.empty()) {
-      std::vector<Record> scored =
-          loop_.score(unknown, status_, [this](std::span<const Record> records) { keep(records); });
+      std::vector<Score> scored =
+          loop_.score(unknown, status_, [this](std::span<const Score> scores) { keep(scores); });
       status_.scored += scored.size();
       std::size_t next = 0;
       for (auto& result : results) {
@@ -58,7 +57,7 @@ class Loop {
       }
     }
 
-    std::vector<Record> all;
+    std::vector<Score> all;
     for (const auto& result : results) all.push_back(*result);
     keep(all);
 
@@ -66,25 +65,24 @@ class Loop {
   }
 
   // What the run does not refer to yet, in one transaction.
-  void keep(std::span<const Record> records) {
-    std::vector<Record> fresh;
-    for (const Record& record : records) {
-      if (!noted_.insert(to_string(record.widths)).second) continue;
-      fresh.push_back(record);
-      fresh.back().model = loop_.model;
-      fresh.back().data = loop_.data;
+  void keep(std::span<const Score> scores) {
+    std::vector<Score> added;
+    for (const Score& score : scores) {
+      if (noted_.insert(to_string(score.widths)).second) added.push_back(score);
     }
-    if (!fresh.empty()) loop_.store.add(loop_.run, fresh);
+    if (!added.empty()) loop_.store.add(loop_.run.id, added);
   }
 
-  void tell(const Record& record) {
-    const Point point = point_of(record, loop_.cost(record.widths));
-    loop_.strategy.tell(record.widths, point);
+  void tell(const Score& score) {
+    const double objective = objective_of(loop_.metric, score.value(loop_.metric));
+    const Point point = {loop_.cost(score.widths), objective};
+    loop_.strategy.tell(score.widths, point);
     ++status_.evaluations;
-    if (record.status != "ok") return;
-    if (!status_.best || record.loss.value < status_.best->loss.value) {
-      status_.best = record;
-      status_.best->losses.clear();
+    if (std::isnan(objective)) return;
+    if (!status_.best || objective < best_) {
+      best_ = objective;
+      status_.best = score;
+      status_.best->per_example = {};
     }
     if (std::any_of(front_.begin(), front_.end(), [&](const Point& other) {
           return dominates(other, point) || (other.cost == point.cost && other.loss == point.loss);
@@ -98,6 +96,7 @@ class Loop {
 
   const SearchLoop& loop_;
   SearchStatus status_;
+  double best_ = 0;              // the objective of status_.best, where there is one
   std::set<std::string> noted_;  // widths that the run refers to already
   std::vector<Point> front_;
 };

@@ -18,22 +18,22 @@ struct SearchStatus {
   std::uint64_t scored = 0;       // of those, by this loop
   std::uint64_t total = 0;        // that there will be, at most
   std::size_t front = 0;          // members
-  std::optional<Record> best;     // of those told, the smallest loss
+  std::optional<Score> best;      // of those told, by the metric
 };
 
 struct SearchLoop {
   Strategy& strategy;
   Store& store;
-  std::int64_t run = 0, model = 0, data = 0;
-  Dtype dtype = Dtype::kF32;
-  std::function<double(const Widths&)> cost{};  // what the strategy is told beside the loss
+  const RunRow& run;                            // of the store: its model, data and dtype
+  Metric metric = Metric::kLoss;                // that the strategy is told, so that less is better
+  std::function<double(const Widths&)> cost{};  // and what it is told beside that
   std::uint64_t max_evaluations = 0;
   std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
-  // Takes records, without ids, into the store at once, so that a kill after it does not lose them.
-  using Keep = std::function<void(std::span<const Record>)>;
-  // Records of these candidates, in order, without ids. Those that are done before the others may
-  // be told to Keep meanwhile.
-  std::function<std::vector<Record>(std::span<const Widths>, const SearchStatus&, const Keep&)>
+  // Takes scores into the store at once, so that a kill after it does not lose them.
+  using Keep = std::function<void(std::span<const Score>)>;
+  // Scores of these candidates, in order, the metric among what is measured. Those that are done
+  // before the others may be told to Keep meanwhile.
+  std::function<std::vector<Score>(std::span<const Widths>, const SearchStatus&, const Keep&)>
       score{};
   // Called before each batch and at the end; false: stop here.
   std::function<bool(const SearchStatus&)> proceed{};

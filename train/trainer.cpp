@@ -315,7 +315,7 @@ class Trainer {
     for (const CandidateScores& scores :
          score_candidates(*model, model_, device_, levels_, validation_, {}, {},
                           [](const Progress&) { return true; })) {
-      losses.push_back(mean_of(scores.loss).value);
+      losses.push_back(mean_of(scores[Metric::kLoss]).value);
     }
     return losses;
   }

@@ -18,11 +18,12 @@
 namespace mnm {
 namespace {
 
-std::optional<double> objective(const Record& record, const std::string& metric) {
-  if (record.status != "ok") return std::nullopt;
-  if (metric == "loss") return record.loss.value;
-  if (metric == "kl") return record.kl ? std::optional(record.kl->value) : std::nullopt;
-  return record.agreement ? std::optional(-record.agreement->value) : std::nullopt;
+constexpr Metric kTried[] = {Metric::kLoss, Metric::kKl, Metric::kAgreement, Metric::kAcceptance};
+
+std::optional<double> objective(const Record& record, Metric metric) {
+  if (!record.ok(metric)) return std::nullopt;
+  const double value = record.metrics[metric]->value;
+  return metric == Metric::kLoss || metric == Metric::kKl ? value : -value;
 }
 
 bool passes(const Record& record, const FrontQuery& query,
@@ -90,28 +91,29 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     for (const char* name : {"search", "confirm"}) {
       datasets.push_back(store->data(test::data_row(name)));
     }
-    for (int i = 0; i < 3; ++i) {
-      runs.push_back(store->begin_run(test::run_row(models[0], datasets[0])));
+    for (std::size_t i = 0; i < 10; ++i) {
+      RunRow row = test::run_row(models[i % 2], datasets[i / 2 % 2]);
+      row.dtype = i % 5 == 0 ? Dtype::kBF16 : Dtype::kF32;
+      runs.push_back(store->begin_run(row));
     }
 
     std::map<std::int64_t, std::set<std::int64_t>> asked;
     std::map<std::int64_t, Record> by_id;
     for (int batch = 0; batch < 40; ++batch) {
-      const std::int64_t run = runs[below(3)];
-      std::vector<Record> records(below(30));
-      for (Record& r : records) {
+      const std::int64_t run = runs[below(10)];
+      std::vector<Score> scores(below(30));
+      for (Score& r : scores) {
         const auto width = static_cast<Width>(1 + below(200));
         // Few values and few costs, so that there are ties of every sort.
         double loss = below(40) / 8.0;
         if (below(12) == 0) loss = std::numeric_limits<double>::quiet_NaN();
         if (below(12) == 0) loss = std::numeric_limits<double>::infinity();
-        r = test::record(models[below(2)], datasets[below(2)], {width}, loss, width % 40);
-        r.dtype = below(3) == 0 ? Dtype::kBF16 : Dtype::kF32;
-        if (below(2) == 0) r.kl = Measured{below(20) / 4.0 - 1, 0.5};
-        if (below(2) == 0) r.agreement = Measured{below(9) / 8.0, 0.5};
+        r = test::score({width}, loss, width % 40);
+        if (below(2) == 0) r.metrics[Metric::kKl] = Measured{below(20) / 4.0 - 1, 0.5};
+        if (below(2) == 0) r.metrics[Metric::kAgreement] = Measured{below(9) / 8.0, 0.5};
+        if (below(4) == 0) r.metrics[Metric::kAcceptance] = Measured{loss / 5, 0.5};
       }
-      store->add(run, records);
-      for (const Record& r : records) {
+      for (const Record& r : store->add(run, scores)) {
         asked[run].insert(r.id);
         by_id[r.id] = *store->record(r.id);
       }
@@ -124,20 +126,22 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     for (const auto& [id, record] : by_id) records.push_back(record);
     ASSERT_GT(records.size(), 300u);
 
-    for (const char* metric : {"loss", "kl", "agreement"}) {
+    for (const Metric metric : kTried) {
       for (const CostKind kind : kExactCosts) {
         FrontQuery query;
         query.metric = metric;
         query.cost = kind;
         const std::vector<std::int64_t> expected = brute_force(records, query, asked);
-        EXPECT_EQ(ids_of(store->front(query)), expected) << metric << " " << to_string(kind);
+        EXPECT_EQ(ids_of(store->front(query)), expected)
+            << to_string(metric) << " " << to_string(kind);
         std::vector<std::int64_t> viewed;
         for (const auto& row :
-             test::query(path, "SELECT record FROM pareto WHERE metric = '" + std::string(metric) +
-                                   "' AND cost_kind = '" + std::string(to_string(kind)) + "'")) {
+             test::query(path, "SELECT record FROM pareto WHERE metric = '" +
+                                   std::string(to_string(metric)) + "' AND cost_kind = '" +
+                                   std::string(to_string(kind)) + "'")) {
           viewed.push_back(std::stoll(row[0]));
         }
-        EXPECT_EQ(viewed, expected) << metric << " " << to_string(kind);
+        EXPECT_EQ(viewed, expected) << to_string(metric) << " " << to_string(kind);
       }
     }
     EXPECT_EQ(test::cell(path, "SELECT count(*) FROM member"),
@@ -146,12 +150,12 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
     int computed = 0;
     for (int i = 0; i < 300; ++i) {
       FrontQuery query;
-      query.metric = std::array{"loss", "kl", "agreement"}[below(3)];
+      query.metric = kTried[below(4)];
       query.cost = kExactCosts[below(4)];
       if (below(3) == 0) query.model = models[below(2)];
       if (below(3) == 0) query.data = datasets[below(2)];
       if (below(4) == 0) query.dtype = std::array{Dtype::kF32, Dtype::kBF16, Dtype::kF16}[below(3)];
-      while (below(3) == 0) query.runs.push_back(runs[below(3)]);
+      while (below(3) == 0) query.runs.push_back(runs[below(10)]);
       const auto a_cost = [&](CostKind kind) {
         return records[below(static_cast<std::uint32_t>(records.size()))].cost.of(kind);
       };
@@ -163,7 +167,7 @@ TEST(Front, ThreeRoutesAgreeOnRandomRecords) {
       }
       query.all = below(4) == 0;
       EXPECT_EQ(ids_of(store->front(query)), brute_force(records, query, asked))
-          << query.metric << " by " << to_string(query.cost) << ", " << query.runs.size()
+          << to_string(query.metric) << " by " << to_string(query.cost) << ", " << query.runs.size()
           << " runs, " << query.budgets.size() << " budgets, all " << query.all << ", cost from "
           << query.min_cost.value_or(-1) << " to " << query.max_cost.value_or(-1);
       computed += !query.runs.empty();
@@ -179,10 +183,10 @@ TEST(Front, ViewReadsForPeople) {
     Store store = Store::open(path, Store::Mode::kWrite);
     const std::int64_t model = store.model(test::model_row());
     const std::int64_t data = store.data(test::data_row());
-    std::vector<Record> records = {test::record(model, data, {64, 64, 128}, 1.5, 10),
-                                   test::record(model, data, {128, kSkip, 128}, 0.5, 30),
-                                   test::record(model, data, {128, 64, 64}, 1.75, 20)};
-    records[1].agreement = Measured{0.75, 0.125};
+    std::vector<Score> records = {test::score({64, 64, 128}, 1.5, 10),
+                                  test::score({128, kSkip, 128}, 0.5, 30),
+                                  test::score({128, 64, 64}, 1.75, 20)};
+    records[1].metrics[Metric::kAgreement] = Measured{0.75, 0.125};
     store.add(store.begin_run(test::run_row(model, data)), records);
   }
   using Rows = std::vector<std::vector<std::string>>;
@@ -206,16 +210,15 @@ TEST(Front, OfEqualsTheFirstRecordedStaysThoughMeasuredLast) {
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t data = store.data(test::data_row());
   const std::int64_t run = store.begin_run(test::run_row(model, data));
-  std::vector<Record> records = {test::record(model, data, {1}, 1, 10),
-                                 test::record(model, data, {2}, 1, 10),
-                                 test::record(model, data, {3}, 1, 11)};
-  records[1].kl = Measured{0.5, 0};
-  store.add(run, records);
+  std::vector<Score> scores = {test::score({1}, 1, 10), test::score({2}, 1, 10),
+                               test::score({3}, 1, 11)};
+  scores[1].metrics[Metric::kKl] = Measured{0.5, 0};
+  const std::vector<Record> records = store.add(run, scores);
   FrontQuery query;
-  query.metric = "kl";
+  query.metric = Metric::kKl;
   EXPECT_EQ(ids_of(store.front(query)), std::vector{records[1].id});
-  records[0].kl = Measured{0.5, 0};
-  store.add(run, std::span(records).first(1));
+  scores[0].metrics[Metric::kKl] = Measured{0.5, 0};
+  store.add(run, std::span(scores).first(1));
   EXPECT_EQ(ids_of(store.front(query)), std::vector{records[0].id});
   EXPECT_EQ(ids_of(store.front({})), std::vector{records[0].id});
 }

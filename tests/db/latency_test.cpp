@@ -81,10 +81,10 @@ TEST(StoredLatency, FrontsAreTakenByIt) {
   parts.push_back({0, 1, {1e-6, 0}});
   parts.push_back({0, 50, {5e-5, 0}});
   const LatencyTable table(parts);
-  std::vector<Record> records;
+  std::vector<Score> records;
   for (const auto& [width, loss] :
        {std::pair{10, 3.0}, {20, 2.0}, {30, 2.5}, {40, 1.0}, {50, 1.5}}) {
-    records.push_back(test::record(model, data, {width}, loss, 100 - width));
+    records.push_back(test::score({width}, loss, 100 - width));
   }
   store.add(run, records);
   const auto widths = [&](const FrontQuery& query) {
@@ -125,11 +125,6 @@ TEST(StoredLatency, FrontsAreTakenByIt) {
   EXPECT_NE(test::error_of([&] { store.front(query); }).find("from 30 to 50"), std::string::npos);
 }
 
-// What came with version 4.
-constexpr const char* kWithoutFronts =
-    "DROP VIEW pareto; DROP TABLE latency_member; DROP VIEW latency_stands; CREATE VIEW pareto AS "
-    "SELECT 'of version 3' AS model;";
-
 // One layer, whose width w takes (w + `more`) us beside 100 us, but for widths 5 and 6, of which
 // noise made the wider one the faster: both count as their mean.
 LatencyRow linear(std::int64_t model, double more, std::int64_t length) {
@@ -165,17 +160,17 @@ TEST(StoredLatency, TheViewSaysWhatFrontsSay) {
     measure(0, 0, 10);
     measure(1, 3, 10);
     for (int batch = 0; batch < 12; ++batch) {
-      std::vector<Record> records(static_cast<std::size_t>(below(30)));
-      const std::int64_t model = models[below(2)];
-      const std::int64_t run = store.begin_run(test::run_row(model, datasets[0]));
-      for (Record& r : records) {
+      std::vector<Score> records(static_cast<std::size_t>(below(30)));
+      RunRow row = test::run_row(models[below(2)], datasets[below(2)]);
+      row.dtype = below(3) == 0 ? Dtype::kBF16 : Dtype::kF32;
+      const std::int64_t run = store.begin_run(row);
+      for (Score& r : records) {
         const auto width = static_cast<Width>(1 + below(60));
         double loss = below(40) / 8.0;
         if (below(12) == 0) loss = std::numeric_limits<double>::quiet_NaN();
-        r = test::record(model, datasets[below(2)], {width}, loss, width % 40);
-        r.dtype = below(3) == 0 ? Dtype::kBF16 : Dtype::kF32;
-        if (below(2) == 0) r.kl = Measured{below(20) / 4.0, 0.5};
-        if (below(2) == 0) r.agreement = Measured{below(9) / 8.0, 0.5};
+        r = test::score({width}, loss, width % 40);
+        if (below(2) == 0) r.metrics[Metric::kKl] = Measured{below(20) / 4.0, 0.5};
+        if (below(2) == 0) r.metrics[Metric::kAgreement] = Measured{below(9) / 8.0, 0.5};
       }
       store.add(run, records);
       store.finish_run(run, "done");
@@ -187,7 +182,7 @@ TEST(StoredLatency, TheViewSaysWhatFrontsSay) {
   const Store store = Store::open(path, Store::Mode::kRead);
   for (const LatencyRow& latency : latencies) {
     const LatencyTable table(latency.measured.parts);
-    for (const char* metric : {"loss", "kl", "agreement"}) {
+    for (const Metric metric : {Metric::kLoss, Metric::kKl, Metric::kAgreement}) {
       FrontQuery query;
       query.metric = metric;
       query.cost = CostKind::kLatency;
@@ -201,9 +196,9 @@ TEST(StoredLatency, TheViewSaysWhatFrontsSay) {
       if (&latency == &latencies.front()) expected.clear();
       EXPECT_EQ(test::query(path, fmt::format("SELECT record, cost FROM pareto WHERE latency = {} "
                                               "AND cost_kind = 'latency' AND metric = '{}'",
-                                              latency.id, metric)),
+                                              latency.id, to_string(metric))),
                 expected)
-          << latency.id << " " << metric;
+          << latency.id << " " << to_string(metric);
     }
   }
 }
@@ -215,11 +210,10 @@ TEST(StoredLatency, WhatWasNotMeasuredIsOnNoFrontAndRecordedAllTheSame) {
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t data = store.data(test::data_row());
   const auto record = [&](const Widths& widths) {
-    std::vector<Record> one = {test::record(model, data, widths, 1, 5)};
     const std::int64_t run = store.begin_run(test::run_row(model, data));
-    store.add(run, one);
+    const std::int64_t id = store.add(run, std::vector{test::score(widths, 1, 5)}).front().id;
     store.finish_run(run, "done");
-    return one.front().id;
+    return id;
   };
   for (const Widths& outside : {Widths{61}, Widths{kSkip}, Widths{5, 5}})
     EXPECT_GT(record(outside), 0);
@@ -228,56 +222,6 @@ TEST(StoredLatency, WhatWasNotMeasuredIsOnNoFrontAndRecordedAllTheSame) {
   for (const Widths& outside : {Widths{62}, Widths{7, 5}}) EXPECT_GT(record(outside), 0);
   EXPECT_EQ(test::query(path, "SELECT record, cost FROM pareto WHERE cost_kind = 'latency'"),
             (Rows{{inside, "160000"}}));
-}
-
-TEST(StoredLatency, StoresOfVersion3ShowWhatTheyHold) {
-  const test::TempDir directory;
-  const auto path = directory / "old.db";
-  {
-    Store store = Store::open(path, Store::Mode::kWrite);
-    const std::int64_t model = store.model(test::model_row());
-    const std::int64_t data = store.data(test::data_row());
-    std::vector<Record> records = {test::record(model, data, {6}, 1, 5),
-                                   test::record(model, data, {60}, 2, 6),
-                                   test::record(model, data, {1}, 3, 7)};
-    store.add(store.begin_run(test::run_row(model, data)), records);
-    store.add_latency(linear(model, 0, 10));
-    store.add_latency(linear(model, 1, 10));
-  }
-  const auto shown = [&] { return test::query(path, "SELECT * FROM pareto"); };
-  const Rows expected = shown();
-  ASSERT_EQ(test::query(path, "SELECT widths, cost FROM pareto WHERE cost_kind = 'latency'"),
-            (Rows{{"1", "102000"}, {"6", "106500"}}));
-  test::query(
-      path, std::string(kWithoutFronts) + "PRAGMA user_version = 3; PRAGMA journal_mode = DELETE");
-  EXPECT_EQ(Store::open(path, Store::Mode::kRead).latencies(1).size(), 2u);
-  EXPECT_EQ(shown(), (Rows{{"of version 3"}}));
-  Store::open(path, Store::Mode::kWrite);
-  EXPECT_EQ(shown(), expected);
-}
-
-TEST(StoredLatency, StoresOfVersion2AreReadAndBroughtUpToDate) {
-  const test::TempDir directory;
-  const auto path = directory / "old.db";
-  Store::open(path, Store::Mode::kWrite).model(test::model_row());
-  // What version 2 was: the same without the tables that came later.
-  test::query(path, std::string(kWithoutFronts) +
-                        "DROP TABLE latency_check; DROP TABLE latency_part; DROP TABLE latency; "
-                        "PRAGMA user_version = 2; PRAGMA journal_mode = DELETE");
-  {
-    const Store store = Store::open(path, Store::Mode::kRead);
-    EXPECT_EQ(store.models().size(), 1u);
-    EXPECT_TRUE(store.latencies(1).empty());
-  }
-  EXPECT_EQ(test::query(path, "PRAGMA user_version")[0][0], "2");  // reading changes nothing
-  {
-    Store store = Store::open(path, Store::Mode::kWrite);
-    EXPECT_EQ(store.models().size(), 1u);
-    EXPECT_EQ(store.add_latency(row(1)), 1);
-    EXPECT_EQ(store.latencies(1).size(), 1u);
-  }
-  EXPECT_EQ(test::query(path, "PRAGMA user_version")[0][0], "4");
-  EXPECT_EQ(Store::open(path, Store::Mode::kRead).latencies(1).size(), 1u);
 }
 
 }  // namespace

@@ -81,10 +81,10 @@ void report(int to) {
 
 constexpr Width kBatch = 16;
 
-std::vector<Record> batch_of(std::int64_t model, std::int64_t data, Width layer, Width first) {
-  std::vector<Record> batch;
+std::vector<Score> batch_of(Width layer, Width first) {
+  std::vector<Score> batch;
   for (Width width = first; width < first + kBatch; ++width) {
-    batch.push_back(test::record(model, data, {layer, width}, 1.0 / width, width));
+    batch.push_back(test::score({layer, width}, 1.0 / width, width));
   }
   return batch;
 }
@@ -101,10 +101,8 @@ TEST(Sharing, TwoWritersBothSucceed) {
       const std::int64_t data = store.data(test::data_row());
       const std::int64_t run = store.begin_run(test::run_row(model, data));
       for (Width i = 0; i < kBatches; ++i) {
-        auto own = batch_of(model, data, layer, 1 + i * kBatch);
-        store.add(run, own);
-        auto common = batch_of(model, data, 9, 1 + i * kBatch);
-        store.add(run, common);
+        store.add(run, batch_of(layer, 1 + i * kBatch));
+        store.add(run, batch_of(9, 1 + i * kBatch));
         report(to);
       }
       store.finish_run(run, "done");
@@ -153,7 +151,7 @@ TEST(Sharing, ARunBelongsToALivingProcess) {
   EXPECT_EQ(store.run(1)->owner.substr(0, name.size()), name);
   EXPECT_NE(test::error_of([&] { store.resume_run(1); }).find(name), std::string::npos);
   EXPECT_NE(test::error_of([&] { store.finish_run(1, "done"); }).find(name), std::string::npos);
-  std::vector<Record> batch = batch_of(1, 1, 1, 1);
+  const std::vector<Score> batch = batch_of(1, 1);
   EXPECT_NE(test::error_of([&] { store.add(1, batch); }).find(name), std::string::npos);
 
   owner.end(SIGKILL);
@@ -175,7 +173,7 @@ TEST(Sharing, WhoeverLostARunCannotAddToIt) {
       store.begin_run(test::run_row(store.model(test::model_row()), store.data(test::data_row())));
   // As if another boot of the machine had owned it, and another process had taken it since.
   test::query(path, "UPDATE run SET owner_boot = 'earlier'");
-  std::vector<Record> batch = batch_of(1, 1, 1, 1);
+  const std::vector<Score> batch = batch_of(1, 1);
   EXPECT_NE(test::error_of([&] { store.add(run, batch); }).find("taken over"), std::string::npos);
   store.resume_run(run);
   store.add(run, batch);
@@ -224,8 +222,7 @@ TEST(Sharing, KilledAtAnyMomentLosesAtMostABatch) {
       if (store.runs().empty()) store.begin_run(test::run_row(model, data));
       store.resume_run(1);
       for (std::int64_t at = store.run(1)->records;; at += kBatch) {
-        auto batch = batch_of(model, data, 1, static_cast<Width>(1 + at));
-        store.add(1, batch);
+        store.add(1, batch_of(1, static_cast<Width>(1 + at)));
         report(to);
       }
     });
@@ -253,7 +250,7 @@ TEST(Sharing, KilledAtAnyMomentLosesAtMostABatch) {
         ASSERT_EQ(records[i].widths, (Widths{1, static_cast<Width>(1 + i)}));
       }
       if (!records.empty()) {
-        EXPECT_EQ(store.losses(records.back().id).size(), 4u);
+        EXPECT_EQ(store.per_example(records.back().id, Metric::kLoss).size(), 4u);
       }
       EXPECT_EQ(store.front({}).size(), records.size());
     }

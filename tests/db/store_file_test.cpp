@@ -42,9 +42,9 @@ std::int64_t fill(Store& store, int records) {
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t data = store.data(test::data_row());
   const std::int64_t run = store.begin_run(test::run_row(model, data));
-  std::vector<Record> batch;
+  std::vector<Score> batch;
   for (Width width = 1; width <= records; ++width) {
-    batch.push_back(test::record(model, data, {width}, 1.0 / width, width));
+    batch.push_back(test::score({width}, 1.0 / width, width));
   }
   store.add(run, batch);
   return run;
@@ -60,7 +60,8 @@ void read_all(const Store& store) {
   store.models();
   store.datasets();
   for (const RunRow& run : store.runs()) {
-    for (const Record& record : store.records_of(run.id)) store.losses(record.id);
+    for (const Record& record : store.records_of(run.id))
+      store.per_example(record.id, Metric::kLoss);
   }
   for (const bool all : {false, true}) {
     FrontQuery query;
@@ -107,7 +108,7 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     const std::string error = error_of([&] { Store::open(path, mode); });
     EXPECT_SAYS(error, "version 7");
-    EXPECT_SAYS(error, "versions 2 to 4");
+    EXPECT_SAYS(error, "versions 2 to 5");
   }
   for (const char* sql :
        {"PRAGMA application_id = 17", "PRAGMA application_id = 0; PRAGMA user_version = 0"}) {
@@ -122,30 +123,6 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     EXPECT_SAYS(error_of([&] { Store::open(directory / "theirs.db", mode); }), "another program");
   }
-}
-
-TEST(StoreFile, AnOlderVersionIsReadAsItIsAndBecomesThisOneWhenWritten) {
-  const test::TempDir directory;
-  const auto path = directory / "results.db";
-  make(path, 3);
-  const auto schema = [&] {
-    return test::query(path, "SELECT name, sql FROM sqlite_schema ORDER BY name");
-  };
-  const auto rows = [&] { return test::query(path, "SELECT * FROM record"); };
-  const auto fresh = schema();
-  const auto before = rows();
-  test::query(path,
-              "DROP TABLE verification; PRAGMA user_version = 2; "
-              "PRAGMA journal_mode = DELETE");
-  const std::string old = slurp(path);
-  EXPECT_TRUE(Store::open(path, Store::Mode::kRead).verifications().empty());
-  EXPECT_EQ(Store::open(path, Store::Mode::kRead).runs().size(), 1u);
-  EXPECT_EQ(slurp(path), old);
-
-  Store::open(path, Store::Mode::kWrite);
-  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "4");
-  EXPECT_EQ(schema(), fresh);
-  EXPECT_EQ(rows(), before);
 }
 
 TEST(StoreFile, TruncatedAtAnyLengthIsAnError) {
@@ -200,7 +177,7 @@ TEST(StoreFile, DamagedAnywhereIsReadOrRefused) {
                                "UPDATE record SET widths = '1x65536,1x65536' WHERE id = 1",
                                "UPDATE run SET dtype = 'f64'",
                                "DROP TABLE member",
-                               "DROP TABLE losses"};
+                               "DROP TABLE example_scores"};
   for (const char* sql : cases) {
     spew(path, whole);
     test::query(path,
@@ -351,9 +328,9 @@ TEST(StoreFile, AFullDiskLosesNothingThatWasStored) {
     run = fill(store, 1);
     std::string error;
     for (Width next = 2; error.empty() && next < 100000; next += 10) {
-      std::vector<Record> batch;
+      std::vector<Score> batch;
       for (Width width = next; width < next + 10; ++width) {
-        batch.push_back(test::record(1, 1, {width}, 1.0 / width, width));
+        batch.push_back(test::score({width}, 1.0 / width, width));
       }
       stored = store.run(run)->records;
       error = error_of([&] { store.add(run, batch); });
@@ -366,7 +343,7 @@ TEST(StoreFile, AFullDiskLosesNothingThatWasStored) {
   EXPECT_GT(stored, 20);
   Store store = Store::open(path, Store::Mode::kWrite);
   store.resume_run(run);
-  std::vector<Record> more = {test::record(1, 1, {7777777}, 1e-9, 999)};
+  const std::vector<Score> more = {test::score({7777777}, 1e-9, 999)};
   store.add(run, more);
   EXPECT_EQ(store.run(run)->records, stored + 1);
   EXPECT_EQ(test::cell(path, "PRAGMA integrity_check"), "ok");
@@ -408,7 +385,7 @@ TEST(StoreFile, NothingIsCommittedToAFileThatIsNoLongerThere) {
     Store store = Store::open(path, Store::Mode::kWrite);
     const std::int64_t run = fill(store, 40);
     lose();
-    std::vector<Record> batch = {test::record(1, 1, {41}, 0.01, 41)};
+    const std::vector<Score> batch = {test::score({41}, 0.01, 41)};
     EXPECT_SAYS(error_of([&] { store.add(run, batch); }), "was deleted, renamed or replaced");
     EXPECT_SAYS(error_of([&] { store.finish_run(run, "done"); }), "was deleted");
     if (!std::filesystem::exists(aside)) continue;
@@ -422,10 +399,10 @@ TEST(StoreFile, AStoreWithoutATableIsNamedAsDamaged) {
   const test::TempDir directory;
   const auto path = directory / "results.db";
   make(path);
-  test::query(path, "PRAGMA foreign_keys = OFF; DROP TABLE losses");
+  test::query(path, "PRAGMA foreign_keys = OFF; DROP TABLE example_scores");
   const Store store = Store::open(path, Store::Mode::kRead);
-  const std::string error = error_of([&] { store.losses(1); });
-  EXPECT_SAYS(error, "no such table: losses");
+  const std::string error = error_of([&] { store.per_example(1, Metric::kLoss); });
+  EXPECT_SAYS(error, "no such table: example_scores");
   EXPECT_SAYS(error, "restore a copy");
 }
 

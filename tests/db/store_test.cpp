@@ -38,25 +38,18 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b) 
   }
 }
 
-// All but the losses, which only Store::losses reads.
+// All but the values per example, which only Store::per_example reads.
 void expect_same(const Record& a, const Record& b) {
   EXPECT_EQ(a.id, b.id);
   EXPECT_EQ(a.model, b.model);
   EXPECT_EQ(a.data, b.data);
   EXPECT_EQ(a.dtype, b.dtype);
   EXPECT_EQ(a.widths, b.widths);
-  EXPECT_EQ(a.status, b.status);
   EXPECT_EQ(a.samples, b.samples);
-  if (a.status == "nan") {
-    EXPECT_TRUE(std::isnan(a.loss.value) && std::isnan(b.loss.value));
-  } else {
-    EXPECT_EQ(a.loss.value, b.loss.value);
+  for (const MetricRow& row : metric_table()) {
+    EXPECT_EQ(a.status(row.metric), b.status(row.metric)) << row.name;
+    if (a.ok(row.metric)) expect_same(a[row.metric], b[row.metric]);
   }
-  if (a.status == "ok") {
-    EXPECT_EQ(a.loss.standard_error, b.loss.standard_error);
-  }
-  expect_same(a.kl, b.kl);
-  expect_same(a.agreement, b.agreement);
   for (const CostKind kind : kExactCosts) EXPECT_EQ(a.cost.of(kind), b.cost.of(kind));
   EXPECT_EQ(a.cost.kv_bytes, b.cost.kv_bytes);
   EXPECT_EQ(a.cost.state_bytes, b.cost.state_bytes);
@@ -67,20 +60,28 @@ struct Mirror {
   using Key = std::tuple<std::int64_t, std::int64_t, Dtype, std::string>;
   struct Run {
     RunRow row;
-    std::vector<Key> asked;
+    std::vector<Key> asked{};
   };
   std::map<Key, Record> records;
   std::map<std::int64_t, Run> runs;
 
-  static Key key(const Record& r) { return {r.model, r.data, r.dtype, to_string(r.widths)}; }
-
-  void add(std::int64_t run, const Record& added) {
-    const auto [known, is_new] = records.try_emplace(key(added), added);
+  // The record as it must be stored, under the id that its first adding gave it.
+  const Record& add(std::int64_t run, const Score& added, std::int64_t id) {
+    Run& of = runs.at(run);
+    const Key key = {of.row.model, of.row.data, of.row.dtype, to_string(added.widths)};
+    const auto [known, is_new] = records.try_emplace(key, Record{added});
     Record& record = known->second;
-    if (!is_new && !record.kl) record.kl = added.kl;
-    if (!is_new && !record.agreement) record.agreement = added.agreement;
-    if (!is_new && record.losses.empty()) record.losses = added.losses;
-    runs.at(run).asked.push_back(key(added));
+    if (is_new) {
+      record.id = id;
+      std::tie(record.model, record.data, record.dtype, std::ignore) = key;
+    }
+    for (const MetricRow& row : metric_table()) {
+      if (!record[row.metric]) record.metrics[row.metric] = added[row.metric];
+      std::vector<float>& values = record.per_example[row.metric];
+      if (values.empty()) values = added.per_example[row.metric];
+    }
+    of.asked.push_back(key);
+    return record;
   }
 
   void expect_equals(const Store& store) const {
@@ -91,7 +92,9 @@ struct Mirror {
       const auto by_id = store.record(record.id);
       ASSERT_TRUE(by_id);
       expect_same(*by_id, record);
-      expect_same_bits(store.losses(record.id), record.losses);
+      for (const MetricRow& row : metric_table()) {
+        expect_same_bits(store.per_example(record.id, row.metric), record.per_example[row.metric]);
+      }
     }
     const std::vector<RunRow> rows = store.runs();
     ASSERT_EQ(rows.size(), runs.size());
@@ -101,6 +104,7 @@ struct Mirror {
       EXPECT_EQ(row.status, run.row.status);
       EXPECT_EQ(row.dtype, run.row.dtype);
       EXPECT_EQ(row.settings, run.row.settings);
+      EXPECT_EQ(row.session, run.row.session == 0 ? row.id : run.row.session);
       EXPECT_EQ(row.owner.empty(), row.status != "running");
       EXPECT_EQ(row.records, static_cast<std::int64_t>(run.asked.size()));
       const std::vector<Record> asked = store.records_of(row.id);
@@ -132,6 +136,7 @@ TEST(Store, AgreesWithAMapOverRandomOperationsAndReopening) {
           RunRow row = test::run_row(models[below(2)], datasets[below(2)]);
           row.seed = random() * (std::uint64_t{1} << 32) + random();
           row.dtype = below(2) == 0 ? Dtype::kF32 : Dtype::kBF16;
+          if (!mirror.runs.empty() && below(3) == 0) row.session = mirror.runs.begin()->first;
           const std::int64_t id = store->begin_run(row);
           row.status = "running";
           ASSERT_TRUE(mirror.runs.emplace(id, Mirror::Run{row, {}}).second);
@@ -161,36 +166,27 @@ TEST(Store, AgreesWithAMapOverRandomOperationsAndReopening) {
           if (mirror.runs.empty()) break;
           auto& [id, run] = *std::next(mirror.runs.begin(),
                                        below(static_cast<std::uint32_t>(mirror.runs.size())));
-          std::vector<Record> batch(below(20));
-          for (Record& r : batch) {
+          std::vector<Score> batch(below(20));
+          for (Score& r : batch) {
             const Widths widths = {static_cast<Width>(below(4)), static_cast<Width>(1 + below(4)),
                                    7};
             const double losses[] = {1.25, 2 + below(100) / 64.0, kNaN, kInf, -kInf};
-            r = test::record(models[below(2)], datasets[below(2)], widths, losses[below(5)],
-                             widths[0] * 10 + widths[1]);
-            r.dtype = run.row.dtype;
-            if (below(3) == 0) r.kl = Measured{below(9) / 8.0, 0.5};
-            if (below(3) == 0) r.agreement = Measured{below(9) / 8.0, 0.125};
-            if (r.agreement && r.agreement->value > 1) r.agreement.reset();
-            if (below(4) == 0) r.losses.clear();
+            r = test::score(widths, losses[below(5)], widths[0] * 10 + widths[1]);
+            for (const Metric metric : {Metric::kKl, Metric::kAgreement, Metric::kAcceptance}) {
+              if (below(3) != 0) continue;
+              r.metrics[metric] = Measured{losses[below(5)], 0.125};
+              if (below(2) == 0) r.per_example[metric] = {static_cast<float>(below(9)), -0.0f};
+            }
+            if (below(4) == 0) r.per_example[Metric::kLoss].clear();
           }
-          const std::vector<Record> given = batch;
           if (run.row.status != "running") {
             EXPECT_THROW(store->add(id, batch), Error);
             break;
           }
-          store->add(id, batch);
+          const std::vector<Record> stored = store->add(id, batch);
+          ASSERT_EQ(stored.size(), batch.size());
           for (std::size_t i = 0; i < batch.size(); ++i) {
-            Record expected = given[i];
-            expected.id = batch[i].id;
-            const double loss = expected.loss.value;
-            expected.status = std::isnan(loss) ? "nan" : std::isinf(loss) ? "inf" : "ok";
-            if (std::isinf(loss)) expected.loss.value = kInf;
-            mirror.add(id, expected);
-          }
-          for (std::size_t i = 0; i < batch.size(); ++i) {
-            EXPECT_EQ(batch[i].losses.size(), given[i].losses.size());
-            EXPECT_EQ(batch[i].id, mirror.records.at(Mirror::key(batch[i])).id);
+            expect_same(stored[i], mirror.add(id, batch[i], stored[i].id));
           }
         }
       }
@@ -212,10 +208,7 @@ class OneStore : public testing::Test {
   std::int64_t data_ = store_.data(test::data_row());
   std::int64_t run_ = store_.begin_run(test::run_row(model_, data_));
 
-  Record add(Record record) {
-    store_.add(run_, std::span(&record, 1));
-    return record;
-  }
+  Record add(const Score& score) { return store_.add(run_, {&score, 1}).front(); }
 };
 
 TEST_F(OneStore, RowsComeBackAsTheyWereGiven) {
@@ -252,9 +245,9 @@ TEST_F(OneStore, RowsComeBackAsTheyWereGiven) {
   EXPECT_FALSE(store_.run(run_ + 1));
   EXPECT_FALSE(store_.record(1));
   EXPECT_FALSE(store_.find(model_, data_, Dtype::kF32, {1}));
-  EXPECT_TRUE(store_.losses(1).empty());
+  EXPECT_TRUE(store_.per_example(1, Metric::kLoss).empty());
 
-  const Record known = add(test::record(model_, data_, {4}, 1, 1));
+  const Record known = add(test::score({4}, 1, 1));
   Store::Artifact artifact;
   artifact.model = model_;
   artifact.record = known.id;
@@ -326,68 +319,72 @@ TEST_F(OneStore, WhatIsNotANumberIsAStatus) {
   } cases[] = {{kNaN, "nan"}, {-kNaN, "nan"}, {kInf, "inf"}, {-kInf, "inf"}, {0, "ok"}};
   Width width = 0;
   for (const auto& c : cases) {
-    Record given = test::record(model_, data_, {++width}, c.loss, width);
-    given.losses = {static_cast<float>(c.loss)};
+    Score given = test::score({++width}, c.loss, width);
+    given.per_example[Metric::kLoss] = {static_cast<float>(c.loss)};
     const Record added = add(given);
-    EXPECT_EQ(added.status, c.status);
+    EXPECT_EQ(added.status(), c.status);
     const auto found = store_.record(added.id);
     ASSERT_TRUE(found);
-    EXPECT_EQ(found->status, c.status);
-    EXPECT_EQ(std::isfinite(found->loss.value), found->status == "ok");
-    ASSERT_EQ(store_.losses(added.id).size(), 1u);
-    EXPECT_EQ(std::isfinite(store_.losses(added.id)[0]), found->status == "ok");
+    EXPECT_EQ(found->status(), c.status);
+    EXPECT_EQ(std::isfinite(found->value()), found->ok());
+    const std::vector<float> kept = store_.per_example(added.id, Metric::kLoss);
+    ASSERT_EQ(kept.size(), 1u);
+    EXPECT_EQ(std::isfinite(kept[0]), found->ok());
   }
-  Record given = test::record(model_, data_, {++width}, 1, width);
-  given.kl = Measured{kNaN, kNaN};
-  given.agreement = Measured{0.5, kNaN};
+  Score given = test::score({++width}, 1, width);
+  given.metrics[Metric::kKl] = Measured{kInf, kNaN};
+  given.metrics[Metric::kAgreement] = Measured{0.5, kNaN};
   const auto found = store_.record(add(given).id);
-  EXPECT_FALSE(found->kl);
-  ASSERT_TRUE(found->agreement);
-  EXPECT_TRUE(std::isnan(found->agreement->standard_error));
-  given = test::record(model_, data_, {++width}, 1, width);
-  given.loss.standard_error = kNaN;  // of one sequence
-  EXPECT_TRUE(std::isnan(store_.record(add(given).id)->loss.standard_error));
-  EXPECT_EQ(
-      test::cell(path_, "SELECT count(*) FROM record WHERE loss IS NOT NULL AND loss_se IS NULL"),
-      "1");
+  EXPECT_TRUE(found->ok());
+  EXPECT_EQ(found->status(Metric::kKl), "inf");
+  EXPECT_EQ(found->status(Metric::kAcceptance), "");
+  ASSERT_TRUE(found->ok(Metric::kAgreement));
+  EXPECT_TRUE(std::isnan(found->metrics[Metric::kAgreement]->standard_error));
+  given = test::score({++width}, 1, width);
+  given.metrics[Metric::kLoss]->standard_error = kNaN;  // of one example
+  EXPECT_TRUE(std::isnan(store_.record(add(given).id)->metrics[Metric::kLoss]->standard_error));
+  EXPECT_EQ(test::cell(path_,
+                       "SELECT count(*) FROM score WHERE metric = 'loss' AND status = 'ok' "
+                       "AND standard_error IS NULL"),
+            "1");
 }
 
 TEST_F(OneStore, AKnownRecordStaysAndGainsOnlyWhatItLacked) {
-  const Record first = add(test::record(model_, data_, {4, 4}, 1.5, 10));
-  Record again = test::record(model_, data_, {4, 4}, 1.75, 10);
-  again.kl = Measured{0.5, 0.25};
-  again.losses = {9};
+  const Score given = test::score({4, 4}, 1.5, 10);
+  const Record first = add(given);
+  Score again = test::score({4, 4}, 1.75, 10);
+  again.metrics[Metric::kKl] = Measured{0.5, 0.25};
+  again.per_example[Metric::kLoss] = {9};
+  again.per_example[Metric::kKl] = {8};
   const Record added = add(again);
   EXPECT_EQ(added.id, first.id);
-  EXPECT_EQ(added.loss.value, 1.5);
-  ASSERT_TRUE(added.kl);
-  EXPECT_EQ(added.losses, again.losses);
-  EXPECT_EQ(store_.losses(first.id), first.losses);
-  again.kl->value = 0.75;
+  EXPECT_EQ(added.value(), 1.5);
+  EXPECT_EQ(added.value(Metric::kKl), 0.5);
+  EXPECT_EQ(store_.per_example(first.id, Metric::kLoss), given.per_example[Metric::kLoss]);
+  EXPECT_EQ(store_.per_example(first.id, Metric::kKl), (std::vector<float>{8}));
+  again.metrics[Metric::kKl]->value = 0.75;
   add(again);
-  EXPECT_EQ(store_.record(first.id)->kl->value, 0.5);
+  EXPECT_EQ(store_.record(first.id)->value(Metric::kKl), 0.5);
 
   again.cost.flops += 1;
   EXPECT_THROW(add(again), Error);
   const std::int64_t before = store_.run(run_)->records;
   EXPECT_EQ(before, 3);
-  EXPECT_THROW(test::query(path_, "UPDATE record SET loss = 0"), std::runtime_error);
-  EXPECT_THROW(test::query(path_, "UPDATE record SET kl = 0"), std::runtime_error);
-  EXPECT_THROW(test::query(path_, "DELETE FROM record"), std::runtime_error);
+  for (const char* change : {"UPDATE record SET flops = 0", "UPDATE score SET value = 0",
+                             "DELETE FROM score", "DELETE FROM record"}) {
+    EXPECT_THROW(test::query(path_, change), std::runtime_error) << change;
+  }
 }
 
 TEST_F(OneStore, ABatchIsStoredWholeOrNotAtAll) {
-  add(test::record(model_, data_, {1}, 2, 50));
-  std::vector<Record> batch;
-  for (Width width = 2; width < 9; ++width) {
-    batch.push_back(test::record(model_, data_, {width}, 1, 50));
-  }
-  batch.back().agreement = Measured{1.5, 0};  // no share is that: a CHECK fails
+  add(test::score({1}, 2, 50));
+  std::vector<Score> batch;
+  for (Width width = 2; width < 9; ++width) batch.push_back(test::score({width}, 1, 50));
+  batch.back().metrics[Metric::kLoss]->standard_error = -1;  // a CHECK fails
   EXPECT_THROW(store_.add(run_, batch), Error);
   EXPECT_EQ(store_.run(run_)->records, 1);
-  EXPECT_EQ(batch[0].id, 0);
   ASSERT_EQ(store_.front({}).size(), 1u);
-  EXPECT_EQ(store_.front({})[0].loss.value, 2);
+  EXPECT_EQ(store_.front({})[0].value(), 2);
 
   // What the failed batch had won is won again by the same records: nothing of it lingers.
   batch.pop_back();
@@ -423,7 +420,7 @@ TEST_F(OneStore, ThePartIsThatOfTheRunsAndNotOfTheFirstOfThem) {
 }
 
 TEST_F(OneStore, WrongUseIsNamed) {
-  std::vector<Record> one = {test::record(model_, data_, {1}, 2, 50)};
+  std::vector<Score> one = {test::score({1}, 2, 50)};
   EXPECT_THROW(store_.add(run_ + 1, one), Error);
   EXPECT_THROW(store_.resume_run(run_ + 1), Error);
   EXPECT_THROW(store_.finish_run(run_, "running"), UsageError);
@@ -431,14 +428,8 @@ TEST_F(OneStore, WrongUseIsNamed) {
   RunRow part = test::run_row(model_, data_);
   part.part = "no part";
   EXPECT_THROW(store_.begin_run(part), Error);
-  one[0].model += 1;
-  EXPECT_THROW(store_.add(run_, one), Error);
-  one[0].model = model_;
   one[0].widths = {};
   EXPECT_THROW(store_.add(run_, one), Error);
-  FrontQuery query;
-  query.metric = "accuracy";
-  EXPECT_THROW(store_.front(query), UsageError);
   Store reader = Store::open(path_, Store::Mode::kRead);
   EXPECT_THROW(reader.model(test::model_row("other")), Error);
   EXPECT_THROW(reader.begin_run(test::run_row(model_, data_)), Error);

@@ -41,17 +41,14 @@ inline Cost cost(std::int64_t params) {
   return {params, params / 2, 1'000'000 - params, (params * 7919) % 1000, 8, 0};
 }
 
-inline Record record(std::int64_t model, std::int64_t data, const Widths& widths, double loss,
-                     std::int64_t params) {
-  Record record;
-  record.model = model;
-  record.data = data;
-  record.widths = widths;
-  record.samples = 4;
-  record.loss = {loss, 0.25};
-  record.cost = cost(params);
-  record.losses = {1.5f, 2.5f, static_cast<float>(loss), -0.0f};
-  return record;
+inline Score score(const Widths& widths, double loss, std::int64_t params) {
+  Score score;
+  score.widths = widths;
+  score.samples = 4;
+  score.metrics[Metric::kLoss] = Measured{loss, 0.25};
+  score.cost = cost(params);
+  score.per_example[Metric::kLoss] = {1.5f, 2.5f, static_cast<float>(loss), -0.0f};
+  return score;
 }
 
 // Every row of a query as text, by SQLite itself: the route that does without our code.

@@ -95,11 +95,13 @@ class Store:
         records = self.query("select count(*) from record")[0][0]
         if records < self.seen:
             fail(f"{self.seen} records were committed, {records} are left")
-        orphans = (
-            "select count(*) from record where id not in (select record from losses)"
-        )
-        if self.query(orphans) != [(0,)]:
-            fail("a record is without its losses")
+        for table in ("score", "example_scores"):
+            orphans = (
+                "select count(*) from record where id not in "
+                f"(select record from {table} where metric = 'loss')"
+            )
+            if self.query(orphans) != [(0,)]:
+                fail(f"a record is without its loss in {table}")
         for (run_id,) in self.query("select id from run"):
             positions = [
                 p
@@ -122,12 +124,15 @@ class Store:
 
     def results(self):
         """What was measured and what is on fronts, without ids and the order of recording."""
-        columns = "widths, status, loss, loss_se, params, flops"
+        columns = (
+            "metric, widths, status, value, standard_error, params, flops, hex(f32)"
+        )
         return [
             sorted(
                 self.query(
-                    f"select part, {columns}, f32 from record "
-                    "join data_use using (model, data) join losses on losses.record = record.id"
+                    f"select part, {columns} from record "
+                    "join data_use using (model, data) join score on score.record = record.id "
+                    "join example_scores using (record, metric)"
                 )
             ),
             sorted(

@@ -42,16 +42,16 @@ class ScoringCuda : public ::testing::Test {
   std::vector<CandidateScores> score(const std::string& device, Dtype dtype) {
     const std::unique_ptr<ModelSession> session = mnm_make_engine()->load(
         opened_.model, opened_.checkpoint, {.device = device, .dtype = dtype, .threads = 1});
-    return session->score(candidates_, data_, {.consistency = true}, {});
+    return session->score(candidates_, data_, {.metrics = {Metric::kKl}}, {});
   }
 
   // The largest difference between two routes' values of any candidate and sequence.
   static float apart(const std::vector<CandidateScores>& a, const std::vector<CandidateScores>& b,
-                     std::vector<float> CandidateScores::*metric) {
+                     Metric metric) {
     float most = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
-      for (std::size_t s = 0; s < (a[i].*metric).size(); ++s) {
-        const float difference = std::abs((a[i].*metric)[s] - (b[i].*metric)[s]);
+      for (std::size_t s = 0; s < a[i][metric].size(); ++s) {
+        const float difference = std::abs(a[i][metric][s] - b[i][metric][s]);
         if (!(difference <= most)) most = difference;  // NaN stays
       }
     }
@@ -65,10 +65,12 @@ class ScoringCuda : public ::testing::Test {
     int pairs = 0;
     for (std::size_t i = 0; i < cpu.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
-        const Estimate expected = paired_difference(cpu[i].loss, cpu[j].loss);
+        const Estimate expected = paired_difference(cpu[i][Metric::kLoss], cpu[j][Metric::kLoss]);
         if (std::abs(expected.value) < expected.standard_error) continue;
         ++pairs;
-        EXPECT_GT(paired_difference(cuda[i].loss, cuda[j].loss).value * expected.value, 0)
+        EXPECT_GT(paired_difference(cuda[i][Metric::kLoss], cuda[j][Metric::kLoss]).value *
+                      expected.value,
+                  0)
             << i << " and " << j << ", apart by " << expected.value << " +- "
             << expected.standard_error;
       }
@@ -89,14 +91,14 @@ TEST_F(ScoringCuda, InF32GivesTheLossesOfTheCpu) {
   const std::vector<CandidateScores> cpu = score("cpu", Dtype::kF32);
   const test::OnCuda on_cuda(/*with_products=*/true);
   const std::vector<CandidateScores> cuda = score(test::kCudaDevice.str(), Dtype::kF32);
-  ASSERT_EQ(cpu[0].loss.size(), static_cast<std::size_t>(kSequences));
+  ASSERT_EQ(cpu[0][Metric::kLoss].size(), static_cast<std::size_t>(kSequences));
   // Each route rounds as often as there are terms on a path (tests/families/llama_fold_test.cpp
   // counts them: 8 layers, hidden 128, 2 heads of 16, full 512), which add up like a walk's steps;
   // a loss takes two logits, below 32.
   const double roundings = (8 + 1) * (3 * 128 + 16 + kContext + 2 * 16 + 512);
   const double tolerance = 2 * 2 * std::sqrt(roundings) * 0x1p-24 * 32;
-  EXPECT_LE(apart(cpu, cuda, &CandidateScores::loss), tolerance);
-  EXPECT_LE(apart(cpu, cuda, &CandidateScores::kl), tolerance);
+  EXPECT_LE(apart(cpu, cuda, Metric::kLoss), tolerance);
+  EXPECT_LE(apart(cpu, cuda, Metric::kKl), tolerance);
   expect_the_same_ranks(cpu, cuda);
 }
 
@@ -106,7 +108,7 @@ TEST_F(ScoringCuda, InBf16GivesTheRanksOfTheCpuInF32) {
   const test::OnCuda on_cuda(/*with_products=*/true);
   const std::vector<CandidateScores> cuda = score(test::kCudaDevice.str(), Dtype::kBF16);
   // Two logits below 32, rounded to bf16.
-  EXPECT_LE(apart(cpu, cuda, &CandidateScores::loss), 2 * 32 * 0x1p-9);
+  EXPECT_LE(apart(cpu, cuda, Metric::kLoss), 2 * 32 * 0x1p-9);
   expect_the_same_ranks(cpu, cuda);
 }
 

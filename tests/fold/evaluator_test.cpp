@@ -89,9 +89,15 @@ CandidateScores plainly(Fold& fold, const NestedModel& model, const Widths& widt
       }
       return static_cast<float>(scored.mean().item<double>());
     };
-    scores.loss.push_back(mean(mine.gather(1, at::tensor(target, at::kLong).unsqueeze(1)).neg()));
-    scores.kl.push_back(mean(full.exp().mul(full - mine).sum(1)));
-    scores.agreement.push_back(mean(full.argmax(1).eq(mine.argmax(1)).to(at::kDouble)));
+    const at::Tensor targets = at::tensor(target, at::kLong);
+    const auto add = [&](Metric metric, const at::Tensor& of_tokens) {
+      scores[metric].push_back(mean(of_tokens.to(at::kDouble)));
+    };
+    add(Metric::kLoss, mine.gather(1, targets.unsqueeze(1)).neg());
+    add(Metric::kAccuracy, mine.argmax(1).eq(targets));
+    add(Metric::kKl, full.exp().mul(full - mine).sum(1));
+    add(Metric::kAgreement, full.argmax(1).eq(mine.argmax(1)));
+    add(Metric::kAcceptance, at::minimum(full, mine).exp().sum(1));
   }
   return scores;
 }
@@ -120,9 +126,12 @@ void expect_same(const std::vector<CandidateScores>& a, const std::vector<Candid
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
     const std::string name = to_string(candidates[i]);
-    expect_same(a[i].loss, b[i].loss, kLossTolerance, name + " loss");
-    expect_same(a[i].kl, b[i].kl, kKlTolerance, name + " kl");
-    expect_same(a[i].agreement, b[i].agreement, 0, name + " agreement");
+    for (const MetricRow& row : metric_table()) {
+      // Acceptance: a sum of at most one of exponentials of differences as the loss is.
+      const bool counted = row.metric == Metric::kAccuracy || row.metric == Metric::kAgreement;
+      expect_same(a[i][row.metric], b[i][row.metric], counted ? 0 : kKlTolerance,
+                  name + " " + std::string(row.name));
+    }
   }
 }
 
@@ -162,11 +171,14 @@ TEST_F(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
       std::vector<CandidateScores> plain;
       for (const Widths& widths : candidates) plain.push_back(plainly(fold, model, widths, data));
       for (const bool one_by_one : {false, true}) {
-        expect_same(score_candidates(fold, model, at::kCPU, candidates, data,
-                                     {.consistency = true, .one_by_one = one_by_one}, {}, {}),
-                    plain, candidates);
+        expect_same(
+            score_candidates(fold, model, at::kCPU, candidates, data,
+                             {.metrics = {Metric::kAcceptance}, .one_by_one = one_by_one}, {}, {}),
+            plain, candidates);
       }
-      for (CandidateScores& scores : plain) scores.kl = scores.agreement = {};
+      for (CandidateScores& scores : plain) {
+        scores[Metric::kKl] = scores[Metric::kAgreement] = scores[Metric::kAcceptance] = {};
+      }
       expect_same(score_candidates(fold, model, at::kCPU, candidates, data, {}, {}, {}), plain,
                   candidates);
     }
@@ -191,13 +203,13 @@ TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
       if (streamed) limits.stream = stream;
       fold.loaded.assign(model.layers(), !streamed);
       double total = 0;
-      expect_same(
-          score_candidates(fold, model, at::kCPU, candidates, data, {.consistency = true}, limits,
-                           [&](const Progress& progress) {
-                             total = progress.total;
-                             return true;
-                           }),
-          plain, candidates);
+      expect_same(score_candidates(fold, model, at::kCPU, candidates, data,
+                                   {.metrics = {Metric::kKl}}, limits,
+                                   [&](const Progress& progress) {
+                                     total = progress.total;
+                                     return true;
+                                   }),
+                  plain, candidates);
       if (streamed) continue;
       const double share = static_cast<double>(data.targets()) / static_cast<double>(data.context);
       const PlanCost all = cost_of(make_prefix_tree(candidates), model, data.context);
@@ -225,7 +237,7 @@ TEST_F(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
   ToyFold fold(model, 5);
   const Dataset data = random_data(9, 40, 700);
   const std::vector<Widths> candidates = draw(grid(model.space), 20, 1);
-  const ScoreOptions options = {.consistency = true};
+  const ScoreOptions options = {.metrics = {Metric::kKl}};
   const auto unsplit = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
   const std::int64_t steps = fold.nodes_stepped, rows = fold.widest_logits;
 
@@ -248,7 +260,7 @@ TEST_F(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
 TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 5);
-  const ScoreOptions options = {.consistency = true};
+  const ScoreOptions options = {.metrics = {Metric::kKl}};
   for (const std::int64_t sequences : {2, 7, 70}) {  // fewer than threads, a few, many
     const Dataset data = random_data(sequences, 30, 13);
     const std::vector<Widths> candidates = draw(grid(model.space), 5, 1);
@@ -280,15 +292,15 @@ TEST_F(Evaluator, NaNStaysWithItsCandidates) {
   const auto sound = score_candidates(fold, model, at::kCPU, all, data, {}, {}, {});
   fold.weights["up.1"][9].fill_(std::numeric_limits<double>::quiet_NaN());
   const auto scores =
-      score_candidates(fold, model, at::kCPU, all, data, {.consistency = true}, {}, {});
+      score_candidates(fold, model, at::kCPU, all, data, {.metrics = {Metric::kKl}}, {}, {});
   for (std::size_t i = 0; i < all.size(); ++i) {
     for (std::size_t s = 0; s < 3; ++s) {
-      EXPECT_EQ(std::isnan(scores[i].loss[s]), all[i][1] == 16) << to_string(all[i]);
+      EXPECT_EQ(std::isnan(scores[i][Metric::kLoss][s]), all[i][1] == 16) << to_string(all[i]);
       // The full model is among those: nothing can be compared with it.
-      EXPECT_TRUE(std::isnan(scores[i].kl[s])) << to_string(all[i]);
-      EXPECT_TRUE(std::isnan(scores[i].agreement[s])) << to_string(all[i]);
+      EXPECT_TRUE(std::isnan(scores[i][Metric::kKl][s])) << to_string(all[i]);
+      EXPECT_TRUE(std::isnan(scores[i][Metric::kAgreement][s])) << to_string(all[i]);
       if (all[i][1] == 16) continue;
-      EXPECT_NEAR(scores[i].loss[s], sound[i].loss[s], kLossTolerance);
+      EXPECT_NEAR(scores[i][Metric::kLoss][s], sound[i][Metric::kLoss][s], kLossTolerance);
     }
   }
 }
@@ -366,7 +378,7 @@ class OutOfMemory : public Evaluator {
     if (streamed) limits.stream = {0, std::filesystem::temp_directory_path(), 1u << 30};
     fold_.loaded.assign(3, !streamed);
     last_ = 0;
-    return score_candidates(fold_, model_, at::kCPU, candidates_, data_, {.consistency = true},
+    return score_candidates(fold_, model_, at::kCPU, candidates_, data_, {.metrics = {Metric::kKl}},
                             limits, [&](const Progress& progress) {
                               last_ = progress.done / progress.total;
                               return true;

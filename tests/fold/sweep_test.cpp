@@ -47,15 +47,16 @@ class Sweeps : public ::testing::Test {
  protected:
   void SetUp() override {
     at::set_num_threads(1);
-    resident_ = score_candidates(fold_, model_, at::kCPU, candidates_, data_, {.consistency = true},
-                                 {}, {});
+    resident_ = score_candidates(fold_, model_, at::kCPU, candidates_, data_,
+                                 {.metrics = {Metric::kKl}}, {}, {});
     fold_.loaded.assign(model_.layers(), 0);
   }
 
   std::vector<CandidateScores> score(const StreamLimits& stream, std::uint64_t memory) {
     fold_.loads = fold_.most_loaded = 0;
     return score_candidates(fold_, model_, at::kCPU, candidates_, data_,
-                            {.consistency = true, .one_by_one = one_by_one_}, {memory, stream}, {});
+                            {.metrics = {Metric::kKl}, .one_by_one = one_by_one_}, {memory, stream},
+                            {});
   }
 
   StreamLimits disk(std::uint64_t bytes) const { return {0, dir_.path(), bytes}; }
@@ -64,9 +65,9 @@ class Sweeps : public ::testing::Test {
   void expect_resident(const std::vector<CandidateScores>& scores) const {
     ASSERT_EQ(scores.size(), resident_.size());
     for (std::size_t i = 0; i < scores.size(); ++i) {
-      EXPECT_EQ(scores[i].loss, resident_[i].loss) << i;
-      EXPECT_EQ(scores[i].kl, resident_[i].kl) << i;
-      EXPECT_EQ(scores[i].agreement, resident_[i].agreement) << i;
+      EXPECT_EQ(scores[i][Metric::kLoss], resident_[i][Metric::kLoss]) << i;
+      EXPECT_EQ(scores[i][Metric::kKl], resident_[i][Metric::kKl]) << i;
+      EXPECT_EQ(scores[i][Metric::kAgreement], resident_[i][Metric::kAgreement]) << i;
     }
   }
 
@@ -118,8 +119,9 @@ TEST_F(Sweeps, OneByOneTakesAPassForEach) {
   const auto scores = score(disk(kAmple), kAmple);
   EXPECT_EQ(fold_.loads, 4 * 30);
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    for (std::size_t s = 0; s < scores[i].loss.size(); ++s) {
-      EXPECT_NEAR(scores[i].loss[s], resident_[i].loss[s], 1e-5);  // sums in another order, in f32
+    for (std::size_t s = 0; s < scores[i][Metric::kLoss].size(); ++s) {
+      EXPECT_NEAR(scores[i][Metric::kLoss][s], resident_[i][Metric::kLoss][s],
+                  1e-5);  // sums in another order, in f32
     }
   }
 }

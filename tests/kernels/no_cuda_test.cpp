@@ -18,8 +18,8 @@ TEST(NoCuda, EveryStandInSaysThatItIsNotThere) {
   EXPECT_EQ(device_name_cuda(0), "");
   for (const char* const failure :
        {ssd_scan_cuda({}, {}, nullptr, nullptr, nullptr), read_logits_cuda({}, nullptr),
-        score_tokens_cuda(nullptr, 0, nullptr, nullptr, nullptr), activate_cuda({}),
-        rotate_cuda({}), sum_product_cuda({}, 0, nullptr, 0)}) {
+        score_tokens_cuda(nullptr, 0, nullptr, 1, {}), add_acceptance_cuda({}, nullptr, nullptr),
+        activate_cuda({}), rotate_cuda({}), sum_product_cuda({}, 0, nullptr, 0)}) {
     ASSERT_NE(failure, nullptr);
     EXPECT_NE(std::string(failure).find("without CUDA"), std::string::npos) << failure;
   }

@@ -104,19 +104,26 @@ TEST(ThreadOrder, IsNothingToTheTokensSums) {
         const Device targets(c.targets);
         const Device sums(std::vector<TokenSums>(index(c.rows)));
         const std::vector<float> unset(index(c.rows), NAN);
-        const Device loss(unset), kl(unset), agreement(unset);
-        for (const LogitChunk& chunk :
-             test::chunks_of(c, logits.data(), full.data(), targets.data())) {
+        const Device loss(unset), accuracy(unset), kl(unset), agreement(unset), acceptance(unset);
+        const auto chunks = test::chunks_of(c, logits.data(), full.data(), targets.data());
+        for (const LogitChunk& chunk : chunks) {
           EXPECT_EQ(read_logits_cuda(chunk, sums.data()), nullptr);
         }
-        EXPECT_EQ(score_tokens_cuda(sums.data(), c.rows, loss.data(),
-                                    reference ? kl.data() : nullptr, agreement.data()),
+        EXPECT_EQ(score_tokens_cuda(sums.data(), c.rows, targets.data(), c.period,
+                                    {loss.data(), accuracy.data(), reference ? kl.data() : nullptr,
+                                     agreement.data()}),
                   nullptr);
+        for (const LogitChunk& chunk : chunks) {
+          if (!reference) break;
+          EXPECT_EQ(add_acceptance_cuda(chunk, sums.data(), acceptance.data()), nullptr);
+        }
         Bytes all;
         append(all, sums);
         append(all, loss);
         append(all, kl);
         append(all, agreement);
+        append(all, accuracy);
+        append(all, acceptance);
         return all;
       });
     }

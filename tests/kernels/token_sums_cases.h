@@ -115,7 +115,7 @@ inline std::vector<TokenCase> token_cases() {
 
 struct TokenResult {
   std::vector<TokenSums> sums;
-  std::vector<float> loss, kl, agreement;
+  std::vector<float> loss, accuracy, kl, agreement, acceptance;
 };
 
 // The chunks of a case whose matrices and targets lie at these addresses.
@@ -172,6 +172,8 @@ inline void check_tokens(const TokenCase& c, const TokenResult& result, double r
     EXPECT_NEAR(double{sums.max} + std::log(double{sums.sum}), expected.log_sum, loss_error)
         << c.name() << ", row " << r;
     EXPECT_EQ(sums.best, expected.best) << c.name() << ", row " << r;
+    EXPECT_EQ(result.accuracy[index(r)], static_cast<float>(expected.accuracy))
+        << c.name() << ", row " << r;
     if (!c.reference) continue;
     // A mean under p of a - x, each rounded once, its weights off by twice the sums' error; then a
     // difference of two log-sums.
@@ -182,6 +184,10 @@ inline void check_tokens(const TokenCase& c, const TokenResult& result, double r
     const double kl_error = (2 * sums_error + 0x1p-23) * apart + 2 * loss_error;
     EXPECT_NEAR(result.kl[index(r)], expected.kl, kl_error) << c.name() << ", row " << r;
     EXPECT_EQ(result.agreement[index(r)], static_cast<float>(expected.agreement))
+        << c.name() << ", row " << r;
+    // Each term is the exponential of a log-probability, which is off by the error of its own
+    // logarithm of a sum; the terms are at most a whole probability, added as the sums are.
+    EXPECT_NEAR(result.acceptance[index(r)], expected.acceptance, loss_error + sums_error)
         << c.name() << ", row " << r;
   }
 }

@@ -25,11 +25,19 @@ TEST(TokenSumsCuda, AgreeWithTheDefinitionInDouble) {
       ASSERT_EQ(failure, nullptr) << failure;
     }
     const std::vector<float> unset(index(c.rows), nan);
-    const Device loss(unset), kl(unset), agreement(unset);
+    const Device loss(unset), accuracy(unset), kl(unset), agreement(unset), acceptance(unset);
     const char* const failure = score_tokens_cuda(
-        sums.data(), c.rows, loss.data(), c.reference ? kl.data() : nullptr, agreement.data());
+        sums.data(), c.rows, targets.data(), c.period,
+        {loss.data(), accuracy.data(), c.reference ? kl.data() : nullptr, agreement.data()});
     ASSERT_EQ(failure, nullptr) << failure;
-    test::check_tokens(c, {sums.values(), loss.values(), kl.values(), agreement.values()},
+    for (const LogitChunk& chunk : test::chunks_of(c, logits.data(), full.data(), targets.data())) {
+      if (!c.reference) break;
+      const char* const why_not = add_acceptance_cuda(chunk, sums.data(), acceptance.data());
+      ASSERT_EQ(why_not, nullptr) << why_not;
+    }
+    test::check_tokens(c,
+                       {sums.values(), loss.values(), accuracy.values(), kl.values(),
+                        agreement.values(), acceptance.values()},
                        test::roundings_of_blocks(c));
   }
 }

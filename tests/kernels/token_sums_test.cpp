@@ -22,6 +22,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 struct Reader {
   void (*read)(const LogitChunk&, TokenSums*);
+  void (*accept)(const LogitChunk&, const TokenSums*, float*);
   double (*roundings)(const TokenCase&);
   bool f32_alone;
 
@@ -35,13 +36,19 @@ void read_in_vectors(const LogitChunk& chunk, TokenSums* sums) {
   read_logits_cpu(chunk, 0, middle, sums);
 }
 
+void accept_in_vectors(const LogitChunk& chunk, const TokenSums* sums, float* acceptance) {
+  const std::int64_t middle = chunk.rows / 3;
+  add_acceptance_cpu(chunk, middle, chunk.rows, sums, acceptance);
+  add_acceptance_cpu(chunk, 0, middle, sums, acceptance);
+}
+
 // 64 terms a lane, 32 lanes in order, pieces of 2,048 words as chunks are.
 double roundings_of_vectors(const TokenCase& c) {
   return 64 + 32 + 4 * static_cast<double>(c.vocab / 2048 + 1 + c.chunks());
 }
 
-const Reader kReaders[] = {{read_logits, test::roundings_of_blocks, false},
-                           {read_in_vectors, roundings_of_vectors, true}};
+const Reader kReaders[] = {{read_logits, add_acceptance, test::roundings_of_blocks, false},
+                           {read_in_vectors, accept_in_vectors, roundings_of_vectors, true}};
 
 class TokenSumsOf : public testing::TestWithParam<Reader> {
  protected:
@@ -61,13 +68,20 @@ TokenResult TokenSumsOf::run(const TokenCase& c) {
   TokenResult result;
   const std::size_t rows = index(c.rows);
   result.sums.resize(rows, {kNaN, kNaN, kNaN, 7, 7, kNaN, kNaN, kNaN, kNaN});
-  result.loss.resize(rows), result.kl.resize(rows), result.agreement.resize(rows);
-  for (const LogitChunk& chunk :
-       test::chunks_of(c, c.logits.data(), c.full.data(), c.targets.data())) {
-    GetParam().read(chunk, result.sums.data());
+  for (auto* values :
+       {&result.loss, &result.accuracy, &result.kl, &result.agreement, &result.acceptance}) {
+    values->assign(rows, kNaN);
   }
-  score_tokens(result.sums.data(), c.rows, result.loss.data(),
-               c.reference ? result.kl.data() : nullptr, result.agreement.data());
+  const std::vector<LogitChunk> chunks =
+      test::chunks_of(c, c.logits.data(), c.full.data(), c.targets.data());
+  for (const LogitChunk& chunk : chunks) GetParam().read(chunk, result.sums.data());
+  score_tokens(result.sums.data(), c.rows, c.targets.data(), c.period,
+               {result.loss.data(), result.accuracy.data(),
+                c.reference ? result.kl.data() : nullptr, result.agreement.data()});
+  if (!c.reference) return result;
+  for (const LogitChunk& chunk : chunks) {
+    GetParam().accept(chunk, result.sums.data(), result.acceptance.data());
+  }
   return result;
 }
 
@@ -100,6 +114,9 @@ TEST_P(TokenSumsOf, AModelComparedWithItselfDiffersInNothing) {
     const TokenResult result = run(c);
     EXPECT_EQ(result.kl, std::vector<float>(index(c.rows), 0.0f)) << c.name();
     EXPECT_EQ(result.agreement, std::vector<float>(index(c.rows), 1.0f)) << c.name();
+    for (const float accepted : result.acceptance) {  // the sum of its own probabilities
+      EXPECT_NEAR(accepted, 1, 2 * test::sum_error(GetParam().roundings(c), 400)) << c.name();
+    }
   }
 }
 
@@ -114,6 +131,8 @@ TEST_P(TokenSumsOf, OfEquallyLikelyWordsTheFirstCountsAndATieAgrees) {
         EXPECT_EQ(result.sums[0].best, first) << vocab << ", " << words;
         EXPECT_EQ(result.sums[0].full_best, first) << vocab << ", " << words;
         EXPECT_EQ(result.agreement[0], 1.0f);
+        EXPECT_EQ(one_row(x, a, first, words).accuracy[0], 1.0f) << vocab << ", " << words;
+        EXPECT_EQ(one_row(x, a, vocab - 1, words).accuracy[0], first == vocab - 1 ? 1.0f : 0.0f);
         x[index(first)] = 1.5f;  // the reference's first word is no longer among the best
         EXPECT_EQ(one_row(x, a, 0, words).agreement[0], 0.0f) << vocab << ", " << words;
         x[index(first)] = 2;
@@ -137,10 +156,14 @@ TEST_P(TokenSumsOf, ValuesThatAreNoNumbersMakeTheirRowNone) {
           EXPECT_TRUE(std::isnan(candidate.loss[0])) << value << " at " << at << " of " << vocab;
           EXPECT_TRUE(std::isnan(candidate.kl[0]));
           EXPECT_TRUE(std::isnan(candidate.agreement[0]));
+          EXPECT_TRUE(std::isnan(candidate.accuracy[0]));
+          EXPECT_TRUE(std::isnan(candidate.acceptance[0]));
           const TokenResult reference = one_row(zeros, bad, target, words);
           EXPECT_FALSE(std::isnan(reference.loss[0]));
           EXPECT_TRUE(std::isnan(reference.kl[0])) << value << " at " << at << " of " << vocab;
           EXPECT_TRUE(std::isnan(reference.agreement[0]));
+          EXPECT_FALSE(std::isnan(reference.accuracy[0]));
+          EXPECT_TRUE(std::isnan(reference.acceptance[0]));
         }
         // A word of probability 0 is as good as none.
         std::vector<float> without = zeros;
@@ -150,7 +173,11 @@ TEST_P(TokenSumsOf, ValuesThatAreNoNumbersMakeTheirRowNone) {
                     0x1p-24 * (64 + 4 * static_cast<double>(vocab) / 1024));
         EXPECT_EQ(both.kl[0], 0.0f);
         // One that the reference takes to be possible is infinitely far off.
-        EXPECT_EQ(one_row(without, zeros, (at + 1) % vocab, words).kl[0], kInf);
+        const TokenResult apart = one_row(without, zeros, (at + 1) % vocab, words);
+        EXPECT_EQ(apart.kl[0], kInf);
+        // And never drafted: of vocab words all the others are kept as often as they may come.
+        EXPECT_NEAR(apart.acceptance[0], 1 - 1 / static_cast<double>(vocab),
+                    0x1p-24 * (64 + 8 * static_cast<double>(vocab) / 1024 + 16));
       }
     }
     EXPECT_TRUE(std::isnan(one_row(std::vector<float>(index(vocab), -kInf), {}, 0, vocab).loss[0]));

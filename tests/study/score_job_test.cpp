@@ -24,22 +24,22 @@ TEST(ScoreJob, ComesBackAsItWent) {
 }
 
 TEST(ScoreJob, ScoresComeBackBitByBit) {
-  std::vector<CandidateScores> scores(2);
-  for (const bool consistency : {false, true}) {
+  for (const std::vector<Metric>& wanted :
+       {std::vector<Metric>{}, {Metric::kAgreement}, {Metric::kAcceptance}}) {
+    const std::span<const MetricRow> measured = measured_for(wanted);
+    std::vector<CandidateScores> scores(2);
     for (CandidateScores& s : scores) {
-      s.loss = {1.5f, std::numeric_limits<float>::infinity()};
-      if (consistency) s.kl = {0.25f, -0.0f}, s.agreement = {1, 0};
+      for (const MetricRow& row : measured) {
+        s[row.metric] = {1.5f + static_cast<float>(row.metric),
+                         std::numeric_limits<float>::infinity()};
+      }
     }
-    scores[1].loss[0] = std::nextafter(1.5f, 2.0f);
+    scores[1][Metric::kLoss][0] = std::nextafter(1.5f, 2.0f);
+    scores[0][Metric::kAccuracy][1] = -0.0f;
     const std::string bytes = scores_bytes(scores);
-    const auto back = parse_scores(bytes, 2, 2, consistency);
-    for (std::size_t i = 0; i < 2; ++i) {
-      EXPECT_EQ(back[i].loss, scores[i].loss);
-      EXPECT_EQ(back[i].kl, scores[i].kl);
-      EXPECT_EQ(back[i].agreement, scores[i].agreement);
-    }
-    EXPECT_NE(error_of([&] { parse_scores(bytes, 3, 2, consistency); }), "");
-    EXPECT_NE(error_of([&] { parse_scores(bytes.substr(1), 2, 2, consistency); }), "");
+    EXPECT_EQ(parse_scores(bytes, 2, 2, measured), scores);
+    EXPECT_NE(error_of([&] { parse_scores(bytes, 3, 2, measured); }), "");
+    EXPECT_NE(error_of([&] { parse_scores(bytes.substr(1), 2, 2, measured); }), "");
   }
 }
 

@@ -29,22 +29,22 @@ double cost_of(const Widths& widths) {
   return sum;
 }
 
-Record fake_record(const Widths& widths) {
-  Record record;
-  record.widths = widths;
-  record.cost.params = static_cast<std::int64_t>(cost_of(widths));
+Score fake_score(const Widths& widths) {
+  Score score;
+  score.widths = widths;
+  score.cost.params = static_cast<std::int64_t>(cost_of(widths));
   double loss = 0;
   for (std::size_t layer = 0; layer < widths.size(); ++layer) {
     loss += 1.0 / (widths[layer] * (1.0 + 0.3 * static_cast<double>(layer)));
   }
-  record.samples = 2;
-  record.loss = {loss, 0.1};
-  record.losses = {static_cast<float>(loss - 0.1), static_cast<float>(loss + 0.1)};
-  if (widths.front() == 2 && widths.back() == 2) {
-    record.status = "nan";
-    record.loss.value = std::numeric_limits<double>::quiet_NaN();
-  }
-  return record;
+  const bool fails = widths.front() == 2 && widths.back() == 2;
+  if (fails) loss = std::numeric_limits<double>::quiet_NaN();
+  score.samples = 2;
+  score.metrics[Metric::kLoss] = Measured{loss, 0.1};
+  score.per_example[Metric::kLoss] = {static_cast<float>(loss - 0.1),
+                                      static_cast<float>(loss + 0.1)};
+  score.metrics[Metric::kAccuracy] = Measured{1 / (1 + loss), 0.1};
+  return score;
 }
 
 struct Killed {};
@@ -68,8 +68,8 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
   // Goes on with the run. Stops after `batches` batches; throws Killed in the middle of scoring the
   // batch after that where `kill`.
   SearchOutcome go(Store& store, std::int64_t run, std::size_t batch,
-                   std::size_t batches = std::numeric_limits<std::size_t>::max(),
-                   bool kill = false) {
+                   std::size_t batches = std::numeric_limits<std::size_t>::max(), bool kill = false,
+                   Metric metric = Metric::kLoss) {
     SearchProblem problem;
     problem.space = space();
     problem.cost = cost_of;
@@ -79,10 +79,9 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
     settings.population = 16;
     const auto strategy = make_strategy(GetParam(), problem, settings);
     std::size_t scored_batches = 0;
-    SearchLoop loop{*strategy, store};
-    loop.run = run;
-    loop.model = 1;
-    loop.data = 1;
+    const RunRow row = *store.run(run);
+    SearchLoop loop{*strategy, store, row};
+    loop.metric = metric;
     loop.max_evaluations = kEvaluations;
     loop.batch = batch;
     loop.cost = cost_of;
@@ -90,10 +89,13 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
                      const SearchLoop::Keep&) {
       if (kill && scored_batches == batches) throw Killed{};
       ++scored_batches;
-      std::vector<Record> records;
-      for (const Widths& widths : candidates) records.push_back(fake_record(widths));
-      scored_ += records.size();
-      return records;
+      std::vector<Score> scores;
+      for (const Widths& widths : candidates) scores.push_back(fake_score(widths));
+      if (metric == Metric::kLoss) {
+        for (Score& score : scores) score.metrics[Metric::kAccuracy].reset();
+      }
+      scored_ += scores.size();
+      return scores;
     };
     loop.proceed = [&](const SearchStatus& status) {
       EXPECT_LE(status.evaluations, status.total);
@@ -105,8 +107,8 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
   static std::vector<std::string> trace(const Store& store, std::int64_t run) {
     std::vector<std::string> all;
     for (const Record& record : store.records_of(run)) {
-      all.push_back(to_string(record.widths) + " " + record.status + " " +
-                    (record.status == "ok" ? std::to_string(record.loss.value) : ""));
+      all.push_back(to_string(record.widths) + " " + std::string(record.status()) + " " +
+                    (record.ok() ? std::to_string(record.value()) : ""));
     }
     return all;
   }
@@ -166,6 +168,28 @@ TEST_P(SearchLoopTest, WhatAnotherRunScoredIsNotScoredAgain) {
   EXPECT_EQ(scored_, 0u);
   EXPECT_EQ(outcome.status.scored, 0u);
   EXPECT_EQ(trace(store, second), trace(store, first));
+}
+
+// The larger accuracy wins, and here it goes with the smaller loss: the same search, whose records
+// gain the metric that they lacked.
+TEST_P(SearchLoopTest, AnotherMetricIsMeasuredWhereRecordsLackItAndFoundByIt) {
+  Store store = open("a.db");
+  const std::int64_t first = begin(store), second = begin(store);
+  const SearchOutcome by_loss = go(store, first, 64);
+  scored_ = 0;
+  const auto all = std::numeric_limits<std::size_t>::max();
+  const SearchOutcome outcome = go(store, second, 64, all, false, Metric::kAccuracy);
+  EXPECT_EQ(scored_, outcome.status.evaluations);
+  EXPECT_EQ(trace(store, second), trace(store, first));
+  ASSERT_TRUE(outcome.status.best);
+  EXPECT_EQ(outcome.status.best->widths, by_loss.status.best->widths);
+  EXPECT_EQ(outcome.status.front, by_loss.status.front);
+  FrontQuery query;
+  query.metric = Metric::kAccuracy;
+  EXPECT_EQ(store.front(query).size(), outcome.status.front);
+  scored_ = 0;
+  go(store, begin(store), 64, all, false, Metric::kAccuracy);
+  EXPECT_EQ(scored_, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, SearchLoopTest,

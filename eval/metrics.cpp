@@ -1,0 +1,95 @@
+#include "eval/metrics.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/error.h"
+
+namespace mnm {
+
+const std::array<MetricRow, kMetricCount>& metric_table() {
+  static constexpr std::array<MetricRow, kMetricCount> kTable = {{
+      {.metric = Metric::kLoss,
+       .name = "loss",
+       .title = "loss, nats/token",
+       .unit = "loss, nats per token",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the negative logarithm of the target's probability"},
+      {.metric = Metric::kAccuracy,
+       .name = "accuracy",
+       .title = "accuracy",
+       .unit = "accuracy, share of targets",
+       .larger_wins = true,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of targets that are the most likely word"},
+      {.metric = Metric::kKl,
+       .name = "kl",
+       .title = "KL to full",
+       .unit = "KL to the full model, nats per token",
+       .needs_full = true,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "KL(full model || submodel)"},
+      {.metric = Metric::kAgreement,
+       .name = "agreement",
+       .title = "agreement",
+       .unit = "agreement with the full model",
+       .larger_wins = true,
+       .needs_full = true,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of positions where the full model's most likely word is the "
+                  "submodel's too"},
+      {.metric = Metric::kAcceptance,
+       .name = "acceptance",
+       .title = "acceptance",
+       .unit = "acceptance by the full model",
+       .larger_wins = true,
+       .needs_full = true,
+       .second_pass = true,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the probability that speculative sampling at temperature 1 keeps a word that "
+                  "the submodel drafts for the full model"},
+  }};
+  return kTable;
+}
+
+const MetricRow& row_of(Metric metric) { return metric_table()[static_cast<std::size_t>(metric)]; }
+
+std::vector<std::string_view> metric_names() {
+  std::vector<std::string_view> names;
+  for (const MetricRow& row : metric_table()) names.push_back(row.name);
+  return names;
+}
+
+Metric parse_metric(std::string_view name) {
+  for (const MetricRow& row : metric_table()) {
+    if (row.name == name) return row.metric;
+  }
+  fail_usage("there is no metric '{}': expected one of {}", name, fmt::join(metric_names(), ", "));
+}
+
+std::span<const MetricRow> measured_for(std::span<const Metric> wanted) {
+  const std::span<const MetricRow> table = metric_table();
+  bool full = false, second = false;
+  for (const Metric metric : wanted) {
+    full |= row_of(metric).needs_full;
+    second |= row_of(metric).second_pass;
+  }
+  const auto last = second ? Metric::kAcceptance : full ? Metric::kAgreement : Metric::kAccuracy;
+  return table.first(static_cast<std::size_t>(last) + 1);
+}
+
+double objective_of(Metric metric, double value) {
+  if (!std::isfinite(value)) return std::numeric_limits<double>::quiet_NaN();
+  return row_of(metric).larger_wins ? -value : value;
+}
+
+}  // namespace mnm

@@ -1,0 +1,62 @@
+// What is measured of a submodel: the one table of metrics. Every example gives each metric a value
+// of its own, and a submodel's value is estimated from those. The store, fronts, searches and
+// tables take their names, units and directions from here.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/statistics.h"
+
+namespace mnm {
+
+// In the order in which a readout puts them out: what one pass over the vocabulary gives for
+// nothing comes first, then what a comparison with the full model gives, then what needs a second
+// pass.
+enum class Metric : std::uint8_t { kLoss, kAccuracy, kKl, kAgreement, kAcceptance };
+inline constexpr std::size_t kMetricCount = 5;
+
+struct MetricRow {
+  Metric metric = Metric::kLoss;
+  std::string_view name;     // of options, of the store, and of JSON and CSV
+  std::string_view title;    // of a column, for people
+  std::string_view unit;     // of an axis
+  bool larger_wins = false;  // else the smaller value wins
+  bool needs_full = false;   // compares with the model at full width
+  bool second_pass = false;  // reads the vocabulary twice: measured only when it is asked for
+  Estimate (*estimate)(std::span<const float> per_example) = nullptr;  // value and standard error
+  Estimate (*difference)(std::span<const float> a, std::span<const float> b) = nullptr;  // paired
+  std::string_view meaning;  // one sentence
+};
+
+// By the enumeration.
+const std::array<MetricRow, kMetricCount>& metric_table();
+const MetricRow& row_of(Metric metric);
+inline std::string_view to_string(Metric metric) { return row_of(metric).name; }
+
+Metric parse_metric(std::string_view name);  // UsageError names them all
+std::vector<std::string_view> metric_names();
+
+// What a scoring run measures that was asked for `wanted`: the first rows of the table. Loss and
+// accuracy come with every pass; whoever compares with the full model gets KL and agreement.
+std::span<const MetricRow> measured_for(std::span<const Metric> wanted);
+
+// One T for each metric.
+template <typename T>
+struct PerMetric {
+  std::array<T, kMetricCount> values{};
+
+  T& operator[](Metric metric) { return values[static_cast<std::size_t>(metric)]; }
+  const T& operator[](Metric metric) const { return values[static_cast<std::size_t>(metric)]; }
+  bool operator==(const PerMetric&) const = default;
+};
+
+// What an objective makes of a value: the smaller one wins. NaN where the value is not finite.
+double objective_of(Metric metric, double value);
+
+}  // namespace mnm
