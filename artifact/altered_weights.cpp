@@ -88,9 +88,8 @@ void AlteredWeights::make(std::size_t index) {
     checkpoint_.read(source, begin * size, bytes);
     to_f32(bytes, source.dtype, part);
   });
-  const auto slice = std::ranges::find(plan_.slices().tensors, spec.name,
-                                       [](const TensorSlice& each) { return each.spec->name; });
-  if (slice == plan_.slices().tensors.end()) {
+  const TensorSlice* slice = plan_.slices().find(spec.name);
+  if (slice == nullptr) {
     // Nothing of it is kept.
   } else if (slice->dim < 0) {
     alter(*slice, index, values_);

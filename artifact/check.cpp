@@ -82,6 +82,12 @@ std::vector<double> weights_of_layers(const TensorTable& table, std::size_t laye
   return weights;
 }
 
+// The first layers up to the first one that is kept: fewer are no model.
+std::size_t fewest_layers(const Widths& widths) {
+  const auto kept = std::ranges::find_if(widths, [](Width width) { return width != kSkip; });
+  return static_cast<std::size_t>(kept - widths.begin()) + 1;
+}
+
 // The model that ends after so many layers; of its checkpoint the engine loads what its table
 // names.
 NestedModel first_layers(const OpenedModel& opened, std::size_t layers) {
@@ -221,7 +227,8 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   const std::size_t all = nested.model.layers();
   const std::vector<double> weights = weights_of_layers(nested.model.table, all);
   const bool altered = alters(plan, nested.checkpoint);
-  if (asked > 0) return std::min(all, static_cast<std::size_t>(asked));
+  const std::size_t fewest = fewest_layers(plan.slices().widths);
+  if (asked > 0) return std::min(all, std::max(fewest, static_cast<std::size_t>(asked)));
   const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
   double ends = 0;
   for (const TensorSpec& spec : nested.model.table.tensors) {
@@ -233,7 +240,8 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
   if (!altered) return all;
   std::size_t layers = 0;
-  for (double sum = 0; layers < all && (layers == 0 || sum + weights[layers] <= kAlteredWeights);) {
+  for (double sum = 0;
+       layers < all && (layers < fewest || sum + weights[layers] <= kAlteredWeights);) {
     sum += weights[layers++];
   }
   return layers;
@@ -268,10 +276,10 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
   std::vector<float> buffer(kCompared);
   std::vector<std::byte> bytes;
   for (const TensorSlice& slice : plan.slices().tensors) {
-    const StoredTensor& tensor = written.at(slice.spec->name);
+    const StoredTensor& tensor = written.at(slice.name);
     if (tensor.shape != slice.shape) {
       fail("the written tensor {} has the shape {}, where its slice of the checkpoint has {}",
-           slice.spec->name, shape_text(tensor.shape), shape_text(slice.shape));
+           slice.name, shape_text(tensor.shape), shape_text(slice.shape));
     }
     std::size_t done = 0;
     extractor.stream(slice, kCompared, [&](std::span<float> expected) {
@@ -288,7 +296,7 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
         fail(
             "the written tensor {} is not its slice of the checkpoint: element {} is {}, where {} "
             "was expected",
-            slice.spec->name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
+            slice.name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
       }
       done += expected.size();
     });
@@ -296,9 +304,12 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
   extractor.check_unchanged();
 }
 
-Difference check_written_logits(const Probe& probe, const OpenedModel& written, std::size_t layers,
+Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
+                                const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device) {
-  const NestedModel model = first_layers(written, layers);
+  // Of the written model's layers, those that the nested one ran.
+  const std::size_t kept = kept_widths(first_widths(plan.slices().widths, layers)).size();
+  const NestedModel model = first_layers(written, kept);
   const std::vector<float> logits =
       logits_of(model, written.checkpoint, model.space.full(), probe.tokens, device);
   const Difference difference = compare_logits(probe.logits, logits, probe.vocab_size);

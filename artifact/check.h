@@ -18,8 +18,9 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
 
 // How many first layers of the model are run in the check, one after the other, each held alone:
 // `asked`, or, where that is 0, all; where altered weights are run too, several times, only as many
-// as have two billion weights, at least one. 0 where the memory that the system could hand out now
-// does not hold the largest and a part of the head (on a GPU nobody asks).
+// as have two billion weights. At least one is a layer that is not skipped. 0 where the memory that
+// the system could hand out now does not hold the largest and a part of the head (on a GPU nobody
+// asks).
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 
@@ -39,9 +40,11 @@ OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written);
 
-// The written submodel's first `layers` layers, run by our own engine, against the probe. Error
-// where a logit is off by more than the tolerance: names position, word and both bounds.
-Difference check_written_logits(const Probe& probe, const OpenedModel& written, std::size_t layers,
+// What is written of the nested model's first `layers` layers, run by our own engine, against the
+// probe. Error where a logit is off by more than the tolerance: names position, word and both
+// bounds.
+Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
+                                const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device);
 
 }  // namespace mnm

@@ -31,7 +31,8 @@ std::vector<RuntimeRule> rules_of(const OpenedModel& nested, const std::string& 
   return rules;
 }
 
-// Why the writer refuses what the runtime would load: a tokenizer that a format cannot carry.
+// Why the submodel is not written as what the runtime would load: the family has no exporter to the
+// format, or a format cannot carry the tokenizer.
 std::optional<std::string> writer_refusal(const OpenedModel& nested, const Widths& widths,
                                           const RuntimeRule& rule, ExportOptions options) {
   options.format = rule.format;
@@ -158,7 +159,7 @@ Explanation explain(const OpenedModel& nested, const Widths& widths, const std::
          cell(rule.format),
          std::move(dtypes),
          {refusal ? "no" : "yes", !refusal, {}},
-         cell(refusal.value_or(is_uniform(widths) ? rule.uniform_as : rule.mixed_as)),
+         cell(refusal.value_or(is_uniform(kept_widths(widths)) ? rule.uniform_as : rule.mixed_as)),
          cell(std::string(to_string(rule.evidence)))});
   }
   const auto add = [&](const std::string& need, const std::string& who, const Detour& detour) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "export/gguf.h"
@@ -11,19 +12,6 @@
 
 namespace mnm {
 namespace {
-
-constexpr std::string_view kBlockConfigsFormat = "decilm";
-
-using Plan = std::unique_ptr<PlannedExport> (*)(const OpenedModel&, const Widths&,
-                                                const nlohmann::json&, const ExportOptions&);
-
-HuggingFaceTexts own_layout(const OpenedModel& nested, const Widths& widths, Dtype dtype) {
-  return {nested.family->huggingface_config(nested.model, widths, dtype),
-          nested.family->huggingface_bridge(nested.model, widths)};
-}
-HuggingFaceTexts block_configs(const OpenedModel& nested, const Widths& widths, Dtype dtype) {
-  return nested.family->block_configs(nested.model, widths, dtype);
-}
 
 // Of formats that have no other types than checkpoints have.
 Dtype dtype_of(const OpenedModel& nested, const ExportOptions& options) {
@@ -35,69 +23,69 @@ Dtype dtype_of(const OpenedModel& nested, const ExportOptions& options) {
   return parse_dtype(options.dtype);
 }
 
-using Layout = HuggingFaceTexts (*)(const OpenedModel&, const Widths&, Dtype);
+// What every writer is given.
+struct Job {
+  const OpenedModel& nested;
+  const Widths& widths;
+  const nlohmann::json& provenance;
+  const ExportOptions& options;
+  const Exporter& exporter;
+};
 
-template <Layout kLayout>
-std::unique_ptr<PlannedExport> plan_huggingface_export(const OpenedModel& nested,
-                                                       const Widths& widths,
-                                                       const nlohmann::json& provenance,
-                                                       const ExportOptions& options) {
-  nested.model.space.require(widths);
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel&,
+                                       HuggingFaceTexts stated) {
   HuggingFaceOptions settings;
-  settings.dtype = dtype_of(nested, options);
-  settings.shard_bytes = options.shard_bytes;
-  settings.metadata = {{"mixnmatch_widths", to_string(widths)},
-                       {"mixnmatch_source", nested.checkpoint.fingerprint()}};
-  auto [config, texts] = kLayout(nested, widths, settings.dtype);
+  settings.dtype = dtype;
+  settings.shard_bytes = job.options.shard_bytes;
+  settings.metadata = {{"mixnmatch_widths", to_string(job.widths)},
+                       {"mixnmatch_source", job.nested.checkpoint.fingerprint()}};
+  auto& [config, texts] = stated;
   const bool bridged = !texts.empty();
-  config["mixnmatch"] = provenance;
+  config["mixnmatch"] = job.provenance;
   texts["config.json"] = config.dump(2) + "\n";
-  return huggingface_export(
-      plan_huggingface(nested.model, nested.checkpoint, widths, std::move(texts), settings),
-      bridged, kLayout == block_configs ? kBlockConfigsFormat : "huggingface");
+  return huggingface_export(plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
+                                             std::move(texts), settings),
+                            bridged, job.exporter.format);
 }
 
-std::unique_ptr<PlannedExport> plan_gguf_export(const OpenedModel& nested, const Widths& widths,
-                                                const nlohmann::json& provenance,
-                                                const ExportOptions& options) {
+// What a file says of itself, in formats that hold such pairs.
+template <typename Metadata>
+Metadata metadata_of(const Job& job) {
+  return {{"mixnmatch.widths", to_string(job.widths)},
+          {"mixnmatch.source", job.nested.checkpoint.fingerprint()},
+          {"mixnmatch.provenance", job.provenance.dump()}};
+}
+
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype, const NestedModel& submodel,
+                                       const GgufModel& stated) {
   GgufOptions settings;
-  settings.type = parse_gguf_type(options.dtype.empty() ? to_string(nested.model.dtype)
-                                                        : std::string_view(options.dtype));
-  settings.metadata = {{"mixnmatch.widths", to_string(widths)},
-                       {"mixnmatch.source", nested.checkpoint.fingerprint()},
-                       {"mixnmatch.provenance", provenance.dump()}};
-  return plan_gguf(nested.model, nested.checkpoint, widths,
-                   nested.family->gguf(nested.model, widths),
-                   nested.family->huggingface_config(nested.model, widths, Dtype::kF32), settings);
-}
-
-std::unique_ptr<PlannedExport> plan_onnx_export(const OpenedModel& nested, const Widths& widths,
-                                                const nlohmann::json& provenance,
-                                                const ExportOptions& options) {
-  OnnxOptions settings;
-  settings.dtype = dtype_of(nested, options);
-  settings.metadata = {{"mixnmatch.widths", to_string(widths)},
-                       {"mixnmatch.source", nested.checkpoint.fingerprint()},
-                       {"mixnmatch.provenance", provenance.dump()}};
-  return plan_onnx(nested.model, nested.checkpoint, widths,
-                   nested.family->onnx(nested.model, widths, settings.dtype),
-                   nested.family->huggingface_config(nested.model, widths, settings.dtype),
+  settings.type = parse_gguf_type(job.options.dtype.empty() ? to_string(job.nested.model.dtype)
+                                                            : std::string_view(job.options.dtype));
+  settings.metadata = metadata_of<GgufFields>(job);
+  return plan_gguf(job.nested.model, job.nested.checkpoint, job.widths, stated, submodel.config,
                    settings);
 }
 
-constexpr std::pair<std::string_view, Plan> kFormats[] = {
-    {"huggingface", plan_huggingface_export<own_layout>},
-    {kBlockConfigsFormat, plan_huggingface_export<block_configs>},
-    {"gguf", plan_gguf_export},
-    {"onnx", plan_onnx_export},
-};
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel& submodel,
+                                       const OnnxModel& stated) {
+  OnnxOptions settings;
+  settings.dtype = dtype;
+  settings.metadata = metadata_of<OnnxMetadata>(job);
+  return plan_onnx(job.nested.model, job.nested.checkpoint, job.widths, stated, submodel.config,
+                   settings);
+}
 
 }  // namespace
 
 std::span<const std::string_view> export_formats() {
   static const std::vector<std::string_view> names = [] {
     std::vector<std::string_view> all;
-    for (const auto& [name, plan] : kFormats) all.push_back(name);
+    for (const Family* family : families()) {
+      for (const Exporter& exporter : family->exporters()) {
+        const bool known = std::ranges::find(all, exporter.format) != all.end();
+        if (!known) all.push_back(exporter.format);
+      }
+    }
     return all;
   }();
   return names;
@@ -106,10 +94,18 @@ std::span<const std::string_view> export_formats() {
 std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widths& widths,
                                            const nlohmann::json& provenance,
                                            const ExportOptions& options) {
-  const auto* format =
-      std::ranges::find(kFormats, options.format, &std::pair<std::string_view, Plan>::first);
-  if (format == std::end(kFormats)) fail_usage("no export format is called '{}'", options.format);
-  return format->second(nested, widths, provenance, options);
+  const auto formats = export_formats();
+  if (std::ranges::find(formats, options.format) == formats.end()) {
+    fail_usage("no export format is called '{}'", options.format);
+  }
+  nested.model.space.require(widths);
+  const Family& family = *nested.family;
+  const Job job{nested, widths, provenance, options, family.exporter(options.format)};
+  // gguf has types of its own, and its reader gives every tensor in one that a checkpoint has.
+  const Dtype dtype = options.format == "gguf" ? Dtype::kF32 : dtype_of(nested, options);
+  const NestedModel submodel = family.submodel(nested.model, widths, dtype);
+  return std::visit([&](auto stated) { return planned(job, dtype, submodel, std::move(stated)); },
+                    job.exporter.state(submodel, dtype));
 }
 
 }  // namespace mnm

@@ -1,4 +1,5 @@
-// The formats of `export`: each makes a PlannedExport.
+// The formats of `export`, each of which makes a PlannedExport: those that the families have
+// exporters to (families/exporters.h).
 #pragma once
 
 #include <cstdint>

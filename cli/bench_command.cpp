@@ -212,7 +212,7 @@ int bench_command(const Arguments& arguments) {
   }
 
   const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
   data_options.text = text_tokens(opened.checkpoint.directory(), opened.model.vocab_size);
   const Dataset data =
       load_dataset(data_options, opened.model.vocab_size, opened.model.max_context);

@@ -15,9 +15,17 @@ void add_model_options(OptionTable& options, ModelOptions& model) {
   options
       .argument("DIR", required(path_value(model.directory, "DIR")),
                 "the nested checkpoint: config.json and safetensors files")
-      .section("model")
-      .option("granularities", text_value(model.granularities.text, "LIST"),
-              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1");
+      .section("model");
+  add_nesting_options(options, model.nesting);
+}
+
+void add_nesting_options(OptionTable& options, Nesting& nesting) {
+  options
+      .option("granularities", text_value(nesting.granularities, "LIST"),
+              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
+      .option(
+          "may-skip", text_value(nesting.may_skip, "LAYERS"),
+          "layers that may be left out, counted from 0: 2-6,8; else those that the config names");
 }
 
 void add_device_options(OptionTable& options, DeviceOptions& device) {

@@ -11,7 +11,7 @@
 #include "cli/options.h"
 #include "dataset/token_file.h"
 #include "eval/scores.h"
-#include "families/granularities.h"
+#include "families/nesting.h"
 #include "model/budget.h"
 #include "model/cost.h"
 #include "model/quantity.h"
@@ -21,10 +21,11 @@ namespace mnm {
 
 struct ModelOptions {
   std::filesystem::path directory;
-  Granularities granularities;
+  Nesting nesting;
 };
 
-void add_model_options(OptionTable& options, ModelOptions& model);     // DIR, --granularities
+void add_model_options(OptionTable& options, ModelOptions& model);  // DIR and the following
+void add_nesting_options(OptionTable& options, Nesting& nesting);   // --granularities, --may-skip
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
 void add_data_options(OptionTable& options, DatasetOptions& data);     // --token-format, ...
 

@@ -129,7 +129,7 @@ int eval_command(const Arguments& arguments) {
   if (consistency) score.metrics.insert(score.metrics.end(), {Metric::kKl, Metric::kAgreement});
 
   const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
   const NestedModel& model = opened.model;
   const std::vector<Widths> candidates =
       candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);

@@ -280,9 +280,9 @@ class ExportCommand {
   void open() {
     const auto config = bare_config(request_.model.directory);
     if (!config) {
-      opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+      opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
     } else if (!request_.writes() && request_.db.empty()) {
-      opened_.emplace(without_weights(*config, request_.model.granularities));
+      opened_.emplace(without_weights(*config, request_.model.nesting));
     } else {
       fail(
           "cannot export from '{}': it is a config without tensors, which is enough for --dry-run "
@@ -428,7 +428,7 @@ class ExportCommand {
     if (!request_.no_check) {
       const OpenedModel written = reopen_export(plan, directory.path());
       check_written_tensors(*opened_, plan, written.checkpoint);
-      if (probe) difference = check_written_logits(*probe, written, layers, device);
+      if (probe) difference = check_written_logits(*probe, plan, written, layers, device);
     }
     if (guard_.interrupted()) throw Interrupted();
     directory.commit(Flush::kToKernel);  // as its files: a power cut may take both

@@ -265,7 +265,7 @@ int generate_command(const Arguments& arguments) {
     }
   }
 
-  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
   const NestedModel& model = opened.model;
   Widths widths = model.space.full();
   if (!widths_text.empty()) {

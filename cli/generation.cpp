@@ -76,7 +76,8 @@ std::uint64_t bytes_per_token(const NestedModel& model, const Widths& widths, Dt
     const bool row = slice.spec->role == Role::kEmbedding && !model.tied_head;
     elements += row ? model.hidden_size : slice.elements();
   }
-  const Cost cost = cost_of(model, widths, {.dtype = dtype, .context = 1});
+  const auto context = std::max<std::int64_t>(1, std::llround(position));
+  const Cost cost = cost_of(model, widths, {.dtype = dtype, .context = context});
   return static_cast<std::uint64_t>(elements) * size_of(dtype) +
          static_cast<std::uint64_t>(std::llround(position * static_cast<double>(cost.kv_bytes))) +
          static_cast<std::uint64_t>(cost.state_bytes);

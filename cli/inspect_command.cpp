@@ -68,9 +68,9 @@ std::string fingerprint_text(const Inspected& inspected) {
 
 Inspected inspect(const ModelOptions& options) {
   if (const auto config = bare_config(options.directory)) {
-    return {without_weights(*config, options.granularities), "", 0};
+    return {without_weights(*config, options.nesting), "", 0};
   }
-  OpenedModel opened = open_model(options.directory, options.granularities);
+  OpenedModel opened = open_model(options.directory, options.nesting);
   std::string fingerprint = opened.checkpoint.fingerprint();
   std::uint64_t bytes = 0;
   for (const StoredTensor& tensor : opened.checkpoint.tensors()) bytes += tensor.data.size();

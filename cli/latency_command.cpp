@@ -118,7 +118,7 @@ int latency_command(const Arguments& arguments) {
   workload.phase = parse_phase(phase);
 
   const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.granularities);
+  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
   const NestedModel& model = opened.model;
   const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
   if (positions > model.max_context) {

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "cli/byte_bar.h"
+#include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -24,7 +25,7 @@ constexpr std::int64_t kMostLayers = 1 << 16;
 
 struct Request {
   std::filesystem::path config, out;
-  Granularities granularities;
+  Nesting nesting;
   std::uint64_t seed = 1;
   std::int64_t layers = 0;
   std::optional<Dtype> dtype;
@@ -41,10 +42,9 @@ OptionTable option_table(Request& request) {
   options
       .argument("CONFIG", required(path_value(request.config, "CONFIG")),
                 "a config.json, or a directory that holds one")
-      .section("model")
-      .option(
-          "granularities", text_value(request.granularities.text, "LIST"),
-          "widths that count as trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
+      .section("model");
+  add_nesting_options(options, request.nesting);
+  options
       .option("layers", count_value(request.layers, 0, kMostLayers),
               "only the first so many layers, or more of the same; 0: as the config says")
       .option("seed", count_value(request.seed), "of the weights")
@@ -63,10 +63,10 @@ DescribedModel describe(const Request& request) {
   const bool directory = std::filesystem::is_directory(request.config);
   const std::filesystem::path path = directory ? request.config / "config.json" : request.config;
   nlohmann::json config = read_json(path);
-  DescribedModel described = describe_model(config, request.granularities, path);
+  DescribedModel described = describe_model(config, request.nesting, path);
   if (request.layers == 0) return described;
   config = described.family->with_layers(config, request.layers);
-  return describe_model(config, request.granularities, path);
+  return describe_model(config, request.nesting, path);
 }
 
 HuggingFacePlan make_plan(const Request& request, const DescribedModel& described) {

@@ -53,10 +53,11 @@ struct Request {
 
 // What makes a run the run it is: kept in the store, taken back by --resume.
 constexpr const char* kKept[] = {
-    "DIR",        "granularities", "widths-step",    "data",    "token-format", "context",
-    "max-tokens", "positions",     "positions-seed", "confirm", "strategy",     "metric",
-    "budget",     "cost",          "latency",        "seed",    "population",   "max-evaluations",
-    "crossover",  "mutation",      "batch",          "dtype"};
+    "DIR",          "granularities", "may-skip",   "widths-step",     "data",
+    "token-format", "context",       "max-tokens", "positions",       "positions-seed",
+    "confirm",      "strategy",      "metric",     "budget",          "cost",
+    "latency",      "seed",          "population", "max-evaluations", "crossover",
+    "mutation",     "batch",         "dtype"};
 
 // Those kept by their absolute path; what lies there is known by its fingerprint.
 bool is_path(std::string_view option) {
@@ -80,10 +81,9 @@ OptionTable option_table(Request& request) {
   options
       .argument("DIR", path_value(request.model.directory, "DIR"),
                 "the nested checkpoint (a resumed run knows its own)")
-      .section("model and data")
-      .option("granularities", text_value(request.model.granularities.text, "LIST"),
-              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
-      .option("data", path_value(request.data.path), "token file of the search part")
+      .section("model and data");
+  add_nesting_options(options, request.model.nesting);
+  options.option("data", path_value(request.data.path), "token file of the search part")
       .option("confirm", path_value(request.confirm),
               "token file of the confirm part, scored at every position");
   add_data_options(options, request.data);
@@ -208,7 +208,7 @@ class SearchCommand {
         split_names(request_.strategies.empty() ? std::vector<std::string>{kDefaultStrategy}
                                                 : request_.strategies);
 
-    opened_.emplace(open_model(request_.model.directory, request_.model.granularities));
+    opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
     if (request_.widths_step > 0) {
       WidthSpace& space = opened_->model.space;
       space = space.with_untrained(static_cast<Width>(request_.widths_step));

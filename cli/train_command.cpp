@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
@@ -11,6 +12,7 @@
 #include "engine/engine.h"
 #include "families/family.h"
 #include "families/granularities.h"
+#include "families/may_skip.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
@@ -54,8 +56,9 @@ int train_command(const Arguments& arguments) {
   TrainSettings settings;
   DeviceOptions device;
   std::filesystem::path config_path;
-  std::string schedule(to_string(settings.schedule)), weights, granularities, dtype_name = "f32";
+  std::string schedule(to_string(settings.schedule)), weights, dtype_name = "f32";
   bool force = false;
+  Nesting nesting;
 
   OptionTable options(
       "train",
@@ -73,9 +76,9 @@ int train_command(const Arguments& arguments) {
               "how many of them a report takes")
       .option("out", required(path_value(settings.directory, "OUT")), "the run's directory")
       .option("force", flag_value(force), "replace OUT/model if it is there")
-      .section("granularities")
-      .option("granularities", text_value(granularities, "LIST"),
-              "widths trained, where the config names none: 64,128,256 or 1/4,1/2,1")
+      .section("granularities");
+  add_nesting_options(options, nesting);
+  options
       .option("schedule", text_value(schedule, "one|joint"),
               "one: a step draws one granularity; joint: it sums the losses of all")
       .option("weights", text_value(weights, "LIST"),
@@ -118,11 +121,13 @@ int train_command(const Arguments& arguments) {
 
   nlohmann::json config = read_json(config_path);
   const Family& family = family_of(config);
-  NestedModel model = family.describe(config, {granularities});
-  if (!granularities.empty()) {
+  NestedModel model = family.describe(config, nesting);
+  if (!nesting.granularities.empty() || !nesting.may_skip.empty()) {
     // The trained checkpoint says itself what it was trained for.
     const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
-    if (full.contains(kGranularitiesKey)) config[kGranularitiesKey] = full[kGranularitiesKey];
+    for (const char* key : {kGranularitiesKey, kMaySkipKey}) {
+      if (full.contains(key)) config[key] = full[key];
+    }
     model = family.describe(config, {});
   }
   settings.text = text_tokens(config_path.parent_path().empty() ? "." : config_path.parent_path(),

@@ -149,7 +149,7 @@ class GgufExport final : public PlannedExport {
     for (const GgufTensor& tensor : gguf.tensors) add(tensor);
     for (const TensorSlice& slice : this->slices().tensors) {
       const auto uses = std::ranges::count(items_, &slice, &Item::slice);
-      if (uses != 1) fail("the tensor {} has {} names in gguf", slice.spec->name, uses);
+      if (uses != 1) fail("the tensor {} has {} names in gguf", slice.name, uses);
     }
     GgufFields fields = {{"general.architecture", gguf.architecture},
                          {"general.type", std::string("model")},
@@ -236,7 +236,7 @@ class GgufExport final : public PlannedExport {
         fail("cannot read '{}': tensor '{}' has another shape than planned", path, entry->name);
       }
       StoredTensor& tensor = tensors.emplace_back();
-      tensor.name = item.slice->spec->name;
+      tensor.name = item.slice->name;
       tensor.shape = item.slice->shape;
       const std::uint64_t offset = head.data_offset + entry->offset;
       if (entry->type != GgufType::kQ8_0 && item.is_copy()) {
@@ -264,7 +264,7 @@ class GgufExport final : public PlannedExport {
     const GgufType type = stored_type(*item);
     apply(item->tensor.function, true, values);
     std::vector<std::byte> bytes;
-    encode(values, type, slice.spec->name, bytes);
+    encode(values, type, slice.name, bytes);
     if (type == GgufType::kQ8_0) {
       dequantize_q8(bytes, values);
     } else {
@@ -313,8 +313,7 @@ class GgufExport final : public PlannedExport {
       entry.shape = {static_cast<std::int64_t>(tensor.values.size())};
     } else {
       const auto& all = slices().tensors;
-      const auto found = std::ranges::find(
-          all, tensor.source, [](const TensorSlice& slice) { return slice.spec->name; });
+      const auto found = std::ranges::find(all, tensor.source, &TensorSlice::name);
       if (found == all.end()) fail("no tensor is called {}", tensor.source);
       item.slice = &*found;
       entry.shape = file_shape(item);

@@ -1,5 +1,5 @@
 // What a family states of its submodel in GGUF's terms: architecture, metadata, and for every
-// tensor of the file which one of the checkpoint it is. Plain data; export/gguf.h writes it.
+// tensor of the file which one of the submodel it is. Plain data; export/gguf.h writes it.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #pragma once
 
@@ -31,7 +31,7 @@ inline float from_gguf(GgufFunction function, float y) {
 
 struct GgufTensor {
   std::string name;           // "blk.0.attn_q.weight"
-  std::string source;         // the checkpoint's tensor; empty: it is `values`
+  std::string source;         // the submodel's tensor; empty: it is `values`
   std::int64_t heads = 0;     // rotary heads among the rows, 0: rows stay in order (pair_rows)
   std::vector<float> values;  // of a vector that no checkpoint holds
   std::vector<std::int64_t> shape = {};  // in the file, row-major; empty: the checkpoint's

@@ -24,7 +24,7 @@ std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
   std::vector<TensorEntry> entries;
   for (const TensorSlice& slice : slices.tensors) {
     entries.push_back(
-        {.name = slice.spec->name, .dtype = dtype, .shape = slice.shape, .begin = 0, .end = 0});
+        {.name = slice.name, .dtype = dtype, .shape = slice.shape, .begin = 0, .end = 0});
   }
   return entries;
 }
@@ -47,8 +47,9 @@ std::set<std::string> tensors_in_step(const HuggingFacePlan& plan, const Checkpo
   std::set<std::string> in_step_names;
   for (const Shard& shard : plan.shards) {
     for (std::size_t i = 0; i < shard.tensors.size(); ++i) {
-      const StoredTensor& stored = checkpoint.at(shard.tensors[i].name);
-      const TensorCopy copy = plan_copy(plan.slices.tensors[shard.first + i], stored);
+      const TensorSlice& slice = plan.slices.tensors[shard.first + i];
+      const StoredTensor& stored = checkpoint.at(slice.spec->name);
+      const TensorCopy copy = plan_copy(slice, stored);
       if (stored.dtype == plan.dtype && copy.rows == 1 &&
           in_step(copy, shard.place + shard.tensors[i].begin)) {
         in_step_names.insert(stored.name);
@@ -82,11 +83,11 @@ class HuggingFaceExport final : public PlannedExport {
     PlannedExport::check_layout(directory);
     const Checkpoint written = Checkpoint::open(directory);
     for (const TensorSlice& slice : slices().tensors) {
-      const StoredTensor& tensor = written.at(slice.spec->name);
+      const StoredTensor& tensor = written.at(slice.name);
       if (tensor.shape == slice.shape && tensor.dtype == plan_.dtype) continue;
-      fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}",
-           slice.spec->name, to_string(tensor.dtype), shape_text(tensor.shape),
-           to_string(plan_.dtype), shape_text(slice.shape));
+      fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}", slice.name,
+           to_string(tensor.dtype), shape_text(tensor.shape), to_string(plan_.dtype),
+           shape_text(slice.shape));
     }
     if (written.tensors().size() != slices().tensors.size()) {
       fail("the export holds {} tensors, {} were planned", written.tensors().size(),
@@ -95,7 +96,7 @@ class HuggingFaceExport final : public PlannedExport {
   }
 
   void round(const TensorSlice& slice, std::span<float> values) const override {
-    check_range(values, plan_.dtype, slice.spec->name);
+    check_range(values, plan_.dtype, slice.name);
     std::vector<std::byte> rounded(values.size() * size_of(plan_.dtype));
     from_f32(values, plan_.dtype, rounded);
     to_f32(rounded, plan_.dtype, values);

@@ -21,7 +21,8 @@ std::uint64_t aligned(std::uint64_t bytes) {
 
 // Reference: onnxruntime-genai, src/config.cpp. Its own cache buffers would need operators outside
 // of ONNX, so past and present do not share one.
-nlohmann::json genai_config(const NestedModel& model, const OnnxDecoder& decoder) {
+nlohmann::json genai_config(const NestedModel& model, std::size_t layers,
+                            const OnnxDecoder& decoder) {
   nlohmann::json json;
   nlohmann::json& part = json["model"];
   part["type"] = decoder.genai_type;
@@ -34,7 +35,7 @@ nlohmann::json genai_config(const NestedModel& model, const OnnxDecoder& decoder
   part["decoder"] = {
       {"filename", kOnnxDecoder},
       {"hidden_size", model.hidden_size},
-      {"num_hidden_layers", model.layers()},
+      {"num_hidden_layers", layers},
       {"num_attention_heads", decoder.heads},
       {"num_key_value_heads", decoder.kv_heads},
       {"head_size", decoder.head_size},
@@ -62,13 +63,14 @@ class OnnxExport final : public PlannedExport {
              nlohmann::json config, const OnnxOptions& options, const NestedModel& model)
       : PlannedExport(std::move(slices)), dtype_(options.dtype), config_(std::move(config)) {
     for (const TensorSlice& slice : this->slices().tensors) {
-      weights_.push_back({slice.spec->name, dtype_, slice.shape, data_bytes_});
+      weights_.push_back({slice.name, dtype_, slice.shape, data_bytes_});
       data_bytes_ += aligned(weights_.back().bytes());
     }
     add_graph(kOnnxScorer, onnx.scorer, options.metadata);
     if (onnx.decoder) {
       add_graph(kOnnxDecoder, onnx.decoder->graph, options.metadata);
-      texts_[kGenaiConfig] = genai_config(model, *onnx.decoder).dump(2) + "\n";
+      const std::size_t layers = kept_widths(this->slices().widths).size();
+      texts_[kGenaiConfig] = genai_config(model, layers, *onnx.decoder).dump(2) + "\n";
     }
     for (CarriedFile& file : carried_files(checkpoint.directory())) {
       if (!texts_.contains(file.name)) carried_.push_back(std::move(file));
@@ -150,7 +152,7 @@ class OnnxExport final : public PlannedExport {
   }
 
   void round(const TensorSlice& slice, std::span<float> values) const override {
-    check_range(values, dtype_, slice.spec->name);
+    check_range(values, dtype_, slice.name);
     std::vector<std::byte> bytes(values.size() * size_of(dtype_));
     from_f32(values, dtype_, bytes);
     to_f32(bytes, dtype_, values);

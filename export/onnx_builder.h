@@ -58,7 +58,7 @@ class OnnxBuilder {
   // `value` becomes an output of that name.
   void output(std::string name, OnnxValue value, OnnxType type, std::vector<OnnxDim> shape);
 
-  // A tensor of the slice plan, by the checkpoint's name, in type() or another; as_stored() without
+  // A tensor of the slice plan, by the submodel's name, in type() or another; as_stored() without
   // a cast: for a Gather, whose result is cheaper to cast.
   OnnxValue weight(const std::string& tensor) { return weight(tensor, type()); }
   OnnxValue weight(const std::string& tensor, OnnxType type);

@@ -49,7 +49,7 @@ struct OnnxNode {
 struct OnnxGraph {
   std::string name;
   std::vector<OnnxValueInfo> inputs, outputs;
-  // Tensors of the slice plan under the checkpoint's names, as the plan's shapes and in the type
+  // Tensors of the slice plan under the submodel's names, as the plan's shapes and in the type
   // that weights are stored in. The bytes lie outside the graph, once for all graphs of an export.
   std::vector<std::string> weights;
   std::vector<OnnxConstant> constants;

@@ -39,20 +39,28 @@ std::optional<Widths> mixed_detour(const WidthSpace& space, const Widths& widths
   return moved;
 }
 
+// One width for all layers that are not skipped.
 std::optional<Widths> uniform_detour(const WidthSpace& space, const Widths& widths, Width multiple,
                                      bool up, bool trained) {
-  const auto layers = static_cast<std::int64_t>(widths.size());
+  const auto layers = static_cast<std::int64_t>(kept_widths(widths).size());
+  if (layers == 0) return std::nullopt;
   const std::int64_t sum = std::accumulate(widths.begin(), widths.end(), std::int64_t{0});
   auto from = static_cast<Width>(up ? (sum + layers - 1) / layers : sum / layers);
   // Layers may differ in what they take: go on until one width suits all.
   for (std::size_t agreed = 0; agreed < widths.size();) {
+    if (widths[agreed] == kSkip) {
+      ++agreed;
+      continue;
+    }
     const auto width =
         next_width(space.layers[agreed], std::max<Width>(from, 1), multiple, up, trained);
     if (!width) return std::nullopt;
     agreed = *width == from ? agreed + 1 : 0;
     from = *width;
   }
-  return Widths(widths.size(), from);
+  Widths moved = widths;
+  for (Width& width : moved) width = width == kSkip ? kSkip : from;
+  return moved;
 }
 
 }  // namespace
@@ -73,7 +81,7 @@ bool is_trained(const WidthSpace& space, const Widths& widths) {
 
 std::optional<std::string> refusal_of(const RuntimeRule& rule, const Widths& widths) {
   if (!rule.refusal.empty()) return rule.refusal;
-  const bool uniform = is_uniform(widths);
+  const bool uniform = is_uniform(kept_widths(widths));
   if ((uniform ? rule.uniform_as : rule.mixed_as).empty()) {
     return fmt::format("layers of {} width{}: {}", uniform ? "one" : "different",
                        uniform ? "" : "s", rule.why_not);

@@ -26,7 +26,8 @@ struct RuntimeRule {
   Evidence evidence = Evidence::kRun;
   std::string format;               // as --format spells it
   std::vector<std::string> dtypes;  // of the weights, as --dtype spells them
-  // What it loads layers of one width as, and such that differ; empty: it loads none such.
+  // What it loads layers of one width as, and such that differ; empty: it loads none such. Layers
+  // that are skipped are not there, and make no difference.
   std::string uniform_as, mixed_as;
   Width multiple = 1;   // of which every width must be one
   std::string why_not;  // the reason for what the above leaves out: "its config holds one width"

@@ -1,5 +1,6 @@
 // What every export format states of itself, so that one command lists, writes, checks and records
-// any of them. A new format implements PlannedExport, and has its line in artifact/formats.cpp.
+// any of them. A new format implements PlannedExport, and artifact/formats.cpp makes it of what
+// families state (families/exporters.h).
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,9 @@ class PlannedExport {
   virtual void write(const Checkpoint& checkpoint, const std::filesystem::path& directory,
                      const ByteProgress& progress = {}, Flush flush = Flush::kToKernel) const = 0;
 
-  // The written directory by this project's own reader, in the checkpoint's terms: every tensor of
-  // the slice plan under its name and with its shape, the format's own transforms undone, and the
-  // config of the submodel. Error where the files are not what such a directory holds.
+  // The written directory by this project's own reader, in the submodel's terms: every tensor of
+  // the slice plan under its name there and with its shape, the format's own transforms undone, and
+  // the config of the submodel. Error where the files are not what such a directory holds.
   virtual Checkpoint reopen(const std::filesystem::path& directory) const = 0;
 
   // What the headers alone tell, without reading a tensor: every planned file is there with its

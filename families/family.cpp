@@ -1,5 +1,7 @@
 #include "families/family.h"
 
+#include <algorithm>
+
 #include "families/config_reader.h"
 #include "model/error.h"
 
@@ -21,8 +23,23 @@ std::string known_names() {
 
 }  // namespace
 
-OnnxModel Family::onnx(const NestedModel&, const Widths&, Dtype) const {
-  fail("the family '{}' states no ONNX graph: choose another format", name());
+NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const {
+  return describe(huggingface_config(model, widths, dtype), {});
+}
+
+const Exporter& Family::exporter(std::string_view format) const {
+  const std::span<const Exporter> all = exporters();
+  const auto found = std::ranges::find(all, format, &Exporter::format);
+  if (found == all.end()) {
+    fail("the family '{}' has no exporter to {}: choose another format", name(), format);
+  }
+  if (found->state == nullptr) fail("{}", found->why_not);
+  return *found;
+}
+
+FormatModel Family::in_format(std::string_view format, const NestedModel& model,
+                              const Widths& widths, Dtype stored) const {
+  return exporter(format).state(submodel(model, widths, stored), stored);
 }
 
 std::span<const Family* const> families() {
@@ -32,10 +49,6 @@ std::span<const Family* const> families() {
   };
 #undef MNM_FAMILY
   return all;
-}
-
-HuggingFaceTexts Family::block_configs(const NestedModel&, const Widths&, Dtype) const {
-  fail("{} has no layers that block_configs describe", name());
 }
 
 const Family& family_named(std::string_view name) {

@@ -11,20 +11,12 @@
 #include <string_view>
 #include <vector>
 
-#include "export/gguf_model.h"
-#include "export/onnx_graph.h"
 #include "export/runtimes.h"
-#include "families/granularities.h"
+#include "families/exporters.h"
+#include "families/nesting.h"
 #include "model/nested_model.h"
 
 namespace mnm {
-
-// What makes a directory of safetensors one that Hugging Face's libraries load: config.json, and
-// the files of code that it names (file name -> content).
-struct HuggingFaceTexts {
-  nlohmann::json config;
-  std::map<std::string, std::string> bridge;
-};
 
 class Family {
  public:
@@ -34,9 +26,8 @@ class Family {
   // Whether this family reads such a config.json (model_type, architectures).
   virtual bool recognizes(const nlohmann::json& config) const = 0;
   // The whole model as data. Error where the config is contradictory or asks for what the family
-  // does not compute, naming the key.
-  virtual NestedModel describe(const nlohmann::json& config,
-                               const Granularities& granularities) const = 0;
+  // does not compute, naming the key; UsageError where the user's `nesting` is at fault.
+  virtual NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const = 0;
   // Ends of tensor names that old exporters store and that are recomputed.
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
   // Other names that a checkpoint may give the table's tensors: that name -> the table's.
@@ -49,26 +40,30 @@ class Family {
   // where all are alike. UsageError where it states something per layer and has fewer.
   virtual nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const = 0;
 
-  // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`; loads
-  // natively where all widths are equal and Hugging Face has a class for it, else names the bridge.
+  // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`:
+  // describe() makes the submodel of it. Skipped layers are gone from it, and the others numbered
+  // anew. It loads natively where all kept widths are equal and Hugging Face has a class for that,
+  // else it names the bridge.
   virtual nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
                                             Dtype dtype) const = 0;
   // Files that must lie beside that config: file name -> content. Empty where it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
-  // The submodel in NVIDIA's layout for layers that differ, `block_configs`, which vLLM loads.
-  // Error, with the reason, where it cannot say it; a family without it need not say so.
-  virtual HuggingFaceTexts block_configs(const NestedModel& model, const Widths& widths,
-                                         Dtype dtype) const;
+  // The formats that submodels can be written in, or why not. In the order in which people shall
+  // read them.
+  virtual std::span<const Exporter> exporters() const = 0;
   // What loads submodels of this model, and at which widths: rules that do not hang on the widths
   // asked for. In the order in which people shall read them; none where nothing is known.
   virtual std::vector<RuntimeRule> runtimes(const NestedModel&) const { return {}; }
-  // The submodel at `widths` in GGUF's terms. Error, with the reason, where llama.cpp does not
-  // compute it.
-  virtual GgufModel gguf(const NestedModel& model, const Widths& widths) const = 0;
-  // The submodel at `widths` as ONNX graphs over weights stored in `stored` (export/onnx_builder.h
-  // builds them). Error where the family has none.
-  virtual OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const;
+
+  // The submodel at `widths` as a model of its own, whose full widths those are: what the table of
+  // its tensors names is what plan_slices() keeps of the model's, under the same names.
+  NestedModel submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const;
+  // The row of exporters() for a format. Error, with its sentence, where there is no function.
+  const Exporter& exporter(std::string_view format) const;
+  // Both: the submodel in a format's terms.
+  FormatModel in_format(std::string_view format, const NestedModel& model, const Widths& widths,
+                        Dtype stored) const;
 };
 
 // Every family, one line each in families/list.inc.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "families/config_reader.h"
+#include "families/may_skip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -154,18 +155,17 @@ std::vector<std::vector<Width>> read_said(std::string_view text, std::span<const
 }  // namespace
 
 std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stated,
-                                                      std::string_view key,
-                                                      const Granularities& said,
+                                                      std::string_view key, std::string_view said,
                                                       std::span<const Width> full) {
   std::vector<std::vector<Width>> layers;
   if (stated != nullptr) {
     layers = read_stated(*stated, key, full);
-    if (!said.text.empty() && read_said(said.text, full) != layers) {
-      fail_usage("granularities '{}' differ from the config's {} {}: leave them out", said.text,
-                 key, shown(*stated));
+    if (!said.empty() && read_said(said, full) != layers) {
+      fail_usage("granularities '{}' differ from the config's {} {}: leave them out", said, key,
+                 shown(*stated));
     }
-  } else if (!said.text.empty()) {
-    layers = read_said(said.text, full);
+  } else if (!said.empty()) {
+    layers = read_said(said, full);
   } else {
     for (const Width width : full) layers.push_back({width});
   }
@@ -176,6 +176,7 @@ void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann
   std::vector<std::vector<Width>> layers;
   bool nested = false;
   for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    if (widths[layer] == kSkip) continue;
     std::vector<Width>& kept = layers.emplace_back(space.layers[layer].granularities);
     std::erase_if(kept, [&](Width granularity) { return granularity >= widths[layer]; });
     kept.push_back(widths[layer]);
@@ -187,6 +188,7 @@ void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann
 }
 
 void keep_first_layers(nlohmann::json& config, std::int64_t layers) {
+  config.erase(kMaySkipKey);
   for (const char* key : {kGranularitiesKey, kWidthsKey}) {
     const auto list = config.find(key);
     const bool per_layer = list != config.end() && list->is_array() && !list->empty() &&

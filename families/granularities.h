@@ -17,27 +17,21 @@ inline constexpr const char* kGranularitiesKey = "matformer_granularities";
 // it.
 inline constexpr const char* kWidthsKey = "matformer_widths";
 
-// Widths that the user says were trained, where the config does not: "64,128,256,512" for every
-// layer, or fractions of the layer's full width "1/8,1/4,1/2,1".
-struct Granularities {
-  std::string text;  // empty: what the config says, else the full width alone
-};
-
 // Per layer of `full` (its full width): ascending granularities that end with the full width.
 // `stated` is the config's `key`, one list for all layers or one per layer; nullptr where it has
-// none. Error where it is malformed, not ascending, or does not end with the full width; UsageError
-// where the user's text is, or where both are there and differ.
+// none. `said`: what the user says (Nesting). Error where it is malformed, not ascending, or does
+// not end with the full width; UsageError where the user's text is, or where both are there and
+// differ.
 std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stated,
-                                                      std::string_view key,
-                                                      const Granularities& said,
+                                                      std::string_view key, std::string_view said,
                                                       std::span<const Width> full);
 
-// The config of a submodel at `widths` states what it is nested to in turn: each layer's
+// The config of a submodel at `widths` states what it is nested to in turn: each kept layer's
 // granularities below its width, and that width. Nothing where all have but one.
 void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann::json& config);
 
 // Family::with_layers, for our own keys: of what they state per layer, that of the first `layers`
-// is left. UsageError where they state fewer.
+// is left, and none of those may be skipped. UsageError where they state fewer.
 void keep_first_layers(nlohmann::json& config, std::int64_t layers);
 
 }  // namespace mnm

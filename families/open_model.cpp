@@ -76,11 +76,11 @@ bool may_be_weights(const std::filesystem::path& path) {
 
 }  // namespace
 
-DescribedModel describe_model(const nlohmann::json& config, const Granularities& granularities,
+DescribedModel describe_model(const nlohmann::json& config, const Nesting& nesting,
                               const std::filesystem::path& where) {
   try {
     const Family& family = family_of(config);
-    return {&family, family.describe(config, granularities)};
+    return {&family, family.describe(config, nesting)};
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {
@@ -88,14 +88,13 @@ DescribedModel describe_model(const nlohmann::json& config, const Granularities&
   }
 }
 
-OpenedModel open_model(const std::filesystem::path& directory, const Granularities& granularities) {
-  return open_model(Checkpoint::open(directory), granularities);
+OpenedModel open_model(const std::filesystem::path& directory, const Nesting& nesting) {
+  return open_model(Checkpoint::open(directory), nesting);
 }
 
-OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities) {
+OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   const nlohmann::json& config = checkpoint.config();
-  auto [family, model] =
-      describe_model(config, granularities, checkpoint.directory() / "config.json");
+  auto [family, model] = describe_model(config, nesting, checkpoint.directory() / "config.json");
   if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
   const std::map<std::string, std::string> names = family->other_names(model);
   checkpoint.add_names(names);
@@ -124,9 +123,8 @@ std::optional<std::filesystem::path> bare_config(const std::filesystem::path& pa
   return path / "config.json";
 }
 
-OpenedModel without_weights(const std::filesystem::path& config,
-                            const Granularities& granularities) {
-  auto [family, model] = describe_model(read_json(config), granularities, config);
+OpenedModel without_weights(const std::filesystem::path& config, const Nesting& nesting) {
+  auto [family, model] = describe_model(read_json(config), nesting, config);
   std::vector<StoredTensor> tensors;
   std::uint64_t offset = 0;
   for (const TensorSpec& spec : model.table.tensors) {

@@ -15,10 +15,9 @@ struct OpenedModel {
   NestedModel model;  // its table agrees with the checkpoint's tensors
 };
 
-OpenedModel open_model(const std::filesystem::path& directory,
-                       const Granularities& granularities = {});
+OpenedModel open_model(const std::filesystem::path& directory, const Nesting& nesting = {});
 // Of a checkpoint that is open already.
-OpenedModel open_model(Checkpoint checkpoint, const Granularities& granularities = {});
+OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting = {});
 
 struct DescribedModel {
   const Family* family = nullptr;
@@ -26,7 +25,7 @@ struct DescribedModel {
 };
 
 // What a config says, without any tensors. `where` names it in errors.
-DescribedModel describe_model(const nlohmann::json& config, const Granularities& granularities,
+DescribedModel describe_model(const nlohmann::json& config, const Nesting& nesting,
                               const std::filesystem::path& where);
 
 // The config.json that `path` stands for where there are no tensors to open: a file named *.json,
@@ -37,7 +36,6 @@ std::optional<std::filesystem::path> bare_config(const std::filesystem::path& pa
 // The same as a checkpoint whose tensors have names, shapes and the config's dtype, and lie one
 // after the other from the beginning of a page on, but have no bytes: enough for every plan, and
 // for nothing that reads a weight.
-OpenedModel without_weights(const std::filesystem::path& config,
-                            const Granularities& granularities);
+OpenedModel without_weights(const std::filesystem::path& config, const Nesting& nesting);
 
 }  // namespace mnm

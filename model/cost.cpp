@@ -58,14 +58,14 @@ Cost finish(const CostPart& sum, const CostBasis& basis) {
           .state_bytes = checked_mul(sum.state_elements, element)};
 }
 
-// Elements of a tensor at a width, without a plan.
-std::int64_t elements_at(const TensorSpec& spec, Width width) {
-  if (spec.cut_dim < 0) return element_count(spec.shape);
-  std::vector<std::int64_t> shape = spec.shape;
-  std::int64_t& cut = shape[static_cast<std::size_t>(spec.cut_dim)];
-  cut = 0;
-  for (const Piece& piece : spec.pieces) cut += piece.length(width);
-  return element_count(shape);
+// The layers that a tensor's elements are there for, -1 for none: each once.
+std::vector<int> layers_of(const TensorSpec& spec) {
+  std::vector<int> layers;
+  for (const Piece& piece : spec.pieces) layers.push_back(spec.layer_of(piece));
+  if (spec.pieces.empty()) layers.push_back(spec.layer);
+  std::ranges::sort(layers);
+  layers.erase(std::ranges::unique(layers).begin(), layers.end());
+  return layers;
 }
 
 }  // namespace
@@ -100,9 +100,18 @@ Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& b
   CostPart sum;
   std::vector<CostPart> layers(plan.widths.size());
   for (const TensorSlice& tensor : plan.tensors) {
-    const int layer = tensor.spec->layer;
-    add_tensor(layer < 0 ? sum : layers.at(static_cast<std::size_t>(layer)), *tensor.spec,
-               tensor.elements());
+    const std::vector<int> sharers = layers_of(*tensor.spec);
+    for (const int layer : sharers) {
+      if (layer < 0) {
+        add_tensor(sum, *tensor.spec, tensor.spec->elements_of(layer, kSkip));
+        continue;
+      }
+      const Width width = plan.widths.at(static_cast<std::size_t>(layer));
+      if (width == kSkip) continue;
+      // The plan's own count, where there is but one layer that it can be for.
+      add_tensor(layers.at(static_cast<std::size_t>(layer)), *tensor.spec,
+                 sharers.size() == 1 ? tensor.elements() : tensor.spec->elements_of(layer, width));
+    }
   }
   for (std::size_t i = 0; i < layers.size(); ++i) {
     add_mixing(layers[i], model.mixing.at(i), plan.widths[i], basis);
@@ -122,10 +131,12 @@ CostTable::CostTable(const NestedModel& model, const CostBasis& basis, const Lat
       tensors_(model.layers()),
       choices_(model.layers()) {
   for (const TensorSpec& spec : model.table.tensors) {
-    if (spec.layer < 0) {
-      add_tensor(fixed_, spec, element_count(spec.shape));
-    } else {
-      tensors_.at(static_cast<std::size_t>(spec.layer)).push_back(&spec);
+    for (const int layer : layers_of(spec)) {
+      if (layer < 0) {
+        add_tensor(fixed_, spec, spec.elements_of(layer, kSkip));
+      } else {
+        tensors_.at(static_cast<std::size_t>(layer)).push_back(&spec);
+      }
     }
   }
   for (std::size_t layer = 0; layer < choices_.size(); ++layer) {
@@ -138,7 +149,9 @@ CostTable::CostTable(const NestedModel& model, const CostBasis& basis, const Lat
 CostPart CostTable::layer_part(std::size_t layer, Width width) const {
   CostPart part;
   if (width == kSkip) return part;
-  for (const TensorSpec* spec : tensors_[layer]) add_tensor(part, *spec, elements_at(*spec, width));
+  for (const TensorSpec* spec : tensors_[layer]) {
+    add_tensor(part, *spec, spec->elements_of(static_cast<int>(layer), width));
+  }
   add_mixing(part, model_.mixing.at(layer), width, basis_);
   return part;
 }

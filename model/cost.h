@@ -52,7 +52,8 @@ struct Cost {
 Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis = {});
 Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis = {});
 
-// What one layer, or what belongs to none, adds to a cost.
+// What one layer adds to a cost, its pieces of tensors that belong to no layer among it; or what
+// none adds.
 struct CostPart {
   std::int64_t params = 0, non_embedding = 0;
   double flops = 0;
@@ -82,7 +83,7 @@ class CostTable {
   CostBasis basis_;
   const LatencyTable* latency_;
   CostPart fixed_;                                       // what belongs to no layer
-  std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers], in table order
+  std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers]: that have elements for it
   std::vector<std::vector<Choice>> choices_;             // [layers], ascending width
 };
 

@@ -1,5 +1,6 @@
 #include "model/slice_plan.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "model/shapes.h"
@@ -7,10 +8,16 @@
 namespace mnm {
 namespace {
 
-// The ranges that the pieces keep at `width`: empty ones dropped, adjacent ones merged.
-std::vector<Range> kept_ranges(const TensorSpec& spec, Width width) {
+// The ranges that the pieces keep: empty ones dropped, adjacent ones merged. width(layer) is asked
+// for pieces that have a layer.
+template <typename WidthOf>
+std::vector<Range> ranges_of(const TensorSpec& spec, const WidthOf& width_of) {
   std::vector<Range> ranges;
   for (const Piece& piece : spec.pieces) {
+    assert(piece.layer < 0 || spec.layer < 0);
+    const int layer = spec.layer_of(piece);
+    const Width width = layer < 0 ? kSkip : width_of(layer);
+    if (layer >= 0 && width == kSkip) continue;
     const Range range{piece.begin, piece.begin + piece.length(width)};
     assert(range.begin >= 0 && range.begin <= range.end);
     assert(ranges.empty() || ranges.back().end <= range.begin);
@@ -25,12 +32,13 @@ std::vector<Range> kept_ranges(const TensorSpec& spec, Width width) {
   return ranges;
 }
 
-TensorSlice slice(const TensorSpec& spec, Width width) {
-  TensorSlice result{&spec, -1, {}, spec.shape};
+TensorSlice slice(const TensorSpec& spec, const Widths& widths) {
+  TensorSlice result{&spec, spec.name, -1, {}, spec.shape};
   if (spec.cut_dim < 0) return result;
   const auto dim = static_cast<std::size_t>(spec.cut_dim);
   assert(dim < spec.shape.size());
-  std::vector<Range> ranges = kept_ranges(spec, width);
+  std::vector<Range> ranges =
+      ranges_of(spec, [&](int layer) { return widths.at(static_cast<std::size_t>(layer)); });
   if (ranges == std::vector<Range>{{0, spec.shape[dim]}}) return result;
   result.shape[dim] = 0;
   for (const Range& range : ranges) result.shape[dim] += range.end - range.begin;
@@ -43,17 +51,27 @@ TensorSlice slice(const TensorSpec& spec, Width width) {
 
 std::int64_t TensorSlice::elements() const { return element_count(shape); }
 
+const TensorSlice* SlicePlan::find(std::string_view name) const {
+  const auto found = std::ranges::find(
+      tensors, name, [](const TensorSlice& slice) -> std::string_view { return slice.spec->name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+std::vector<Range> kept_ranges(const TensorSpec& spec, Width width) {
+  return ranges_of(spec, [width](int) { return width; });
+}
+
 SlicePlan plan_slices(const TensorTable& table, const Widths& widths) {
   SlicePlan plan{widths, {}};
+  std::vector<int> numbers;  // [layers], in the submodel
+  int kept = 0;
+  for (const Width width : widths) numbers.push_back(width == kSkip ? -1 : kept++);
   plan.tensors.reserve(table.tensors.size());
   for (const TensorSpec& spec : table.tensors) {
-    if (spec.layer < 0) {
-      assert(spec.cut_dim < 0);
-      plan.tensors.push_back(slice(spec, 0));
-      continue;
-    }
-    const Width width = widths.at(static_cast<std::size_t>(spec.layer));
-    if (width != kSkip) plan.tensors.push_back(slice(spec, width));
+    const int number = spec.layer < 0 ? -1 : numbers.at(static_cast<std::size_t>(spec.layer));
+    if (spec.layer >= 0 && number < 0) continue;
+    TensorSlice& tensor = plan.tensors.emplace_back(slice(spec, widths));
+    if (spec.layer >= 0) tensor.name = spec.name_at(number);
   }
   return plan;
 }

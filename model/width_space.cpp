@@ -38,6 +38,20 @@ std::string nearest_widths(const LayerChoices& layer, Width width) {
   return fmt::format("{} and {}", below, above);
 }
 
+// The layers that may be skipped: "2-6,8".
+std::string skippable_text(const WidthSpace& space) {
+  std::string text;
+  const auto& layers = space.layers;
+  for (std::size_t first = 0, end = 0; first < layers.size(); first = end) {
+    end = first + 1;
+    if (!layers[first].may_skip) continue;
+    while (end < layers.size() && layers[end].may_skip) ++end;
+    text += fmt::format("{}{}", text.empty() ? "" : ",", first);
+    if (end - first > 1) text += fmt::format("-{}", end - 1);
+  }
+  return text;
+}
+
 }  // namespace
 
 bool LayerChoices::allows(Width width) const {
@@ -55,8 +69,12 @@ std::optional<std::string> WidthSpace::refusal(const Widths& widths) const {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const LayerChoices& layer = layers[i];
     if (layer.allows(widths[i])) continue;
+    if (widths[i] == kSkip) {
+      const std::string others = skippable_text(*this);
+      return fmt::format("layer {} may not be skipped; {}", i,
+                         others.empty() ? "none of the model's may" : "those that may: " + others);
+    }
     const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);
-    if (widths[i] == kSkip) return fmt::format("layer {} may not be skipped{}", i, reason);
     return fmt::format("layer {} may not have width {}{}; nearest allowed: {}", i, widths[i],
                        reason, nearest_widths(layer, widths[i]));
   }

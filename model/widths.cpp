@@ -97,4 +97,10 @@ bool is_uniform(const Widths& widths) {
   return std::ranges::adjacent_find(widths, std::not_equal_to<>()) == widths.end();
 }
 
+Widths kept_widths(const Widths& widths) {
+  Widths kept = widths;
+  std::erase(kept, kSkip);
+  return kept;
+}
+
 }  // namespace mnm

@@ -26,4 +26,7 @@ Widths parse_widths(std::string_view text, std::size_t layers);
 // Whether all layers have one width.
 bool is_uniform(const Widths& widths);
 
+// The widths of the layers that are not skipped: a submodel's own, layer by layer.
+Widths kept_widths(const Widths& widths);
+
 }  // namespace mnm

@@ -13,6 +13,7 @@
 #include "families/llama/llama_huggingface.h"
 #include "families/llama/llama_onnx.h"
 #include "families/llama/llama_runtimes.h"
+#include "families/may_skip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -84,6 +85,24 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
 }
 
+constexpr Exporter kExporters[] = {
+    {"huggingface",
+     [](const NestedModel& submodel, Dtype) -> FormatModel {
+       return HuggingFaceTexts{submodel.config,
+                               llama_huggingface_bridge(submodel, submodel.space.full())};
+     }},
+    {"decilm",
+     [](const NestedModel& submodel, Dtype) -> FormatModel {
+       return llama_block_configs(submodel);
+     }},
+    {"gguf",
+     [](const NestedModel& submodel, Dtype) -> FormatModel { return llama_gguf(submodel); }},
+    {"onnx",
+     [](const NestedModel& submodel, Dtype stored) -> FormatModel {
+       return llama_onnx(submodel, stored);
+     }},
+};
+
 class Llama final : public Family {
  public:
   std::string_view name() const override { return "llama"; }
@@ -94,10 +113,9 @@ class Llama final : public Family {
            (*type == "llama" || *type == kBridgeModelType || *type == kDeciLmModelType);
   }
 
-  NestedModel describe(const nlohmann::json& given,
-                       const Granularities& granularities) const override {
+  NestedModel describe(const nlohmann::json& given, const Nesting& nesting) const override {
     const nlohmann::json json = spelled(given);
-    const LlamaConfig config = parse_llama_config(json, granularities);
+    const LlamaConfig config = parse_llama_config(json, nesting);
     NestedModel model;
     model.family = name();
     model.config = json;
@@ -123,6 +141,7 @@ class Llama final : public Family {
                               .kv_per_token = 2 * config.kv_size(),
                               .flow_per_token = config.hidden_size});
     }
+    allow_skips(json, nesting.may_skip, model.space);
     to.norm("model.norm", config.hidden_size);
     if (!config.tied) {
       to.matrix(kHead, config.vocab_size, config.hidden_size).role = Role::kHead;
@@ -151,18 +170,9 @@ class Llama final : public Family {
                                                         const Widths& widths) const override {
     return llama_huggingface_bridge(model, widths);
   }
-  HuggingFaceTexts block_configs(const NestedModel& model, const Widths& widths,
-                                 Dtype dtype) const override {
-    return llama_block_configs(model, widths, dtype);
-  }
+  std::span<const Exporter> exporters() const override { return kExporters; }
   std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
     return llama_runtimes(model);
-  }
-  GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
-    return llama_gguf(model, widths);
-  }
-  OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const override {
-    return llama_onnx(model, widths, stored);
   }
 
  private:

@@ -199,7 +199,7 @@ std::string_view to_string(GateVariant gate) {
   return gate == GateVariant::kActOfProduct ? "act(gate*up)" : "act(gate)*up";
 }
 
-LlamaConfig parse_llama_config(const nlohmann::json& json, const Granularities& granularities) {
+LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
   refuse_other_models(keys);
 
@@ -224,7 +224,7 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Granularities& 
   config.dtype = stated_dtype(json).value_or(Dtype::kF32);
   config.granularities =
       resolve_granularities(keys.find("matformer_granularities"), "matformer_granularities",
-                            granularities, read_full_widths(keys, config.layers));
+                            nesting.granularities, read_full_widths(keys, config.layers));
   check_sizes(config);
   return config;
 }

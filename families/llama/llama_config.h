@@ -4,6 +4,7 @@
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
 //   matformer_widths         every layer's full FFN width where they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size
+//   mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "families/granularities.h"
+#include "families/nesting.h"
 #include "model/dtype.h"
 #include "model/widths.h"
 
@@ -70,8 +72,8 @@ struct LlamaConfig {
 
 // Error names the key: absent, of another type, out of range, two spellings that disagree, or
 // asking for what is not computed here (another activation, rope_type, attention). UsageError where
-// the text of `granularities` is at fault.
-LlamaConfig parse_llama_config(const nlohmann::json& config, const Granularities& granularities);
+// the user's granularities are at fault.
+LlamaConfig parse_llama_config(const nlohmann::json& config, const Nesting& nesting);
 
 // Family::with_layers.
 nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers);

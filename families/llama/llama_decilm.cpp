@@ -118,13 +118,14 @@ nlohmann::json llama_spelling(const nlohmann::json& config) {
   return llama;
 }
 
-HuggingFaceTexts llama_block_configs(const NestedModel& model, const Widths& widths, Dtype dtype) {
-  const LlamaConfig config = parse_llama_config(model.config, {});
+HuggingFaceTexts llama_block_configs(const NestedModel& submodel) {
+  const LlamaConfig config = parse_llama_config(submodel.config, {});
+  const Widths widths = submodel.space.full();
   if (config.gate != GateVariant::kActGateTimesUp) {
     fail("block_configs cannot hold this model: its FFN computes {}, and DeciLM computes {}",
          to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
   }
-  nlohmann::json json = llama_huggingface_config(model, widths, dtype);
+  nlohmann::json json = submodel.config;
   for (const char* key : {"matformer_gate", "matformer_widths"}) json.erase(key);
   json["architectures"] = {kDeciLmArchitecture};
   json["model_type"] = kDeciLmModelType;

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "families/family.h"
+#include "families/exporters.h"
 
 namespace mnm {
 
@@ -33,7 +33,7 @@ double ffn_mult_of_width(Width width, std::int64_t hidden_size);
 // groups.
 nlohmann::json llama_spelling(const nlohmann::json& config);
 
-// Family::block_configs.
-HuggingFaceTexts llama_block_configs(const NestedModel& model, const Widths& widths, Dtype dtype);
+// The submodel in this layout. Error, with the reason, where it cannot say it.
+HuggingFaceTexts llama_block_configs(const NestedModel& submodel);
 
 }  // namespace mnm

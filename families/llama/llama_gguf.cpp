@@ -58,8 +58,9 @@ GgufValue number(std::int64_t value) { return static_cast<std::uint32_t>(value);
 
 }  // namespace
 
-GgufModel llama_gguf(const NestedModel& model, const Widths& widths) {
-  const LlamaConfig config = parse_llama_config(model.config, {});
+GgufModel llama_gguf(const NestedModel& submodel) {
+  const LlamaConfig config = parse_llama_config(submodel.config, {});
+  const Widths widths = submodel.space.full();
   if (config.gate != GateVariant::kActGateTimesUp) {
     fail("gguf cannot hold this model: its FFN computes {}, and llama.cpp computes {} only",
          to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
@@ -102,7 +103,7 @@ GgufModel llama_gguf(const NestedModel& model, const Widths& widths) {
     divisors.name = "rope_freqs.weight";
     divisors.values = frequency_divisors(config);
   }
-  for (const TensorSpec& spec : model.table.tensors) {
+  for (const TensorSpec& spec : submodel.table.tensors) {
     gguf.tensors.push_back(tensor_of(spec, config));
   }
   return gguf;

@@ -9,6 +9,6 @@ namespace mnm {
 
 // Error, with the reason, for what llama.cpp does not compute: the gate variant act(gate*up), an
 // activation other than silu.
-GgufModel llama_gguf(const NestedModel& model, const Widths& widths);
+GgufModel llama_gguf(const NestedModel& submodel);
 
 }  // namespace mnm

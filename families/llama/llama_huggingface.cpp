@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "families/llama/llama_config.h"
+#include "families/may_skip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -14,8 +15,8 @@ namespace {
 constexpr std::string_view kBridge = "modeling_mixnmatch_llama";
 
 // Whether transformers' own class computes it.
-bool is_native(const LlamaConfig& config, const Widths& widths) {
-  return is_uniform(widths) && config.gate == GateVariant::kActGateTimesUp;
+bool is_native(const LlamaConfig& config, const Widths& kept) {
+  return is_uniform(kept) && config.gate == GateVariant::kActGateTimesUp;
 }
 
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {
@@ -40,6 +41,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
                                         Dtype dtype) {
   model.space.require(widths);
   const LlamaConfig config = parse_llama_config(model.config, {});
+  const Widths kept = kept_widths(widths);
   nlohmann::json json = model.config;
   // What described the source, and is written anew where it holds still.
   for (const char* key : {"_name_or_path", "auto_map", "matformer_gate", "matformer_granularities",
@@ -52,16 +54,18 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   json["attention_bias"] = config.attention_bias;
   json["head_dim"] = config.head_dim;
   json["hidden_act"] = config.hidden_act;
-  json["intermediate_size"] = std::ranges::max(widths);
+  json["intermediate_size"] = std::ranges::max(kept);
   json["max_position_embeddings"] = config.max_position_embeddings;
   json["mlp_bias"] = config.mlp_bias;
+  json["num_hidden_layers"] = kept.size();
   json["num_key_value_heads"] = config.kv_heads;
   json["rms_norm_eps"] = config.rms_norm_eps;
   json["tie_word_embeddings"] = config.tied;
   write_rope(config, json);
   write_granularities(model.space, widths, json);
+  write_may_skip(model.space, widths, json);
 
-  if (is_native(config, widths)) {
+  if (is_native(config, kept)) {
     json["architectures"] = {"LlamaForCausalLM"};
     json["model_type"] = "llama";
     return json;
@@ -71,14 +75,14 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
       {"AutoConfig", fmt::format("{}.MixNMatchLlamaConfig", kBridge)},
       {"AutoModelForCausalLM", fmt::format("{}.MixNMatchLlamaForCausalLM", kBridge)}};
   json["model_type"] = kBridgeModelType;
-  if (!is_uniform(widths)) json["matformer_widths"] = widths;
+  if (!is_uniform(kept)) json["matformer_widths"] = kept;
   json["matformer_gate"] = to_string(config.gate);
   return json;
 }
 
 std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,
                                                             const Widths& widths) {
-  if (is_native(parse_llama_config(model.config, {}), widths)) return {};
+  if (is_native(parse_llama_config(model.config, {}), kept_widths(widths))) return {};
   return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_llama)}};
 }
 

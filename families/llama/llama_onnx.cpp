@@ -230,8 +230,8 @@ class LlamaGraph {
 
 }  // namespace
 
-OnnxModel llama_onnx(const NestedModel& model, const Widths&, Dtype stored) {
-  const LlamaConfig config = parse_llama_config(model.config, {});
+OnnxModel llama_onnx(const NestedModel& submodel, Dtype stored) {
+  const LlamaConfig config = parse_llama_config(submodel.config, {});
   OnnxModel onnx;
   onnx.scorer = LlamaGraph(config, stored, false).build();
   onnx.decoder = OnnxDecoder{.graph = LlamaGraph(config, stored, true).build(),

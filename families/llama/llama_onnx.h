@@ -1,4 +1,4 @@
-// A Llama-style submodel as ONNX graphs: Family::onnx.
+// A Llama-style submodel as ONNX graphs.
 #pragma once
 
 #include "export/onnx_graph.h"
@@ -7,6 +7,6 @@
 
 namespace mnm {
 
-OnnxModel llama_onnx(const NestedModel& model, const Widths& widths, Dtype stored);
+OnnxModel llama_onnx(const NestedModel& submodel, Dtype stored);
 
 }  // namespace mnm

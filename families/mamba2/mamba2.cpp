@@ -16,6 +16,7 @@
 #include "families/mamba2/mamba2_huggingface.h"
 #include "families/mamba2/mamba2_onnx.h"
 #include "families/mamba2/mamba2_runtimes.h"
+#include "families/may_skip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -139,6 +140,22 @@ LayerChoices choices_of(const Mamba2Config& config, std::size_t layer) {
   return choices;
 }
 
+constexpr Exporter kExporters[] = {
+    {"huggingface",
+     [](const NestedModel& submodel, Dtype) -> FormatModel {
+       return HuggingFaceTexts{submodel.config,
+                               mamba2_huggingface_bridge(submodel, submodel.space.full())};
+     }},
+    {"decilm", nullptr,
+     "mamba2 has no layers that block_configs describe: it has no attention and no FFN"},
+    {"gguf",
+     [](const NestedModel& submodel, Dtype) -> FormatModel { return mamba2_gguf(submodel); }},
+    {"onnx",
+     [](const NestedModel& submodel, Dtype stored) -> FormatModel {
+       return mamba2_onnx(submodel, stored);
+     }},
+};
+
 class Mamba2 final : public Family {
  public:
   std::string_view name() const override { return "mamba2"; }
@@ -149,9 +166,8 @@ class Mamba2 final : public Family {
     return *type == "mamba2" || *type == kMamba2BridgeModelType;
   }
 
-  NestedModel describe(const nlohmann::json& json,
-                       const Granularities& granularities) const override {
-    const Mamba2Config config = parse_mamba2_config(json, granularities);
+  NestedModel describe(const nlohmann::json& json, const Nesting& nesting) const override {
+    const Mamba2Config config = parse_mamba2_config(json, nesting);
     NestedModel model;
     model.family = name();
     model.config = json;
@@ -180,6 +196,7 @@ class Mamba2 final : public Family {
            .state_per_sequence = 2 * config.group_state() * (config.conv_kernel - 1),
            .flow_per_token = config.hidden_size});
     }
+    allow_skips(json, nesting.may_skip, model.space);
     to.norm("backbone.norm_f.weight", config.hidden_size, 1);
     if (!config.tied) {
       to.product(kHead, {config.vocab_size, config.hidden_size}, config.hidden_size).role =
@@ -192,6 +209,7 @@ class Mamba2 final : public Family {
         for (const char* key : {"dtype", "torch_dtype"}) model.config.erase(key);
       }
       write_granularities(model.space, model.space.full(), model.config);
+      write_may_skip(model.space, model.space.full(), model.config);
       if (json.contains("mixnmatch")) model.config["mixnmatch"] = json["mixnmatch"];
     }
     return model;
@@ -216,14 +234,9 @@ class Mamba2 final : public Family {
                                                         const Widths& widths) const override {
     return mamba2_huggingface_bridge(model, widths);
   }
+  std::span<const Exporter> exporters() const override { return kExporters; }
   std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
     return mamba2_runtimes(model);
-  }
-  GgufModel gguf(const NestedModel& model, const Widths& widths) const override {
-    return mamba2_gguf(model, widths);
-  }
-  OnnxModel onnx(const NestedModel& model, const Widths& widths, Dtype stored) const override {
-    return mamba2_onnx(model, widths, stored);
   }
 };
 

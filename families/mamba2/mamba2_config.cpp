@@ -92,7 +92,7 @@ void check_size(const Mamba2Config& config, std::span<const Width> full) {
 }
 
 // Checks that hold for both layouts, and the granularities. `full`: each layer's full width.
-void finish(Mamba2Config& config, const nlohmann::json* stated, const Granularities& said,
+void finish(Mamba2Config& config, const nlohmann::json* stated, std::string_view said,
             std::span<const Width> full) {
   check_size(config, full);
   const Width step = config.step();
@@ -117,9 +117,8 @@ void finish(Mamba2Config& config, const nlohmann::json* stated, const Granularit
                       "only the full width {} is a model",
                       config.groups, full[layer])
                 : fmt::format("widths are multiples of half a head, {}", step);
-      if (stated == nullptr && !said.text.empty()) {
-        fail_usage("granularities '{}': {} in layer {} is no width: {}", said.text, width, layer,
-                   why);
+      if (stated == nullptr && !said.empty()) {
+        fail_usage("granularities '{}': {} in layer {} is no width: {}", said, width, layer, why);
       }
       fail("{} has {} in layer {}, which is no width: {}", kGranularitiesKey, width, layer, why);
     }
@@ -146,7 +145,7 @@ void refuse_activation(const ConfigReader& keys) {
 
 // ---- Hugging Face
 
-Mamba2Config parse_huggingface(const nlohmann::json& json, const Granularities& granularities) {
+Mamba2Config parse_huggingface(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
   if (const nlohmann::json* list = keys.find("architectures")) {
     const nlohmann::json expected[] = {"Mamba2ForCausalLM", "MixNMatchMamba2ForCausalLM"};
@@ -199,7 +198,7 @@ Mamba2Config parse_huggingface(const nlohmann::json& json, const Granularities& 
          config.hidden_size * expand);
   }
   const std::int64_t width = width_of_inner(config, inner, "num_heads * head_dim");
-  finish(config, keys.find(kGranularitiesKey), granularities,
+  finish(config, keys.find(kGranularitiesKey), nesting.granularities,
          read_full_widths(keys, config.layers, width));
   return config;
 }
@@ -269,7 +268,7 @@ void parse_block(const ConfigReader& keys, const nlohmann::json& object, Mamba2C
   }
 }
 
-Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Granularities& granularities) {
+Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
   Mamba2Config config;
   config.layers = keys.size("n_layer", kMaxLayers);
@@ -317,10 +316,10 @@ Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Granularities& gr
       static_cast<std::size_t>(config.layers),
       static_cast<Width>(width_of_inner(config, inner, "expand * d_model")));
   const nlohmann::json* stated = keys.find(kGranularitiesKey);
-  Granularities said = granularities;
-  if (matmamba && stated == nullptr && said.text.empty() && config.groups == 1 &&
+  std::string_view said = nesting.granularities;
+  if (matmamba && stated == nullptr && said.empty() && config.groups == 1 &&
       full.front() % (8 * config.step()) == 0) {
-    said.text = "1/8,1/4,1/2,1";
+    said = "1/8,1/4,1/2,1";
   }
   finish(config, stated, said, full);
   return config;
@@ -336,9 +335,9 @@ bool is_mamba_ssm_config(const nlohmann::json& config) {
   return !config.contains("model_type") && config.contains("d_model") && config.contains("n_layer");
 }
 
-Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Granularities& granularities) {
-  return is_mamba_ssm_config(config) ? parse_mamba_ssm(config, granularities)
-                                     : parse_huggingface(config, granularities);
+Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Nesting& nesting) {
+  return is_mamba_ssm_config(config) ? parse_mamba_ssm(config, nesting)
+                                     : parse_huggingface(config, nesting);
 }
 
 nlohmann::json mamba2_config_with_layers(const nlohmann::json& config, std::int64_t layers) {

@@ -3,6 +3,7 @@
 //     matformer_granularities  [96, 192, 384, 768], or one such list per layer
 //     matformer_widths         every layer's full width where they differ, or where no whole
 //                              `expand` says it; the widest is num_heads * head_dim / 2
+//     mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
 // - mamba_ssm's MambaConfig (no model_type; d_model, n_layer, ssm_cfg), which leaves most of it to
 //   defaults. A ssm_cfg without `layer` is MatMamba2, as MatMamba's authors write it: headdim is
 //   d_model / 32, and the granularities are d_model times 1/8, 1/4, 1/2, 1, which they trained and
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "families/granularities.h"
+#include "families/nesting.h"
 #include "model/dtype.h"
 #include "model/widths.h"
 
@@ -74,7 +76,7 @@ bool is_mamba_ssm_config(const nlohmann::json& config);  // the second layout
 // Error names the key: absent, of another type, out of range, contradicting another, or asking for
 // what is not computed here (attention layers, MLPs, LayerNorm, D per channel...).
 // UsageError where the text of `granularities` is at fault.
-Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Granularities& granularities);
+Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Nesting& nesting);
 
 // Family::with_layers.
 nlohmann::json mamba2_config_with_layers(const nlohmann::json& config, std::int64_t layers);

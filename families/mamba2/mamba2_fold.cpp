@@ -15,6 +15,8 @@
 #include "kernels/gated_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/ssd_scan.h"
+#include "model/error.h"
+#include "model/slice_plan.h"
 
 namespace mnm {
 namespace {
@@ -23,7 +25,14 @@ namespace {
 // step needs beside its states does not grow with the sequence.
 constexpr std::int64_t kBlockRows = 256;
 
+// How the table cuts the two tensors of a layer that keep several ranges. Their biases are cut
+// alike.
+struct Mamba2Cut {
+  TensorSpec in_proj, conv;
+};
+
 struct Mamba2Layer {
+  const Mamba2Cut* cut = nullptr;
   at::Tensor norm;                // [d]
   at::Tensor in_proj, in_bias;    // [z inner | x inner | B | C | dt, d], bias or undefined
   at::Tensor conv;                // [taps, x inner | B | C]
@@ -41,9 +50,21 @@ class Mamba2Fold final : public Fold {
     final_norm_ = weight_("backbone.norm_f.weight");
     head_ = config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight");
     layers_.resize(static_cast<std::size_t>(config_.layers));
+    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+      const auto spec = [&](const char* name) {
+        const std::string full_name = fmt::format("backbone.layers.{}.mixer.{}", layer, name);
+        const TensorSpec* found = inputs.model.table.find(full_name);
+        if (found == nullptr) fail("the tensor table has no {}", full_name);
+        return *found;
+      };
+      cuts_.push_back({spec("in_proj.weight"), spec("conv1d.weight")});
+    }
   }
 
-  void load(std::size_t layer) override { layers_[layer] = load_layer(layer); }
+  void load(std::size_t layer) override {
+    layers_[layer] = load_layer(layer);
+    layers_[layer].cut = &cuts_[layer];
+  }
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   State embed(const at::Tensor& tokens) override {
@@ -128,26 +149,14 @@ class Mamba2Fold final : public Fold {
                         config_.norm_eps);
   }
 
-  // What a width keeps of [z | x | B | C | dt] rows, or (with_z false, with_dt false) of [x | B |
-  // C].
-  at::Tensor kept(const at::Tensor& rows, std::int64_t dim, Width width, bool ends) const {
-    const std::int64_t inner = config_.inner(width),
-                       all = config_.inner(full_width(rows, dim, ends));
-    if (inner == all) return rows;
-    const std::int64_t bc = 2 * config_.group_state();
-    if (!ends) return at::cat({rows.narrow(dim, 0, inner), rows.narrow(dim, all, bc)}, dim);
-    return at::cat({rows.narrow(dim, 0, inner), rows.narrow(dim, all, inner),
-                    rows.narrow(dim, 2 * all, bc + config_.heads(width))},
-                   dim);
-  }
-
-  // The width whose rows these are all.
-  Width full_width(const at::Tensor& rows, std::int64_t dim, bool ends) const {
-    const std::int64_t size = rows.size(dim), bc = 2 * config_.group_state();
-    if (!ends) return static_cast<Width>((size - bc) / kInnerPerWidth);
-    // size = 2 inner + bc + inner / head_dim
-    const std::int64_t inner = (size - bc) * config_.head_dim / (2 * config_.head_dim + 1);
-    return static_cast<Width>(inner / kInnerPerWidth);
+  // What a width keeps of a tensor that is cut along `dim` as `spec` says.
+  static at::Tensor kept(const at::Tensor& whole, std::int64_t dim, const TensorSpec& spec,
+                         Width width) {
+    std::vector<at::Tensor> parts;
+    for (const Range& range : kept_ranges(spec, width)) {
+      parts.push_back(whole.narrow(dim, range.begin, range.end - range.begin));
+    }
+    return parts.size() == 1 ? parts.front() : at::cat(parts, dim);
   }
 
   Mixer mixer(const Mamba2Layer& layer, Width width) const {
@@ -159,8 +168,8 @@ class Mamba2Fold final : public Fold {
     m.state = config_.state_size;
     m.epsilon = config_.norm_eps;
     m.limit = config_.time_step_limit;
-    m.conv = kept(layer.conv, 1, width, false);
-    if (layer.conv_bias.defined()) m.conv_bias = kept(layer.conv_bias, 0, width, false);
+    m.conv = kept(layer.conv, 1, layer.cut->conv, width);
+    if (layer.conv_bias.defined()) m.conv_bias = kept(layer.conv_bias, 0, layer.cut->conv, width);
     m.dt_bias = layer.dt_bias.narrow(0, 0, heads);
     m.a = layer.a.narrow(0, 0, heads);
     m.d = layer.d.narrow(0, 0, heads);
@@ -170,10 +179,11 @@ class Mamba2Fold final : public Fold {
 
   // [.., columns] of normalised rows [.., d].
   at::Tensor project_in(const Mamba2Layer& layer, const at::Tensor& rows, Width width) const {
-    const at::Tensor weight = kept(layer.in_proj, 0, width, true);
+    const TensorSpec& cut = layer.cut->in_proj;
+    const at::Tensor weight = kept(layer.in_proj, 0, cut, width);
     const at::Tensor flat = rows.reshape({-1, config_.hidden_size});
     const at::Tensor bias =
-        layer.in_bias.defined() ? kept(layer.in_bias, 0, width, true) : layer.in_bias;
+        layer.in_bias.defined() ? kept(layer.in_bias, 0, cut, width) : layer.in_bias;
     const at::Tensor out = product(flat, weight, bias);
     return out.view({rows.size(0), rows.size(1), -1});
   }
@@ -299,7 +309,9 @@ class Mamba2Fold final : public Fold {
                     at::Tensor before, at::Tensor scan, std::vector<at::Tensor>& out) const {
     const std::int64_t tokens = x.size(0), state = config_.state_size, taps = config_.conv_kernel;
     const std::int64_t inner = config_.inner(siblings.back().width);
-    const std::int64_t all = layer.gated_norm.size(0);
+    const Width widest = siblings.back().width;
+    const std::vector<Range> projected = kept_ranges(layer.cut->in_proj, widest),
+                             convolved = kept_ranges(layer.cut->conv, widest);
     const std::int64_t heads = inner / config_.head_dim, mixed = inner + 2 * state;
     const std::int64_t columns = inner + mixed + heads, block = std::min(kBlockRows, tokens);
     std::vector<std::int64_t> ends;
@@ -325,7 +337,7 @@ class Mamba2Fold final : public Fold {
     for (std::int64_t begin = 0; begin < tokens; begin += block) {
       const std::int64_t n = std::min(block, tokens - begin);
       const at::Tensor parent = x.narrow(0, begin, n), in = rows.narrow(0, 0, n);
-      project_in_place(layer, norm(parent, layer.norm), inner, in);
+      project_in_place(layer, norm(parent, layer.norm), projected, in);
       float* const row = in.data_ptr<float>();
       float* const mixed_rows = xbc.data_ptr<float>();
       const at::Tensor dt =
@@ -338,9 +350,13 @@ class Mamba2Fold final : public Fold {
           layer.conv_bias.defined() ? layer.conv_bias.const_data_ptr<float>() : nullptr;
       const float* const last = whole ? nullptr : before.const_data_ptr<float>();
       const std::int64_t stride = layer.conv.size(1);
-      convolve(n, inner, columns, mixed, row + inner, last, taps_data, stride, bias, mixed_rows);
-      convolve(n, 2 * state, columns, mixed, row + 2 * inner, last ? last + inner : nullptr,
-               taps_data + all, stride, bias ? bias + all : nullptr, mixed_rows + inner);
+      std::int64_t channel = 0;
+      for (const Range& range : convolved) {
+        convolve(n, range.end - range.begin, columns, mixed, row + inner + channel,
+                 last ? last + channel : nullptr, taps_data + range.begin, stride,
+                 bias ? bias + range.begin : nullptr, mixed_rows + channel);
+        channel += range.end - range.begin;
+      }
       if (!whole) keep_last(in.narrow(1, inner, mixed), before);
 
       shape.tokens = n;
@@ -392,26 +408,21 @@ class Mamba2Fold final : public Fold {
     }
   }
 
-  // rows [n, z inner | x inner | B C dt] = h in_proj^T, of a prefix of z, x and dt.
-  void project_in_place(const Mamba2Layer& layer, const at::Tensor& h, std::int64_t inner,
+  // rows [n, z inner | x inner | B C dt] = h in_proj^T, of the rows of in_proj that are kept.
+  void project_in_place(const Mamba2Layer& layer, const at::Tensor& h, std::span<const Range> kept,
                         const at::Tensor& rows) const {
-    const std::int64_t all = layer.gated_norm.size(0), rest = rows.size(1) - 2 * inner;
-    const auto part = [&](std::int64_t column, std::int64_t row, std::int64_t size) {
+    std::int64_t column = 0;
+    for (const Range& range : kept) {
+      const std::int64_t size = range.end - range.begin;
       const at::Tensor to = rows.narrow(1, column, size);
-      const at::Tensor weight = layer.in_proj.narrow(0, row, size);
+      const at::Tensor weight = layer.in_proj.narrow(0, range.begin, size);
       if (layer.in_bias.defined()) {
-        add_product_into(to, layer.in_bias.narrow(0, row, size), h, weight);
+        add_product_into(to, layer.in_bias.narrow(0, range.begin, size), h, weight);
       } else {
         product_into(to, h, weight);
       }
-    };
-    if (inner == all) {
-      part(0, 0, rows.size(1));
-      return;
+      column += size;
     }
-    part(0, 0, inner);
-    part(inner, all, inner);
-    part(2 * inner, 2 * all, rest);
   }
 
   void convolve(std::int64_t tokens, std::int64_t channels, std::int64_t stride, std::int64_t mixed,
@@ -439,6 +450,7 @@ class Mamba2Fold final : public Fold {
   WeightSource weight_;
   EndMatrix embedding_, head_;
   at::Tensor final_norm_;
+  std::vector<Mamba2Cut> cuts_;  // [layers]
   std::vector<Mamba2Layer> layers_;
 };
 

@@ -59,8 +59,9 @@ GgufTensor in_layer(const std::string& name, const Mamba2Config& config, Width w
 
 }  // namespace
 
-GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths) {
-  const Mamba2Config config = parse_mamba2_config(model.config, {});
+GgufModel mamba2_gguf(const NestedModel& submodel) {
+  const Mamba2Config config = parse_mamba2_config(submodel.config, {});
+  const Widths widths = submodel.space.full();
   if (!is_uniform(widths)) {
     fail(
         "gguf cannot hold the widths {}: llama.cpp's mamba2 has one inner size for all layers; "
@@ -94,7 +95,7 @@ GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths) {
   add("ssm.time_step_rank", number(config.heads(width)));
   add("ssm.group_count", number(config.groups));
 
-  for (const TensorSpec& spec : model.table.tensors) {
+  for (const TensorSpec& spec : submodel.table.tensors) {
     GgufTensor tensor;
     if (spec.layer < 0) {
       tensor = outside(spec.name);

@@ -9,6 +9,6 @@ namespace mnm {
 
 // Error, with the reason, for what llama.cpp does not compute: layers of different widths, biases
 // of the projections.
-GgufModel mamba2_gguf(const NestedModel& model, const Widths& widths);
+GgufModel mamba2_gguf(const NestedModel& submodel);
 
 }  // namespace mnm

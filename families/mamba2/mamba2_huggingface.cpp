@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "families/may_skip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -15,8 +16,8 @@ constexpr std::string_view kBridge = "modeling_mixnmatch_mamba2";
 
 // transformers' own class computes it: equal widths that a whole `expand` says. Limits of time
 // steps it forgets where a token comes by itself, with a cache.
-bool is_native(const Mamba2Config& config, const Widths& widths) {
-  return is_uniform(widths) && config.inner(widths.front()) % config.hidden_size == 0 &&
+bool is_native(const Mamba2Config& config, const Widths& kept) {
+  return is_uniform(kept) && config.inner(kept.front()) % config.hidden_size == 0 &&
          !config.time_step_limit.binds();
 }
 
@@ -29,6 +30,7 @@ nlohmann::json spelled(const TimeStepLimit& limit) {
 
 nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths& widths,
                                        Dtype dtype, nlohmann::json json) {
+  const Widths kept = kept_widths(widths);
   // What described the source, and is written anew where it holds still. Keys that are absent mean
   // what is computed here.
   for (const char* key :
@@ -45,8 +47,8 @@ nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths&
   json["initializer_range"] = config.initializer_range;
   json["layer_norm_epsilon"] = config.norm_eps;
   json["n_groups"] = config.groups;
-  json["num_heads"] = config.heads(std::ranges::max(widths));
-  json["num_hidden_layers"] = config.layers;
+  json["num_heads"] = config.heads(std::ranges::max(kept));
+  json["num_hidden_layers"] = kept.size();
   json["rescale_prenorm_residual"] = config.rescale_prenorm_residual;
   json["residual_in_fp32"] = config.residual_in_fp32;
   json["state_size"] = config.state_size;
@@ -58,9 +60,9 @@ nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths&
   json["use_bias"] = config.bias;
   json["use_conv_bias"] = config.conv_bias;
   json["vocab_size"] = config.vocab_size;
-  if (is_native(config, widths)) {
+  if (is_native(config, kept)) {
     json["architectures"] = {"Mamba2ForCausalLM"};
-    json["expand"] = config.inner(widths.front()) / config.hidden_size;
+    json["expand"] = config.inner(kept.front()) / config.hidden_size;
     json["model_type"] = "mamba2";
     return json;
   }
@@ -69,7 +71,7 @@ nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths&
       {"AutoConfig", fmt::format("{}.MixNMatchMamba2Config", kBridge)},
       {"AutoModelForCausalLM", fmt::format("{}.MixNMatchMamba2ForCausalLM", kBridge)}};
   json.erase("expand");  // no whole number; matformer_widths says it
-  json["matformer_widths"] = widths;
+  json["matformer_widths"] = kept;
   json["model_type"] = kMamba2BridgeModelType;
   return json;
 }
@@ -82,12 +84,13 @@ nlohmann::json mamba2_huggingface_config(const NestedModel& model, const Widths&
   // It says how fresh weights are scaled, and transformers 5.23 scales loaded ones as well.
   json["rescale_prenorm_residual"] = false;
   write_granularities(model.space, widths, json);
+  write_may_skip(model.space, widths, json);
   return json;
 }
 
 std::map<std::string, std::string> mamba2_huggingface_bridge(const NestedModel& model,
                                                              const Widths& widths) {
-  if (is_native(parse_mamba2_config(model.config, {}), widths)) return {};
+  if (is_native(parse_mamba2_config(model.config, {}), kept_widths(widths))) return {};
   return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_mamba2)}};
 }
 

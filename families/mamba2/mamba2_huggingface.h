@@ -12,8 +12,8 @@
 
 namespace mnm {
 
-// The config of a model of `config`'s kind whose layers have the full widths `widths`, over what
-// `base` says besides, in Hugging Face's spelling.
+// The config of a model of `config`'s kind whose layers have the full widths `widths`, those that
+// are skipped left out, over what `base` says besides, in Hugging Face's spelling.
 nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths& widths,
                                        Dtype dtype, nlohmann::json base);
 

@@ -248,8 +248,9 @@ class Mamba2Graph {
 
 }  // namespace
 
-OnnxModel mamba2_onnx(const NestedModel& model, const Widths& widths, Dtype stored) {
-  const Mamba2Config config = parse_mamba2_config(model.config, {});
+OnnxModel mamba2_onnx(const NestedModel& submodel, Dtype stored) {
+  const Mamba2Config config = parse_mamba2_config(submodel.config, {});
+  const Widths widths = submodel.space.full();
   OnnxModel onnx;
   onnx.scorer = Mamba2Graph(config, widths, stored).build();
   return onnx;

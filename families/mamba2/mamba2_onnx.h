@@ -1,4 +1,4 @@
-// A Mamba-2 submodel as an ONNX graph: Family::onnx. A scorer alone, without a decoder whose cache
+// A Mamba-2 submodel as an ONNX graph. A scorer alone, without a decoder whose cache
 // would be the states of the scan and the last inputs of the convolution.
 #pragma once
 
@@ -8,6 +8,6 @@
 
 namespace mnm {
 
-OnnxModel mamba2_onnx(const NestedModel& model, const Widths& widths, Dtype stored);
+OnnxModel mamba2_onnx(const NestedModel& submodel, Dtype stored);
 
 }  // namespace mnm

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <variant>
 
 #include "export/gguf_tokenizer.h"
 #include "export/huggingface.h"
@@ -31,10 +32,11 @@ constexpr GgufType kTypes[] = {GgufType::kF32, GgufType::kF16, GgufType::kBF16, 
 
 std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& widths,
                                        GgufType type) {
-  return plan_gguf(opened.model, opened.checkpoint, widths,
-                   opened.family->gguf(opened.model, widths),
-                   opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
-                   {type, {{"mixnmatch.widths", to_string(widths)}}});
+  return plan_gguf(
+      opened.model, opened.checkpoint, widths,
+      std::get<GgufModel>(opened.family->in_format("gguf", opened.model, widths, Dtype::kF32)),
+      opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+      {type, {{"mixnmatch.widths", to_string(widths)}}});
 }
 
 // The variants that llama.cpp computes, with rows of whole blocks, so that every type holds them.
@@ -162,7 +164,8 @@ TEST(Gguf, NamesThatCollideAreRefused) {
   TinyLlama llama;
   const OpenedModel opened = open_model(llama.write(dir / "model"));
   const Widths widths = {32, 32, 32};
-  const GgufModel sound = opened.family->gguf(opened.model, widths);
+  const GgufModel sound =
+      std::get<GgufModel>(opened.family->in_format("gguf", opened.model, widths, Dtype::kF32));
   const auto plan_with = [&](const std::function<void(GgufModel&)>& change) {
     GgufModel gguf = sound;
     change(gguf);

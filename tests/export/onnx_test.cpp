@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <regex>
 #include <set>
+#include <variant>
 
 #include "export/onnx_layers.h"
 #include "families/open_model.h"
@@ -28,10 +29,11 @@ using test::TinyLlama;
 
 std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& widths,
                                        Dtype dtype) {
-  return plan_onnx(opened.model, opened.checkpoint, widths,
-                   opened.family->onnx(opened.model, widths, dtype),
-                   opened.family->huggingface_config(opened.model, widths, dtype),
-                   {dtype, {{"mixnmatch.widths", to_string(widths)}}});
+  return plan_onnx(
+      opened.model, opened.checkpoint, widths,
+      std::get<OnnxModel>(opened.family->in_format("onnx", opened.model, widths, dtype)),
+      opened.family->huggingface_config(opened.model, widths, dtype),
+      {dtype, {{"mixnmatch.widths", to_string(widths)}}});
 }
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -194,7 +196,8 @@ TEST(Onnx, NodesAreNamedAfterTheirModuleAndTheirOperator) {
     const NestedModel model = family_named(family).describe(config, {});
     const Widths widths(model.space.layers.size(), width);
     for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
-      const OnnxModel onnx = family_named(family).onnx(model, widths, dtype);
+      const OnnxModel onnx =
+          std::get<OnnxModel>(family_named(family).in_format("onnx", model, widths, dtype));
       std::set<std::string> scorer, decoder;
       check_names(onnx.scorer, scorer);
       if (onnx.decoder) check_names(onnx.decoder->graph, decoder);

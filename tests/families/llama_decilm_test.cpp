@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <variant>
 
 #include "families/open_model.h"
 #include "model/error.h"
@@ -70,7 +71,8 @@ TEST(DeciLm, WhatIsWrittenIsReadAsTheSameModel) {
     const NestedModel model = family.describe(llama.config(), {});
     Widths widths(static_cast<std::size_t>(llama.layers), 512);
     if (llama.layers == 3) widths = {256, 768, 512};
-    const HuggingFaceTexts written = family.block_configs(model, widths, llama.dtype);
+    const HuggingFaceTexts written =
+        std::get<HuggingFaceTexts>(family.in_format("decilm", model, widths, llama.dtype));
     EXPECT_EQ(written.config["architectures"], nlohmann::json({"DeciLMForCausalLM"}));
     EXPECT_EQ(written.config["model_type"], "nemotron-nas");
     EXPECT_TRUE(written.config["intermediate_size"].is_null());
@@ -95,7 +97,8 @@ TEST(DeciLm, WhatIsWrittenIsReadAsTheSameModel) {
 TEST(DeciLm, BlocksThatAreNotComputedHereAreRefusedByName) {
   const Family& family = family_named("llama");
   const nlohmann::json sound =
-      family.block_configs(family.describe(wide().config(), {}), {256, 512, 768}, Dtype::kF32)
+      std::get<HuggingFaceTexts>(family.in_format("decilm", family.describe(wide().config(), {}),
+                                                  {256, 512, 768}, Dtype::kF32))
           .config;
   struct Case {
     const char* at;
@@ -135,12 +138,12 @@ TEST(DeciLm, BlocksThatAreNotComputedHereAreRefusedByName) {
   other.act_of_product = true;
   const NestedModel model = family.describe(other.config(), {});
   EXPECT_TRUE(contains(error_of([&] {
-                         family.block_configs(model, {256, 256, 256}, Dtype::kF32);
+                         family.in_format("decilm", model, {256, 256, 256}, Dtype::kF32);
                        }),
                        "act(gate*up)"));
   const NestedModel plain = family.describe(wide().config(), {});
   EXPECT_TRUE(contains(error_of([&] {
-                         family.block_configs(plain, {256, 300, 256}, Dtype::kF32);
+                         family.in_format("decilm", plain, {256, 300, 256}, Dtype::kF32);
                        }),
                        "layer 1: "));
 }
@@ -157,8 +160,8 @@ TEST(DeciLm, TransformersComputesItWithTheBridge) {
     const std::filesystem::path place = dir / "cases" / llama.name;
     nlohmann::json stock = llama.config();
     test::write_checkpoint(place / "full", stock, llama.tensors());
-    const auto [config, bridge] =
-        family.block_configs(family.describe(llama.config(), {}), widths, llama.dtype);
+    const auto [config, bridge] = std::get<HuggingFaceTexts>(
+        family.in_format("decilm", family.describe(llama.config(), {}), widths, llama.dtype));
     test::write_checkpoint(place / "submodel", config, llama.tensors_at(widths));
     for (const auto& [file, text] : bridge) test::spew(place / "submodel" / file, text);
     const nlohmann::json facts = {{"widths", widths}, {"gate", "act(gate)*up"}};
@@ -183,14 +186,18 @@ TEST(LlamaRuntimes, AgreeWithTheWriters) {
         SCOPED_TRACE(fmt::format("{} {} {}", llama.name, to_string(widths), rule.runtime));
         const bool loads = !refusal_of(rule, widths);
         if (rule.format == "decilm" && rule.runtime == "transformers") {
-          EXPECT_EQ(error_of([&] { family.block_configs(model, widths, Dtype::kF32); }).empty(),
-                    loads);
+          EXPECT_EQ(
+              error_of([&] { family.in_format("decilm", model, widths, Dtype::kF32); }).empty(),
+              loads);
         }
         if (rule.format == "gguf" && rule.dtypes.front() != "q8_0") {
-          EXPECT_EQ(error_of([&] { family.gguf(model, widths); }).empty(), loads);
+          EXPECT_EQ(error_of([&] { family.in_format("gguf", model, widths, Dtype::kF32); }).empty(),
+                    loads);
           if (loads) {
-            EXPECT_TRUE(contains(is_uniform(widths) ? rule.uniform_as : rule.mixed_as,
-                                 family.gguf(model, widths).architecture));
+            EXPECT_TRUE(
+                contains(is_uniform(widths) ? rule.uniform_as : rule.mixed_as,
+                         std::get<GgufModel>(family.in_format("gguf", model, widths, Dtype::kF32))
+                             .architecture));
           }
         }
         if (rule.runtime == "transformers, stock") {

@@ -76,6 +76,8 @@ def reference(model, tokens, widths):
     for sequence in tokens:
         x = weights["backbone.embeddings.weight"][sequence]
         for i, width in enumerate(widths):
+            if not width:  # the layer is left out
+                continue
             prefix = f"backbone.layers.{i}."
             layer = {
                 name.removeprefix(prefix): value

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <variant>
 
 #include "export/gguf.h"
 #include "export/huggingface.h"
@@ -23,10 +24,11 @@ using test::TinyMamba2;
 
 std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& widths,
                                        GgufType type) {
-  return plan_gguf(opened.model, opened.checkpoint, widths,
-                   opened.family->gguf(opened.model, widths),
-                   opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
-                   {type, {{"mixnmatch.widths", to_string(widths)}}});
+  return plan_gguf(
+      opened.model, opened.checkpoint, widths,
+      std::get<GgufModel>(opened.family->in_format("gguf", opened.model, widths, Dtype::kF32)),
+      opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+      {type, {{"mixnmatch.widths", to_string(widths)}}});
 }
 
 // The variants that llama.cpp computes, with rows of whole blocks, so that every type holds them.
@@ -100,7 +102,7 @@ TEST(Mamba2Gguf, RefusesWhatLlamaCppDoesNotCompute) {
   TinyMamba2 tiny;
   const Family& family = family_named("mamba2");
   const auto gguf = [&](const Widths& widths) {
-    return family.gguf(family.describe(tiny.config(), {}), widths);
+    return family.in_format("gguf", family.describe(tiny.config(), {}), widths, Dtype::kF32);
   };
   EXPECT_NO_THROW(gguf({8, 8, 8}));
   test::expect_error<Error>(

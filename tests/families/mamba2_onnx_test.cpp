@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <variant>
 
 #include "export/onnx.h"
 #include "families/open_model.h"
@@ -34,10 +35,11 @@ TEST(Mamba2Onnx, OnnxRuntimeComputesTheSubmodel) {
         SCOPED_TRACE(fmt::format("{} {}", tiny.name, to_string(widths)));
         const fs::path place = dir / "cases" / fmt::format("{}-{}", tiny.name, ++cases);
         fs::create_directories(place / "onnx");
-        const auto plan = plan_onnx(opened.model, opened.checkpoint, widths,
-                                    opened.family->onnx(opened.model, widths, dtype),
-                                    opened.family->huggingface_config(opened.model, widths, dtype),
-                                    {dtype, {{"mixnmatch.widths", to_string(widths)}}});
+        const auto plan = plan_onnx(
+            opened.model, opened.checkpoint, widths,
+            std::get<OnnxModel>(opened.family->in_format("onnx", opened.model, widths, dtype)),
+            opened.family->huggingface_config(opened.model, widths, dtype),
+            {dtype, {{"mixnmatch.widths", to_string(widths)}}});
         plan->write(opened.checkpoint, place / "onnx");  // the ONNX library checks it
         const OpenedModel written = open_model(plan->reopen(place / "onnx"));
         EXPECT_EQ(written.model.space.full(), widths);

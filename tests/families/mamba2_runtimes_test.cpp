@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <variant>
 
 #include "export/gguf.h"
 #include "families/open_model.h"
@@ -48,15 +49,19 @@ TEST(Mamba2Runtimes, LoadWhatTheWritersWriteForThem) {
       EXPECT_FALSE(refusal_of(rule_of(rules, "transformers"), widths));
       EXPECT_FALSE(refusal_of(rule_of(rules, "onnxruntime"), widths));
       EXPECT_TRUE(refusal_of(rule_of(rules, "onnxruntime-genai"), widths));
-      EXPECT_FALSE(opened.family->onnx(opened.model, widths, Dtype::kF32).decoder);
+      EXPECT_FALSE(
+          std::get<OnnxModel>(opened.family->in_format("onnx", opened.model, widths, Dtype::kF32))
+              .decoder);
       const bool stock = opened.family->huggingface_bridge(opened.model, widths).empty();
       EXPECT_EQ(!refusal_of(rule_of(rules, "transformers, stock"), widths), stock);
       native += stock ? 1 : 0;
       for (const GgufType type : {GgufType::kF32, GgufType::kQ8_0}) {
         const std::string refused = test::error_of([&] {
-          plan_gguf(
-              opened.model, opened.checkpoint, widths, opened.family->gguf(opened.model, widths),
-              opened.family->huggingface_config(opened.model, widths, Dtype::kF32), {type, {}});
+          plan_gguf(opened.model, opened.checkpoint, widths,
+                    std::get<GgufModel>(
+                        opened.family->in_format("gguf", opened.model, widths, Dtype::kF32)),
+                    opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+                    {type, {}});
         });
         const std::string dtype(to_string(type));
         EXPECT_EQ(!refusal_of(rule_of(rules, "llama.cpp", dtype), widths), refused.empty())

@@ -101,6 +101,27 @@ TEST(Cost, PiecesModelByHand) {
   }
 }
 
+// Pieces of a tensor that belongs to no layer are paid for by their layers.
+TEST(Cost, OfPiecesWithLayersOfTheirOwn) {
+  NestedModel model = test::prefix_model(3, 8, {4});
+  for (LayerChoices& layer : model.space.layers) layer.may_skip = true;
+  TensorSpec& spec = model.table.tensors.emplace_back(test::cut("shared", {6, 7}, -1, 0, {}));
+  spec.flops_per_element = 2.1;
+  for (int layer = 0; layer < 3; ++layer) spec.pieces.push_back({2 * layer, 1, 1, 4, layer});
+  const NestedModel without = test::prefix_model(3, 8, {4});
+  const CostTable table(model, {});
+  EXPECT_EQ(table.fixed().params, CostTable(without, {}).fixed().params);
+  for (const Widths& widths : every_widths(model.space)) {
+    const auto kept = static_cast<std::int64_t>(kept_widths(widths).size());
+    const Cost cost = cost_of(model, widths), less = cost_of(without, widths);
+    EXPECT_EQ(cost.params - less.params, 2 * 7 * kept) << to_string(widths);
+    EXPECT_EQ(cost.non_embedding - less.non_embedding, 2 * 7 * kept) << to_string(widths);
+    EXPECT_NEAR(static_cast<double>(cost.flops - less.flops), 2.1 * 14 * static_cast<double>(kept),
+                1);
+    EXPECT_TRUE(same(cost, table.of(widths))) << to_string(widths);
+  }
+}
+
 // A layer with a window keeps no more than that of a sequence, however long it grows.
 TEST(Cost, OfAWindowedLayer) {
   NestedModel model = test::prefix_model(3, 8, {4});

@@ -65,6 +65,34 @@ TEST(SlicePlan, SkippedLayersAreAbsent) {
   for (const TensorSlice& slice : plan.tensors) EXPECT_NE(slice.spec->layer, 1);
 }
 
+TEST(SlicePlan, NamesAreTheSubmodelsOwn) {
+  const NestedModel model = test::prefix_model(4, 8, {4, 16});
+  const SlicePlan plan = plan_slices(model.table, {kSkip, 4, kSkip, 16});
+  EXPECT_EQ(slice_of(plan, "layers.1.gate").name, "layers.0.gate");
+  EXPECT_EQ(slice_of(plan, "layers.3.gate").name, "layers.1.gate");
+  EXPECT_EQ(slice_of(plan, "embed").name, "embed");
+  EXPECT_EQ(plan.find("layers.3.norm")->name, "layers.1.norm");
+  EXPECT_EQ(plan.find("layers.2.norm"), nullptr);
+  for (const TensorSlice& slice : plan_slices(model.table, {4, 4, 4, 4}).tensors) {
+    EXPECT_EQ(slice.name, slice.spec->name);
+  }
+}
+
+// A tensor of no layer that every layer has its columns of, as Gemma 3n's per-layer embeddings.
+TEST(SlicePlan, APieceGoesWithItsLayer) {
+  TensorTable table;
+  TensorSpec& spec = table.tensors.emplace_back(test::cut("t", {5, 14}, -1, 1, {}));
+  for (int layer = 0; layer < 4; ++layer) spec.pieces.push_back({3 * layer, 3, 0, 1, layer});
+  spec.pieces.push_back({12, 2, 0, 1});  // of no layer: always there
+  const auto slice = [&](const Widths& widths) { return plan_slices(table, widths).tensors.at(0); };
+  EXPECT_EQ(slice({4, 8, 4, 8}).dim, -1);
+  EXPECT_EQ(slice({4, kSkip, 8, 4}).ranges, (std::vector<Range>{{0, 3}, {6, 14}}));
+  EXPECT_EQ(slice({kSkip, kSkip, 8, kSkip}).ranges, (std::vector<Range>{{6, 9}, {12, 14}}));
+  EXPECT_EQ(slice({kSkip, kSkip, 8, kSkip}).shape, (std::vector<std::int64_t>{5, 5}));
+  EXPECT_EQ(slice({kSkip, kSkip, kSkip, kSkip}).shape, (std::vector<std::int64_t>{5, 2}));
+  EXPECT_EQ(slice({kSkip, 8, 8, 8}).name, "t");
+}
+
 TEST(SlicePlan, EmptyPiecesAndAdjacentOnes) {
   TensorTable table;
   // Two pieces that meet at width 6 alone, between pieces that keep nothing at any width.

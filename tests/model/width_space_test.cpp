@@ -37,7 +37,12 @@ TEST(WidthSpace, RefusalNamesTheLayerAndTheNearest) {
   EXPECT_TRUE(contains(*space.refusal({64, 64, 1}), "nearest allowed: 64"));
   EXPECT_TRUE(contains(*space.refusal({300, 64, 64}), "nearest allowed: 256"));
   EXPECT_TRUE(contains(*space.refusal({64, -64, 64}), "nearest allowed: 64"));
-  EXPECT_TRUE(contains(*space.refusal({64, kSkip, 64}), "layer 1 may not be skipped"));
+  EXPECT_TRUE(
+      contains(*space.refusal({64, kSkip, 64}), "layer 1 may not be skipped; none of the model's"));
+  WidthSpace skipping = space_of(9, {{64}, 0, true, ""});
+  for (const std::size_t stays : {0u, 1u, 7u}) skipping.layers[stays].may_skip = false;
+  const Widths all(9, kSkip);
+  EXPECT_EQ(skipping.refusal(all), "layer 0 may not be skipped; those that may: 2-6,8");
   EXPECT_TRUE(contains(*space.refusal({64, 64}), "name 2 layers, the model has 3"));
   EXPECT_TRUE(contains(test::usage_error_of([&] { space.require({64, 100, 128}); }), "layer 1"));
   space.require({64, 64, 64});
