@@ -17,21 +17,29 @@ get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
 function(mnm_install_library)
   set(rooms model kernels heuristics search db dataset extract text export onnx eval families train
       engine cluster study report artifact)
-  list(TRANSFORM rooms PREPEND mnm_ OUTPUT_VARIABLE archives)
-  list(JOIN archives "," archives)
+  set(archives)
+  foreach(room ${rooms})
+    list(APPEND archives $<TARGET_FILE:mnm_${room}>)
+  endforeach()
   file(WRITE ${CMAKE_BINARY_DIR}/mixnmatch_library.cpp "// All code is in the rooms' archives.\n")
   add_library(mixnmatch_library SHARED ${CMAKE_BINARY_DIR}/mixnmatch_library.cpp)
   add_library(mixnmatch::mixnmatch ALIAS mixnmatch_library)
   set_target_properties(mixnmatch_library PROPERTIES
     OUTPUT_NAME mixnmatch EXPORT_NAME mixnmatch VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR} INSTALL_RPATH "$ORIGIN;$ORIGIN/mixnmatch")
-  target_link_libraries(mixnmatch_library PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${archives}>")
+  # Whole: nothing in here calls them, those who link it do.
+  target_link_options(mixnmatch_library PRIVATE LINKER:--whole-archive ${archives}
+                      LINKER:--no-whole-archive LINKER:-z,defs)
+  target_link_libraries(mixnmatch_library PRIVATE fmt::fmt SQLite::SQLite3 onnx onnx_proto
+                        protobuf::libprotobuf Threads::Threads ${CMAKE_DL_LIBS})
   target_compile_features(mixnmatch_library INTERFACE cxx_std_20)
   target_include_directories(mixnmatch_library INTERFACE
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch>)
   target_link_libraries(mixnmatch_library INTERFACE fmt::fmt nlohmann_json::nlohmann_json)
-  add_dependencies(mixnmatch_library mnm_engine_cpu)
+  list(TRANSFORM rooms PREPEND mnm_)
+  add_dependencies(mixnmatch_library ${rooms} mnm_engine_cpu)
+  set_property(TARGET mixnmatch_library PROPERTY LINK_DEPENDS ${archives})
 
   set_target_properties(mixnmatch PROPERTIES INSTALL_RPATH
     "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mixnmatch")
