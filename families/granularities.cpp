@@ -45,6 +45,16 @@ std::vector<Width> read_list(const nlohmann::json& list, const std::string& name
   return widths;
 }
 
+// Error where the choices of all layers are too many: every uniform width is costed in every layer,
+// and one list of a config stands for all layers.
+void check_number(std::size_t granularities, std::size_t layers) {
+  constexpr std::size_t kMostChoices = 1 << 16;
+  if (granularities > kMostChoices / layers) {
+    fail("{} layers of {} granularities each are more than {} choices, the most that are read here",
+         layers, granularities, kMostChoices);
+  }
+}
+
 std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::string_view key,
                                             std::span<const Width> full) {
   if (!stated.is_array() || stated.empty()) {
@@ -68,16 +78,6 @@ std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::s
                   : read_list(stated, fmt::format("{} in layer {}", key, layer), full[layer]));
   }
   return layers;
-}
-
-// Error where the choices of all layers are too many: every uniform width is costed in every layer,
-// and one list of a config stands for all layers.
-void check_number(std::size_t granularities, std::size_t layers) {
-  constexpr std::size_t kMostChoices = 1 << 16;
-  if (granularities > kMostChoices / layers) {
-    fail("{} layers of {} granularities each are more than {} choices, the most that are read here",
-         layers, granularities, kMostChoices);
-  }
 }
 
 // "1/4" or "128": a whole number from 1 to kMaxSize, and the same for the denominator (0: none).
