@@ -25,7 +25,8 @@ std::size_t columns_of(const std::string& text) {
 std::string csv_text(const std::string& value) {
   const bool is_formula =
       value.size() > 1 && std::string_view("=+-@").find(value[0]) != std::string_view::npos;
-  return (is_formula ? "'" : "") + printable(value);
+  std::string text(is_formula ? 1 : 0, '\'');
+  return text.append(printable(value));
 }
 
 std::string csv_field(const nlohmann::json& value) {

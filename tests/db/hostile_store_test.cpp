@@ -48,9 +48,9 @@ void make(const fs::path& path, int records = 40) {
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t data = store.data(test::data_row());
   const std::int64_t run = store.begin_run(test::run_row(model, data));
-  std::vector<Record> batch;
+  std::vector<Score> batch;
   for (Width width = 1; width <= records; ++width) {
-    batch.push_back(test::record(model, data, {width}, 1.0 / width, width));
+    batch.push_back(test::score({width}, 1.0 / width, width));
   }
   store.add(run, batch);
 }
@@ -130,11 +130,11 @@ TEST(HostileStore, ForeignViewsTriggersAndTablesOfOurNamesAreRefused) {
       "hex(zeroblob(450000000)) AS name, family, config, granularities FROM m0",
       "CREATE TRIGGER t AFTER INSERT ON run BEGIN INSERT INTO member SELECT 1, x, x, 1 FROM (" +
           endless + "SELECT x FROM c); END",
-      "CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM losses; END",
-      "CREATE TRIGGER record_stays BEFORE UPDATE ON record BEGIN DELETE FROM losses; END",
+      "CREATE TRIGGER t AFTER INSERT ON record BEGIN DELETE FROM example_scores; END",
+      "CREATE TRIGGER record_stays BEFORE UPDATE ON record BEGIN DELETE FROM example_scores; END",
       "DROP VIEW latency_stands; CREATE VIEW latency_stands AS " + endless +
           "SELECT x AS model, x AS latency FROM c",
-      "DROP TABLE losses; CREATE TABLE losses (record INTEGER PRIMARY KEY, f32 BLOB)",
+      "DROP TABLE example_scores; CREATE TABLE example_scores (record INTEGER PRIMARY KEY, f32 BLOB)",
   };
   const test::TempDir directory;
   const auto path = directory / "results.db";
@@ -186,10 +186,10 @@ TEST(HostileStore, ValuesThatNoStoreHoldsAreNamedAtOnce) {
   // 70 MB: past the largest value, and small enough for a test.
   test::query(path,
               "UPDATE model SET name = hex(zeroblob(35000000)); "
-              "UPDATE losses SET f32 = zeroblob(70000000) WHERE record = 1");
+              "UPDATE example_scores SET f32 = zeroblob(70000000) WHERE record = 1");
   const Store store = Store::open(path, Store::Mode::kRead);
   EXPECT_SAYS(error_of([&] { store.models(); }), "a value of more than");
-  EXPECT_SAYS(error_of([&] { store.losses(1); }), "a value of more than");
+  EXPECT_SAYS(error_of([&] { store.per_example(1, Metric::kLoss); }), "a value of more than");
   EXPECT_EQ(store.runs().size(), 1u);
 }
 
