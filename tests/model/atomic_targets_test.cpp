@@ -1,5 +1,6 @@
 // Files and directories that appear whole or not at all, held against a map through random
 // operations, many of which are killed on their way.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -130,7 +131,7 @@ TEST(AtomicTargets, AgreeWithAMapThroughKills) {
     }
     model = found;
     if (random.below(3) == 0) {
-      const std::string gone = "d" + std::to_string(random.below(3));
+      const std::string gone = fmt::format("d{}", random.below(3));
       fs::remove_all(directory / gone);
       std::erase_if(model, [&](const auto& file) { return file.first.starts_with(gone + "/"); });
     }
