@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "db/store.h"
+#include "tests/support/temp_dir.h"
 
 namespace mnm::test {
 
@@ -72,6 +73,25 @@ inline std::vector<std::vector<std::string>> query(const std::filesystem::path& 
 
 inline std::string cell(const std::filesystem::path& path, const std::string& sql) {
   return query(path, sql).at(0).at(0);
+}
+
+// What a program of version 4 left: version_4.sql says how it was made.
+inline void make_version_4(const std::filesystem::path& path) {
+  spew(path, "");
+  query(path, slurp(MNM_SOURCE_DIR "/tests/db/version_4.sql"));
+}
+
+// Takes away what came with the version after.
+inline void make_version_3(const std::filesystem::path& version_4) {
+  query(version_4,
+        "DROP VIEW pareto; DROP TABLE latency_member; DROP VIEW latency_stands; "
+        "PRAGMA user_version = 3; " +
+            slurp(MNM_SOURCE_DIR "/db/schema_3.sql"));
+}
+inline void make_version_2(const std::filesystem::path& version_3) {
+  query(version_3,
+        "DROP TABLE verification; DROP TABLE latency_check; DROP TABLE latency_part; "
+        "DROP TABLE latency; PRAGMA user_version = 2;");
 }
 
 }  // namespace mnm::test

@@ -2,8 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -20,25 +18,6 @@ using Rows = std::vector<std::vector<std::string>>;
 constexpr const char* kPareto =
     "SELECT model, data, part, context, dtype, metric, cost_kind, widths, cost, value, "
     "standard_error, perplexity, record, latency FROM pareto";
-
-std::string bytes_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// What a program of version 4 left: version_4.sql says how it was made.
-void make_version_4(const std::filesystem::path& path) {
-  std::ofstream(path).close();
-  test::query(path, bytes_of(MNM_SOURCE_DIR "/tests/db/version_4.sql"));
-}
-
-// What came with the version after.
-constexpr const char* kToVersion3 =
-    "DROP VIEW pareto; DROP TABLE latency_member; DROP VIEW latency_stands; "
-    "CREATE VIEW pareto AS SELECT 'of version 3' AS model; PRAGMA user_version = 3;";
-constexpr const char* kToVersion2 =
-    "DROP TABLE verification; DROP TABLE latency_check; DROP TABLE latency_part; "
-    "DROP TABLE latency; PRAGMA user_version = 2;";
 
 Rows measured_rows(const Record& record) {
   Rows rows;
@@ -92,15 +71,15 @@ Rows answers_of(const Store& store) {
 TEST(Upgrade, AStoreOfVersion4SaysTheSameWhenReadAndWhenBroughtUpToDate) {
   const test::TempDir directory;
   const auto path = directory / "old.db";
-  make_version_4(path);
+  test::make_version_4(path);
   const Rows view = test::query(path, kPareto);
   ASSERT_GT(view.size(), 100u);
   const Rows losses = test::query(path, "SELECT record, hex(f32) FROM losses ORDER BY record");
   const Rows records = test::query(path, "SELECT id, run, widths, flops FROM record ORDER BY id");
-  const std::string bytes = bytes_of(path);
+  const std::string bytes = test::slurp(path);
 
   const Rows answers = answers_of(Store::open(path, Store::Mode::kRead));
-  EXPECT_EQ(bytes_of(path), bytes);
+  EXPECT_EQ(test::slurp(path), bytes);
   // Two searches and what confirmed them are one session; the evaluations stand alone.
   std::vector<std::int64_t> sessions;
   for (const RunRow& run : Store::open(path, Store::Mode::kRead).runs()) {
@@ -123,7 +102,7 @@ TEST(Upgrade, AStoreOfVersion4SaysTheSameWhenReadAndWhenBroughtUpToDate) {
 TEST(Upgrade, FrontsOfAStoreOfVersion4AreThoseOfItsView) {
   const test::TempDir directory;
   const auto path = directory / "old.db";
-  make_version_4(path);
+  test::make_version_4(path);
   const Store store = Store::open(path, Store::Mode::kRead);
   for (const CostKind kind : kExactCosts) {
     for (const MetricRow& metric : metric_table()) {
@@ -148,7 +127,7 @@ TEST(Upgrade, FrontsOfAStoreOfVersion4AreThoseOfItsView) {
 TEST(Upgrade, WhatItBecomesIsAStoreOfThisVersion) {
   const test::TempDir directory;
   const auto path = directory / "old.db", fresh = directory / "fresh.db";
-  make_version_4(path);
+  test::make_version_4(path);
   Store::open(fresh, Store::Mode::kWrite);
   Store store = Store::open(path, Store::Mode::kWrite);
   for (const char* what :
@@ -177,7 +156,7 @@ TEST(Upgrade, WhatItBecomesIsAStoreOfThisVersion) {
 TEST(Upgrade, AReaderFollowsAStoreThatAnotherBringsUpToDate) {
   const test::TempDir directory;
   const auto path = directory / "old.db";
-  make_version_4(path);
+  test::make_version_4(path);
   const Store reader = Store::open(path, Store::Mode::kRead);
   const Rows answers = answers_of(reader);
   const Store writer = Store::open(path, Store::Mode::kWrite);
@@ -188,20 +167,22 @@ TEST(Upgrade, AReaderFollowsAStoreThatAnotherBringsUpToDate) {
 TEST(Upgrade, StoresOfVersions3And2AreReadAndShowWhatTheyHold) {
   const test::TempDir directory;
   const auto path = directory / "old.db";
-  make_version_4(path);
+  test::make_version_4(path);
   const Rows view = test::query(path, kPareto);
   const Rows answers = answers_of(Store::open(path, Store::Mode::kRead));
-  test::query(path, kToVersion3);
+  test::make_version_3(path);
   EXPECT_EQ(answers_of(Store::open(path, Store::Mode::kRead)), answers);
   EXPECT_EQ(Store::open(path, Store::Mode::kRead).latencies(1).size(), 2u);
-  EXPECT_EQ(test::query(path, "SELECT * FROM pareto"), (Rows{{"of version 3"}}));
-  const std::string version_3 = bytes_of(path);
+  const std::string version_3 = test::slurp(path);
+  EXPECT_EQ(Store::open(path, Store::Mode::kRead).runs().size(), 5u);
+  EXPECT_EQ(test::slurp(path), version_3);
   Store::open(path, Store::Mode::kWrite);
   EXPECT_EQ(test::query(path, kPareto), view);
 
   const auto older = directory / "older.db";
-  make_version_4(older);
-  test::query(older, std::string(kToVersion3) + kToVersion2);
+  test::make_version_4(older);
+  test::make_version_3(older);
+  test::make_version_2(older);
   {
     const Store store = Store::open(older, Store::Mode::kRead);
     EXPECT_EQ(answers_of(store), answers);

@@ -54,9 +54,10 @@ TEST_P(InBf16, LossesAreThoseOfTheSameWeightsInF32) {
   const auto bf16 = load(Dtype::kBF16)->score(candidates, data, {}, {});
   const auto f32 = load(Dtype::kF32)->score(candidates, data, {}, {});
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    ASSERT_EQ(bf16[i].loss.size(), static_cast<std::size_t>(kSequences));
-    for (std::size_t s = 0; s < bf16[i].loss.size(); ++s) {
-      EXPECT_NEAR(bf16[i].loss[s], f32[i].loss[s], tolerance()) << i << " " << s;
+    ASSERT_EQ(bf16[i][Metric::kLoss].size(), static_cast<std::size_t>(kSequences));
+    for (std::size_t s = 0; s < bf16[i][Metric::kLoss].size(); ++s) {
+      EXPECT_NEAR(bf16[i][Metric::kLoss][s], f32[i][Metric::kLoss][s], tolerance())
+          << i << " " << s;
     }
   }
 }

@@ -12,7 +12,9 @@ void read_all(const mnm::Store& store) {
   store.datasets();
   store.data_uses();
   for (const mnm::RunRow& run : store.runs()) {
-    for (const mnm::Record& record : store.records_of(run.id)) store.losses(record.id);
+    for (const mnm::Record& record : store.records_of(run.id)) {
+      store.per_example(record.id, mnm::Metric::kLoss);
+    }
   }
   mnm::FrontQuery query;
   store.front(query);
@@ -29,14 +31,12 @@ void write_some(mnm::Store& store) {
   run.data = store.data({"another", "data", 8, 1});
   run.command = "search";
   const std::int64_t id = store.begin_run(run);
-  mnm::Record record;
-  record.model = run.model;
-  record.data = run.data;
-  record.widths = {8, 16};
-  record.samples = 1;
-  record.loss = {1.5, 0.25};
-  record.losses = {1.5F};
-  store.add(id, std::span(&record, 1));
+  mnm::Score score;
+  score.widths = {8, 16};
+  score.samples = 1;
+  score.metrics[mnm::Metric::kLoss] = mnm::Measured{1.5, 0.25};
+  score.per_example[mnm::Metric::kLoss] = {1.5F};
+  store.add(id, {&score, 1});
   store.finish_run(id, "done");
 }
 
