@@ -137,6 +137,47 @@ TEST_F(Workshop, FromSearchToAFrontAPictureAComparisonAndAnExport) {
   EXPECT_EQ(again[0]["params"], found["best"]["params"]);
 }
 
+// Any metric chooses the front, and any is compared, paired, by the store alone.
+TEST_F(Workshop, EveryMetricIsSearchedComparedAndShown) {
+  for (const std::string metric : {"accuracy", "kl", "agreement", "acceptance"}) {
+    const Json found = expect_done(search({"--strategy", "least-slope", "--metric", metric,
+                                           "--max-evaluations", "16", "--json"},
+                                          db_))
+                           .json();
+    EXPECT_EQ(found["metric"], metric);
+    ASSERT_FALSE(found["best"].is_null()) << metric;
+    const double sign = metric == "kl" ? 1 : -1;
+    const Json front =
+        expect_done({"pareto", "--db", db_, "--data", "search", "--metric", metric, "--json"})
+            .json();
+    ASSERT_FALSE(front.empty()) << metric;
+    for (std::size_t i = 1; i < front.size(); ++i) {
+      EXPECT_LT(sign * front[i][metric].get<double>(), sign * front[i - 1][metric].get<double>())
+          << metric;
+    }
+    EXPECT_EQ(front.back()["widths"], found["best"]["widths"]) << metric;
+    const Json compared = expect_done({"compare", "--db", db_, "32x4", "4x4", "--data", "confirm",
+                                       "--metric", metric, "--json"})
+                              .json();
+    ASSERT_EQ(compared.size(), 1u) << metric;
+    EXPECT_NEAR(compared[0]["difference"].get<double>(),
+                compared[0]["a_" + metric].get<double>() - compared[0]["b_" + metric].get<double>(),
+                1e-6)
+        << metric;
+    EXPECT_FALSE(compared[0]["difference_se"].is_null()) << metric;
+  }
+  const Json scores =
+      expect_done({"eval", model_, "--data", search_, "--context", "32", "--widths", "32x4",
+                   "--widths", "4x4", "--metric", "acceptance", "--json", "--threads", "1"})
+          .json();
+  EXPECT_NEAR(scores[0]["acceptance"].get<double>(), 1, 1e-5) << "the full model against itself";
+  EXPECT_NEAR(scores[1]["difference"].get<double>(),
+              scores[1]["acceptance"].get<double>() - scores[0]["acceptance"].get<double>(), 1e-6);
+  // Total variation is 1 - acceptance, and Pinsker bounds it by the divergence.
+  EXPECT_LE(1 - scores[1]["acceptance"].get<double>(),
+            std::sqrt(scores[1]["kl"].get<double>() / 2) + 1e-6);
+}
+
 // Widths that nobody trained are searched too; the picture marks those that somebody did.
 TEST_F(Workshop, SearchesBetweenTheGranularities) {
   const std::vector<std::string> between = {"--strategy", "constant,linear-decay", "--widths-step",

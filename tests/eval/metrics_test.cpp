@@ -1,0 +1,59 @@
+#include "eval/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/support/error_of.h"
+
+namespace mnm {
+namespace {
+
+TEST(Metrics, TheTableIsInTheOrderOfTheEnumerationAndNamesAreOnce) {
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < kMetricCount; ++i) {
+    const MetricRow& row = metric_table()[i];
+    EXPECT_EQ(static_cast<std::size_t>(row.metric), i);
+    EXPECT_EQ(parse_metric(row.name), row.metric);
+    EXPECT_EQ(to_string(row.metric), row.name);
+    EXPECT_TRUE(names.insert(row.name).second);
+    EXPECT_FALSE(row.title.empty() || row.unit.empty() || row.meaning.empty());
+    EXPECT_TRUE(row.needs_full || !row.second_pass);
+  }
+  const std::string error = test::error_of([] { parse_metric("f1"); });
+  for (const std::string_view name : metric_names()) EXPECT_NE(error.find(name), error.npos);
+}
+
+// A readout puts out a beginning of the table: all that is asked for is in it, and nothing that
+// takes a comparison or a second pass which nobody asked for.
+TEST(Metrics, WhatIsMeasuredIsWhatWasAskedForAndWhatComesWithIt) {
+  const auto count = [](const std::vector<Metric>& wanted) { return measured_for(wanted).size(); };
+  EXPECT_EQ(count({}), 2u);
+  EXPECT_EQ(count({Metric::kLoss}), 2u);
+  EXPECT_EQ(count({Metric::kAccuracy, Metric::kLoss}), 2u);
+  EXPECT_EQ(count({Metric::kKl}), 4u);
+  EXPECT_EQ(count({Metric::kLoss, Metric::kAgreement}), 4u);
+  EXPECT_EQ(count({Metric::kAcceptance, Metric::kLoss}), 5u);
+}
+
+TEST(Metrics, OfAnObjectiveTheSmallerWins) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(objective_of(Metric::kLoss, 1.5), 1.5);
+  EXPECT_EQ(objective_of(Metric::kKl, 0.25), 0.25);
+  for (const Metric metric : {Metric::kAccuracy, Metric::kAgreement, Metric::kAcceptance}) {
+    EXPECT_EQ(objective_of(metric, 0.75), -0.75);
+  }
+  for (const MetricRow& row : metric_table()) {
+    for (const double value : {kNaN, kInf, -kInf}) {
+      EXPECT_TRUE(std::isnan(objective_of(row.metric, value))) << row.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm
