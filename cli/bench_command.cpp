@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
+#include "dataset/token_file.h"
 #include "engine/engine.h"
 #include "eval/prefix_tree.h"
 #include "export/probe.h"
@@ -79,7 +80,7 @@ struct Comparison {
 
 class Bench {
  public:
-  Bench(const OpenedModel& opened, const Dataset& data, const DeviceOptions& device,
+  Bench(const OpenedModel& opened, const TokenExamples& data, const DeviceOptions& device,
         const InterruptGuard& guard)
       : opened_(opened),
         data_(data),
@@ -168,7 +169,7 @@ class Bench {
   }
 
   const OpenedModel& opened_;
-  const Dataset& data_;
+  const TokenExamples& data_;
   const InterruptGuard& guard_;
   double rounding_;  // of the dtype, in those of f32
   std::unique_ptr<ModelSession> session_;
@@ -178,7 +179,7 @@ class Bench {
 
 int bench_command(const Arguments& arguments) {
   ModelOptions model_options;
-  DatasetOptions data_options;
+  ExampleOptions data_options;
   data_options.max_tokens = 1024;
   DeviceOptions device;
   std::vector<std::string> sets;
@@ -214,9 +215,9 @@ int bench_command(const Arguments& arguments) {
   const InterruptGuard guard;
   const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
   data_options.text = text_tokens(opened.checkpoint.directory(), opened.model.vocab_size);
-  const Dataset data =
-      load_dataset(data_options, opened.model.vocab_size, opened.model.max_context);
-  const double tokens = static_cast<double>(data.sequences * data.context);
+  const TokenExamples data =
+      load_token_examples(data_options, opened.model.vocab_size, opened.model.max_context);
+  const double tokens = static_cast<double>(data.count * data.context);
   Bench bench(opened, data, device, guard);
 
   Table table{{{"set", "set", false},

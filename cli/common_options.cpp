@@ -41,7 +41,7 @@ void add_device_options(OptionTable& options, DeviceOptions& device) {
               "memory");
 }
 
-void add_data_options(OptionTable& options, DatasetOptions& data) {
+void add_data_options(OptionTable& options, ExampleOptions& data) {
   options
       .option("token-format", token_format_value(data.format),
               "of token files without a header; else bytes or text where the model reads them")

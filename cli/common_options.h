@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cli/options.h"
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "eval/scores.h"
 #include "families/nesting.h"
 #include "model/budget.h"
@@ -27,7 +27,7 @@ struct ModelOptions {
 void add_model_options(OptionTable& options, ModelOptions& model);  // DIR and the following
 void add_nesting_options(OptionTable& options, Nesting& nesting);   // --granularities, --may-skip
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
-void add_data_options(OptionTable& options, DatasetOptions& data);     // --token-format, ...
+void add_data_options(OptionTable& options, ExampleOptions& data);     // --token-format, ...
 
 // "params"; FLOPs, which hang on it, also with the context: "flops at a context of 256";
 // "nanoseconds of latency".

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <memory>
 
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
@@ -10,6 +11,7 @@
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
+#include "dataset/examples.h"
 #include "eval/prefix_tree.h"
 #include "families/open_model.h"
 #include "model/error.h"
@@ -88,7 +90,7 @@ std::vector<Widths> candidates_of(const std::vector<std::string>& texts, const N
 
 int eval_command(const Arguments& arguments) {
   ModelOptions model_options;
-  DatasetOptions data_options;
+  ExampleOptions data_options;
   DeviceOptions device;
   ScoreOptions score;
   bool consistency = false;
@@ -134,10 +136,11 @@ int eval_command(const Arguments& arguments) {
   const std::vector<Widths> candidates =
       candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
   data_options.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
-  const Dataset data = load_dataset(data_options, model.vocab_size, model.max_context);
+  const std::unique_ptr<const Examples> examples = load_examples(data_options, model);
+  const Examples& data = *examples;
   const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
   if (ranks && ranks->rank() > 0) {
-    const Dataset* const datasets[] = {&data};
+    const Examples* const datasets[] = {&data};
     Scorer(opened, device, score, ranks.get(), note_line).serve(datasets);
     return 0;
   }
@@ -146,10 +149,9 @@ int eval_command(const Arguments& arguments) {
   if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 
   const PlanCost plan = cost_of(make_prefix_tree(candidates), model, data.context, data.share());
-  const double tokens = static_cast<double>(data.sequences * data.context);
-  note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(),
-       data.sequences, data.context,
-       quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
+  const double tokens = static_cast<double>(data.count * data.context);
+  note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(), data.count,
+       data.context, quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
        score.one_by_one ? std::string("one by one")
                         : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 

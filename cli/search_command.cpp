@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <span>
 
 #include "cli/common_options.h"
@@ -14,7 +15,7 @@
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
-#include "dataset/overlap.h"
+#include "dataset/examples.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/quantity.h"
@@ -37,7 +38,7 @@ constexpr const char* kDefaultStrategy = "evolution";
 // Everything on the command line.
 struct Request {
   ModelOptions model;
-  DatasetOptions data;
+  ExampleOptions data;
   std::filesystem::path confirm, db;
   std::vector<std::string> strategies, budgets;
   Metric metric = Metric::kLoss;
@@ -215,13 +216,13 @@ class SearchCommand {
     }
     const NestedModel& model = opened_->model;
     request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
-    data_ = load_dataset(request_.data, model.vocab_size, model.max_context);
+    data_ = load_examples(request_.data, model);
     if (!request_.confirm.empty()) {
-      DatasetOptions confirm = request_.data;
+      ExampleOptions confirm = request_.data;
       confirm.path = request_.confirm;
-      confirm.context = data_.context;
+      confirm.context = data_->context;
       confirm.positions = {};  // few are scored again, and what is reported of them is this
-      confirm_ = load_dataset(confirm, model.vocab_size, model.max_context);
+      confirm_ = load_examples(confirm, model);
       require_disjoint();
     }
     ranks_ = Ranks::join(note_line);
@@ -231,8 +232,8 @@ class SearchCommand {
  private:
   // What every rank but the first does.
   int serve() {
-    std::vector<const Dataset*> datasets = {&data_};
-    if (confirm_) datasets.push_back(&*confirm_);
+    std::vector<const Examples*> datasets = {data_.get()};
+    if (confirm_) datasets.push_back(confirm_.get());
     Scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(), note_line)
         .serve(datasets);
     return 0;
@@ -252,7 +253,7 @@ class SearchCommand {
     store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
     scorer_.emplace(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get());
     model_id_ = store_->model(model_row(*opened_));
-    data_id_ = store_->data(data_row(data_));
+    data_id_ = store_->data(data_row(*data_));
     if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
       fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
                  resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
@@ -264,12 +265,12 @@ class SearchCommand {
   // sequences that chose it too pass that on by their share, so from one in forty on by a tenth of
   // a standard error; below that, text that repeats itself is noted and let be.
   void require_disjoint() const {
-    const std::int64_t shared = shared_sequences(*confirm_, data_);
+    const std::int64_t shared = confirm_->shared_with(*data_);
     if (shared == 0) return;
     const std::string what = fmt::format(
         "{} of the {} sequences of the confirm part {} are in the search part {} too", shared,
-        confirm_->sequences, request_.confirm.string(), request_.data.path.string());
-    if (40 * shared >= confirm_->sequences) {
+        confirm_->count, request_.confirm.string(), request_.data.path.string());
+    if (40 * shared >= confirm_->count) {
       fail_usage("{}: it must be disjoint, or it confirms nothing", what);
     }
     note("{}: too few to matter\n", what);
@@ -290,7 +291,7 @@ class SearchCommand {
       note("{}\n", latency_text(row));
       latency_.emplace(row.measured.parts);
     }
-    costs_.emplace(opened_->model, basis_of(opened_->model, data_),
+    costs_.emplace(opened_->model, basis_of(opened_->model, *data_),
                    latency_ ? &*latency_ : nullptr);
     const CostTable& table = *costs_;
     const auto axis = [&table](CostKind kind) {
@@ -302,7 +303,7 @@ class SearchCommand {
     problem_.cost = axis(request_.cost);
     for (const auto& [kind, limit] : budgets_) {
       problem_.limits.push_back(
-          {cost_text(kind, data_.context), static_cast<double>(limit), axis(kind)});
+          {cost_text(kind, data_->context), static_cast<double>(limit), axis(kind)});
     }
     problem_.require_feasible();
   }
@@ -310,7 +311,7 @@ class SearchCommand {
   void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
     // What 0 stands for, where it is no number of its own.
     const std::map<std::string_view, std::string> meant = {
-        {"context", std::to_string(data_.context)},
+        {"context", std::to_string(data_->context)},
         {"widths-step", "none"},
         {"mutation", fmt::format("{:.3g}", 0.5 / static_cast<double>(opened_->model.layers()))},
         {"threads", "one per core"}};
@@ -320,7 +321,7 @@ class SearchCommand {
     }
     const auto on_flops = [](const auto& budget) { return budget.kind == CostKind::kFlops; };
     if (request_.cost == CostKind::kFlops || std::ranges::any_of(budgets_, on_flops)) {
-      note("FLOPs are counted at a context of {} tokens, the data's\n", data_.context);
+      note("FLOPs are counted at a context of {} tokens, the data's\n", data_->context);
     }
     if (request_.max_seconds > 0 && strategies.size() > 1) {
       note(
@@ -417,7 +418,7 @@ class SearchCommand {
     }
     ConfirmRequest confirm{*opened_, *store_, *scorer_, model_id_, data_id_};
     confirm.runs = ids;
-    confirm.data = confirm_ ? &*confirm_ : nullptr;
+    confirm.data = confirm_.get();
     confirm.metric = request_.metric;
     confirm.cost = request_.cost;
     confirm.budgets = budgets_;
@@ -468,7 +469,7 @@ class SearchCommand {
         show(bar, status, static_cast<double>(candidates.size()) * progress.done / progress.total);
         return true;
       };
-      return scorer_->score(candidates, data_, sink, keep);
+      return scorer_->score(candidates, *data_, sink, keep);
     };
     loop.proceed = [&](const SearchStatus& status) {
       show(bar, status, 0);
@@ -528,8 +529,7 @@ class SearchCommand {
   double deadline_ = 0;  // of the strategy under way, in seconds elapsed; with --max-time
   std::vector<std::string> strategies_;
   std::optional<OpenedModel> opened_;
-  Dataset data_;
-  std::optional<Dataset> confirm_;
+  std::unique_ptr<const Examples> data_, confirm_;
   std::optional<LatencyTable> latency_;
   std::optional<CostTable> costs_;
   std::vector<Budget> budgets_;

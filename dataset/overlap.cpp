@@ -23,14 +23,14 @@ std::uint64_t hash_of(std::span<const std::int32_t> tokens) {
 
 }  // namespace
 
-std::int64_t sequences_within(const Dataset& part, const Dataset& other) {
+std::int64_t sequences_within(const TokenExamples& part, const TokenExamples& other) {
   const auto context = static_cast<std::size_t>(part.context);
   const std::size_t length = context + 1;
   const std::span<const std::int32_t> text = other.tokens;
   if (text.size() < length) return 0;
 
   std::unordered_multimap<std::uint64_t, std::span<const std::int32_t>> wanted;
-  for (std::int64_t i = 0; i < part.sequences; ++i) {
+  for (std::int64_t i = 0; i < part.count; ++i) {
     const auto sequence =
         std::span(part.tokens).subspan(static_cast<std::size_t>(i) * context, length);
     wanted.emplace(hash_of(sequence), sequence);
@@ -56,7 +56,7 @@ std::int64_t sequences_within(const Dataset& part, const Dataset& other) {
   }
 }
 
-std::int64_t shared_sequences(const Dataset& a, const Dataset& b) {
+std::int64_t shared_sequences(const TokenExamples& a, const TokenExamples& b) {
   return std::max(sequences_within(a, b), sequences_within(b, a));
 }
 

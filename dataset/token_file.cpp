@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "dataset/overlap.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/fingerprint.h"
@@ -352,24 +353,37 @@ std::string TokenFile::fingerprint() const {
   return fingerprint.hex();
 }
 
-std::int64_t Dataset::targets() const {
-  return scored.empty() ? context : static_cast<std::int64_t>(scored.size()) / sequences;
+void TokenExamples::read_inputs(std::int64_t begin, std::int64_t n,
+                                std::span<std::byte> out) const {
+  for (std::int64_t i = 0; i < n * context; ++i) {
+    const std::int64_t token = tokens[static_cast<std::size_t>(begin * context + i)];
+    std::memcpy(out.data() + static_cast<std::size_t>(i) * sizeof token, &token, sizeof token);
+  }
 }
 
-void Dataset::batch(std::int64_t begin, std::int64_t count, std::vector<std::int64_t>& input,
-                    std::vector<std::int64_t>& target) const {
-  const auto first = tokens.begin() + begin * context;
-  input.assign(first, first + count * context);
-  target.assign(first + 1, first + count * context + 1);
+void TokenExamples::read_targets(std::int64_t begin, std::int64_t n,
+                                 std::span<std::int64_t> out) const {
+  const auto first = tokens.begin() + begin * context + 1;
+  std::copy(first, first + n * context, out.begin());
 }
 
-Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
-                     std::int64_t max_context) {
+std::int64_t TokenExamples::shared_with(const Examples& other) const {
+  const auto* const same = dynamic_cast<const TokenExamples*>(&other);
+  return same ? shared_sequences(*this, *same) : 0;
+}
+
+std::unique_ptr<Examples> load_examples(const ExampleOptions& options, const NestedModel& model) {
+  return std::make_unique<TokenExamples>(
+      load_token_examples(options, model.vocab_size, model.max_context));
+}
+
+TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vocab_size,
+                                  std::int64_t max_context) {
   if (options.context < 0 || options.max_tokens < 0) {
     fail_usage("context and number of tokens must not be negative, got {} and {}", options.context,
                options.max_tokens);
   }
-  Dataset data;
+  TokenExamples data;
   data.context = options.context > 0
                      ? options.context
                      : std::min(kDefaultContext, std::max<std::int64_t>(max_context, 1));
@@ -395,7 +409,7 @@ Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
         data.context);
   }
   data.name = options.path.filename().string();
-  data.sequences = static_cast<std::int64_t>(sequences);
+  data.count = static_cast<std::int64_t>(sequences);
   data.tokens.resize(sequences * context + 1);
 
   std::vector<std::int64_t> block;
@@ -411,7 +425,7 @@ Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
   fingerprint.add(fmt::format("context {}", data.context));
   fingerprint.add(std::as_bytes(std::span(data.tokens)));
   if (!options.positions.all()) {
-    for (std::int64_t s = 0; s < data.sequences; ++s) {
+    for (std::int64_t s = 0; s < data.count; ++s) {
       const std::vector<std::int32_t> drawn = draw_positions(options.positions, data.context, s);
       data.scored.insert(data.scored.end(), drawn.begin(), drawn.end());
     }

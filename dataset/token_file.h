@@ -1,6 +1,6 @@
 // Token files, and the sequences that models are scored on.
 //
-// A dataset is a token file cut into sequences. Sequence i of context C reads tokens
+// A token file is cut into sequences. Sequence i of context C reads tokens
 // [i*C, i*C + C] of the file: the first C are the input, and position t predicts token t+1, so each
 // sequence has C targets, of which a drawn share may be scored, every token but the file's first is
 // a target once, and no model sees across a border. What is left over at the end is not used. A
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/positions.h"
+#include "dataset/examples.h"
 #include "dataset/token_format.h"
 #include "model/files.h"
 
@@ -59,33 +59,20 @@ class TokenFile {
   std::string format_;
 };
 
-struct Dataset {
-  std::string name;         // the file's name
-  std::string fingerprint;  // of the tokens that the sequences cover, and the context
-  std::int64_t context = 0;
-  std::int64_t sequences = 0;
-  std::vector<std::int32_t> tokens;  // [sequences * context + 1]
-  std::vector<std::int32_t> scored;  // positions, of each sequence as many: ascending; empty: all
+// Sequences of tokens: each predicts the token after every one of its own.
+class TokenExamples final : public Examples {
+ public:
+  std::vector<std::int32_t> tokens;  // [count * context + 1]
 
-  std::int64_t targets() const;  // per sequence: context, or how many of its positions are scored
-  double share() const { return static_cast<double>(targets()) / static_cast<double>(context); }
-
-  // Input and target of sequences [begin, begin + count): each [count * context].
-  void batch(std::int64_t begin, std::int64_t count, std::vector<std::int64_t>& input,
-             std::vector<std::int64_t>& target) const;
+  std::string_view kind() const override { return "tokens"; }
+  InputSpec input() const override { return {InputType::kTokenIds, {context}}; }
+  void read_inputs(std::int64_t begin, std::int64_t n, std::span<std::byte> out) const override;
+  void read_targets(std::int64_t begin, std::int64_t n, std::span<std::int64_t> out) const override;
+  std::int64_t shared_with(const Examples& other) const override;
 };
 
-struct DatasetOptions {
-  std::filesystem::path path;
-  std::int64_t context = 0;     // 0: min(kDefaultContext, the model's)
-  std::int64_t max_tokens = 0;  // whole sequences within it are used; 0: all
-  PositionShare positions{};    // that are scored
-  TokenFormat format = TokenFormat::kRecognised;
-  std::function<TextTokens()> text{};  // of the checkpoint's tokenizer, as in TokenReading
-};
-
-// UsageError where not one sequence fits, or the context is longer than the model's.
-Dataset load_dataset(const DatasetOptions& options, std::int64_t vocab_size,
-                     std::int64_t max_context);
+// load_examples (dataset/examples.h) of a token file, for a vocabulary of so many words.
+TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vocab_size,
+                                  std::int64_t max_context);
 
 }  // namespace mnm

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "eval/latency.h"
 #include "eval/scores.h"
 #include "model/checkpoint.h"
@@ -35,7 +35,7 @@ class ModelSession {
 
   // Scores candidates on every sequence of the dataset; result i belongs to candidates[i].
   virtual std::vector<CandidateScores> score(std::span<const Widths> candidates,
-                                             const Dataset& dataset, const ScoreOptions& options,
+                                             const Examples& dataset, const ScoreOptions& options,
                                              const ProgressSink& progress) = 0;
 
   // Whether and why the weights are streamed, as a note to the user; empty where they are not.

@@ -172,7 +172,7 @@ class TorchSession final : public ModelSession {
 
   std::string streaming() const override { return memory_.note; }
 
-  std::vector<CandidateScores> score(std::span<const Widths> candidates, const Dataset& dataset,
+  std::vector<CandidateScores> score(std::span<const Widths> candidates, const Examples& dataset,
                                      const ScoreOptions& options,
                                      const ProgressSink& progress) override {
     const c10::AutoGradMode no_grad(false);

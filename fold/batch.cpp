@@ -1,5 +1,6 @@
 #include "fold/batch.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 namespace mnm {
@@ -10,13 +11,15 @@ at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& dev
       .to(device, at::kLong, /*non_blocking=*/false, /*copy=*/true);
 }
 
-Batch batch_of(const Dataset& dataset, std::int64_t begin, std::int64_t count,
+Batch batch_of(const Examples& dataset, std::int64_t begin, std::int64_t count,
                const at::Device& device) {
-  std::vector<std::int64_t> input, target;
-  dataset.batch(begin, count, input, target);
-  Batch batch{upload(input, device).view({count, dataset.context}),
-              upload(target, device).view({count, dataset.context}),
-              {}};
+  std::vector<std::int64_t> shape = dataset.input().shape;
+  shape.insert(shape.begin(), count);
+  const at::Tensor inputs = at::empty(shape, at::kLong);  // of InputType::kTokenIds
+  dataset.read_inputs(begin, count, {static_cast<std::byte*>(inputs.data_ptr()), inputs.nbytes()});
+  std::vector<std::int64_t> target(static_cast<std::size_t>(count * dataset.context));
+  dataset.read_targets(begin, count, target);
+  Batch batch{inputs.to(device), upload(target, device).view({count, dataset.context}), {}};
   if (!dataset.scored.empty()) {
     const std::int64_t each = dataset.targets();
     const auto first = dataset.scored.begin() + begin * each;

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 
 namespace mnm {
 
@@ -13,7 +13,7 @@ struct Batch {
 };
 
 at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device);
-Batch batch_of(const Dataset& dataset, std::int64_t begin, std::int64_t count,
+Batch batch_of(const Examples& dataset, std::int64_t begin, std::int64_t count,
                const at::Device& device);
 
 }  // namespace mnm

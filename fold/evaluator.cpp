@@ -55,8 +55,8 @@ std::vector<Range> cut(const Range& range, std::int64_t pieces) {
 
 class Evaluation {
  public:
-  Evaluation(Fold& fold, const NestedModel& model, const at::Device& device, const Dataset& dataset,
-             const ScoreOptions& options, const EvaluatorLimits& limits)
+  Evaluation(Fold& fold, const NestedModel& model, const at::Device& device,
+             const Examples& dataset, const ScoreOptions& options, const EvaluatorLimits& limits)
       : fold_(fold),
         model_(model),
         device_(device),
@@ -103,14 +103,14 @@ class Evaluation {
       total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
       if (options_.compares() && !group.reference) total += reference;
     }
-    return total * static_cast<double>(dataset_.sequences * dataset_.context);
+    return total * static_cast<double>(dataset_.count * dataset_.context);
   }
 
   std::vector<CandidateScores> score(const Group& group, Meter& meter) {
     std::vector<CandidateScores> results(group.indices.size());
     for (CandidateScores& scores : results) {
       for (const MetricRow& row : options_.measured()) {
-        scores[row.metric].resize(static_cast<std::size_t>(dataset_.sequences));
+        scores[row.metric].resize(static_cast<std::size_t>(dataset_.count));
       }
     }
     if (limits_.stream) {
@@ -129,7 +129,7 @@ class Evaluation {
     if (!limits_.stream) return kAll;
     const std::uint64_t room = limits_.memory / 2 + limits_.stream->host + limits_.stream->disk;
     const std::uint64_t node =
-        2 * state_bytes_ * static_cast<std::uint64_t>(dataset_.sequences * dataset_.context);
+        2 * state_bytes_ * static_cast<std::uint64_t>(dataset_.count * dataset_.context);
     return static_cast<std::int64_t>(std::max<std::uint64_t>(1, room / node));
   }
 
@@ -167,8 +167,8 @@ class Evaluation {
   }
 
   void walk(const Group& group, Meter& meter, std::span<CandidateScores> results) {
-    Division division = this->division(group.plan, dataset_.sequences, limits_.memory);
-    std::vector<Range> todo = cut({0, dataset_.sequences}, division.batches);
+    Division division = this->division(group.plan, dataset_.count, limits_.memory);
+    std::vector<Range> todo = cut({0, dataset_.count}, division.batches);
     bool stopped = false;
     std::mutex mutex;
     const auto next = [&]() -> std::optional<Range> {
@@ -245,7 +245,7 @@ class Evaluation {
                       options_.measured()},
                      meter, results);
       } catch (const c10::Error& error) {
-        const std::optional<Division> less = after(error, group.plan, dataset_.sequences, division);
+        const std::optional<Division> less = after(error, group.plan, dataset_.count, division);
         if (!less) throw;
         division = *less;
       }
@@ -256,16 +256,16 @@ class Evaluation {
   // Half of the memory is for states, unless one step needs more.
   Division roomy_division(const PrefixTree& plan) const {
     try {
-      return division(plan, dataset_.sequences, limits_.memory / 2);
+      return division(plan, dataset_.count, limits_.memory / 2);
     } catch (const Error&) {
-      return division(plan, dataset_.sequences, limits_.memory);
+      return division(plan, dataset_.count, limits_.memory);
     }
   }
 
   Fold& fold_;
   const NestedModel& model_;
   const at::Device device_;
-  const Dataset& dataset_;
+  const Examples& dataset_;
   const ScoreOptions& options_;
   EvaluatorLimits limits_;
   ForwardFlops flops_;
@@ -278,7 +278,7 @@ class Evaluation {
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,
                                               std::span<const Widths> candidates,
-                                              const Dataset& dataset, const ScoreOptions& options,
+                                              const Examples& dataset, const ScoreOptions& options,
                                               const EvaluatorLimits& limits,
                                               const ProgressSink& progress) {
   const at::NoGradGuard no_grad;

@@ -13,7 +13,7 @@
 #include <span>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "eval/scores.h"
 #include "fold/fold.h"
 #include "model/nested_model.h"
@@ -41,7 +41,7 @@ struct EvaluatorLimits {
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,
                                               std::span<const Widths> candidates,
-                                              const Dataset& dataset, const ScoreOptions& options,
+                                              const Examples& dataset, const ScoreOptions& options,
                                               const EvaluatorLimits& limits,
                                               const ProgressSink& progress);
 

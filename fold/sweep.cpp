@@ -102,7 +102,7 @@ class Sweep {
 
  private:
   std::int64_t begin_of(std::size_t b) const {
-    return inputs_.dataset.sequences * static_cast<std::int64_t>(b) / inputs_.division.batches;
+    return inputs_.dataset.count * static_cast<std::int64_t>(b) / inputs_.division.batches;
   }
   std::int64_t sequences_of(std::size_t b) const { return begin_of(b + 1) - begin_of(b); }
   Batch batch(std::size_t b) const {

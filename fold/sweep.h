@@ -9,7 +9,7 @@
 
 #include <span>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "eval/division.h"
 #include "eval/prefix_tree.h"
 #include "eval/scores.h"
@@ -24,7 +24,7 @@ struct SweepInputs {
   const PrefixTree& plan;
   const ForwardFlops& flops;
   const Division& division;
-  const Dataset& dataset;
+  const Examples& dataset;
   StateRoom& room;
   std::optional<std::int32_t> reference;  // the leaf of the full model, where it is to be compared
   std::span<const MetricRow> metrics;     // that are measured

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "db/store.h"
 #include "eval/statistics.h"
 #include "families/open_model.h"
@@ -22,8 +22,8 @@ struct ConfirmRequest {
   Scorer& scorer;
   std::int64_t model = 0, search_data = 0;  // rows of the store
   std::vector<std::int64_t> runs{};         // whose front it is
-  const Dataset* data = nullptr;  // the confirm part; null: the search part's scores stand
-  Metric metric = Metric::kLoss;  // that the scorer measures
+  const Examples* data = nullptr;  // the confirm part; null: the search part's scores stand
+  Metric metric = Metric::kLoss;   // that the scorer measures
   CostKind cost = CostKind::kParams;
   std::vector<Budget> budgets{};
   const LatencyTable* latency = nullptr;  // where that is a cost asked for

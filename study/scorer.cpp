@@ -27,7 +27,7 @@ Score score_of(const Widths& widths, CandidateScores values, const Cost& cost) {
 
 }  // namespace
 
-CostBasis basis_of(const NestedModel& model, const Dataset& data) {
+CostBasis basis_of(const NestedModel& model, const Examples& data) {
   return {model.dtype, data.context};
 }
 
@@ -50,7 +50,7 @@ void Scorer::load() {
   if (const std::string text = session_->streaming(); !text.empty() && say_) say_(text);
 }
 
-std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Dataset& data,
+std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examples& data,
                                  const ProgressSink& progress, const Keep& keep) {
   std::vector<CandidateScores> values = ranks_
                                             ? share(candidates, data, progress, keep)
@@ -63,14 +63,14 @@ std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Datas
   return scores;
 }
 
-std::string Scorer::perform(const std::string& job, std::span<const Dataset* const> datasets,
+std::string Scorer::perform(const std::string& job, std::span<const Examples* const> datasets,
                             const std::function<bool(double)>& sink) {
   const ScoreJob wanted = parse_score_job(job, opened_.model.layers());
   if (wanted.build != build_text() || wanted.model != fingerprint_) {
     fail("rank 0 runs {} on model {}, this rank {} on {}: all ranks need the same", wanted.build,
          wanted.model, build_text(), fingerprint_);
   }
-  for (const Dataset* data : datasets) {
+  for (const Examples* data : datasets) {
     if (data->fingerprint != wanted.data) continue;
     return scores_bytes(session().score(
         wanted.candidates, *data, options_,
@@ -79,7 +79,7 @@ std::string Scorer::perform(const std::string& job, std::span<const Dataset* con
   fail("rank 0 scores on tokens that this rank's token files do not hold: all ranks need the same");
 }
 
-std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, const Dataset& data,
+std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, const Examples& data,
                                            const ProgressSink& progress, const Keep& keep) {
   std::vector<Part> parts;
   if (options_.one_by_one) {
@@ -97,7 +97,7 @@ std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, c
   std::vector<CandidateScores> scores(candidates.size());
   const auto take = [&](std::size_t task, const std::string& bytes) {
     std::vector<CandidateScores> got =
-        parse_scores(bytes, parts[task].indices.size(), static_cast<std::size_t>(data.sequences),
+        parse_scores(bytes, parts[task].indices.size(), static_cast<std::size_t>(data.count),
                      options_.measured());
     std::vector<Score> done;
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -107,7 +107,7 @@ std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, c
     }
     if (keep) keep(done);
   };
-  const Dataset* const only = &data;
+  const Examples* const only = &data;
   const bool done = ranks_->coordinator().run(
       tasks,
       [&](const std::string& job, const ShareSink& sink) {
@@ -121,7 +121,7 @@ std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, c
   return scores;
 }
 
-void Scorer::serve(std::span<const Dataset* const> datasets) {
+void Scorer::serve(std::span<const Examples* const> datasets) {
   mnm::serve(
       ranks_->post(),
       [&](const std::string& job, const ShareSink& sink) { return perform(job, datasets, sink); },

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "db/store.h"
 #include "engine/engine.h"
 #include "eval/scores.h"
@@ -18,7 +18,7 @@
 namespace mnm {
 
 // What costs in the store are counted with: the checkpoint's own dtype, the data's context.
-CostBasis basis_of(const NestedModel& model, const Dataset& data);
+CostBasis basis_of(const NestedModel& model, const Examples& data);
 
 // Error where the device is not there: asked before anything is written for it.
 void require_device(const DeviceOptions& device);
@@ -37,13 +37,13 @@ class Scorer {
 
   // One shared plan; score i belongs to candidates[i]. Shared with other ranks it is several plans,
   // and `keep` is told of each one's scores as they come.
-  std::vector<Score> score(std::span<const Widths> candidates, const Dataset& data,
+  std::vector<Score> score(std::span<const Widths> candidates, const Examples& data,
                            const ProgressSink& progress, const Keep& keep = {});
 
   // What every rank but the first does: scores on these datasets what the first one sends, until
   // that is done. The caller ignores signals meanwhile: a launcher's reaches all ranks, and the
   // first one decides. Error where it sends what this rank does not have.
-  void serve(std::span<const Dataset* const> datasets);
+  void serve(std::span<const Examples* const> datasets);
 
   void load();  // now, and not when first asked to score
   std::string device_name();
@@ -51,9 +51,9 @@ class Scorer {
 
  private:
   ModelSession& session();
-  std::string perform(const std::string& job, std::span<const Dataset* const> datasets,
+  std::string perform(const std::string& job, std::span<const Examples* const> datasets,
                       const std::function<bool(double)>& sink);
-  std::vector<CandidateScores> share(std::span<const Widths> candidates, const Dataset& data,
+  std::vector<CandidateScores> share(std::span<const Widths> candidates, const Examples& data,
                                      const ProgressSink& progress, const Keep& keep);
 
   const OpenedModel& opened_;

@@ -63,8 +63,8 @@ ModelRow model_row(const OpenedModel& opened) {
           fmt::format("{}", fmt::join(opened.model.space.layers.front().granularities, ","))};
 }
 
-DataRow data_row(const Dataset& data) {
-  return {data.fingerprint, text_of(data.name), data.context, data.sequences};
+DataRow data_row(const Examples& data) {
+  return {data.fingerprint, text_of(data.name), data.context, data.count, std::string(data.kind())};
 }
 
 std::int64_t model_named(const Store& store, const std::string& name) {

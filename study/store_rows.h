@@ -6,14 +6,14 @@
 #include <string_view>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "db/store.h"
 #include "families/open_model.h"
 
 namespace mnm {
 
 ModelRow model_row(const OpenedModel& opened);
-DataRow data_row(const Dataset& data);
+DataRow data_row(const Examples& data);
 
 // Users name a model by its id, name or the beginning of its fingerprint; data also by the part
 // that the model's runs used it as.

@@ -135,13 +135,13 @@ class Trainer {
                  model_.max_context);
     }
     if (!settings_.validation.empty()) {
-      validation_ = load_dataset({settings_.validation,
-                                  settings_.context,
-                                  settings_.validation_tokens,
-                                  {},
-                                  settings_.format,
-                                  settings_.text},
-                                 model_.vocab_size, model_.max_context);
+      validation_ = load_token_examples({settings_.validation,
+                                         settings_.context,
+                                         settings_.validation_tokens,
+                                         {},
+                                         settings_.format,
+                                         settings_.text},
+                                        model_.vocab_size, model_.max_context);
     }
     for (std::size_t k = 0; k < model_.space.levels(); ++k) {
       levels_.push_back(model_.space.uniform(k));
@@ -304,7 +304,7 @@ class Trainer {
         taken * static_cast<double>(settings_.accumulate * settings_.batch * settings_.context) /
         seconds;
     report.seconds_left = seconds / taken * static_cast<double>(settings_.steps - state_.step);
-    if (validation_.sequences > 0) report.validation_loss = validate();
+    if (validation_.count > 0) report.validation_loss = validate();
     return report;
   }
 
@@ -330,7 +330,7 @@ class Trainer {
   at::Device device_;
   Dtype dtype_;
   TokenFile tokens_;
-  Dataset validation_;
+  TokenExamples validation_;
   std::vector<Widths> levels_;
   TrainState state_;
   std::map<std::string, std::size_t> index_;

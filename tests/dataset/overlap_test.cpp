@@ -9,11 +9,11 @@
 namespace mnm {
 namespace {
 
-Dataset cut(const std::vector<std::int32_t>& tokens, std::int64_t context) {
-  Dataset data;
+TokenExamples cut(const std::vector<std::int32_t>& tokens, std::int64_t context) {
+  TokenExamples data;
   data.context = context;
-  data.sequences = (static_cast<std::int64_t>(tokens.size()) - 1) / context;
-  data.tokens.assign(tokens.begin(), tokens.begin() + data.sequences * context + 1);
+  data.count = (static_cast<std::int64_t>(tokens.size()) - 1) / context;
+  data.tokens.assign(tokens.begin(), tokens.begin() + data.count * context + 1);
   return data;
 }
 
@@ -31,7 +31,7 @@ std::vector<std::int32_t> joined(std::vector<std::int32_t> a, const std::vector<
 }
 
 // Every window, compared with every sequence.
-std::int64_t plainly(const Dataset& part, const Dataset& other) {
+std::int64_t plainly(const TokenExamples& part, const TokenExamples& other) {
   const auto length = static_cast<std::size_t>(part.context) + 1;
   std::set<std::vector<std::int32_t>> windows;
   for (std::size_t at = 0; at + length <= other.tokens.size(); ++at) {
@@ -39,7 +39,7 @@ std::int64_t plainly(const Dataset& part, const Dataset& other) {
     windows.insert({begin, begin + static_cast<std::ptrdiff_t>(length)});
   }
   std::int64_t found = 0;
-  for (std::int64_t i = 0; i < part.sequences; ++i) {
+  for (std::int64_t i = 0; i < part.count; ++i) {
     const auto begin = part.tokens.begin() + i * part.context;
     found += static_cast<std::int64_t>(
         windows.count({begin, begin + static_cast<std::ptrdiff_t>(length)}));
@@ -76,8 +76,8 @@ TEST(Overlap, CopiesAreFoundWhereverTheyAreCut) {
 TEST(Overlap, AgreesWithComparingEverything) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     const std::uint32_t vocab = 1 + seed % 3;  // few words, so that much is alike
-    const Dataset a = cut(text(seed, 40 + seed, vocab), 1 + seed % 7);
-    const Dataset b = cut(text(seed + 100, 90 - seed, vocab), 1 + seed % 7);
+    const TokenExamples a = cut(text(seed, 40 + seed, vocab), 1 + seed % 7);
+    const TokenExamples b = cut(text(seed + 100, 90 - seed, vocab), 1 + seed % 7);
     EXPECT_EQ(sequences_within(a, b), plainly(a, b)) << seed;
     EXPECT_EQ(sequences_within(b, a), plainly(b, a)) << seed;
   }

@@ -200,18 +200,20 @@ TEST(Dataset, SequencesDoNotOverlapAndEveryTokenButTheFirstIsATarget) {
   const Case cases[] = {{4, 0, 5},  {22, 0, 1}, {1, 0, 22},   {5, 0, 4},
                         {5, 11, 2}, {5, 5, 1},  {7, 1000, 3}, {11, 0, 2}};
   for (const Case& c : cases) {
-    const Dataset data = load_dataset(
+    const TokenExamples data = load_token_examples(
         {.path = dir / "tokens", .context = c.context, .max_tokens = c.max_tokens}, 256, 64);
     EXPECT_EQ(data.name, "tokens");
     EXPECT_EQ(data.context, c.context);
-    ASSERT_EQ(data.sequences, c.sequences);
+    ASSERT_EQ(data.count, c.sequences);
     ASSERT_EQ(data.tokens.size(), static_cast<std::size_t>(c.sequences * c.context + 1));
-    std::vector<std::int64_t> input, target;
+    EXPECT_EQ(data.kind(), "tokens");
+    EXPECT_EQ(data.input().shape, std::vector{c.context});
     for (std::int64_t begin = 0; begin < c.sequences; ++begin) {
       for (std::int64_t count = 0; begin + count <= c.sequences; ++count) {
-        data.batch(begin, count, input, target);
-        ASSERT_EQ(input.size(), static_cast<std::size_t>(count * c.context));
-        ASSERT_EQ(target.size(), input.size());
+        std::vector<std::int64_t> input(static_cast<std::size_t>(count * c.context));
+        std::vector<std::int64_t> target = input;
+        data.read_inputs(begin, count, std::as_writable_bytes(std::span(input)));
+        data.read_targets(begin, count, target);
         for (std::size_t i = 0; i < input.size(); ++i) {
           EXPECT_EQ(input[i], begin * c.context + static_cast<std::int64_t>(i));
           EXPECT_EQ(target[i], input[i] + 1);
@@ -224,8 +226,8 @@ TEST(Dataset, SequencesDoNotOverlapAndEveryTokenButTheFirstIsATarget) {
 TEST(Dataset, ContextIsTheModelsUpTo256UnlessAsked) {
   const TempDir dir;
   spew(dir / "tokens", std::string(1000, 'a'));
-  EXPECT_EQ(load_dataset({.path = dir / "tokens"}, 256, 4096).context, 256);
-  EXPECT_EQ(load_dataset({.path = dir / "tokens"}, 256, 64).context, 64);
+  EXPECT_EQ(load_token_examples({.path = dir / "tokens"}, 256, 4096).context, 256);
+  EXPECT_EQ(load_token_examples({.path = dir / "tokens"}, 256, 64).context, 64);
 }
 
 TEST(Dataset, RefusesWhatHoldsNoSequence) {
@@ -233,7 +235,7 @@ TEST(Dataset, RefusesWhatHoldsNoSequence) {
   spew(dir / "tokens", std::string(20, 'a'));
   spew(dir / "empty", "");
   struct Case {
-    DatasetOptions options;
+    ExampleOptions options;
     std::string phrase;
   };
   const Case cases[] = {
@@ -245,11 +247,11 @@ TEST(Dataset, RefusesWhatHoldsNoSequence) {
       {{dir / "tokens", 1, -1}, "must not be negative"},
   };
   for (const Case& c : cases) {
-    const std::string error = usage_error_of([&] { load_dataset(c.options, 256, 64); });
+    const std::string error = usage_error_of([&] { load_token_examples(c.options, 256, 64); });
     EXPECT_TRUE(contains(error, c.phrase)) << error;
   }
   EXPECT_TRUE(contains(error_of([&] {
-                         load_dataset({dir / "tokens", 4, 0}, 97, 64);
+                         load_token_examples({dir / "tokens", 4, 0}, 97, 64);
                        }),
                        "token 97 at position 0 is outside the vocabulary of 97"));
 }
@@ -264,7 +266,7 @@ TEST(Dataset, FingerprintIsOfTheTokensUsedAndTheContext) {
   text[24] = '!';
   spew(dir / "other", text);
   const auto fingerprint = [&](const char* name, std::int64_t context, std::int64_t max_tokens) {
-    return load_dataset({dir / name, context, max_tokens}, 256, 64).fingerprint;
+    return load_token_examples({dir / name, context, max_tokens}, 256, 64).fingerprint;
   };
   const std::string all = fingerprint("a", 8, 0);
   EXPECT_EQ(all, fingerprint("longer", 8, 0));

@@ -39,10 +39,11 @@ class InBf16 : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(InBf16, LossesAreThoseOfTheSameWeightsInF32) {
-  const Dataset data = load_dataset({.path = MNM_SOURCE_DIR "/data/reference/search.bin",
-                                     .context = kContext,
-                                     .max_tokens = kContext * kSequences + 1},
-                                    opened_.model.vocab_size, opened_.model.max_context);
+  const TokenExamples data =
+      load_token_examples({.path = MNM_SOURCE_DIR "/data/reference/search.bin",
+                           .context = kContext,
+                           .max_tokens = kContext * kSequences + 1},
+                          opened_.model.vocab_size, opened_.model.max_context);
   const WidthSpace& space = opened_.model.space;
   std::vector<Widths> candidates;
   for (std::size_t level = 0; level < space.levels(); ++level) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "dataset/token_file.h"
 #include "engine/engine.h"
 #include "eval/statistics.h"
 #include "families/open_model.h"
@@ -80,10 +81,10 @@ class ScoringCuda : public ::testing::Test {
 
   OpenedModel opened_ = open_model(kBundled);
   std::vector<Widths> candidates_ = candidates_of(opened_.model.space);
-  Dataset data_ = load_dataset({.path = kBundled + "/search.bin",
-                                .context = kContext,
-                                .max_tokens = kContext * kSequences + 1},
-                               opened_.model.vocab_size, opened_.model.max_context);
+  TokenExamples data_ = load_token_examples({.path = kBundled + "/search.bin",
+                                             .context = kContext,
+                                             .max_tokens = kContext * kSequences + 1},
+                                            opened_.model.vocab_size, opened_.model.max_context);
 };
 
 TEST_F(ScoringCuda, InF32GivesTheLossesOfTheCpu) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dataset/token_file.h"
 #include "engine/weight_reader.h"
 #include "families/open_model.h"
 #include "fold/evaluator.h"
@@ -22,10 +23,10 @@ using test::TinyLlama;
 
 constexpr std::int64_t kContext = 21, kSequences = 32;
 
-Dataset random_data(std::int64_t vocab) {
-  Dataset data;
+TokenExamples random_data(std::int64_t vocab) {
+  TokenExamples data;
   data.context = kContext;
-  data.sequences = kSequences;
+  data.count = kSequences;
   std::mt19937 random(3);
   for (std::int64_t i = 0; i <= kContext * kSequences; ++i) {
     data.tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab)));

@@ -11,6 +11,7 @@
 #include <limits>
 #include <random>
 
+#include "dataset/token_file.h"
 #include "eval/prefix_tree.h"
 #include "fold/launch.h"
 #include "kernels/failure.h"
@@ -29,9 +30,9 @@ using test::ToyShape;
 
 constexpr double kEpsilon = 1.0 / (1 << 24);  // half a unit in the last place of f32 at 1
 
-Dataset random_data(std::int64_t sequences, std::int64_t context, std::int64_t vocab) {
-  Dataset data;
-  data.sequences = sequences;
+TokenExamples random_data(std::int64_t sequences, std::int64_t context, std::int64_t vocab) {
+  TokenExamples data;
+  data.count = sequences;
   data.context = context;
   std::mt19937 random(7);
   for (std::int64_t i = 0; i <= sequences * context; ++i) {
@@ -73,11 +74,12 @@ at::Tensor log_p(Fold& fold, const Widths& widths, const std::vector<std::int64_
 }
 
 CandidateScores plainly(Fold& fold, const NestedModel& model, const Widths& widths,
-                        const Dataset& data) {
+                        const TokenExamples& data) {
   CandidateScores scores;
-  std::vector<std::int64_t> input, target;
-  for (std::int64_t s = 0; s < data.sequences; ++s) {
-    data.batch(s, 1, input, target);
+  std::vector<std::int64_t> input(static_cast<std::size_t>(data.context)), target = input;
+  for (std::int64_t s = 0; s < data.count; ++s) {
+    data.read_inputs(s, 1, std::as_writable_bytes(std::span(input)));
+    data.read_targets(s, 1, target);
     const at::Tensor mine = log_p(fold, widths, input);
     const at::Tensor full = log_p(fold, model.space.full(), input);
     const auto mean = [&](const at::Tensor& x) {
@@ -162,11 +164,11 @@ TEST_F(Evaluator, AgreesWithThePlainLoopAndWithOneByOne) {
   for (const Setting& setting : settings()) {
     const NestedModel model = toy_model(setting.shape);
     ToyFold fold(model, 3);
-    const Dataset data = random_data(setting.sequences, setting.context, setting.shape.vocab);
+    const TokenExamples data = random_data(setting.sequences, setting.context, setting.shape.vocab);
     const std::vector<Widths> all = grid(model.space);
     std::vector<std::vector<Widths>> sets = {
         {}, draw(all, 1, 1), {all.front(), all.front()}, draw(all, 2, 2), draw(all, 9, 3)};
-    if (data.context * data.sequences < 100) sets.push_back(all);
+    if (data.context * data.count < 100) sets.push_back(all);
     for (const std::vector<Widths>& candidates : sets) {
       std::vector<CandidateScores> plain;
       for (const Widths& widths : candidates) plain.push_back(plainly(fold, model, widths, data));
@@ -189,8 +191,8 @@ TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
   for (const Setting& setting : settings()) {
     const NestedModel model = toy_model(setting.shape);
     ToyFold fold(model, 3);
-    Dataset data = random_data(setting.sequences, setting.context, setting.shape.vocab);
-    for (std::int64_t s = 0; s < data.sequences; ++s) {
+    TokenExamples data = random_data(setting.sequences, setting.context, setting.shape.vocab);
+    for (std::int64_t s = 0; s < data.count; ++s) {
       const auto drawn = draw_positions({.denominator = 3}, data.context, s);
       data.scored.insert(data.scored.end(), drawn.begin(), drawn.end());
     }
@@ -216,7 +218,7 @@ TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
       const std::vector<Widths> full = {model.space.full()};
       const PlanCost one = cost_of(make_prefix_tree(full), model, data.context);
       EXPECT_NEAR(total,
-                  static_cast<double>(data.sequences * data.context) *
+                  static_cast<double>(data.count * data.context) *
                       (all.shared + one.shared - (1 - share) * (all.readout + one.readout)),
                   1e-9 * total);
     }
@@ -226,16 +228,16 @@ TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
 TEST_F(Evaluator, ComputesNothingTwice) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
-  const Dataset data = random_data(6, 300, 13);
+  const TokenExamples data = random_data(6, 300, 13);
   const std::vector<Widths> all = grid(model.space);
   score_candidates(fold, model, at::kCPU, all, data, {}, {}, {});
-  EXPECT_EQ(fold.nodes_stepped, (1 + 4 + 16) * data.sequences);
+  EXPECT_EQ(fold.nodes_stepped, (1 + 4 + 16) * data.count);
 }
 
 TEST_F(Evaluator, AMemoryLimitChangesNothingButTheSpeed) {
   const NestedModel model = toy_model({.vocab = 700});
   ToyFold fold(model, 5);
-  const Dataset data = random_data(9, 40, 700);
+  const TokenExamples data = random_data(9, 40, 700);
   const std::vector<Widths> candidates = draw(grid(model.space), 20, 1);
   const ScoreOptions options = {.metrics = {Metric::kKl}};
   const auto unsplit = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
@@ -262,7 +264,7 @@ TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
   ToyFold fold(model, 5);
   const ScoreOptions options = {.metrics = {Metric::kKl}};
   for (const std::int64_t sequences : {2, 7, 70}) {  // fewer than threads, a few, many
-    const Dataset data = random_data(sequences, 30, 13);
+    const TokenExamples data = random_data(sequences, 30, 13);
     const std::vector<Widths> candidates = draw(grid(model.space), 5, 1);
     at::set_num_threads(1);
     fold.nodes_stepped = 0;
@@ -287,7 +289,7 @@ TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
 TEST_F(Evaluator, NaNStaysWithItsCandidates) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
-  const Dataset data = random_data(3, 30, 13);
+  const TokenExamples data = random_data(3, 30, 13);
   const std::vector<Widths> all = grid(model.space);
   const auto sound = score_candidates(fold, model, at::kCPU, all, data, {}, {}, {});
   fold.weights["up.1"][9].fill_(std::numeric_limits<double>::quiet_NaN());
@@ -308,7 +310,7 @@ TEST_F(Evaluator, NaNStaysWithItsCandidates) {
 TEST_F(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
   const NestedModel model = toy_model({});
   ToyFold fold(model, 3);
-  const Dataset data = random_data(4, 50, 13);
+  const TokenExamples data = random_data(4, 50, 13);
   const std::vector<Widths> all = grid(model.space);
   for (const bool one_by_one : {false, true}) {
     std::vector<Progress> seen;
@@ -387,7 +389,7 @@ class OutOfMemory : public Evaluator {
 
   NestedModel model_ = toy_model({});
   ToyFold fold_{model_, 5};
-  Dataset data_ = random_data(24, 100, 13);
+  TokenExamples data_ = random_data(24, 100, 13);
   std::vector<Widths> candidates_ = draw(grid(model_.space), 20, 1);
   std::vector<CandidateScores> expected_;
   double last_ = 0;  // the share that was done when progress was told last

@@ -7,6 +7,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "dataset/token_file.h"
 #include "fold/evaluator.h"
 #include "tests/fold/toy_fold.h"
 #include "tests/support/error_of.h"
@@ -20,9 +21,9 @@ using test::error_of;
 using test::toy_model;
 using test::ToyFold;
 
-Dataset random_data(std::int64_t sequences, std::int64_t context, std::int64_t vocab) {
-  Dataset data;
-  data.sequences = sequences;
+TokenExamples random_data(std::int64_t sequences, std::int64_t context, std::int64_t vocab) {
+  TokenExamples data;
+  data.count = sequences;
   data.context = context;
   std::mt19937 random(7);
   for (std::int64_t i = 0; i <= sequences * context; ++i) {
@@ -74,7 +75,7 @@ class Sweeps : public ::testing::Test {
   test::TempDir dir_;
   NestedModel model_ = toy_model({.layers = 4});
   ToyFold fold_{model_, 3};
-  Dataset data_ = random_data(8, 300, 13);  // a step takes one parent
+  TokenExamples data_ = random_data(8, 300, 13);  // a step takes one parent
   std::vector<Widths> candidates_ = draw(model_.space, 30);
   bool one_by_one_ = false;
   std::vector<CandidateScores> resident_;
