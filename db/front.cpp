@@ -168,12 +168,16 @@ std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
                                   filter.values);
   using Key = std::tuple<std::int64_t, std::int64_t, std::string>;  // model, data, dtype
   std::map<Key, Staircase> fronts;
+  auto at = fronts.end();  // where the record before belonged: mostly this one does, too
   while (rows.step()) {
     const std::int64_t id = rows.integer(4);
     const auto found = std::ranges::lower_bound(values, id, {}, &Values::value_type::first);
     if (found == values.end() || found->first != id) continue;
-    fronts[{rows.integer(0), rows.integer(1), rows.string(2)}].offer(
-        rows.integer(3), objective_of(query.metric, found->second), id);
+    if (at == fronts.end() || std::get<0>(at->first) != rows.integer(0) ||
+        std::get<1>(at->first) != rows.integer(1) || std::get<2>(at->first) != rows.text(2)) {
+      at = fronts.try_emplace({rows.integer(0), rows.integer(1), rows.string(2)}).first;
+    }
+    at->second.offer(rows.integer(3), objective_of(query.metric, found->second), id);
   }
   std::vector<Record> records;
   sqlite::Statement row =
