@@ -91,7 +91,7 @@ class Grid final : public Strategy {
     }
     return batch;
   }
-  void tell(const Widths& widths, const Point&) override { asked_.tell(widths); }
+  void tell(const Widths& widths, const Point&, double /*noise*/) override { asked_.tell(widths); }
   bool finished() const override { return asked_.count() == total_; }
   std::size_t preferred_batch() const override {
     const std::uint64_t batch = exhaustive_ ? batch_ : kBatch;

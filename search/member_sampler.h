@@ -13,6 +13,7 @@ class MemberSampler {
   // Marks a member as taken; false if it was already.
   bool take(const Levels& member) { return taken_.insert(member).second; }
   std::size_t taken() const { return taken_.size(); }
+  const LevelsSet& all() const { return taken_; }
 
   // Takes a member drawn uniformly among those not taken, or as good as: after kTries draws that
   // were all taken (nearly everything is), the next one in lexicographic order that is not. Needs

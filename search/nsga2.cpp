@@ -53,7 +53,7 @@ class Nsga2 final : public Strategy {
     return batch;
   }
 
-  void tell(const Widths& widths, const Point& result) override {
+  void tell(const Widths& widths, const Point& result, double /*noise*/) override {
     asked_.tell(widths);
     members_.push_back(set_.levels_of(widths));
     results_.push_back(result);

@@ -38,7 +38,7 @@ class RandomSearch final : public Strategy {
     }
     return batch;
   }
-  void tell(const Widths& widths, const Point&) override { asked_.tell(widths); }
+  void tell(const Widths& widths, const Point&, double /*noise*/) override { asked_.tell(widths); }
   bool finished() const override { return asked_.count() == total_; }
   std::size_t preferred_batch() const override {
     return static_cast<std::size_t>(std::min<std::uint64_t>(kBatch, total_));

@@ -44,7 +44,7 @@ class ScheduleSearch final : public Strategy {
     for (const Widths& widths : batch) asked_.ask(widths);
     return batch;
   }
-  void tell(const Widths& widths, const Point&) override { asked_.tell(widths); }
+  void tell(const Widths& widths, const Point&, double /*noise*/) override { asked_.tell(widths); }
   bool finished() const override { return asked_.count() == members_.size(); }
   std::size_t preferred_batch() const override { return std::min(kBatch, members_.size()); }
   std::uint64_t total() const override { return members_.size(); }

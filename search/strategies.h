@@ -30,4 +30,16 @@ std::unique_ptr<Strategy> make_random_search(const SearchProblem& problem,
 std::unique_ptr<Strategy> make_nsga2(const SearchProblem& problem,
                                      const StrategySettings& settings);
 
+// Each layer at each of its choices, the others wide: layer_sensitivity.h.
+std::unique_ptr<Strategy> make_sensitivity(const SearchProblem& problem,
+                                           const StrategySettings& settings);
+
+// The same, then the exact optima of the sum of what those lose; see knapsack.cpp.
+std::unique_ptr<Strategy> make_knapsack(const SearchProblem& problem,
+                                        const StrategySettings& settings);
+
+// By a model of the losses, see surrogate.cpp.
+std::unique_ptr<Strategy> make_surrogate(const SearchProblem& problem,
+                                         const StrategySettings& settings);
+
 }  // namespace mnm

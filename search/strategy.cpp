@@ -59,6 +59,9 @@ constexpr Entry kEntries[] = {
     {"grid", make_grid},
     {"random", make_random_search},
     {"evolution", make_nsga2},
+    {"surrogate", make_surrogate},
+    {"sensitivity", make_sensitivity},
+    {"knapsack", make_knapsack},
 };
 
 constexpr auto kNames = [] {

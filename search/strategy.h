@@ -13,6 +13,14 @@
 
 namespace mnm {
 
+// What a strategy that has a model of the losses expects of a submodel.
+struct Belief {
+  Widths widths;
+  double cost = 0;
+  double loss = 0, deviation = 0;  // its mean, without noise, and how uncertain that is
+  bool told = false;               // whether its result was
+};
+
 class Strategy {
  public:
   virtual ~Strategy() = default;
@@ -23,8 +31,14 @@ class Strategy {
   virtual std::vector<Widths> ask(std::size_t n) = 0;
 
   // The result of a candidate that was asked, in the order of asking; Error if it is another's.
-  // Loss NaN or infinite: it failed.
-  virtual void tell(const Widths& widths, const Point& result) = 0;
+  // Loss NaN or infinite: it failed. `noise`: the standard deviation of what chance does to this
+  // loss and not to the others. Scores on the same examples have next to none: chance moves them
+  // together, as the standard errors of their differences show.
+  virtual void tell(const Widths& widths, const Point& result, double noise = 0) = 0;
+
+  // The front as the strategy believes it to be by now, by ascending cost; empty where it believes
+  // nothing beyond what it was told.
+  virtual std::vector<Belief> believed_front() const { return {}; }
 
   // Nothing more will ever be asked.
   virtual bool finished() const = 0;
@@ -48,10 +62,11 @@ struct StrategySettings {
 };
 
 // "uniform", "least-slope", "monotone", the sweeps "constant", "linear-decay", "wide-to-narrow" and
-// "narrow-to-wide", "grid", "random", "evolution". UsageError names the nearest
-// for an unknown name, the setting for a bad one, and the smallest budget when nothing is feasible.
-// The problem is copied. No strategy asks for more than max_evaluations candidates, and which ones
-// it asks for does not depend on how many are asked for at a time.
+// "narrow-to-wide", "grid", "random", "evolution", "surrogate", "sensitivity", "knapsack".
+// UsageError names the nearest for an unknown name, the setting for a bad one, and the smallest
+// budget when nothing is feasible. The problem is copied. No strategy asks for more than
+// max_evaluations candidates, and which ones it asks for does not depend on how many are asked for
+// at a time.
 //
 // Resuming is replaying: a new strategy of the same arguments that is asked again, and told the
 // stored results of what it asks, goes on as the old one would have.

@@ -89,6 +89,29 @@ TEST(Truth, EvolutionReachesTheFloorUnderABudget) {
   }
 }
 
+// In the tenth of the evaluations that evolution takes, and nearly everything. The medians over
+// many more seeds and orders of layers are bench/search's.
+TEST(Truth, SurrogateReachesTheFloor) {
+  ASSERT_NE(table(), nullptr);
+  for (const auto& [evaluations, floor] :
+       {std::pair(50u, 0.965), std::pair(100u, 0.997), std::pair(200u, 0.9994)}) {
+    const LossTable::Exhaustive all = table()->exhaustive();
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const double found =
+          table()->share_found("surrogate", all, {.seed = seed, .max_evaluations = evaluations});
+      EXPECT_GE(found, floor) << "seed " << seed << ", " << evaluations << " evaluations";
+      std::printf("seed %2d: surrogate %.5f with %u evaluations\n", static_cast<int>(seed), found,
+                  evaluations);
+    }
+    for (const double budget : {8 * 96.0, 8 * 192.0, 8 * 384.0}) {
+      const LossTable::Exhaustive within = table()->exhaustive({{"width", budget, total_width}});
+      EXPECT_GE(table()->share_found("surrogate", within, {.max_evaluations = evaluations}),
+                evaluations == 50 ? 0.955 : floor - 0.0015)
+          << evaluations << " evaluations, budget " << budget;
+    }
+  }
+}
+
 TEST(Truth, GridOfEverythingFindsEverything) {
   ASSERT_NE(table(), nullptr);
   EXPECT_EQ(
