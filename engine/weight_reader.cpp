@@ -34,6 +34,8 @@ at::ScalarType scalar_type(Dtype dtype) {
       return at::kHalf;
     case Dtype::kBF16:
       return at::kBFloat16;
+    case Dtype::kF64:
+      return at::kDouble;
   }
   fail("dtype without a LibTorch type");
 }

@@ -19,6 +19,8 @@ OnnxType type_of(Dtype dtype) {
       return OnnxType::kF16;
     case Dtype::kBF16:
       return OnnxType::kBF16;
+    case Dtype::kF64:  // no graph holds it
+      break;
   }
   return OnnxType::kF32;
 }

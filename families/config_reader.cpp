@@ -73,17 +73,31 @@ std::optional<ConfigReader> ConfigReader::object(std::string_view key) const {
   return ConfigReader(*value, name(key) + ".");
 }
 
+namespace {
+
+// A type as PyTorch spells it, with or without its module. What is stored in double is computed in
+// f32.
+std::optional<Dtype> torch_dtype(std::string_view name) {
+  constexpr std::string_view kModule = "torch.";
+  if (name.starts_with(kModule)) name.remove_prefix(kModule.size());
+  if (name == "float" || name == "float64" || name == "double") return Dtype::kF32;
+  if (name == "half") return Dtype::kF16;
+  for (const Dtype known : kComputed) {
+    if (name == torch_name(known)) return known;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<Dtype> stated_dtype(const nlohmann::json& config) {
   const ConfigReader keys(config);
   std::optional<Dtype> stated;
   std::string_view stated_by;
   for (const std::string_view key : {"dtype", "torch_dtype"}) {
     const std::optional<std::string> text = keys.text(key);
-    if (!text) continue;
-    std::optional<Dtype> dtype;
-    for (const Dtype known : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
-      if (*text == torch_name(known)) dtype = known;
-    }
+    if (!text || *text == "auto") continue;  // auto: as the tensors are stored
+    const std::optional<Dtype> dtype = torch_dtype(*text);
     if (!dtype) fail("{} is {}, expected float32, float16 or bfloat16", key, shown(*text));
     if (stated && *stated != *dtype) {
       fail("{} is {} but {} is {}: two spellings of one setting must agree", stated_by,

@@ -14,6 +14,7 @@
 #include "export/runtimes.h"
 #include "families/exporters.h"
 #include "families/nesting.h"
+#include "model/checkpoint.h"
 #include "model/nested_model.h"
 
 namespace mnm {
@@ -28,6 +29,9 @@ class Family {
   // The whole model as data. Error where the config is contradictory or asks for what the family
   // does not compute, naming the key; UsageError where the user's `nesting` is at fault.
   virtual NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const = 0;
+  // Why these tensors are none of this family's, where they are known to be another's; else
+  // nothing.
+  virtual std::string foreign_weights(const Checkpoint&) const { return {}; }
   // Ends of tensor names that old exporters store and that are recomputed.
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
   // Other names that a checkpoint may give the table's tensors: that name -> the table's.

@@ -20,7 +20,8 @@ namespace {
 Dtype usual_dtype(const Checkpoint& checkpoint) {
   std::map<Dtype, double> elements;
   for (const StoredTensor& tensor : checkpoint.tensors()) {
-    elements[tensor.dtype] += static_cast<double>(tensor.elements());
+    const Dtype dtype = tensor.dtype == Dtype::kF64 ? Dtype::kF32 : tensor.dtype;
+    elements[dtype] += static_cast<double>(tensor.elements());
   }
   Dtype usual = Dtype::kF32;
   for (const auto& [dtype, count] : elements) {
@@ -57,12 +58,23 @@ bool same_values(const Checkpoint& checkpoint, const StoredTensor& a, const Stor
 void check_copies(const Checkpoint& checkpoint, const std::map<std::string, std::string>& copies) {
   for (const auto& [copy, original] : copies) {
     const StoredTensor* tensor = checkpoint.find(copy);
-    if (tensor == nullptr || same_values(checkpoint, *tensor, checkpoint.at(original))) continue;
+    if (tensor == nullptr || tensor == &checkpoint.at(original)) continue;
+    if (same_values(checkpoint, *tensor, checkpoint.at(original))) continue;
     fail(
         "checkpoint '{}' disagrees with its config.json, which makes '{}' and '{}' one tensor: "
         "both "
         "are there, and differ; say in config.json that they are two, or remove the wrong one",
         checkpoint.directory().string(), original, copy);
+  }
+}
+
+// Before the config is read: where it is silent on what the weights are, these say it.
+void require_own_weights(const Checkpoint& checkpoint) {
+  for (const Family* family : families()) {
+    if (!family->recognizes(checkpoint.config())) continue;
+    if (const std::string why = family->foreign_weights(checkpoint); !why.empty()) {
+      fail("cannot open checkpoint '{}': {}", checkpoint.directory().string(), why);
+    }
   }
 }
 
@@ -94,11 +106,16 @@ OpenedModel open_model(const std::filesystem::path& directory, const Nesting& ne
 
 OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   const nlohmann::json& config = checkpoint.config();
+  require_own_weights(checkpoint);
   auto [family, model] = describe_model(config, nesting, checkpoint.directory() / "config.json");
   if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
   const std::map<std::string, std::string> names = family->other_names(model);
   checkpoint.add_names(names);
   const std::map<std::string, std::string> copies = family->copies(model);
+  for (const auto& [copy, original] : copies) {
+    // Of one tensor under two names a writer may keep either.
+    if (checkpoint.find(original) == nullptr) checkpoint.add_names({{copy, original}});
+  }
   std::vector<std::string> ignored = family->ignored_tensors();
   for (const auto& [stored, name] : names) ignored.push_back(stored);
   for (const auto& [copy, original] : copies) ignored.push_back(copy);

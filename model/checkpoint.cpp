@@ -31,9 +31,15 @@ std::vector<std::string> file_names(const fs::path& directory) {
 }
 
 // Whether to open it. What cannot even be looked at is opened too: that error names the reason.
+// Error for a link whose target is gone, as a download leaves it that was cut off.
 bool present(const fs::path& path) {
   std::error_code error;
-  return fs::exists(path, error) || error;
+  if (fs::exists(path, error) || error) return true;
+  if (fs::is_symlink(path, error)) {
+    fail("cannot read '{}': it is a link to '{}', which is not there: download it again",
+         path.string(), fs::read_symlink(path, error).string());
+  }
+  return false;
 }
 
 void require_directory(const fs::path& directory) {
@@ -62,20 +68,41 @@ void require_directory(const fs::path& directory) {
   fail("cannot open checkpoint '{}': it holds no config.json", directory.string());
 }
 
+// Not what a training run keeps beside the weights.
+bool is_pickled_weights(const std::string& name) {
+  if (name.ends_with(".bin")) return name.starts_with("pytorch_model");
+  if (!name.ends_with(".pt") && !name.ends_with(".pth")) return false;
+  for (const std::string_view other : {"optimizer", "scheduler", "rng_state", "scaler"}) {
+    if (name.starts_with(other)) return false;
+  }
+  return true;
+}
+
 // The error for a directory without model.safetensors: what lies there instead, and what helps.
 [[noreturn]] void fail_without_tensors(const fs::path& directory) {
   std::vector<std::string> pickled, safetensors;
   for (const std::string& name : file_names(directory)) {
     const std::string extension = fs::path(name).extension().string();
     if (extension == ".safetensors" && name != kProbeFile) safetensors.push_back(name);
-    const bool bin = extension == ".bin" && name.starts_with("pytorch_model");
-    if (bin || extension == ".pt" || extension == ".pth") pickled.push_back(name);
+    if (is_pickled_weights(name)) pickled.push_back(name);
+  }
+  if (std::ranges::find(safetensors, "adapter_model.safetensors") != safetensors.end()) {
+    fail(
+        "cannot open checkpoint '{}': it holds an adapter (adapter_model.safetensors) and no whole "
+        "model; merge it into its base first (merge_and_unload of peft)",
+        directory.string());
+  }
+  if (safetensors.size() == 1) {
+    fail(
+        "cannot open checkpoint '{}': it holds '{}' but neither {} nor {}; if that file holds the "
+        "whole model under transformers' names, rename it to {}",
+        directory.string(), safetensors.front(), kSingle, kIndex, kSingle);
   }
   if (!safetensors.empty()) {
     fail(
-        "cannot open checkpoint '{}': it holds '{}' but neither {} nor {}; rename a single file to "
-        "{}",
-        directory.string(), safetensors.front(), kSingle, kIndex, kSingle);
+        "cannot open checkpoint '{}': it holds {} safetensors files, such as '{}', but no {} that "
+        "says which tensor is where: download it too",
+        directory.string(), safetensors.size(), safetensors.front(), kIndex);
   }
   if (!pickled.empty()) {
     const bool shards = pickled.size() > 1 && pickled.front().starts_with("pytorch_model-");
@@ -132,6 +159,7 @@ struct Checkpoint::Impl {
   std::vector<fs::path> shards;
   std::shared_ptr<const void> storage;  // of assembled tensors
   std::vector<StoredTensor> tensors;
+  std::map<std::string, std::string> left_aside;
   std::deque<std::string> other_names;
   std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name and these
 
@@ -147,6 +175,9 @@ struct Checkpoint::Impl {
                          .offset = offset,
                          .data = file.bytes().subspan(offset, entry.end - entry.begin),
                          .decode = {}});
+    }
+    for (OtherTensor& other : header.others) {
+      left_aside.emplace(std::move(other.name), std::move(other.dtype));
     }
     files.push_back(std::move(file));
     shards.push_back(path);
@@ -169,6 +200,7 @@ struct Checkpoint::Impl {
   void check_promises(const std::map<std::string, std::string>& index) const {
     for (const auto& [name, file] : index) {
       const auto found = by_name.find(name);
+      if (found == by_name.end() && left_aside.contains(name)) continue;
       if (found == by_name.end()) {
         fail(
             "cannot open checkpoint '{}': {} says that tensor '{}' is in '{}', but it is in no "
@@ -252,6 +284,10 @@ const nlohmann::json& Checkpoint::config() const { return impl_->config; }
 const std::vector<StoredTensor>& Checkpoint::tensors() const { return impl_->tensors; }
 const std::vector<fs::path>& Checkpoint::shards() const { return impl_->shards; }
 
+const std::map<std::string, std::string>& Checkpoint::left_aside() const {
+  return impl_->left_aside;
+}
+
 const StoredTensor* Checkpoint::find(std::string_view name) const {
   const auto found = impl_->by_name.find(name);
   return found == impl_->by_name.end() ? nullptr : &impl_->tensors[found->second];
@@ -317,7 +353,10 @@ void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
   for (const TensorSpec& spec : model.table.tensors) {
     expected.insert(spec.name);
     const StoredTensor* tensor = checkpoint.find(spec.name);
-    if (tensor == nullptr) {
+    if (const auto aside = checkpoint.left_aside().find(spec.name);
+        tensor == nullptr && aside != checkpoint.left_aside().end()) {
+      note(spec, fmt::format("is there as {}, and F32, F16, BF16 and F64 are read", aside->second));
+    } else if (tensor == nullptr) {
       note(spec, "is missing");
     } else if (tensor->shape != spec.shape) {
       note(spec, fmt::format("is there with shape {}", shape_text(tensor->shape)));

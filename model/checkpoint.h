@@ -42,7 +42,7 @@ class Checkpoint {
   // names: transformers' order.
   // Error: no such directory, no config.json, no safetensors (with the conversion that helps where
   // pytorch_model.bin or *.pt lies there), a shard missing, a tensor in two shards or in none that
-  // the index promised, and whatever parse_safetensors refuses.
+  // the index promised, a link to what is not there, and whatever parse_safetensors refuses.
   static Checkpoint open(const std::filesystem::path& directory);
 
   // Of tensors that a reader of another format found in `directory` and names as a checkpoint does.
@@ -66,6 +66,9 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const;
   const StoredTensor& at(std::string_view name) const;  // Error if there is none
   const std::vector<std::filesystem::path>& shards() const;
+  // What lies beside the tensors in types that no weight has, as `_extra_state` in U8: name ->
+  // type. Nothing reads it.
+  const std::map<std::string, std::string>& left_aside() const;
 
   // into <- the tensor's bytes from `begin`; read from the file and not through the map, so that
   // they do not come to stay in this process' memory.

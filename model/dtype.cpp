@@ -18,6 +18,7 @@ constexpr Names kNames[] = {
     {Dtype::kF32, 4, "f32", "F32", "float32"},
     {Dtype::kF16, 2, "f16", "F16", "float16"},
     {Dtype::kBF16, 2, "bf16", "BF16", "bfloat16"},
+    {Dtype::kF64, 8, "f64", "F64", "float64"},
 };
 
 const Names& names(Dtype dtype) { return kNames[static_cast<std::size_t>(dtype)]; }
@@ -49,7 +50,8 @@ std::string_view safetensors_name(Dtype dtype) { return names(dtype).safetensors
 std::string_view torch_name(Dtype dtype) { return names(dtype).torch; }
 
 Dtype parse_dtype(std::string_view name) {
-  for (const Names& row : kNames) {
+  for (const Dtype dtype : kComputed) {
+    const Names& row = names(dtype);
     if (name == row.ours || name == row.safetensors || name == row.torch) return row.dtype;
   }
   fail_usage("unknown dtype '{}': f32, f16 and bf16 are supported", name);
@@ -113,6 +115,12 @@ void to_f32(std::span<const std::byte> bytes, Dtype dtype, std::span<float> out)
       return widen<f16_to_f32>(bytes, out);
     case Dtype::kBF16:
       return widen<bf16_to_f32>(bytes, out);
+    case Dtype::kF64:
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        double value = 0;
+        std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+        out[i] = static_cast<float>(value);
+      }
   }
 }
 
@@ -127,6 +135,11 @@ void from_f32(std::span<const float> in, Dtype dtype, std::span<std::byte> bytes
       return narrow<f32_to_f16>(in, bytes);
     case Dtype::kBF16:
       return narrow<f32_to_bf16>(in, bytes);
+    case Dtype::kF64:
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        const double value = in[i];
+        std::memcpy(bytes.data() + i * sizeof value, &value, sizeof value);
+      }
   }
 }
 

@@ -8,13 +8,17 @@
 
 namespace mnm {
 
-enum class Dtype : std::uint8_t { kF32, kF16, kBF16 };
+// kF64 is a type of stored tensors alone: they are read as f32, and nothing is computed or written
+// in it, so parse_dtype does not know it.
+enum class Dtype : std::uint8_t { kF32, kF16, kBF16, kF64 };
+inline constexpr Dtype kComputed[] = {Dtype::kF32, Dtype::kF16, Dtype::kBF16};
 
 std::size_t size_of(Dtype dtype);          // bytes per element
 std::string_view to_string(Dtype dtype);   // "f32", "f16", "bf16": options and the store
-std::string_view safetensors_name(Dtype);  // "F32", "F16", "BF16"
+std::string_view safetensors_name(Dtype);  // "F32", "F16", "BF16", "F64"
 std::string_view torch_name(Dtype);        // "float32", "float16", "bfloat16": config.json
-Dtype parse_dtype(std::string_view name);  // any of the three spellings; UsageError otherwise
+Dtype parse_dtype(std::string_view name);  // any of the three spellings of a
+                                           // computed one; UsageError otherwise
 
 float bf16_to_f32(std::uint16_t bits);
 float f16_to_f32(std::uint16_t bits);

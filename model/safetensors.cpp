@@ -70,13 +70,44 @@ std::string brief(const json& value) {
   return text.size() <= 40 ? text : text.substr(0, 40) + "...";
 }
 
-Dtype read_dtype(const json& value, const std::string& name, const Complaint& complain) {
+// The types that are read, and the others that the format knows, by their bits:
+// https://github.com/huggingface/safetensors, Dtype in safetensors/src/tensor.rs.
+struct StoredType {
+  std::string_view name;
+  std::uint64_t bits = 0;
+  std::optional<Dtype> dtype{};
+};
+constexpr StoredType kStoredTypes[] = {{"F32", 32, Dtype::kF32},
+                                       {"F16", 16, Dtype::kF16},
+                                       {"BF16", 16, Dtype::kBF16},
+                                       {"F64", 64, Dtype::kF64},
+                                       {"BOOL", 8},
+                                       {"U8", 8},
+                                       {"I8", 8},
+                                       {"U16", 16},
+                                       {"I16", 16},
+                                       {"U32", 32},
+                                       {"I32", 32},
+                                       {"U64", 64},
+                                       {"I64", 64},
+                                       {"C64", 64},
+                                       {"F8_E4M3", 8},
+                                       {"F8_E5M2", 8},
+                                       {"F8_E8M0", 8},
+                                       {"F8_E4M3FNUZ", 8},
+                                       {"F8_E5M2FNUZ", 8},
+                                       {"F6_E2M3", 6},
+                                       {"F6_E3M2", 6},
+                                       {"F4", 4}};
+
+const StoredType& read_type(const json& value, const std::string& name, const Complaint& complain) {
   if (!value.is_string()) complain("the dtype of tensor '{}' is no string", name);
-  const auto& text = value.get_ref<const std::string&>();
-  for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
-    if (text == safetensors_name(dtype)) return dtype;
+  const auto* found =
+      std::ranges::find(kStoredTypes, value.get_ref<const std::string&>(), &StoredType::name);
+  if (found == std::end(kStoredTypes)) {
+    complain("tensor '{}' has dtype {}, which the format does not know", name, brief(value));
   }
-  complain("tensor '{}' has dtype {}, where F32, F16 and BF16 are supported", name, brief(value));
+  return *found;
 }
 
 std::vector<std::int64_t> read_shape(const json& value, const std::string& name,
@@ -100,22 +131,30 @@ const json& member(const json& object, const char* key, const std::string& name,
   return *found;
 }
 
-std::optional<std::uint64_t> byte_size(const TensorEntry& entry) {
-  const auto elements = try_element_count(entry.shape);
-  std::uint64_t bytes = 0;
-  if (!elements || __builtin_mul_overflow(*elements, size_of(entry.dtype), &bytes)) {
+// Nothing where it overflows, or ends within a byte.
+std::optional<std::uint64_t> byte_size(const std::vector<std::int64_t>& shape, std::uint64_t bits) {
+  const auto elements = try_element_count(shape);
+  std::uint64_t all = 0;
+  if (!elements || __builtin_mul_overflow(*elements, bits, &all) || all % 8 != 0) {
     return std::nullopt;
   }
-  return bytes;
+  return all / 8;
 }
 
-TensorEntry read_entry(const std::string& name, const json& value, std::uint64_t data_size,
-                       const Complaint& complain) {
+// A tensor of whatever type, with the bytes it takes.
+struct Entry {
+  TensorEntry tensor;
+  const StoredType* type = nullptr;
+};
+
+Entry read_entry(const std::string& name, const json& value, std::uint64_t data_size,
+                 const Complaint& complain) {
   check_name(name, complain);
   if (!value.is_object()) complain("the entry of tensor '{}' is no object", name);
+  const StoredType& type = read_type(member(value, "dtype", name, complain), name, complain);
   TensorEntry entry;
   entry.name = name;
-  entry.dtype = read_dtype(member(value, "dtype", name, complain), name, complain);
+  entry.dtype = type.dtype.value_or(Dtype::kF32);
   entry.shape = read_shape(member(value, "shape", name, complain), name, complain);
   const json& offsets = member(value, "data_offsets", name, complain);
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
@@ -133,22 +172,21 @@ TensorEntry read_entry(const std::string& name, const json& value, std::uint64_t
         "its header lies",
         name, entry.end, data_size);
   }
-  const auto bytes = byte_size(entry);
+  const auto bytes = byte_size(entry.shape, type.bits);
   if (!bytes) complain("the shape {} of tensor '{}' overflows", shape_text(entry.shape), name);
   if (*bytes != entry.end - entry.begin) {
     complain("tensor '{}' holds {} bytes, where {} of shape {} take {}", name,
-             entry.end - entry.begin, safetensors_name(entry.dtype), shape_text(entry.shape),
-             *bytes);
+             entry.end - entry.begin, type.name, shape_text(entry.shape), *bytes);
   }
-  return entry;
+  return {std::move(entry), &type};
 }
 
 // The tensors must cover the data section without gap or overlap.
-void check_coverage(const std::vector<TensorEntry>& tensors, std::uint64_t data_size,
+void check_coverage(const std::vector<Entry>& tensors, std::uint64_t data_size,
                     const Complaint& complain) {
   std::uint64_t end = 0;
   const TensorEntry* last = nullptr;
-  for (const TensorEntry& tensor : tensors) {
+  for (const auto& [tensor, type] : tensors) {
     if (tensor.begin < end) complain("tensors '{}' and '{}' overlap", last->name, tensor.name);
     if (tensor.begin > end) {
       complain("bytes {} to {} of the data, before tensor '{}', belong to no tensor", end,
@@ -188,11 +226,13 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64
   SafetensorsHeader header;
   header.data_offset = kLengthBytes + length;
   const std::uint64_t data_size = file_size - header.data_offset;
+  std::vector<Entry> entries;
   for (const auto& [name, value] : root.items()) {
     if (name != kMetadata) {
-      header.tensors.push_back(read_entry(name, value, data_size, complain));
+      entries.push_back(read_entry(name, value, data_size, complain));
       continue;
     }
+    if (value.is_null()) continue;
     if (!value.is_object()) complain("its {} is no object", kMetadata);
     for (const auto& [key, entry] : value.items()) {
       if (!entry.is_string())
@@ -200,10 +240,17 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64
       header.metadata.emplace(key, entry.get<std::string>());
     }
   }
-  std::ranges::sort(header.tensors, {}, [](const TensorEntry& tensor) {
-    return std::tuple(tensor.begin, tensor.end, std::string_view(tensor.name));
+  std::ranges::sort(entries, {}, [](const Entry& entry) {
+    return std::tuple(entry.tensor.begin, entry.tensor.end, std::string_view(entry.tensor.name));
   });
-  check_coverage(header.tensors, data_size, complain);
+  check_coverage(entries, data_size, complain);
+  for (auto& [tensor, type] : entries) {
+    if (type->dtype) {
+      header.tensors.push_back(std::move(tensor));
+    } else {
+      header.others.push_back({std::move(tensor.name), std::string(type->name)});
+    }
+  }
   return header;
 }
 
@@ -253,7 +300,7 @@ std::string safetensors_head(std::vector<TensorEntry>& tensors,
     if (!names.insert(tensor.name).second) {
       fail("cannot write a safetensors header: the name '{}' is taken", tensor.name);
     }
-    const auto bytes = byte_size(tensor);
+    const auto bytes = byte_size(tensor.shape, 8 * size_of(tensor.dtype));
     tensor.begin = end;
     if (!bytes || __builtin_add_overflow(end, *bytes, &end)) {
       fail("cannot write tensor '{}': its shape {} overflows", tensor.name,

@@ -23,18 +23,24 @@ struct TensorEntry {
   std::uint64_t end = 0;
 };
 
+// A tensor of a type that no weight of these models has: integers, bytes, truth values.
+struct OtherTensor {
+  std::string name, dtype;  // as the file spells it: "U8", "I64"
+};
+
 struct SafetensorsHeader {
   std::vector<TensorEntry> tensors;  // in order of `begin`
+  std::vector<OtherTensor> others;   // likewise, of other types
   std::map<std::string, std::string> metadata;
   std::uint64_t data_offset = 0;  // where the data section starts in the file
 };
 
 // Parses the head of a file of `file_size` bytes. `head` is the file's beginning and must hold the
 // whole header. Refused, each with its own sentence that names `path`: header length past the end
-// or past 100 MB, JSON that is none, duplicate names, unknown dtypes (named), negative or
-// overflowing shapes, offsets that are reversed, past the end, overlapping, leave gaps, or do not
-// match dtype times shape, data left over. Pickled and zip files (magic "PK", 0x80) are named as
-// such, with the lines that convert them.
+// or past 100 MB, JSON that is none, duplicate names, dtypes that the format does not know (named),
+// negative or overflowing shapes, offsets that are reversed, past the end, overlapping, leave gaps,
+// or do not match dtype times shape, data left over. Pickled and zip files (magic "PK", 0x80) are
+// named as such, with the lines that convert them.
 SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64_t file_size,
                                     const std::string& path);
 

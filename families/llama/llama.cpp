@@ -150,7 +150,8 @@ class Llama final : public Family {
   }
 
   std::vector<std::string> ignored_tensors() const override {
-    return {".self_attn.rotary_emb.inv_freq"};  // stored by transformers before 4.32
+    // Each layer's stored by transformers before 4.32, the model's by others.
+    return {".self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"};
   }
 
   std::map<std::string, std::string> copies(const NestedModel& model) const override {

@@ -215,6 +215,14 @@ class Mamba2 final : public Family {
     return model;
   }
 
+  std::string foreign_weights(const Checkpoint& checkpoint) const override {
+    for (const StoredTensor& tensor : checkpoint.tensors()) {
+      if (!tensor.name.ends_with(".mixer.x_proj.weight")) continue;
+      return "its weights are the first Mamba's (x_proj, dt_proj), whose block is not computed "
+             "here";
+    }
+    return {};
+  }
   std::map<std::string, std::string> other_names(const NestedModel&) const override {
     return {{"backbone.embedding.weight", kEmbedding}};  // mamba_ssm's
   }

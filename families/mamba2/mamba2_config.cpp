@@ -294,6 +294,19 @@ Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting)
   const nlohmann::json none = nlohmann::json::object();
   const std::optional<ConfigReader> given = keys.object("ssm_cfg");
   const ConfigReader block = given.value_or(ConfigReader(none, "ssm_cfg."));
+  // The first Mamba's configs name no block, either. Those of code that knows a second one have at
+  // least one of these keys (mamba_ssm 2.0's MambaConfig), and so have MatMamba's.
+  static constexpr std::string_view kLater[] = {"d_intermediate", "attn_layer_idx", "attn_cfg",
+                                                "tie_embeddings", kGranularitiesKey};
+  const bool later =
+      std::ranges::any_of(kLater, [&](std::string_view key) { return json.contains(key); });
+  if (!block.text("layer") && !later && nesting.granularities.empty()) {
+    fail(
+        "{} names no layer, and the config has no key that mamba_ssm 2 writes: this may be the "
+        "first Mamba, whose block is not computed here; if it is a MatMamba2, say so with "
+        "\"ssm_cfg\": {{\"layer\": \"MatMamba2\"}}",
+        keys.name("ssm_cfg"));
+  }
   const std::string layer = block.text("layer").value_or("MatMamba2");
   const bool matmamba = layer == "MatMamba2";
   if (!matmamba && layer != "Mamba2") {

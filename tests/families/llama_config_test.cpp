@@ -224,7 +224,7 @@ TEST(LlamaConfig, EveryBadValueIsRefusedByItsKey) {
       {"rope_scaling", "{\"rope_theta\": 7}", "rope_scaling.rope_theta is 7"},
       {"partial_rotary_factor", "0.5", "partial_rotary_factor is 0.5"},
       {"torch_dtype", "\"float16\"", "dtype is float32 but torch_dtype is float16"},
-      {"dtype", "\"float64\"", "dtype is \"float64\""},
+      {"dtype", "\"int8\"", "dtype is \"int8\""},
       {"dtype", "32", "dtype is 32"},
       {"architectures", "[\"LlamaForSequenceClassification\"]", "architectures is"},
       {"architectures", "[]", "architectures is []"},

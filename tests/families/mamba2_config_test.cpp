@@ -53,7 +53,7 @@ TEST(Mamba2Config, ReadsEveryVariantInBothLayouts) {
 // What MambaConfig and Mamba2 of mamba_ssm, and Mamba2Config of transformers, mean by absence.
 TEST(Mamba2Config, AbsentAndNullKeysMeanWhatTheirLibrariesMean) {
   for (const bool null : {false, true}) {
-    json config = {{"d_model", 768}, {"n_layer", 2}};
+    json config = {{"d_model", 768}, {"n_layer", 2}, {"d_intermediate", 0}};
     if (null) config["ssm_cfg"] = config["vocab_size"] = config["tie_embeddings"] = nullptr;
     const Mamba2Config theirs = parse(config);
     EXPECT_EQ(theirs.vocab_size, 50280);

@@ -46,6 +46,54 @@ TEST(OpenModel, DtypeIsTheTensorsWhereTheConfigIsSilent) {
   }
 }
 
+// A dtype as other programs spell it, or left to the tensors; weights in double are read as f32.
+TEST(OpenModel, DtypesAreSpelledInManyWays) {
+  const TempDir dir;
+  struct Case {
+    std::string stated;
+    Dtype stored, expected;
+  };
+  const Case cases[] = {{"auto", Dtype::kBF16, Dtype::kBF16},
+                        {"auto", Dtype::kF64, Dtype::kF32},
+                        {"torch.bfloat16", Dtype::kF32, Dtype::kBF16},
+                        {"half", Dtype::kF32, Dtype::kF16},
+                        {"float64", Dtype::kF64, Dtype::kF32}};
+  for (const Case& c : cases) {
+    TinyLlama tiny;
+    json config = tiny.config();
+    config.erase("dtype");
+    config["torch_dtype"] = c.stated;
+    std::vector<TestTensor> tensors = tiny.tensors();
+    for (TestTensor& tensor : tensors) tensor.dtype = c.stored;
+    test::write_checkpoint(dir / "model", config, tensors);
+    EXPECT_EQ(open_model(dir / "model").model.dtype, c.expected) << c.stated;
+  }
+}
+
+TEST(OpenModel, ATiedMatrixMayLieUnderTheHeadAlone) {
+  const TempDir dir;
+  TinyLlama tiny;
+  tiny.tied = true;
+  std::vector<TestTensor> tensors = tiny.tensors();
+  for (TestTensor& tensor : tensors) {
+    if (tensor.name == "model.embed_tokens.weight") tensor.name = "lm_head.weight";
+  }
+  test::write_checkpoint(dir / "model", tiny.config(), tensors);
+  const OpenedModel opened = open_model(dir / "model");
+  EXPECT_EQ(opened.checkpoint.at("model.embed_tokens.weight").name, "lm_head.weight");
+}
+
+TEST(OpenModel, TheFirstMambaIsNamed) {
+  const TempDir dir;
+  const json config = {
+      {"d_model", 768}, {"n_layer", 24}, {"ssm_cfg", json::object()}, {"rms_norm", true}};
+  test::expect_error<Error>([&] { describe_model(config, {}, "config.json"); },
+                            "this may be the first Mamba");
+  test::write_checkpoint(dir / "model", config,
+                         {{"backbone.layers.0.mixer.x_proj.weight", {1}, {0}}});
+  test::expect_error<Error>([&] { open_model(dir / "model"); }, "are the first Mamba's");
+}
+
 TEST(OpenModel, GranularitiesReachTheModel) {
   const TempDir dir;
   TinyLlama tiny;

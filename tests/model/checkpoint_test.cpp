@@ -241,6 +241,20 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
     EXPECT_TRUE(contains(error, "weights_only=True") && contains(error, name)) << error;
     fs::remove(dir / "empty" / name);
   }
+  // What a training run keeps beside the weights is none of them.
+  for (const char* name : {"optimizer.pt", "rng_state.pth", "scheduler.pt", "training_args.bin"}) {
+    test::spew(dir / "empty" / name, "x");
+  }
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "holds neither"));
+  test::spew(dir / "empty/pytorch_model.bin", "x");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "'pytorch_model.bin' is pickled"));
+  fs::remove(dir / "empty/pytorch_model.bin");
+  fs::create_symlink("../../blobs/0123", dir / "empty/model.safetensors");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "a link to '../../blobs/0123', which is not"));
+  fs::remove(dir / "empty/model.safetensors");
+  test::spew(dir / "empty/adapter_model.safetensors", "x");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "an adapter"));
+  fs::remove(dir / "empty/adapter_model.safetensors");
   test::spew(dir / "empty/pytorch_model-00001-of-00002.bin", "x");
   test::spew(dir / "empty/pytorch_model-00002-of-00002.bin", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "pytorch_model-*.bin"));

@@ -98,6 +98,23 @@ TEST(Safetensors, TensorsComeInOrderOfTheirBytes) {
   EXPECT_EQ(names, (std::vector<std::string>{"b", "y", "z", "x"}));
 }
 
+// Tensors of other types beside the weights, and no metadata spelled null, are a sound file.
+TEST(Safetensors, TensorsOfOtherTypesAreSetApart) {
+  const std::string header = R"({"__metadata__":null,)"
+                             R"("state":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},)"
+                             R"("ids":{"dtype":"I64","shape":[1,2],"data_offsets":[0,16]},)"
+                             R"("w":{"dtype":"F64","shape":[2],"data_offsets":[16,32]},)"
+                             R"("mask":{"dtype":"BOOL","shape":[3],"data_offsets":[32,35]}})";
+  const SafetensorsHeader found = parse(with_header(header, 35));
+  ASSERT_EQ(found.tensors.size(), 1u);
+  EXPECT_EQ(found.tensors[0].name, "w");
+  EXPECT_EQ(found.tensors[0].dtype, Dtype::kF64);
+  ASSERT_EQ(found.others.size(), 3u);
+  EXPECT_EQ(found.others[0].name, "state");
+  EXPECT_EQ(found.others[1].dtype, "I64");
+  EXPECT_TRUE(contains(error_of([&] { parse(with_header(header, 36)); }), "left over"));
+}
+
 TEST(Safetensors, EveryMalformationHasItsSentence) {
   for (const test::MalformedCase& c : test::malformed_safetensors()) {
     const std::string error = error_of([&] { parse(c.bytes); });
