@@ -8,34 +8,79 @@
 #include "model/error.h"
 
 namespace mnm {
+namespace {
+
+using Draw = std::function<std::uint64_t(std::uint64_t)>;
+
+// Random submodels that differ, at most `count`: a small space has few.
+std::vector<LatencyCheck> draw_checks(const std::vector<std::vector<Width>>& choices,
+                                      std::int64_t count, const Draw& draw) {
+  std::vector<LatencyCheck> checks;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Widths widths;
+    for (const std::vector<Width>& layer : choices) widths.push_back(layer[draw(layer.size())]);
+    if (std::ranges::find(checks, widths, &LatencyCheck::widths) == checks.end()) {
+      checks.push_back({widths, 0, {}});
+    }
+  }
+  return checks;
+}
+
+// Each layer's choices in random order.
+std::vector<std::vector<Width>> shuffled(std::vector<std::vector<Width>> choices,
+                                         const Draw& draw) {
+  for (std::vector<Width>& layer : choices) {
+    for (std::size_t i = layer.size(); i > 1; --i) std::swap(layer[i - 1], layer[draw(i)]);
+  }
+  return choices;
+}
+
+// Seconds of every pass, by part.
+class PartTimes {
+ public:
+  explicit PartTimes(PassTimer& timer) : timer_(timer) {}
+
+  void take(const Widths& widths) {
+    const std::vector<double> parts = timer_.parts(widths);
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      if (widths[layer] == kSkip) continue;
+      seconds_[{static_cast<int>(layer), widths[layer]}].push_back(parts.at(layer));
+    }
+    seconds_[{kFixedPart, 0}].push_back(parts.at(widths.size()));
+  }
+
+  std::vector<LatencyPart> medians() const {
+    std::vector<LatencyPart> parts;
+    for (const auto& [part, times] : seconds_) {
+      parts.push_back({part.first, part.second, timing_of(times)});
+    }
+    return parts;
+  }
+
+ private:
+  PassTimer& timer_;
+  std::map<std::pair<int, Width>, std::vector<double>> seconds_;
+};
+
+}  // namespace
 
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const std::function<bool(std::int64_t, std::int64_t)>& proceed) {
   if (settings.repeats < 1) fail_usage("a median needs at least one repeat");
-  const std::size_t layers = space.layers.size();
   std::vector<std::vector<Width>> choices;
   std::size_t most = 1;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
+  for (std::size_t layer = 0; layer < space.layers.size(); ++layer) {
     choices.push_back(space.choices(layer));
     most = std::max(most, choices.back().size());
   }
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(draw(n)); };
   Latency latency;
   latency.repeats = settings.repeats;
-  std::vector<std::vector<double>> whole;  // [checks]
-  for (std::int64_t i = 0; i < settings.checks; ++i) {
-    Widths widths;
-    for (const auto& layer : choices) widths.push_back(layer[below(layer.size())]);
-    if (std::ranges::find(latency.checks, widths, &LatencyCheck::widths) != latency.checks.end()) {
-      continue;  // drawn twice: a small space has few
-    }
-    latency.checks.push_back({widths, 0, {}});
-  }
-  whole.resize(latency.checks.size());
+  latency.checks = draw_checks(choices, settings.checks, draw);
+  std::vector<std::vector<double>> whole(latency.checks.size());
 
   const std::int64_t total =
-      settings.warm_up + settings.repeats * static_cast<std::int64_t>(most + latency.checks.size());
+      settings.warm_up + settings.repeats * static_cast<std::int64_t>(most + whole.size());
   std::int64_t done = 0;
   const auto next = [&] {
     if (!proceed(done++, total)) throw Interrupted();
@@ -44,35 +89,26 @@ Latency measure_latency(const WidthSpace& space, const LatencySettings& settings
     next();
     timer.parts(space.full());
   }
-  std::map<std::pair<int, Width>, std::vector<double>> seconds;
+  PartTimes times(timer);
   for (std::int64_t repeat = 0; repeat < settings.repeats; ++repeat) {
-    std::vector<std::vector<Width>> order = choices;
-    for (std::vector<Width>& layer : order) {
-      for (std::size_t i = layer.size(); i > 1; --i) std::swap(layer[i - 1], layer[below(i)]);
-    }
+    const std::vector<std::vector<Width>> order = shuffled(choices, draw);
     // Passes by parts and checks by turns.
-    for (std::size_t pass = 0; pass < std::max(most, latency.checks.size()); ++pass) {
+    for (std::size_t pass = 0; pass < std::max(most, whole.size()); ++pass) {
       if (pass < most) {
         Widths widths;
         for (const auto& layer : order) widths.push_back(layer[pass % layer.size()]);
         next();
-        const std::vector<double> parts = timer.parts(widths);
-        for (std::size_t layer = 0; layer < layers; ++layer) {
-          seconds[{static_cast<int>(layer), widths[layer]}].push_back(parts.at(layer));
-        }
-        seconds[{kFixedPart, 0}].push_back(parts.at(layers));
+        times.take(widths);
       }
-      if (pass < latency.checks.size()) {
+      if (pass < whole.size()) {
         next();
         whole[pass].push_back(timer.whole(latency.checks[pass].widths));
       }
     }
   }
-  for (const auto& [part, times] : seconds) {
-    latency.parts.push_back({part.first, part.second, timing_of(times)});
-  }
+  latency.parts = times.medians();
   const LatencyTable table(latency.parts);
-  for (std::size_t i = 0; i < latency.checks.size(); ++i) {
+  for (std::size_t i = 0; i < whole.size(); ++i) {
     latency.checks[i].seconds = timing_of(whole[i]);
     latency.checks[i].predicted = table.of(latency.checks[i].widths);
   }

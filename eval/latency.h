@@ -17,7 +17,8 @@ class PassTimer {
   virtual ~PassTimer() = default;
   // Seconds of one pass at a stretch.
   virtual double whole(const Widths& widths) = 0;
-  // Seconds of one pass, by parts: [layers], and what belongs to none of them.
+  // Seconds of one pass, by parts: [layers], and what belongs to none of them. Those of a skipped
+  // layer are not asked for.
   virtual std::vector<double> parts(const Widths& widths) = 0;
 };
 
@@ -28,12 +29,12 @@ struct LatencySettings {
   std::uint64_t seed = 1;     // of these, and of the order
 };
 
-// Of each layer at each of its choices. Every repeat makes as many passes as a layer has choices,
-// each layer at another choice in each, in random order: so each choice is timed once a repeat, in
-// mixed company, and a drift of the machine's speed meets all alike; the checks are timed whole in
-// the same repeats. `draw(n)` is uniform in [0, n). `proceed(done, total)` is asked before each
-// pass; false throws Interrupted. `device`, `dtype` and `workload` of the result are left to the
-// caller.
+// Of each layer at each of its choices but being skipped, which takes no time. Every repeat makes
+// as many passes as a layer has choices, each layer at another choice in each, in random order: so
+// each choice is timed once a repeat, in mixed company, and a drift of the machine's speed meets
+// all alike; the checks are timed whole in the same repeats. `draw(n)` is uniform in [0, n).
+// `proceed(done, total)` is asked before each pass; false throws Interrupted. `device`, `dtype` and
+// `workload` of the result are left to the caller.
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const std::function<bool(std::int64_t, std::int64_t)>& proceed);

@@ -106,6 +106,7 @@ LatencyTable::LatencyTable(const std::vector<LatencyPart>& parts) {
 bool LatencyTable::covers(const Widths& widths) const {
   if (widths.size() != layers_.size()) return false;
   for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    if (widths[layer] == kSkip) continue;
     const auto& points = layers_[layer];
     if (widths[layer] < points.front().first || widths[layer] > points.back().first) return false;
   }
@@ -119,6 +120,7 @@ double LatencyTable::of(const Widths& widths) const {
   }
   double seconds = fixed_;
   for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    if (widths[layer] == kSkip) continue;
     const auto& points = layers_[layer];
     const auto above =
         std::ranges::lower_bound(points, widths[layer], {}, &std::pair<Width, double>::first);

@@ -66,7 +66,7 @@ struct Latency {
 
 // Seconds of any submodel. Where noise made a wider choice faster than a narrower one, both take
 // what their mean is (isotonic regression), so that the sum never falls as a width grows; a width
-// between two that were measured lies on the line between them.
+// between two that were measured lies on the line between them. A skipped layer takes no time.
 class LatencyTable {
  public:
   // Error where a layer or the fixed part is missing, or a time is no number.

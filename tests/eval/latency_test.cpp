@@ -25,28 +25,29 @@ class FakeTimer final : public PassTimer {
     std::vector<double> parts;
     for (std::size_t l = 0; l < widths.size(); ++l) {
       seen[{l, widths[l]}] += 1;
-      parts.push_back(static_cast<double>(l + 1) * widths[l] * disturbance);
+      parts.push_back(widths[l] == kSkip ? of_skipped
+                                         : static_cast<double>(l + 1) * widths[l] * disturbance);
     }
     parts.push_back(50 * disturbance);
     return parts;
   }
-  double overhead = 0;
+  double overhead = 0, of_skipped = 0;
   int passes = 0, wholes = 0;
   std::map<std::pair<std::size_t, Width>, int> seen;
 };
 
-WidthSpace space() {
+WidthSpace space(bool may_skip = false) {
   WidthSpace space;
-  space.layers.push_back({{2, 4, 8}, 0, false, "no"});
+  space.layers.push_back({{2, 4, 8}, 0, may_skip, "no"});
   space.layers.push_back({{3, 5}, 0, false, "no"});
   space.layers.push_back({{7}, 0, false, "no"});
   return space;
 }
 
-Latency measured(FakeTimer& timer, const LatencySettings& settings) {
+Latency measured(FakeTimer& timer, const LatencySettings& settings, bool may_skip = false) {
   std::mt19937_64 random(settings.seed);
   return measure_latency(
-      space(), settings, timer, [&](std::uint64_t n) { return random() % n; },
+      space(may_skip), settings, timer, [&](std::uint64_t n) { return random() % n; },
       [](std::int64_t done, std::int64_t total) {
         EXPECT_LT(done, total);
         return true;
@@ -83,6 +84,22 @@ TEST(MeasureLatency, ChecksSayHowFarTheSumIsOff) {
     EXPECT_NEAR(check.error(), check.predicted / (check.predicted + 25) - 1, 1e-12);
   }
   EXPECT_LT(off.mean_error(), 0);
+}
+
+TEST(MeasureLatency, ASkippedLayerTakesNoTimeWhateverTheClockSays) {
+  FakeTimer timer;
+  timer.of_skipped = 3;
+  const Latency latency = measured(timer, {0, 15, 5, 3}, /*may_skip=*/true);
+  EXPECT_EQ(timer.passes - timer.wholes, 15 * 4);
+  for (const LatencyPart& part : latency.parts) {
+    EXPECT_EQ(part.width == kSkip, part.layer == kFixedPart);
+  }
+  const LatencyTable table(latency.parts);
+  EXPECT_TRUE(table.covers({kSkip, 3, 7}));
+  EXPECT_NEAR(table.of({kSkip, 3, 7}), 6 + 21 + 50, 1e-12);
+  EXPECT_NEAR(table.of({2, 3, 7}), 2 + 6 + 21 + 50, 1e-12);
+  // Below the narrowest that was measured nothing is known, though skipping is.
+  EXPECT_FALSE(table.covers({1, 3, 7}));
 }
 
 TEST(MeasureLatency, ASeedIsItsOrderAndChecks) {
