@@ -79,13 +79,15 @@ class Head final : public Fold {
   explicit Head(const at::Tensor& weight) : weight_(weight) {}
   void load(std::size_t) override {}
   void unload(std::size_t) override {}
-  State embed(const at::Tensor&) override { fail("this model has no embedding"); }
-  State step(std::size_t, const State&, std::span<const Child>) override {
+  Embedded embed(const Batch&) override { fail("this model has no embedding"); }
+  State step(std::size_t, const Givens&, const State&, const Children&) override {
     fail("this model has no layers");
   }
-  State extend(std::size_t, const State&, Width, std::int64_t, LayerCache&) override {
+  State extend(std::size_t, const Givens&, const State&, Width, std::int64_t,
+               std::span<LayerCache>) override {
     fail("this model has no layers");
   }
+  std::uint64_t element_bytes() const override { return weight_.element_size(); }
   at::Tensor readout(const State& state) override { return state.tensors.front(); }
   at::Tensor logits(const at::Tensor& rows) override { return at::mm(rows, weight_.t()); }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {

@@ -8,20 +8,23 @@
 #include <utility>
 
 #include "engine/guarded.h"
+#include "fold/layer_step.h"
 
 namespace mnm {
 namespace {
 
 // The tokens [position, position + n) of each sequence through all layers: f32 logits at the last
-// of them, on the CPU, [sequences, vocab]. `stamp` is called after the embedding and each layer.
+// of them, on the CPU, [sequences, vocab]. stamp(l) is called after layer l, and before the first
+// one stamp(-1).
 template <typename Stamp>
 at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& tokens, std::int64_t position,
                 std::vector<LayerCache>& caches, const Stamp& stamp) {
-  State state = fold.embed(tokens);
-  stamp();
+  const Embedded start = fold.embed({tokens});
+  State state = start.state;
+  stamp(-1);
   for (std::size_t l = 0; l < widths.size(); ++l) {
-    state = fold.extend(l, state, widths[l], position, caches[l]);
-    stamp();
+    state = extend_layer(fold, l, start.givens, state, widths[l], position, caches);
+    stamp(static_cast<std::int64_t>(l));
   }
   State last;
   for (const at::Tensor& t : state.tensors) {
@@ -38,7 +41,8 @@ class TorchDecoder final : public Decoder {
   std::span<const float> feed(std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("generating", device_, [&] {
-      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_, caches_, [] {});
+      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_, caches_,
+                     [](std::int64_t) {});
       position_ += static_cast<std::int64_t>(tokens.size());
       return std::span<const float>(logits_.const_data_ptr<float>(),
                                     static_cast<std::size_t>(logits_.numel()));
@@ -75,19 +79,23 @@ class TorchTimer final : public PassTimer {
       // The cached tokens come from the whole model; how long a pass takes does not hang on them.
       before_.resize(layers_);
       pass(fold_, model.space.full(), tokens.narrow(1, 0, workload.length).contiguous(), 0, before_,
-           [] {});
+           [](std::int64_t) {});
       tokens_ = tokens.narrow(1, workload.length, 1).contiguous();
       position_ = workload.length;
     });
   }
 
   double whole(const Widths& widths) override {
-    return run(widths, [] {}).second;
+    return run(widths, [](std::int64_t) {}).second;
   }
 
   std::vector<double> parts(const Widths& widths) override {
     std::vector<Clock::time_point> stamps;
-    const auto [start, seconds] = run(widths, [&] {
+    const auto [start, seconds] = run(widths, [&](std::int64_t layer) {
+      if (layer >= 0 && widths[static_cast<std::size_t>(layer)] == kSkip) {
+        stamps.push_back(stamps.back());  // nothing was done, and waiting for it takes time too
+        return;
+      }
       wait();
       stamps.push_back(Clock::now());
     });
@@ -109,10 +117,10 @@ class TorchTimer final : public PassTimer {
     const c10::AutoGradMode no_grad(false);
     return guarded("timing", device_, [&] {
       // A pass adds to the caches, so each has its own, made before the clock starts.
-      std::vector<LayerCache> caches;
-      for (const LayerCache& cache : before_) {
-        LayerCache& copy = caches.emplace_back();
-        for (const at::Tensor& t : cache.tensors) copy.tensors.push_back(t.clone());
+      std::vector<LayerCache> caches(layers_);
+      for (std::size_t l = 0; l < layers_; ++l) {
+        if (widths[l] == kSkip) continue;
+        for (const at::Tensor& t : before_[l].tensors) caches[l].tensors.push_back(t.clone());
       }
       wait();
       const Clock::time_point start = Clock::now();

@@ -19,16 +19,17 @@
 #include "engine/weight_reader.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "fold/product.h"
 #include "kernels/device_cuda.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/plugin.h"
 #include "model/quantity.h"
 #include "model/shapes.h"
 #include "train/trainer.h"
-#include "model/plugin.h"
 
 namespace mnm {
 namespace {
@@ -185,12 +186,13 @@ class TorchSession final : public ModelSession {
   std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("computing logits", device_, [&] {
-      State state = fold_->embed(sequence_of(tokens).to(device_));
+      const Embedded start = fold_->embed({sequence_of(tokens).to(device_)});
+      State state = start.state;
       for (std::size_t l = 0; l < widths.size(); ++l) {
-        const Child child = {0, widths[l]};
-        if (memory_.stream) fold_->load(l);
-        state = fold_->step(l, state, {&child, 1});
-        if (memory_.stream) fold_->unload(l);
+        const bool load = memory_.stream && widths[l] != kSkip;
+        if (load) fold_->load(l);
+        state = step_layer(*fold_, l, start.givens, state, widths[l]);
+        if (load) fold_->unload(l);
       }
       const at::Tensor out =
           fold_->logits(fold_->readout(state).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();

@@ -21,6 +21,38 @@ std::vector<std::size_t> lexicographic(std::span<const Widths> candidates) {
 
 }  // namespace
 
+std::span<const Width> Children::of(std::int64_t parent) const {
+  return std::span(widths).subspan(
+      static_cast<std::size_t>(begin_of(parent)),
+      static_cast<std::size_t>(begin_of(parent + 1) - begin_of(parent)));
+}
+
+std::int64_t Children::most(std::int64_t parents) const {
+  std::int64_t most = 0;
+  for (std::int64_t begin = 0; begin < this->parents(); ++begin) {
+    const std::int64_t end = begin + std::min(parents, this->parents() - begin);
+    most = std::max(most, begin_of(end) - begin_of(begin));
+  }
+  return most;
+}
+
+Children Children::of(const TreeStep& step) const {
+  Children part;
+  for (std::int64_t parent = step.first; parent < step.last; ++parent) {
+    const std::int64_t end = std::min(begin_of(parent + 1), step.end);
+    for (std::int64_t node = std::max(begin_of(parent), step.begin); node < end; ++node) {
+      part.add(parent - step.first, widths[static_cast<std::size_t>(node)]);
+    }
+  }
+  return part;
+}
+
+void Children::add(std::int64_t parent, Width width) {
+  while (parents() <= parent) first.push_back(static_cast<std::int32_t>(nodes()));
+  widths.push_back(width);
+  first.back() = static_cast<std::int32_t>(nodes());
+}
+
 PrefixTree make_prefix_tree(std::span<const Widths> candidates) {
   PrefixTree plan;
   if (candidates.empty()) return plan;
@@ -39,9 +71,7 @@ PrefixTree make_prefix_tree(std::span<const Widths> candidates) {
   }
   plan.levels.resize(layers);
   plan.leaf.resize(candidates.size());
-  const auto last = [&](std::size_t level) {
-    return static_cast<std::int32_t>(plan.levels[level].size()) - 1;
-  };
+  const auto last = [&](std::size_t level) { return plan.levels[level].nodes() - 1; };
   const Widths* previous = nullptr;
   for (const std::size_t i : order) {
     const Widths& widths = candidates[i];
@@ -51,9 +81,9 @@ PrefixTree make_prefix_tree(std::span<const Widths> candidates) {
           std::mismatch(widths.begin(), widths.end(), previous->begin()).first - widths.begin());
     }
     for (; level < layers; ++level) {
-      plan.levels[level].push_back({level == 0 ? 0 : last(level - 1), widths[level]});
+      plan.levels[level].add(level == 0 ? 0 : last(level - 1), widths[level]);
     }
-    plan.leaf[i] = last(layers - 1);
+    plan.leaf[i] = static_cast<std::int32_t>(last(layers - 1));
     previous = &widths;
   }
   return plan;
@@ -78,6 +108,18 @@ std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> ca
   return groups;
 }
 
+double flops_of(const Children& children, std::size_t layer, const ForwardFlops& flops) {
+  double sum = 0;
+  for (std::int64_t parent = 0; parent < children.parents(); ++parent) {
+    const std::span<const Width> siblings = children.of(parent);
+    for (const Width width : siblings.first(siblings.size() - 1)) {
+      sum += flops.sibling(layer, width, /*widest=*/false);
+    }
+    sum += flops.sibling(layer, siblings.back(), /*widest=*/true);
+  }
+  return sum;
+}
+
 PlanCost cost_of(const PrefixTree& plan, const NestedModel& model, std::int64_t context,
                  double scored) {
   PlanCost cost;
@@ -85,21 +127,22 @@ PlanCost cost_of(const PrefixTree& plan, const NestedModel& model, std::int64_t 
   const ForwardFlops flops(model, context, scored);
 
   // Candidates below each node, from the leaves up: one by one, a node is computed once for each.
-  std::vector<double> below(plan.levels.back().size(), 0.0);
+  std::vector<double> below(static_cast<std::size_t>(plan.levels.back().nodes()), 0.0);
   for (const std::int32_t leaf : plan.leaf) below[static_cast<std::size_t>(leaf)] += 1;
   cost.readout = flops.readout() * static_cast<double>(below.size());
   cost.one_by_one = flops.readout() * static_cast<double>(plan.leaf.size());
   cost.shared = cost.readout;
   for (std::size_t level = plan.levels.size(); level-- > 0;) {
-    const std::vector<PlanNode>& nodes = plan.levels[level];
-    std::vector<double> above(level == 0 ? 1 : plan.levels[level - 1].size(), 0.0);
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const double one = flops.layer(level, nodes[i].width);
-      cost.one_by_one += one * below[i];
-      above[static_cast<std::size_t>(nodes[i].parent)] += below[i];
-      // Siblings ascend: the last of a parent is its widest.
-      const bool widest = i + 1 == nodes.size() || nodes[i + 1].parent != nodes[i].parent;
-      cost.shared += flops.sibling(level, nodes[i].width, widest);
+    const Children& nodes = plan.levels[level];
+    cost.shared += flops_of(nodes, level, flops);
+    std::vector<double> above;
+    for (std::int64_t parent = 0; parent < nodes.parents(); ++parent) {
+      auto node = static_cast<std::size_t>(nodes.begin_of(parent));
+      above.push_back(0);
+      for (const Width width : nodes.of(parent)) {
+        cost.one_by_one += flops.layer(level, width) * below[node];
+        above.back() += below[node++];
+      }
     }
     below = std::move(above);
   }

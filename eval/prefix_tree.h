@@ -11,16 +11,39 @@
 
 namespace mnm {
 
-struct PlanNode {
-  std::int32_t parent = 0;  // index into the level above (level 0: 0, the embedding)
-  Width width = 0;
+// A part of a level: nodes [begin, end), which are all children of parents [first, last), or some
+// of the one parent.
+struct TreeStep {
+  std::int64_t first = 0, last = 0;
+  std::int64_t begin = 0, end = 0;
+
+  std::int64_t parents() const { return last - first; }
+  std::int64_t nodes() const { return end - begin; }
+};
+
+// The nodes of one level of the tree, grouped by their parents, which are the nodes of the level
+// above. Parent p's children are nodes [first[p], first[p + 1]), at least one. Their widths ascend,
+// no two alike, so that a skipped child comes first and the widest last.
+struct Children {
+  std::vector<std::int32_t> first = {0};  // [parents + 1]
+  std::vector<Width> widths;              // [nodes]
+
+  std::int64_t parents() const { return static_cast<std::int64_t>(first.size()) - 1; }
+  std::int64_t nodes() const { return static_cast<std::int64_t>(widths.size()); }
+  std::int64_t begin_of(std::int64_t parent) const {
+    return first[static_cast<std::size_t>(parent)];
+  }
+  std::span<const Width> of(std::int64_t parent) const;
+  std::int64_t most(std::int64_t parents) const;  // that so many neighbouring parents have
+
+  void add(std::int64_t parent, Width width);  // in the order above
+  Children of(const TreeStep& step) const;     // that part of the level, counted from its start
 };
 
 struct PrefixTree {
-  // levels[l]: the distinct prefixes of l + 1 widths, grouped by parent in the parents' order; a
-  // parent's children ascend in width.
-  std::vector<std::vector<PlanNode>> levels;
-  std::vector<std::int32_t> leaf;  // [candidates]: index into levels.back(); duplicates share one
+  // levels[l]: the distinct prefixes of l + 1 widths. Level 0 has one parent, the embedding.
+  std::vector<Children> levels;
+  std::vector<std::int32_t> leaf;  // [candidates]: node of levels.back(); duplicates share one
 
   std::size_t candidates() const { return leaf.size(); }
 };
@@ -35,6 +58,10 @@ PrefixTree make_prefix_tree(std::span<const Widths> candidates);
 // it fits.
 std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> candidates,
                                                       std::int64_t widest);
+
+// Forward FLOPs per token of one step of a layer: of each parent its widest child, and what its
+// siblings do for themselves.
+double flops_of(const Children& children, std::size_t layer, const ForwardFlops& flops);
 
 // Forward FLOPs per token of carrying out a plan.
 struct PlanCost {

@@ -22,15 +22,43 @@ std::uint64_t work_elements(const NestedModel& model) {
   return layers.empty() ? 0 : *std::ranges::max_element(layers);
 }
 
-// The most children that any `parents` neighbouring parents of a level have.
-std::int64_t most_children(const std::vector<PlanNode>& nodes, std::int64_t parents) {
-  std::size_t most = 0, begin = 0;
-  for (std::size_t end = 0; end < nodes.size(); ++end) {
-    while (nodes[end].parent - nodes[begin].parent >= parents) ++begin;
-    most = std::max(most, end + 1 - begin);
+// Bytes alive at once: of every level of a path one step's children, the embedding, the work space
+// of one step (whose parents are a view), what the batch is given, the leaves' normalised hidden
+// states, logits, and what products take beside them.
+class Bound {
+ public:
+  Bound(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options)
+      : plan_(plan), model_(model), options_(options), work_(work_elements(model)) {
+    for (const Children& level : plan.levels) {
+      skips_ = skips_ || std::ranges::find(level.widths, kSkip) != level.widths.end();
+    }
   }
-  return static_cast<std::int64_t>(most);
-}
+
+  std::uint64_t of(const Tiling& tiling) const {
+    const std::int64_t largest = largest_state(model_);
+    std::int64_t elements = model_.flow_per_token + options_.given_per_token;  // per token
+    for (std::size_t l = 0; l < plan_.levels.size(); ++l) {
+      elements += std::min(tiling.children, plan_.levels[l].most(tiling.parents)) *
+                  model_.mixing.at(l).flow_per_token;
+    }
+    elements += tiling.parents * (static_cast<std::int64_t>(work_) + largest);
+    // Where a step skips some children, it puts the others out first and then all together.
+    if (skips_) elements += tiling.children * largest;
+    elements += (tiling.children + (options_.reference ? 1 : 0)) * model_.hidden_size;
+    const std::int64_t tokens = tiling.sequences * options_.context;
+    const std::int64_t logits =
+        tiling.logits.rows * tiling.logits.words * 4 * (options_.reference ? 3 : 2);
+    return static_cast<std::uint64_t>(tokens * elements) * options_.element_bytes +
+           static_cast<std::uint64_t>(logits) + options_.product_bytes;
+  }
+
+ private:
+  const PrefixTree& plan_;
+  const NestedModel& model_;
+  const TilingOptions& options_;
+  std::uint64_t work_;
+  bool skips_ = false;
+};
 
 // A chunk of the reference's logits is in the bound already.
 void keep_reference(const TilingOptions& options, Tiling& tiling) {
@@ -47,11 +75,13 @@ void keep_reference(const TilingOptions& options, Tiling& tiling) {
 
 }  // namespace
 
-Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options) {
-  const std::uint64_t work = work_elements(model) * options.element_bytes;
-  const std::uint64_t hidden =
-      static_cast<std::uint64_t>(model.hidden_size) * options.element_bytes;
+std::int64_t largest_state(const NestedModel& model) {
+  std::int64_t largest = model.flow_per_token;
+  for (const LayerMixing& layer : model.mixing) largest = std::max(largest, layer.flow_per_token);
+  return largest;
+}
 
+Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options) {
   Tiling tiling;
   tiling.sequences = std::clamp<std::int64_t>(options.rows / options.context, 1, options.sequences);
   tiling.parents = std::max<std::int64_t>(1, options.rows / (tiling.sequences * options.context));
@@ -64,29 +94,13 @@ Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOption
   tiling.logits.rows = std::max<std::int64_t>(
       1024,
       static_cast<std::int64_t>(options.logit_bytes / (4 * std::max<std::uint64_t>(words, 1))));
-  for (const auto& nodes : plan.levels) {
-    tiling.children = std::max(tiling.children, most_children(nodes, tiling.parents));
+  for (const Children& level : plan.levels) {
+    tiling.children = std::max(tiling.children, level.most(tiling.parents));
   }
 
-  // Alive at once: one step's children on every level of a path, the embedding, the work space of
-  // one step (whose parents are a view), the leaves' normalised hidden states, logits, and what
-  // products take beside them.
-  const auto bound = [&](const Tiling& t) {
-    const auto rows = static_cast<std::uint64_t>(t.sequences * options.context);
-    std::uint64_t nodes = 1;
-    for (const auto& level : plan.levels) {
-      nodes += static_cast<std::uint64_t>(std::min(t.children, most_children(level, t.parents)));
-    }
-    const std::uint64_t logits =
-        static_cast<std::uint64_t>(t.logits.rows) * words * 4 * (options.reference ? 3 : 2);
-    return rows * (nodes * options.state_bytes +
-                   static_cast<std::uint64_t>(t.parents) * (work + options.state_bytes) +
-                   static_cast<std::uint64_t>(t.children) * hidden +
-                   (options.reference ? hidden : 0)) +
-           logits + options.product_bytes;
-  };
+  const Bound bound(plan, model, options);
   // Written so that each round shrinks one thing; it ends, since all are positive.
-  while ((tiling.bytes = bound(tiling)) > options.memory) {
+  while ((tiling.bytes = bound.of(tiling)) > options.memory) {
     std::int64_t* const next = tiling.parents > 1       ? &tiling.parents
                                : tiling.logits.rows > 8 ? &tiling.logits.rows
                                : tiling.sequences > 1   ? &tiling.sequences
@@ -103,6 +117,24 @@ Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOption
   }
   if (options.reference) keep_reference(options, tiling);
   return tiling;
+}
+
+std::vector<TreeStep> steps_of(const Children& level, std::int64_t first, std::int64_t last,
+                               const Tiling& tiling) {
+  std::vector<TreeStep> steps;
+  for (std::int64_t parent = first, next = first; parent < last; parent = next) {
+    const std::int64_t begin = level.begin_of(parent);
+    next = parent + 1;
+    while (next < last && next - parent < tiling.parents &&
+           level.begin_of(next + 1) - begin <= tiling.children) {
+      ++next;
+    }
+    const std::int64_t end = level.begin_of(next);
+    for (std::int64_t node = begin; node < end; node += tiling.children) {
+      steps.push_back({parent, next, node, std::min(end, node + tiling.children)});
+    }
+  }
+  return steps;
 }
 
 }  // namespace mnm

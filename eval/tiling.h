@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "eval/prefix_tree.h"
 #include "model/nested_model.h"
@@ -22,7 +23,7 @@ struct TilingOptions {
   std::uint64_t logit_bytes = 1u << 20;  // of f32 logits at once
   std::int64_t words = 0;                // of the vocabulary that a readout product takes; 0: all
   std::uint64_t element_bytes = 4;       // of states and products
-  std::uint64_t state_bytes = 0;         // of one node's state, per token
+  std::int64_t given_per_token = 0;      // elements that the batch has beside the states
   std::uint64_t product_bytes = 0;       // work space of products, whatever their size
   std::uint64_t memory = 0;              // for states and work space
   bool reference = false;                // whether leaves are compared with one
@@ -43,10 +44,18 @@ struct Tiling {
   std::uint64_t bytes = 0;  // bound on what is alive at once
 };
 
+// Elements per token of a node's state at the level where it has most.
+std::int64_t largest_state(const NestedModel& model);
+
 // Pure. Halves parents, then logit rows, then sequences, then children until the bound fits the
 // memory; only the last costs work, since the shared part of a step runs once for each split. What
 // is left then keeps a reference's logits, up to all of a batch. Error where not one sequence, one
 // parent and one child fit: says how much they need.
 Tiling tile(const PrefixTree& plan, const NestedModel& model, const TilingOptions& options);
+
+// The steps that together take all children of the parents [first, last) of a level, in order. A
+// step takes several parents with all their children, or one parent with some of them.
+std::vector<TreeStep> steps_of(const Children& level, std::int64_t first, std::int64_t last,
+                               const Tiling& tiling);
 
 }  // namespace mnm

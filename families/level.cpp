@@ -20,27 +20,18 @@ const void* data_or_none(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr() : nullptr;
 }
 
-// Parents [parent, parent + count), whose children have the same widths; theirs begin at `child`.
+// Parents [first, first + count), whose children have the same widths.
 struct Alike {
-  std::int64_t parent = 0, count = 1;
-  std::size_t child = 0;
-  std::vector<Width> widths;
+  std::int64_t first = 0, count = 0;
 };
 
-std::vector<Alike> parents_alike(std::span<const Child> children) {
+std::vector<Alike> parents_alike(const Children& children) {
   std::vector<Alike> all;
-  for (std::size_t begin = 0, end = 0; begin < children.size(); begin = end) {
-    std::vector<Width> widths;
-    while (end < children.size() && children[end].parent == children[begin].parent) {
-      widths.push_back(children[end++].width);
+  for (std::int64_t parent = 0; parent < children.parents(); ++parent) {
+    if (all.empty() || !std::ranges::equal(children.of(all.back().first), children.of(parent))) {
+      all.push_back({parent, 0});
     }
-    const std::int64_t parent = children[begin].parent;
-    if (!all.empty() && all.back().parent + all.back().count == parent &&
-        all.back().widths == widths) {
-      ++all.back().count;
-    } else {
-      all.push_back({parent, 1, begin, std::move(widths)});
-    }
+    ++all.back().count;
   }
   return all;
 }
@@ -108,23 +99,23 @@ at::Tensor activations(const Ffn& ffn, const at::Tensor& rows, std::int64_t widt
 }  // namespace
 
 at::Tensor nested_ffn(const Ffn& ffn, const at::Tensor& x, const at::Tensor& normed,
-                      std::span<const Child> children) {
+                      const Children& children) {
   const std::int64_t rows = x.size(1), d = x.size(2);
-  const at::Tensor out =
-      at::empty({static_cast<std::int64_t>(children.size()), rows, d}, x.options());
+  const at::Tensor out = at::empty({children.nodes(), rows, d}, x.options());
   for (const Alike& alike : parents_alike(children)) {
-    const std::int64_t count = alike.count, widest = alike.widths.back();
-    const auto siblings = static_cast<std::int64_t>(alike.widths.size());
-    const at::Tensor h = normed.narrow(0, alike.parent, count).view({count * rows, d});
+    const std::span<const Width> widths = children.of(alike.first);
+    const std::int64_t count = alike.count, widest = widths.back();
+    const auto siblings = static_cast<std::int64_t>(widths.size());
+    const at::Tensor h = normed.narrow(0, alike.first, count).view({count * rows, d});
     const at::Tensor act = activations(ffn, h, widest).view({count, rows, widest});
     // [parents, siblings, rows, d]
-    const at::Tensor to = out.narrow(0, static_cast<std::int64_t>(alike.child), count * siblings)
+    const at::Tensor to = out.narrow(0, children.begin_of(alike.first), count * siblings)
                               .view({count, siblings, rows, d});
-    at::Tensor sum = x.narrow(0, alike.parent, count);
+    at::Tensor sum = x.narrow(0, alike.first, count);
     if (ffn.down_bias.defined()) sum = at::add(sum, ffn.down_bias);
     std::int64_t done = 0;
     for (std::int64_t s = 0; s < siblings; ++s) {
-      const std::int64_t part = alike.widths[static_cast<std::size_t>(s)] - done;
+      const std::int64_t part = widths[static_cast<std::size_t>(s)] - done;
       const at::Tensor child = to.select(1, s);
       sum_product(act.narrow(2, done, part), ffn.down.narrow(1, done, part), sum, child);
       sum = child;

@@ -7,9 +7,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-#include <span>
-
 #include "fold/fold.h"
 #include "kernels/ffn_activation.h"
 
@@ -25,12 +22,11 @@ struct Ffn {
 };
 
 // x and its norm are [parents, rows, d], contiguous -> [children, rows, d]: a child is its parent's
-// x plus the FFN, at the child's width, of that x's norm. Children as Fold::step has them. The
-// products of `in` and `up` at the widest, one activation, and the segments of `down` added up,
-// each partial sum a finished child; neighbouring parents whose children have the same widths share
-// their products.
+// x plus the FFN, at the child's width, of that x's norm. The products of `in` and `up` at the
+// widest, one activation, and the segments of `down` added up, each partial sum a finished child;
+// neighbouring parents whose children have the same widths share their products.
 at::Tensor nested_ffn(const Ffn& ffn, const at::Tensor& x, const at::Tensor& normed,
-                      std::span<const Child> children);
+                      const Children& children);
 
 // x + rows w^T: [n, d] of x [n, d], rows [n, k], w [d, k].
 at::Tensor add_product(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& w);

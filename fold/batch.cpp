@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include "dataset/examples.h"
+
 namespace mnm {
 
 at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device) {

@@ -3,13 +3,17 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "dataset/examples.h"
+#include <cstdint>
+#include <vector>
 
 namespace mnm {
 
+class Examples;
+
 struct Batch {
-  at::Tensor tokens, targets;  // int64 [sequences, context]
-  at::Tensor scored;           // int64 [sequences, positions], ascending; undefined: all
+  at::Tensor tokens;        // int64 [sequences, context]
+  at::Tensor targets = {};  // the same; undefined where nothing is scored
+  at::Tensor scored = {};   // int64 [sequences, positions], ascending; undefined: all
 };
 
 at::Tensor upload(const std::vector<std::int64_t>& values, const at::Device& device);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 #include "eval/division.h"
@@ -14,6 +13,7 @@
 #include "fold/batch.h"
 #include "fold/device_error.h"
 #include "fold/meter.h"
+#include "fold/sequence_queue.h"
 #include "fold/sweep.h"
 #include "fold/walk.h"
 #include "fold/workers.h"
@@ -37,22 +37,6 @@ struct Group {
   std::optional<std::int32_t> reference;  // its leaf
 };
 
-// Sequences [begin, end).
-struct Range {
-  std::int64_t begin = 0, end = 0;
-  std::int64_t size() const { return end - begin; }
-};
-
-// In pieces of nearly the same size, the first last.
-std::vector<Range> cut(const Range& range, std::int64_t pieces) {
-  std::vector<Range> ranges;
-  for (std::int64_t i = pieces; i-- > 0;) {
-    ranges.push_back(
-        {range.begin + range.size() * i / pieces, range.begin + range.size() * (i + 1) / pieces});
-  }
-  return ranges;
-}
-
 class Evaluation {
  public:
   Evaluation(Fold& fold, const NestedModel& model, const at::Device& device,
@@ -64,14 +48,8 @@ class Evaluation {
         options_(options),
         limits_(limits),
         flops_(model, dataset.context, dataset.share()),
-        full_(model.space.full()) {
-    // A state's size is the family's affair: one token's embedding tells it.
-    const State one = fold_.embed(upload({0}, device_).view({1, 1}));
-    for (const at::Tensor& tensor : one.tensors) {
-      state_bytes_ += tensor.nbytes();
-      element_bytes_ = std::max<std::uint64_t>(element_bytes_, tensor.element_size());
-    }
-  }
+        full_(model.space.full()),
+        element_bytes_(std::max<std::uint64_t>(fold.element_bytes(), model.flow_in_f32 ? 4 : 0)) {}
 
   std::vector<Group> groups(std::span<const Widths> candidates) const {
     std::vector<std::vector<std::size_t>> parts;
@@ -129,7 +107,8 @@ class Evaluation {
     if (!limits_.stream) return kAll;
     const std::uint64_t room = limits_.memory / 2 + limits_.stream->host + limits_.stream->disk;
     const std::uint64_t node =
-        2 * state_bytes_ * static_cast<std::uint64_t>(dataset_.count * dataset_.context);
+        2 * element_bytes_ *
+        static_cast<std::uint64_t>(largest_state(model_) * dataset_.count * dataset_.context);
     return static_cast<std::int64_t>(std::max<std::uint64_t>(1, room / node));
   }
 
@@ -141,7 +120,7 @@ class Evaluation {
                    .logit_bytes = device_.is_cpu() ? kHostLogits : kDeviceLogits,
                    .words = device_.is_cpu() ? kHostWords : kDeviceWords,
                    .element_bytes = element_bytes_,
-                   .state_bytes = state_bytes_,
+                   .given_per_token = fold_.given_per_token(),
                    .product_bytes = device_.is_cpu() ? limits_.product_bytes : kDeviceProducts,
                    .memory = memory,
                    .reference = options_.compares()},
@@ -168,54 +147,40 @@ class Evaluation {
 
   void walk(const Group& group, Meter& meter, std::span<CandidateScores> results) {
     Division division = this->division(group.plan, dataset_.count, limits_.memory);
-    std::vector<Range> todo = cut({0, dataset_.count}, division.batches);
-    bool stopped = false;
-    std::mutex mutex;
-    const auto next = [&]() -> std::optional<Range> {
-      const std::lock_guard lock(mutex);
-      if (stopped || todo.empty()) return std::nullopt;
-      const Range range = todo.back();
-      todo.pop_back();
-      return range;
-    };
-    const auto work = [&] {
-      Walk walk(fold_, group.plan, division.tiling, flops_, meter);
-      while (const std::optional<Range> range = next()) {
-        try {
-          run_batch(walk, group.plan, *range, results);
-        } catch (const c10::Error& error) {
-          if (!out_of_memory(error)) throw;
-          walk.take_back();
-          const std::lock_guard lock(mutex);
-          todo.push_back(*range);
-          throw;
-        }
-      }
-    };
-    const auto stop = [&] {
-      const std::lock_guard lock(mutex);
-      stopped = true;
-    };
+    SequenceQueue queue(dataset_.count, division.batches);
     for (;;) {
       try {
-        return run_workers(division.workers, work, stop);
+        return run_workers(
+            division.workers,
+            [&] { walk_batches(group.plan, division.tiling, queue, meter, results); },
+            [&] { queue.stop(); });
       } catch (const c10::Error& error) {
-        std::int64_t left = 0;
-        for (const Range& range : todo) left += range.size();
-        const std::optional<Division> less = after(error, group.plan, left, division);
+        const std::optional<Division> less = after(error, group.plan, queue.left(), division);
         if (!less) throw;
         division = *less;
       }
-      stopped = false;
-      for (const Range& range : std::exchange(todo, {})) {
-        const std::int64_t most = division.tiling.sequences;
-        const std::vector<Range> pieces = cut(range, (range.size() + most - 1) / most);
-        todo.insert(todo.end(), pieces.begin(), pieces.end());
+      queue.restart(division.tiling.sequences);
+    }
+  }
+
+  // What one worker does: batches, until there are none. One that does not fit is put back.
+  void walk_batches(const PrefixTree& plan, const Tiling& tiling, SequenceQueue& queue,
+                    Meter& meter, std::span<CandidateScores> results) const {
+    Walk walk(fold_, plan, tiling, flops_, meter);
+    while (const std::optional<SequenceRange> range = queue.take()) {
+      try {
+        run_batch(walk, plan, *range, results);
+      } catch (const c10::Error& error) {
+        if (out_of_memory(error)) {
+          walk.take_back();
+          queue.put_back(*range);
+        }
+        throw;
       }
     }
   }
 
-  void run_batch(Walk& walk, const PrefixTree& plan, const Range& range,
+  void run_batch(Walk& walk, const PrefixTree& plan, const SequenceRange& range,
                  std::span<CandidateScores> results) const {
     const std::int64_t count = range.size();
     const Batch batch = batch_of(dataset_, range.begin, count, device_);
@@ -270,7 +235,7 @@ class Evaluation {
   EvaluatorLimits limits_;
   ForwardFlops flops_;
   Widths full_;
-  std::uint64_t state_bytes_ = 0, element_bytes_ = 0;
+  std::uint64_t element_bytes_ = 0;
 };
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <ATen/ops/index_select.h>
 #include <c10/core/ScalarType.h>
 
+#include <algorithm>
+
 namespace mnm {
 
 State State::narrow(std::int64_t begin, std::int64_t count) const {
@@ -13,6 +15,10 @@ State State::narrow(std::int64_t begin, std::int64_t count) const {
 }
 
 State State::select(std::span<const std::int32_t> nodes) const {
+  const auto gap = [](std::int32_t a, std::int32_t b) { return b != a + 1; };
+  if (!nodes.empty() && std::ranges::adjacent_find(nodes, gap) == nodes.end()) {
+    return narrow(nodes.front(), static_cast<std::int64_t>(nodes.size()));
+  }
   at::Tensor index = at::from_blob(const_cast<std::int32_t*>(nodes.data()),
                                    {static_cast<std::int64_t>(nodes.size())}, at::kInt)
                          .to(tensors.front().device(), at::kLong);

@@ -12,32 +12,44 @@
 #include <span>
 #include <vector>
 
+#include "eval/prefix_tree.h"
 #include "eval/scores.h"
+#include "fold/batch.h"
 #include "model/nested_model.h"
 #include "model/widths.h"
 
 namespace mnm {
 
 // What flows between layers, for several nodes of the prefix tree at once. Every tensor is
-// [nodes, sequences, tokens, ...]; which tensors there are is the family's own affair (Llama: the
-// hidden states [.., d_model] alone).
+// [nodes, sequences, tokens, ...]. The family decides which tensors there are (Llama: the hidden
+// states [.., d_model] alone). A layer that may be skipped returns as many tensors as it was given,
+// of the same shapes but for the number of nodes.
 struct State {
   std::vector<at::Tensor> tensors;
 
   std::int64_t nodes() const { return tensors.front().size(0); }
   State narrow(std::int64_t begin, std::int64_t count) const;  // nodes [begin, begin + count)
-  State select(std::span<const std::int32_t> nodes) const;     // those nodes, in that order
+  // Those nodes, in that order. A view where they follow each other.
+  State select(std::span<const std::int32_t> nodes) const;
 };
 
-// A child of a step: the parent's row in the incoming state, and the layer's width.
-struct Child {
-  std::int32_t parent = 0;
-  Width width = 0;
+// What layers read of a batch and no width changes, so that it is there once per batch and not once
+// per node (Gemma 3n: the per-layer inputs). The family decides what is in it; most have nothing.
+// Every tensor is [sequences, ...].
+struct Givens {
+  std::vector<at::Tensor> shared;               // read by every layer
+  std::vector<std::vector<at::Tensor>> layers;  // [layers] or empty: read by that layer alone
 };
 
-// What one layer keeps of the tokens that went before, for those that follow: keys and values, or
-// the states of a convolution and a scan. Which tensors, and how they grow, is the family's own
-// affair. Empty before the first token.
+// Where a batch starts: the state of the one node above the first layer, and the batch's givens.
+struct Embedded {
+  State state;
+  Givens givens;
+};
+
+// What one layer keeps of earlier tokens for those that follow: keys and values, or the states of a
+// convolution and a scan. The family decides which tensors these are and how they grow. Empty
+// before the first token, and always empty where the layer is skipped.
 struct LayerCache {
   std::vector<at::Tensor> tensors;
 };
@@ -63,7 +75,7 @@ struct FoldInputs {
 // Its constructor takes what belongs to no layer (embedding, final norm, head) from the source.
 //
 // Without gradients, its functions may be called from several threads at once, `extend` with caches
-// of their own; a layer may be loaded while others are stepped.
+// of their own. A layer may be loaded while others are stepped.
 class Fold {
  public:
   virtual ~Fold() = default;
@@ -72,21 +84,35 @@ class Fold {
   virtual void load(std::size_t layer) = 0;
   virtual void unload(std::size_t layer) = 0;
 
-  // tokens: int64 [sequences, tokens]. One node.
-  virtual State embed(const at::Tensor& tokens) = 0;
+  // The batch's inputs. Its targets are of no concern here, and may be undefined.
+  virtual Embedded embed(const Batch& batch) = 0;
 
-  // One layer. Children are ordered by parent; a parent's children ascend in width, no two alike;
-  // node c of the result is children[c]. What does not depend on the width runs once per parent,
-  // and a parent's siblings come out of one pass over its widest.
-  virtual State step(std::size_t layer, const State& parents, std::span<const Child> children) = 0;
+  // One layer, for the children of all nodes of `parents`: node c of the result has width
+  // children.widths[c]. What does not depend on the width runs once per parent, and a parent's
+  // children come out of one pass over the widest of them. Of givens.layers only this layer's entry
+  // need be there.
+  //
+  // No child is skipped: call step_layer (fold/layer_step.h), which passes on only those that are
+  // not, and which is the one caller of this function and of `extend`.
+  virtual State step(std::size_t layer, const Givens& givens, const State& parents,
+                     const Children& children) = 0;
 
   // One layer at one width, of one node that holds the tokens [position, position + n) of each
-  // sequence, n >= 1: what `step` gives for them when it sees all of [0, position + n). The tokens
-  // before `position` speak through `cache`, as earlier calls left it; these are added to it, in
-  // time and space that do not grow with `position`, but for what grows by doubling. Without
-  // gradients.
-  virtual State extend(std::size_t layer, const State& state, Width width, std::int64_t position,
-                       LayerCache& cache) = 0;
+  // sequence, n >= 1. The result is what `step` gives for these tokens when it sees all of
+  // [0, position + n).
+  //
+  // caches[layer] holds what earlier calls kept of the tokens before `position`, and the call adds
+  // what it keeps of the new ones, in time and space that do not grow with `position`, but for
+  // buffers that grow by doubling. The caches of earlier layers have the new tokens already, and
+  // may be read. Without gradients.
+  virtual State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
+                       std::int64_t position, std::span<LayerCache> caches) = 0;
+
+  // Of an element of a weight; states have the same or, if NestedModel says so, f32.
+  virtual std::uint64_t element_bytes() const = 0;
+
+  // Elements per token of all that `embed` gives beside the state.
+  virtual std::int64_t given_per_token() const { return 0; }
 
   // Final hidden states, normalised: [nodes, sequences, tokens, d_model].
   virtual at::Tensor readout(const State& state) = 0;

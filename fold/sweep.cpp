@@ -8,10 +8,13 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "fold/batch.h"
 #include "fold/device_error.h"
+#include "fold/kept_givens.h"
+#include "fold/layer_step.h"
 #include "fold/readout.h"
 #include "fold/workers.h"
 
@@ -33,8 +36,9 @@ void load_apart(Fold& fold, std::size_t layer, const at::Device& device) {
 // The layers, one after the other: while one is used the next is loaded. Leaves none loaded.
 class Layers {
  public:
-  Layers(Fold& fold, std::size_t count, const at::Device& device)
-      : fold_(fold), count_(count), device_(device) {
+  // needed: whether a layer is loaded at all, [layers].
+  Layers(Fold& fold, std::vector<bool> needed, const at::Device& device)
+      : fold_(fold), needed_(std::move(needed)), device_(device) {
     start(0);
   }
   Layers(const Layers&) = delete;
@@ -42,14 +46,16 @@ class Layers {
   ~Layers() {
     if (next_.valid()) next_.wait();
     loss_of(device_);  // a lost device has nothing under way
-    for (std::size_t l = 0; l < count_; ++l) fold_.unload(l);
+    for (std::size_t l = 0; l < needed_.size(); ++l) fold_.unload(l);
   }
 
   void enter(std::size_t layer) {
+    if (!needed_[layer]) return;
     next_.get();
-    if (layer + 1 < count_) start(layer + 1);
+    start(layer + 1);
   }
   void leave(std::size_t layer) {
+    if (!needed_[layer]) return;
     // What is queued may still read the weights, whose memory the other stream takes next.
     wait_for(device_);
     fold_.unload(layer);
@@ -59,15 +65,26 @@ class Layers {
   }
 
  private:
+  // The first needed one from `layer` on.
   void start(std::size_t layer) {
+    while (layer < needed_.size() && !needed_[layer]) ++layer;
+    if (layer == needed_.size()) return;
     next_ = std::async(std::launch::async, [this, layer] { load_apart(fold_, layer, device_); });
   }
 
   Fold& fold_;
-  std::size_t count_;
+  std::vector<bool> needed_;
   at::Device device_;
   std::future<void> next_;
 };
+
+// Those that some candidate does not skip.
+std::vector<bool> stepped_layers(const PrefixTree& plan) {
+  std::vector<bool> stepped;
+  for (const Children& nodes : plan.levels)
+    stepped.push_back(std::ranges::max(nodes.widths) > kSkip);
+  return stepped;
+}
 
 class Sweep {
  public:
@@ -75,24 +92,21 @@ class Sweep {
       : inputs_(inputs),
         meter_(meter),
         results_(results),
-        batches_(static_cast<std::size_t>(inputs.division.batches)) {}
+        batches_(static_cast<std::size_t>(inputs.division.batches)),
+        givens_(inputs.room, batches_, inputs.plan.levels.size()) {}
 
   void run() {
     const PrefixTree& plan = inputs_.plan;
-    Layers layers(inputs_.fold, plan.levels.size(), inputs_.room.device());
+    Layers layers(inputs_.fold, stepped_layers(plan), inputs_.room.device());
     auto states = std::make_unique<LevelStates>(inputs_.room, batches_);
-    for_each_batch([&](std::size_t b) {
-      const State root = inputs_.fold.embed(batch(b).tokens);
-      states->open(b, 1, root);
-      states->write(b, 0, root);
-    });
+    for_each_batch([&](std::size_t b) { embed_batch(b, *states); });
     for (std::size_t level = 0; level < plan.levels.size(); ++level) {
       layers.enter(level);
       auto below = std::make_unique<LevelStates>(inputs_.room, batches_);
-      const std::vector<std::int32_t> first = first_children(plan.levels[level]);
       for_each_batch([&](std::size_t b) {
-        step_batch(level, first, b, *states, *below);
+        step_batch(level, b, *states, *below);
         states->close(b);
+        givens_.drop(b, level);
       });
       layers.leave(level);
       states = std::move(below);
@@ -123,62 +137,37 @@ class Sweep {
         [&] { next = batches_; });
   }
 
-  // Nodes of a level are grouped by parent: parent p's are [first[p], first[p + 1]).
-  static std::vector<std::int32_t> first_children(const std::vector<PlanNode>& nodes) {
-    std::vector<std::int32_t> first;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      if (i == 0 || nodes[i].parent != nodes[i - 1].parent) {
-        first.push_back(static_cast<std::int32_t>(i));
-      }
-    }
-    first.push_back(static_cast<std::int32_t>(nodes.size()));
-    return first;
+  void embed_batch(std::size_t b, LevelStates& states) {
+    const Embedded start = inputs_.fold.embed(batch(b));
+    givens_.keep(b, start.givens);
+    states.open(b, 1, start.state);
+    states.write(b, 0, start.state);
   }
 
-  // In the chunks that a walk would take.
-  void step_batch(std::size_t level, const std::vector<std::int32_t>& first, std::size_t b,
-                  const LevelStates& parents, LevelStates& out) const {
-    const Tiling& tiling = inputs_.division.tiling;
-    const auto child = [&](std::int64_t parent) {
-      return static_cast<std::int64_t>(first[static_cast<std::size_t>(parent)]);
-    };
-    const auto end = static_cast<std::int64_t>(first.size()) - 1;
-    for (std::int64_t begin = 0, next = 0; begin < end; begin = next) {
-      next = begin + 1;
-      while (next < end && next - begin < tiling.parents &&
-             child(next + 1) - child(begin) <= tiling.children) {
-        ++next;
+  // In the steps that a walk would take.
+  void step_batch(std::size_t level, std::size_t b, const LevelStates& parents,
+                  LevelStates& out) const {
+    const Children& nodes = inputs_.plan.levels[level];
+    const Givens givens = givens_.of(b, level);
+    State chunk;
+    for (const TreeStep& step : steps_of(nodes, 0, nodes.parents(), inputs_.division.tiling)) {
+      // A parent whose children take several steps is read at the first.
+      if (step.begin == nodes.begin_of(step.first)) {
+        chunk = parents.read(b, step.first, step.parents());
       }
-      const State chunk = parents.read(b, begin, next - begin);
-      for (std::int64_t c = child(begin); c < child(next); c += tiling.children) {
-        step(level, chunk, begin, c, std::min(child(next), c + tiling.children), b, out);
-      }
+      const Children children = nodes.of(step);
+      const State states = step_layer(inputs_.fold, level, givens, chunk, children);
+      if (step.begin == 0) out.open(b, nodes.nodes(), states);
+      out.write(b, step.begin, states);
+      count(b, flops_of(children, level, inputs_.flops));
     }
-  }
-
-  void step(std::size_t level, const State& chunk, std::int64_t first_parent, std::int64_t begin,
-            std::int64_t end, std::size_t b, LevelStates& out) const {
-    const std::vector<PlanNode>& nodes = inputs_.plan.levels[level];
-    std::vector<Child> children;
-    double flops = 0;
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-      children.push_back(
-          {nodes[i].parent - static_cast<std::int32_t>(first_parent), nodes[i].width});
-      const bool widest =
-          i + 1 == static_cast<std::size_t>(end) || nodes[i + 1].parent != nodes[i].parent;
-      flops += inputs_.flops.sibling(level, nodes[i].width, widest);
-    }
-    const State states = inputs_.fold.step(level, chunk, children);
-    if (begin == 0) out.open(b, static_cast<std::int64_t>(nodes.size()), states);
-    out.write(b, begin, states);
-    count(b, flops);
   }
 
   void measure_batch(std::size_t b, LevelStates& states) const {
     const Tiling& tiling = inputs_.division.tiling;
     Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.metrics.back().second_pass);
     if (inputs_.reference) readout.set_reference(states.read(b, *inputs_.reference, 1));
-    const auto leaves = static_cast<std::int64_t>(inputs_.plan.levels.back().size());
+    const std::int64_t leaves = inputs_.plan.levels.back().nodes();
     std::vector<at::Tensor> parts;
     for (std::int64_t leaf = 0; leaf < leaves; leaf += tiling.children) {
       const std::int64_t nodes = std::min(tiling.children, leaves - leaf);
@@ -207,6 +196,7 @@ class Sweep {
   Meter& meter_;
   std::span<CandidateScores> results_;
   std::size_t batches_;
+  KeptGivens givens_;
 };
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "eval/prefix_tree.h"
 #include "eval/tiling.h"
@@ -39,19 +38,19 @@ class Walk {
  private:
   void count(double flops_per_token);
   void descend(std::size_t level, const State& parents, std::int64_t first);
-  void step(std::size_t level, const State& chunk, std::int64_t first_parent, std::int64_t begin,
-            std::int64_t end);
+  void measure(const State& leaves, std::int64_t first);
 
   Fold& fold_;
   const PrefixTree& plan_;
   const Tiling& tiling_;
   const ForwardFlops& flops_;
   Meter& meter_;
-  std::vector<std::vector<std::int32_t>> first_child_;  // [level][parent], and the end
+  double counted_ = 0;  // of this run
+  // Of this batch:
   std::int64_t sequences_ = 0, context_ = 0;
-  double counted_ = 0;              // of this run
-  at::Tensor means_;                // what run() returns
-  std::optional<Readout> readout_;  // of this batch
+  Givens givens_;
+  std::optional<Readout> readout_;
+  at::Tensor means_;  // what run() returns
 };
 
 }  // namespace mnm

@@ -16,6 +16,7 @@
 #include "eval/statistics.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "fold/product.h"
 #include "model/error.h"
 #include "model/files.h"
@@ -242,14 +243,10 @@ class Trainer {
     const auto accumulate = static_cast<double>(settings_.accumulate);
     const Autocast autocast(device_, dtype_);
     const std::unique_ptr<Fold> model = fold();
-    const State root = model->embed(input);
+    const Embedded start = model->embed({input});
     at::Tensor sum;
     for (const Share& share : shares) {
-      State state = root;
-      for (std::size_t l = 0; l < levels_[share.level].size(); ++l) {
-        const Child child = {0, levels_[share.level][l]};
-        state = model->step(l, state, {&child, 1});
-      }
+      const State state = step_layers(*model, start, levels_[share.level]);
       const at::Tensor logits = model->logits(model->readout(state).flatten(0, 2));
       const at::Tensor loss = at::cross_entropy_loss(logits.to(at::kFloat), target) / accumulate;
       losses[share.level] += loss.item<double>();

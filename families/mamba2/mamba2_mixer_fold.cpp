@@ -1,11 +1,12 @@
+#include "families/mamba2/mamba2_mixer_fold.h"
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
+#include <vector>
 
-#include "families/mamba2/mamba2_mixer.h"
 #include "fold/launch.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
@@ -194,6 +195,81 @@ struct Shapes {
   }
 };
 
+// Where sequence i's part of a contiguous tensor [sequences, ..] begins.
+const float* part(const at::Tensor& tensor, std::int64_t i) {
+  return tensor.const_data_ptr<float>() + i * tensor.stride(0);
+}
+float* mutable_part(const at::Tensor& tensor, std::int64_t i) {
+  return tensor.data_ptr<float>() + i * tensor.stride(0);
+}
+
+// What the kernels read of a block, and what lies between them, which the backward pass needs.
+struct MixTensors {
+  at::Tensor rows;             // [sequences, tokens, columns]
+  at::Tensor conv, conv_bias;  // as Mixer's
+  at::Tensor a, d, norm;
+  at::Tensor dt, xbc, y;  // [sequences, tokens, heads], [.., mixed], [.., inner]
+
+  SsdInputs scan_inputs(const Shapes& s, std::int64_t i) const {
+    const float* const x = part(xbc, i);
+    const std::int64_t inner = s.gate.channels;
+    return {x,
+            part(dt, i),
+            a.const_data_ptr<float>(),
+            x + inner,
+            x + inner + s.scan.state,
+            d.const_data_ptr<float>()};
+  }
+};
+
+// Gradients, of the parameters those by each sequence alone: so their sum does not depend on the
+// number of threads.
+struct MixGradients {
+  at::Tensor rows, dt;                     // as MixTensors'
+  at::Tensor conv, conv_bias, a, d, norm;  // [sequences, ..], which start as zeros
+
+  MixGradients(const MixTensors& of, std::int64_t sequences)
+      : rows(at::empty_like(of.rows)), dt(at::empty_like(of.dt)) {
+    const auto zeros = [&](const at::Tensor& like) {
+      std::vector<std::int64_t> shape = like.sizes().vec();
+      shape.insert(shape.begin(), sequences);
+      return at::zeros(shape, of.rows.options());
+    };
+    conv = zeros(of.conv), conv_bias = zeros(of.conv_bias);
+    a = zeros(of.a), d = zeros(of.d), norm = zeros(of.norm);
+  }
+};
+
+// xbc, y and out [sequences, tokens, inner] of sequence i.
+void mix_forward(const Shapes& s, const MixTensors& t, std::int64_t i, float epsilon,
+                 const at::Tensor& out, float* work) {
+  const float* const row = part(t.rows, i);
+  causal_conv_silu(s.conv, row + s.gate.channels, nullptr, t.conv.const_data_ptr<float>(),
+                   s.conv.channels, t.conv_bias.const_data_ptr<float>(), mutable_part(t.xbc, i));
+  ssd_scan(s.scan, t.scan_inputs(s, i), nullptr, mutable_part(t.y, i), work);
+  gated_norm(s.gate, part(t.y, i), row, t.norm.const_data_ptr<float>(), epsilon,
+             mutable_part(out, i));
+}
+
+// Gradients of sequence i, from those of its out. dy, dxbc and work: room for them.
+void mix_backward(const Shapes& s, const MixTensors& t, std::int64_t i, float epsilon,
+                  const at::Tensor& dout, const MixGradients& g, float* dy,
+                  std::vector<float>& dxbc, float* work) {
+  const float* const row = part(t.rows, i);
+  float* const drow = mutable_part(g.rows, i);
+  const std::int64_t inner = s.gate.channels;
+  gated_norm_backward(s.gate, part(t.y, i), row, t.norm.const_data_ptr<float>(), epsilon,
+                      part(dout, i), dy, drow, mutable_part(g.norm, i));
+  std::fill(dxbc.begin(), dxbc.end(), 0.0f);
+  ssd_scan_backward(s.scan, t.scan_inputs(s, i), dy,
+                    {dxbc.data(), mutable_part(g.dt, i), mutable_part(g.a, i), dxbc.data() + inner,
+                     dxbc.data() + inner + s.scan.state, mutable_part(g.d, i)},
+                    work);
+  causal_conv_silu_backward(s.conv, row + inner, t.conv.const_data_ptr<float>(), s.conv.channels,
+                            t.conv_bias.const_data_ptr<float>(), dxbc.data(), drow + inner,
+                            mutable_part(g.conv, i), mutable_part(g.conv_bias, i));
+}
+
 // rows, conv, conv_bias, dt_bias, a, d, norm -> the mixed rows.
 class KernelMix : public torch::autograd::Function<KernelMix> {
  public:
@@ -205,37 +281,18 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
     const std::int64_t sequences = rows.size(0), tokens = rows.size(1), inner = norm.size(0);
     const Shapes s(tokens, inner, state, head_dim, conv.size(0));
     const std::int64_t mixed = s.conv.channels, heads = s.scan.heads;
-    const at::Tensor dt =
-        time_steps(rows.narrow(2, inner + mixed, heads) + dt_bias, limit).contiguous();
-    const at::Tensor xbc = at::empty({sequences, tokens, mixed}, rows.options());
-    const at::Tensor y = at::empty({sequences, tokens, inner}, rows.options());
-    const at::Tensor out = at::empty_like(y);
-
-    const float* const in = rows.const_data_ptr<float>();
-    const float* const steps = dt.const_data_ptr<float>();
-    const float* const weight = conv.const_data_ptr<float>();
-    const float* const bias = conv_bias.defined() ? conv_bias.const_data_ptr<float>() : nullptr;
-    const float* const scale = norm.const_data_ptr<float>();
-    const float *const a_data = a.const_data_ptr<float>(), *const d_data =
-                                                               d.const_data_ptr<float>();
-    float* const xbc_data = xbc.data_ptr<float>();
-    float* const y_data = y.data_ptr<float>();
-    float* const out_data = out.data_ptr<float>();
+    MixTensors t = {rows, conv, conv_bias, a, d, norm, {}, {}, {}};
+    t.dt = time_steps(rows.narrow(2, inner + mixed, heads) + dt_bias, limit).contiguous();
+    t.xbc = at::empty({sequences, tokens, mixed}, rows.options());
+    t.y = at::empty({sequences, tokens, inner}, rows.options());
+    const at::Tensor out = at::empty_like(t.y);
     at::parallel_for(0, sequences, 1, [&](std::int64_t begin, std::int64_t end) {
       std::vector<float> work(static_cast<std::size_t>(ssd_work(s.scan)));
       for (std::int64_t i = begin; i < end; ++i) {
-        const float* const row = in + i * tokens * s.conv.stride;
-        float* const x = xbc_data + i * tokens * mixed;
-        float* const scanned = y_data + i * tokens * inner;
-        causal_conv_silu(s.conv, row + inner, nullptr, weight, mixed, bias, x);
-        ssd_scan(s.scan,
-                 {x, steps + i * tokens * heads, a_data, x + inner, x + inner + state, d_data},
-                 nullptr, scanned, work.data());
-        gated_norm(s.gate, scanned, row, scale, static_cast<float>(epsilon),
-                   out_data + i * tokens * inner);
+        mix_forward(s, t, i, static_cast<float>(epsilon), out, work.data());
       }
     });
-    context->save_for_backward({rows, conv, conv_bias, dt_bias, a, d, norm, dt, xbc, y});
+    context->save_for_backward({rows, conv, conv_bias, a, d, norm, t.dt, t.xbc, t.y});
     context->saved_data["head_dim"] = head_dim;
     context->saved_data["state"] = state;
     context->saved_data["epsilon"] = epsilon;
@@ -246,80 +303,40 @@ class KernelMix : public torch::autograd::Function<KernelMix> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &rows = saved[0], &conv = saved[1], &conv_bias = saved[2], &a = saved[4],
-                     &d = saved[5], &norm = saved[6], &dt = saved[7], &xbc = saved[8],
-                     &y = saved[9];
-    const std::int64_t head_dim = context->saved_data["head_dim"].toInt();
-    const std::int64_t state = context->saved_data["state"].toInt();
-    const auto epsilon = static_cast<float>(context->saved_data["epsilon"].toDouble());
+    const MixTensors t = {saved[0], saved[1], saved[2], saved[3], saved[4],
+                          saved[5], saved[6], saved[7], saved[8]};
+    const auto number = [&](const char* name) { return context->saved_data[name]; };
+    const std::int64_t sequences = t.rows.size(0), tokens = t.rows.size(1);
+    const Shapes s(tokens, t.norm.size(0), number("state").toInt(), number("head_dim").toInt(),
+                   t.conv.size(0));
+    const auto epsilon = static_cast<float>(number("epsilon").toDouble());
     const at::Tensor dout = gradients[0].contiguous();
-    const std::int64_t sequences = rows.size(0), tokens = rows.size(1), inner = norm.size(0);
-    const std::int64_t taps = conv.size(0);
-    const Shapes s(tokens, inner, state, head_dim, taps);
-    const std::int64_t mixed = s.conv.channels, heads = s.scan.heads;
-
-    const at::Tensor drows = at::empty_like(rows), ddt = at::empty_like(dt);
-    // Of every sequence by itself, so that the sum does not depend on the number of threads.
-    const at::Tensor dconv = at::zeros({sequences, taps, mixed}, rows.options());
-    const at::Tensor dbias = at::zeros({sequences, mixed}, rows.options());
-    const at::Tensor da = at::zeros({sequences, heads}, rows.options());
-    const at::Tensor dd = at::zeros({sequences, heads}, rows.options());
-    const at::Tensor dnorm = at::zeros({sequences, inner}, rows.options());
-
-    const float* const in = rows.const_data_ptr<float>();
-    const float* const steps = dt.const_data_ptr<float>();
-    const float* const weight = conv.const_data_ptr<float>();
-    const float* const bias = conv_bias.defined() ? conv_bias.const_data_ptr<float>() : nullptr;
-    const float* const scale = norm.const_data_ptr<float>();
-    const float *const a_data = a.const_data_ptr<float>(), *const d_data =
-                                                               d.const_data_ptr<float>();
-    const float* const xbc_data = xbc.const_data_ptr<float>();
-    const float* const y_data = y.const_data_ptr<float>();
-    const float* const dout_data = dout.const_data_ptr<float>();
-    float* const drows_data = drows.data_ptr<float>();
-    float* const ddt_data = ddt.data_ptr<float>();
-    const std::array<float*, 5> sums = {dconv.data_ptr<float>(), dbias.data_ptr<float>(),
-                                        da.data_ptr<float>(), dd.data_ptr<float>(),
-                                        dnorm.data_ptr<float>()};
+    const MixGradients g(t, sequences);
     at::parallel_for(0, sequences, 1, [&](std::int64_t begin, std::int64_t end) {
       std::vector<float> work(static_cast<std::size_t>(ssd_backward_work(s.scan)));
-      std::vector<float> dy(static_cast<std::size_t>(tokens * inner));
-      std::vector<float> dxbc(static_cast<std::size_t>(tokens * mixed));
-      GatedShape gate = s.gate;
+      std::vector<float> dy(static_cast<std::size_t>(tokens * s.gate.channels));
+      std::vector<float> dxbc(static_cast<std::size_t>(tokens * s.conv.channels));
       for (std::int64_t i = begin; i < end; ++i) {
-        const float* const row = in + i * tokens * s.conv.stride;
-        const float* const x = xbc_data + i * tokens * mixed;
-        float* const drow = drows_data + i * tokens * s.conv.stride;
-        gated_norm_backward(gate, y_data + i * tokens * inner, row, scale, epsilon,
-                            dout_data + i * tokens * inner, dy.data(), drow, sums[4] + i * inner);
-        std::fill(dxbc.begin(), dxbc.end(), 0.0f);
-        ssd_scan_backward(
-            s.scan, {x, steps + i * tokens * heads, a_data, x + inner, x + inner + state, d_data},
-            dy.data(),
-            {dxbc.data(), ddt_data + i * tokens * heads, sums[2] + i * heads, dxbc.data() + inner,
-             dxbc.data() + inner + state, sums[3] + i * heads},
-            work.data());
-        causal_conv_silu_backward(s.conv, row + inner, weight, mixed, bias, dxbc.data(),
-                                  drow + inner, sums[0] + i * taps * mixed,
-                                  bias ? sums[1] + i * mixed : nullptr);
+        mix_backward(s, t, i, epsilon, dout, g, dy.data(), dxbc, work.data());
       }
     });
     // softplus'(x) = 1 - exp(-softplus(x)); a step at its limit stays there.
-    const at::Tensor free = dt.gt(context->saved_data["low"].toDouble())
-                                .logical_and_(dt.lt(context->saved_data["high"].toDouble()));
-    const at::Tensor draw = ddt.mul(at::expm1(dt.neg()).neg_()).mul_(free);
-    drows.narrow(2, inner + mixed, heads).copy_(draw);
-    return {drows,
-            dconv.sum(0),
-            bias ? dbias.sum(0) : at::Tensor(),
+    const at::Tensor free =
+        t.dt.gt(number("low").toDouble()).logical_and_(t.dt.lt(number("high").toDouble()));
+    const at::Tensor draw = g.dt.mul(at::expm1(t.dt.neg()).neg_()).mul_(free);
+    g.rows.narrow(2, s.gate.channels + s.conv.channels, s.scan.heads).copy_(draw);
+    const at::Tensor none;
+    return {g.rows,
+            g.conv.sum(0),
+            g.conv_bias.sum(0),
             draw.sum(at::IntArrayRef{0, 1}),
-            da.sum(0),
-            dd.sum(0),
-            dnorm.sum(0),
-            at::Tensor(),
-            at::Tensor(),
-            at::Tensor(),
-            at::Tensor()};
+            g.a.sum(0),
+            g.d.sum(0),
+            g.norm.sum(0),
+            none,
+            none,
+            none,
+            none};
   }
 };
 

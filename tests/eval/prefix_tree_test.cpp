@@ -81,9 +81,11 @@ std::vector<Widths> random_candidates(std::size_t n, std::size_t layers,
 Widths path(const PrefixTree& plan, std::size_t level, std::int32_t node) {
   Widths widths;
   for (std::size_t l = level + 1; l-- > 0;) {
-    const PlanNode& at = plan.levels[l][static_cast<std::size_t>(node)];
-    widths.insert(widths.begin(), at.width);
-    node = at.parent;
+    const Children& nodes = plan.levels[l];
+    widths.insert(widths.begin(), nodes.widths[static_cast<std::size_t>(node)]);
+    node = static_cast<std::int32_t>(std::ranges::upper_bound(nodes.first, node) -
+                                     nodes.first.begin()) -
+           1;
   }
   return widths;
 }
@@ -99,11 +101,14 @@ void check(const PrefixTree& plan, const std::vector<Widths>& candidates) {
       prefixes.emplace(candidate.begin(),
                        candidate.begin() + static_cast<std::ptrdiff_t>(level) + 1);
     }
-    const std::vector<PlanNode>& nodes = plan.levels[level];
-    ASSERT_EQ(nodes.size(), prefixes.size());  // with the paths above: each prefix once
-    for (std::size_t i = 1; i < nodes.size(); ++i) {
-      EXPECT_TRUE(nodes[i].parent > nodes[i - 1].parent ||
-                  (nodes[i].parent == nodes[i - 1].parent && nodes[i].width > nodes[i - 1].width));
+    const Children& nodes = plan.levels[level];
+    ASSERT_EQ(nodes.widths.size(), prefixes.size());  // with the paths above: each prefix once
+    EXPECT_EQ(nodes.parents(), level == 0 ? 1 : plan.levels[level - 1].nodes());
+    EXPECT_EQ(nodes.first.back(), nodes.nodes());
+    for (std::int64_t parent = 0; parent < nodes.parents(); ++parent) {
+      const std::span<const Width> siblings = nodes.of(parent);
+      EXPECT_FALSE(siblings.empty());
+      EXPECT_TRUE(std::ranges::is_sorted(siblings, std::less_equal<>()));  // no two alike
     }
   }
 }
@@ -231,10 +236,10 @@ TEST(PrefixTree, SplitsByPrefixIntoGroupsNoWiderThanAsked) {
   candidates.push_back(candidates.front());  // a duplicate takes no leaf of its own
   const PrefixTree whole = make_prefix_tree(candidates);
   std::size_t least = 0;
-  for (const auto& level : whole.levels) least += level.size();
+  for (const auto& level : whole.levels) least += level.widths.size();
   for (const std::size_t widest : {1, 2, 7, 60, 1000}) {
     const auto groups = split_by_prefix(candidates, static_cast<std::int64_t>(widest));
-    EXPECT_EQ(groups.size(), (whole.levels.back().size() + widest - 1) / widest);
+    EXPECT_EQ(groups.size(), (whole.levels.back().widths.size() + widest - 1) / widest);
     std::vector<std::size_t> all;
     std::size_t nodes = 0;
     for (const auto& group : groups) {
@@ -242,8 +247,8 @@ TEST(PrefixTree, SplitsByPrefixIntoGroupsNoWiderThanAsked) {
       std::vector<Widths> members;
       for (const std::size_t i : group) members.push_back(candidates[i]);
       for (const auto& level : make_prefix_tree(members).levels) {
-        EXPECT_LE(level.size(), widest);
-        nodes += level.size();
+        EXPECT_LE(level.widths.size(), widest);
+        nodes += level.widths.size();
       }
       all.insert(all.end(), group.begin(), group.end());
     }

@@ -22,9 +22,7 @@ PrefixTree random_plan(std::size_t n, std::size_t layers, unsigned widths, unsig
   return make_prefix_tree(all);
 }
 
-TilingOptions ample() {
-  return {.context = 64, .sequences = 100, .state_bytes = 32, .memory = 1u << 30};
-}
+TilingOptions ample() { return {.context = 64, .sequences = 100, .memory = 1u << 30}; }
 
 TEST(Tiling, SequencesFillTheRowsAndNodesOnlyWhatIsLeft) {
   const NestedModel model = test::prefix_model(4, 8, {1, 2, 3, 4});
@@ -47,31 +45,51 @@ TEST(Tiling, SequencesFillTheRowsAndNodesOnlyWhatIsLeft) {
   }
 }
 
+TEST(Tiling, StepsTakeEveryChildOnceAndNoMoreThanTheTilingAllows) {
+  const PrefixTree plan = random_plan(500, 4, 4, 1);
+  for (const Children& level : plan.levels) {
+    for (const std::int64_t parents : {1, 3, 1000}) {
+      for (const std::int64_t children : {1, 2, 3, 7, 5000}) {
+        Tiling tiling;
+        tiling.parents = parents, tiling.children = children;
+        const std::int64_t first = level.parents() / 3, last = level.parents();
+        std::int64_t node = level.begin_of(first);
+        std::vector<Width> taken;
+        for (const TreeStep& step : steps_of(level, first, last, tiling)) {
+          EXPECT_EQ(step.begin, node);
+          node = step.end;
+          EXPECT_LE(step.parents(), parents);
+          EXPECT_LE(step.nodes(), children);
+          if (step.parents() > 1) {  // then they have all of their children
+            EXPECT_EQ(step.begin, level.begin_of(step.first));
+            EXPECT_EQ(step.end, level.begin_of(step.last));
+          }
+          const Children part = level.of(step);
+          EXPECT_EQ(part.parents(), step.parents());
+          for (std::int64_t p = 0; p < part.parents(); ++p) {
+            const std::span<const Width> some = part.of(p), all = level.of(step.first + p);
+            EXPECT_FALSE(some.empty());
+            EXPECT_NE(std::search(all.begin(), all.end(), some.begin(), some.end()), all.end());
+          }
+          taken.insert(taken.end(), part.widths.begin(), part.widths.end());
+        }
+        EXPECT_EQ(node, level.nodes());
+        EXPECT_TRUE(std::ranges::equal(
+            taken,
+            std::span(level.widths).subspan(static_cast<std::size_t>(level.begin_of(first)))));
+      }
+    }
+  }
+}
+
 // Children alive at once, by walking the plan as the evaluator does.
 std::int64_t alive(const PrefixTree& plan, const Tiling& tiling, std::size_t level,
-                   std::int32_t first_parent, std::int32_t end_parent) {
-  const std::vector<PlanNode>& nodes = plan.levels[level];
+                   std::int64_t first_parent, std::int64_t last_parent) {
   std::int64_t most = 0;
-  std::int32_t parent = first_parent;
-  while (parent < end_parent) {
-    std::int32_t end = parent;
-    std::int64_t children = 0;
-    const auto of = [&](std::int32_t p) { return std::ranges::count(nodes, p, &PlanNode::parent); };
-    while (end < end_parent && end - parent < tiling.parents &&
-           (end == parent || children + of(end) <= tiling.children)) {
-      children += of(end++);
-    }
-    const auto begin = std::ranges::find(nodes, parent, &PlanNode::parent) - nodes.begin();
-    for (std::int64_t c = 0; c < children; c += tiling.children) {
-      const std::int64_t n = std::min(tiling.children, children - c);
-      std::int64_t below = 0;
-      if (level + 1 < plan.levels.size()) {
-        below = alive(plan, tiling, level + 1, static_cast<std::int32_t>(begin + c),
-                      static_cast<std::int32_t>(begin + c + n));
-      }
-      most = std::max(most, n + below);
-    }
-    parent = end;
+  for (const TreeStep& step : steps_of(plan.levels[level], first_parent, last_parent, tiling)) {
+    const std::int64_t below =
+        level + 1 < plan.levels.size() ? alive(plan, tiling, level + 1, step.begin, step.end) : 0;
+    most = std::max(most, step.nodes() + below);
   }
   return most;
 }
@@ -93,7 +111,7 @@ TEST(Tiling, TheBoundCoversWhatAWalkKeepsAlive) {
                 1);
       const auto rows = static_cast<std::uint64_t>(tiling.sequences * options.context);
       const auto nodes = static_cast<std::uint64_t>(alive(plan, tiling, 0, 0, 1));
-      EXPECT_GE(tiling.bytes, rows * (1 + nodes) * options.state_bytes);
+      EXPECT_GE(tiling.bytes, rows * (1 + nodes) * 8 * 4);
       EXPECT_LE(tiling.bytes, options.memory);
     }
   }

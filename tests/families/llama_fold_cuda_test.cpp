@@ -31,17 +31,18 @@ class Model {
   // Every width of two nodes in four, the widest of the others, so that neighbours are alike:
   // logits [leaves * sequences * tokens, vocab], in double, on the CPU.
   at::Tensor run(const at::Tensor& tokens) {
-    State state = fold().embed(tokens);
+    const auto [root, givens] = fold().embed({tokens});
+    State state = root;
     for (std::size_t layer = 0; layer < layers(); ++layer) {
-      std::vector<Child> children;
-      for (std::int32_t parent = 0; parent < state.nodes(); ++parent) {
+      Children children;
+      for (std::int64_t parent = 0; parent < state.nodes(); ++parent) {
         for (const Width width : model_.space.layers[layer].granularities) {
           if (parent % 4 < 2 || width == model_.space.layers[layer].full()) {
-            children.push_back({parent, width});
+            children.add(parent, width);
           }
         }
       }
-      state = fold().step(layer, state, children);
+      state = fold().step(layer, givens, state, children);
     }
     return fold().logits(fold().readout(state).flatten(0, 2)).to(at::kCPU, at::kDouble);
   }
@@ -53,10 +54,12 @@ class Model {
     std::vector<at::Tensor> logits;
     std::int64_t position = 0;
     for (const std::int64_t piece : pieces) {
-      State state = fold().embed(tokens.narrow(1, position, piece));
+      const auto [root, givens] = fold().embed({tokens.narrow(1, position, piece)});
+      State state = root;
       for (std::size_t layer = 0; layer < layers(); ++layer) {
         const std::vector<Width>& widths = model_.space.layers[layer].granularities;
-        state = fold().extend(layer, state, widths[layer % widths.size()], position, caches[layer]);
+        state =
+            fold().extend(layer, givens, state, widths[layer % widths.size()], position, caches);
       }
       logits.push_back(
           fold().logits(fold().readout(state).flatten(0, 2)).view({tokens.size(0), piece, -1}));

@@ -11,6 +11,7 @@
 
 #include "families/family.h"
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "tests/support/tiny_llama.h"
 
 namespace mnm {
@@ -52,13 +53,13 @@ class Model {
 };
 
 // Children of each of `parents` nodes: all widths, every other, or the widest alone.
-std::vector<Child> children_of(std::int64_t parents, const LayerChoices& choices) {
-  std::vector<Child> children;
-  for (std::int32_t parent = 0; parent < parents; ++parent) {
+Children children_of(std::int64_t parents, const LayerChoices& choices) {
+  Children children;
+  for (std::int64_t parent = 0; parent < parents; ++parent) {
     for (std::size_t i = 0; i < choices.granularities.size(); ++i) {
       const bool last = i + 1 == choices.granularities.size();
       if (last || parent % 3 == 0 || (parent % 3 == 1 && i % 2 == 0)) {
-        children.push_back({parent, choices.granularities[i]});
+        children.add(parent, choices.granularities[i]);
       }
     }
   }
@@ -67,9 +68,10 @@ std::vector<Child> children_of(std::int64_t parents, const LayerChoices& choices
 
 // Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
 at::Tensor run(Model& model, const at::Tensor& tokens) {
-  State state = model.fold().embed(tokens);
+  const auto [root, givens] = model.fold().embed({tokens});
+  State state = root;
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
-    state = model.fold().step(layer, state,
+    state = model.fold().step(layer, givens, state,
                               children_of(state.nodes(), model.description().space.layers[layer]));
   }
   const at::Tensor hidden = model.fold().readout(state);
@@ -132,9 +134,10 @@ at::Tensor extend(Model& model, const Widths& widths, const at::Tensor& tokens,
   std::vector<at::Tensor> logits;
   std::int64_t position = 0;
   for (const std::int64_t chunk : chunks) {
-    State state = model.fold().embed(tokens.narrow(1, position, chunk));
+    const auto [root, givens] = model.fold().embed({tokens.narrow(1, position, chunk)});
+    State state = root;
     for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-      state = model.fold().extend(layer, state, widths[layer], position, caches[layer]);
+      state = model.fold().extend(layer, givens, state, widths[layer], position, caches);
     }
     const at::Tensor hidden = model.fold().readout(state);
     logits.push_back(model.fold()
@@ -164,11 +167,7 @@ TEST(LlamaFold, ExtendingInAnyChunksIsSteppingOnTheWhole) {
                                     .mul(7919)
                                     .remainder(llama.vocab)
                                     .view({sequences, length});
-      State state = exact.fold().embed(tokens);
-      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-        const Child child = {0, widths[layer]};
-        state = exact.fold().step(layer, state, {&child, 1});
-      }
+      const State state = step_layers(exact.fold(), exact.fold().embed({tokens}), widths);
       const at::Tensor whole = exact.fold()
                                    .logits(exact.fold().readout(state).flatten(0, 2))
                                    .view({sequences, length, -1});
@@ -196,8 +195,9 @@ TEST(LlamaFold, ItsCacheMovesAsOftenAsItDoubles) {
   const void* keys = nullptr;
   const std::int64_t tokens = 3000;
   for (std::int64_t position = 0; position < tokens; ++position) {
-    const State state = model.fold().embed(at::full({1, 1}, position % llama.vocab, at::kLong));
-    model.fold().extend(0, state, static_cast<Width>(llama.full), position, cache);
+    const auto [state, givens] =
+        model.fold().embed({at::full({1, 1}, position % llama.vocab, at::kLong)});
+    model.fold().extend(0, givens, state, static_cast<Width>(llama.full), position, {&cache, 1});
     if (cache.tensors.at(0).const_data_ptr() != keys) ++moves;
     keys = cache.tensors.at(0).const_data_ptr();
   }

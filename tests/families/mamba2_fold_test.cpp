@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "tests/families/mamba2_folds.h"
 #include "tests/support/tiny_mamba2.h"
 
@@ -71,11 +72,7 @@ TEST(Mamba2Fold, TokenByTokenIsTheWholeSequence) {
     }
     for (const std::int64_t sequences : {1, 3}) {
       const at::Tensor tokens = tokens_of(tiny, sequences, length);
-      State state = exact.fold().embed(tokens);
-      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-        const Child child = {0, widths[layer]};
-        state = exact.fold().step(layer, state, {&child, 1});
-      }
+      const State state = step_layers(exact.fold(), exact.fold().embed({tokens}), widths);
       const at::Tensor whole = exact.fold()
                                    .logits(exact.fold().readout(state).flatten(0, 2))
                                    .view({sequences, length, -1});
@@ -100,8 +97,9 @@ TEST(Mamba2Fold, ItsCacheKeepsItsSize) {
   LayerCache cache;
   std::size_t bytes = 0;
   for (std::int64_t position = 0; position < 100; ++position) {
-    const State state = model.fold().embed(at::full({1, 1}, position % tiny.vocab, at::kLong));
-    model.fold().extend(0, state, static_cast<Width>(tiny.full()), position, cache);
+    const auto [state, givens] =
+        model.fold().embed({at::full({1, 1}, position % tiny.vocab, at::kLong)});
+    model.fold().extend(0, givens, state, static_cast<Width>(tiny.full()), position, {&cache, 1});
     std::size_t now = 0;
     for (const at::Tensor& tensor : cache.tensors) now += tensor.nbytes();
     if (position > 0) {
@@ -121,13 +119,13 @@ std::map<std::string, at::Tensor> gradients(const TinyMamba2& tiny, at::ScalarTy
     leaves.push_back(weight);
   }
   model.reload();
-  State state = model.fold().embed(tokens);
+  Widths widths;
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
-    const std::vector<Width> widths =
+    const std::vector<Width> choices =
         widths_of(model.description().space.layers[layer], static_cast<std::uint32_t>(layer));
-    const Child child = {0, widths[(layer + 1) % widths.size()]};
-    state = model.fold().step(layer, state, {&child, 1});
+    widths.push_back(choices[(layer + 1) % choices.size()]);
   }
+  const State state = step_layers(model.fold(), model.fold().embed({tokens}), widths);
   const at::Tensor logits = model.fold().logits(model.fold().readout(state).flatten(0, 2));
   const at::Tensor weights =
       at::arange(logits.numel(), logits.options()).mul(0.37).sin().view(logits.sizes());

@@ -73,13 +73,13 @@ inline std::vector<Width> widths_of(const LayerChoices& choices, std::uint32_t s
 }
 
 // Children of each of `parents` nodes: all widths, every other, or the widest alone.
-inline std::vector<Child> children_of(std::int64_t parents, const std::vector<Width>& widths) {
-  std::vector<Child> children;
-  for (std::int32_t parent = 0; parent < parents; ++parent) {
+inline Children children_of(std::int64_t parents, const std::vector<Width>& widths) {
+  Children children;
+  for (std::int64_t parent = 0; parent < parents; ++parent) {
     for (std::size_t i = 0; i < widths.size(); ++i) {
       const bool last = i + 1 == widths.size();
       if (parent % 4 == 3 ? i == 0 : last || parent % 4 == 0 || (parent % 4 == 1 && i % 2 == 0)) {
-        children.push_back({parent, widths[i]});
+        children.add(parent, widths[i]);
       }
     }
   }
@@ -95,11 +95,12 @@ inline at::Tensor tokens_of(const TinyMamba2& tiny, std::int64_t sequences, std:
 
 // Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
 inline at::Tensor run(Mamba2Model& model, const at::Tensor& tokens, std::uint32_t seed) {
-  State state = model.fold().embed(tokens);
+  const auto [root, givens] = model.fold().embed({tokens});
+  State state = root;
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
     const std::vector<Width> widths = widths_of(model.description().space.layers[layer],
                                                 seed + static_cast<std::uint32_t>(layer));
-    state = model.fold().step(layer, state, children_of(state.nodes(), widths));
+    state = model.fold().step(layer, givens, state, children_of(state.nodes(), widths));
   }
   const at::Tensor hidden = model.fold().readout(state);
   return model.fold().logits(hidden.flatten(0, 2)).to(at::kCPU, at::kDouble);
@@ -124,9 +125,10 @@ inline at::Tensor extend(Mamba2Model& model, const Widths& widths, const at::Ten
   std::vector<at::Tensor> logits;
   std::int64_t position = 0;
   for (const std::int64_t piece : pieces) {
-    State state = model.fold().embed(tokens.narrow(1, position, piece));
+    const auto [root, givens] = model.fold().embed({tokens.narrow(1, position, piece)});
+    State state = root;
     for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-      state = model.fold().extend(layer, state, widths[layer], position, caches[layer]);
+      state = model.fold().extend(layer, givens, state, widths[layer], position, caches);
     }
     const at::Tensor hidden = model.fold().readout(state);
     logits.push_back(model.fold()

@@ -63,12 +63,16 @@ std::vector<Widths> draw(const std::vector<Widths>& from, std::size_t n, unsigne
   return drawn;
 }
 
-// log p of every word at every position of one sequence, without plan, batches or chunks.
+// log p of every word at every position of one sequence, without plan, batches or chunks; a layer
+// that is skipped is left out.
 at::Tensor log_p(Fold& fold, const Widths& widths, const std::vector<std::int64_t>& input) {
-  State state = fold.embed(at::tensor(input, at::kLong).unsqueeze(0));
+  const auto [root, givens] = fold.embed({at::tensor(input, at::kLong).unsqueeze(0)});
+  State state = root;
   for (std::size_t l = 0; l < widths.size(); ++l) {
-    const Child child = {0, widths[l]};
-    state = fold.step(l, state, {&child, 1});
+    if (widths[l] == kSkip) continue;
+    Children child;
+    child.add(0, widths[l]);
+    state = fold.step(l, givens, state, child);
   }
   return at::log_softmax(fold.logits(fold.readout(state).flatten(0, 2)), 1);
 }
@@ -271,7 +275,7 @@ TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
     const auto alone = score_candidates(fold, model, at::kCPU, candidates, data, options, {}, {});
     const std::int64_t steps = fold.nodes_stepped;
     // With the least memory, one walk at a time must do.
-    for (const std::uint64_t memory : {1u << 30, 1u << 17, 1u << 15}) {
+    for (const std::uint64_t memory : {1u << 30, 1u << 17, 1u << 16}) {
       at::set_num_threads(3);
       fold.nodes_stepped = 0;
       expect_same(score_candidates(fold, model, at::kCPU, candidates, data, options, {memory}, {}),

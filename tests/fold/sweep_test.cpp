@@ -73,7 +73,7 @@ class Sweeps : public ::testing::Test {
   }
 
   test::TempDir dir_;
-  NestedModel model_ = toy_model({.layers = 4});
+  NestedModel model_ = toy_model({.layers = 4, .may_skip = true});
   ToyFold fold_{model_, 3};
   TokenExamples data_ = random_data(8, 300, 13);  // a step takes one parent
   std::vector<Widths> candidates_ = draw(model_.space, 30);
@@ -82,7 +82,7 @@ class Sweeps : public ::testing::Test {
 };
 
 constexpr std::uint64_t kAmple = 1u << 30;
-constexpr std::uint64_t kNode = 9 * 8 * 8 * 300;  // bytes of one node's states, all sequences
+constexpr std::uint64_t kNode = 17 * 8 * 8 * 300;  // bytes of one node's states, all sequences
 
 TEST_F(Sweeps, OnePassOverTheLayersScoresAllAsTheWalkDoes) {
   for (const int threads : {1, 3}) {
@@ -123,6 +123,27 @@ TEST_F(Sweeps, OneByOneTakesAPassForEach) {
     for (std::size_t s = 0; s < scores[i][Metric::kLoss].size(); ++s) {
       EXPECT_NEAR(scores[i][Metric::kLoss][s], resident_[i][Metric::kLoss][s],
                   1e-5);  // sums in another order, in f32
+    }
+  }
+}
+
+TEST_F(Sweeps, ALayerThatNobodyTakesIsNotLoaded) {
+  for (const std::vector<std::size_t>& skipped :
+       std::vector<std::vector<std::size_t>>{{0}, {2}, {3}, {1, 2}, {0, 1, 2, 3}}) {
+    std::vector<Widths> candidates = candidates_;
+    for (Widths& widths : candidates) {
+      for (const std::size_t layer : skipped) widths[layer] = kSkip;
+    }
+    fold_.loaded.assign(model_.layers(), 1);
+    const auto resident = score_candidates(fold_, model_, at::kCPU, candidates, data_, {}, {}, {});
+    fold_.loaded.assign(model_.layers(), 0);
+    fold_.loads = 0;
+    const auto streamed = score_candidates(fold_, model_, at::kCPU, candidates, data_, {},
+                                           {kAmple, disk(kAmple)}, {});
+    EXPECT_EQ(fold_.loads, 4 - static_cast<std::int64_t>(skipped.size()));
+    EXPECT_EQ(fold_.held, 0);
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      EXPECT_EQ(streamed[i][Metric::kLoss], resident[i][Metric::kLoss]) << to_string(candidates[i]);
     }
   }
 }

@@ -16,8 +16,12 @@
 
 namespace mnm::test {
 
-// x += cumulative mean over earlier tokens of x, mixed; x += down[:, :w] . tanh(up[:w] . x +
-// b[:w]); the second tensor of the state gathers the first component of every layer's output.
+// x += cumulative mean over earlier tokens of x, mixed, plus what the batch is given; x += down[:,
+// :w] . tanh(up[:w] . x + b[:w]). The last layer takes the cumulative sums of another layer, the
+// last one before it that is not skipped, and zeros where there is none.
+//
+// State: x; the sum over the layers of their output's first component; those cumulative sums.
+// Given: to every layer 0.1 for each odd token, and to each its own column of "given".
 struct ToyShape {
   std::size_t layers = 3;
   std::int64_t hidden = 8, vocab = 13;
@@ -31,7 +35,7 @@ inline NestedModel toy_model(const ToyShape& shape) {
   model.vocab_size = shape.vocab;
   model.hidden_size = shape.hidden;
   model.max_context = 1 << 20;
-  model.flow_per_token = shape.hidden + 1;  // and a count of steps
+  model.flow_per_token = 2 * shape.hidden + 1;
   const auto add = [&](std::string name, std::vector<std::int64_t> size, int layer, double flops,
                        int cut_dim) {
     TensorSpec spec;
@@ -52,9 +56,10 @@ inline NestedModel toy_model(const ToyShape& shape) {
     add("bias." + at, {full}, static_cast<int>(i), 0, 0);
     add("down." + at, {d, full}, static_cast<int>(i), 2, 1);
     model.space.layers.push_back({shape.widths, 0, shape.may_skip, "it was not trained"});
-    model.mixing.push_back(
-        {.flops_per_attended = 2.0 * static_cast<double>(d), .flow_per_token = d + 1});
+    model.mixing.push_back({.flops_per_attended = 2.0 * static_cast<double>(d),
+                            .flow_per_token = model.flow_per_token});
   }
+  add("given", {shape.vocab, static_cast<std::int64_t>(shape.layers)}, -1, 0, -1);
   add("head", {shape.vocab, d + 1}, -1, 2, -1);
   return model;
 }
@@ -80,64 +85,74 @@ class ToyFold final : public Fold {
     loaded[layer] = false;
   }
 
-  State embed(const at::Tensor& tokens) override {
-    const at::Tensor x = at::embedding(weights["embed"], tokens).unsqueeze(0);
-    return {{x, at::zeros_like(x.narrow(3, 0, 1))}};
+  Embedded embed(const Batch& batch) override {
+    const at::Tensor x = at::embedding(weights["embed"], batch.tokens).unsqueeze(0);
+    const at::Tensor given = at::embedding(weights["given"], batch.tokens);
+    Embedded start = {{{x, at::zeros_like(x.narrow(3, 0, 1)), at::zeros_like(x)}}, {}};
+    start.givens.shared = {batch.tokens.remainder(2).unsqueeze(2).to(at::kDouble).mul(0.1)};
+    for (const at::Tensor& column : given.split(1, 2)) start.givens.layers.push_back({column});
+    return start;
   }
 
-  State step(std::size_t layer, const State& parents, std::span<const Child> children) override {
+  State step(std::size_t layer, const Givens& givens, const State& parents,
+             const Children& children) override {
     const std::string at = std::to_string(layer);
     check(parents, children);
-    EXPECT_TRUE(loaded[layer]) << layer;
+    check(layer, givens, parents);
     if (before_step) {
-      before_step(static_cast<std::int64_t>(children.size()) * parents.tensors[0].size(1) *
-                  parents.tensors[0].size(2));
+      before_step(children.nodes() * parents.tensors[0].size(1) * parents.tensors[0].size(2));
     }
     const at::Tensor x = parents.tensors[0];
     nodes_stepped += x.size(0) * x.size(1);
-    const at::Tensor count = at::arange(1, x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
-    const at::Tensor mixed = x + at::matmul(x.cumsum(2) / count, weights["mix." + at].t());
-    std::vector<at::Tensor> out, gathered;
-    at::Tensor sum, activation;
-    for (std::size_t c = 0; c < children.size(); ++c) {
-      const Child& child = children[c];
-      if (c == 0 || child.parent != children[c - 1].parent) sum = mixed[child.parent];
-      const std::int64_t done =
-          c == 0 || child.parent != children[c - 1].parent ? 0 : children[c - 1].width;
-      const std::int64_t part = child.width - done;
-      at::Tensor result = x[child.parent];
-      if (child.width != kSkip) {
-        const at::Tensor act = at::tanh(
-            at::matmul(mixed[child.parent], weights["up." + at].narrow(0, done, part).t()) +
-            weights["bias." + at].narrow(0, done, part));
-        sum = sum + at::matmul(act, weights["down." + at].narrow(1, done, part).t());
-        result = sum;
+    const bool last = layer + 1 == loaded.size();
+    const at::Tensor sums = last ? parents.tensors[2] : x.cumsum(2);
+    const at::Tensor mixed = mix(at, givens.layers[layer], givens, x, sums, 0);
+    std::vector<at::Tensor> results, gathered, kept;
+    for (std::int64_t p = 0; p < children.parents(); ++p) {
+      at::Tensor sum = mixed[p];
+      std::int64_t done = 0;
+      for (const Width width : children.of(p)) {
+        sum = sum + ffn(at, mixed[p], done, width - done);
+        done = width;
+        results.push_back(sum);
+        gathered.push_back(parents.tensors[1][p] + sum.narrow(2, 0, 1));
+        kept.push_back(sums[p]);
       }
-      out.push_back(result);
-      gathered.push_back(parents.tensors[1][child.parent] + result.narrow(2, 0, 1));
     }
-    return {{at::stack(out), at::stack(gathered)}};
+    return {{at::stack(results), at::stack(gathered), at::stack(kept)}};
   }
 
-  // The cache is the sum of the tokens so far.
-  State extend(std::size_t layer, const State& state, Width width, std::int64_t position,
-               LayerCache& cache) override {
+  // The cache is the cumulative sums of all tokens so far.
+  State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
+               std::int64_t position, std::span<LayerCache> caches) override {
     const std::string at = std::to_string(layer);
+    EXPECT_NE(width, kSkip) << "skipping is the engine's affair";
+    EXPECT_EQ(caches.size(), loaded.size());
+    check(layer, givens, state);
     const at::Tensor x = state.tensors[0];
-    const at::Tensor count =
-        at::arange(position + 1, position + x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
-    at::Tensor sums = x.cumsum(2);
-    if (position > 0) sums = sums + cache.tensors.at(0);
-    cache.tensors = {sums.narrow(2, x.size(2) - 1, 1)};
-    at::Tensor result = x;
-    if (width != kSkip) {
-      const at::Tensor mixed = x + at::matmul(sums / count, weights["mix." + at].t());
-      const at::Tensor act =
-          at::tanh(at::matmul(mixed, weights["up." + at].narrow(0, 0, width).t()) +
-                   weights["bias." + at].narrow(0, 0, width));
-      result = mixed + at::matmul(act, weights["down." + at].narrow(1, 0, width).t());
+    at::Tensor sums;
+    if (layer + 1 == loaded.size()) {
+      sums = at::zeros_like(x);
+      for (std::size_t l = 0; l < layer; ++l) {
+        if (caches[l].tensors.empty()) continue;
+        EXPECT_EQ(caches[l].tensors[0].size(2), position + x.size(2));
+        sums = caches[l].tensors[0].narrow(2, position, x.size(2));
+      }
+    } else {
+      std::vector<at::Tensor>& cache = caches[layer].tensors;
+      EXPECT_EQ(cache.empty(), position == 0);
+      sums = x.cumsum(2);
+      if (position > 0) sums = sums + cache[0].narrow(2, position - 1, 1);
+      cache = {position > 0 ? at::cat({cache[0], sums}, 2) : sums};
     }
-    return {{result, state.tensors[1] + result.narrow(3, 0, 1)}};
+    const at::Tensor mixed = mix(at, givens.layers[layer], givens, x, sums, position);
+    const at::Tensor result = mixed + ffn(at, mixed, 0, width);
+    return {{result, state.tensors[1] + result.narrow(3, 0, 1), state.tensors[2]}};
+  }
+
+  std::uint64_t element_bytes() const override { return 8; }
+  std::int64_t given_per_token() const override {
+    return 1 + static_cast<std::int64_t>(loaded.size());
   }
 
   at::Tensor readout(const State& state) override {
@@ -172,18 +187,42 @@ class ToyFold final : public Fold {
   std::int64_t most_words = 0;                    // of a readout product in chunks of words
 
  private:
+  at::Tensor mix(const std::string& at, const std::vector<at::Tensor>& own, const Givens& givens,
+                 const at::Tensor& x, const at::Tensor& sums, std::int64_t position) {
+    const at::Tensor count =
+        at::arange(position + 1, position + x.size(2) + 1, at::kDouble).view({1, 1, -1, 1});
+    return x + at::matmul(sums / count, weights["mix." + at].t()) + own[0] + givens.shared[0];
+  }
+
+  // What neurons [first, first + count) add.
+  at::Tensor ffn(const std::string& at, const at::Tensor& mixed, std::int64_t first,
+                 std::int64_t count) {
+    const at::Tensor act =
+        at::tanh(at::matmul(mixed, weights["up." + at].narrow(0, first, count).t()) +
+                 weights["bias." + at].narrow(0, first, count));
+    return at::matmul(act, weights["down." + at].narrow(1, first, count).t());
+  }
+
   // The contract of Fold::step.
-  static void check(const State& parents, std::span<const Child> children) {
-    ASSERT_FALSE(children.empty());
-    for (std::size_t c = 0; c < children.size(); ++c) {
-      ASSERT_GE(children[c].parent, 0);
-      ASSERT_LT(children[c].parent, parents.nodes());
-      if (c == 0) continue;
-      ASSERT_GE(children[c].parent, children[c - 1].parent);
-      if (children[c].parent == children[c - 1].parent) {
-        ASSERT_GT(children[c].width, children[c - 1].width);
-      }
+  static void check(const State& parents, const Children& children) {
+    ASSERT_EQ(children.parents(), parents.nodes());
+    ASSERT_GT(children.parents(), 0);
+    for (std::int64_t p = 0; p < children.parents(); ++p) {
+      const std::span<const Width> widths = children.of(p);
+      ASSERT_FALSE(widths.empty());
+      ASSERT_GT(widths.front(), kSkip) << "skipping is the engine's affair";
+      ASSERT_TRUE(std::ranges::is_sorted(widths, std::less_equal<>()));
     }
+  }
+  void check(std::size_t layer, const Givens& givens, const State& parents) const {
+    const at::IntArrayRef all = parents.tensors[0].sizes();
+    const std::vector<std::int64_t> shape = {all[1], all[2], 1};
+    ASSERT_TRUE(loaded[layer]) << layer;
+    ASSERT_EQ(givens.shared.size(), 1u);
+    ASSERT_EQ(givens.layers.size(), loaded.size());
+    ASSERT_EQ(givens.layers[layer].size(), 1u);
+    ASSERT_EQ(givens.shared[0].sizes(), shape);
+    ASSERT_EQ(givens.layers[layer][0].sizes(), shape);
   }
 };
 

@@ -1,0 +1,186 @@
+#include "families/llama/llama_ffn_fold.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "families/level.h"
+#include "families/row_norm.h"
+#include "fold/launch.h"
+#include "fold/product.h"
+#include "kernels/gated_silu.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// Rows of a block on the CPU: up to a layer's width its activations stay in a core's cache; beyond
+// it blocks are larger, since each product copies its weights first.
+constexpr std::int64_t kCachedWidth = 512, kCachedRows = 256, kBlockRows = 1024;
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  fail("activation without an implementation");
+}
+
+void activate_in_place(at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      at::silu_(x);
+      return;
+    case Activation::kGelu:
+      at::gelu_(x);
+      return;
+    case Activation::kGeluTanh:
+      at::gelu_(x, "tanh");
+      return;
+    case Activation::kRelu:
+      at::relu_(x);
+      return;
+  }
+}
+
+Act act_of(Activation activation) {
+  switch (activation) {
+    case Activation::kSilu:
+      return Act::kSilu;
+    case Activation::kGelu:
+      return Act::kGelu;
+    case Activation::kGeluTanh:
+      return Act::kGeluTanh;
+    case Activation::kRelu:
+      return Act::kRelu;
+  }
+  fail("activation without a kernel");
+}
+
+// The product with the first `width` rows of the weight, plus as much of the bias: [rows, width].
+at::Tensor product_up_to(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                         std::int64_t width) {
+  return product(rows, weight.narrow(0, 0, width),
+                 bias.defined() ? bias.narrow(0, 0, width) : bias);
+}
+
+// gate = silu(gate) * up, by the CPU kernel.
+void gate_by_kernel(const at::Tensor& gate, const at::Tensor& up) {
+  float* const to = gate.data_ptr<float>();
+  const float* const by = up.const_data_ptr<float>();
+  at::parallel_for(0, gate.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    gated_silu(to + begin, by + begin, end - begin);
+  });
+}
+
+// Products and activation up to `width`, of rows [n, d]: [n, width].
+at::Tensor activations(const LlamaConfig& config, const LlamaFfnWeights& weights,
+                       const at::Tensor& rows, std::int64_t width) {
+  const at::Tensor h = row_norm(rows, weights.norm, config.rms_norm_eps);
+  at::Tensor gate = product_up_to(h, weights.gate, weights.gate_bias, width);
+  const at::Tensor up = product_up_to(h, weights.up, weights.up_bias, width);
+  const bool of_product = config.gate == GateVariant::kActOfProduct;
+  if (at::GradMode::is_enabled()) {
+    return of_product ? activate(gate * up, config.activation)
+                      : activate(gate, config.activation) * up;
+  }
+  if (of_product) {
+    gate.mul_(up);
+    activate_in_place(gate, config.activation);
+  } else if (config.activation == Activation::kSilu && !on_cuda(gate) &&
+             gate.scalar_type() == at::kFloat) {
+    gate_by_kernel(gate, up);
+  } else {
+    activate_in_place(gate, config.activation);
+    gate.mul_(up);
+  }
+  return gate;
+}
+
+at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
+                      const at::Tensor& x, const Children& children) {
+  std::vector<at::Tensor> out;
+  for (std::int64_t p = 0; p < children.parents(); ++p) {
+    const at::Tensor parent = x[p];
+    const at::Tensor rows = parent.reshape({-1, config.hidden_size});
+    for (const Width width : children.of(p)) {
+      const at::Tensor act = activations(config, weights, rows, width);
+      at::Tensor y = at::addmm(rows, act, weights.down.narrow(1, 0, width).t());
+      if (weights.down_bias.defined()) y = y + weights.down_bias;
+      out.push_back(y.view(parent.sizes()));
+    }
+  }
+  return at::stack(out);
+}
+
+// Rows [row, row + count) of one parent [rows, d] and of its children [siblings, rows, d].
+void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights,
+                       std::span<const Width> widths, const at::Tensor& parent, std::int64_t row,
+                       std::int64_t count, const at::Tensor& siblings) {
+  const at::Tensor rows = parent.narrow(0, row, count);
+  const at::Tensor act = activations(config, weights, rows, widths.back());
+  at::Tensor sum = weights.down_bias.defined() ? rows + weights.down_bias : rows;
+  std::int64_t done = 0;
+  for (std::size_t s = 0; s < widths.size(); ++s) {
+    const std::int64_t part = widths[s] - done;
+    const at::Tensor child = siblings[static_cast<std::int64_t>(s)].narrow(0, row, count);
+    add_product_into(child, sum, act.narrow(1, done, part), weights.down.narrow(1, done, part));
+    sum = child;
+    done = widths[s];
+  }
+}
+
+// In blocks of rows that stay in cache. in: [parents, rows, d].
+at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& weights,
+                           const at::Tensor& in, const Children& children) {
+  const std::int64_t rows = in.size(1);
+  const at::Tensor out = at::empty({children.nodes(), rows, in.size(2)}, in.options());
+  const bool cached = weights.gate.size(0) <= kCachedWidth;
+  const std::int64_t block = std::min(cached ? kCachedRows : kBlockRows, rows);
+  const std::int64_t blocks = (rows + block - 1) / block;
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    const c10::AutoGradMode no_grad(false);  // thread-local, and these may be other threads
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t parent = i / blocks, row = i % blocks * block;
+      const std::span<const Width> widths = children.of(parent);
+      block_of_siblings(
+          config, weights, widths, in[parent], row, std::min(block, rows - row),
+          out.narrow(0, children.begin_of(parent), static_cast<std::int64_t>(widths.size())));
+    }
+  };
+  if (cached) {
+    at::parallel_for(0, children.parents() * blocks, 1, run);
+  } else {
+    run(0, children.parents() * blocks);  // in which each product takes all threads
+  }
+  return out;
+}
+
+}  // namespace
+
+at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
+                     const Children& children) {
+  if (at::GradMode::is_enabled()) return each_alone(config, weights, x, children);
+  const at::Tensor in = x.view({x.size(0), x.size(1) * x.size(2), x.size(3)});
+  at::Tensor out;
+  if (on_cuda(x)) {
+    out = nested_ffn(
+        {weights.gate, weights.up, weights.down, weights.gate_bias, weights.up_bias,
+         weights.down_bias, act_of(config.activation), config.gate == GateVariant::kActOfProduct},
+        in, row_norm(in, weights.norm, config.rms_norm_eps), children);
+  } else {
+    out = together_on_cpu(config, weights, in, children);
+  }
+  return out.view({children.nodes(), x.size(1), x.size(2), x.size(3)});
+}
+
+}  // namespace mnm

@@ -1,0 +1,25 @@
+// The gated FFN of a Llama layer, for all children of some parents. Compiled only into the engine.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "families/llama/llama_config.h"
+#include "fold/fold.h"
+
+namespace mnm {
+
+struct LlamaFfnWeights {
+  at::Tensor norm;                           // [d]
+  at::Tensor gate, up, down;                 // [w, d], [w, d], [d, w]
+  at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
+};
+
+// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]: a child is its parent's x
+// plus the FFN, at the child's width, of the norm of that x.
+//
+// With gradients every child is computed alone. Without, siblings come out of one pass over the
+// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2], where each partial sum is a finished child.
+at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
+                     const Children& children);
+
+}  // namespace mnm
