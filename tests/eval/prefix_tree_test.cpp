@@ -28,7 +28,7 @@ NestedModel llama_shaped(const Shape& shape) {
   model.hidden_size = shape.d;
   const auto add = [&](int layer, std::int64_t rows, std::int64_t columns, int cut_dim) {
     TensorSpec spec;
-    spec.name = fmt::format("{}", model.table.tensors.size());
+    spec.name = fmt::format("layers.{}.{}", layer, model.table.tensors.size());
     spec.shape = {rows, columns};
     spec.layer = layer;
     spec.flops_per_element = 2;
