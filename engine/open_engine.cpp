@@ -10,11 +10,10 @@ namespace {
 
 // Never unloaded: LibTorch does not survive it.
 Engine* load(const std::string& kind) {
-  const Plugin plugin =
-      open_plugin("libmnm_engine_" + kind + ".so", "mnm_make_engine", false,
-                  kind == "cuda"
-                      ? "this build has none (preset `cuda` makes one); use --device cpu"
-                      : "build the target mnm_engine_cpu, or name its directory in MNM_ENGINE_DIR");
+  const Plugin plugin = open_plugin(
+      "libmnm_engine_" + kind + ".so", "mnm_make_engine", false,
+      kind == "cuda" ? "this build has none (preset `cuda` makes one); use --device cpu"
+                     : "build the target mnm_engine_cpu, or name its directory in MNM_ENGINE_DIR");
   return reinterpret_cast<Engine* (*)()>(plugin.entry)();
 }
 

@@ -73,7 +73,9 @@ void require_own_file(const fs::path& path) {
   std::error_code error;
   if (!fs::is_symlink(path, error)) return;
   const fs::path target = fs::canonical(path, error);
-  if (error || is_own_target(target, fs::canonical(path.parent_path()))) return;
+  if (error ||
+      is_own_target(target, fs::canonical(path.has_parent_path() ? path.parent_path() : ".")))
+    return;
   fail(
       "cannot carry '{}' along: it is a link to '{}', which is neither beside it nor in the hub's "
       "cache; put a copy in its place, or remove it",
@@ -82,7 +84,8 @@ void require_own_file(const fs::path& path) {
 
 std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
   std::vector<CarriedFile> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
+  for (const fs::directory_entry& entry :
+       fs::directory_iterator(directory.empty() ? "." : directory)) {
     const std::string name = entry.path().filename().string();
     const bool wanted =
         matches_any(name, kLicence) || (what == Carry::kAll && matches_any(name, kRuntime));

@@ -17,8 +17,8 @@ namespace mnm {
 // Sizes that one number of a config may have: what Width holds.
 inline constexpr std::int64_t kMaxSize = std::numeric_limits<std::int32_t>::max();
 // A config of a few hundred bytes may say any number of layers, and everything that follows takes
-// memory and time for each. The deepest published transformers have a thousand.
-inline constexpr std::int64_t kMaxLayers = 4096;
+// memory and time for each, or for each pair. The deepest published transformers have a thousand.
+inline constexpr std::int64_t kMaxLayers = 1024;
 
 class ConfigReader {
  public:

@@ -75,7 +75,7 @@ TEST_F(Workshop, ASpreadsheetRunsNoFieldOfACsv) {
     const std::string db = path(std::string("of_") + first);
     expect_done({"eval", model_, "--data", tokens(name, 1, 32 * 8 + 1), "--context", "32",
                  "--widths", "8x4", "--threads", "1", "--db", db});
-    const std::string csv = expect_done({"runs", "--db", db, "--csv"}).out;
+    const std::string csv = expect_done({"pareto", "--db", db, "--csv"}).out;
     EXPECT_NE(csv.find(",'" + name), std::string::npos) << csv;
   }
 }
@@ -108,25 +108,25 @@ TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
   std::vector<int> list(4096);
   for (int i = 0; i < 4096; ++i) list[static_cast<std::size_t>(i)] = i + 1;
   config["intermediate_size"] = 4096;
-  config["num_hidden_layers"] = 4096;
+  config["num_hidden_layers"] = 1024;
   config["matformer_granularities"] = list;
   spew(path("choices.json"), config.dump());
   config["num_hidden_layers"] = 65536;
   config["matformer_granularities"] = {64, 4096};
   spew(path("layers.json"), config.dump());
-  config["num_hidden_layers"] = 4096;
+  config["num_hidden_layers"] = 1024;
   spew(path("most.json"), config.dump());
   const auto commands = [&](const std::string& file) {
     return std::vector<std::vector<std::string>>{
         {"inspect", path(file)},
         {"export", path(file), "--budget", "100T", "--dry-run", "--out", path("o")},
-        {"export", path(file), "--widths", "64x4096", "--format", "gguf", "--dry-run", "--out",
+        {"export", path(file), "--widths", "64x1024", "--format", "gguf", "--dry-run", "--out",
          path("o")},
-        {"export", path(file), "--widths", "64x4096", "--format", "onnx", "--dry-run", "--out",
+        {"export", path(file), "--widths", "64x1024", "--format", "onnx", "--dry-run", "--out",
          path("o")},
     };
   };
-  for (const auto& [file, limit] : {std::pair("choices.json", "65536"), {"layers.json", "4096"}}) {
+  for (const auto& [file, limit] : {std::pair("choices.json", "65536"), {"layers.json", "1024"}}) {
     for (const auto& command : commands(file)) expect_refused(command, 1, limit);
   }
   for (const auto& command : commands("most.json")) {

@@ -354,7 +354,7 @@ TEST(LlamaConfig, Llama3ScalingIsChecked) {
 TEST(LlamaConfig, SizesThatOverflowTogetherAreRefused) {
   json config = TinyLlama{}.config();
   config.erase("matformer_granularities");
-  config["num_hidden_layers"] = 65536;
+  config["num_hidden_layers"] = 1024;
   config["hidden_size"] = config["intermediate_size"] = 2147483632;
   test::expect_error<Error>([&] { parse(config); }, "more than 2^53");
 }

@@ -214,7 +214,7 @@ TEST(AtomicDirectory, WorksWhereOnlyPlainRenamesDo) {
   EXPECT_EQ(names_in(dir / "out"), (std::vector<std::string>{"new"}));
   {
     AtomicDirectory made(dir / "other");
-    fs::create_directory(dir / "other");
+    fs::create_directories(dir / "other/full");  // an empty one would be used
     EXPECT_TRUE(contains(error_of([&] { made.commit(); }), "meanwhile"));
   }
   plain_renames_only = false;

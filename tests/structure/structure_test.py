@@ -253,7 +253,7 @@ def no_machine_is_named(tree):
 
 
 def pages_are_whole(tree):
-    """Links lead somewhere, every command is in the README, no figure is still to come."""
+    """Links lead somewhere, every command has its section, no figure is still to come."""
     for path, text in tree.items():
         if not path.endswith(".md"):
             continue
@@ -264,11 +264,12 @@ def pages_are_whole(tree):
             if target not in tree and not any(p.startswith(target + "/") for p in tree):
                 yield f"{path} links to {link}, which there is not"
     commands = re.findall(
-        r"^MNM_COMMAND\((\w+)", tree["cli/commands.inc"], re.MULTILINE
+        r"^MNM_COMMAND\(\w+, (\w+)", tree["cli/commands.inc"], re.MULTILINE
     )
-    described = re.findall(r"^\| `(\w+)` \|", tree["README.md"], re.MULTILINE)
-    if sorted(commands) != sorted(described):
-        yield f"README.md describes {described}, cli/commands.inc lists {commands}"
+    page = tree["docs/commands.md"]
+    described = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    if commands != described:
+        yield f"docs/commands.md describes {described}, cli/commands.inc lists {commands}"
 
 
 def formats_are_drawn(tree):
@@ -403,15 +404,18 @@ class Structure(unittest.TestCase):
         )
 
     def test_pages(self):
-        whole = {"cli/commands.inc": "MNM_COMMAND(eval, 1)", "README.md": "| `eval` |"}
+        whole = {
+            "cli/commands.inc": "MNM_COMMAND(look, eval, 1)",
+            "docs/commands.md": "### eval",
+        }
         unfilled = whole | {"docs/a.md": "<!-- FILL: x -->"}
         dangling = whole | {"docs/a.md": "[b](b.md#c)"}
-        silent = whole | {"README.md": ""}
+        silent = whole | {"docs/commands.md": ""}
         self.holds(
             pages_are_whole,
             (unfilled, "docs/a.md has places still to be filled"),
             (dangling, "docs/a.md links to b.md, which there is not"),
-            (silent, "README.md describes [], cli/commands.inc lists ['eval']"),
+            (silent, "docs/commands.md describes [], cli/commands.inc lists ['eval']"),
         )
 
     def test_formats(self):
