@@ -82,9 +82,14 @@ TEST_F(Workshop, EmbeddingAndHeadAreReadInPartsWhereMemoryDoesNotHoldThem) {
     llama.vocab = 1 << 16;
     llama.tied = tied;
     const std::string model = llama.write(dir_ / (tied ? "tied" : "untied")).string();
-    const std::vector<std::string> command = {
-        "eval", model,      "--data",  search_,     "--context", "16",     "--max-tokens",
-        "64",   "--widths", "uniform", "--threads", "1",         "--json", "--consistency"};
+    const std::vector<std::string> command = {"eval",           model,
+                                              "--data",         search_,
+                                              "--context",      "16",
+                                              "--max-tokens",   "64",
+                                              "--widths",       "uniform",
+                                              "--threads",      "1",
+                                              "--json",         "--consistency",
+                                              "--token-format", "bytes"};
     std::vector<std::string> limited = command;
     limited.insert(limited.end(), {"--memory", tied ? "38MiB" : "70MiB"});
     const Result streamed = expect_done(limited);
