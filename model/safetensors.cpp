@@ -134,11 +134,12 @@ const json& member(const json& object, const char* key, const std::string& name,
 // Nothing where it overflows, or ends within a byte.
 std::optional<std::uint64_t> byte_size(const std::vector<std::int64_t>& shape, std::uint64_t bits) {
   const auto elements = try_element_count(shape);
+  const std::uint64_t whole = bits % 8 == 0 ? bits / 8 : bits, parts = bits % 8 == 0 ? 1 : 8;
   std::uint64_t all = 0;
-  if (!elements || __builtin_mul_overflow(*elements, bits, &all) || all % 8 != 0) {
+  if (!elements || __builtin_mul_overflow(*elements, whole, &all) || all % parts != 0) {
     return std::nullopt;
   }
-  return all / 8;
+  return all / parts;
 }
 
 // A tensor of whatever type, with the bytes it takes.

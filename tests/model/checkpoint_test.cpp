@@ -325,7 +325,7 @@ TEST(Checkpoint, IndexesThatLie) {
   fs::remove(dir / two);
   EXPECT_TRUE(contains(open_error(dir.path()), "shard '" + two));
   fs::create_symlink("nowhere", dir / two);
-  EXPECT_TRUE(contains(open_error(dir.path()), "is missing"));
+  EXPECT_TRUE(contains(open_error(dir.path()), "is a link to"));
   fs::remove(dir / two);
   fs::create_directory(dir / two);
   EXPECT_TRUE(contains(open_error(dir.path()), "is a directory"));
