@@ -82,10 +82,11 @@ TEST(Sweeps, SmallSpacesHaveTheMembersThatThereAre) {
   two.granularities = {8, 16};
   two.may_skip = true;
   const WidthSpace space{{one, two, one}};
-  EXPECT_EQ(constant_schedule(space), (std::vector<Widths>{{8, 8, 8}}));
+  // The layers of one width stand for both levels.
+  EXPECT_EQ(constant_schedule(space), (std::vector<Widths>{{8, 8, 8}, {8, 16, 8}}));
   EXPECT_EQ(linear_decay_schedule(space), (std::vector<Widths>{{8, 8, 8}, {8, 16, 8}}));
-  EXPECT_EQ(wide_to_narrow_schedule(space), (std::vector<Widths>{{8, 8, 8}}));
-  EXPECT_EQ(narrow_to_wide_schedule(space), (std::vector<Widths>{{8, 8, 8}}));
+  EXPECT_EQ(wide_to_narrow_schedule(space), (std::vector<Widths>{{8, 16, 8}, {8, 8, 8}}));
+  EXPECT_EQ(narrow_to_wide_schedule(space), (std::vector<Widths>{{8, 8, 8}, {8, 16, 8}}));
 }
 
 }  // namespace
