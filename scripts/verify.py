@@ -28,7 +28,7 @@ APPLICATION_ID = 0x6D6E6D73  # of a store: db/schema.sql
 
 
 # Of a store: what is not ours would run when a row is added.
-OUR_TRIGGERS = {"record_stays", "record_is_kept"}
+OUR_TRIGGERS = {"record_stays", "record_is_kept", "score_stays", "score_is_kept"}
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 MOST_STEPS = 50_000_000  # of SQLite's virtual machine, for one statement
 

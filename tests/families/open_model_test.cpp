@@ -89,8 +89,9 @@ TEST(OpenModel, TheFirstMambaIsNamed) {
       {"d_model", 768}, {"n_layer", 24}, {"ssm_cfg", json::object()}, {"rms_norm", true}};
   test::expect_error<Error>([&] { describe_model(config, {}, "config.json"); },
                             "this may be the first Mamba");
-  test::write_checkpoint(dir / "model", config,
-                         {{"backbone.layers.0.mixer.x_proj.weight", {1}, {0}}});
+  const std::vector<test::TestTensor> tensors = {
+      {"backbone.layers.0.mixer.x_proj.weight", {1}, {0}}};
+  test::write_checkpoint(dir / "model", config, tensors);
   test::expect_error<Error>([&] { open_model(dir / "model"); }, "are the first Mamba's");
 }
 
