@@ -5,10 +5,11 @@
 namespace {
 
 std::string shard(const char* name) {
-  std::string header =
-      std::string(R"({")") + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  std::string header = R"({")";
+  header.append(name).append(R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})");
   std::string bytes(1, static_cast<char>(header.size()));
-  return bytes + std::string(7, '\0') + header + std::string(8, '\0');
+  bytes.append(7, '\0').append(header).append(8, '\0');
+  return bytes;
 }
 
 }  // namespace
