@@ -124,7 +124,8 @@ TEST(Strategy, TraceIsTheRecordedOne) {
 TEST(Strategy, SeedsDifferWhereChanceDecides) {
   const SearchProblem problem{.space = four_widths(8), .cost = total_width, .limits = {}};
   for (const std::string_view name : strategy_names()) {
-    const bool random = name == "grid" || name == "random" || name == "evolution";
+    const bool random =
+        name == "grid" || name == "random" || name == "evolution" || name == "surrogate";
     const auto one = make_strategy(name, problem, settings_of(300, 1));
     const auto two = make_strategy(name, problem, settings_of(300, 2));
     EXPECT_EQ(trace(*one, problem) != trace(*two, problem), random) << name;
