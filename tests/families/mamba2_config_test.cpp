@@ -198,7 +198,8 @@ TEST(Mamba2Config, RefusesWhatIsNotComputedOrContradicts) {
         parse({{"d_model", 64}, {"n_layer", 1}}, "1/64,1/3,1");
       },
       "no whole number");
-  test::expect_error<Error>([] { parse({{"d_model", 16}, {"n_layer", 1}}); }, "at least 32");
+  const json narrow = {{"d_model", 16}, {"n_layer", 1}, {"ssm_cfg", {{"layer", "MatMamba2"}}}};
+  test::expect_error<Error>([&] { parse(narrow); }, "at least 32");
   TinyMamba2 groups;
   groups.groups = 2;
   test::expect_error<Error>([&] { parse(groups.config()); }, "a head's group moves with the width");
