@@ -10,4 +10,4 @@ import sys
 store = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
 store.row_factory = sqlite3.Row
 for row in store.execute("select * from pareto order by cost_kind, cost"):
-    print({key: row[key] for key in row.keys()}  # noqa: SIM118  a Row iterates its values)
+    print(dict(row))

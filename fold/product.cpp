@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "kernels/bf16_rows.h"
+#include "kernels/cuda_memory.h"
 
 namespace mnm {
 namespace {
@@ -96,7 +97,9 @@ void multiply_widened(const at::Tensor& out, const at::Tensor& sum, const at::Te
 }  // namespace
 
 at::ScalarType arithmetic_type(const at::Device& device, at::ScalarType stored) {
-  return device.is_cpu() && is_narrow(stored) && !has_instructions(stored) ? at::kFloat : stored;
+  // Kernels of a device take what is stored, also where a device is emulated on the CPU.
+  const bool on_device = goes_to_cuda_kernels(!device.is_cpu());
+  return !on_device && is_narrow(stored) && !has_instructions(stored) ? at::kFloat : stored;
 }
 
 at::Tensor in_arithmetic_type(const at::Tensor& stored) {
