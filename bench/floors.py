@@ -80,7 +80,7 @@ def large_layers(program, scratch):
     shape = "data/shapes/llama-3.2-1b.json"
     model = random_model(program, shape, 4, scratch / "llama")
     options = ["--set", "uniform", "--sample", 2, "--context", 512]
-    row = bench(program, model, "--data", SEARCH, *options)
+    row = bench(program, model, "--data", SEARCH, "--token-format", "bytes", *options)
     yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.70)
 
 

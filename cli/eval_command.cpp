@@ -155,7 +155,7 @@ int eval_command(const Arguments& arguments) {
        score.one_by_one ? std::string("one by one")
                         : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
 
-  Scorer scorer(opened, device, score, ranks.get());
+  Scorer scorer(opened, device, score, ranks.get(), note_line);
   std::vector<Score> scores;
   {
     ProgressBar bar("scoring");
