@@ -188,17 +188,18 @@ int bench_command(const Arguments& arguments) {
 
   OptionTable options(
       "bench",
-      "Times shared against one-by-one evaluation in one run, after checking that both give the "
-      "same losses, beside the plan's own ratio of FLOPs and the rate of a square product.");
+      "Times shared evaluation against one-by-one evaluation in one run, after checking that both "
+      "give the same losses. Beside the result it prints the ratio of FLOPs that the plan states, "
+      "and the rate of a square product.");
   add_model_options(options, model_options);
   options
       .option("set", texts_value(sets, "NAME"),
-              "uniform, least-slope, monotone or grid (default monotone)")
+              "the set of submodels: uniform, least-slope, monotone or grid (default monotone)")
       .option("sample", count_value(sample, 2, kMostCandidates),
-              "how many submodels are timed one by one; the rest by their FLOPs")
+              "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
       .option("data", required(path_value(data_options.path)),
-              "token file: raw bytes, an llm.c shard or .npy");
+              "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
   add_data_options(options, data_options);
   add_device_options(options, device);
   options.section("output");

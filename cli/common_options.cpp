@@ -22,44 +22,46 @@ void add_model_options(OptionTable& options, ModelOptions& model) {
 void add_nesting_options(OptionTable& options, Nesting& nesting) {
   options
       .option("granularities", text_value(nesting.granularities, "LIST"),
-              "widths that were trained, where the config does not say: 64,128,256 or 1/4,1/2,1")
-      .option(
-          "may-skip", text_value(nesting.may_skip, "LAYERS"),
-          "layers that may be left out, counted from 0: 2-6,8; else those that the config names");
+              "the widths that were trained, if the config does not name them: 64,128,256 or "
+              "1/4,1/2,1 of the full width")
+      .option("may-skip", text_value(nesting.may_skip, "LAYERS"),
+              "the layers that may be left out, counted from 0: 2-6,8; else those that the config "
+              "names");
 }
 
 void add_device_options(OptionTable& options, DeviceOptions& device) {
   options.section("device")
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("dtype", dtype_value(device.dtype),
-              "of weights, and of arithmetic where the device has instructions for it")
-      .option("threads", threads_value(device.threads), "of the CPU; 0: one per core")
+              "type of the weights, and of the arithmetic if the device has instructions for it")
+      .option("threads", threads_value(device.threads), "CPU threads; 0: one per core")
       .option("memory", quantity_value(device.memory, "BYTES"),
-              "for weights, states and work space; else what is free, a part of it left alone")
+              "memory for weights, states and work space; else most of what is free")
       .option("stream", flag_value(device.stream),
-              "read the weights layer by layer, once per pass; also done where they do not fit the "
-              "memory");
+              "read the weights layer by layer, once per pass; this is also done if they do not "
+              "fit the memory");
 }
 
 void add_data_options(OptionTable& options, ExampleOptions& data) {
   options
       .option("token-format", token_format_value(data.format),
-              "of token files without a header; else bytes or text where the model reads them")
+              "format of token files without a header; else bytes or text, if the model reads them")
       .option("context",
               count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
-              "per sequence; 0: 256, or what the model allows where that is less")
+              "tokens per sequence; 0: 256, or the most that the model allows if that is less")
       .option("max-tokens", quantity_value(data.max_tokens, "N"),
-              "use only the first whole sequences of each token file; else all")
+              "use only the whole sequences within the first N tokens of each file; else all")
       .option("positions", position_share_value(data.positions),
-              "score a drawn share of each sequence's positions, the same for every submodel: "
-              "cheaper readouts, larger standard errors")
-      .option("positions-seed", count_value(data.positions.seed), "which ones are drawn");
+              "score only this share of each sequence's positions, such as 1/4, drawn at random "
+              "and the same for every submodel: readouts take less time, standard errors grow")
+      .option("positions-seed", count_value(data.positions.seed),
+              "seed of the draw of these positions");
 }
 
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency) {
   options.option("latency", id_value(latency, "ID"),
-                 "the measurement of --db that latency is counted by; else the newest of the model "
-                 "('mixnmatch latency' makes them)");
+                 "the measurement in --db that gives the latency; else the newest one of the model "
+                 "('mixnmatch latency' measures)");
 }
 
 std::string value_text(CostKind kind, std::int64_t value) {

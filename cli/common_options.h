@@ -34,7 +34,7 @@ void add_data_options(OptionTable& options, ExampleOptions& data);     // --toke
 std::string cost_text(CostKind kind, std::int64_t context);
 
 inline constexpr const char* kBudgetHelp =
-    "an upper limit: '1.2M' on --cost, 'bytes=3MB' on another kind, '12ms' on latency";
+    "an upper limit: '1.2M' for --cost, 'bytes=3MB' for another kind of cost, '12ms' for latency";
 
 // --latency ID: which measurement counts where latency is a cost.
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency);

@@ -70,20 +70,20 @@ int compare_command(const Arguments& arguments) {
   bool json = false, csv = false;
   OptionTable options(
       "compare",
-      "Compares two scored submodels by the store alone: the mean difference of "
-      "their losses, or of another metric, on the same sequences, whose standard error is far "
-      "smaller than that of either. One line for each dataset that both were scored on.");
+      "Compares two scored submodels from the store alone. It prints the mean difference of their "
+      "losses, or of another metric, on the same sequences. Its standard error is far smaller than "
+      "that of either loss. There is one line for each dataset that both were scored on.");
   options
       .argument("A", required(text_value(a_word, "")),
                 "a record's number, or widths such as 512x4,256x4")
-      .argument("B", required(text_value(b_word, "")), "what it is compared with")
+      .argument("B", required(text_value(b_word, "")), "the record or widths to compare A with")
       .section("which records")
       .option("db", required(path_value(db)), "the store")
-      .option("model", text_value(model, "NAME"), "by id, name or fingerprint")
+      .option("model", text_value(model, "NAME"), "only of this model: id, name or fingerprint")
       .option("data", text_value(data, "NAME"),
-              "by id, name, part (search, confirm) or fingerprint")
-      .option("dtype", dtype_value(query.dtype), "of the arithmetic")
-      .option("metric", metric_value(query.metric), "what is compared")
+              "only on these data: id, name, part (search, confirm) or fingerprint")
+      .option("dtype", dtype_value(query.dtype), "only with arithmetic in this type")
+      .option("metric", metric_value(query.metric), "the metric to compare")
       .section("output");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;

@@ -101,29 +101,30 @@ int eval_command(const Arguments& arguments) {
   static constexpr std::string_view kParts[] = {"search", "confirm"};
 
   OptionTable options("eval",
-                      "Scores submodels on a token file: mean loss with its standard error over "
-                      "sequences, perplexity and exact costs; of several, also the paired "
-                      "difference to the first.");
+                      "Scores submodels on a token file. For each it prints the mean loss with its "
+                      "standard error over sequences, the perplexity and the exact costs. If there "
+                      "are several, it also prints the paired difference to the first.");
   add_model_options(options, model_options);
   options
       .option("widths", texts_value(widths, "WIDTHS"),
-              "a submodel: 512x4,256x8, a single width for all layers, or 'uniform' for each "
-              "granularity (the default)")
+              "a submodel: 512x4,256x8, or a single width for all layers, or 'uniform' for every "
+              "uniform submodel (the default)")
       .section("data")
       .option("data", required(path_value(data_options.path)),
-              "token file: an llm.c shard, .npy, bytes, text or what --token-format says");
+              "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
   add_data_options(options, data_options);
   options.section("scores")
       .option("metric", metrics_value(score.metrics),
-              "also measure it, beside loss and accuracy; of the first one named is the difference")
+              "a metric to measure besides loss and accuracy. The paired difference is of the "
+              "first one that is named")
       .option("consistency", flag_value(consistency),
-              "also KL to the full model and top-1 agreement with it")
+              "also measure KL to the full model and top-1 agreement with it")
       .option("one-by-one", flag_value(score.one_by_one),
-              "share nothing between submodels: slow, the judge of the shared plan");
+              "evaluate every submodel alone: slow, to check shared evaluation");
   add_device_options(options, device);
   options.section("output")
       .option("db", path_value(db), "also keep the scores in this store")
-      .option("part", choice_value(part, kParts), "what the store says the data was used for");
+      .option("part", choice_value(part, kParts), "the part that the store records for these data");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);

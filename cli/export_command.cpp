@@ -56,51 +56,57 @@ constexpr std::string_view kDtypes[] = {"f32", "f16", "bf16", "q8_0"};
 OptionTable option_table(Request& request) {
   OptionTable options(
       "export",
-      "Writes a submodel as a directory that other programs load, checks that it computes what the "
-      "nested model computes at those widths, and lays a probe beside it with which any other "
-      "program can be checked. With --dry-run, a config.json alone will do.");
+      "Writes a submodel as a directory that other programs load, and checks that it computes what "
+      "the nested model computes at those widths. The directory also gets a probe, with which "
+      "scripts/verify can check any other program. With --dry-run or --explain a config.json is "
+      "enough.");
   add_model_options(options, request.model);
   options.section("which submodel: --widths, --record, --best or a --budget alone")
       .option("widths", text_value(request.widths, "WIDTHS"), "512x4,256x4, or 256 for all layers")
-      .option("record", id_value(request.record, "N"), "a record of --db")
+      .option("record", id_value(request.record, "N"), "the submodel of this record in --db")
       .option("best", flag_value(request.best),
-              "the smallest loss of --db within the budgets, on the part that was searched")
+              "the submodel in --db with the smallest loss within the budgets, on the search part")
       .option("budget", texts_value(request.budgets, "LIMIT"),
               std::string(kBudgetHelp) +
-                  "; alone: the largest least-slope submodel within it, "
-                  "FLOPs at inspect's context")
-      .option("cost", cost_kind_value(request.cost), "what a plain budget limits");
+                  ". Without --best: the largest least-slope submodel within it, with FLOPs at the "
+                  "context of inspect")
+      .option("cost", cost_kind_value(request.cost),
+              "the cost that a budget without a kind limits");
   add_latency_option(options, request.latency);
   options
       .option("data", text_value(request.data, "NAME"),
-              "of --best, where the store has several: by id, name, part or fingerprint")
-      .option("db", path_value(request.db), "the store; the export is recorded in it")
+              "the data that --best goes by, if the store has several: id, name, part or "
+              "fingerprint")
+      .option("db", path_value(request.db), "the store; it also records the export")
       .section("output")
       .option("out", path_value(request.out, "DIR"), "the directory to write")
-      .option("format", choice_value(request.target.format, export_formats()), "of the files")
+      .option("format", choice_value(request.target.format, export_formats()),
+              "format of the files")
       .option("dtype", choice_value(request.target.dtype, kDtypes),
-              "of the tensors, q8_0 with gguf; else the checkpoint's")
+              "type of the tensors; q8_0 only with gguf; else the checkpoint's type")
       .option("shard-size", quantity_value(request.target.shard_bytes, "BYTES"),
-              "of tensors in one file, at most")
+              "the most bytes of tensors in one file")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
       .option("explain", flag_value(request.explain),
-              "which runtimes load it, why not where they do not, and the nearest widths that they "
-              "load, with the store's scores of --db; write nothing")
-      .option("runtime", text_value(request.runtime, "NAME"), "of --explain: this one alone")
-      .option("json", flag_value(request.json), "of --explain: as JSON")
-      .option("force", flag_value(request.force), "replace the directory if it is there")
+              "say which runtimes load the submodel, why the others do not, and the nearest widths "
+              "that they load, with their scores in --db; write nothing")
+      .option("runtime", text_value(request.runtime, "NAME"),
+              "with --explain: answer for this runtime only")
+      .option("json", flag_value(request.json), "with --explain: the answer as JSON")
+      .option("force", flag_value(request.force),
+              "replace the directory if it exists and this program wrote it")
       .section("check")
       .option("no-check", flag_value(request.no_check),
-              "names, shapes and types alone are checked, no value, and no probe is written: needs "
-              "no LibTorch and little memory")
+              "check only names, shapes and types, and no values; write no probe. This needs no "
+              "LibTorch and little memory")
       .option("check-layers", count_value(request.check_layers, 0, 1 << 16),
-              "run only so many first layers, without a probe; 0: all, or, of a format that rounds "
-              "or of narrow norms, those of the first two billion weights")
+              "run only the first N layers, and write no probe; 0: all layers, or, if the format "
+              "rounds weights or the norms are narrow, those of the first two billion weights")
       .option("memory", quantity_value(request.device.memory, "BYTES"),
-              "for the check's weights and work space; else what is free")
+              "memory for the check's weights and work space; else what is free")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
-      .option("threads", threads_value(request.device.threads), "of the CPU; 0: one per core");
+      .option("threads", threads_value(request.device.threads), "CPU threads; 0: one per core");
   return options;
 }
 

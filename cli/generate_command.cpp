@@ -229,29 +229,30 @@ int generate_command(const Arguments& arguments) {
 
   OptionTable options(
       "generate",
-      "Continues a prompt with any submodel of a nested checkpoint, or with an exported one: text "
-      "in and text out, or token ids in and out. Says how fast, beside what the memory allows.");
+      "Continues a prompt with any submodel of a nested checkpoint, or with an exported one. Text "
+      "gives text, and token ids give token ids. It also prints its speed, and the speed that "
+      "reading the weights from memory allows.");
   add_model_options(options, model_options);
   options
       .option("widths", text_value(widths_text, "WIDTHS"),
               "the submodel: 512x4,256x8, or a single width for all layers; else the whole model")
       .section("prompt: one of these, or text on standard input")
-      .option("prompt", text_value(prompt.text, "TEXT"), "text to go on from")
-      .option("prompt-file", path_value(prompt.file), "the same from a file")
+      .option("prompt", text_value(prompt.text, "TEXT"), "the text to continue")
+      .option("prompt-file", path_value(prompt.file), "a file with the text to continue")
       .option("tokens", text_value(prompt.tokens, "IDS"),
-              "token ids, 1,2,3: then ids are printed, too")
+              "the token ids to continue, as in 1,2,3; the output is then token ids too")
       .section("sampling")
       .option("temperature", real_value(sampling.temperature, 0, 1e6),
               "0: always the most likely token")
       .option("top-k", count_value(sampling.top_k, 0, std::numeric_limits<std::int64_t>::max()),
-              "only among so many of the most likely; 0: among all")
+              "draw among so many of the most likely tokens; 0: among all")
       .option("top-p", real_value(sampling.top_p, 0, 1),
-              "only among the fewest that reach this probability")
-      .option("seed", count_value(seed), "the same seed draws the same tokens")
+              "draw among the fewest most likely tokens that together reach this probability")
+      .option("seed", count_value(seed), "seed of the draws: the same seed draws the same tokens")
       .section("end")
       .option("max-new-tokens",
               count_value(limits.new_tokens, 1, std::numeric_limits<std::int64_t>::max()),
-              "at most so many")
+              "the most tokens to generate")
       .option("ignore-end", flag_value(ignore_end), "go on after a token that ends a text");
   add_device_options(options, device);
   options.section("output").option("json", flag_value(json),

@@ -147,17 +147,16 @@ int inspect_command(const Arguments& arguments) {
   bool json = false;
   OptionTable options(
       "inspect",
-      "Shows what a checkpoint holds: family, layers, the widths its layers may "
-      "take, how many submodels that makes, and the exact cost of each uniform "
-      "granularity; of an export, which runtimes load it, and what those that scripts/verify "
-      "asked computed. Reads no weights but for the fingerprint. A config.json will do, for a "
-      "model that is not at hand.");
+      "Shows what a checkpoint holds: its family, its layers, the widths that they may take, how "
+      "many submodels that makes, and the exact cost of each uniform submodel. For an export it "
+      "also shows which runtimes load it, and the results of scripts/verify. It reads weights only "
+      "for the fingerprint. A config.json is enough, if you do not have the model.");
   add_model_options(options, model_options);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
-              "that FLOPs are counted at, as those of scores are, or what the model allows where "
-              "that is less")
-      .option("dtype", dtype_value(dtype), "that bytes are counted in; else the checkpoint's")
+              "tokens per sequence for counting FLOPs, or the most that the model allows if that "
+              "is less")
+      .option("dtype", dtype_value(dtype), "type for counting bytes; else the checkpoint's")
       .section("output")
       .option("json", flag_value(json), "results as JSON");
   if (!options.parse(arguments)) return 0;

@@ -97,23 +97,25 @@ int latency_command(const Arguments& arguments) {
 
   OptionTable options(
       "latency",
-      "Measures how long each layer takes at each of its widths, so that any submodel's time is a "
-      "sum, and how far such sums are from random submodels that are measured whole.");
+      "Measures how long each layer takes at each of its widths. The time of any submodel is then "
+      "a sum. Random submodels are also measured as a whole, to see how far such sums are off.");
   add_model_options(options, model_options);
   options.section("what is timed")
       .option("phase", choice_value(phase, kPhases),
-              "decode: the token after --length cached ones; prefill: --length tokens at once")
+              "decode: one token after --length cached tokens; prefill: --length tokens at once")
       .option("batch", count_value(workload.batch, 1, kMost), "sequences at once")
-      .option("length", count_value(workload.length, 1, kMost), "tokens of each")
-      .option("repeats", count_value(settings.repeats, 1, kMost), "that each median is of")
-      .option("warm-up", count_value(settings.warm_up, 0, kMost), "passes before anything counts")
+      .option("length", count_value(workload.length, 1, kMost), "tokens of each sequence")
+      .option("repeats", count_value(settings.repeats, 1, kMost), "measurements behind each median")
+      .option("warm-up", count_value(settings.warm_up, 0, kMost),
+              "passes before the first measurement")
       .option("checks", count_value(settings.checks, 0, 4096),
-              "random submodels that are measured whole")
-      .option("seed", count_value(settings.seed), "of these, and of the order of all passes");
+              "random submodels that are measured as a whole")
+      .option("seed", count_value(settings.seed),
+              "seed of these submodels and of the order of all passes");
   add_device_options(options, device);
   options.section("output")
       .option("db", path_value(db), "also keep the times in this store")
-      .option("json", flag_value(json), "print JSON");
+      .option("json", flag_value(json), "results as JSON");
   if (!options.parse(arguments)) return 0;
   workload.phase = parse_phase(phase);
 

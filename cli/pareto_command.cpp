@@ -204,29 +204,30 @@ int pareto_command(const Arguments& arguments) {
   bool force = false, json = false, csv = false;
 
   OptionTable options("pareto",
-                      "Prints the front of a store's records: those that no other beats on both "
-                      "cost and score, by ascending cost. Records of different models, data or "
-                      "dtypes are never compared: each such group has a front of its own.");
+                      "Prints the front of a store's records, by ascending cost. A record is on "
+                      "the front if no other is at least as good in both cost and score and better "
+                      "in one of them. Records of different models, data or dtypes are never "
+                      "compared: each such group has a front of its own.");
   options.section("which records")
       .option("db", required(path_value(db)), "the store")
-      .option("model", text_value(model, "NAME"), "by id, name or fingerprint")
+      .option("model", text_value(model, "NAME"), "only of this model: id, name or fingerprint")
       .option("data", text_value(data, "NAME"),
-              "by id, name, part (search, confirm) or fingerprint")
-      .option("dtype", dtype_value(query.dtype), "of the arithmetic")
-      .option("run", ids_value(query.runs, "RUN"), "of these runs alone")
+              "only on these data: id, name, part (search, confirm) or fingerprint")
+      .option("dtype", dtype_value(query.dtype), "only with arithmetic in this type")
+      .option("run", ids_value(query.runs, "RUN"), "only records of this run")
       .option("all", flag_value(query.all), "every record, not only the front")
       .section("front")
-      .option("metric", metric_value(query.metric), "what is best")
-      .option("cost", cost_kind_value(query.cost), "what it is traded against");
+      .option("metric", metric_value(query.metric), "the score that is compared")
+      .option("cost", cost_kind_value(query.cost), "the cost that is compared");
   add_latency_option(options, latency_id);
-  options.option("min-cost", quantity_value(query.min_cost, "N"), "of --cost")
-      .option("max-cost", quantity_value(query.max_cost, "N"), "of --cost")
+  options.option("min-cost", quantity_value(query.min_cost, "N"), "the least --cost")
+      .option("max-cost", quantity_value(query.max_cost, "N"), "the largest --cost")
       .option("budget", texts_value(budgets, "LIMIT"), kBudgetHelp)
       .section("output")
-      .option("svg", path_value(svg), "also draw all points, the front and the uniform ones")
+      .option("svg", path_value(svg), "also draw all records, the front and the uniform submodels")
       .option("npy", path_value(npy),
               "also write the scores of all records, by ascending widths, as a float32 array")
-      .option("force", flag_value(force), "replace files that are there");
+      .option("force", flag_value(force), "replace files that exist");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(json, csv);

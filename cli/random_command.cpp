@@ -36,9 +36,9 @@ struct Request {
 OptionTable option_table(Request& request) {
   OptionTable options(
       "random",
-      "Writes a nested checkpoint with random weights for a config.json, as training would begin "
-      "with them: for trying what large models take when the models themselves are not at hand. "
-      "The same seed gives the same bytes on every machine.");
+      "Writes a nested checkpoint for a config.json, with random weights as at the start of "
+      "training. With it you can try what a large model takes when you do not have the model. The "
+      "same seed gives the same bytes on every machine.");
   options
       .argument("CONFIG", required(path_value(request.config, "CONFIG")),
                 "a config.json, or a directory that holds one")
@@ -46,16 +46,17 @@ OptionTable option_table(Request& request) {
   add_nesting_options(options, request.nesting);
   options
       .option("layers", count_value(request.layers, 0, kMostLayers),
-              "only the first so many layers, or more of the same; 0: as the config says")
-      .option("seed", count_value(request.seed), "of the weights")
+              "number of layers: the first ones, or more of the same; 0: as the config says")
+      .option("seed", count_value(request.seed), "seed of the weights")
       .section("output")
       .option("out", required(path_value(request.out, "DIR")), "the directory to write")
-      .option("dtype", dtype_value(request.dtype), "of the tensors; else the config's")
+      .option("dtype", dtype_value(request.dtype), "type of the tensors; else the config's type")
       .option("shard-size", quantity_value(request.huggingface.shard_bytes, "BYTES"),
-              "of tensors in one file, at most")
+              "the most bytes of tensors in one file")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
-      .option("force", flag_value(request.force), "replace the directory if it is there");
+      .option("force", flag_value(request.force),
+              "replace the directory if it exists and this program wrote it");
   return options;
 }
 

@@ -172,9 +172,9 @@ int runs_command(const Arguments& arguments) {
   bool json = false, csv = false;
   OptionTable options(
       "runs",
-      "Lists what a store holds: models, data, runs, artifacts and what runtimes said of "
-      "them. --json adds each "
-      "run's settings and command line; --csv lists the runs alone.");
+      "Lists what a store holds: models, data, runs, artifacts, and the results of verifying "
+      "artifacts. --json adds the settings and command line of each run; --csv lists only the "
+      "runs.");
   options.option("db", required(path_value(db)), "the store");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;

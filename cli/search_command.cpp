@@ -75,13 +75,12 @@ std::string strategies_text() {
 OptionTable option_table(Request& request) {
   OptionTable options("search",
                       "Searches the submodels of a nested checkpoint for the front of cost and "
-                      "loss, or another metric, keeps every score in a store, and scores the "
-                      "front's members again on "
-                      "tokens that did not choose them. Ctrl-C finishes the batch; --resume goes "
-                      "on.");
+                      "loss (or another metric). Every score is kept in a store. At the end the "
+                      "members of the front are scored again, on tokens that did not choose them. "
+                      "Ctrl-C stops after the present batch, and --resume goes on.");
   options
       .argument("DIR", path_value(request.model.directory, "DIR"),
-                "the nested checkpoint (a resumed run knows its own)")
+                "the nested checkpoint; not needed with --resume")
       .section("model and data");
   add_nesting_options(options, request.model.nesting);
   options.option("data", path_value(request.data.path), "token file of the search part")
@@ -92,31 +91,33 @@ OptionTable option_table(Request& request) {
       .option("strategy", texts_value(request.strategies, "NAME"), strategies_text())
       .option(
           "widths-step", count_value(request.widths_step, 0, kWidest, "N"),
-          "also widths that were not trained: multiples of N between the granularities; 0: none")
-      .option("metric", metric_value(request.metric), "what is best")
+          "also take widths that were not trained: the multiples of N between the narrowest and "
+          "the widest of each layer; 0: none")
+      .option("metric", metric_value(request.metric), "the metric that the search improves")
       .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
-      .option("cost", cost_kind_value(request.cost), "what the front trades against the metric");
+      .option("cost", cost_kind_value(request.cost), "the cost axis of the front");
   add_latency_option(options, request.latency);
   options
       .option("max-evaluations", count_value(request.settings.max_evaluations),
-              "submodels scored, per strategy")
+              "the most submodels that each strategy scores")
       .option("max-time", duration_value(request.max_seconds),
-              "shared evenly by the strategies; each stops after its first batch or the one under "
-              "way when its share is over: 90s, 10m, 1h30m")
-      .option("seed", count_value(request.settings.seed), "where random numbers start")
-      .option("population", population_value(request.settings.population), "of evolution")
+              "time limit: 90s, 10m, 1h30m. The strategies share it evenly. A strategy finishes "
+              "the batch that it is at when its share is over")
+      .option("seed", count_value(request.settings.seed), "seed of the strategies' random numbers")
+      .option("population", population_value(request.settings.population),
+              "of evolution: submodels per generation")
       .option("crossover", real_value(request.settings.crossover, 0, 1),
-              "of evolution: probability per pair")
+              "of evolution: probability that a child has two parents")
       .option("mutation", real_value(request.settings.mutation, 0, 1),
-              "of evolution: probability per layer; 0: 1 / (2 layers)")
+              "of evolution: probability that a layer changes; 0: 1 / (2 layers)")
       .option("batch", count_value(request.batch, 1, 1 << 20),
-              "submodels that are scored and kept together: more share more, fewer lose less when "
-              "killed");
+              "submodels that are scored and stored together: a larger batch shares more work, "
+              "and loses more when it is killed");
   add_device_options(options, request.device);
   options.section("store and output")
-      .option("db", required(path_value(request.db)), "the store, made where there is none")
+      .option("db", required(path_value(request.db)), "the store; it is made if it does not exist")
       .option("resume", id_value(request.resume, "RUN"),
-              "go on with a stopped run, with the settings it had ('mixnmatch runs' lists them)")
+              "go on with a stopped run, with its settings ('mixnmatch runs' lists runs)")
       .option("dry-run", flag_value(request.dry_run), "say what would be done and stop");
   add_output_options(options, request.json, request.csv);
   return options;

@@ -42,31 +42,31 @@ int tokenize_command(const Arguments& arguments) {
 
   OptionTable options(
       "tokenize",
-      "Makes byte-level token files from a corpus: every file's bytes, and a zero byte after each. "
-      "Whole files are held out, chosen by a hash of the seed and their path, so that the parts "
-      "share no file; empty files, files with a zero byte and copies of earlier ones are left "
+      "Makes byte-level token files from a corpus: the bytes of every file, and a zero byte after "
+      "each. Whole files are held out, chosen by a hash of the seed and their path. So the parts "
+      "share no file. Empty files, files with a zero byte and copies of earlier files are left "
       "out.");
   options.argument("CORPUS", required(texts_value(inputs, "")), "directories and files to read")
       .section("corpus")
-      .option("glob", text_value(glob, "PATTERN"), "of the file names that count")
-      .option("seed", count_value(seed), "which files are held out")
+      .option("glob", text_value(glob, "PATTERN"), "take only files with such a name")
+      .option("seed", count_value(seed), "seed of the choice of held-out files")
       .option("excerpt", quantity_value(excerpt, "BYTES"),
-              "of each held-out file at most so many bytes, so that more files are in; else whole "
-              "files")
+              "take at most so many bytes of each held-out file, so that a part has more files; "
+              "else whole files")
       .section("output")
-      .option("train", required(path_value(train_path)), "where what is not held out goes")
-      .option("search", path_value(parts[0].path), "where the search part goes")
+      .option("train", required(path_value(train_path)), "the file to write the training part to")
+      .option("search", path_value(parts[0].path), "the file to write the search part to")
       .option("search-tokens", quantity_value(parts[0].held_out.tokens, "N"),
-              "its targets; it has one token more")
-      .option("confirm", path_value(parts[1].path), "where the confirm part goes")
+              "targets of the search part; its file has one token more")
+      .option("confirm", path_value(parts[1].path), "the file to write the confirm part to")
       .option("confirm-tokens", quantity_value(parts[1].held_out.tokens, "N"),
-              "its targets; it has one token more")
-      .option("list", path_value(list_path), "also write which file went where")
+              "targets of the confirm part; its file has one token more")
+      .option("list", path_value(list_path), "also write a list of which file is in which part")
       .option(
           "token-format", token_format_value(format),
-          "of what is written: a byte a token (the default), numbers of 16 or 32 bits without a "
-          "header, or llm.c's shard of uint16")
-      .option("force", flag_value(force), "replace files that are there")
+          "format of the files: one byte per token (the default), numbers of 16 or 32 bits without "
+          "a header, or llm.c's shard of uint16")
+      .option("force", flag_value(force), "replace files that exist")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;

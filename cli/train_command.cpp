@@ -62,50 +62,53 @@ int train_command(const Arguments& arguments) {
 
   OptionTable options(
       "train",
-      "Trains a nested model: every step draws one granularity for the whole model, as MatFormer "
-      "does, or takes the losses of all. Writes OUT/model, a Hugging Face "
-      "directory in bf16; until then OUT/state.safetensors "
-      "holds what an exact resume needs: the same command goes on where it stopped.");
+      "Trains a nested model. Every step draws one granularity for the whole model, as MatFormer "
+      "does, or sums the losses of all granularities. At the end it writes OUT/model, a Hugging "
+      "Face directory in bf16. Until then OUT/state.safetensors holds the state: the same command "
+      "goes on exactly where it stopped.");
   options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")
       .section("data")
-      .option("tokens", required(path_value(settings.tokens)), "what to train on")
+      .option("tokens", required(path_value(settings.tokens)), "the token file to train on")
       .option("token-format", token_format_value(settings.format),
-              "of token files without a header; else bytes or text where the model reads them")
-      .option("validation", path_value(settings.validation), "held-out tokens for the reports")
+              "format of token files without a header; else bytes or text, if the model reads them")
+      .option("validation", path_value(settings.validation),
+              "a token file of held-out tokens, for the reports")
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
-              "how many of them a report takes")
-      .option("out", required(path_value(settings.directory, "OUT")), "the run's directory")
-      .option("force", flag_value(force), "replace OUT/model if it is there")
+              "how many held-out tokens a report takes")
+      .option("out", required(path_value(settings.directory, "OUT")), "the directory of the run")
+      .option("force", flag_value(force),
+              "replace OUT/model if it exists and this program wrote it")
       .section("granularities");
   add_nesting_options(options, nesting);
   options
       .option("schedule", text_value(schedule, "one|joint"),
               "one: a step draws one granularity; joint: it sums the losses of all")
       .option("weights", text_value(weights, "LIST"),
-              "of each granularity, narrowest first: the odds of drawing it, or its part in the "
-              "sum; all alike (in the sum 1 over their number) if not given")
+              "one weight per granularity, narrowest first: the odds of drawing it, or its factor "
+              "in the sum; by default all are equal, and the factors add up to 1")
       .section("optimisation")
       .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
       .option("batch", count_value(settings.batch, 1, 1 << 20), "sequences per micro-batch")
       .option("accumulate", count_value(settings.accumulate, 1, 1 << 20), "micro-batches per step")
       .option("context", count_value(settings.context, 1, 1 << 24), "tokens per sequence")
-      .option("learning-rate", real_value(settings.learning_rate, 0, 10), "at its peak")
+      .option("learning-rate", real_value(settings.learning_rate, 0, 10),
+              "the peak of the learning rate")
       .option("min-rate", real_value(settings.min_rate, 0, 1),
-              "share of the peak that the cosine ends at")
+              "the share of the peak that the cosine ends at")
       .option("warmup", count_value(settings.warmup, 0, std::int64_t{1} << 40),
               "steps of linear warm-up")
-      .option("beta1", real_value(settings.beta1, 0, 1), "AdamW's first moment")
-      .option("beta2", real_value(settings.beta2, 0, 1), "AdamW's second moment")
-      .option("weight-decay", real_value(settings.weight_decay, 0, 10), "on matrices")
-      .option("clip", real_value(settings.clip, 0, 1e9), "the gradient's largest norm")
-      .option("seed", count_value(settings.seed), "of weights, batches and granularities")
+      .option("beta1", real_value(settings.beta1, 0, 1), "decay rate of AdamW's first moment")
+      .option("beta2", real_value(settings.beta2, 0, 1), "decay rate of AdamW's second moment")
+      .option("weight-decay", real_value(settings.weight_decay, 0, 10), "weight decay of matrices")
+      .option("clip", real_value(settings.clip, 0, 1e9), "the largest norm of the gradient")
+      .option("seed", count_value(settings.seed), "seed of weights, batches and granularities")
       .section("run")
       .option("report-every", count_value(settings.report_every, 1, std::int64_t{1} << 40),
               "steps between reports")
       .option("checkpoint-every", count_value(settings.checkpoint_every, 1, std::int64_t{1} << 40),
-              "steps between states")
+              "steps between writes of the state")
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
-      .option("dtype", dtype_value(device.dtype), "bf16: products under autocast")
+      .option("dtype", dtype_value(device.dtype), "bf16: products run under autocast")
       .option("threads", threads_value(device.threads), "CPU threads; 0: one per core");
   if (!options.parse(arguments)) return 0;
   settings.schedule = parse_schedule(schedule);
