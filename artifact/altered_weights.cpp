@@ -54,10 +54,7 @@ Checkpoint AlteredWeights::checkpoint() {
     tensor.dtype = Dtype::kF32;
     tensor.data = {};
     tensor.decode = [this, i](std::uint64_t begin, std::span<std::byte> into) {
-      const std::lock_guard lock(mutex_);
-      if (made_ != i) make(i);
-      std::ranges::copy(std::as_bytes(std::span(values_)).subspan(begin, into.size()),
-                        into.begin());
+      read(i, begin, into);
     };
   }
   return Checkpoint::assemble(checkpoint_.directory(), checkpoint_.config(), std::move(tensors),
@@ -65,53 +62,73 @@ Checkpoint AlteredWeights::checkpoint() {
 }
 
 double AlteredWeights::bytes(const SlicePlan& plan) {
-  double most = 0;
+  double most = static_cast<double>(kTogether);
   for (const TensorSlice& slice : plan.tensors) {
-    const auto whole = static_cast<double>(element_count(slice.spec->shape));
-    const auto kept = static_cast<double>(element_count(slice.shape));
-    most = std::max(most, slice.dim < 0 ? whole : whole + kept);
+    if (slice.dim < 0) continue;
+    most = std::max(most, static_cast<double>(element_count(slice.spec->shape)) +
+                              static_cast<double>(element_count(slice.shape)));
   }
   return most * sizeof(float);
 }
 
-void AlteredWeights::make(std::size_t index) {
+void AlteredWeights::read(std::size_t index, std::uint64_t begin, std::span<std::byte> into) {
+  const TensorSlice* slice = plan_.slices().find(table_.tensors[index].name);
+  const bool whole = slice != nullptr && slice->dim >= 0;
+  const std::lock_guard lock(mutex_);
+  while (!into.empty()) {
+    const std::uint64_t part = whole ? 0 : begin / (kTogether * sizeof(float));
+    const Piece piece{index, static_cast<std::size_t>(part)};
+    if (made_ != piece) make(piece);
+    const auto held =
+        std::as_bytes(std::span(values_)).subspan(begin - part * kTogether * sizeof(float));
+    const std::size_t count = std::min(held.size(), into.size());
+    std::ranges::copy(held.first(count), into.begin());
+    into = into.subspan(count);
+    begin += count;
+  }
+}
+
+void AlteredWeights::make(Piece piece) {
   made_.reset();
-  const TensorSpec& spec = table_.tensors[index];
+  const TensorSpec& spec = table_.tensors[piece.index];
   const StoredTensor& source = checkpoint_.at(spec.name);
   const std::size_t size = size_of(source.dtype);
+  const TensorSlice* slice = plan_.slices().find(spec.name);
+  const bool whole = slice != nullptr && slice->dim >= 0;
+  const std::size_t first = piece.part * kTogether;
+  const std::size_t rest = static_cast<std::size_t>(source.elements()) - first;
   values_ = {};
   values_.shrink_to_fit();  // to grow would hold both for a while, and then up to twice the size
-  values_.resize(static_cast<std::size_t>(source.elements()));
+  values_.resize(whole ? rest : std::min(rest, kTogether));
   std::vector<std::byte> bytes;
   in_parts(values_, [&](std::size_t begin, std::span<float> part) {
     bytes.resize(part.size() * size);
-    checkpoint_.read(source, begin * size, bytes);
+    checkpoint_.read(source, (first + begin) * size, bytes);
     to_f32(bytes, source.dtype, part);
   });
-  const TensorSlice* slice = plan_.slices().find(spec.name);
-  if (slice == nullptr) {
-    // Nothing of it is kept.
-  } else if (slice->dim < 0) {
-    alter(*slice, index, values_);
-  } else {
+  if (whole) {
     std::vector<float> kept;
     kept.reserve(static_cast<std::size_t>(element_count(slice->shape)));
     Extractor(checkpoint_).stream(*slice, kTogether, [&](std::span<const float> part) {
       kept.insert(kept.end(), part.begin(), part.end());
     });
-    alter(*slice, index, kept);
+    alter(*slice, piece, kept);
     put_slice(*slice, kept, values_);
+  } else if (slice != nullptr) {
+    alter(*slice, piece, values_);
   }
-  made_ = index;
+  made_ = piece;
 }
 
-void AlteredWeights::alter(const TensorSlice& slice, std::size_t index,
-                           std::span<float> values) const {
-  in_parts(values, [&](std::size_t, std::span<float> part) { plan_.round(slice, part); });
-  if (noise_.relative > 0 && slice.spec->shape.size() > 1) {
-    const std::size_t before = static_cast<std::size_t>(noise_.draw) * table_.tensors.size();
-    perturb(values, noise_.relative, before + index + 1);
-  }
+void AlteredWeights::alter(const TensorSlice& slice, Piece piece, std::span<float> values) const {
+  const bool noisy = noise_.relative > 0 && slice.spec->shape.size() > 1;
+  const std::uint64_t tensor =
+      static_cast<std::uint64_t>(noise_.draw) * table_.tensors.size() + piece.index + 1;
+  in_parts(values, [&](std::size_t begin, std::span<float> part) {
+    plan_.round(slice, part);
+    // Each part has numbers of its own, so that it can be made without those before it.
+    if (noisy) perturb(part, noise_.relative, (tensor << 24) + piece.part + begin / kTogether);
+  });
 }
 
 }  // namespace mnm

@@ -20,7 +20,8 @@ struct Noise {
 
 // What the plan keeps of the checkpoint's tensors is rounded as the plan stores it, and all of the
 // matrices is then off by up to the noise; what it does not keep is the checkpoint's. In f32, made
-// when it is read: of all tensors the one that was read last is held.
+// when it is read: what was read last is held, which is a tensor that is cut, or a part of one that
+// is not.
 class AlteredWeights {
  public:
   // All of which outlives it.
@@ -32,19 +33,25 @@ class AlteredWeights {
   // Does not outlive this. Several threads may read it.
   Checkpoint checkpoint();
 
-  // That it takes at most: a tensor, and what is kept of it where that is less.
+  // That it takes at most: of tensors that are cut the largest, and what is kept of it.
   static double bytes(const SlicePlan& plan);
 
  private:
-  void make(std::size_t index);
-  void alter(const TensorSlice& slice, std::size_t index, std::span<float> values) const;
+  // What is held at once: of tensor `index`, all or the elements from part * kTogether on.
+  struct Piece {
+    std::size_t index = 0, part = 0;
+    bool operator==(const Piece&) const = default;
+  };
+  void read(std::size_t index, std::uint64_t begin, std::span<std::byte> into);
+  void make(Piece piece);
+  void alter(const TensorSlice& slice, Piece piece, std::span<float> values) const;
 
   const TensorTable& table_;
   const Checkpoint& checkpoint_;
   const PlannedExport& plan_;
   const Noise noise_;
   std::mutex mutex_;  // of what follows
-  std::optional<std::size_t> made_;
+  std::optional<Piece> made_;
   std::vector<float> values_;
 };
 

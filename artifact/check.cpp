@@ -119,9 +119,9 @@ std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpo
   return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
 }
 
-// Whether weights are run that are not the checkpoint's own: as the plan stores them, or off by
-// some noise.
-bool alters(const PlannedExport& plan, const Checkpoint& checkpoint) {
+// Whether the model is run several times whatever its conditioning: with weights as the plan stores
+// them, or off by some noise.
+bool runs_several_times(const PlannedExport& plan, const Checkpoint& checkpoint) {
   return plan.rounds(checkpoint) || plan.operand_roundoff() > 0 ||
          plan.arithmetic() != Dtype::kF32 || narrowest_norm(plan.slices()) < kWideNorm;
 }
@@ -181,6 +181,14 @@ class ProbeMaker {
     return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
   }
 
+  double largest() const {
+    double largest = 0;
+    for (const float logit : probe_.logits) {
+      largest = std::max(largest, std::fabs(static_cast<double>(logit)));
+    }
+    return largest;
+  }
+
   // Of what such noise, or such arithmetic, does to the logits.
   double bound(double relative, Dtype arithmetic = Dtype::kF32) const {
     double squares = 0;
@@ -192,10 +200,13 @@ class ProbeMaker {
 
   void set_tolerance() {
     const std::int64_t longest = longest_product(model_, plan_.slices(), probe_.tokens.size());
+    const double noise = summation_roundoff(longest);
     probe_.tolerance = logits_tolerance(probe_.logits, longest, model_.layers());
-    if (channels_ < kWideNorm) {
-      probe_.tolerance = std::max(probe_.tolerance, bound(summation_roundoff(longest)));
+    if (draws_.count == 1) {
+      draws_ = draws_after(distance(altered_logits({noise, 0})), probe_.tolerance);
     }
+    if (draws_.count > 1) probe_.tolerance = std::max(probe_.tolerance, bound(noise));
+    probe_.tolerance = std::min(probe_.tolerance, largest());
   }
 
   void set_operand_tolerance() {
@@ -208,6 +219,7 @@ class ProbeMaker {
       const double between = draws_.count > 1 ? roundoff(Dtype::kF32, arithmetic) : 0;
       probe_.operand_tolerance += bound(between, arithmetic);
     }
+    probe_.operand_tolerance = std::min(probe_.operand_tolerance, largest());
   }
 
   const Checkpoint& checkpoint_;
@@ -215,8 +227,7 @@ class ProbeMaker {
   const DeviceOptions& device_;
   const NestedModel model_;
   const Widths widths_;
-  const std::int64_t channels_ = narrowest_norm(plan_.slices());
-  const Draws draws_ = draws_for(channels_);
+  Draws draws_ = draws_for(narrowest_norm(plan_.slices()));
   Probe probe_;
 };
 
@@ -226,7 +237,6 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
                           const DeviceOptions& device) {
   const std::size_t all = nested.model.layers();
   const std::vector<double> weights = weights_of_layers(nested.model.table, all);
-  const bool altered = alters(plan, nested.checkpoint);
   const std::size_t fewest = fewest_layers(plan.slices().widths);
   if (asked > 0) return std::min(all, std::max(fewest, static_cast<std::size_t>(asked)));
   const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
@@ -236,9 +246,9 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   }
   // As the engine counts it for a single pass (DeviceOptions).
   const double held = largest * sizeof(float) * 1.5 + std::min<double>(ends, kEndPiece) +
-                      (altered ? AlteredWeights::bytes(plan.slices()) : 0);
+                      AlteredWeights::bytes(plan.slices());
   if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
-  if (!altered) return all;
+  if (!runs_several_times(plan, nested.checkpoint)) return all;
   std::size_t layers = 0;
   for (double sum = 0;
        layers < all && (layers < fewest || sum + weights[layers] <= kAlteredWeights);) {

@@ -17,10 +17,10 @@ namespace mnm {
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
 // How many first layers of the model are run in the check, one after the other, each held alone:
-// `asked`, or, where that is 0, all; where altered weights are run too, several times, only as many
-// as have two billion weights. At least one is a layer that is not skipped. 0 where the memory that
-// the system could hand out now does not hold the largest and a part of the head (on a GPU nobody
-// asks).
+// `asked`, or, where that is 0, all; of a plan that rounds and of narrow norms, which are run
+// several times, only as many as have two billion weights. At least one is a layer that is not
+// skipped. 0 where the memory that the system could hand out now does not hold the largest and a
+// part of the head (on a GPU nobody asks).
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 

@@ -33,10 +33,12 @@ struct Probe {
   std::vector<std::int64_t> tokens;  // one sequence
   std::int64_t vocab_size = 0;
   std::vector<float> logits;  // [tokens * vocab_size], f32, of the nested model at `widths`
+  // The first two are in (0, largest |logit|], and 0 where all logits are: a larger one would let
+  // any model of that size pass.
   double tolerance = 0, operand_tolerance = 0, moved = 0;
 };
 
-// Same input, same bytes.
+// Same input, same bytes. Error where a bound is none, both here and when it is read.
 void write_probe(const Probe& probe, const std::filesystem::path& path);
 Probe read_probe(const std::filesystem::path& path);
 // Of the file, exactly; `logits` may be empty still, and the bounds any numbers.
@@ -51,8 +53,9 @@ double logits_tolerance(std::span<const float> logits, std::int64_t longest_prod
 // of f32 summation does.
 double summation_roundoff(std::int64_t longest_product);
 
-// logits_tolerance holds where every norm runs over at least so many channels. Fewer pass errors on
-// with interest, and one draw of them tells little of the next: see the source.
+// logits_tolerance holds where every norm runs over at least so many channels, and the model is
+// well conditioned. Other models pass errors on with interest, and one draw of them tells little of
+// the next: see the source.
 inline constexpr std::int64_t kWideNorm = 32;
 
 // Each value times 1 + e, e independent and uniform in [-relative, relative]; the same for the same
@@ -66,6 +69,9 @@ struct Draws {
   double margin = 2;
 };
 Draws draws_for(std::int64_t narrowest_norm);
+// Where one draw of noise of the size of summation_roundoff moved the logits by `moved`, and
+// logits_tolerance is `formula`: more draws unless the model is seen to be well conditioned.
+Draws draws_after(double moved, double formula);
 
 // The largest relative error of converting a value: 0 where `to` holds all of `from`, else half a
 // unit in the last place of `to`.

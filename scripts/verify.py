@@ -94,9 +94,20 @@ class Probe:
                 )
         if not (self.widths + self.artifact).isprintable():
             raise ValueError("its metadata hold characters that steer a terminal")
+        finite = np.abs(self.logits[np.isfinite(self.logits)])
+        self.largest = float(finite.max(initial=0))
         for bound in (self.tolerance, self.operand_tolerance):
-            if not (np.isfinite(bound) and bound >= 0):
-                raise ValueError(f"{bound} is no tolerance")
+            if not is_tolerance(bound, self.largest):
+                raise ValueError(
+                    f"{bound} is no tolerance, where the largest logit is {self.largest:.3g}"
+                )
+
+
+def is_tolerance(bound, largest):
+    """As export/probe.cpp has it."""
+    if largest == 0:
+        return bound == 0
+    return 0 < bound <= largest * (1 + 1e-8)
 
 
 def read_probe(directory):
@@ -227,6 +238,13 @@ def require_trust(name, directory, trusted):
 def verify(name, directory, trusted):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
     probe = read_probe(directory)
+    runtime = RUNTIMES[name]
+    tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
+    if probe.largest > 0 and tolerance >= probe.largest * (1 - 1e-8):
+        raise Failure(
+            f"{name} is not asked: rounding alone moves the logits of this model by as much as they"
+            f" are, {probe.largest:.3g}, so that none would tell whether it computes the same"
+        )
     require_trust(name, directory, trusted)
     logits = attempt(f"{name} failed", run, name, directory, probe.tokens)
     if logits.shape != probe.logits.shape:
@@ -239,13 +257,11 @@ def verify(name, directory, trusted):
     difference[np.isnan(difference)] = np.inf
     position, word = np.unravel_index(difference.argmax(), difference.shape)
     worst = float(difference[position, word])
-    runtime = RUNTIMES[name]
-    tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
     agrees = worst <= tolerance
     print(
         f"{shown(directory)}: {name} {'agrees' if agrees else 'DISAGREES'}: worst difference"
         f" {worst:.3g} (token {position}, word {word}), tolerance {tolerance:.3g},"
-        f" largest logit {np.abs(probe.logits).max():.3g}, widths {probe.widths}"
+        f" largest logit {probe.largest:.3g}, widths {probe.widths}"
     )
     now = datetime.datetime.now(datetime.UTC)
     return {

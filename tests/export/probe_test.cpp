@@ -60,7 +60,7 @@ TEST(Probe, SizeIsKnownBeforeTheLogitsAre) {
   planned.logits.clear();
   planned.artifact.clear();
   planned.tolerance = planned.operand_tolerance = planned.moved = 0;
-  for (double tolerance : {0.0, 3.14159265358979e-5, 1e-99, 2.0 / 3, 123.456}) {
+  for (double tolerance : {3.14159265358979e-5, 1e-99, 2.0 / 3, 0.5}) {
     probe.tolerance = tolerance;
     write_probe(probe, dir / "p");
     EXPECT_EQ(slurp(dir / "p").size(), probe_bytes(planned)) << tolerance;
@@ -80,6 +80,24 @@ TEST(Probe, RefusesToWriteNonsense) {
       EXPECT_THROW(write_probe(probe, dir / "p"), Error);
     }
   }
+}
+
+TEST(Probe, RefusesBoundsThatTellNothing) {
+  TempDir dir;
+  for (double wrong : {0.0, 1.0, 1e300}) {  // the largest logit is 0.7
+    for (double Probe::*bound : {&Probe::tolerance, &Probe::operand_tolerance}) {
+      Probe probe = sample();
+      probe.*bound = wrong;
+      EXPECT_THROW(write_probe(probe, dir / "p"), Error) << wrong;
+    }
+  }
+  Probe nothing = sample();
+  nothing.logits.assign(nothing.logits.size(), 0);
+  EXPECT_THROW(write_probe(nothing, dir / "p"), Error)
+      << "all logits are 0, and the bounds are not";
+  nothing.tolerance = nothing.operand_tolerance = 0;
+  write_probe(nothing, dir / "p");
+  EXPECT_EQ(read_probe(dir / "p").tolerance, 0);
 }
 
 TEST(Probe, RefusesToReadNonsense) {
@@ -129,6 +147,11 @@ TEST(Probe, RefusesToReadNonsense) {
       {"token overflows", file(with("tokens", "1,99999999999999999999"), logits)},
       {"tolerance no number", file(with("tolerance", "small"), logits)},
       {"tolerance negative", file(with("tolerance", "-1"), logits)},
+      {"tolerance zero", file(with("tolerance", "0"), logits)},
+      {"tolerance absurd", file(with("tolerance", "1e300"), logits)},
+      {"tolerance above the logits", file(with("tolerance", "1.001"), logits)},
+      {"operand tolerance zero", file(with("operand_tolerance", "0"), logits)},
+      {"operand tolerance absurd", file(with("operand_tolerance", "1e300"), logits)},
       {"tolerance NaN", file(with("tolerance", "nan"), logits)},
       {"tolerance infinite", file(with("tolerance", "inf"), logits)},
       {"operand tolerance negative", file(with("operand_tolerance", "-1"), logits)},
@@ -402,6 +425,15 @@ TEST(Perturb, IsIndependentUniformAndTheSameEachTime) {
   std::vector<float> still = {0.0f, -2.5f};
   perturb(still, 0, 1);
   EXPECT_EQ(still, (std::vector<float>{0.0f, -2.5f}));
+}
+
+TEST(LogitsTolerance, IsTrustedWhereADrawStaysWellBelowIt) {
+  EXPECT_EQ(draws_after(0.25, 1).count, 1);
+  EXPECT_EQ(draws_after(0, 0).count, 1);
+  for (const double moved : {0.26, 1.0, 1e9, std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_EQ(draws_after(moved, 1).count, draws_for(2).count) << moved;
+    EXPECT_EQ(draws_after(moved, 1).margin, draws_for(2).margin) << moved;
+  }
 }
 
 TEST(LogitsTolerance, IsZeroOnlyForLogitsThatAreZero) {

@@ -33,6 +33,7 @@ struct TinyLlama {
   RopeSpelling spelling = RopeSpelling::kBoth;
   Dtype dtype = Dtype::kF32;
   std::size_t shards = 1;
+  float spread = 0.4f;  // weights of matrices are uniform within it, about 0
 
   std::int64_t head_size() const { return head_dim.value_or(hidden / heads); }
 
@@ -88,7 +89,7 @@ struct TinyLlama {
     };
     const auto linear = [&](const std::string& tensor, std::int64_t rows, std::int64_t columns,
                             bool bias) {
-      add(tensor + ".weight", {rows, columns}, 0.4f, 0);
+      add(tensor + ".weight", {rows, columns}, spread, 0);
       if (bias) add(tensor + ".bias", {rows}, 0.2f, 0);
     };
     const std::int64_t q = heads * head_size(), kv = kv_heads * head_size();
