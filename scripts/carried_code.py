@@ -18,13 +18,22 @@ def shipped_bridges():
     return {path.name: path.read_bytes() for path in FAMILIES.glob("*/modeling_*.py")}
 
 
+def once_each(pairs):
+    """A dict of what JSON says once: of two values readers may take either."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"its configuration says {twice!r} twice")
+    return dict(pairs)
+
+
 def read_config(path):
     """An object of JSON from a plain file; an empty one where there is no such file."""
     if not path.is_file():
         return {}
     if path.stat().st_size > LARGEST_CONFIG:
         raise ValueError(f"{path.name} has more than {LARGEST_CONFIG >> 20} MiB")
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(), object_pairs_hook=once_each)
     if not isinstance(config, dict):
         raise ValueError(f"{path.name} is no object")  # noqa: TRY004
     return config
@@ -51,6 +60,11 @@ def python_files(directory):
 def foreign_python(directory):
     """What transformers would run of the export that is not this program's, in words."""
     config = read_config(directory / "config.json")
+    if "configuration_files" in config:
+        raise ValueError(
+            "its config.json names other files to be read in its place (configuration_files),"
+            " which no export does: remove them"
+        )
     classes = auto_map_classes(config)
     for name in classes:
         if "--" in name or "/" in name:

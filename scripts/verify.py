@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from carried_code import foreign_libraries, foreign_python
+from carried_code import (
+    auto_map_classes,
+    foreign_libraries,
+    foreign_python,
+    read_config,
+)
 from safetensors import safe_open
 
 FORMAT = "mixnmatch-probe-2"
@@ -120,13 +125,14 @@ def run_transformers(directory, tokens):
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    config = json.loads((directory / "config.json").read_text())
+    config = read_config(directory / "config.json")
     if (directory / "adapter_config.json").exists():
         raise ValueError("it holds an adapter, which loads another model: remove it")
     model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
         directory,
         dtype=torch.float32,
-        trust_remote_code="auto_map" in config,  # what require_trust let pass
+        # What require_trust let pass.
+        trust_remote_code=bool(auto_map_classes(config)),
         local_files_only=True,
         use_safetensors=True,  # and no pickles
         attn_implementation="eager",  # and no kernels that a config names
@@ -327,11 +333,12 @@ def require_own_journal(path):
 
 def require_own_tables(store, path):
     """Error where the row would go elsewhere than into our table, or start something."""
-    schema = store.execute("SELECT type, name FROM sqlite_master").fetchall()
+    schema = store.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall()
     foreign = [
         name
-        for kind, name in schema
+        for kind, name, table in schema
         if (kind == "trigger" and name.lower() not in OUR_TRIGGERS)
+        or (kind == "trigger" and table.lower() == "verification")  # ours are on others
         or (kind == "view" and name.lower() in ("artifact", "verification"))
     ]
     if foreign:

@@ -11,6 +11,7 @@
 #include "export/probe.h"
 #include "families/open_model.h"
 #include "model/files.h"
+#include "tests/db/stores.h"
 #include "tests/export/reference_llama.h"
 #include "tests/support/temp_dir.h"
 
@@ -84,6 +85,13 @@ TEST(Verify, ADamagedProbeIsASentence) {
   const fs::path out = dir / "out";
   write_export(dir / "model", llama, out, {16, 16, 16}, Dtype::kF32, 5'000'000'000);
   const std::string sound = test::slurp(out / kProbeFile);
+  const auto with_tolerance = [&](std::string text) {
+    const std::string key = "\"tolerance\":\"";
+    const std::size_t begin = sound.find(key) + key.size();
+    const std::size_t length = sound.find('"', begin) - begin;
+    text.resize(length, ' ');
+    return std::string(sound).replace(begin, length, text);
+  };
   const std::string cases[] = {
       "",
       sound.substr(0, sound.size() - 1),
@@ -93,7 +101,11 @@ TEST(Verify, ADamagedProbeIsASentence) {
       replaced(sound, "\"tokens\"", "\"tokenz\""),
       replaced(sound, "\"F32\"", "\"I32\""),
       replaced(sound, "probe-2", "probe-1"),
-      replaced(sound, "e-0", "e99"),  // its first tolerance
+      with_tolerance("1e300"),
+      with_tolerance("1e1"),  // more than the largest logit
+      with_tolerance("0"),
+      with_tolerance("-1"),
+      with_tolerance("nan"),
       replaced(sound, "16x3", "16\\t"),
   };
   std::size_t number = 0;
@@ -194,6 +206,16 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   ASSERT_TRUE(verified[0].worst);
   EXPECT_LE(*verified[0].worst, verified[0].tolerance);
   EXPECT_EQ(recorded("mixed").size(), 1u) << "the last word of each runtime";
+
+  // Nothing that a stranger put there runs when the row is added, whatever its name.
+  test::query(db,
+              "DROP TRIGGER record_stays; CREATE TRIGGER record_stays AFTER INSERT ON "
+              "verification BEGIN DELETE FROM artifact; END");
+  const Answer planted =
+      verify(fmt::format("transformers {} --db {}", (dir / "mixed").string(), db.string()));
+  EXPECT_NE(planted.text.find("holds 'record_stays', which mixnmatch did not make"),
+            std::string::npos)
+      << planted.text;
 }
 
 // An export comes from a stranger: what it brings along runs when the user says so, and not before.
@@ -204,7 +226,7 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");
-  for (const char* name : {"sound", "changed", "foreign", "linked"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere"}) {
     write_export(dir / "model", llama, dir / name, {8, 32, 4}, Dtype::kF32, 5'000'000'000);
   }
   const fs::path mark = dir / "PWNED", victim = dir / "victim.json";
@@ -214,11 +236,18 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   test::spew(
       dir / "foreign/config.json",
       R"({"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "attacker/repo--m.X"}})");
+  // As transformers lets a config name another, which it reads in its place.
+  test::spew(dir / "elsewhere/evil.py", fmt::format("open('{}', 'w').close()", mark.string()));
+  test::spew(
+      dir / "elsewhere/config.json",
+      R"({"model_type": "llama", "auto_map": {}, "configuration_files": ["config.4.0.0.json"]})");
+  test::spew(dir / "elsewhere/config.4.0.0.json",
+             R"({"model_type": "llama", "auto_map": {"AutoConfig": "evil.X"}})");
   test::spew(victim, "[]");
   fs::create_symlink(victim, dir / "linked/verified.json");
 
   std::string arguments;
-  for (const char* name : {"sound", "changed", "foreign", "linked"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere"}) {
     arguments += " " + (dir / name).string();
   }
   const Answer answer = verify("transformers" + arguments);
@@ -230,10 +259,21 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   says("sound", "transformers agrees");
   says("changed", "transformers is not asked: it would run modeling_mixnmatch_llama.py");
   says("foreign", "transformers is not asked: its auto_map names code of another repository");
+  says("elsewhere", "transformers is not asked: its config.json names other files");
   says("linked", "the answer is not recorded in verified.json");
   EXPECT_FALSE(fs::exists(mark));
   EXPECT_EQ(test::slurp(victim), "[]");
   EXPECT_FALSE(fs::exists(dir / "changed/verified.json"));
+
+  // Of a key that is there twice, the library reads both.
+  test::spew(dir / "sound/genai_config.json",
+             R"({"model": {"decoder": {"session_options": {"custom_ops_library": "x.so"},)"
+             R"( "session_options": {}}}})");
+  const Answer twice = verify("onnxruntime-genai " + (dir / "sound").string());
+  EXPECT_EQ(twice.status, 1);
+  EXPECT_NE(twice.text.find("not asked: its configuration says 'session_options' twice"),
+            std::string::npos)
+      << twice.text;
 
   const Answer trusted = verify("transformers --trust " + (dir / "changed").string());
   EXPECT_EQ(trusted.status, 0) << trusted.text;
