@@ -17,8 +17,8 @@ struct Process {
 
 Process this_process();
 
-// Whether that process runs on this machine now. Of another machine, or another boot of this one,
-// nothing can be known: false.
+// Whether that process is seen to run on this machine. Of another machine, another boot of this one
+// or another container nothing can be known: false. See db/run_locks.h for these.
 bool alive(const Process& process);
 
 }  // namespace mnm

@@ -1,6 +1,7 @@
 // Runs: begun, owned by a process, taken over, finished.
 #include <utility>
 
+#include "db/run_locks.h"
 #include "db/store.h"
 #include "db/store_impl.h"
 #include "model/error.h"
@@ -32,6 +33,11 @@ Process owner_of(const sqlite::Statement& row, int column) {
           row.integer(column + 3)};
 }
 
+// Whether somebody carries it out: a process that is seen here, or one that is not.
+bool is_carried_out(const Store::Impl& store, std::int64_t run, const Process& owner) {
+  return alive(owner) || is_run_locked(store.path, run);
+}
+
 RunRow run_of(const Store::Impl& store, const sqlite::Statement& row) {
   RunRow run;
   run.id = row.integer(0);
@@ -49,7 +55,7 @@ RunRow run_of(const Store::Impl& store, const sqlite::Statement& row) {
   run.status = row.string(12);
   if (run.status == "running") {
     const Process owner = owner_of(row, 13);
-    if (alive(owner)) run.owner = name_of(owner);
+    if (is_carried_out(store, run.id, owner)) run.owner = name_of(owner);
   }
   run.records = row.integer(17);
   run.part = row.string(18);
@@ -100,7 +106,9 @@ std::int64_t Store::begin_run(const RunRow& row) {
               impl_->self.pid, impl_->self.start,
               row.session == 0 ? std::nullopt : std::optional(row.session))
         .run();
-    return impl_->file->connection().last_id();
+    const std::int64_t run = impl_->file->connection().last_id();
+    take_run_lock(impl_->path, run);
+    return run;
   });
 }
 
@@ -111,7 +119,8 @@ void Store::resume_run(std::int64_t run) {
       fail("run {} of {} is done: there is nothing to resume, begin a new one", run,
            impl_->path.string());
     }
-    if (state.status == "running" && state.owner != impl_->self && alive(state.owner)) {
+    if (state.status == "running" && state.owner != impl_->self &&
+        is_carried_out(*impl_, run, state.owner)) {
       fail("run {} of {} is being carried out by {}: wait until that ends, or stop it", run,
            impl_->path.string(), name_of(state.owner));
     }
@@ -121,6 +130,7 @@ void Store::resume_run(std::int64_t run) {
             "owner_pid = ?, owner_start = ? WHERE id = ?")
         .bind(impl_->self.host, impl_->self.boot, impl_->self.pid, impl_->self.start, run)
         .run();
+    take_run_lock(impl_->path, run);
   });
 }
 
@@ -136,6 +146,7 @@ void Store::finish_run(std::int64_t run, const std::string& status) {
             "owner_pid = NULL, owner_start = NULL WHERE id = ?")
         .bind(status, run)
         .run();
+    release_run_lock(impl_->path, run);
   });
 }
 

@@ -13,6 +13,7 @@
 #include <system_error>
 #include <thread>
 
+#include "db/run_locks.h"
 #include "db/schema_check.h"
 #include "db/upgrade.h"
 #include "db/vfs.h"
@@ -202,6 +203,7 @@ StoreFile::StoreFile(const std::filesystem::path& path, Store::Mode mode,
       state_(healed_state(path_, mode, patience)),
       locking_(mode == Store::Mode::kWrite ? Locking::kShared : locking_of(state_)),
       connection_(open(path_, mode, state_)) {
+  if (locking_ == Locking::kShared) require_locks(path_);
   sqlite3* handle = connection_.handle();
   sqlite3_busy_timeout(handle, static_cast<int>(patience.count()));
   // A reader leaves the journal as it is.

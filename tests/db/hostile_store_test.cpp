@@ -226,13 +226,11 @@ TEST(HostileStore, ATreeThatLeadsToTheSamePagesAgainIsNoEndlessTable) {
   bytes.replace((root - 1) * page, page, inner_page());
   bytes.replace(28, 4, big_endian(pages));
   spew(path, bytes);
-  const auto start = std::chrono::steady_clock::now();
   const Store store = Store::open(path, Store::Mode::kRead);
   const std::string error = error_of([&] { store.runs(); });
   EXPECT_SAYS(error, path.string());
   EXPECT_TRUE(error.find("more steps") != error.npos || error.find("more text") != error.npos)
       << error;
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 
 // What a kill in mid-commit leaves before a store is in WAL mode.

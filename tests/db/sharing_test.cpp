@@ -1,10 +1,14 @@
 // Several processes and one store: writing at once, owning runs, and being killed.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstdarg>
 #include <cstdlib>
 #include <functional>
 #include <random>
@@ -177,6 +181,58 @@ TEST(Sharing, WhoeverLostARunCannotAddToIt) {
   EXPECT_NE(test::error_of([&] { store.add(run, batch); }).find("taken over"), std::string::npos);
   store.resume_run(run);
   store.add(run, batch);
+}
+
+// As a process in another container, or on another machine: the store names one that is not here.
+TEST(Sharing, ARunOfAProcessThatIsNotSeenIsHeldByItsLock) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  Child owner([&](int to) {
+    Store store = Store::open(path, Store::Mode::kWrite);
+    const std::int64_t run = store.begin_run(
+        test::run_row(store.model(test::model_row()), store.data(test::data_row())));
+    if (write(to, &run, sizeof(run)) == sizeof(run)) pause();
+  });
+  const auto run = owner.receive<std::int64_t>();
+  for (const char* other : {"owner_pid = 0", "owner_boot = 'another'"}) {
+    test::query(path, std::string("UPDATE run SET owner_host = 'container', ") + other);
+    EXPECT_NE(Store::open(path, Store::Mode::kRead).run(run)->owner.find("container"),
+              std::string::npos);
+    Store store = Store::open(path, Store::Mode::kWrite);
+    EXPECT_NE(test::error_of([&] { store.resume_run(run); }).find("is being carried out"),
+              std::string::npos);
+  }
+  owner.end(SIGKILL);
+  EXPECT_EQ(Store::open(path, Store::Mode::kRead).run(run)->owner, "");
+  Store::open(path, Store::Mode::kWrite).resume_run(run);
+}
+
+int without_locks(int descriptor, int command, ...) {
+  if (command == F_SETLK || command == F_SETLKW || command == F_GETLK) {
+    errno = ENOLCK;
+    return -1;
+  }
+  va_list rest;
+  va_start(rest, command);
+  void* const argument = va_arg(rest, void*);
+  va_end(rest);
+  return fcntl(descriptor, command, argument);
+}
+
+TEST(Sharing, ADiskWithoutLocksIsSaidToBeOne) {
+  const test::TempDir directory;
+  sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+  const auto set = [&](int (*call)(int, int, ...)) {
+    vfs->xSetSystemCall(vfs, "fcntl", reinterpret_cast<sqlite3_syscall_ptr>(call));
+  };
+  set(&without_locks);
+  const auto before = std::chrono::steady_clock::now();
+  const std::string error = test::error_of(
+      [&] { Store::open(directory / "results.db", Store::Mode::kWrite, std::chrono::hours(1)); });
+  set(nullptr);
+  EXPECT_NE(error.find("disk without file locks"), std::string::npos) << error;
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::hours(1));
+  Store::open(directory / "results.db", Store::Mode::kWrite);
 }
 
 TEST(Sharing, AProcessIsKnownByMoreThanItsNumber) {
