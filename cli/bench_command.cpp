@@ -162,7 +162,8 @@ class Bench {
     for (const LayerChoices& layer : model.space.layers) {
       longest = std::max<std::int64_t>(longest, layer.full());
     }
-    std::vector<std::int64_t> tokens(data_.tokens.begin(), data_.tokens.begin() + data_.context);
+    std::vector<std::int64_t> tokens(static_cast<std::size_t>(data_.context));
+    data_.read(0, tokens);
     return 2 *
            logits_tolerance(session_->logits(model.space.full(), tokens), longest, model.layers()) *
            rounding_;

@@ -18,6 +18,7 @@ namespace {
 constexpr std::uint64_t kShardHeader = 1024;
 constexpr std::int32_t kMagicU16 = 20240520, kVersionU16 = 1;
 constexpr std::int32_t kMagicU32 = 20240801, kVersionU32 = 7;
+constexpr std::size_t kTogether = 1 << 16;  // tokens that are read at once
 constexpr std::string_view kNpyMagic = "\x93NUMPY";
 
 template <typename T>
@@ -320,15 +321,23 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int64_t> out,
     fail("cannot read tokens {} to {} of {}: it has {}", begin, begin + out.size(), path().string(),
          size_);
   }
+  const auto take = [&](std::size_t i, std::int64_t token) {
+    out[i] = token;
+    if (token >= 0 && token < vocab_size) return;
+    fail("cannot use {} as tokens: token {} at position {} is outside the vocabulary of {}",
+         path().string(), token, begin + i, vocab_size);
+  };
+  if (!text_.empty()) {
+    for (std::size_t i = 0; i < out.size(); ++i) take(i, text_[begin + i]);
+    return;
+  }
   const auto copy = [&]<typename T>(T) {
-    const std::byte* from = tokens().data() + begin * sizeof(T);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      T token;
-      std::memcpy(&token, from + i * sizeof(T), sizeof(T));  // .npy data may be unaligned
-      out[i] = static_cast<std::int64_t>(token);
-      if (out[i] < 0 || out[i] >= vocab_size) {
-        fail("cannot use {} as tokens: token {} at position {} is outside the vocabulary of {}",
-             path().string(), out[i], begin + i, vocab_size);
+    std::vector<T> block;
+    for (std::size_t at = 0; at < out.size(); at += block.size()) {
+      block.resize(std::min(out.size() - at, kTogether));
+      file_.read(offset_ + (begin + at) * sizeof(T), std::as_writable_bytes(std::span(block)));
+      for (std::size_t i = 0; i < block.size(); ++i) {
+        take(at + i, static_cast<std::int64_t>(block[i]));
       }
     }
   };
@@ -353,18 +362,27 @@ std::string TokenFile::fingerprint() const {
   return fingerprint.hex();
 }
 
+std::uint64_t TokenExamples::size() const {
+  return file ? static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(context) + 1
+              : tokens.size();
+}
+
+void TokenExamples::read(std::uint64_t begin, std::span<std::int64_t> out) const {
+  if (file) return file->read(begin, out, vocab_size);
+  std::ranges::copy(std::span(tokens).subspan(begin, out.size()), out.begin());
+}
+
 void TokenExamples::read_inputs(std::int64_t begin, std::int64_t n,
                                 std::span<std::byte> out) const {
-  for (std::int64_t i = 0; i < n * context; ++i) {
-    const std::int64_t token = tokens[static_cast<std::size_t>(begin * context + i)];
-    std::memcpy(out.data() + static_cast<std::size_t>(i) * sizeof token, &token, sizeof token);
-  }
+  std::vector<std::int64_t> inputs(static_cast<std::size_t>(n * context));
+  read(static_cast<std::uint64_t>(begin * context), inputs);
+  std::ranges::copy(std::as_bytes(std::span(inputs)), out.begin());
 }
 
 void TokenExamples::read_targets(std::int64_t begin, std::int64_t n,
                                  std::span<std::int64_t> out) const {
-  const auto first = tokens.begin() + begin * context + 1;
-  std::copy(first, first + n * context, out.begin());
+  read(static_cast<std::uint64_t>(begin * context) + 1,
+       out.first(static_cast<std::size_t>(n * context)));
 }
 
 std::int64_t TokenExamples::shared_with(const Examples& other) const {
@@ -391,7 +409,9 @@ TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vo
     fail_usage("a context of {} is longer than the model's {} positions", data.context,
                max_context);
   }
-  const TokenFile file(options.path, {options.format, vocab_size, options.text});
+  const auto shared = std::make_shared<const TokenFile>(
+      options.path, TokenReading{options.format, vocab_size, options.text});
+  const TokenFile& file = *shared;
   const auto context = static_cast<std::uint64_t>(data.context);
   // The last token of a file has no successor, so it is no input.
   std::uint64_t sequences = file.size() == 0 ? 0 : (file.size() - 1) / context;
@@ -410,20 +430,18 @@ TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vo
   }
   data.name = options.path.filename().string();
   data.count = static_cast<std::int64_t>(sequences);
-  data.tokens.resize(sequences * context + 1);
-
-  std::vector<std::int64_t> block;
-  for (std::size_t at = 0; at < data.tokens.size(); at += block.size()) {
-    block.resize(std::min<std::size_t>(data.tokens.size() - at, std::size_t{1} << 16));
-    file.read(at, block,
-              std::min<std::int64_t>(vocab_size, std::numeric_limits<std::int32_t>::max()));
-    std::ranges::transform(block, data.tokens.begin() + static_cast<std::ptrdiff_t>(at),
-                           [](std::int64_t token) { return static_cast<std::int32_t>(token); });
-  }
+  data.file = shared;
+  data.vocab_size = std::min<std::int64_t>(vocab_size, std::numeric_limits<std::int32_t>::max());
 
   Fingerprint fingerprint;
   fingerprint.add(fmt::format("context {}", data.context));
-  fingerprint.add(std::as_bytes(std::span(data.tokens)));
+  std::vector<std::int64_t> block;
+  for (std::uint64_t at = 0; at < data.size(); at += block.size()) {
+    block.resize(std::min<std::uint64_t>(data.size() - at, kTogether));
+    data.read(at, block);
+    const std::vector<std::int32_t> narrow(block.begin(), block.end());
+    fingerprint.add(std::as_bytes(std::span(narrow)));
+  }
   if (!options.positions.all()) {
     for (std::int64_t s = 0; s < data.count; ++s) {
       const std::vector<std::int32_t> drawn = draw_positions(options.positions, data.context, s);

@@ -22,14 +22,15 @@ namespace mnm {
 
 // Raw bytes (one token a byte), llm.c's .bin shards (1,024-byte header, magic 20240520 uint16 or
 // 20240801 uint32), .npy (one-dimensional, little-endian uint8/uint16/int32/uint32/int64), numbers
-// without a header where `reading` says so, or text. Mapped, not read, but for text, whose tokens
-// are held.
+// without a header where `reading` says so, or text. Tokens stay in the file, but for those of
+// text, which are held.
 //
 // A header is recognised by content, whatever the name, and tells more than --token-format does. A
 // file without one is bytes only where a byte is a token of the model: it has at most 256, or its
 // tokenizer maps token i to byte i. Else text is tokenized, if the checkpoint's tokenizer is read.
 // All others are Errors that name what the file looks like and what helps, as are headers that are
-// cut off, contradict the file's size, or name another element type.
+// cut off, contradict the file's size, or name another element type. So is a file that is written
+// between two reads.
 class TokenFile {
  public:
   explicit TokenFile(const std::filesystem::path& path, const TokenReading& reading = {});
@@ -59,10 +60,18 @@ class TokenFile {
   std::string format_;
 };
 
-// Sequences of tokens: each predicts the token after every one of its own.
+// Sequences of tokens: each predicts the token after every one of its own. The tokens of a file
+// stay there and are read as they are needed, so that a set takes no memory, however large it is.
 class TokenExamples final : public Examples {
  public:
-  std::vector<std::int32_t> tokens;  // [count * context + 1]
+  // [count * context + 1]: the first of a file, or, without one, these.
+  std::shared_ptr<const TokenFile> file;
+  std::int64_t vocab_size = 0;  // of the model, which those of the file are held to
+  std::vector<std::int32_t> tokens;
+
+  std::uint64_t size() const;
+  // out[i] = token at begin + i; Error as TokenFile::read has it.
+  void read(std::uint64_t begin, std::span<std::int64_t> out) const;
 
   std::string_view kind() const override { return "tokens"; }
   InputSpec input() const override { return {InputType::kTokenIds, {context}}; }

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/error_of.h"
@@ -205,7 +207,7 @@ TEST(Dataset, SequencesDoNotOverlapAndEveryTokenButTheFirstIsATarget) {
     EXPECT_EQ(data.name, "tokens");
     EXPECT_EQ(data.context, c.context);
     ASSERT_EQ(data.count, c.sequences);
-    ASSERT_EQ(data.tokens.size(), static_cast<std::size_t>(c.sequences * c.context + 1));
+    ASSERT_EQ(data.size(), static_cast<std::size_t>(c.sequences * c.context + 1));
     EXPECT_EQ(data.kind(), "tokens");
     EXPECT_EQ(data.input().shape, std::vector{c.context});
     for (std::int64_t begin = 0; begin < c.sequences; ++begin) {
@@ -220,6 +222,25 @@ TEST(Dataset, SequencesDoNotOverlapAndEveryTokenButTheFirstIsATarget) {
         }
       }
     }
+  }
+}
+
+// Tokens stay in the file, in every format.
+TEST(Dataset, TakesNoMemoryForItsTokensAndSeesAFileThatChanges) {
+  const TempDir dir;
+  for (const TokenFormat format : {TokenFormat::kBytes, TokenFormat::kU16, TokenFormat::kU32}) {
+    spew(dir / "tokens", std::string(4004, '\0'));
+    const TokenExamples data =
+        load_token_examples({.path = dir / "tokens", .context = 10, .format = format}, 256, 64);
+    EXPECT_EQ(data.tokens.capacity(), 0u);
+    std::vector<std::int64_t> input(10, 1);
+    data.read_targets(data.count - 1, 1, input);
+    EXPECT_EQ(input, std::vector<std::int64_t>(10));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // past a tick of the file's time
+    spew(dir / "tokens", std::string(4004, '\1'));
+    EXPECT_THROW(data.read_targets(0, 1, input), Error);
+    std::filesystem::resize_file(dir / "tokens", 5);
+    EXPECT_THROW(data.read_targets(data.count - 1, 1, input), Error);
   }
 }
 
