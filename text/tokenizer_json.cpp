@@ -118,6 +118,13 @@ void read_split(const Json& pre_tokenizer, TokenizerJson& out) {
   out.split = *split;
 }
 
+// Sixteen times the largest that is known. A config of a few bytes says how many there are.
+constexpr std::int64_t kMostWords = std::int64_t{1} << 22;
+
+// So many tokens around a text are a prompt, and no template is one; a template that names a list
+// of ids again and again would otherwise make far more of them than its file is long.
+constexpr std::size_t kMostAround = 1024;
+
 void read_template(const Json& tokenizer, TokenizerJson& out) {
   for (const Json& step : steps(member(tokenizer, "post_processor"), "processors")) {
     const std::string type = text_of(step, "type");
@@ -136,6 +143,7 @@ void read_template(const Json& tokenizer, TokenizerJson& out) {
       const Json& ids = member(member(member(step, "special_tokens"), name.c_str()), "ids");
       std::vector<std::int32_t>& side = text_seen ? out.after : out.before;
       if (ids.is_array() && !ids.empty()) {
+        if (ids.size() > kMostAround) fail("its template holds a token of {} ids", ids.size());
         for (const Json& id : ids) {
           if (!id.is_number_integer() || id < 0 || id >= out.tokens.size()) {
             fail("its template holds the id {}, outside the model's vocabulary of {}", id.dump(),
@@ -148,6 +156,9 @@ void read_template(const Json& tokenizer, TokenizerJson& out) {
       } else {
         fail("its template holds '{}', which is no token", name);
       }
+      if (out.before.size() + out.after.size() > kMostAround) {
+        fail("its template puts more than {} tokens around a text", kMostAround);
+      }
     }
     if (!text_seen) fail("its template leaves the text out");
   }
@@ -156,6 +167,10 @@ void read_template(const Json& tokenizer, TokenizerJson& out) {
 }  // namespace
 
 TokenizerJson parse_tokenizer_json(const Json& tokenizer, std::int64_t vocab_size) {
+  if (vocab_size > kMostWords) {
+    fail("the model's vocabulary is of {} words, and a tokenizer of at most {} is read", vocab_size,
+         kMostWords);
+  }
   const Json& model = member(tokenizer, "model");
   const std::string type = text_of(model, "type");
   if (type != "BPE" && !(type.empty() && model.contains("merges"))) {

@@ -38,7 +38,8 @@ struct TokenizerJson {
 };
 
 // Error, with the reason alone, for a tokenizer of another kind, or one whose ids do not fit the
-// vocabulary.
+// vocabulary. A vocabulary of more than four million words, and a template of more than a thousand
+// tokens, are Errors, too: neither takes more than its file does.
 TokenizerJson parse_tokenizer_json(const nlohmann::json& tokenizer, std::int64_t vocab_size);
 
 // Token i is byte i.

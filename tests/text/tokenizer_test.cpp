@@ -105,8 +105,17 @@ TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(made(sound), "");
   struct Case {
     const char* at;
-    const char* value;  // JSON
+    std::string value;  // JSON
     const char* phrase;
+  };
+  // So many times a token of so many ids before the text.
+  const auto template_of = [](std::size_t times, std::size_t ids) {
+    nlohmann::json single = std::vector<nlohmann::json>(times, {{"SpecialToken", {{"id", "z"}}}});
+    single.push_back({{"Sequence", {{"id", "A"}}}});
+    const nlohmann::json token = {{"ids", std::vector<int>(ids, 1)}};
+    return nlohmann::json{
+        {"type", "TemplateProcessing"}, {"single", single}, {"special_tokens", {{"z", token}}}}
+        .dump();
   };
   const Case cases[] = {
       {"/model/type", R"("WordPiece")", "WordPiece"},
@@ -138,12 +147,16 @@ TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
       {"/post_processor",
        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}]})",
        "leaves the text out"},
+      {"/post_processor", template_of(1, 2000), "a token of 2000 ids"},
+      {"/post_processor", template_of(20'000, 1000), "more than 1024 tokens"},
   };
   for (const Case& c : cases) {
     nlohmann::json broken = sound;
     broken[nlohmann::json::json_pointer(c.at)] = nlohmann::json::parse(c.value);
     EXPECT_TRUE(contains(made(broken), c.phrase)) << c.at << ": " << made(broken);
   }
+  EXPECT_TRUE(contains(error_of([&] { find_tokenizer(dir.path(), std::int64_t{1} << 40); }),
+                       "at most 4194304"));
   nlohmann::json lacking = sound;
   lacking["model"]["vocab"].erase("z");
   EXPECT_TRUE(contains(made(lacking), "byte 122"));
