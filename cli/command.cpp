@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <stdexcept>
 
 #include "cli/print.h"
 #include "eval/scores.h"
@@ -102,8 +103,15 @@ int run_program(const Arguments& arguments) {
     message = fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message());
   } catch (const std::bad_alloc&) {
     message = "out of memory; a smaller --memory or --context may help";
-  } catch (const std::exception& error) {
+  } catch (const std::length_error&) {
+    message = "out of memory; a smaller --memory or --context may help";
+  } catch (const Error& error) {
     message = error.what();
+  } catch (const std::exception& error) {
+    message = fmt::format(
+        "cannot go on: something happened that this program does not foresee, which is its own "
+        "fault ('{}'); please report it with what was asked",
+        error.what());
   }
   std::fflush(stdout);
   constexpr std::size_t kLongest = 1900;  // two paths longer than most, and what is said of them

@@ -29,12 +29,6 @@ InterruptGuard::InterruptGuard() {
   }
 }
 
-InterruptGuard::~InterruptGuard() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-  if (std::signal(SIGHUP, SIG_DFL) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
-}
-
 bool InterruptGuard::interrupted() const { return flag != 0; }
 
 }  // namespace mnm

@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
+#include "cli/stored_json.h"
 #include "db/store.h"
 #include "model/error.h"
 #include "model/shell_word.h"
@@ -67,8 +68,6 @@ Table run_table(const Store& store) {
   for (const RunRow& run : store.runs()) {
     Cell seed = cell(std::to_string(run.seed));
     seed.value = run.seed;
-    nlohmann::json settings = nlohmann::json::parse(run.settings, nullptr, false);
-    if (settings.is_discarded()) settings = nullptr;
     table.rows.push_back({cell(run.id),
                           cell(run.session),
                           cell(run.command),
@@ -85,7 +84,7 @@ Table run_table(const Store& store) {
                           cell(run.device),
                           cell(run.build),
                           cell(run.command_line),
-                          {"", settings, {}}});
+                          {"", stored_json(run.settings), {}}});
   }
   return table;
 }
@@ -104,8 +103,6 @@ Table artifact_table(const Store& store) {
                {"command_line", "command line", false, false, false}},
               {}};
   for (const Store::Artifact& artifact : store.artifacts()) {
-    nlohmann::json check = nlohmann::json::parse(artifact.check, nullptr, false);
-    if (check.is_discarded()) check = nullptr;
     table.rows.push_back({cell(artifact.id),
                           cell(artifact.model),
                           artifact.record ? cell(*artifact.record) : missing_cell(),
@@ -115,7 +112,7 @@ Table artifact_table(const Store& store) {
                           cell(artifact.path),
                           cell(artifact.created),
                           cell(artifact.fingerprint),
-                          {"", check, {}},
+                          {"", stored_json(artifact.check), {}},
                           cell(artifact.command_line)});
   }
   return table;
@@ -128,7 +125,7 @@ std::string why_resume(const RunRow& run, const std::vector<RunRow>& all) {
   if (run.status == "running") {
     return run.owner.empty() ? "was killed, unless it runs on another machine, and can go on" : "";
   }
-  const auto settings = nlohmann::json::parse(run.settings, nullptr, false);
+  const nlohmann::json settings = stored_json(run.settings);
   if (!settings.is_object() || !settings.contains("options") ||
       !settings["options"].contains("confirm")) {
     return "";

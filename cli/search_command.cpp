@@ -14,6 +14,7 @@
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
+#include "cli/stored_json.h"
 #include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "families/open_model.h"
@@ -161,20 +162,36 @@ nlohmann::ordered_json kept_settings(const OptionTable& options) {
   return settings;
 }
 
+// What the settings of a run hold for an option; nothing where it was not given.
+std::vector<std::string> stored_texts(const nlohmann::ordered_json& options, const char* name,
+                                      std::int64_t run) {
+  const auto found = options.find(name);
+  if (found == options.end()) return {};
+  if (!found->is_array() ||
+      !std::ranges::all_of(*found, [](const auto& text) { return text.is_string(); })) {
+    fail(
+        "run {} cannot be resumed: its settings hold a value of type {} for --{}, where a list of "
+        "texts belongs; "
+        "the store was changed by another program",
+        run, found->is_array() ? "list, not of texts," : found->type_name(), name);
+  }
+  return found->get<std::vector<std::string>>();
+}
+
 // The settings of the resumed run; UsageError where the command line says otherwise.
 nlohmann::ordered_json restore_settings(OptionTable& options, const RunRow& run) {
   if (run.command != "search") {
     fail_usage("run {} is of '{}' and not of 'search': it cannot be resumed", run.id, run.command);
   }
-  const auto settings = nlohmann::ordered_json::parse(run.settings, nullptr, false);
-  if (!settings.is_object() || !settings.contains("options")) {
+  // What nests deep is nothing of ours, and takes as deep a stack to print.
+  const auto settings = stored_json(run.settings).is_null()
+                            ? nlohmann::ordered_json()
+                            : nlohmann::ordered_json::parse(run.settings);
+  if (!settings.is_object() || !settings.contains("options") || !settings["options"].is_object()) {
     fail("run {} has no settings to resume with: the store was written by another program", run.id);
   }
   for (const char* name : kKept) {
-    const auto& stored = settings["options"];
-    const std::vector<std::string> texts = stored.contains(name)
-                                               ? stored[name].get<std::vector<std::string>>()
-                                               : std::vector<std::string>{};
+    const std::vector<std::string> texts = stored_texts(settings["options"], name, run.id);
     if (options.given(name)) {
       if (is_path(name) || options.texts(name) == texts) continue;  // fingerprints are checked
       fail_usage(

@@ -1,5 +1,10 @@
 // Interrupted at any moment: the store stays sound, at most a batch is lost, and no export is seen
 // half-written under its final name.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <thread>
 
@@ -44,6 +49,62 @@ class Kills : public Workshop {
     return {};
   }
 };
+
+// What is written is whole, and the program has only to say so: here it waits for a reader of its
+// standard output that takes nothing.
+TEST_F(Kills, ASignalAfterAnExportIsWholeDoesNotFailIt) {
+  const std::string fifo = path("fifo");
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const int pipe = open(fifo.c_str(), O_RDWR | O_NONBLOCK);
+  ASSERT_GE(pipe, 0);
+  const std::string filling(4096, 'x');
+  while (write(pipe, filling.data(), filling.size()) > 0) {
+  }
+  const std::string line = "exec " + mixnmatch_argv({}).front() + " export " + model_ +
+                           " --no-check --widths 8 --out " + path("out") + " >" + fifo;
+  Running exporting({"/bin/sh", "-c", line});
+  // Until it waits in write(1, ...), as proc(5) shows it.
+  const std::string waits = std::to_string(SYS_write) + " 0x1 ";
+  const std::string call = "/proc/" + std::to_string(exporting.pid()) + "/syscall";
+  while (!exporting.ended() && !slurp(call).starts_with(waits)) {
+    std::this_thread::sleep_for(Milliseconds(1));
+  }
+  EXPECT_TRUE(fs::exists(path("out")));
+  exporting.signal(SIGINT);
+  std::string taken(1 << 16, ' ');
+  while (!exporting.ended()) {
+    if (read(pipe, taken.data(), taken.size()) < 0) std::this_thread::sleep_for(Milliseconds(1));
+  }
+  close(pipe);
+  EXPECT_EQ(exporting.wait().status, 0);
+  EXPECT_TRUE(fs::exists(path("out/config.json")));
+}
+
+// The store comes from a stranger, too.
+TEST_F(Kills, SettingsOfARunThatHoldANumberAreASentence) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  const std::string change =
+      "import json, sqlite3, sys\n"
+      "store = sqlite3.connect(sys.argv[1])\n"
+      "settings = json.loads(store.execute('select settings from run where id = "
+      "1').fetchone()[0])\n"
+      "settings['options']['seed'] = 7\n"
+      "store.execute('update run set settings = ?, status = ? where id = 1',"
+      " (json.dumps(settings), 'stopped'))\n"
+      "store.commit()\n";
+  ASSERT_EQ(Running({"/usr/bin/env", "python3", "-c", change, db_}).wait().status, 0);
+  expect_refused({"search", "--db", db_, "--resume", "1"}, 1, "type number for --seed");
+  const std::string deep =
+      "import sqlite3, sys\n"
+      "store = sqlite3.connect(sys.argv[1])\n"
+      "text = '{\"options\": {}, \"x\": ' + '[' * 1000000 + ']' * 1000000 + '}'\n"
+      "store.execute('update run set settings = ? where id = 1', (text,))\n"
+      "store.commit()\n";
+  ASSERT_EQ(Running({"/usr/bin/env", "python3", "-c", deep, db_}).wait().status, 0);
+  expect_done({"runs", "--db", db_});
+  EXPECT_TRUE(expect_done({"runs", "--db", db_, "--json"}).json()["runs"][0]["settings"].is_null());
+  expect_refused({"search", "--db", db_, "--resume", "1"}, 1, "no settings to resume with");
+}
 
 TEST_F(Kills, SearchResumesToTheSameRecords) {
   const std::string whole = path("whole.db");
