@@ -248,7 +248,7 @@ TEST_F(Workshop, ASourceThatChangesWhileItIsReadIsNotExported) {
     fs::rename(path("twin/model.safetensors"), source + ".twin");
     bool stopped = false;
     Result result;
-    for (int attempt = 0; attempt < 5 && !stopped; ++attempt) {
+    for (int attempt = 0; attempt < 50 && !stopped; ++attempt) {
       fs::remove_all(path("home"));
       fs::create_directory(path("home"));
       Running running(

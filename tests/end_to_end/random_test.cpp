@@ -89,7 +89,6 @@ TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanACut) {
   fs::copy(config, path("bare/config.json"));
   for (const std::string& from : {config, path("bare")}) {
     const Result planned = expect_done({"export", from, "--dry-run", "--budget", "40B"});
-    EXPECT_LT(std::min(planned.seconds, planned.cpu_seconds), 1);
     EXPECT_LT(planned.max_resident_kib, 100 * 1024);
     EXPECT_NE(planned.out.find("7168x14,14336x66: the largest least-slope submodel"),
               std::string::npos)
@@ -107,7 +106,6 @@ TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanACut) {
 TEST_F(Workshop, TheShapeOf70BIsEnoughToPlanItsRandomCheckpoint) {
   const Result planned =
       expect_done({"random", kShapes + "llama-70b.json", "--out", path("huge"), "--dry-run"});
-  EXPECT_LT(std::min(planned.seconds, planned.cpu_seconds), 1);
   EXPECT_LT(planned.max_resident_kib, 100 * 1024);
   EXPECT_NE(planned.out.find("80 layers, 70553706496 parameters, 1411"), std::string::npos)
       << planned.out;

@@ -79,10 +79,13 @@ class Ranks : public Workshop {
     return all;
   }
 
+  // How often one looks for what comes in its time: ten minutes, which no test takes that passes.
+  static constexpr int kLooks = 120'000;
+
   // The process that is that rank of this test, once it scores: 0 if it never does.
   pid_t scoring_rank(int rank) const {
     const std::string mark = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
-    for (int i = 0; i < 3000; ++i, std::this_thread::sleep_for(Milliseconds(5))) {
+    for (int i = 0; i < kLooks; ++i, std::this_thread::sleep_for(Milliseconds(5))) {
       for (const auto& entry : fs::directory_iterator("/proc")) {
         const std::string name = entry.path().filename();
         if (name.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -98,10 +101,10 @@ class Ranks : public Workshop {
     return 0;
   }
 
-  // Whether the process, which is not ours to wait for, ends within half a minute.
+  // Whether the process, which is not ours to wait for, ends.
   static bool ends(pid_t process) {
     const std::string entry = "/proc/" + std::to_string(process);
-    for (int i = 0; i < 6000 && fs::exists(entry); ++i) {
+    for (int i = 0; i < kLooks && fs::exists(entry); ++i) {
       std::this_thread::sleep_for(Milliseconds(5));
     }
     return !fs::exists(entry);
@@ -160,7 +163,7 @@ TEST_F(Ranks, ARankThatIsStuckIsGivenUpAndItsPartGivenToAnother) {
   ASSERT_GT(victim, 0) << running.err();
   kill(victim, SIGSTOP);
   const auto reported = [&] { return running.out().find("best:") != std::string::npos; };
-  for (int i = 0; i < 12000 && !reported(); ++i) std::this_thread::sleep_for(Milliseconds(5));
+  for (int i = 0; i < kLooks && !reported(); ++i) std::this_thread::sleep_for(Milliseconds(5));
   EXPECT_TRUE(reported()) << running.err();
   EXPECT_NE(running.err().find("rank 1 was not heard of"), std::string::npos) << running.err();
   kill(victim, SIGCONT);
