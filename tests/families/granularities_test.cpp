@@ -16,7 +16,7 @@ using Layers = std::vector<std::vector<Width>>;
 
 Layers resolve(const std::optional<nlohmann::json>& stated, const std::string& said,
                const std::vector<Width>& full) {
-  return resolve_granularities(stated ? &*stated : nullptr, "key", {said}, full);
+  return resolve_granularities(stated ? &*stated : nullptr, "key", said, full);
 }
 
 nlohmann::json json(const char* text) { return nlohmann::json::parse(text); }
