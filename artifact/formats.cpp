@@ -61,6 +61,7 @@ std::unique_ptr<PlannedExport> planned(const Job& job, Dtype, const NestedModel&
   GgufOptions settings;
   settings.type = parse_gguf_type(job.options.dtype.empty() ? to_string(job.nested.model.dtype)
                                                             : std::string_view(job.options.dtype));
+  settings.tokenizer = !job.options.no_tokenizer;
   settings.metadata = metadata_of<GgufFields>(job);
   return plan_gguf(job.nested.model, job.nested.checkpoint, job.widths, stated, submodel.config,
                    settings);
@@ -97,6 +98,10 @@ std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widt
   const auto formats = export_formats();
   if (std::ranges::find(formats, options.format) == formats.end()) {
     fail_usage("no export format is called '{}'", options.format);
+  }
+  if (options.no_tokenizer && options.format != "gguf") {
+    fail_usage("--no-tokenizer is of --format gguf: {} carries the tokenizer's files as they are",
+               options.format);
   }
   nested.model.space.require(widths);
   const Family& family = *nested.family;

@@ -86,6 +86,8 @@ OptionTable option_table(Request& request) {
               "type of the tensors; q8_0 only with gguf; else the checkpoint's type")
       .option("shard-size", quantity_value(request.target.shard_bytes, "BYTES"),
               "the most bytes of tensors in one file")
+      .option("no-tokenizer", flag_value(request.target.no_tokenizer),
+              "with gguf: write token ids alone, where llama.cpp has no such tokenizer")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
       .option("explain", flag_value(request.explain),

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <limits>
@@ -23,8 +24,8 @@
 #include "model/quantity.h"
 #include "report/printable.h"
 #include "report/table.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -32,7 +33,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct PromptOptions {
-  std::string text, tokens;
+  std::string text, tokens, chat, system;
   std::filesystem::path file;
 };
 
@@ -74,18 +75,48 @@ Words words_of(const std::filesystem::path& directory, std::int64_t vocab_size) 
   }
 }
 
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm date{};
+  localtime_r(&now, &date);
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  return fmt::format("{:02} {} {}", date.tm_mday, kMonths[date.tm_mon], 1900 + date.tm_year);
+}
+
+// One turn of a chat, up to where the answer begins.
+std::vector<std::int64_t> chat_of(const OptionTable& options, const PromptOptions& prompt,
+                                  const Tokenizer& tokenizer,
+                                  const std::filesystem::path& directory) {
+  ChatTurn turn{std::nullopt, prompt.chat};
+  if (options.given("system")) turn.system = prompt.system;
+  try {
+    const std::optional<ChatTemplate> chat = find_chat_template(directory);
+    if (!chat) fail("it has no chat_template");
+    return tokenizer.encode(chat_prompt(*chat, turn, today()), Template::kLeaveOut);
+  } catch (const Error& error) {
+    fail("cannot put a chat's turns as '{}' has them: {}; give the whole text with --prompt",
+         directory.string(), error.what());
+  }
+}
+
 std::vector<std::int64_t> prompt_of(const OptionTable& options, const PromptOptions& prompt,
                                     const Words& words, const OpenedModel& opened) {
-  const int ways = static_cast<int>(options.given("prompt")) +
-                   static_cast<int>(options.given("prompt-file")) +
-                   static_cast<int>(options.given("tokens"));
-  if (ways > 1) fail_usage("give one of --prompt, --prompt-file and --tokens");
+  const int ways =
+      static_cast<int>(options.given("prompt")) + static_cast<int>(options.given("prompt-file")) +
+      static_cast<int>(options.given("chat")) + static_cast<int>(options.given("tokens"));
+  if (ways > 1) fail_usage("give one of --prompt, --prompt-file, --chat and --tokens");
+  if (options.given("system") && !options.given("chat")) {
+    fail_usage("--system goes before what --chat says: give that, too");
+  }
   std::vector<std::int64_t> tokens;
   if (options.given("tokens")) {
     tokens = parse_tokens(prompt.tokens);
   } else if (!words.tokenizer) {
     fail("cannot read text with the tokenizer of '{}': {}; give token ids with --tokens",
          opened.checkpoint.directory().string(), words.why_not);
+  } else if (options.given("chat")) {
+    tokens = chat_of(options, prompt, *words.tokenizer, opened.checkpoint.directory());
   } else {
     const std::string text = options.given("prompt")        ? prompt.text
                              : options.given("prompt-file") ? read_text(prompt.file)
@@ -125,18 +156,20 @@ std::set<std::int64_t> ends_of(const OpenedModel& opened) {
 // New tokens on standard output as they come: text, or ids.
 class Output {
  public:
-  Output(const Tokenizer* tokenizer, bool quiet) : tokenizer_(tokenizer), quiet_(quiet) {}
+  Output(const Tokenizer* tokenizer, bool quiet) : quiet_(quiet) {
+    if (tokenizer != nullptr) decoder_.emplace(tokenizer->decoder());
+  }
 
   void token(std::int64_t id) {
-    if (tokenizer_ == nullptr) {
+    if (!decoder_) {
       put(first_ ? std::to_string(id) : fmt::format(",{}", id));
     } else {
-      put(stream_.feed(tokenizer_->bytes_of(id)));
+      put(decoder_->feed(id));
     }
     first_ = false;
   }
   void finish() {
-    put(stream_.finish());
+    if (decoder_) put(decoder_->finish());
     put("\n");
   }
 
@@ -148,16 +181,15 @@ class Output {
     if (std::fflush(stdout) != 0) fail("cannot write to standard output: {}", std::strerror(errno));
   }
 
-  const Tokenizer* tokenizer_;
+  std::optional<TokenDecoder> decoder_;  // none: ids
   bool quiet_, first_ = true, terminal_ = isatty(STDOUT_FILENO) != 0;
-  Utf8Stream stream_;
 };
 
 std::string text_of(const Tokenizer& tokenizer, std::span<const std::int64_t> tokens) {
-  Utf8Stream stream;
+  TokenDecoder decoder = tokenizer.decoder();
   std::string text;
-  for (const std::int64_t id : tokens) text += stream.feed(tokenizer.bytes_of(id));
-  return text + stream.finish();
+  for (const std::int64_t id : tokens) text += decoder.feed(id);
+  return text + decoder.finish();
 }
 
 // How fast, and how fast reading the weights alone would be.
@@ -239,6 +271,10 @@ int generate_command(const Arguments& arguments) {
       .section("prompt: one of these, or text on standard input")
       .option("prompt", text_value(prompt.text, "TEXT"), "the text to continue")
       .option("prompt-file", path_value(prompt.file), "a file with the text to continue")
+      .option("chat", text_value(prompt.chat, "TEXT"),
+              "what a user says, put as the checkpoint's chat_template puts it")
+      .option("system", text_value(prompt.system, "TEXT"),
+              "with --chat: what the system says first")
       .option("tokens", text_value(prompt.tokens, "IDS"),
               "the token ids to continue, as in 1,2,3; the output is then token ids too")
       .section("sampling")

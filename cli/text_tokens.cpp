@@ -10,8 +10,7 @@ namespace mnm {
 namespace {
 
 bool is_of_bytes(const TokenizerJson& tokenizer) {
-  if (!tokenizer.merges.empty() || tokenizer.ignores_merges || !tokenizer.before.empty() ||
-      !tokenizer.after.empty()) {
+  if (!tokenizer.is_of_bytes() || !tokenizer.before.empty() || !tokenizer.after.empty()) {
     return false;
   }
   for (int byte = 0; byte < 256; ++byte) {

@@ -160,7 +160,8 @@ class GgufExport final : public PlannedExport {
       fields.insert(fields.end(), more.begin(), more.end());
     };
     append(gguf.fields);
-    append(gguf_tokenizer(checkpoint.directory(), model.config, model.vocab_size));
+    append(
+        gguf_tokenizer(checkpoint.directory(), model.config, model.vocab_size, options.tokenizer));
     append(options.metadata);
     head_ = gguf_head(fields, entries_);
     file_bytes_ = head_.size() + aligned(entries_.back().offset + entries_.back().bytes());

@@ -16,7 +16,8 @@ inline constexpr const char* kGgufFile = "model.gguf";
 
 struct GgufOptions {
   GgufType type = GgufType::kF16;
-  GgufFields metadata;  // widths, source...: after the family's fields
+  GgufFields metadata;    // widths, source...: after the family's fields
+  bool tokenizer = true;  // else token ids alone
 };
 
 // `gguf`: the family's half (Family::gguf). `config`: the submodel's, for the reader. UsageError

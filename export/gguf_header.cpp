@@ -79,6 +79,7 @@ class Writer {
     std::visit(
         [this]<typename T>(const T& v) {
           if constexpr (std::is_same_v<T, std::vector<std::int32_t>> ||
+                        std::is_same_v<T, std::vector<float>> ||
                         std::is_same_v<T, std::vector<std::string>>) {
             put(std::uint32_t{kArray});
           } else {
@@ -161,6 +162,11 @@ class Reader {
     if (type == kInt32) {
       std::vector<std::int32_t> list(count("numbers", sizeof(std::int32_t)));
       for (std::int32_t& item : list) item = get<std::int32_t>();
+      return list;
+    }
+    if (type == kFloat32) {
+      std::vector<float> list(count("numbers", sizeof(float)));
+      for (float& item : list) item = get<float>();
       return list;
     }
     if (type == kString) {

@@ -12,8 +12,9 @@
 
 namespace mnm {
 
-using GgufValue = std::variant<std::uint32_t, std::int32_t, float, bool, std::string, std::uint64_t,
-                               std::vector<std::int32_t>, std::vector<std::string>>;
+using GgufValue =
+    std::variant<std::uint32_t, std::int32_t, float, bool, std::string, std::uint64_t,
+                 std::vector<std::int32_t>, std::vector<float>, std::vector<std::string>>;
 using GgufFields = std::vector<std::pair<std::string, GgufValue>>;  // in the file's order
 
 // What the file holds of every element x of a checkpoint's tensor.

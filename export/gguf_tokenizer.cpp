@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <utility>
 
+#include "export/gguf_pre_tokenizers.h"
 #include "model/error.h"
-#include "model/files.h"
+#include "text/byte_tokens.h"
+#include "text/chat_template.h"
+#include "text/json_members.h"
 #include "text/tokenizer_json.h"
 
 namespace mnm {
@@ -14,36 +19,24 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-enum TokenType : std::int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
+enum TokenType : std::int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+
+// As the one runtime that reads it calls the kind.
+constexpr const char* kSentencePiece = "llama";
+constexpr const char* kSpace = "\u2581";
 
 [[noreturn]] void refuse(const std::string& reason) {
-  fail("gguf cannot carry the checkpoint's tokenizer: {}", reason);
-}
-
-// llama.cpp's names for the ways to split text, and whether it then takes whole pieces that are
-// tokens.
-struct SplitName {
-  Split split;
-  const char* name;
-  bool ignores_merges;
-};
-constexpr SplitName kSplits[] = {{Split::kWords, "gpt-2", false},
-                                 {Split::kThreeDigits, "llama-bpe", true},
-                                 {Split::kOneDigit, "qwen2", false}};
-
-std::string split_name(const TokenizerJson& tokenizer) {
-  for (const SplitName& known : kSplits) {
-    if (known.split == tokenizer.split && known.ignores_merges == tokenizer.ignores_merges) {
-      return known.name;
-    }
-  }
-  refuse("it splits text in a way that llama.cpp has no name for here");
-}
-
-const Json& member(const Json& object, const char* key) {
-  static const Json null;
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && found != object.end() ? *found : null;
+  fail(
+      "gguf cannot carry the checkpoint's tokenizer: {}; --no-tokenizer writes the model without "
+      "it",
+      reason);
 }
 
 void add_special_ids(const Json& config, std::int64_t vocab_size, GgufFields& fields) {
@@ -60,18 +53,6 @@ void add_special_ids(const Json& config, std::int64_t vocab_size, GgufFields& fi
   }
 }
 
-void add_chat_template(const fs::path& directory, GgufFields& fields) {
-  std::string text;
-  if (fs::exists(directory / "chat_template.jinja")) {
-    text = read_text(directory / "chat_template.jinja");
-  } else if (fs::exists(directory / "tokenizer_config.json")) {
-    const Json config = read_json(directory / "tokenizer_config.json");
-    const Json& given = member(config, "chat_template");
-    if (given.is_string()) text = given.get<std::string>();
-  }
-  if (!text.empty()) fields.emplace_back("tokenizer.chat_template", text);
-}
-
 TokenType type_of(TokenKind kind) {
   switch (kind) {
     case TokenKind::kUnused:
@@ -86,25 +67,116 @@ TokenType type_of(TokenKind kind) {
   return kUnused;
 }
 
-GgufFields bpe_fields(const TokenizerJson& tokenizer) {
-  std::vector<std::string> tokens, merges;
+// Both kinds name their tokens alike.
+GgufFields token_fields(const TokenizerJson& tokenizer, const char* model, const std::string& pre) {
+  std::vector<std::string> tokens;
   std::vector<std::int32_t> types;
   for (const Token& token : tokenizer.tokens) {
-    const bool unused = token.kind == TokenKind::kUnused;
+    const bool unused = token.kind == TokenKind::kUnused || token.text.empty();
     tokens.push_back(unused ? fmt::format("[PAD{}]", tokens.size()) : token.text);
-    types.push_back(type_of(token.kind));
+    types.push_back(unused ? kUnused : type_of(token.kind));
     if (unused && tokenizer.ids.contains(tokens.back())) {
       refuse(fmt::format("token '{}' has two ids", tokens.back()));
     }
+    if (!tokenizer.pre_tokenizer.byte_level && byte_of_token(token.text)) types.back() = kByte;
   }
-  for (const auto& [left, right] : tokenizer.merges) merges.push_back(left + " " + right);
-  return {{"tokenizer.ggml.model", std::string("gpt2")},
-          {"tokenizer.ggml.pre", split_name(tokenizer)},
+  const bool characters = !tokenizer.pre_tokenizer.byte_level;
+  if (characters && tokenizer.unknown)
+    types[static_cast<std::size_t>(*tokenizer.unknown)] = kUnknown;
+  return {{"tokenizer.ggml.model", std::string(model)},
+          {"tokenizer.ggml.pre", pre},
           {"tokenizer.ggml.tokens", std::move(tokens)},
           {"tokenizer.ggml.token_type", std::move(types)},
-          {"tokenizer.ggml.merges", std::move(merges)},
           {"tokenizer.ggml.add_bos_token", !tokenizer.before.empty()},
           {"tokenizer.ggml.add_eos_token", !tokenizer.after.empty()}};
+}
+
+GgufFields byte_level_fields(const TokenizerJson& tokenizer) {
+  for (const NormalizerStep& step : tokenizer.normalizer) {
+    // llama.cpp normalizes nothing; text is in this form almost always.
+    if (step.kind != NormalizerStep::Kind::kNfc) {
+      refuse("it normalizes text in a way that llama.cpp does not");
+    }
+  }
+  const std::optional<std::string> pre = gguf_pre_tokenizer(tokenizer);
+  if (!pre) refuse("it splits text in a way that llama.cpp has no name for here");
+  std::vector<std::string> merges;
+  for (const auto& [left, right] : tokenizer.merges) {
+    merges.push_back(left + " " + right);
+    if (merges.back().find(' ') != left.size() || merges.back().rfind(' ') != left.size()) {
+      refuse(fmt::format("its merge of '{}' and '{}' holds a space", left, right));
+    }
+  }
+  GgufFields fields = token_fields(tokenizer, "gpt2", *pre);
+  fields.emplace_back("tokenizer.ggml.merges", std::move(merges));
+  return fields;
+}
+
+// Whether a space is put before a text. What else SentencePiece's front ends do, llama.cpp does,
+// too.
+bool adds_space(const TokenizerJson& tokenizer) {
+  bool adds = false, spaces = false;
+  for (const NormalizerStep& step : tokenizer.normalizer) {
+    if (step.kind == NormalizerStep::Kind::kPrepend && step.text == kSpace && !spaces) {
+      adds = true;
+    } else if (step.kind == NormalizerStep::Kind::kReplace && step.pattern->expression() == " " &&
+               step.text == kSpace) {
+      spaces = true;
+    } else {
+      refuse("it normalizes text in a way that llama.cpp does not");
+    }
+  }
+  for (const PreTokenizerStep& step : tokenizer.pre_tokenizer.steps) {
+    using Kind = PreTokenizerStep::Kind;
+    if (step.kind == Kind::kMetaspace && step.text == kSpace && !spaces) {
+      adds = step.prepend != PreTokenizerStep::Prepend::kNever;
+      spaces = true;
+    } else if (!(spaces && step.kind == Kind::kSplit && step.pattern->expression() == " ")) {
+      refuse("it splits text in a way that llama.cpp has no name for here");
+    }
+  }
+  if (!spaces) refuse("it keeps spaces as they are, and llama.cpp does not");
+  return adds;
+}
+
+// llama.cpp merges by the score of what comes out: the higher the earlier. It merges whatever pair
+// makes a token, so every such pair must be a merge.
+std::vector<float> scores_of(const TokenizerJson& tokenizer) {
+  std::vector<float> scores(tokenizer.tokens.size(), 0);
+  std::set<std::pair<std::string_view, std::string_view>> merges;
+  for (std::size_t rank = tokenizer.merges.size(); rank-- > 0;) {
+    const auto& [left, right] = tokenizer.merges[rank];
+    merges.emplace(left, right);
+    const auto made = tokenizer.ids.find(left + right);
+    if (made == tokenizer.ids.end()) refuse(fmt::format("its merges make '{}', no token", left));
+    scores[static_cast<std::size_t>(made->second)] = -static_cast<float>(rank);
+  }
+  for (const Token& token : tokenizer.tokens) {
+    if (token.kind != TokenKind::kNormal || byte_of_token(token.text)) continue;
+    for (std::size_t at = 1; at < token.text.size(); ++at) {
+      const std::string left = token.text.substr(0, at), right = token.text.substr(at);
+      const bool tokens = tokenizer.ids.contains(left) && tokenizer.ids.contains(right);
+      if (tokens && !merges.contains(std::pair<std::string_view, std::string_view>(left, right))) {
+        refuse(fmt::format("its tokens '{}' and '{}' make one that no merge makes", left, right));
+      }
+    }
+  }
+  return scores;
+}
+
+GgufFields sentence_piece_fields(const TokenizerJson& tokenizer) {
+  if (!tokenizer.byte_fallback || tokenizer.ignores_merges) {
+    refuse("it is over characters, without bytes for those that have no token");
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string token = byte_token(static_cast<unsigned char>(byte));
+    if (!tokenizer.ids.contains(token)) refuse(fmt::format("it has no token '{}'", token));
+  }
+  const bool space = adds_space(tokenizer);
+  GgufFields fields = token_fields(tokenizer, kSentencePiece, "default");
+  fields.emplace_back("tokenizer.ggml.scores", scores_of(tokenizer));
+  fields.emplace_back("tokenizer.ggml.add_space_prefix", space);
+  return fields;
 }
 
 std::optional<TokenizerJson> tokenizer_of(const fs::path& directory, std::int64_t vocab_size) {
@@ -117,11 +189,16 @@ std::optional<TokenizerJson> tokenizer_of(const fs::path& directory, std::int64_
 
 }  // namespace
 
-GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::int64_t vocab_size) {
-  const std::optional<TokenizerJson> tokenizer = tokenizer_of(directory, vocab_size);
+GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::int64_t vocab_size,
+                          bool text) {
+  std::optional<TokenizerJson> tokenizer;
+  if (text) tokenizer = tokenizer_of(directory, vocab_size);
   const bool has_text = tokenizer.has_value();
   GgufFields fields = {{"tokenizer.ggml.model", std::string("no_vocab")}};
-  if (has_text) fields = bpe_fields(*tokenizer);
+  if (has_text) {
+    fields = tokenizer->pre_tokenizer.byte_level ? byte_level_fields(*tokenizer)
+                                                 : sentence_piece_fields(*tokenizer);
+  }
   const std::size_t before = fields.size();
   add_special_ids(config, vocab_size, fields);
   // Where the config names no end, llama.cpp would take token 11. Zero is what text does not hold.
@@ -131,7 +208,9 @@ GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::in
   if (has_text && !named) {
     fields.emplace_back("tokenizer.ggml.eos_token_id", std::uint32_t{0});
   }
-  if (has_text) add_chat_template(directory, fields);
+  if (const auto chat = has_text ? find_chat_template(directory) : std::nullopt) {
+    fields.emplace_back("tokenizer.chat_template", chat->text);
+  }
   return fields;
 }
 

@@ -9,11 +9,12 @@
 
 namespace mnm {
 
-// `directory` may hold a tokenizer.json (byte-level BPE whose splits llama.cpp knows). Without one
-// a vocabulary of 256 is that of the bytes, and any other is carried without text. `config`: the
-// model's, which names the special tokens. Error, with the reason, for a tokenizer that GGUF cannot
-// carry, or whose ids do not fit the vocabulary.
+// `directory` may hold a tokenizer.json: byte-level BPE whose splits llama.cpp knows, or a
+// SentencePiece vocabulary. Without one, or where `text` is false, a vocabulary is carried without
+// text; but one of 256 is that of the bytes. `config`: the model's, which names the special tokens.
+// Error, with the reason, for a tokenizer that GGUF cannot carry, or whose ids do not fit the
+// vocabulary.
 GgufFields gguf_tokenizer(const std::filesystem::path& directory, const nlohmann::json& config,
-                          std::int64_t vocab_size);
+                          std::int64_t vocab_size, bool text = true);
 
 }  // namespace mnm

@@ -1,10 +1,12 @@
 #include "text/tokenizer_json.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "model/error.h"
 #include "model/files.h"
 #include "text/byte_letters.h"
+#include "text/json_members.h"
 
 namespace mnm {
 namespace {
@@ -13,30 +15,15 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr const char* kFile = "tokenizer.json";
+// Sixteen times the largest that is known. A config of a few bytes says how many there are.
+constexpr std::int64_t kMostWords = std::int64_t{1} << 22;
 
-const Json& member(const Json& object, const char* key) {
-  static const Json null;
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && found != object.end() ? *found : null;
-}
-std::string text_of(const Json& object, const char* key) {
-  const Json& value = member(object, key);
-  return value.is_string() ? value.get<std::string>() : "";
-}
-bool is_set(const Json& object, const char* key) {
-  const Json& value = member(object, key);
-  return !value.is_null() && value != Json(false) && value != Json("") && value != Json(0);
-}
+// So many tokens around a text are a prompt, and no template is one; a template that names a list
+// of ids again and again would otherwise make far more of them than its file is long.
+constexpr std::size_t kMostAround = 1024;
+constexpr std::size_t kLongestAdded = 4096;  // bytes of a token that is looked for in text
 
-// Its own steps where it is a Sequence, else itself.
-std::vector<Json> steps(const Json& node, const char* key) {
-  if (node.is_null()) return {};
-  if (text_of(node, "type") != "Sequence") return {node};
-  const Json& list = member(node, key);
-  return list.is_array() ? list.get<std::vector<Json>>() : std::vector<Json>{};
-}
-
-void add_token(TokenizerJson& out, const Json& id, const std::string& text, TokenKind kind) {
+Token& add_token(TokenizerJson& out, const Json& id, const std::string& text, TokenKind kind) {
   const std::int64_t at = id.is_number_integer() ? id.get<std::int64_t>() : -1;
   if (at < 0 || std::cmp_greater_equal(at, out.tokens.size())) {
     fail("token '{}' has the id {}, outside the model's vocabulary of {}", text, id.dump(),
@@ -50,25 +37,37 @@ void add_token(TokenizerJson& out, const Json& id, const std::string& text, Toke
   if (!fresh && known->second != at) fail("token '{}' has two ids", text);
   token.text = text;
   token.kind = kind;
+  return token;
+}
+
+void read_vocabulary(const Json& vocabulary, TokenizerJson& out) {
+  if (!vocabulary.is_object()) fail("it has no vocab");
+  for (const auto& [text, id] : vocabulary.items()) {
+    add_token(out, id, text, TokenKind::kNormal).in_model = true;
+  }
 }
 
 void read_added(const Json& added, TokenizerJson& out) {
   if (!added.is_null() && !added.is_array()) fail("its added_tokens are no list");
-  for (const Json& token : added) {
-    const std::string text = text_of(token, "content");
-    for (const char* key : {"lstrip", "rstrip", "single_word"}) {
-      if (is_set(token, key)) fail("{} is set for its token '{}'", key, text);
+  for (const Json& json : added) {
+    const std::string text = text_of(json, "content");
+    if (text.size() > kLongestAdded) {
+      fail("an added token has {} bytes, and at most {} are read", text.size(), kLongestAdded);
     }
-    const bool special = is_set(token, "special");
-    add_token(out, member(token, "id"), text, special ? TokenKind::kSpecial : TokenKind::kAdded);
+    const bool special = is_set(json, "special");
+    Token& token =
+        add_token(out, member(json, "id"), text, special ? TokenKind::kSpecial : TokenKind::kAdded);
     // Unless it says otherwise a special token is found in the text as it was given.
-    const Json& normalized = member(token, "normalized");
-    out.tokens[member(token, "id").get<std::size_t>()].first =
-        normalized.is_boolean() ? !normalized.get<bool>() : special;
+    const Json& normalized = member(json, "normalized");
+    token.first = normalized.is_boolean() ? !normalized.get<bool>() : special;
+    token.takes_left = is_set(json, "lstrip");
+    token.takes_right = is_set(json, "rstrip");
+    token.alone = is_set(json, "single_word");
   }
 }
 
 void read_merges(const Json& merges, TokenizerJson& out) {
+  if (!merges.is_array() && !merges.is_null()) fail("its merges are no list");
   for (const Json& merge : merges) {
     if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       out.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
@@ -77,59 +76,48 @@ void read_merges(const Json& merges, TokenizerJson& out) {
       const std::size_t space = text.find(' ');
       out.merges.emplace_back(text.substr(0, space),
                               space == std::string::npos ? "" : text.substr(space + 1));
+      if (out.merges.back().second.find(' ') != std::string::npos) {
+        fail("the merge '{}' is not two tokens with a space between", text);
+      }
     } else {
       fail("one of its merges is {}", merge.dump());
     }
     const auto& [left, right] = out.merges.back();
-    if (left.empty() || right.empty() || std::ranges::count(left + right, ' ') != 0) {
+    if (left.empty() || right.empty()) {
       fail("the merge '{} {}' is not two tokens with a space between", left, right);
     }
   }
 }
 
-void read_split(const Json& pre_tokenizer, TokenizerJson& out) {
-  const std::vector<Json> all = steps(pre_tokenizer, "pretokenizers");
-  if (all.empty() || all.size() > 2 || text_of(all.back(), "type") != "ByteLevel") {
-    fail("its pre_tokenizer is none of the byte-level ones that are known here");
+// The ids that stand for a special token of a template.
+std::vector<std::int32_t> template_ids(const Json& step, const std::string& name,
+                                       const TokenizerJson& out) {
+  const Json& ids = member(member(member(step, "special_tokens"), name.c_str()), "ids");
+  if (!ids.is_array() || ids.empty()) {
+    const auto found = out.ids.find(name);
+    if (found == out.ids.end()) fail("its template holds '{}', which is no token", name);
+    return {found->second};
   }
-  for (const Json& step : all) {
-    // Left out, it is on.
-    const Json& space = member(step, "add_prefix_space");
-    if (text_of(step, "type") == "ByteLevel" && !(space == Json(false))) {
-      fail("it puts a space before the text");
+  if (ids.size() > kMostAround) {
+    fail("its template holds a token of {} ids, '{}': at most {} are read", ids.size(), name,
+         kMostAround);
+  }
+  std::vector<std::int32_t> list;
+  for (const Json& id : ids) {
+    if (!id.is_number_integer() || id < 0 || id >= out.tokens.size()) {
+      fail("its template holds the id {}, outside the model's vocabulary of {}", id.dump(),
+           out.tokens.size());
     }
+    list.push_back(id.get<std::int32_t>());
   }
-  // Where there is nothing to merge, every split gives the same bytes.
-  if (out.merges.empty() && !out.ignores_merges) return;
-  const Json& own = member(all.back(), "use_regex");
-  std::string pattern;
-  bool known = true;
-  if (all.size() == 2) {
-    const Json& split = all.front();
-    pattern = text_of(member(split, "pattern"), "Regex");
-    known = text_of(split, "type") == "Split" && text_of(split, "behavior") == "Isolated" &&
-            !is_set(split, "invert") && !pattern.empty();
-  }
-  const bool own_pattern = own.is_null() || own == Json(true);
-  const std::optional<Split> split = split_of(pattern);
-  if (!known || !split || own_pattern != (all.size() == 1)) {
-    fail("it splits text in a way that is not known here");
-  }
-  out.split = *split;
+  return list;
 }
 
-// Sixteen times the largest that is known. A config of a few bytes says how many there are.
-constexpr std::int64_t kMostWords = std::int64_t{1} << 22;
-
-// So many tokens around a text are a prompt, and no template is one; a template that names a list
-// of ids again and again would otherwise make far more of them than its file is long.
-constexpr std::size_t kMostAround = 1024;
-
 void read_template(const Json& tokenizer, TokenizerJson& out) {
-  for (const Json& step : steps(member(tokenizer, "post_processor"), "processors")) {
-    const std::string type = text_of(step, "type");
+  for (const Json* step : steps_of(member(tokenizer, "post_processor"), "processors")) {
+    const std::string type = text_of(*step, "type");
     if (type == "ByteLevel") continue;
-    const Json& single = member(step, "single");
+    const Json& single = member(*step, "single");
     if (type != "TemplateProcessing" || !single.is_array()) {
       fail("its post_processor is '{}'", type);
     }
@@ -140,22 +128,9 @@ void read_template(const Json& tokenizer, TokenizerJson& out) {
         continue;
       }
       const std::string name = text_of(member(item, "SpecialToken"), "id");
-      const Json& ids = member(member(member(step, "special_tokens"), name.c_str()), "ids");
+      const std::vector<std::int32_t> ids = template_ids(*step, name, out);
       std::vector<std::int32_t>& side = text_seen ? out.after : out.before;
-      if (ids.is_array() && !ids.empty()) {
-        if (ids.size() > kMostAround) fail("its template holds a token of {} ids", ids.size());
-        for (const Json& id : ids) {
-          if (!id.is_number_integer() || id < 0 || id >= out.tokens.size()) {
-            fail("its template holds the id {}, outside the model's vocabulary of {}", id.dump(),
-                 out.tokens.size());
-          }
-          side.push_back(id.get<std::int32_t>());
-        }
-      } else if (const auto found = out.ids.find(name); found != out.ids.end()) {
-        side.push_back(found->second);
-      } else {
-        fail("its template holds '{}', which is no token", name);
-      }
+      side.insert(side.end(), ids.begin(), ids.end());
       if (out.before.size() + out.after.size() > kMostAround) {
         fail("its template puts more than {} tokens around a text", kMostAround);
       }
@@ -164,7 +139,25 @@ void read_template(const Json& tokenizer, TokenizerJson& out) {
   }
 }
 
+void read_unknown(const Json& model, TokenizerJson& out) {
+  out.byte_fallback = is_set(model, "byte_fallback");
+  out.fuses_unknown = is_set(model, "fuse_unk");
+  const std::string name = text_of(model, "unk_token");
+  if (name.empty()) return;
+  const auto found = out.ids.find(name);
+  if (found == out.ids.end()) fail("its unk_token '{}' is no token", name);
+  out.unknown = found->second;
+}
+
 }  // namespace
+
+bool TokenizerJson::is_of_bytes() const {
+  return pre_tokenizer.byte_level && merges.empty() && !ignores_merges && normalizer.empty() &&
+         std::ranges::none_of(pre_tokenizer.steps, [](const PreTokenizerStep& step) {
+           return step.kind != PreTokenizerStep::Kind::kSplit ||
+                  step.behavior == SplitBehavior::kRemoved;
+         });
+}
 
 TokenizerJson parse_tokenizer_json(const Json& tokenizer, std::int64_t vocab_size) {
   if (vocab_size > kMostWords) {
@@ -174,27 +167,25 @@ TokenizerJson parse_tokenizer_json(const Json& tokenizer, std::int64_t vocab_siz
   const Json& model = member(tokenizer, "model");
   const std::string type = text_of(model, "type");
   if (type != "BPE" && !(type.empty() && model.contains("merges"))) {
-    fail("its model is '{}', and only byte-level BPE is read", type);
-  }
-  if (is_set(model, "byte_fallback")) {
-    fail("it is a SentencePiece vocabulary (byte_fallback), and only byte-level BPE is read");
+    fail("its model is '{}', and only BPE is read", type);
   }
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (is_set(model, key)) fail("its {} is set", key);
   }
-  if (!member(tokenizer, "normalizer").is_null()) fail("it has a normalizer");
-  if (!member(model, "vocab").is_object()) fail("it has no vocab");
   TokenizerJson out;
   out.tokens.resize(static_cast<std::size_t>(vocab_size));
   out.ignores_merges = is_set(model, "ignore_merges");
-  for (const auto& [token, id] : member(model, "vocab").items()) {
-    add_token(out, id, token, TokenKind::kNormal);
-  }
+  read_vocabulary(member(model, "vocab"), out);
+  read_unknown(model, out);
   read_added(member(tokenizer, "added_tokens"), out);
   read_merges(member(model, "merges"), out);
-  read_split(member(tokenizer, "pre_tokenizer"), out);
+  out.normalizer = parse_normalizer(member(tokenizer, "normalizer"));
+  out.pre_tokenizer = parse_pre_tokenizer(member(tokenizer, "pre_tokenizer"));
+  if (out.pre_tokenizer.byte_level && out.byte_fallback) {
+    fail("its byte_fallback is set, and its pre_tokenizer is ByteLevel");
+  }
   read_template(tokenizer, out);
-  out.decodes_letters = text_of(member(tokenizer, "decoder"), "type") == "ByteLevel";
+  out.decoder = parse_decoder(member(tokenizer, "decoder"));
   return out;
 }
 
@@ -202,9 +193,11 @@ TokenizerJson byte_tokenizer() {
   TokenizerJson out;
   out.tokens.resize(256);
   for (int byte = 0; byte < 256; ++byte) {
-    add_token(out, byte, byte_letter(static_cast<unsigned char>(byte)), TokenKind::kNormal);
+    const std::string letter = byte_letter(static_cast<unsigned char>(byte));
+    add_token(out, byte, letter, TokenKind::kNormal).in_model = true;
   }
-  out.decodes_letters = true;
+  out.pre_tokenizer.byte_level = true;
+  out.decoder.byte_level = true;
   return out;
 }
 

@@ -1,28 +1,38 @@
 #include "text/unicode_classes.h"
 
 #include <algorithm>
-#include <iterator>
+#include <vector>
 
 namespace mnm {
 namespace {
 
-struct Range {
-  char32_t first, last;
-  CharClass kind;
-};
+// Upper and lower case by turns, the first one upper.
+constexpr auto kCased = static_cast<CharClass>(255);
 
-// Ascending. Made by tests/text/unicode_classes.py.
-constexpr Range kRanges[] = {
-#define MNM_RANGE(first, last, kind) {first, last, CharClass::k##kind},
+std::vector<CharClass> classes() {
+  using enum CharClass;
+  struct Range {
+    char32_t first, last;
+    CharClass kind;
+  };
+  // Made by tests/text/unicode_tables.py, as are the other tables of this folder.
+  static constexpr Range kRanges[] = {
 #include "text/unicode_classes.inc"
-#undef MNM_RANGE
-};
+  };
+  std::vector<CharClass> out(0x110000, kOther);
+  for (const auto& [first, last, kind] : kRanges) {
+    for (char32_t c = first; c <= last; ++c) {
+      out[c] = kind != kCased ? kind : (c - first) % 2 == 0 ? kUpper : kLower;
+    }
+  }
+  return out;
+}
 
 }  // namespace
 
 CharClass class_of(char32_t c) {
-  const Range* const found = std::ranges::lower_bound(kRanges, c, {}, &Range::last);
-  return found != std::end(kRanges) && found->first <= c ? found->kind : CharClass::kOther;
+  static const std::vector<CharClass> table = classes();
+  return c < table.size() ? table[c] : CharClass::kOther;
 }
 
 }  // namespace mnm

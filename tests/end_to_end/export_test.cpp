@@ -333,7 +333,12 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
   spew(path("model/tokenizer.json"), R"({"model": {"type": "WordPiece", "vocab": {}}})");
   expect_refused(
       {"export", model_, "--widths", "8", "--no-check", "--format", "gguf", "--out", path("out")},
-      1, "tokenizer");
+      1, "--no-tokenizer writes the model without it");
+  expect_done({"export", model_, "--widths", "8", "--no-check", "--format", "gguf", "--out",
+               path("ids"), "--no-tokenizer"});
+  expect_refused(
+      {"export", model_, "--widths", "8", "--no-check", "--out", path("out"), "--no-tokenizer"}, 2,
+      "--format gguf");
   fs::remove(path("model/tokenizer.json"));
   const auto refused_with = [&](const char* widths, const char* format, const std::string& model,
                                 const std::string& part) {

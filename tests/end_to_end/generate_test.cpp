@@ -65,6 +65,33 @@ TEST_F(Generates, TextAndTokensAreTheSameWay) {
   EXPECT_EQ(run({"--tokens", ids}), expected + "\n");
 }
 
+// As transformers' apply_chat_template puts them (tests/text/chat_check.py).
+TEST_F(Generates, AChatIsPutAsTheCheckpointHasIt) {
+  const fs::path model = dir_ / "chat";
+  fs::copy(kBundled, model);
+  const std::vector<std::string> hello = {"generate", model.string(),     "--chat", "hello",
+                                          "--json",   "--max-new-tokens", "1"};
+  expect_refused(hello, 1, "no chat_template");
+  const auto prompt_of = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = hello;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    std::string text;
+    for (const Json& token : expect_done(arguments).json()["prompt_tokens"]) {
+      text += static_cast<char>(token.get<int>());
+    }
+    return text;
+  };
+  spew(model / "chat_template.jinja", "<|im_start|>{{ role }}<|im_end|>");
+  EXPECT_EQ(prompt_of({}), "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(prompt_of({"--system", "be brief"}),
+            "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"
+            "<|im_start|>assistant\n");
+  spew(model / "chat_template.jinja", "[INST] {{ words }} [/INST]");
+  expect_refused(hello, 1, "neither kind");
+  expect_refused({"generate", model.string(), "--system", "a", "--prompt", "b"}, 2, "--chat");
+  expect_refused({"generate", model.string(), "--chat", "a", "--prompt", "b"}, 2, "one of");
+}
+
 TEST_F(Generates, ASeedIsItsText) {
   const auto drawn = [&](const std::string& seed) {
     return expect_done({"generate", kBundled, "--prompt", "class ", "--temperature", "1", "--top-k",

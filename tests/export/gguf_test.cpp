@@ -6,10 +6,12 @@
 #include <functional>
 #include <variant>
 
+#include "export/gguf_pre_tokenizers.h"
 #include "export/gguf_tokenizer.h"
 #include "export/huggingface.h"
 #include "export/q8_0.h"
 #include "families/open_model.h"
+#include "model/files.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
@@ -266,10 +268,160 @@ TEST(GgufTokenizer, TheBundledTokenizersAreThatOfBytes) {
   }
 }
 
+TEST(GgufTokenizer, EveryWayToSplitHasLlamaCppsName) {
+  const std::string contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+  const std::string end = R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const std::string words = contractions + R"(|[^\r\n\p{L}\p{N}]?\p{L}+|)";
+  const std::string signs = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)" + end;
+  const std::string first = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])";
+  const std::string then = R"([\p{Ll}\p{Lm}\p{Lo}\p{M}])";
+  const std::string slashes = R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)" + end;
+  const std::string han = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
+  const nlohmann::json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  const nlohmann::json own = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
+  struct Case {
+    const char* name;
+    nlohmann::json steps;  // a string: split by this expression; before a ByteLevel without its own
+    bool ignores_merges;
+  };
+  const Case cases[] = {
+      {"gpt-2", {own}, false},
+      {"smollm", {digits, own}, false},
+      {"llama-bpe", {words + R"(\p{N}{1,3})" + signs}, true},
+      {"dbrx", {words + R"(\p{N}{1,3})" + signs}, false},
+      {"qwen2", {words + R"(\p{N})" + signs}, false},
+      {"gpt-4o",
+       {first + "*" + then + "+" + contractions + "?|" + first + "+" + then + "*" + contractions +
+        R"(?|\p{N}{1,3})" + slashes},
+       false},
+      {"tekken", {first + "*" + then + "+|" + first + "+" + then + R"(*|\p{N})" + slashes}, true},
+      {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", han, digits}, false},
+      {"deepseek-llm",
+       {"[\r\n]", "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba]+",
+        "\\s?[!-/:-~\uff01]+", "\\s+$", han, digits},
+       false},
+      {"deepseek-v3",
+       {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+        R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
+        "\r\n"
+        R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
+        "\r\n]*" +
+            end},
+       false},
+      {"", {R"(\p{L}+)"}, false},
+      {"", {words + R"(\p{N})" + signs}, true},
+  };
+  for (const Case& c : cases) {
+    nlohmann::json steps = nlohmann::json::array();
+    for (const nlohmann::json& step : c.steps) {
+      steps.push_back(step.is_string() ? nlohmann::json{{"type", "Split"},
+                                                        {"pattern", {{"Regex", step}}},
+                                                        {"behavior", "Isolated"},
+                                                        {"invert", false}}
+                                       : step);
+    }
+    if (steps.back()["type"] != "ByteLevel") {
+      steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}});
+    }
+    TokenizerJson tokenizer = byte_tokenizer();
+    tokenizer.merges.emplace_back("a", "b");
+    tokenizer.ignores_merges = c.ignores_merges;
+    tokenizer.pre_tokenizer = parse_pre_tokenizer({{"type", "Sequence"}, {"pretokenizers", steps}});
+    EXPECT_EQ(gguf_pre_tokenizer(tokenizer).value_or(""), c.name) << steps;
+  }
+}
+
+// A vocabulary of characters: "a", "b", the space's sign, and what their merges make.
+TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
+  nlohmann::json sound = nlohmann::json::parse(R"({
+    "added_tokens": [{"id": 0, "content": "<unk>", "special": true},
+                     {"id": 1, "content": "<s>", "special": true},
+                     {"id": 264, "content": "<tool>"}],
+    "normalizer": {"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "\u2581"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+    "pre_tokenizer": null,
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+      {"type": "ByteFallback"}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    "model": {"type": "BPE", "byte_fallback": true, "unk_token": "<unk>", "fuse_unk": true,
+              "vocab": {"<unk>": 0, "<s>": 1, "a": 260, "b": 261, "\u2581": 262, "ab": 265,
+                        "\u2581ab": 266},
+              "merges": ["a b", "\u2581 ab"]}})");
+  for (int byte = 0; byte < 256; ++byte) {
+    sound["model"]["vocab"][fmt::format("<0x{:02X}>", byte)] = byte + 2;
+  }
+  const TempDir dir;
+  const auto read = [&](const nlohmann::json& tokenizer) {
+    spew(dir / "tokenizer.json", tokenizer.dump());
+    return gguf_tokenizer(dir.path(), {{"bos_token_id", 1}, {"eos_token_id", 1}}, 268);
+  };
+  const GgufFields fields = read(sound);
+  EXPECT_EQ(field(fields, "tokenizer.ggml.model"), GgufValue(std::string("llama")));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.pre"), GgufValue(std::string("default")));
+  EXPECT_EQ(field(fields, "tokenizer.ggml.add_space_prefix"), GgufValue(true));
+  const auto& scores = std::get<std::vector<float>>(field(fields, "tokenizer.ggml.scores"));
+  ASSERT_EQ(scores.size(), 268u);
+  EXPECT_GT(scores[265], scores[266]);
+  const auto& types =
+      std::get<std::vector<std::int32_t>>(field(fields, "tokenizer.ggml.token_type"));
+  EXPECT_EQ(types[0], 2);
+  EXPECT_EQ(types[1], 3);
+  EXPECT_EQ(types[2], 6);
+  EXPECT_EQ(types[257], 6);
+  EXPECT_EQ(types[260], 1);
+  EXPECT_EQ(types[264], 4);
+  EXPECT_EQ(types[267], 5);
+
+  nlohmann::json metaspace = sound;
+  metaspace["normalizer"] = nullptr;
+  for (const auto& [scheme, space] : {std::pair("never", false), {"always", true}}) {
+    metaspace["pre_tokenizer"] = {
+        {"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", scheme}};
+    EXPECT_EQ(field(read(metaspace), "tokenizer.ggml.add_space_prefix"), GgufValue(space));
+  }
+  const auto refused = [&](const char* at, const nlohmann::json& value, const char* phrase) {
+    nlohmann::json broken = sound;
+    broken[nlohmann::json::json_pointer(at)] = value;
+    const std::string error = error_of([&] { read(broken); });
+    EXPECT_TRUE(contains(error, phrase)) << at << ": " << error;
+    EXPECT_TRUE(contains(error, "--no-tokenizer")) << error;
+  };
+  refused("/model/byte_fallback", false, "without bytes");
+  refused("/model/merges", {"a b"}, "no merge makes");
+  refused("/normalizer", nullptr, "keeps spaces");
+  refused("/normalizer", {{"type", "NFKC"}}, "normalizes text");
+  refused("/pre_tokenizer", {{"type", "Digits"}, {"individual_digits", true}}, "splits text");
+  const GgufFields none = gguf_tokenizer(dir.path(), {{"eos_token_id", 1}}, 268, false);
+  EXPECT_EQ(field(none, "tokenizer.ggml.model"), GgufValue(std::string("no_vocab")));
+  EXPECT_EQ(none.size(), 2u);
+}
+
+TEST(GgufTokenizer, MergingBySentencePiecesScoresGivesTheSameTokens) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  const TempDir dir, scratch;
+  const auto failure = [&](const std::vector<fs::path>& arguments) {
+    return test::python_failure("export/sentence_piece_check.py", arguments, scratch);
+  };
+  ASSERT_EQ(failure({"make", dir.path(), MNM_SOURCE_DIR "/data/reference/held_out.txt"}), "");
+  const nlohmann::json vocabulary = read_json(dir / "tokenizer.json")["model"]["vocab"];
+  const GgufFields fields =
+      gguf_tokenizer(dir.path(), {}, static_cast<std::int64_t>(vocabulary.size()));
+  const nlohmann::json written = {
+      {"tokens", std::get<std::vector<std::string>>(field(fields, "tokenizer.ggml.tokens"))},
+      {"scores", std::get<std::vector<float>>(field(fields, "tokenizer.ggml.scores"))},
+      {"space", std::get<bool>(field(fields, "tokenizer.ggml.add_space_prefix"))}};
+  spew(dir / "fields.json", written.dump());
+  EXPECT_EQ(failure({"judge", dir.path(), dir / "fields.json"}), "");
+}
+
 TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
   const nlohmann::json sound = nlohmann::json::parse(R"({
     "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
-    "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+    "normalizer": {"type": "NFC"}, "decoder": {"type": "ByteLevel"},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
     "post_processor": {"type": "TemplateProcessing",
                        "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]},
     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}})");
@@ -296,14 +448,16 @@ TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
   };
   const Case cases[] = {
       {"/model/type", "Unigram", "Unigram"},
-      {"/model/byte_fallback", true, "SentencePiece"},
+      {"/model/byte_fallback", true, "byte_fallback"},
       {"/model/vocab/ab", 9, "outside"},
       {"/model/vocab/<s>", 2, "two tokens"},
       {"/model/vocab/<s>", 4, "two ids"},
       {"/model/merges/0", "a b c", "space"},
-      {"/normalizer", {{"type", "NFC"}}, "normalizer"},
-      {"/pre_tokenizer/type", "Metaspace", "pre_tokenizer"},
-      {"/pre_tokenizer/add_prefix_space", true, "space before"},
+      {"/model/merges", nlohmann::json::parse(R"([["a", "b c"]])"), "space"},
+      {"/model/merges", nlohmann::json::parse(R"({"a": "b c"})"), "merges"},
+      {"/normalizer", {{"type", "Lowercase"}}, "normalizes"},
+      {"/pre_tokenizer/type", "Metaspace", "replacement"},
+      {"/pre_tokenizer/add_prefix_space", true, "splits"},
       {"/pre_tokenizer/use_regex", false, "splits"},
       {"/model/ignore_merges", true, "splits"},
   };

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "model/files.h"
 #include "tests/fuzz/fuzz.h"
 #include "text/tokenizer.h"
@@ -7,10 +9,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto json = mnm::parse_json(mnm::fuzz::text_of(data, size), "tokenizer.json");
     constexpr std::int64_t kVocabulary = 300;
     const mnm::Tokenizer tokenizer(mnm::parse_tokenizer_json(json, kVocabulary));
+    mnm::TokenDecoder decoder = tokenizer.decoder();
     for (const std::int64_t id : tokenizer.encode("two words, 12 and \xc3\xa9 <s>\n")) {
       if (id < 0 || id >= kVocabulary) std::abort();
-      tokenizer.bytes_of(id);
+      decoder.feed(id);
     }
+    decoder.finish();
   });
   return 0;
 }

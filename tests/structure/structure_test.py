@@ -196,7 +196,7 @@ def only_one_file_prints(tree):
 
 
 # Names that others fixed: a runtime's, and that of a way to split text.
-FOREIGN = r"llama[._]cpp(?:\.Llama)?|llama-bpe"
+FOREIGN = r'llama[._]cpp(?:\.Llama)?|llama-bpe|kSentencePiece = "llama"'
 
 
 def families_are_named_only_in_families(tree):

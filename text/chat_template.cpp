@@ -1,0 +1,149 @@
+#include "text/chat_template.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "model/error.h"
+#include "model/files.h"
+#include "text/json_members.h"
+#include "text/unicode_classes.h"
+#include "text/utf8.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+bool has(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+// Without what Python's strip() takes for white space at both ends.
+std::string_view trimmed(std::string_view text) {
+  std::size_t first = text.size(), last = 0;  // of what is none
+  for (std::size_t at = 0; at < text.size();) {
+    const CodePoint point = code_point_at(text, at);
+    const bool separator = point.value >= 0x1c && point.value <= 0x1f;
+    if (!point.valid || (!separator && !is_in(point.value, kSpaces))) {
+      first = std::min(first, at);
+      last = at + point.bytes;
+    }
+    at += point.bytes;
+  }
+  return first < last ? text.substr(first, last - first) : std::string_view();
+}
+
+// A template's text, or of several the one called default.
+std::string template_text(const Json& given) {
+  if (given.is_string()) return given.get<std::string>();
+  if (!given.is_array()) return "";
+  for (const Json& one : given) {
+    if (text_of(one, "name") == "default") return text_of(one, "template");
+  }
+  return "";
+}
+
+std::string header_turn(std::string_view role, std::string_view words) {
+  return fmt::format("<|start_header_id|>{}<|end_header_id|>\n\n{}<|eot_id|>", role,
+                     trimmed(words));
+}
+
+std::string header_turns(const ChatTemplate& chat, const ChatTurn& turn, std::string_view today) {
+  std::string out = chat.begin.empty() ? "<|begin_of_text|>" : chat.begin;
+  if (has(chat.text, "Cutting Knowledge Date")) {
+    const std::string_view date = has(chat.text, "strftime_now") ? today : "26 Jul 2024";
+    out += fmt::format(
+        "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+        "Today Date: {}\n\n{}<|eot_id|>",
+        date, trimmed(turn.system.value_or("")));
+  } else if (turn.system) {
+    out += header_turn("system", *turn.system);
+  }
+  return out + header_turn("user", turn.user) + "<|start_header_id|>assistant<|end_header_id|>\n\n";
+}
+
+// With the line ends that Jinja's strings spell as two characters.
+std::string unescaped(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool line = text.substr(i).starts_with("\\n");
+    out += line ? '\n' : text[i];
+    if (line) ++i;
+  }
+  return out;
+}
+
+// The system turn of a template's own: words in one string with the marks around them.
+std::optional<std::string> own_system(std::string_view text) {
+  constexpr std::string_view kBegin = "<|im_start|>system", kEnd = "<|im_end|>";
+  for (std::size_t at = text.find(kBegin); at != text.npos; at = text.find(kBegin, at + 1)) {
+    std::string_view rest = text.substr(at + kBegin.size());
+    if (rest.starts_with("\\n")) {
+      rest.remove_prefix(2);
+    } else if (rest.starts_with("\n")) {
+      rest.remove_prefix(1);
+    } else {
+      continue;
+    }
+    const std::string_view words = rest.substr(0, rest.find(kEnd));
+    if (words.size() == rest.size() || words.find_first_of("'\"{}") != words.npos) continue;
+    return unescaped(words);
+  }
+  return std::nullopt;
+}
+
+std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
+  bool trims = false;
+  for (const std::string_view trim : {"content | trim", "content|trim", "content'] | trim",
+                                      "content']|trim", "content\"] | trim", "content\"]|trim"}) {
+    trims = trims || has(chat.text, trim);
+  }
+  const auto said = [&](std::string_view role, std::string_view words) {
+    return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, trims ? trimmed(words) : words);
+  };
+  std::string out = has(chat.text, "bos_token") ? chat.begin : "";
+  if (turn.system) {
+    out += said("system", *turn.system);
+  } else if (const std::optional<std::string> own = own_system(chat.text)) {
+    out += fmt::format("<|im_start|>system\n{}<|im_end|>\n", *own);
+  }
+  out += said("user", turn.user) + "<|im_start|>assistant\n";
+  const bool thinks = has(chat.text, "<|im_start|>assistant\\n<think>\\n'") ||
+                      has(chat.text, "<|im_start|>assistant\\n<think>\\n\"");
+  return thinks ? out + "<think>\n" : out;
+}
+
+}  // namespace
+
+std::optional<ChatTemplate> find_chat_template(const fs::path& directory) {
+  ChatTemplate out;
+  Json config;
+  if (fs::exists(directory / "tokenizer_config.json")) {
+    config = read_json(directory / "tokenizer_config.json");
+  }
+  if (fs::exists(directory / "chat_template.jinja")) {
+    out.text = read_text(directory / "chat_template.jinja");
+  } else {
+    out.text = template_text(member(config, "chat_template"));
+  }
+  if (out.text.empty()) return std::nullopt;
+  const Json& begin = member(config, "bos_token");
+  out.begin = begin.is_object() ? text_of(begin, "content") : text_of(config, "bos_token");
+  return out;
+}
+
+std::string chat_prompt(const ChatTemplate& chat, const ChatTurn& turn, std::string_view today) {
+  if (has(chat.text, "<|start_header_id|>") && has(chat.text, "<|eot_id|>")) {
+    return header_turns(chat, turn, today);
+  }
+  // A template of this kind that asks for the date writes more than turns.
+  if (has(chat.text, "<|im_start|>") && has(chat.text, "<|im_end|>") &&
+      !has(chat.text, "strftime_now")) {
+    return chat_ml(chat, turn);
+  }
+  fail(
+      "its chat_template has turns of neither kind that is known here, <|start_header_id|> to "
+      "<|eot_id|> and <|im_start|> to <|im_end|>");
+}
+
+}  // namespace mnm
