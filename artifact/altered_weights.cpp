@@ -62,11 +62,11 @@ Checkpoint AlteredWeights::checkpoint() {
 }
 
 double AlteredWeights::bytes(const SlicePlan& plan) {
-  double most = static_cast<double>(kTogether);
+  double most = 0;
   for (const TensorSlice& slice : plan.tensors) {
-    if (slice.dim < 0) continue;
-    most = std::max(most, static_cast<double>(element_count(slice.spec->shape)) +
-                              static_cast<double>(element_count(slice.shape)));
+    const auto whole = static_cast<double>(element_count(slice.spec->shape));
+    most = std::max(most, slice.dim < 0 ? std::min(whole, static_cast<double>(kTogether))
+                                        : whole + static_cast<double>(element_count(slice.shape)));
   }
   return most * sizeof(float);
 }

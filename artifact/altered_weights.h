@@ -33,7 +33,7 @@ class AlteredWeights {
   // Does not outlive this. Several threads may read it.
   Checkpoint checkpoint();
 
-  // That it takes at most: of tensors that are cut the largest, and what is kept of it.
+  // That it takes at most: a tensor that is cut and what is kept of it, or a part of another.
   static double bytes(const SlicePlan& plan);
 
  private:

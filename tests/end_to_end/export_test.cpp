@@ -51,7 +51,7 @@ TEST_F(Workshop, AnExportThatIsCheckedInPartSaysSo) {
   EXPECT_NE(planned.err.find("first 3 of 4 layers"), std::string::npos) << planned.err;
 }
 
-// Channels enough that no bound is measured with altered weights.
+// Channels enough that the model is run with altered weights once.
 TEST_F(Workshop, AnExportIsCheckedInTheMemoryThereIs) {
   llama_.hidden = 32;
   const auto within = [&](const char* memory, const char* name, std::vector<std::string> more) {
