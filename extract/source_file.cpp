@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "model/error.h"
-#include "model/tick.h"
+#include "model/file_clock.h"
 
 #ifndef MADV_POPULATE_READ  // C libraries before 2.35
 #define MADV_POPULATE_READ 22

@@ -23,11 +23,10 @@ std::string_view to_string(
     CostKind kind);  // "params", "non-embedding", "bytes", "flops", "latency"
 CostKind parse_cost_kind(std::string_view name);  // UsageError names the nearest
 
-// Tokens per sequence where neither the user nor the model says less: of what is scored, and of
-// what costs are counted for.
+// Tokens per sequence, for scoring and for counting costs, unless the user or the model says less.
 inline constexpr std::int64_t kDefaultContext = 256;
 
-// What the parts of a cost that the widths do not decide are counted with.
+// What a cost depends on besides the widths.
 struct CostBasis {
   Dtype dtype = Dtype::kBF16;              // of the stored weights
   std::int64_t context = kDefaultContext;  // tokens per sequence
@@ -45,29 +44,30 @@ struct Cost {
   std::int64_t of(CostKind kind) const;
 };
 
-// O(tensors). The FLOPs are those of the products with the tensors' kept elements
-// (flops_per_element), and of every kept layer's mixing (model/flops.h). Error where a count does
-// not fit 64 bits.
-// cost_of(model, widths) == cost_of(model, plan_slices(model.table, widths)).
+// The cost of a submodel, in time O(tensors). FLOPs are those of the products with the kept
+// elements of the tensors (flops_per_element), and those of the mixing of every kept layer
+// (model/flops.h). Error if a count does not fit 64 bits.
+//   cost_of(model, widths) == cost_of(model, plan_slices(model.table, widths))
 Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis = {});
 Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis = {});
 
-// What one layer adds to a cost, its pieces of tensors that belong to no layer among it; or what
-// none adds.
+// What one layer adds to a cost, including its pieces of tensors that belong to no layer. Also what
+// is left, which no layer adds.
 struct CostPart {
   std::int64_t params = 0, non_embedding = 0;
   double flops = 0;
   std::int64_t kv_elements = 0, state_elements = 0;
 };
 
-// Costs are sums over layers, so a table of every layer at every granularity makes a candidate's
-// cost O(layers) additions. Widths between granularities are computed when asked for.
+// Costs are sums over layers. So with a table of every layer at every granularity, the cost of a
+// candidate takes O(layers) additions. Widths between granularities are computed when they are
+// asked for.
 class CostTable {
  public:
-  // What it is given outlives the table.
+  // All arguments outlive the table.
   CostTable(const NestedModel& model, const CostBasis& basis,
             const LatencyTable* latency = nullptr);
-  Cost of(const Widths& widths) const;  // widths allowed by the space; but for latency cost_of's
+  Cost of(const Widths& widths) const;  // cost_of() and latency; the space allows the widths
   const CostPart& fixed() const { return fixed_; }       // what belongs to no layer
   CostPart layer(std::size_t layer, Width width) const;  // what a layer adds; 0 where skipped
   const CostBasis& basis() const { return basis_; }
@@ -83,7 +83,7 @@ class CostTable {
   CostBasis basis_;
   const LatencyTable* latency_;
   CostPart fixed_;                                       // what belongs to no layer
-  std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers]: that have elements for it
+  std::vector<std::vector<const TensorSpec*>> tensors_;  // [layers]: with elements for it
   std::vector<std::vector<Choice>> choices_;             // [layers], ascending width
 };
 

@@ -8,8 +8,8 @@
 
 namespace mnm {
 
-// kF64 is a type of stored tensors alone: they are read as f32, and nothing is computed or written
-// in it, so parse_dtype does not know it.
+// kF64 is a type of stored tensors only. They are read as f32. Nothing is computed or written in
+// f64, so parse_dtype does not know it.
 enum class Dtype : std::uint8_t { kF32, kF16, kBF16, kF64 };
 inline constexpr Dtype kComputed[] = {Dtype::kF32, Dtype::kF16, Dtype::kBF16};
 

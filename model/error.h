@@ -9,8 +9,9 @@
 
 namespace mnm {
 
-// What was attempted, on what, what was found, what was expected, what to do: one sentence.
-// Libraries throw it and never print, exit or abort; `cli` prints it and exits with 1.
+// An Error's message is one sentence: what was attempted, on what, what was found, what was
+// expected, what to do. Libraries throw it and never print, exit or abort; `cli` prints it and
+// exits with 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -22,8 +23,8 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-// A device answers no call any more, until the process ends: what was asked of this one another
-// process may do.
+// A device no longer answers any call of this process. Another process may still be able to do the
+// work.
 class DeviceLost : public Error {
  public:
   using Error::Error;

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "model/error.h"
-#include "model/tick.h"
+#include "model/file_clock.h"
 
 namespace mnm {
 namespace {

@@ -1,4 +1,5 @@
-// Files and directories, made so that a kill never leaves a half-written one under its final name.
+// Files and directories that are written so that a kill never leaves a half-written one under its
+// final name.
 #pragma once
 
 #include <cstddef>
@@ -25,10 +26,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
-  // By system calls, which do not touch the map: see read_fully. Error also where the file was
-  // written since it was opened: what is read would not be of one file.
+  // Reads by system calls, which do not touch the map (read_fully). Error also if the file was
+  // written since it was opened, because the bytes would not be those of one file.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
-  // Error where the file was written since it was opened, or path() names another one by now.
+  // Error if the file was written since it was opened, or if path() now names another file.
   void check_unchanged() const;
 
  private:
@@ -38,17 +39,18 @@ class MappedFile {
   int fd_ = -1;
 };
 
-// Exactly into.size() bytes from `offset` of an open file. Error where it ends before.
+// Reads exactly into.size() bytes from `offset` of an open file. Error if the file ends before.
 void read_fully(int descriptor, const std::filesystem::path& path, std::uint64_t offset,
                 std::span<std::byte> into);
 
 inline constexpr std::uint64_t kPage = 4096;  // bytes that the page cache holds in one piece
 
-// How far written bytes are pushed before a call returns. kToKernel survives the death of this
-// process, kToDisk a power cut as well, at the speed of the disk.
+// How far written bytes are pushed before a call returns. With kToKernel they survive the death of
+// this process. With kToDisk they also survive a power cut, at the speed of the disk.
 enum class Flush : std::uint8_t { kToKernel, kToDisk };
 
-// A file opened for writing that throws, naming path and reason, when a byte cannot be written.
+// A file opened for writing. It throws an Error, which names path and reason, when a byte cannot be
+// written.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);  // created or truncated
@@ -56,16 +58,16 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
   ~OutputFile();
 
-  // In pieces that begin and end at multiples of kWrite of the file. The page cache gives each of
-  // these one block of memory of its size; pieces that straddle them get many small ones, and take
-  // twice the time. Larger blocks save nothing more, and take long to find.
+  // Writes go in pieces that begin and end at multiples of kWrite in the file. The page cache then
+  // gives each piece one block of memory of its size. Pieces that straddle such a multiple get many
+  // small blocks, and take twice the time. Larger blocks save nothing more, and take long to find.
   static constexpr std::uint64_t kWrite = 64u << 10;
   std::uint64_t room() const;  // bytes to the next such multiple, 1 to kWrite; of a pipe, kWrite
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
-  // One after another, gathered by the kernel.
+  // Writes the pieces one after another, gathered by the kernel.
   void write(std::span<const std::span<const std::byte>> pieces);
-  // For copy_file_range and its like; nothing is buffered here, so both ways to write mix.
+  // For copy_file_range and the like. Nothing is buffered here, so both ways to write can be mixed.
   int descriptor() const { return fd_; }
   std::uint64_t position() const;
   void close(Flush flush = Flush::kToDisk);  // late errors surface here, so call it
@@ -78,19 +80,20 @@ class OutputFile {
   int fd_ = -1;
 };
 
-// A directory that appears whole or not at all: written as a hidden sibling of `target`
-// (".name.partial-PID", on the same file system), renamed by commit(), removed by the destructor
-// otherwise. It is locked (flock) while it is written, so stale siblings, which nobody locks, are
-// told from live ones and removed when a new one is made.
+// A directory that appears whole or not at all. It is written as a hidden sibling of `target`
+// (".name.partial-PID", on the same file system). commit() renames it; otherwise the destructor
+// removes it. It is locked (flock) while it is written. A sibling that nobody locks is therefore
+// stale, and is removed when a new one is made.
 //
-// A target that is a link to a directory stands for that directory. One that is empty is used. What
-// else is there is an Error, unless `replaceable` finds nothing against it: then commit() swaps it
-// out and removes it. It is asked again at that time. Never replaced are a directory that holds
-// directories, and one from which this process may not remove files, since those would be left
-// behind.
+// If `target` is a link to a directory, it stands for that directory. An empty directory at
+// `target` is used. Anything else there is an Error, unless `replaceable` has no objection; then
+// commit() asks it again, swaps the old directory out and removes it. Two kinds of directory are
+// never replaced, because some of their files would be left behind: one that holds directories, and
+// one from which this process may not remove files.
 class AtomicDirectory {
  public:
-  // Says why a directory may not be replaced, as "it holds 'thesis.tex', ..."; empty: it may.
+  // Says why a directory may not be replaced, such as "it holds 'thesis.tex', ...". Empty: it may
+  // be replaced.
   using Replaceable = std::function<std::string(const std::filesystem::path& directory)>;
 
   explicit AtomicDirectory(std::filesystem::path target, Replaceable replaceable = {});
@@ -98,7 +101,7 @@ class AtomicDirectory {
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
   ~AtomicDirectory();
 
-  // The Error that making one would be, where something is at `target`.
+  // Throws the Error that the constructor would throw because of what is at `target`.
   static void require_replaceable(const std::filesystem::path& target,
                                   const Replaceable& replaceable);
 
@@ -115,19 +118,20 @@ class AtomicDirectory {
   int lock_ = -1;  // descriptor of the locked directory
 };
 
-// Error where `target` is the name of the -wal, -shm or -journal file of a store, whether that file
-// is there or not: SQLite would read what is written there as its own.
+// Error if `target` is the name of a store's -wal, -shm or -journal file, whether that file exists
+// or not. SQLite would read what is written there as its own.
 void require_no_journal(const std::filesystem::path& target);
 
-// Error likewise, and where it is a store itself, or any other database of SQLite.
+// Error as in require_no_journal, and also if `target` is a store or any other SQLite database.
 void require_no_store(const std::filesystem::path& target);
 
-// Error as of require_no_store, and where something else than a file lies at `target`, or than a
-// link to one or to nothing: a file that took the place of /dev/null would be a loss to all.
+// Error as in require_no_store, and also if `target` is something other than a file, a link to a
+// file, or a link to nothing. For instance, a file in the place of /dev/null would harm every
+// program.
 void require_place_of_file(const std::filesystem::path& target);
 
-// A file that appears whole or not at all, the same way; what file lies at `target` stays until
-// then. Error as of require_place_of_file.
+// A file that appears whole or not at all, in the same way. A file at `target` stays until
+// commit(). Error as in require_place_of_file.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& target);
@@ -147,16 +151,16 @@ void write_file_atomically(const std::filesystem::path& target, std::string_view
 
 std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes = 64u << 20);
 
-// Text of somebody else's making as JSON. Error names `what` and the position where it is no JSON,
-// repeats a key, or nests deeper than 64 levels.
+// Parses JSON text that comes from outside. Error names `what` and the position if the text is no
+// JSON, repeats a key, or nests deeper than 64 levels.
 nlohmann::json parse_json(std::string_view text, const std::string& what);
-// The same of a file. Infinity, -Infinity and NaN, which Python writes though JSON has no such
-// numbers, are read as null.
+// The same for a file. Infinity, -Infinity and NaN are read as null. Python writes them, although
+// JSON has no such numbers.
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);
 
-// Error unless `bytes` are free where `target` is to lie.
+// Error unless `bytes` are free on the file system that `target` will lie on.
 void require_space(std::uint64_t bytes, const std::filesystem::path& target);
 
 }  // namespace mnm

@@ -1,4 +1,5 @@
-// 128-bit content fingerprints (XXH3), as 32 hex digits: they identify, they do not authenticate.
+// 128-bit content fingerprints (XXH3), as 32 hex digits. They identify content and do not
+// authenticate it.
 #pragma once
 
 #include <cstddef>
@@ -25,17 +26,18 @@ class Fingerprint {
   std::unique_ptr<State> state_;
 };
 
-// Bytes that lie apart, taken one after the other as one long string: all of them up to kSampled
-// (64 MiB), beyond that 256 KiB at each of 256 evenly spaced places. So a checkpoint of any size is
-// known in a fraction of a second; two that differ between those places alone (after an edit by
-// hand, hardly after training) are taken for the same.
+// Samples of bytes that lie in several places, which are taken as one long string. Up to kSampled
+// (64 MiB) all bytes are taken. Of a longer string 256 KiB are taken at each of 256 evenly spaced
+// places. So a checkpoint of any size is recognised in a fraction of a second. Two checkpoints that
+// differ only between those places have the same fingerprint. This can happen after an edit by
+// hand, and hardly after training.
 class SampledBytes {
  public:
   static constexpr std::uint64_t kPieces = 256, kPiece = 256u << 10, kSampled = kPieces * kPiece;
 
-  // `read` gives the bytes from `begin` of these `length` on. Files are best read, not mapped: the
-  // kernel maps megabytes around each place that is touched, and they would count as this process's
-  // memory.
+  // `read` gives the bytes from `begin` on, of `length` bytes in all. Files should be read, not
+  // mapped. The kernel maps megabytes around each place that is touched, and they would count as
+  // this process's memory.
   using Read = std::function<void(std::uint64_t begin, std::span<std::byte> into)>;
   void append(std::uint64_t length, Read read);
   void feed(Fingerprint& fingerprint) const;

@@ -1,6 +1,6 @@
-// FLOPs of a forward pass, per token: multiply and add are counted apart, and products with the
-// model's tensors, attention and scans are counted, nothing else. model/cost.h counts one submodel
-// with them, eval/prefix_tree.h a set of submodels that share work.
+// FLOPs of a forward pass, per token. A multiplication and an addition are two FLOPs. Only these
+// are counted: products with the model's tensors, attention, and scans. model/cost.h uses the
+// counts for one submodel, and eval/prefix_tree.h for a set of submodels that share work.
 #pragma once
 
 #include <cstddef>
@@ -12,19 +12,19 @@
 
 namespace mnm {
 
-// How many positions a token of a sequence of `context` tokens attends to, on average. With
-// causality, the token at position t attends to min(t + 1, window).
+// How many positions a token of a sequence of `context` tokens attends to, on average. A causal
+// token at position t attends to min(t + 1, window).
 double attended_positions(const LayerMixing& mixing, std::int64_t context);
 
-// What a layer does besides the products with its tensors. 0 where it is skipped.
+// FLOPs of a layer besides the products with its tensors. 0 if it is skipped.
 double mixing_flops(const LayerMixing& mixing, Width width, std::int64_t context);
 
-// What each of several siblings does for itself: a part of its layer's FLOPs. 0 where it is
-// skipped.
+// FLOPs that each of several siblings needs for itself. They are a part of the layer's FLOPs. 0 if
+// it is skipped.
 double sibling_flops(const LayerMixing& mixing, Width width);
 
-// FLOPs of the parts of a model for sequences of `context` tokens, of whose positions the share
-// `scored` is read out. The model outlives it.
+// FLOPs of the parts of a model for sequences of `context` tokens. `scored` is the share of the
+// positions that are read out. The model outlives this object.
 class ForwardFlops {
  public:
   ForwardFlops(const NestedModel& model, std::int64_t context, double scored = 1)
@@ -32,8 +32,8 @@ class ForwardFlops {
 
   // A layer alone.
   double layer(std::size_t layer, Width width) const { return costs_.layer(layer, width).flops; }
-  // One of several siblings: the widest of them pays for what all share, the others for what they
-  // do themselves.
+  // One of several siblings. The widest pays for the work that all share, and the others pay only
+  // for their own work.
   double sibling(std::size_t layer, Width width, bool widest) const {
     return widest ? this->layer(layer, width) : sibling_flops(model_.mixing.at(layer), width);
   }

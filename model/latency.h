@@ -1,5 +1,5 @@
-// How long a submodel takes: a sum of measured parts, one for each layer at its width and a fixed
-// one for what belongs to no layer.
+// How long a submodel takes. The time is a sum of measured parts: one for each layer at its width,
+// and a fixed one for everything that belongs to no layer.
 #pragma once
 
 #include <cstddef>
@@ -19,15 +19,15 @@ inline constexpr std::string_view kPhases[] = {"prefill", "decode"};
 std::string_view to_string(Phase phase);
 Phase parse_phase(std::string_view name);  // UsageError
 
-// What one pass does: prefill, `length` tokens of each sequence at once; decode, the token after
-// `length` cached ones.
+// What one pass does. Prefill computes `length` tokens of each sequence at once. Decode computes
+// the token after `length` cached tokens.
 struct Workload {
   Phase phase = Phase::kDecode;
   std::int64_t batch = 1;     // sequences
   std::int64_t length = 128;  // tokens
 };
 
-// Seconds of one pass, over several.
+// Seconds of one pass, summarised over several passes.
 struct Timing {
   double median = 0;
   double spread = 0;  // between the quartiles
@@ -42,7 +42,7 @@ struct LatencyPart {
   Timing seconds;
 };
 
-// A whole submodel, measured at a stretch: what the sum of its parts is held against.
+// A submodel that was measured as a whole. The sum of its parts is compared with this time.
 struct LatencyCheck {
   Widths widths;
   double predicted = 0;  // seconds
@@ -58,23 +58,28 @@ struct Latency {
   std::vector<LatencyPart> parts;
   std::vector<LatencyCheck> checks;
 
-  // Over the checks: what to expect of another submodel's prediction. 0 where there are none.
+  // The error of predictions, over the checks. 0 if there are no checks.
   double mean_error() const;   // relative, signed: the bias
   double rms_error() const;    // relative
   double worst_error() const;  // relative, the largest in size
 };
 
-// Seconds of any submodel. Where noise made a wider choice faster than a narrower one, both take
-// what their mean is (isotonic regression), so that the sum never falls as a width grows; a width
-// between two that were measured lies on the line between them. A skipped layer takes no time.
+// Predicts the time of any submodel.
+//
+// - If noise made a wider choice faster than a narrower one, both get their mean (isotonic
+//   regression).
+//   So the sum never falls as a layer gets wider.
+// - A width between two measured widths lies on the line between them.
+// - A skipped layer takes no time.
 class LatencyTable {
  public:
-  // Error where a layer or the fixed part is missing, or a time is no number.
+  // Error if a layer or the fixed part is missing, or a time is not a number.
   explicit LatencyTable(const std::vector<LatencyPart>& parts);
 
   std::size_t layers() const { return layers_.size(); }
-  bool covers(const Widths& widths) const;  // of() has an answer
-  // Seconds. Error where there are other layers, or one's width lies outside what was measured.
+  bool covers(const Widths& widths) const;  // whether of() has an answer
+  // Seconds. Error if the number of layers differs, or a width lies outside the range that was
+  // measured.
   double of(const Widths& widths) const;
   std::int64_t nanoseconds(const Widths& widths) const;  // rounded, at least 1
 

@@ -8,12 +8,12 @@
 
 namespace mnm {
 
-// Fewest insertions, deletions, replacements and swaps of neighbours that turn one into the other
-// (optimal string alignment), upper and lower case alike.
+// The number of insertions, deletions, replacements and swaps of neighbours that turn one text into
+// the other (optimal string alignment). Upper and lower case count as equal.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
-// The first of `names` at the smallest distance from `name`, or one that `name` abbreviates; empty
-// where nothing is near enough to be meant.
+// The first of `names` at the smallest distance from `name`, or one that `name` abbreviates. Empty
+// if no name is near enough.
 std::string nearest(std::string_view name, std::span<const std::string> names);
 std::string nearest(std::string_view name, std::span<const std::string_view> names);
 

@@ -1,4 +1,4 @@
-// A nested model as data: all that is known of it without touching a tensor.
+// A nested model as data: everything that is known about it without reading a tensor.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,17 @@
 
 namespace mnm {
 
-// What one layer does besides products with its tensors, what it keeps of a sequence, and what of
-// its work siblings do not share. Siblings are submodels that agree in all layers before this one.
+// What one layer costs besides the products with its tensors, what it keeps of a sequence, and
+// which of its work siblings do not share. Siblings are submodels that agree in all layers before
+// this one.
 struct LayerMixing {
   double flops_per_attended = 0;  // per token and attended position (attention: 4 * q size)
   double flops_per_width = 0;     // per token and unit of width (state-space scan)
   double flops_per_token = 0;     // per token, whatever the width and the context
 
-  // Of all of the layer's FLOPs, those of its tensors among them: what every sibling does for
-  // itself, per token, and per token and unit of its own width. The rest is done once for the
-  // widest of them.
+  // FLOPs that every sibling needs for itself, per token, and per token and unit of its own width.
+  // They are a part of all FLOPs of the layer, products with tensors included. The rest is computed
+  // once, for the widest sibling.
   double flops_per_sibling = 0;
   double flops_per_sibling_width = 0;
 
@@ -30,8 +31,9 @@ struct LayerMixing {
   std::int64_t state_per_width = 0;     // cached elements per sequence and unit of width
   std::int64_t state_per_sequence = 0;  // the same, whatever the width
 
-  // What a token attends to: itself and the tokens before it, or, without causality, the whole
-  // sequence; in any case no more than the nearest `window` positions, itself among them (0: all).
+  // What a token attends to. If causal, this is the token itself and the tokens before it; else the
+  // whole sequence. In both cases it is no more than the nearest `window` positions, the token's
+  // own included (0: all).
   bool causal = true;
   std::int64_t window = 0;
 
@@ -39,7 +41,7 @@ struct LayerMixing {
   std::int64_t flow_per_token = 0;
 };
 
-// The context of a model that knows no positions.
+// The context of a model that has no limit of positions.
 inline constexpr std::int64_t kAnyContext = std::numeric_limits<std::int32_t>::max();
 
 struct NestedModel {
@@ -54,7 +56,7 @@ struct NestedModel {
   WidthSpace space;
   std::vector<LayerMixing> mixing;  // [layers]
   std::int64_t flow_per_token = 0;  // elements per token of the state that enters the first layer
-  bool flow_in_f32 = false;         // states between layers are f32 where the run's dtype is less
+  bool flow_in_f32 = false;  // states between layers are f32 even if the run's dtype is smaller
 
   std::size_t layers() const { return space.layers.size(); }
 };

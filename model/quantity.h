@@ -7,12 +7,12 @@
 
 namespace mnm {
 
-// "1.2M", "40B", "1.5GB", "3e9", "1200000": K M G B T are powers of 1000, KiB MiB GiB TiB of 1024,
-// in upper or lower case. Nothing but a whole number from 0 up is a quantity: UsageError otherwise.
+// "1.2M", "40B", "1.5GB", "3e9", "1200000". K M G B T are powers of 1000, KiB MiB GiB TiB powers of
+// 1024, in upper or lower case. UsageError unless the text is a whole number from 0 up.
 std::int64_t parse_quantity(std::string_view text);
 std::string quantity(double value);  // 1234567 -> "1.23M", 65536 -> "65.5K", 1e9 -> "1G"
 
-// "90s", "10m", "1h30m", "250ms"; a bare number is seconds. In seconds. UsageError otherwise.
+// Seconds from "90s", "10m", "1h30m" or "250ms". A bare number is seconds. UsageError otherwise.
 double parse_duration(std::string_view text);
 std::string duration_text(double seconds);  // "250ms", "3.2s", "45s", "10m05s", "1h30m"; "?"
 

@@ -1,6 +1,6 @@
-// Random numbers that are the same on every machine: xoshiro256** seeded by splitmix64
-// (https://prng.di.unimi.it), and our own distributions over it, in integer arithmetic or exact
-// floating point (no libm, whose last digits differ between systems).
+// Random numbers that are the same on every machine. The generator is xoshiro256**, seeded by
+// splitmix64 (https://prng.di.unimi.it). The distributions are our own, in integer arithmetic or
+// exact floating point. libm is not used, because its last digits differ between systems.
 #pragma once
 
 #include <array>

@@ -8,11 +8,11 @@
 
 namespace mnm {
 
-// The product of the sizes (1 for a scalar); nothing where a size is negative or the product does
-// not fit. A size of 0 makes it 0, whatever the others are.
+// The product of the sizes (1 for a scalar). Nothing if a size is negative or the product does not
+// fit. A size of 0 makes the product 0, whatever the others are.
 std::optional<std::int64_t> try_element_count(std::span<const std::int64_t> shape);
 
-// The same; Error names the shape where there is no such number.
+// The same. Error names the shape if there is no such number.
 std::int64_t element_count(std::span<const std::int64_t> shape);
 
 // a + b, a * b of counts; Error where the result does not fit.

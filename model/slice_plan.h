@@ -1,5 +1,6 @@
-// The slice plan: what of each tensor is kept at given widths, and under which name. The only
-// statement of how widths cut tensors; evaluation, cost, extraction and every writer follow it.
+// The slice plan: which rows and columns of each tensor are kept at given widths, and the name of
+// each tensor in the submodel. Only this file says how widths cut tensors. Evaluation, cost,
+// extraction and every writer follow it.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct TensorSlice {
   const TensorSpec* spec = nullptr;  // owned by the table, which outlives the plan
   std::string name;                  // in the submodel, whose layers are numbered from 0 on
   int dim = -1;                      // the dimension cut; -1: the whole tensor is kept
-  std::vector<Range> ranges;         // kept of `dim`: ascending, disjoint, adjacent ones merged
+  std::vector<Range> ranges;         // of `dim`, kept: ascending, disjoint, adjacent ones merged
   std::vector<std::int64_t> shape;   // of what is kept
 
   std::int64_t elements() const;
@@ -35,11 +36,12 @@ struct SlicePlan {
   const TensorSlice* find(std::string_view name) const;  // by the checkpoint's name; or nullptr
 };
 
-// The ranges of its dimension `cut_dim` that a tensor of a layer keeps at a width of that layer:
-// ascending, disjoint, adjacent ones merged, none empty.
+// The ranges of dimension `cut_dim` that a tensor of a layer keeps at a width of that layer. They
+// are ascending, disjoint and not empty, and adjacent ones are merged.
 std::vector<Range> kept_ranges(const TensorSpec& spec, Width width);
 
-// `widths` must be allowed by the model's width space (checked by the caller; assert here).
+// The width space of the model must allow `widths`. The caller checks this; here it is an
+// assertion.
 SlicePlan plan_slices(const TensorTable& table, const Widths& widths);
 
 }  // namespace mnm

@@ -1,8 +1,8 @@
 // The tensor table: every tensor of a nested model, and how a layer's width cuts it.
 //
-// One table per model, made by its family from the configuration. It drives the checks of a
-// checkpoint, the slice plan, the cost and every writer: nothing else knows a tensor's name or
-// shape.
+// There is one table per model. Its family makes it from the configuration. The table drives the
+// checks of a checkpoint, the slice plan, the cost and every writer. Nothing else knows the name or
+// shape of a tensor.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ enum class Role : std::uint8_t {
   kOther,      // everything inside the layers, and the final norm
 };
 
-// A range of rows (or columns) kept at width w: [begin, begin + fixed + w * num / den). The width
-// is that of the piece's layer, and the whole piece goes where that layer is skipped.
+// A range of rows (or columns) that is kept at width w: [begin, begin + fixed + w * num / den). The
+// width is that of the piece's layer. If that layer is skipped, the whole piece is absent.
 struct Piece {
   std::int64_t begin = 0;
   std::int64_t fixed = 0;
   std::int64_t num = 0;
   std::int64_t den = 1;
-  int layer = -1;  // -1: the tensor's own. Set in tensors alone that belong to no layer.
+  int layer = -1;  // -1: the tensor's. Another is set only in tensors of no layer.
 
   std::int64_t length(Width width) const { return fixed + width * num / den; }
 };
@@ -45,22 +45,22 @@ enum class Init : std::uint8_t {
 struct TensorSpec {
   std::string name;                 // as in the checkpoint
   std::vector<std::int64_t> shape;  // at full width
-  int layer = -1;                   // it goes where that one is skipped; -1: belongs to no layer
+  int layer = -1;                   // if it is skipped, the tensor is absent; -1: none
   Role role = Role::kOther;
   double flops_per_element = 0;  // per token: 2 where it is a product's operand, else 0
   Init init = Init::kNormal;
   double init_std = 0.02;  // of kNormal
   double init_low = 0, init_high = 0;
-  int norm_groups = 0;        // a norm's scale: groups of it, normalised each by itself; 0: none
+  int norm_groups = 0;        // of a norm's scale: groups that are normalised apart; 0: no norm
   int cut_dim = -1;           // the dimension that the width cuts; -1: none
   std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
 
   int layer_of(const Piece& piece) const { return piece.layer < 0 ? layer : piece.layer; }
-  // The elements that are there for the sake of a layer (-1: of none), which has that width. Over
-  // all layers, the sum of them is what the tensor keeps.
+  // The elements that the tensor has because of one layer at this width (-1: because of no layer).
+  // Summed over all layers, this is what the tensor keeps.
   std::int64_t elements_of(int for_layer, Width width) const;
-  // Its name in a submodel where its layer has that number: the first part of the name, between
-  // points, that is the layer's number is replaced. Error where there is none.
+  // The tensor's name in a submodel in which its layer has this number. The first part of the name
+  // (between points) that is the layer's number is replaced. Error if there is no such part.
   std::string name_at(int number) const;
 };
 

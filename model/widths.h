@@ -14,19 +14,21 @@ inline constexpr Width kSkip = 0;  // the layer is left out
 
 using Widths = std::vector<Width>;  // [layers]
 
-// "512x4,-,256x8": value x count, `-` for a skipped layer, runs merged, a count of one left out.
-// The canonical form: equal widths have equal text. It is what the store keeps.
+// The text "512x4,-,256x8": value x count, and `-` for a skipped layer. Runs are merged, and a
+// count of one is left out. This form is canonical: equal widths have equal text. The store keeps
+// it.
 std::string to_string(const Widths& widths);
 
-// The inverse, also of unmerged forms ("512,512,256x2"). A single value without a count ("256")
-// means that width in every layer. UsageError unless it names exactly `layers` widths, all
-// positive or `-`.
+// The inverse. It also reads forms that are not merged ("512,512,256x2"). A single value without a
+// count ("256") is the width of every layer. UsageError unless the text names exactly `layers`
+// widths, each positive or `-`.
 Widths parse_widths(std::string_view text, std::size_t layers);
 
 // Whether all layers have one width.
 bool is_uniform(const Widths& widths);
 
-// The widths of the layers that are not skipped: a submodel's own, layer by layer.
+// The widths of the layers that are not skipped, in order. These are the widths of the submodel's
+// own layers.
 Widths kept_widths(const Widths& widths);
 
 }  // namespace mnm

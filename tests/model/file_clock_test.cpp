@@ -1,4 +1,4 @@
-#include "model/tick.h"
+#include "model/file_clock.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "model/tick.h"
+#include "model/file_clock.h"
 
 #include <chrono>
 #include <thread>
