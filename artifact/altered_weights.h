@@ -1,4 +1,5 @@
-// A nested checkpoint as an export stores it: what measures how far rounding moves the logits.
+// A nested checkpoint with the weights that an export stores, and, if asked for, with noise on top.
+// It serves to measure how far rounding moves the logits.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@ namespace mnm {
 
 struct Noise {
   double relative = 0;
-  int draw = 0;  // other numbers of the same spread
+  int draw = 0;  // which of several independent draws
 };
 
 // What the plan keeps of the checkpoint's tensors is rounded as the plan stores it, and all of the
@@ -24,13 +25,13 @@ struct Noise {
 // is not.
 class AlteredWeights {
  public:
-  // All of which outlives it.
+  // All arguments outlive this object.
   AlteredWeights(const NestedModel& model, const Checkpoint& checkpoint, const PlannedExport& plan,
                  const Noise& noise);
   AlteredWeights(const AlteredWeights&) = delete;
   AlteredWeights& operator=(const AlteredWeights&) = delete;
 
-  // Does not outlive this. Several threads may read it.
+  // The checkpoint must not outlive this object. Several threads may read it.
   Checkpoint checkpoint();
 
   // That it takes at most: a tensor that is cut and what is kept of it, or a part of another.

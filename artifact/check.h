@@ -1,4 +1,4 @@
-// The proof that an export computes what its nested model computes at those widths.
+// The check that an export computes what its nested model computes at those widths.
 #pragma once
 
 #include <cstdint>
@@ -24,25 +24,25 @@ std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 
-// The probe of the nested model's first `layers` layers (and its embedding and readout) at the
-// plan's widths, all but `artifact`: logits in f32 of its weights as the plan stores them, the
-// bounds that a runtime is held to, and how far storing moved the logits. Error where a logit is
-// not a number.
+// The probe of the first `layers` layers of the nested model, with its embedding and readout, at
+// the plan's widths. It holds the f32 logits of the weights as the plan stores them, the two
+// tolerances for runtimes, and how far the rounding moved the logits. `artifact` is left empty.
+// Error if a logit is not a number.
 Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
                  const DeviceOptions& device);
 
-// The written directory as the submodel that it holds, by the plan's reader.
+// Opens the written directory, with the plan's reader, as the submodel that it holds.
 OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory);
 
-// Every tensor that was written is its slice of the nested checkpoint, rounded as the plan says,
-// bit for bit as numbers; piece by piece, in memory that does not grow with them. Error names the
-// first that is not.
+// Checks every written tensor: as numbers, it must equal its slice of the nested checkpoint,
+// rounded as the plan says. Tensors are compared piece by piece, in memory that does not grow with
+// them. Error names the first tensor that differs.
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written);
 
-// What is written of the nested model's first `layers` layers, run by our own engine, against the
-// probe. Error where a logit is off by more than the tolerance: names position, word and both
-// bounds.
+// Runs the first `layers` layers of the written model with our own engine, and compares the logits
+// with the probe. Error if a logit is off by more than the tolerance: it names the position, the
+// word and both tolerances.
 Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
                                 const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device);

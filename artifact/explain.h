@@ -1,4 +1,4 @@
-// Which runtimes load a submodel, why not where they do not, and what lies near by that they load.
+// Which runtimes load a submodel, why the others do not, and which similar submodels they load.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,12 @@ namespace mnm {
 
 struct Explanation {
   Widths widths;
-  // A line per runtime, format and dtypes: whether it loads them, as what or why not, and whether
-  // that was run or read.
+  // A line per runtime, format and dtype: whether the runtime loads the submodel, as what or why
+  // not, and whether this was run or read in its source.
   Table runtimes;
-  // The nearest widths that those load which do not load these, with their cost and, where the
-  // store has both on the same sequences, the loss beside the loss of these.
+  // For the runtimes that do not load these widths, the nearest widths that they load, with their
+  // cost. If the store has scores of both on the same sequences, also the loss beside the loss of
+  // these widths.
   Table detours;
 };
 
@@ -30,8 +31,9 @@ struct KnownScores {
   std::int64_t model = 0;
 };
 
-// `runtime`: of this one alone; empty: of all. UsageError, with the runtimes there are, where the
-// model has no rule of that name. Planning tells what the writers refuse: nothing is written.
+// `runtime`: explains this runtime only; empty: all. UsageError, with the list of runtimes, if the
+// model has no rule of that name. Exports are planned to learn what the writers refuse; nothing is
+// written.
 Explanation explain(const OpenedModel& nested, const Widths& widths, const std::string& runtime,
                     const ExportOptions& options, const CostBasis& basis,
                     const std::optional<KnownScores>& scores);

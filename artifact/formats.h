@@ -1,5 +1,5 @@
-// The formats of `export`, each of which makes a PlannedExport: those that the families have
-// exporters to (families/exporters.h).
+// The formats of `export`. Each makes a PlannedExport from what a family states
+// (families/exporters.h).
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ struct ExportOptions {
 // As --format spells them.
 std::span<const std::string_view> export_formats();
 
-// `provenance`: what the artifact says of itself under the key "mixnmatch", in the format's own
-// way. UsageError where the space refuses the widths, or the format does not know the dtype; Error
-// where the format cannot hold the submodel, with the reason.
+// Plans an export. `provenance` is what the artifact says about itself, under the key "mixnmatch"
+// or in the format's own way. UsageError if the space refuses the widths or the format does not
+// know the dtype. Error, with the reason, if the format cannot hold the submodel.
 std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widths& widths,
                                            const nlohmann::json& provenance,
                                            const ExportOptions& options);
