@@ -11,8 +11,8 @@ namespace mnm {
 // What stands after the command's name.
 using Arguments = std::vector<std::string>;
 
-// Returns the exit status: 0 done, 1 not done though nothing failed (stopped by Ctrl-C). Throws
-// UsageError and Error.
+// Returns the exit status: 0 if the work is done, 1 if it was stopped by Ctrl-C. Throws UsageError
+// and Error.
 using CommandFunction = int (*)(const Arguments& arguments);
 
 struct Command {
@@ -24,8 +24,8 @@ struct Command {
 
 std::span<const Command> commands();
 
-// `arguments` without the program's name. Errors become one sentence on standard error; the result
-// is the program's exit status: 0 done, 1 failed, 2 wrong usage.
+// Runs the program. `arguments` are without the program's name. Errors become one sentence on
+// standard error. The result is the exit status: 0 done, 1 failed, 2 wrong usage.
 int run_program(const Arguments& arguments);
 
 // "mixnmatch search DIR --seed 3", quoted for a shell: what the store keeps.

@@ -1,4 +1,4 @@
-// Generating: a prompt through a decoder, then one token after the other.
+// The generation loop: a prompt through a decoder, then one token after the other.
 #pragma once
 
 #include <cstdint>
@@ -27,22 +27,22 @@ enum class Finish : std::uint8_t { kEnd, kNewTokens, kContext, kStopped };
 std::string_view to_string(Finish finish);  // "end", "new tokens", "context", "stopped"
 
 struct Generation {
-  std::vector<std::int64_t> tokens;  // without the prompt; the one that ended it among them
+  std::vector<std::int64_t> tokens;  // without the prompt, with the token that ended the text
   Finish finish = Finish::kStopped;
   double prefill_seconds = 0;
   double decode_seconds = 0;  // of the passes after the prompt's
   std::int64_t decoded = 0;   // how many those were
 };
 
-// `prompt` has at least one token and at most `context`. Each new token goes to `sink` at once,
-// which returns false to stop; between the prompt's chunks it is asked with no token. Random
-// numbers: one for each token.
+// Generates tokens after `prompt`, which has at least one token and at most `context`. Each new
+// token goes to `sink` at once. If `sink` returns false, generating stops. `sink` is also called
+// between the chunks of the prompt, with no token. Each token takes one random number.
 Generation generate(Decoder& decoder, std::span<const std::int64_t> prompt,
                     const GenerationLimits& limits, Sampler& sampler, Random& random,
                     const std::function<bool(std::optional<std::int64_t>)>& sink);
 
-// Bytes that one pass over one token reads, in `dtype`: the submodel's weights (of an embedding
-// that is not the head, one row), and the cache of `position` tokens.
+// Bytes that one pass over one token reads, in `dtype`: the weights of the submodel, and the cache
+// of `position` tokens. Of an embedding that is not the head it is one row.
 std::uint64_t bytes_per_token(const NestedModel& model, const Widths& widths, Dtype dtype,
                               double position);
 

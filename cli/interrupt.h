@@ -1,4 +1,4 @@
-// Ctrl-C as a flag that loops look at between batches.
+// Ctrl-C as a flag, which loops check between batches.
 #pragma once
 
 namespace mnm {

@@ -1,7 +1,7 @@
-// What an option's value is: how its text becomes a variable, and what its default is.
+// The value of an option: how its text becomes a variable, and what its default is.
 //
-// Each maker binds a variable of the code that uses it. The variable's value at that time is the
-// default that --help prints, so a default is stated once, where it is used.
+// Each function here binds a variable of the code that uses it. The value that the variable has at
+// that time is the default that --help prints. So a default is stated once, where it is used.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ OptionValue path_value(std::filesystem::path& target, std::string placeholder = 
 OptionValue texts_value(std::vector<std::string>& target, std::string placeholder);  // repeats
 OptionValue choice_value(std::string& target, std::span<const std::string_view> choices);
 
-// Whole numbers within [at_least, at_most]; "1.2M" and "64KiB" where `suffixes` (parse_quantity).
+// Whole numbers within [at_least, at_most].
 OptionValue count_value(std::int64_t& target, std::int64_t at_least, std::int64_t at_most,
                         std::string placeholder = "N");
 OptionValue count_value(std::uint64_t& target, std::string placeholder = "N");

@@ -1,5 +1,5 @@
-// The command-line table of a command: it drives parsing, --help, the defaults and the printed
-// settings.
+// The option table of a command. It drives the parsing, --help, the defaults and the settings that
+// are printed.
 #pragma once
 
 #include <string>
@@ -17,25 +17,26 @@ class OptionTable {
   // `summary`: a paragraph for --help.
   OptionTable(std::string command, std::string summary);
 
-  // An argument without a dash, in order. One that repeats takes all that are left, so it is last.
+  // An argument without a dash. Arguments are in order. One that repeats takes all that are left,
+  // so it must be the last.
   OptionTable& argument(std::string name, OptionValue value, std::string help);
-  // Without leading dashes: "seed". Names are unique; "help" is there already.
+  // An option. The name has no leading dashes ("seed") and is unique. "help" exists already.
   OptionTable& option(std::string name, OptionValue value, std::string help);
   // The heading of the options that follow in --help.
   OptionTable& section(std::string title);
 
-  // Sets the bound variables. False: --help was asked for and has been printed, nothing is left to
-  // do. UsageError: an unknown option (names the nearest), a value that is missing, wrong or given
-  // twice, an argument too many, a required one that is absent.
+  // Sets the variables of the options. False: --help was asked for and has been printed, and
+  // nothing is left to do. UsageError: an unknown option (names the nearest), a value that is
+  // missing, wrong or given twice, an argument too many, or a required one that is missing.
   bool parse(const Arguments& arguments);
 
   // Whether it was on the command line.
   bool given(std::string_view name) const;
-  // The text that was given, or the default's; several are joined by commas.
+  // The text that was given, or else the default's. Several texts are joined by commas.
   std::string text(std::string_view name) const;
-  // Every option and argument with its text, in table order: "one table of every setting".
+  // Every option and argument with its text, in the order of the table.
   std::vector<std::pair<std::string, std::string>> settings() const;
-  // Sets an option as if it had been given so: how a resumed run gets its settings back.
+  // Sets an option as if these texts had been given. A resumed run gets its settings back this way.
   void restore(std::string_view name, const std::vector<std::string>& texts);
   std::vector<std::string> texts(std::string_view name) const;  // as given; empty: not given
   std::string fallback(std::string_view name) const;            // the default's text

@@ -17,7 +17,7 @@ OutputFormat output_format(bool json, bool csv);  // UsageError where both
 
 void print_table(const Table& table, OutputFormat format);  // on standard output
 
-// On standard output. What is not UTF-8, such as a name from a file system, has U+FFFD for it.
+// Prints on standard output. Bytes that are not UTF-8, as in the name of a file, become U+FFFD.
 void print_json(const nlohmann::ordered_json& value);
 
 }  // namespace mnm

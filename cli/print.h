@@ -1,7 +1,7 @@
-// What the program says: the only way to standard output and standard error (tests/structure holds
-// the rooms to it). Names of files, of a store's rows and of a config's keys come from outside, so
-// every text that is put into a sentence is made printable, ends of lines included: it can neither
-// steer a terminal nor fake a line.
+// Everything that the program prints. This is the only way to standard output and standard error
+// (tests/structure checks it). Names of files, of rows of a store and of keys of a config come from
+// outside. So every text that is put into a sentence is made printable, line ends included. It can
+// neither steer a terminal nor fake a line.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,7 +16,7 @@
 
 namespace mnm {
 
-// A text of several lines that is put together here, such as a table: ends of lines stay.
+// A text of several lines that our own code made, such as a table. Its line ends stay.
 struct Lines {
   std::string text;
 };
@@ -32,11 +32,12 @@ decltype(auto) as_printed(const Value& value) {
   }
 }
 
-// As printable() makes it, but for the ASCII control characters in `kept`. On standard error it is
-// never a reason to fail, even where that is closed or full.
+// Writes the text as printable() makes it, except for the ASCII control characters in `kept`. A
+// closed or full standard error is not a failure.
 void write_printable(std::FILE* to, std::string_view text, std::string_view kept);
 
-// On standard output as it is, where that is no terminal: text that a model generated.
+// Writes text that a model generated to standard output. If that is not a terminal, the text is not
+// altered.
 void write_raw(std::string_view text);
 
 // On standard output: results.
@@ -53,12 +54,12 @@ void note(fmt::format_string<Values...> format, Values&&... values) {
 
 inline void note_line(const std::string& text) { note("{}\n", text); }
 
-// Clears the line that the cursor of a terminal is in, and puts text in its place.
+// Replaces the line of the terminal that the cursor is in.
 void redraw_line(std::string_view text);
 
 }  // namespace mnm
 
-// The text's own, so that a format is checked; what is printed is as_printed() of it.
+// A formatter, so that format strings are checked at compile time. What is printed is as_printed().
 template <>
 struct fmt::formatter<mnm::Lines> : fmt::formatter<std::string_view> {
   template <typename Context>

@@ -1,4 +1,4 @@
-// Progress on standard error: a bar where that is a terminal, else a line now and then.
+// Progress on standard error: a bar on a terminal, else a line from time to time.
 #pragma once
 
 #include <chrono>
@@ -12,11 +12,12 @@ class ProgressBar {
   explicit ProgressBar(std::string label);
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
-  ~ProgressBar();  // the bar is taken away
+  ~ProgressBar();  // removes the bar
 
-  // `fraction` in [0, 1]. Cheap to call often: draws ten times a second, or a line every ten.
+  // Shows progress; `fraction` is in [0, 1]. Calling it often is cheap. It draws ten times a second
+  // on a terminal, else it prints a line every ten seconds.
   void show(double fraction, std::string_view text);
-  // A line of its own, which stays.
+  // Prints a line of its own, which stays.
   void note(std::string_view line);
   double seconds() const;  // since it was made
 
@@ -30,7 +31,8 @@ class ProgressBar {
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
-// Seconds left, where `fraction` took `elapsed`; infinite where that says nothing yet.
+// Seconds left if `fraction` of the work took `elapsed` seconds. Infinite if it is too early to
+// tell.
 double seconds_left(double fraction, double elapsed);
 
 }  // namespace mnm

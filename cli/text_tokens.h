@@ -8,7 +8,7 @@
 
 namespace mnm {
 
-// Reads the tokenizer.json of `directory` when it is first asked.
+// The result reads the tokenizer.json of `directory` when it is called for the first time.
 std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
                                         std::int64_t vocab_size);
 
