@@ -1,4 +1,4 @@
-// Whether this process was started as one of several, as its launcher's environment tells.
+// Whether this process was started as one of several. The environment of its launcher tells.
 #pragma once
 
 #include <functional>
@@ -12,9 +12,9 @@ struct Launch {
   int local_rank = 0, local_size = 1;  // of those on this machine
 };
 
-// `variable`: the value of an environment variable, empty where it is not set. Open MPI, Slurm's
-// srun (not its batch script, which is one process whatever the job's size), and MPICH's PMI are
-// known. Nothing where it was started alone.
+// `variable` returns the value of an environment variable, or an empty text. Open MPI, Slurm's
+// srun, and MPICH's PMI are known. A batch script of Slurm is one process, whatever the size of the
+// job. Nothing if the process was started alone.
 std::optional<Launch> launch_of(const std::function<std::string(const char*)>& variable);
 std::optional<Launch> launch_of_this_process();
 

@@ -1,4 +1,5 @@
-// Candidates in parts that cost alike and share nothing with each other: what is handed out.
+// Cuts candidates into parts, which are handed out to workers. Parts cost about the same and share
+// no work.
 #pragma once
 
 #include <cstddef>
@@ -16,14 +17,15 @@ struct Part {
   double flops = 0;                  // forward, per token, of the part's own plan
 };
 
-// Runs of neighbours in lexicographic order, which share prefixes, for `workers` that take the
-// largest part that is left whenever they are free. Few parts share more, many balance better: of
-// the ways to cut that were tried (at most 16 parts a worker) the one whose last worker is done
-// first, by FLOPs. Largest first. Pure; `scored`: the share of positions that are read out.
+// Cuts the candidates into runs of neighbours in lexicographic order, which share prefixes. Each
+// worker takes the largest part that is left whenever it is free. Few parts share more work, and
+// many parts balance better. So several numbers of parts are tried, up to 16 per worker, and the
+// cut whose last worker finishes first, by FLOPs, is taken. The parts are in descending order of
+// FLOPs. `scored` is the share of positions that are read out. Pure.
 std::vector<Part> partition(std::span<const Widths> candidates, const NestedModel& model,
                             std::int64_t context, double scored, int workers);
 
-// When the last of `workers` is done that take the parts in order: in the parts' FLOPs.
+// When the last worker finishes, in FLOPs, if the workers take the parts in order.
 double makespan(std::span<const Part> parts, int workers);
 
 }  // namespace mnm

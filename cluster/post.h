@@ -1,5 +1,5 @@
-// Letters between ranks, over a transport that a thread of its own serves: heartbeats go on
-// whatever the rest of the process does.
+// Letters between ranks. A thread of its own serves the transport, so heartbeats go on whatever the
+// rest of the process does.
 #pragma once
 
 #include <chrono>
@@ -19,8 +19,8 @@ struct Letter {
     kTask,    // to a worker: a number and a body
     kResult,  // back: the same number and the result
     kFailed,  // back: the same number and one sentence
-    kLost,    // likewise, and the rank can do no other task either
-    kStop,    // to a worker: leave what you are at
+    kLost,    // back: the same, and the rank can do no other task
+    kStop,    // to a worker: stop working
     kBeat,    // between rank 0 and each other; the share of the task that is done
   };
   Kind kind = Kind::kBeat;
@@ -32,12 +32,13 @@ class Post {
  public:
   using Milliseconds = std::chrono::milliseconds;
 
-  // `open` is called on the thread that serves it, and what it throws is thrown here.
+  // `open` is called on the thread that serves the transport. What it throws is thrown here.
   explicit Post(const std::function<std::unique_ptr<Transport>()>& open,
                 Milliseconds beat = Milliseconds(1000));
   Post(const Post&) = delete;
   Post& operator=(const Post&) = delete;
-  // Parts from the others as the transport does if leave() said so; waits five seconds for them.
+  // If leave() was called, leaves together with the others, as the transport does; waits five
+  // seconds for them.
   ~Post();
 
   int rank() const { return rank_; }
@@ -48,17 +49,18 @@ class Post {
     int from = 0;
     Letter letter;
   };
-  // The next letter that is no beat; nothing after `patience`. Throws what the transport threw.
+  // The next letter that is no heartbeat. Nothing if none comes within `patience`. Throws what the
+  // transport threw.
   std::optional<Received> wait(Milliseconds patience);
 
-  // Seconds since anything was heard of a rank, and the share of its task that it said was done.
+  // Seconds since anything was heard of a rank; and the share of its task that it reported as done.
   double silence(int rank) const;
   double share_of(int rank) const;
-  void set_share(double share);  // of this rank's task: told with every beat
+  void set_share(double share);  // of this rank's task; sent with every heartbeat
   bool stopped() const;          // a kStop has come
   bool all_leave() const;        // its number was not 0: no rank was lost
 
-  void leave();  // everybody is there, and leaves too
+  void leave();  // call it when all ranks are alive and leave too
 
  private:
   struct State;  // shared with the thread, which may outlive this

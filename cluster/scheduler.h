@@ -1,5 +1,5 @@
-// Who works on what, and what becomes of it when a worker is lost. Without messages and clocks:
-// times are told, in seconds.
+// Who works on which task, and what happens to the task when its worker is lost. It uses no
+// messages and no clock: the caller tells it the time, in seconds.
 #pragma once
 
 #include <cstddef>
@@ -9,31 +9,33 @@
 namespace mnm {
 
 struct SchedulerSettings {
-  double silence = 30;  // seconds after which a worker that nothing was heard of counts as lost
-  int attempts = 3;     // workers that a task may cost before it is given up
+  double silence = 30;  // seconds without a sign of life, after which a worker counts as lost
+  int attempts = 3;     // lost workers after which a task is given up
 };
 
 class Scheduler {
  public:
-  // flops[i]: of task i. Workers are 0, 1, ..., all alive and idle, last heard of `now`.
+  // flops[i] is the size of task i. Workers are 0, 1, ...; all are alive and idle, and last heard
+  // at `now`.
   Scheduler(std::vector<double> flops, int workers, double now, SchedulerSettings settings = {});
 
-  // What the worker is to begin now: the largest task that nobody has. Nothing where it is busy or
-  // lost, or where none is left.
+  // The task that the worker is to begin now: the largest that nobody has. Nothing if the worker is
+  // busy or lost, or no task is left.
   std::optional<std::size_t> next(int worker);
 
-  // The worker is alive, a lost one again, unless it is retired.
+  // The worker is alive. A lost worker becomes alive again, unless it is retired.
   void heard(int worker, double now);
 
-  // The worker has done the task. False: somebody else had before, and the result is of no use.
+  // The worker has done the task. False: another worker had done it before, and the result is not
+  // needed.
   bool finish(int worker, std::size_t task, double now);
 
-  // The worker counts as lost, and what it had goes to others. Error where a task has now cost too
-  // many.
+  // The worker counts as lost, and its task goes to another. Error if the task has now cost too
+  // many workers.
   void lose(int worker);
-  // Likewise, and whatever is heard of it, it is given nothing more.
+  // The same; and the worker gets no task any more, even if it is heard again.
   void retire(int worker);
-  // Loses those that nothing was heard of for too long, and says which.
+  // Loses the workers that were silent for too long, and returns them.
   std::vector<int> lose_silent(double now);
 
   bool finished() const { return left_ == 0; }
@@ -48,7 +50,7 @@ class Scheduler {
     double flops = 0;
     bool done = false;
     int lost = 0;     // workers it was with when they were lost
-    int holders = 0;  // workers that are at it; two where a lost one came back
+    int holders = 0;  // workers that work on it; two if a lost one came back
   };
   struct Worker {
     bool alive = true, retired = false;

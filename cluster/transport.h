@@ -1,4 +1,4 @@
-// Bytes from one rank to another. A thin layer over MPI, and over a queue in tests.
+// Sends bytes from one rank to another: a thin layer over MPI, or over a queue in tests.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,7 @@
 
 namespace mnm {
 
-// One thread uses it, the one that made it.
+// Only the thread that made it uses it.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -15,8 +15,8 @@ class Transport {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // Returns at once, in order per pair of ranks. What is sent to a rank that is gone is lost, and
-  // nothing says so.
+  // Returns at once. Bytes between two ranks arrive in order. Bytes to a rank that is gone are lost
+  // without notice.
   virtual void send(int to, std::string bytes) = 0;
 
   struct Received {
@@ -25,12 +25,13 @@ class Transport {
   };
   virtual std::optional<Received> receive() = 0;  // nothing where nothing has come yet
 
-  // Parts from all others, who do the same. Never called where one of them is gone.
+  // Leaves together with all others, who do the same. It is never called if one of them is gone.
   virtual void finish() = 0;
 };
 
-// MPI's, from the library libmnm_mpi.so beside the program (or in ../lib), which is opened here.
-// Error says what is missing: the library, where this build has none, or what the loader said.
+// The transport over MPI, from the library libmnm_mpi.so beside the program (or in ../lib), which
+// is opened here. Error says what is missing: the library, if this build has none, or what the
+// loader said.
 std::unique_ptr<Transport> open_mpi_transport();
 
 }  // namespace mnm
