@@ -1,9 +1,9 @@
-// From a corpus of text files to byte-level token files: a training part and held-out parts that
-// share no file with it or with each other.
+// Makes byte-level token files from a corpus of text files: a training part, and held-out parts
+// that share no file with it or with each other.
 //
-// A document is a file; its tokens are its bytes, and one zero byte follows it. Which part a file
-// belongs to hangs on the seed and on its path below the corpus alone, so the same corpus gives the
-// same bytes on every machine.
+// A document is a file. Its tokens are its bytes, followed by one zero byte. The part that a file
+// belongs to depends only on the seed and on the file's path below the corpus. So the same corpus
+// gives the same bytes on every machine.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +21,14 @@ struct CorpusFile {
   std::string name;  // below the directory that was given, with '/'; for a file, its own name
 };
 
-// The regular files among and below `inputs` whose last path component matches `glob` (fnmatch),
-// by ascending name. Links are not followed. Error: an input that is not there, none that match,
-// two of the same name (below two directories).
+// The regular files among `inputs` and below them whose last path component matches `glob`
+// (fnmatch), by ascending name. Links are not followed. Error: an input does not exist, no file
+// matches, or two files below two directories have the same name.
 std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
                                     const std::string& glob);
 
 struct HeldOut {
-  std::int64_t tokens = 0;   // targets: one token more is written, the first being only input
+  std::int64_t tokens = 0;   // targets; one more token is written, since the first is only input
   std::int64_t excerpt = 0;  // of each file at most so many bytes, from a place given by its name;
                              // 0: whole files, so few of them
 };
@@ -48,8 +48,9 @@ struct SplitCorpus {
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
                          std::uint64_t seed);
 
-// The bytes of a token file of such tokens: kBytes as they are, kU16 and kU32 numbers without a
-// header, kLlmC a shard of uint16 (magic 20240520). Text is no format of tokens: UsageError.
+// The bytes of a token file that holds `tokens`. kBytes: as they are. kU16 and kU32: numbers
+// without a header. kLlmC: a shard of uint16 (magic 20240520). UsageError for text, which is no
+// format of tokens.
 std::string token_file(std::string_view tokens, TokenFormat format);
 
 }  // namespace mnm

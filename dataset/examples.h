@@ -1,7 +1,7 @@
-// What a model is scored on: a set of examples. An example is one independent sample, with an
+// What a model is scored on: a set of examples. An example is one independent sample. It has an
 // input, a target at each of its positions, and the positions that are scored. Token files make one
-// kind (dataset/token_file.h). Everything but this room and the folds counts examples and
-// positions, and asks neither what an input is nor what a target may be.
+// kind of examples (dataset/token_file.h). The rest of the program counts examples and positions.
+// Only this room and the folds ask what an input is and what a target may be.
 #pragma once
 
 #include <cstddef>
@@ -36,21 +36,22 @@ class Examples {
   std::string fingerprint;   // of inputs, targets and scored positions
   std::int64_t count = 0;    // examples
   std::int64_t context = 0;  // positions of each, all of which a model computes
-  // Positions that are scored, of each example as many, ascending: [count * targets()]; empty: all.
+  // The positions that are scored: the same number for each example, ascending, [count *
+  // targets()]. Empty: all positions.
   std::vector<std::int32_t> scored;
 
   virtual std::string_view kind() const = 0;  // as the store calls it: "tokens"
   virtual InputSpec input() const = 0;
-  // Of examples [begin, begin + n): n inputs in their type, one after the other, and n * context
-  // targets, each a class of the model's output. The spans have these sizes.
+  // Reads examples [begin, begin + n): n inputs of their type, one after the other, and n * context
+  // targets. Each target is a class of the model's output. The spans have these sizes.
   virtual void read_inputs(std::int64_t begin, std::int64_t n, std::span<std::byte> out) const = 0;
   virtual void read_targets(std::int64_t begin, std::int64_t n,
                             std::span<std::int64_t> out) const = 0;
-  // How many examples the two sets share, whichever has more of them in the other: 0 where they are
-  // disjoint, or of different kinds.
+  // How many examples of either set are also in the other; the larger of the two numbers. 0 if the
+  // sets are disjoint or of different kinds.
   virtual std::int64_t shared_with(const Examples& other) const = 0;
 
-  // Scored positions of an example, and their share of all.
+  // The number of scored positions of an example, and their share of all positions.
   std::int64_t targets() const {
     return scored.empty() ? context : static_cast<std::int64_t>(scored.size()) / count;
   }
@@ -67,8 +68,8 @@ struct ExampleOptions {
   std::function<TextTokens()> text{};  // of the checkpoint's tokenizer, as in TokenReading
 };
 
-// Of the kind that the model takes. UsageError where not one example fits, or the context is longer
-// than the model's.
+// Loads examples of the kind that the model takes. UsageError if not even one example fits, or the
+// context is longer than the model's.
 std::unique_ptr<Examples> load_examples(const ExampleOptions& options, const NestedModel& model);
 
 }  // namespace mnm

@@ -7,13 +7,12 @@
 
 namespace mnm {
 
-// How many sequences of `part`, with their last target, are found whole among the tokens that
-// `other` uses: at any place, so also where the same text is cut elsewhere. Exact; equal sequences
-// count one each.
+// How many sequences of `part`, with their last target, occur as a whole among the tokens that
+// `other` uses. They may begin at any place, so this also finds the same text when it is cut
+// elsewhere. The count is exact. Equal sequences count one each.
 std::int64_t sequences_within(const TokenExamples& part, const TokenExamples& other);
 
-// How many sequences two datasets share: those of either that lie whole in the other, whichever are
-// more.
+// How many sequences of either dataset lie as a whole in the other; the larger of the two numbers.
 std::int64_t shared_sequences(const TokenExamples& a, const TokenExamples& b);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// Which positions of a sequence are scored, where not all are.
+// Which positions of a sequence are scored, if not all are.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace mnm {
 
-// A share of every sequence's positions. With a large vocabulary the readout dominates, and paired
-// differences need few positions.
+// A share of the positions of every sequence. With a large vocabulary the readout takes most of the
+// time, and paired differences need few positions.
 struct PositionShare {
   std::int64_t numerator = 1, denominator = 1;
   std::uint64_t seed = 0;
@@ -20,11 +20,12 @@ struct PositionShare {
   std::string text() const;  // "1/4"
 };
 
-// "1/4", "1". UsageError unless it is more than 0 and at most 1, of terms below a million.
+// "1/4", "1". UsageError unless the share is more than 0 and at most 1, and its terms are below a
+// million.
 PositionShare parse_position_share(std::string_view text);
 
-// share.of(context) positions of that sequence, ascending: drawn without replacement by the share's
-// seed and the sequence's number, the same on every machine.
+// share.of(context) positions of that sequence, ascending. They are drawn without replacement from
+// the share's seed and the number of the sequence, and are the same on every machine.
 std::vector<std::int32_t> draw_positions(const PositionShare& share, std::int64_t context,
                                          std::int64_t sequence);
 

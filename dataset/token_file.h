@@ -1,10 +1,10 @@
 // Token files, and the sequences that models are scored on.
 //
-// A token file is cut into sequences. Sequence i of context C reads tokens
-// [i*C, i*C + C] of the file: the first C are the input, and position t predicts token t+1, so each
-// sequence has C targets, of which a drawn share may be scored, every token but the file's first is
-// a target once, and no model sees across a border. What is left over at the end is not used. A
-// part is a range of sequences.
+// A token file is cut into sequences. With a context of C, sequence i is tokens [i*C, i*C + C] of
+// the file. The first C of them are the input, and position t predicts token t + 1. So each
+// sequence has C targets, of which a drawn share may be scored. Every token except the first of the
+// file is a target once, and no model sees across the border of a sequence. Tokens left over at the
+// end are not used.
 #pragma once
 
 #include <cstdint>
@@ -80,7 +80,7 @@ class TokenExamples final : public Examples {
   std::int64_t shared_with(const Examples& other) const override;
 };
 
-// load_examples (dataset/examples.h) of a token file, for a vocabulary of so many words.
+// load_examples (dataset/examples.h) for a token file and a vocabulary of this size.
 TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vocab_size,
                                   std::int64_t max_context);
 

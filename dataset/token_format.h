@@ -1,5 +1,5 @@
-// Which of the formats a file of tokens has: what the user says, what a header says, and what a
-// file without a header resembles.
+// Which format a file of tokens has: what the user says, what a header says, and what a file
+// without a header looks like.
 #pragma once
 
 #include <cstddef>
@@ -14,16 +14,16 @@
 namespace mnm {
 
 enum class TokenFormat : std::uint8_t {
-  kRecognised,  // what its header says; without a header bytes or text, where the model allows it
+  kRecognised,  // as its header says; else bytes or text, if the model allows it
   kBytes,       // one token a byte, whatever the file is
   kU16,         // little-endian, without a header: nanoGPT, dolma
-  kU32,         // likewise; Megatron's int32 is the same
+  kU32,         // the same with 32 bits; Megatron's int32 is equal
   kLlmC,        // a shard with its header of 1,024 bytes
   kText,        // UTF-8, tokenized as the checkpoint's tokenizer does
 };
-// In the order of the enumeration, without the first.
+// In the order of the enumeration, without the first value.
 inline constexpr std::string_view kTokenFormats[] = {"bytes", "u16", "u32", "llm.c", "text"};
-// Nothing is kRecognised. UsageError names the others.
+// Never returns kRecognised. UsageError names the formats.
 TokenFormat parse_token_format(std::string_view name);
 
 // How a checkpoint turns text into tokens.
@@ -37,10 +37,10 @@ struct TextTokens {
 struct TokenReading {
   TokenFormat format = TokenFormat::kRecognised;
   std::int64_t vocab_size = 256;
-  std::function<TextTokens()> text{};  // asked where it matters alone; empty: no tokenizer
+  std::function<TextTokens()> text{};  // called only if it matters; empty: no tokenizer
 };
 
-// What a file seems to be that has neither of the headers that are read.
+// What a file without a header that we read seems to be.
 struct Resemblance {
   enum class Kind : std::uint8_t {
     kForeign,  // a format of other programs, known by its signature
@@ -53,9 +53,9 @@ struct Resemblance {
   std::string help;  // what to do about it, a command where there is one
 };
 
-// By the first bytes, the size and the files beside it. Numbers are those that are all below
-// vocab_size, so they are a guess; for a vocabulary of at most 256 only where their upper bytes are
-// all zero, since there any byte is a token.
+// Guesses from the first bytes, the size, and the files beside it. A file is taken for numbers if
+// all of them are below vocab_size. With a vocabulary of at most 256 any byte is a token, so there
+// the upper bytes of all numbers must be zero.
 Resemblance resemblance_of(std::span<const std::byte> bytes, const std::filesystem::path& path,
                            std::int64_t vocab_size);
 
