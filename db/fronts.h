@@ -1,4 +1,4 @@
-// Keeps table `member`, the fronts of all records, up to date as records are added.
+// Keeps the table `member`, the fronts of all records, up to date as records are added.
 #pragma once
 
 #include <array>
@@ -18,18 +18,20 @@ namespace mnm {
 
 std::string_view column_of(CostKind kind);  // of table record
 
-// The members are also held here, so that a record is compared with them without asking SQLite.
+// The members are also held here, so a record is compared with them without a query.
 class Fronts {
  public:
   using Prepare = std::function<sqlite::Statement&(std::string_view sql)>;
 
   explicit Fronts(Prepare prepare) : prepare_(std::move(prepare)) {}
 
-  // First thing in a transaction that adds records: another process may have changed the members.
+  // Called first in a transaction that adds records, because another process may have changed the
+  // members.
   void begin();
-  // The record, just stored under its id, enters the fronts of its model, data and dtype in this
-  // metric on which nothing costs at most as much and scores at least as well, and whatever it
-  // beats leaves. A value that is no number enters none.
+  // Offers a record, which was just stored under its id, to the fronts of its model, data and dtype
+  // in this metric, one for each kind of cost. It enters a front unless a member costs at most as
+  // much and scores at least as well. Then the members that it dominates leave. A value that is not
+  // a number enters no front.
   void offer(const Record& record, Metric metric);
   void forget() { groups_.clear(); }  // the transaction was rolled back
 

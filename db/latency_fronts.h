@@ -1,6 +1,6 @@
-// Keeps table `latency_member`, the fronts over latency, up to date as records and measurements are
-// added. Of several measurements of the same things the newest stands, and alone has fronts. A
-// record whose widths lie outside what was measured is on none of them.
+// Keeps the table `latency_member`, the fronts over latency, up to date as records and measurements
+// are added. Of several measurements of the same things only the newest is in force and has fronts.
+// A record whose widths lie outside what was measured is on none of them.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,18 @@ namespace mnm {
 
 std::vector<LatencyPart> latency_parts(const sqlite::Connection& store, std::int64_t latency);
 
-// Lives within one transaction that writes.
+// Lives within one writing transaction.
 class LatencyFronts {
  public:
   explicit LatencyFronts(const sqlite::Connection& store);
 
-  // A record, just stored under its id, in one metric, by all that stand of its model. Error where
-  // a measurement is damaged.
+  // Offers a record, which was just stored under its id, in one metric to the fronts of all
+  // measurements in force of its model. Error if a measurement is damaged.
   void offer(const Record& record, Metric metric);
-  // A new measurement: all records of its model by it, and those that it supersedes have fronts no
-  // more.
+  // Makes the fronts of a new measurement from all records of its model, and removes the fronts of
+  // the measurements that it supersedes.
   void add(std::int64_t latency);
-  // All that stand, in a store that has kept no such fronts so far.
+  // Makes the fronts of all measurements in force, in a store that has no such fronts yet.
   void add_all();
 
  private:

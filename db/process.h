@@ -10,7 +10,7 @@ struct Process {
   std::string host;  // its name
   std::string boot;  // the kernel's boot id
   std::int64_t pid = 0;
-  std::int64_t start = 0;  // clock ticks after boot; with the boot it tells reused numbers apart
+  std::int64_t start = 0;  // clock ticks after boot; tells reused process numbers apart
 
   bool operator==(const Process&) const = default;
 };

@@ -1,10 +1,10 @@
 // SQLite's C interface as values: a connection, a prepared statement, a transaction. Every failure
-// becomes one Error that names the file, what is wrong with it and what to do.
+// becomes one Error, which names the file, what is wrong with it and what to do.
 //
-// A file is hostile until its schema was compared (db/schema_check.h) and stays so after: pages
-// that lead to each other a thousand times make a small table endless. So every statement has a
-// budget of steps and of text that grows with the size of the file, values have a largest length,
-// and SQLite opens no file but the store's own (db/vfs.h).
+// A file is hostile, even after its schema was compared (db/schema_check.h). For instance, pages
+// that lead to each other in a circle make a small table endless. So every statement has a budget
+// of steps and of text, which grows with the size of the file; values have a largest length; and
+// SQLite opens no file but the store's own (db/vfs.h).
 #pragma once
 
 #include <sqlite3.h>
@@ -23,7 +23,7 @@ namespace mnm::sqlite {
 
 class Statement;
 
-// What a statement has taken since it was begun.
+// What a statement has used since it began.
 struct Usage {
   std::int64_t steps = 0;  // of SQLite's virtual machine
   std::int64_t bytes = 0;  // of text and blobs handed out
@@ -32,7 +32,7 @@ struct Usage {
 // Used by one thread at a time.
 class Connection {
  public:
-  // `uri`: what sqlite3_open_v2 takes with SQLITE_OPEN_URI; `path` is what errors name.
+  // `uri` is passed to sqlite3_open_v2 with SQLITE_OPEN_URI. `path` is the name in errors.
   Connection(std::filesystem::path path, const std::string& uri, int flags);
 
   const std::filesystem::path& path() const { return path_; }
@@ -45,7 +45,7 @@ class Connection {
   std::int64_t changes() const { return sqlite3_changes64(handle()); }
 
   [[noreturn]] void fail() const;  // the last failure, as an Error
-  // Error where the file that is open is no longer what the path leads to.
+  // Error if `path` no longer leads to the open file.
   void check_in_place() const;
 
  private:
@@ -53,7 +53,8 @@ class Connection {
   struct Close {
     void operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
   };
-  // What a sound store of the files' size never needs. At one address while the connection moves.
+  // The budget: more than a sound store of this size ever needs. It stays at one address while the
+  // connection moves.
   struct Budget {
     std::filesystem::path path;
     Usage* running = nullptr;  // of the statement that steps now
@@ -71,8 +72,8 @@ class Connection {
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
-// Parameters are bound by position from 1, columns read by position from 0. Bound text and blobs
-// are copied.
+// Parameters are set by position from 1, and columns are read by position from 0. Texts and blobs
+// are copied when they are set.
 class Statement {
  public:
   Statement(const Connection& connection, std::string_view sql);
@@ -122,9 +123,9 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
 };
 
-// Rolled back unless committed. kWrite waits for the write lock at once, so what is read inside
-// still holds when it writes; it commits nothing to a file that has lost its name, where nobody
-// would find it.
+// A transaction, which is rolled back unless it is committed. kWrite takes the write lock at once,
+// so what is read inside still holds when it writes. kWrite does not commit to a file that has lost
+// its name, where nobody would find the data.
 class Transaction {
  public:
   enum class Kind : std::uint8_t { kRead, kWrite };

@@ -1,4 +1,4 @@
-// A front as it grows: costs ascend, objectives strictly descend.
+// A front that grows. Along it costs ascend and objectives strictly descend.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,16 @@ class Staircase {
     std::int64_t record = 0;
   };
   struct Entry {
-    // The costs of the first and the last member that the newcomer beat: all between are gone.
+    // The costs of the first and the last member that the newcomer dominated. All members between
+    // them are gone.
     std::optional<std::pair<std::int64_t, std::int64_t>> beaten;
   };
 
-  // Whether the record is a member now: no other costs at most as much and scores at least as well.
-  // Of equals the lowest record stays, whenever it comes. Smaller objectives win.
+  // Offers a record. It becomes a member, and the result has a value, if no other member costs at
+  // most as much and scores at least as well. Of equal records the one with the lowest number
+  // stays, in whatever order they come. Smaller objectives win.
   std::optional<Entry> offer(std::int64_t cost, double objective, std::int64_t record);
-  // The same for one that is a member already.
+  // Adds a record that is known to be a member.
   void load(std::int64_t cost, double objective, std::int64_t record) {
     members_.emplace_hint(members_.end(), cost, Member{objective, record});
   }

@@ -1,7 +1,9 @@
-// The store: every score ever taken, in one SQLite file. Schema and its meaning: db/schema.sql.
+// The store: every score ever taken, in one SQLite file. db/schema.sql defines the tables and their
+// meaning.
 //
-// WAL, foreign keys, a version in the file. Several processes may write at once: each add() is one
-// transaction and waits for its turn. A killed process loses at most the batch it was adding.
+// It uses WAL, foreign keys, and a version in the file. Several processes may write at once: each
+// add() is one transaction and waits for its turn. A killed process loses at most the batch that it
+// was adding.
 #pragma once
 
 #include <chrono>
@@ -53,7 +55,7 @@ struct RunRow {
   std::string command;   // "search", "eval"
   std::string strategy;  // empty for eval
   std::uint64_t seed = 0;
-  std::string settings;  // JSON: everything that resuming needs
+  std::string settings;  // JSON: all that resuming needs
   std::string command_line, build, device;
   std::string started;  // ISO 8601, UTC; the time of begin_run where it is empty
   Dtype dtype = Dtype::kF32;
@@ -63,11 +65,11 @@ struct RunRow {
 };
 
 struct Measured {
-  double value = 0;           // may be no number: then it is on no front
-  double standard_error = 0;  // NaN where it is unknown: of one example
+  double value = 0;           // if it is not a number, it is on no front
+  double standard_error = 0;  // NaN if it is unknown, as with one example
 };
 
-// "ok", or "nan" or "inf" where the value is that; "" of what was not measured.
+// "ok", "nan" or "inf"; "" if it was not measured.
 std::string_view status_of(const std::optional<Measured>& measured);
 
 // What was measured of one submodel: its costs, and the metrics that were asked for.
@@ -76,8 +78,8 @@ struct Score {
   Cost cost;
   std::int64_t samples = 0;  // examples
   PerMetric<std::optional<Measured>> metrics{};
-  // Of each metric that was measured, of every example in the dataset's order: filled by whoever
-  // measures, read by Store::per_example.
+  // For each metric that was measured, the value of every example in the dataset's order. Whoever
+  // measures fills it in. Store::per_example reads it back.
   PerMetric<std::vector<float>> per_example{};
 
   const std::optional<Measured>& operator[](Metric metric) const { return metrics[metric]; }
@@ -88,8 +90,8 @@ struct Score {
   double value(Metric metric = Metric::kLoss) const;  // NaN where it was not measured
 };
 
-// What is stored: a score on one dataset in one dtype of arithmetic, those of the run that measured
-// it first.
+// What is stored: a score on one dataset in one dtype of arithmetic. Model, data and dtype are
+// those of the run that measured it first.
 struct Record : Score {
   std::int64_t id = 0;
   std::int64_t model = 0, data = 0;
@@ -105,19 +107,19 @@ struct LatencyRow {
   std::string created;  // ISO 8601, UTC; the time of add_latency where it is empty
 };
 
-// What the front is taken of. Records of different models, data or dtypes are never compared.
+// Which front is asked for. Records of different models, data or dtypes are never compared.
 struct FrontQuery {
   std::optional<std::int64_t> model, data;
   std::optional<Dtype> dtype;
   std::vector<std::int64_t> runs;  // records of these runs alone; empty: all
   Metric metric = Metric::kLoss;
   CostKind cost = CostKind::kParams;
-  // Of the one model; what gives records their latency. Needed where that is a cost asked for.
+  // Gives records of the one model their latency. Needed if latency is the cost or has a budget.
   const LatencyTable* latency = nullptr;
   std::optional<std::int64_t> min_cost, max_cost;
   std::vector<Budget> budgets;  // each an upper limit
-  // Every record that passes the filters, not the front: by cost, also failed ones and those on
-  // which the metric was not measured.
+  // Returns every record that passes the filters instead of the front, by cost. These include
+  // failed records and records on which the metric was not measured.
   bool all = false;
 };
 
@@ -127,11 +129,11 @@ class Store {
  public:
   enum class Mode : std::uint8_t { kRead, kWrite };
 
-  // kWrite creates the file where there is none, or an empty one, and brings one of an older
-  // version to this. kRead never creates, locks out or changes anything, and reads from read-only
-  // places too. `patience`: how long any call waits for another process that writes. Error: not a
-  // database, truncated, one of another version or program (both versions named), unreadable,
-  // read-only. One thread at a time uses a store.
+  // kWrite creates the file if it does not exist or is empty, and brings a store of an older
+  // version to this version. kRead never creates, locks or changes anything, and also reads from
+  // read-only places. `patience` is how long any call waits for another process that writes. One
+  // thread at a time uses a store. Error: the file is not a database, is truncated, is of another
+  // version or program (both versions are named), cannot be read, or cannot be written.
   static Store open(const std::filesystem::path& path, Mode mode,
                     std::chrono::milliseconds patience = std::chrono::seconds(30));
   Store(Store&&) noexcept;
@@ -145,32 +147,35 @@ class Store {
   std::vector<std::pair<std::int64_t, DataRow>> datasets() const;
   std::vector<DataUse> data_uses() const;  // by model, then data
 
-  // A new run, status "running", owned by this process until finish_run or the process ends.
+  // Begins a run with the status "running". This process owns it until finish_run or until the
+  // process ends.
   std::int64_t begin_run(const RunRow& row);
-  // Takes over an unfinished run. Error while another process that owns it is alive, naming it.
+  // Takes over an unfinished run. Error, which names the owner, while another process that owns it
+  // is alive.
   void resume_run(std::int64_t run);
   void finish_run(std::int64_t run, const std::string& status);  // "done" or "stopped"
   std::optional<RunRow> run(std::int64_t id) const;
   std::vector<RunRow> runs() const;  // newest last
 
-  // Adds the scores to the run, in order, in one transaction: on the run's data, of its model, in
-  // its dtype. Gives what the store has now, without the values per example. A submodel that is
-  // known is not stored again: the run refers to the known record, which gains the metrics, and the
-  // values per example, that it lacked. Error, and nothing is added: this process does not own the
-  // run; a known record was counted at other costs; the disk is full; another writer outlasted the
-  // patience.
+  // Adds the scores to the run, in order, in one transaction. They are scores of the run's model,
+  // on its data, in its dtype. Returns what the store has now, without the values per example. A
+  // submodel that is known is not stored again. The run then refers to the known record, which
+  // gains the metrics, and the values per example, that it lacked.
+  //
+  // Error, and nothing is added: this process does not own the run; a known record has other costs;
+  // the disk is full; another writer took longer than the patience.
   std::vector<Record> add(std::int64_t run, std::span<const Score> scores);
   // The records of a run in the order they were added: what resuming replays.
   std::vector<Record> records_of(std::int64_t run) const;
   std::optional<Record> find(std::int64_t model, std::int64_t data, Dtype dtype,
                              const Widths& widths) const;
   std::optional<Record> record(std::int64_t id) const;
-  // Empty where they are not kept.
+  // Empty if they are not kept.
   std::vector<float> per_example(std::int64_t record, Metric metric) const;
 
-  // The front, by ascending cost: no other record is at most as costly and at least as good, one of
-  // them strictly; of equal ones the first recorded stays. One front per (model, data, dtype),
-  // concatenated, by model, data and the dtype's name. Below 100 ms on 100,000 records.
+  // The front, by ascending cost: the records that no other record dominates. Of equal records the
+  // first recorded stays. There is one front per model, data and dtype. They are concatenated in
+  // the order of model, data and the name of the dtype. Takes less than 100 ms on 100,000 records.
   std::vector<Record> front(const FrontQuery& query) const;
 
   struct Artifact {
@@ -183,7 +188,7 @@ class Store {
   std::int64_t add_artifact(const Artifact& artifact);
   std::vector<Artifact> artifacts() const;
 
-  // What a runtime made of an artifact's probe; scripts/verify adds them.
+  // A runtime's answer about the probe of an artifact. scripts/verify adds them.
   struct Verification {
     std::int64_t artifact = 0;
     std::string runtime, version;

@@ -1,5 +1,5 @@
-// The store's file: recognised, made where there is none, and opened so that reading leaves no
-// trace.
+// The store's file: recognises it, makes it if there is none, and opens it so that reading leaves
+// no trace.
 #pragma once
 
 #include <array>
@@ -27,14 +27,14 @@ class StoreFile {
 
   sqlite::Connection& connection() { return connection_; }
 
-  // Of the file's schema: the program's own, or an older one where the file is read. What later
-  // versions added is not there then.
+  // The version of the file's schema. It is this program's version, or an older one if the file is
+  // only read. Then the tables and columns of later versions are not there.
   std::int64_t version() const;
 
-  // Whether all that was read since the file was opened is of one state. Where no writer's files
-  // lie beside it, a store is read without locks, for these would need files of our own; a writer
-  // that came meanwhile shows in the files, and what was read must be read again from a new
-  // StoreFile.
+  // Whether everything that was read since the file was opened belongs to one state. A store is
+  // read without locks if no files of a writer lie beside it, because locks would need files of our
+  // own. If a writer came meanwhile, the files show it. Then everything must be read again from a
+  // new StoreFile.
   bool settled() const;
 
  private:
@@ -43,11 +43,11 @@ class StoreFile {
     kImmutable,  // none: there is no journal
     kNone,       // none: there is a journal, but nobody's shared memory
   };
-  // Of the file, and of what SQLite keeps beside it: -wal, -shm, -journal.
+  // The state of the file and of the files that SQLite keeps beside it: -wal, -shm, -journal.
   using State = std::array<FileState, 4>;
 
   static State state_of(const std::filesystem::path& path);
-  // The state after a killed writer's journal was carried out, where this process may do that.
+  // The state after the journal of a killed writer was carried out, if this process may do that.
   static State healed_state(const std::filesystem::path& path, Store::Mode mode,
                             std::chrono::milliseconds patience);
   static Locking locking_of(const State& state);

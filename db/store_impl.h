@@ -1,4 +1,4 @@
-// What the store's source files share.
+// Shared by the source files of the store.
 #pragma once
 
 #include <chrono>
@@ -31,33 +31,34 @@ struct Store::Impl {
   Process self = this_process();
   Fronts fronts;
 
-  // Prepared on first use, kept while the file is open. A caller resets it when done.
+  // Prepares a statement on first use and keeps it while the file is open. The caller resets it
+  // when done.
   sqlite::Statement& statement(std::string_view sql);
   void reopen();
 
-  // All that `body` reads is of one state of the store.
+  // Runs `body`; all that it reads belongs to one state of the store.
   template <typename Body>
   auto read(const Body& body);
-  // All that `body` writes is stored, or nothing is.
+  // Runs `body`; all that it writes is stored, or nothing is.
   template <typename Body>
   auto write(const Body& body);
 };
 
-// How the open file says what was measured: a store of version 4 that is read has columns where
-// later ones have table score.
+// Where the open file holds scores. A store of version 4 that is only read has columns where later
+// versions have the table score.
 struct ScoreColumns {
   std::string join;  // after the tables that a query reads; "" where there is nothing to join
   std::string status, value, error;
 };
 ScoreColumns score_columns(const Store::Impl& store, Metric metric);
 
-// "SELECT ... FROM source LEFT JOIN ... rest", where the source names table record r. record_of
-// reads its rows.
+// "SELECT ... FROM source LEFT JOIN ... rest". The source names the table record r. record_of reads
+// the rows.
 std::string select_records(const Store::Impl& store, std::string_view source,
                            std::string_view rest);
 Record record_of(const Store::Impl& store, const sqlite::Statement& row);
 
-// Within a transaction. Error unless the run is running and this process owns it.
+// Call it within a transaction. Error unless the run is running and this process owns it.
 void require_owned(Store::Impl& store, std::int64_t run);
 
 Dtype dtype_of(const Store::Impl& store, std::string_view text);

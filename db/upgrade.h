@@ -1,4 +1,4 @@
-// An older store becomes one of this version.
+// Brings an older store to this version.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 
 namespace mnm {
 
-// Within a transaction that writes, without foreign keys and with SQLite's legacy_alter_table,
-// since tables are renamed and made anew under their old names. `from`: the version it has, 2 or
-// later. All that the store said it says afterwards: records, scores, fronts, and which runs were
-// one search.
+// Call it within a writing transaction, without foreign keys and with SQLite's legacy_alter_table,
+// because tables are renamed and made anew under their old names. `from` is the version that the
+// store has, 2 or later. The store says afterwards all that it said before: records, scores,
+// fronts, and which runs belong to one search.
 void upgrade(sqlite::Connection& store, std::int64_t from);
 
 }  // namespace mnm
