@@ -1,4 +1,4 @@
-// Sequences that grow, under one submodel each: generated, or timed.
+// Sequences that grow under one submodel each: for generating and for timing.
 #pragma once
 
 #include <ATen/core/Tensor.h>

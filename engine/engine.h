@@ -1,6 +1,6 @@
-// The one door to LibTorch: what scores, trains or generates stands behind this interface, in a
-// shared library opened on first use (libmnm_engine_cpu.so, libmnm_engine_cuda.so), so that
-// everything else starts in milliseconds and runs where there is no Torch.
+// The one door to LibTorch. The code that scores, trains or generates stands behind this interface,
+// in a shared library that is opened on first use (libmnm_engine_cpu.so, libmnm_engine_cuda.so). So
+// everything else starts in milliseconds, and runs where there is no LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,15 @@
 
 namespace mnm {
 
-// One sequence that grows, under one submodel: what was fed before is kept as each layer keeps it.
+// One sequence that grows under one submodel. Each layer keeps what it needs of the earlier tokens
+// (the KV cache, for instance).
 class Decoder {
  public:
   virtual ~Decoder() = default;
 
-  // The sequence's next tokens, one or more, within the vocabulary. f32 logits at the last of them,
-  // [vocab], valid until the next call. The same for one call as for several, but for rounding.
+  // Feeds the next tokens of the sequence, one or more, within the vocabulary. Returns the f32
+  // logits at the last of them, [vocab], valid until the next call. It makes no difference, but for
+  // rounding, whether tokens come in one call or in several.
   virtual std::span<const float> feed(std::span<const std::int64_t> tokens) = 0;
 };
 
@@ -38,15 +40,16 @@ class ModelSession {
                                              const Examples& dataset, const ScoreOptions& options,
                                              const ProgressSink& progress) = 0;
 
-  // Whether and why the weights are streamed, as a note to the user; empty where they are not.
+  // A note to the user that says that the weights are streamed, and why. Empty if they are not.
   virtual std::string streaming() const = 0;
 
   // f32 logits at every position of one sequence: [tokens * vocab], row-major.
   virtual std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) = 0;
 
-  // At the start of a sequence. It does not outlive the session.
+  // A decoder at the start of a sequence. It does not outlive the session.
   virtual std::unique_ptr<Decoder> decoder(const Widths& widths) = 0;
-  // Passes of any submodel over the workload, for measure_latency. Likewise.
+  // Times passes of any submodel over the workload, for measure_latency. It does not outlive the
+  // session.
   virtual std::unique_ptr<PassTimer> timer(const Workload& workload) = 0;
 };
 
@@ -57,21 +60,24 @@ class Engine {
   virtual std::string version() const = 0;  // "LibTorch 2.11.0, CPU AVX2, MKL"
   // "cpu, 4 threads, AVX2", "cuda, NVIDIA H200": what a session with these options measures on.
   virtual std::string device_name(const DeviceOptions& options) const = 0;
-  // Both arguments outlive the session. Error where the device is not there or too small.
+  // Loads a model. Both arguments outlive the session. Error if the device is not there or is too
+  // small.
   virtual std::unique_ptr<ModelSession> load(const NestedModel& model, const Checkpoint& checkpoint,
                                              const DeviceOptions& options) = 0;
-  // Trains until settings.steps, resuming from settings.directory where it holds a checkpoint.
+  // Trains until settings.steps. Resumes from settings.directory if it holds a checkpoint.
   virtual void train(const NestedModel& model, const TrainSettings& settings,
                      const DeviceOptions& options, const TrainSink& sink) = 0;
-  // FLOP/s of an n x n x n product in the given dtype: median of several, after a warm-up.
+  // FLOP/s of an n x n x n product in the given dtype: the median of several, after a warm-up.
   virtual double matmul_rate(std::int64_t n, const DeviceOptions& options) = 0;
-  // Bytes/s of reading the same `bytes` of memory over and over, on all threads: the best of
-  // several. From the caches where so many fit; more than a gigabyte is taken for one.
+  // Bytes/s of reading the same `bytes` of memory again and again, on all threads: the best of
+  // several rounds. If so many bytes fit the caches, they come from there. More than a gigabyte
+  // counts as one.
   virtual double read_rate(std::uint64_t bytes, const DeviceOptions& options) = 0;
 };
 
-// The engine for "cpu" or "cuda...": opened once, found beside the program (and in ../lib). Error
-// says which library was looked for where, and what the loader said.
+// The engine for "cpu" or "cuda...". It is opened once, from the directories of
+// plugin_directories() (model/plugin.h). Error says which library was looked for in which places,
+// and what the loader said.
 Engine& open_engine(const std::string& device);
 
 }  // namespace mnm

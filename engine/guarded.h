@@ -8,8 +8,8 @@
 
 namespace mnm {
 
-// What `work` returns, which it does on the device. For what LibTorch throws in it: DeviceLost
-// where the device does not answer any more, else Error. attempt: "scoring".
+// Runs `work`, which uses the device, and returns its result. If LibTorch throws in it, this throws
+// DeviceLost if the device no longer answers, else Error. `attempt` is what was tried: "scoring".
 template <typename Work>
 auto guarded(const char* attempt, const c10::Device& device, const Work& work) {
   try {

@@ -16,30 +16,31 @@ namespace mnm {
 
 at::ScalarType scalar_type(Dtype dtype);
 
-// Reads with pread and through small buffers, so that nothing but the tensors stays in this
-// process' memory; to a device from pinned buffers in turns, which several threads fill, so that
-// reading one overlaps copying the other. Threads take turns.
+// Reads with pread and through small buffers, so that only the tensors stay in this process's
+// memory. To a device it copies from two pinned buffers in turn, so that filling one overlaps
+// copying the other. Several threads fill a buffer. Callers on several threads take turns.
 class WeightReader {
  public:
-  // The checkpoint outlives it.
+  // The checkpoint outlives the reader.
   WeightReader(const Checkpoint& checkpoint, const at::Device& device, Dtype dtype);
   WeightReader(const WeightReader&) = delete;
   WeightReader& operator=(const WeightReader&) = delete;
   ~WeightReader();
 
-  // The whole tensor, new, in the dtype. On a device it is there once the current stream is.
+  // The whole tensor, as a new one in the dtype. On a device it is complete when the current stream
+  // has come so far.
   at::Tensor read(const std::string& name);
-  // Its rows [first, first + count), of a tensor with rows: the first of `room`, which is made anew
-  // where it has fewer.
+  // Rows [first, first + count) of a matrix. They are the first rows of `room`, which is made anew
+  // if it has fewer.
   at::Tensor read_rows(const std::string& name, std::int64_t first, std::int64_t count,
                        at::Tensor& room);
 
  private:
   struct Buffer {
     at::Tensor bytes;                // u8
-    std::optional<c10::Event> free;  // when what was copied from it last has arrived
+    std::optional<c10::Event> free;  // when the last copy from it has arrived
   };
-  // Into `tensor` what begins at the stored tensor's element `first`.
+  // Reads into `tensor` what begins at element `first` of the stored tensor.
   void read(const StoredTensor& stored, std::int64_t first, const at::Tensor& tensor);
   void read_through_buffers(const StoredTensor& stored, std::int64_t first, const at::Tensor& flat);
 
