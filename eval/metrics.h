@@ -1,6 +1,6 @@
-// What is measured of a submodel: the one table of metrics. Every example gives each metric a value
-// of its own, and a submodel's value is estimated from those. The store, fronts, searches and
-// tables take their names, units and directions from here.
+// The one table of metrics: what is measured of a submodel. Every metric has a value for every
+// example, and the value of a submodel is estimated from these. The store, fronts, searches and
+// tables take names, units and directions from here.
 #pragma once
 
 #include <array>
@@ -15,9 +15,8 @@
 
 namespace mnm {
 
-// In the order in which a readout puts them out: what one pass over the vocabulary gives for
-// nothing comes first, then what a comparison with the full model gives, then what needs a second
-// pass.
+// In the order in which a readout computes them. First come the metrics that any pass over the
+// vocabulary gives, then those that need the full model, then those that need a second pass.
 enum class Metric : std::uint8_t { kLoss, kAccuracy, kKl, kAgreement, kAcceptance };
 inline constexpr std::size_t kMetricCount = 5;
 
@@ -34,7 +33,7 @@ struct MetricRow {
   std::string_view meaning;  // one sentence
 };
 
-// By the enumeration.
+// In the order of the enumeration.
 const std::array<MetricRow, kMetricCount>& metric_table();
 const MetricRow& row_of(Metric metric);
 inline std::string_view to_string(Metric metric) { return row_of(metric).name; }
@@ -42,8 +41,9 @@ inline std::string_view to_string(Metric metric) { return row_of(metric).name; }
 Metric parse_metric(std::string_view name);  // UsageError names them all
 std::vector<std::string_view> metric_names();
 
-// What a scoring run measures that was asked for `wanted`: the first rows of the table. Loss and
-// accuracy come with every pass; whoever compares with the full model gets KL and agreement.
+// The metrics that a scoring run measures if `wanted` are asked for: the first rows of the table.
+// Every run measures loss and accuracy. A run that compares with the full model measures both KL
+// and agreement.
 std::span<const MetricRow> measured_for(std::span<const Metric> wanted);
 
 // One T for each metric.
@@ -56,7 +56,8 @@ struct PerMetric {
   bool operator==(const PerMetric&) const = default;
 };
 
-// What an objective makes of a value: the smaller one wins. NaN where the value is not finite.
+// The metric's value as an objective, of which the smaller one wins. NaN if the value is not
+// finite.
 double objective_of(Metric metric, double value);
 
 }  // namespace mnm
