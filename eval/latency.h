@@ -32,9 +32,8 @@ struct LatencySettings {
 // Measures each layer at each of its choices, except for skipping, which takes no time.
 //
 // 1. A repeat makes as many passes as a layer has choices. In each pass every layer is at another
-//    of its
-//    choices, in random order. So each choice is timed once per repeat, among mixed widths of the
-//    other layers, and a drift of the machine's speed affects all choices alike.
+//    of its choices, in random order. So each choice is timed once per repeat, among mixed widths
+//    of the other layers, and a drift of the machine's speed affects all choices alike.
 // 2. The same repeats also time the random submodels of the checks, each as a whole.
 //
 // `draw(n)` is uniform in [0, n). `proceed(done, total)` is called before each pass; if it returns

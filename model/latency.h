@@ -67,8 +67,7 @@ struct Latency {
 // Predicts the time of any submodel.
 //
 // - If noise made a wider choice faster than a narrower one, both get their mean (isotonic
-//   regression).
-//   So the sum never falls as a layer gets wider.
+//   regression). So the sum never falls as a layer gets wider.
 // - A width between two measured widths lies on the line between them.
 // - A skipped layer takes no time.
 class LatencyTable {
