@@ -1,4 +1,5 @@
-// A cost as a sum over layers, as parameters, bytes and FLOPs are: O(1) to change a layer.
+// A cost as a sum over layers, as parameters, bytes and FLOPs are. Changing one layer then takes
+// O(1).
 #pragma once
 
 #include <functional>
@@ -11,15 +12,16 @@ namespace mnm {
 
 class AdditiveCost {
  public:
-  // Read off the cost of the narrowest member and of those that differ from it in one layer.
+  // Reads the sum's parts from the costs of the narrowest member and of members that differ from it
+  // in one layer.
   AdditiveCost(const FeasibleSet& set, std::function<double(const Widths&)> cost);
 
-  // Whether the sum agrees with the cost, to within rounding, wherever that was looked at: at the
-  // widest submodel and at ones between. Else of() asks the cost itself.
+  // Whether the sum agrees with the cost, up to rounding, at the submodels that were tried: the
+  // widest and some between. If not, of() calls the cost function itself.
   bool additive() const { return additive_; }
 
   double base() const { return base_; }  // of the narrowest
-  // What a layer's level adds to that; from 0 on, never falling.
+  // What a level of a layer adds to base(); at least 0, and never falling with the level.
   double part(std::size_t layer, std::int32_t level) const {
     return parts_[layer][static_cast<std::size_t>(level)];
   }

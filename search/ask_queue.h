@@ -1,5 +1,5 @@
-// What every strategy keeps: which candidates it handed out and has no result of yet, and how many
-// there have been.
+// A strategy's queue of candidates that it asked for and has no result of yet, and the number of
+// candidates so far.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ class AskQueue {
     ++count_;
   }
 
-  // Error unless `widths` is the oldest that waits: results come in the order of asking.
+  // Error unless `widths` is the oldest candidate that waits, since results come in the order of
+  // asking.
   void tell(const Widths& widths) {
     if (waiting_.empty()) {
       fail("a strategy was told the result of {}, but none of its candidates waits for one",

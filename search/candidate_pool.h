@@ -1,4 +1,4 @@
-// Members of a feasible set that lie near the front which a surrogate predicts.
+// Finds members of a feasible set that lie near the front which a surrogate predicts.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +21,16 @@ class CandidatePool {
  public:
   virtual ~CandidatePool() = default;
 
-  // About `count` members, none of them in `taken`, those nearest the predicted front: fewest
-  // others precede them, each dominating the next, in cost and predicted loss. Fewer only where no
-  // more are left, at least one where one is left.
+  // About `count` members, none of them in `taken`: those nearest to the predicted front. A member
+  // is near if few others precede it in a chain in which each dominates the next, in cost and
+  // predicted loss. Fewer only if no more members are left, and at least one if one is left.
   virtual std::vector<Candidate> near_front(const PairTable& losses, const LevelsSet& taken,
                                             std::size_t count) = 0;
 };
 
 constexpr std::uint64_t kListedMembers = 1u << 17;  // that are listed rather than searched
 
-// Every member is looked at: what it finds is exact. For at most kListedMembers.
+// Looks at every member, so its result is exact. For at most kListedMembers.
 std::unique_ptr<CandidatePool> make_listed_pool(const FeasibleSet& set);
 
 // For any number of members; see searched_pool.cpp. `set` outlives it.

@@ -9,17 +9,20 @@
 
 namespace mnm {
 
-// How many are worth it: a quarter of all evaluations and at least 12, but no more than say
-// something new.
+// How many submodels the start has: a quarter of all evaluations and at least 12, but no more than
+// give new information.
 std::size_t designed_start_size(const FeasibleSet& set, std::uint64_t evaluations);
 
-// `count` different members, or all where they are fewer:
-// 1. the uniform ones, and the narrowest and the widest of all;
-// 2. between each of those and the next, the two whose late and whose early half is a level up;
-// 3. the same with halves drawn at random: every layer is up in half of them and down in the other,
-//    so that each result tells something of every layer (a supersaturated two-level design; one
-//    layer changed at a time needs as many results as there are layers).
-// What is over a budget is narrowed until it is not.
+// `count` different members, or all members if there are fewer:
+//
+// 1. The uniform submodels, and the narrowest and the widest of all.
+// 2. Between each of these and the next: the two submodels whose late half, or early half, is one
+//    level up.
+// 3. The same with halves drawn at random. Every layer is up in half of these and down in the other
+//    half, so each result says something about every layer. (This is a supersaturated two-level
+//    design. Changing one layer at a time needs as many results as there are layers.)
+//
+// A submodel that is over a budget is narrowed until it is within.
 std::vector<Levels> designed_start(const FeasibleSet& set, std::size_t count, Random& random);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// The area that a submodel of uncertain loss is expected to add to a front.
+// The area that a submodel whose loss is uncertain is expected to add to a front.
 #pragma once
 
 #include <span>
@@ -13,12 +13,13 @@ class Staircase {
   // The front of `points` within the box that ends at `reference`.
   Staircase(std::span<const Point> points, const Point& reference);
 
-  // The smallest loss at no more than this cost; the reference's where there is none.
+  // The smallest loss at this cost or less; the loss of the reference if there is none.
   double loss_at(double cost) const;
 
-  // The expected gain of hypervolume by a submodel of this cost, whose loss is normal: the integral
-  // over costs from its own to the reference's of what its loss is expected to lie below
-  // loss_at(). Emmerich, Deutz and Klinkenberg (2011), for two objectives one of which is certain.
+  // The expected gain in hypervolume from a submodel of this cost whose loss is normally
+  // distributed. It is an integral over costs, from its own to the reference's, of the expected
+  // amount by which its loss lies below loss_at(). Emmerich, Deutz and Klinkenberg (2011), for two
+  // objectives of which one is certain.
   double expected_gain(double cost, double mean, double deviation) const;
 
   void add(const Point& point);

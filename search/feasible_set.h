@@ -1,8 +1,7 @@
-// The submodels a search may ask for: every layer's choices under the problem's limits.
+// The submodels that a search may ask for: every layer's choices, under the limits of the problem.
 //
-// Limits are monotone, so the set is closed downwards: whatever is in it may be narrowed in any
-// layer and stays in it. All that is done here rests on that, and nothing here enumerates the whole
-// space (4^80 submodels are an ordinary one).
+// Limits are monotone. So a member that is narrowed in any layer is still a member. Everything here
+// uses this, and nothing here lists the whole space, which often has 4^80 submodels.
 #pragma once
 
 #include <compare>
@@ -15,8 +14,8 @@
 
 namespace mnm {
 
-// [layers]: per layer an index into its choices, narrowest first. Their lexicographic order, first
-// layer most significant, is the order in which neighbours share the longest prefixes.
+// [layers]: for each layer an index into its choices, narrowest first. In the lexicographic order
+// of levels (the first layer counts most), neighbours share the longest prefixes.
 using Levels = std::vector<std::int32_t>;
 
 struct LevelsHash {
@@ -26,7 +25,7 @@ using LevelsSet = std::unordered_set<Levels, LevelsHash>;
 
 class FeasibleSet {
  public:
-  // UsageError where it is empty (SearchProblem::require_feasible), or the space has no layers.
+  // UsageError if the set is empty (SearchProblem::require_feasible) or the space has no layers.
   explicit FeasibleSet(const SearchProblem& problem);
 
   const SearchProblem& problem() const { return problem_; }
@@ -36,27 +35,27 @@ class FeasibleSet {
   }
 
   Widths widths(const Levels& levels) const;
-  Levels levels_of(const Widths& widths) const;  // each of them one of its layer's choices
+  Levels levels_of(const Widths& widths) const;  // each width is one of its layer's choices
   bool contains(const Levels& levels) const;     // in range and within all limits
 
   Levels narrowest() const { return Levels(layers(), 0); }
-  Levels widest() const;  // of the space: feasible only where no limit binds
+  Levels widest() const;  // of the space; a member only if no limit excludes it
 
-  // Goes to the next member in lexicographic order from `narrowest()` on; at the last member
-  // returns false and goes to the first. At most one feasibility check per layer.
+  // Goes to the next member in lexicographic order, which begins with narrowest(). At the last
+  // member it returns false and goes to the first. It checks feasibility at most once per layer.
   bool advance(Levels& member) const;
 
-  // The number of members, or `cap` where that is less. Subtrees that lie wholly inside are counted
-  // at once, so this takes at most about `cap` times `layers()` checks and usually far fewer.
+  // The number of members, or `cap` if that is less. A subtree that lies wholly inside is counted
+  // at once. So this takes at most about `cap` times `layers()` checks, and usually far fewer.
   std::uint64_t count(std::uint64_t cap) const;
 
-  // Redraws each layer, in random order, uniformly among the levels that the limits leave it given
-  // the others: one sweep of a Gibbs sampler, whose limit is the uniform distribution over the
-  // members (any two are joined through the narrowest). Without limits a sweep is an independent
-  // uniform draw. It never rejects, however tight the limits.
+  // Redraws each layer, in random order, uniformly among the levels that the limits allow given the
+  // other layers. This is one sweep of a Gibbs sampler, which converges to the uniform distribution
+  // over the members (any two members are connected through the narrowest). Without limits a sweep
+  // is an independent uniform draw. It never rejects a draw, however tight the limits are.
   void redraw(Levels& member, Random& random) const;
 
-  // Narrows random layers, a level at a time, until the candidate (in range) is a member.
+  // Narrows random layers, one level at a time, until the candidate (in range) is a member.
   void repair(Levels& candidate, Random& random) const;
 
  private:

@@ -7,8 +7,9 @@
 
 namespace mnm {
 
-// Area dominated by the points within the box that ends at `reference`; points that do not lie
-// strictly inside it cover nothing. Unnormalised: divide by another set's to compare. O(n log n).
+// The area that the points dominate, within the box that ends at `reference`. Points that do not
+// lie strictly inside the box cover nothing. The area is not normalised: divide it by that of
+// another set to compare. O(n log n).
 double hypervolume(std::span<const Point> points, const Point& reference);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// Random members of a feasible set, never one twice.
+// Draws random members of a feasible set, none of them twice.
 #pragma once
 
 #include "search/feasible_set.h"
@@ -7,7 +7,7 @@ namespace mnm {
 
 class MemberSampler {
  public:
-  // Draws come from `random`, which the owner shares with its other draws.
+  // Uses `random`, which the owner also uses for other draws.
   MemberSampler(const FeasibleSet& set, Random& random);
 
   // Marks a member as taken; false if it was already.
@@ -15,12 +15,13 @@ class MemberSampler {
   std::size_t taken() const { return taken_.size(); }
   const LevelsSet& all() const { return taken_; }
 
-  // Takes a member drawn uniformly among those not taken, or as good as: after kTries draws that
-  // were all taken (nearly everything is), the next one in lexicographic order that is not. Needs
-  // one.
+  // Takes a member that is drawn uniformly, or nearly so, among those not taken. If kTries draws
+  // were all taken, because almost everything is, it takes the next member in lexicographic order
+  // that is not taken. There must be one.
   Levels draw();
 
-  // Takes the first member not taken from `member` on, in lexicographic order, around its end.
+  // Takes the first member from `member` on, in lexicographic order, that is not taken. After the
+  // last member it goes on with the first.
   Levels next_after(Levels member);
 
  private:

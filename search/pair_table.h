@@ -1,5 +1,5 @@
-// A function of widths that is a sum over layers and over pairs of layers, as tables: what a
-// surrogate believes the losses to be.
+// A function of widths that is a sum over layers and over pairs of layers, as tables. A surrogate
+// states the losses that it expects in this form.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class PairTable {
   double single(std::size_t layer, std::int32_t level) const {
     return single_[single_at_[layer] + static_cast<std::size_t>(level)];
   }
-  // Of two layers, the first before the second: [levels of the first][levels of the second].
+  // The term of two layers, `first` before `second`: [levels of the first][levels of the second].
   double& pair(std::size_t first, std::size_t second, std::int32_t a, std::int32_t b) {
     return pair_[place(first, second, a, b)];
   }
@@ -33,12 +33,12 @@ class PairTable {
 
   double value(std::span<const std::int32_t> levels) const;  // O(layers^2)
 
-  // What the terms of one layer add, at each of its levels, the other layers being as `levels`
-  // says: value() changes by out[b] - out[a] where that layer goes from a to b. O(layers) a level.
+  // What the terms of one layer add at each of its levels, if the other layers are as in `levels`.
+  // If that layer goes from a to b, value() changes by out[b] - out[a]. O(layers) per level.
   void field(std::span<const std::int32_t> levels, std::size_t layer,
              std::vector<double>& out) const;
 
-  // The term of two layers, in whatever order.
+  // The term of two layers, in either order.
   double term(std::size_t one, std::size_t other, std::int32_t a, std::int32_t b) const {
     return one < other ? pair(one, other, a, b) : pair(other, one, b, a);
   }

@@ -1,5 +1,5 @@
-// What a strategy is told of the search: the space, and what each choice costs. No scores, no
-// model.
+// What a strategy knows about the search: the space, and what each choice costs. It sees neither
+// scores nor the model.
 #pragma once
 
 #include <functional>
@@ -23,12 +23,12 @@ struct SearchProblem {
 
   bool feasible(const Widths& widths) const;
 
-  // Every layer at the first of its choices: by monotony the least costly submodel under each
-  // limit, so that something is feasible exactly if this is.
+  // Every layer at the first of its choices. Costs are monotone, so this is the cheapest submodel
+  // under each limit. Something is feasible exactly if this submodel is.
   Widths narrowest() const;
 
-  // UsageError naming each limit that even the narrowest submodel exceeds, and the smallest budget
-  // that something meets.
+  // UsageError if nothing is feasible. It names each limit that even the narrowest submodel
+  // exceeds, and the smallest budget that some submodel meets.
   void require_feasible() const;
 };
 

@@ -1,4 +1,5 @@
-// The seam of search: strategies are pure state machines that are asked and told.
+// The interface of all search strategies. A strategy is a pure state machine that is asked for
+// candidates and told their results.
 #pragma once
 
 #include <cstdint>
@@ -13,40 +14,42 @@
 
 namespace mnm {
 
-// What a strategy that has a model of the losses expects of a submodel.
+// What a strategy with a model of the losses expects of a submodel.
 struct Belief {
   Widths widths;
   double cost = 0;
-  double loss = 0, deviation = 0;  // its mean, without noise, and how uncertain that is
-  bool told = false;               // whether its result was
+  double loss = 0, deviation = 0;  // the expected loss, without noise, and its uncertainty
+  bool told = false;               // whether its result was told
 };
 
 class Strategy {
  public:
   virtual ~Strategy() = default;
 
-  // Up to n new candidates, feasible, never one asked before. Fewer or none only when the strategy
-  // needs results first or has finished. Same constructor arguments and same calls: same answers,
-  // on every machine.
+  // Up to n new candidates. They are feasible and were never asked for before. Fewer or none come
+  // only if the strategy needs results first or has finished. The same constructor arguments and
+  // the same calls give the same answers on every machine.
   virtual std::vector<Widths> ask(std::size_t n) = 0;
 
-  // The result of a candidate that was asked, in the order of asking; Error if it is another's.
-  // Loss NaN or infinite: it failed. `noise`: the standard deviation of what chance does to this
-  // loss and not to the others. Scores on the same examples have next to none: chance moves them
-  // together, as the standard errors of their differences show.
+  // Takes the result of a candidate. Results come in the order of asking; Error if it is another's.
+  // A loss that is NaN or infinite means that the candidate failed. `noise` is the standard
+  // deviation of what chance does to this loss and not to the others. Scores on the same examples
+  // have almost none, because chance moves them together, as the standard errors of their
+  // differences show.
   virtual void tell(const Widths& widths, const Point& result, double noise = 0) = 0;
 
-  // The front as the strategy believes it to be by now, by ascending cost; empty where it believes
-  // nothing beyond what it was told.
+  // The front that the strategy believes in by now, by ascending cost. Empty if the strategy has no
+  // model beyond the results that it was told.
   virtual std::vector<Belief> believed_front() const { return {}; }
 
   // Nothing more will ever be asked.
   virtual bool finished() const = 0;
 
-  // How many to ask for at once, so that candidates share prefixes (a whole generation, a subtree).
+  // How many candidates to ask for at once so that they share prefixes (a whole generation, a
+  // subtree).
   virtual std::size_t preferred_batch() const = 0;
 
-  // How many candidates it will ask for in all, where it knows; else 0.
+  // How many candidates it will ask for in all, if it knows; else 0.
   virtual std::uint64_t total() const { return 0; }
 
   // One line for people: "grid, even sample of 1,000 of 65,536".
@@ -61,15 +64,16 @@ struct StrategySettings {
   double mutation = 0;          // evolution: probability per layer; 0: 1 / (2 layers)
 };
 
-// "uniform", "least-slope", "monotone", the sweeps "constant", "linear-decay", "wide-to-narrow" and
-// "narrow-to-wide", "grid", "random", "evolution", "surrogate", "sensitivity", "knapsack".
-// UsageError names the nearest for an unknown name, the setting for a bad one, and the smallest
-// budget when nothing is feasible. The problem is copied. No strategy asks for more than
-// max_evaluations candidates, and which ones it asks for does not depend on how many are asked for
-// at a time.
+// Makes a strategy by its name: "uniform", "least-slope", "monotone", the sweeps "constant",
+// "linear-decay", "wide-to-narrow" and "narrow-to-wide", "grid", "random", "evolution",
+// "surrogate", "sensitivity", "knapsack".
 //
-// Resuming is replaying: a new strategy of the same arguments that is asked again, and told the
-// stored results of what it asks, goes on as the old one would have.
+// The problem is copied. No strategy asks for more than max_evaluations candidates. Which ones it
+// asks for does not depend on how many are asked for at a time. UsageError names the nearest name
+// for an unknown one, the setting for a bad one, and the smallest budget if nothing is feasible.
+//
+// A search resumes by replaying. A new strategy with the same arguments is asked again, and is told
+// the stored results of what it asks for. Then it goes on as the old one would have.
 std::unique_ptr<Strategy> make_strategy(std::string_view name, const SearchProblem& problem,
                                         const StrategySettings& settings);
 std::span<const std::string_view> strategy_names();

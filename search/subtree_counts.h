@@ -8,19 +8,22 @@
 
 namespace mnm {
 
-// Each limit's cost is taken as additive over the layers (as parameters, bytes and FLOPs are) and
-// counted in steps; the members below a prefix are then a table's entry. Steps are the greatest
-// common divisor of what the layers' levels add, so that the counts are exact under one limit, as
-// long as the limit leaves no more than a few thousand such steps. Otherwise steps are a share of
-// what it leaves, and the counts estimates; likewise where costs are not additive, and, as the
-// least of each limit's own count, where several limits bind at once.
+// How many members lie below a prefix, for any prefix.
+//
+// The cost of each limit is taken as additive over the layers (as parameters, bytes and FLOPs are)
+// and is counted in steps. Then the number of members below a prefix is an entry of a table. A step
+// is the greatest common divisor of what the levels of the layers add. With one limit the counts
+// are exact, if the limit leaves at most a few thousand such steps. The counts are estimates in
+// three cases: a limit leaves more steps, and a step is a share of what it leaves; costs are not
+// additive; or several limits exclude members, and the count is the least of the limits' own
+// counts.
 class SubtreeCounts {
  public:
   explicit SubtreeCounts(const FeasibleSet& set);
 
-  // Members that agree with `prefix` in its first `depth` layers. Its other layers are at their
-  // narrowest, and it is a member itself: at least 1. At most 2^1000, so that siblings can be
-  // added.
+  // The number of members that agree with `prefix` in its first `depth` layers. The other layers of
+  // `prefix` are at their narrowest, and it is a member itself, so the number is at least 1. It is
+  // at most 2^1000, so that the numbers of siblings can be added.
   double below(const Levels& prefix, std::size_t depth) const;
 
  private:

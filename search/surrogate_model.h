@@ -1,18 +1,24 @@
-// A Bayesian linear model of the losses of submodels: what is expected of one that was not scored,
-// and how uncertain that is.
+// A Bayesian linear model of the losses of submodels: the expected loss of a submodel that was not
+// scored, and how uncertain it is.
 //
-// Levels are thermometer-coded: step k of a layer is +1/2 where the layer's level is k or more,
-// else -1/2. A loss is a constant, plus a weight for each step, plus a weight for each pair of
-// steps of two layers, plus a part of the submodel's own that nothing predicts, plus noise. The
-// weights are normal, of mean 0, and their prior variances are one number per group (`Group`);
-// these numbers maximise the marginal likelihood of the losses, times a wide prior. Steps differ:
-// from one width to the next a step's variance is proportional to the logarithm of their ratio,
-// times a power of the width (`decay`) that is fitted, too.
+// Levels are thermometer-coded: step k of a layer is +1/2 if the layer's level is k or more, else
+// -1/2. A loss is a sum of these terms:
+//
+// - a constant;
+// - a weight for each step;
+// - a weight for each pair of steps of two layers;
+// - a part of the submodel's own, which nothing predicts;
+// - noise.
+//
+// The weights are normal with mean 0. Their prior variances are one number per group (`Group`).
+// These numbers maximise the marginal likelihood of the losses, times a wide prior. Steps differ in
+// size: the variance of a step from one width to the next is proportional to the logarithm of the
+// ratio of the two widths, times a power of the width (`decay`), which is fitted too.
 //
 // Everything is computed in the dual form, with one covariance matrix of the scored submodels (a
-// Gaussian process, Rasmussen and Williams 2006, sections 2.1 and 5.4): the number of weights,
-// 5,355 for 35 layers of 4 widths, costs nothing. Eigen is compiled without vector instructions and
-// only its products of a matrix and a vector are used, whose order of summation is fixed.
+// Gaussian process, Rasmussen and Williams 2006, sections 2.1 and 5.4). So the number of weights,
+// 5,355 for 35 layers of 4 widths, costs nothing. Eigen is compiled without vector instructions,
+// and only its products of a matrix and a vector are used. Their order of summation is fixed.
 #pragma once
 
 #include <Eigen/Core>
@@ -29,7 +35,8 @@ namespace mnm {
 
 class SurrogateModel {
  public:
-  // What varies together. The shared groups are what layers of the same choices have in common.
+  // Groups of weights with one variance. The shared groups describe what layers with the same
+  // choices have in common.
   enum Group : std::uint8_t {
     kShared,            // the same step of all layers: one weight
     kTrend,             // the same step of all layers, in proportion to depth: one weight
@@ -48,9 +55,9 @@ class SurrogateModel {
 
   explicit SurrogateModel(const FeasibleSet& set);
 
-  // Conditions on these results; `noises` are the standard deviations of what chance does to each
-  // loss alone. All finite, and at least two losses that differ. The variances are searched for
-  // from the last ones; `thorough`: from the prior's.
+  // Fits the model to these results. `noises` are the standard deviations of what chance does to
+  // each loss alone. All values are finite, and at least two losses differ. The search for the
+  // variances starts from the last ones, or from the prior's if `thorough`.
   void fit(std::span<const Levels> members, std::span<const double> losses,
            std::span<const double> noises, bool thorough);
 
@@ -58,24 +65,24 @@ class SurrogateModel {
   Variances variances() const;
   PairTable mean() const;  // without the own parts
 
-  // What the shared groups see of a submodel: sums over its layers.
+  // What the shared groups use of a submodel: sums over its layers.
   struct Totals {
     Eigen::VectorXd steps, trend;  // [steps of all kinds]
     Eigen::MatrixXd neighbours;    // [the first's steps][the second's], empty where there are many
   };
 
-  // A submodel that is none of the results, as the posterior sees it.
+  // A submodel that is not among the results, as the posterior describes it.
   struct View {
     Levels levels;
-    double mean = 0;      // the loss expected of it, without noise
-    double variance = 0;  // of that
+    double mean = 0;      // the expected loss, without noise
+    double variance = 0;  // of the expected loss
     Totals totals;
     Eigen::VectorXd solved;  // L^-1 k, which the covariances of two views are made of
   };
   View view(const Levels& member) const;
   double covariance(const View& a, const View& b) const;  // of two different ones
 
-  // The expected loss of a result's submodel, without its noise; and its variance.
+  // The expected loss of a result's submodel, without its noise; and the variance of that.
   double smoothed(std::size_t result) const;
   double smoothed_variance(std::size_t result) const;
 
@@ -127,7 +134,8 @@ class SurrogateModel {
   std::array<double, kGroups> variances_;  // of those
   double decay_ = 1;
 
-  // The results that the model is conditioned on; while it looks for the variances, a part of them.
+  // The results that the model is fitted to. While it searches for the variances, these are a part
+  // of them.
   std::vector<Levels> members_;
   std::vector<double> losses_, noises_;  // as they are fitted
   std::vector<Totals> totals_;
