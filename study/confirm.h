@@ -1,4 +1,4 @@
-// The end of a search: its front is scored on tokens that did not choose it.
+// The end of a search: the members of its front are scored on tokens that did not choose them.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct ConfirmRequest {
   CostKind cost = CostKind::kParams;
   std::vector<Budget> budgets{};
   const LatencyTable* latency = nullptr;  // where that is a cost asked for
-  // Of the confirming run: session, settings, command line and seed; the rest is filled in.
+  // For the confirming run: session, settings, command line and seed. The rest is filled in.
   RunRow run{};
   ProgressSink progress{};  // of scoring the confirm part; false: stop
 };
@@ -35,12 +35,12 @@ struct ConfirmRequest {
 struct ConfirmedMember {
   Widths widths;
   Cost cost;
-  bool on_front = false;  // of the search part; else a uniform granularity, for comparison
+  bool on_front = false;  // of the search part; else a uniform submodel, for comparison
   bool uniform = false;
-  bool within_budget = true;  // the next larger uniform one is not
+  bool within_budget = true;  // false for the next larger uniform submodel
   std::optional<Record> searched;
   std::optional<Record> confirmed;
-  std::optional<Estimate> difference;  // to the best uniform one within the budgets, paired
+  std::optional<Estimate> difference;  // paired, to the best uniform submodel within the budgets
 };
 
 struct ConfirmedFront {
@@ -48,19 +48,20 @@ struct ConfirmedFront {
   CostKind cost = CostKind::kParams;
   bool confirmed = false;
   std::vector<ConfirmedMember> members;     // by ascending cost
-  std::optional<std::size_t> best;          // the best of the search part within budget
-  std::optional<std::size_t> best_uniform;  // the best of the part that is reported
+  std::optional<std::size_t> best;          // by the search part, within the budgets
+  std::optional<std::size_t> best_uniform;  // by the part that is reported
 };
 
-// The front's members, the uniform granularities within the budgets and the next larger one, each
-// scored on the confirm part where the store does not know it; kept as a run of its own. The best
-// is chosen by the search part alone, so that its confirmed score is free of the choice.
+// Scores the members of the front, the uniform submodels within the budgets and the next larger
+// uniform one on the confirm part, unless the store knows their scores. The scores are kept as a
+// run of their own. Only the search part chooses the best member, so its confirmed score is free of
+// that choice.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
-// It is there, and what the front is taken of is a number.
+// Whether the record exists and its metric is a number.
 bool is_ok(const ConfirmedFront& front, const std::optional<Record>& record);
 
-// The score of a member that is reported: of the confirm part where that was scored.
+// The record of a member that is reported: that of the confirm part, if it was scored.
 const std::optional<Record>& reported(const ConfirmedFront& front, const ConfirmedMember& member);
 
 }  // namespace mnm

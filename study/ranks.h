@@ -1,4 +1,4 @@
-// The processes that this one was started together with.
+// The processes that were started together with this one.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,8 @@ class Ranks {
  public:
   ~Ranks();  // the first rank stops the others
 
-  // Null where this process was started alone. Error where it was not and this build cannot join.
-  // say: is told, in a sentence, when another process is lost.
+  // Null if this process was started alone. Error if it was not, and this build cannot join the
+  // others. `say` gets a sentence when another process is lost.
   static std::unique_ptr<Ranks> join(const std::function<void(const std::string&)>& say);
 
   int rank() const { return post_.rank(); }
@@ -26,18 +26,20 @@ class Ranks {
   Post& post() { return post_; }
   Coordinator& coordinator() { return *coordinator_; }  // the first rank's
 
-  // One rank one GPU, and a fair share of the cores: threads that were left open are the machine's
-  // cores over its ranks, where the launcher has not bound them already.
+  // Gives each rank its own GPU and a fair share of the cores. If the number of threads was left
+  // open, it is the number of the machine's cores over the number of its ranks, unless the launcher
+  // has already limited the rank to some cores.
   DeviceOptions device_of(DeviceOptions device) const;
 
-  // Longer, so that a rank does not end while the first one finds out that another is gone.
+  // Longer than the usual patience, so that a rank does not give up while the first rank finds out
+  // that another one is gone.
   double patience_with_the_first() const { return 3 * settings_.silence; }
 
  private:
   Ranks(const Launch& launch, const std::function<void(const std::string&)>& say);
 
   Launch launch_;
-  SchedulerSettings settings_;  // MNM_SILENCE: when a rank that is not heard of counts as lost
+  SchedulerSettings settings_;  // MNM_SILENCE: the seconds after which a silent rank counts as lost
   Post post_;
   std::optional<Coordinator> coordinator_;
 };

@@ -1,4 +1,4 @@
-// Scoring as it goes from rank to rank: what to score, and the scores.
+// A scoring job as it is sent from rank to rank: what to score, and the scores.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ ScoreJob parse_score_job(const std::string& text, std::size_t layers);
 
 // Per candidate: the metrics that were measured, in the order of their table, as f32.
 std::string scores_bytes(std::span<const CandidateScores> scores);
-// Error where the bytes are not those of so many candidates and sequences.
+// Error if the bytes are not those of so many candidates and sequences.
 std::vector<CandidateScores> parse_scores(const std::string& bytes, std::size_t candidates,
                                           std::size_t sequences,
                                           std::span<const MetricRow> measured);

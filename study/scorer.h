@@ -1,4 +1,4 @@
-// Scoring as commands see it: submodels in, scores for the store out.
+// Scores submodels: widths in, scores for the store out.
 #pragma once
 
 #include <functional>
@@ -17,35 +17,38 @@
 
 namespace mnm {
 
-// What costs in the store are counted with: the checkpoint's own dtype, the data's context.
+// The settings that costs in the store are counted with: the checkpoint's own dtype, the data's
+// context.
 CostBasis basis_of(const NestedModel& model, const Examples& data);
 
-// Error where the device is not there: asked before anything is written for it.
+// Error if the device does not exist. Call it before anything is written that needs the device.
 void require_device(const DeviceOptions& device);
 
-// Opens the engine, and loads the weights, when first asked to.
+// Opens the engine and loads the weights when they are needed for the first time.
 class Scorer {
  public:
   using Say = std::function<void(const std::string&)>;
 
-  // `opened` and `ranks` must outlive it. ranks: the processes to share the work with, or nullptr.
-  // say: is told, in a sentence, when weights are streamed because they do not fit the memory.
+  // `opened` and `ranks` must outlive the scorer. `ranks`: the processes to share the work with, or
+  // nullptr. `say` gets a sentence if weights are streamed because they do not fit the memory.
   Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
          Ranks* ranks = nullptr, Say say = {});
 
   using Keep = std::function<void(std::span<const Score>)>;
 
-  // One shared plan; score i belongs to candidates[i]. Shared with other ranks it is several plans,
-  // and `keep` is told of each one's scores as they come.
+  // Scores the candidates by one shared plan; score i belongs to candidates[i]. If the work is
+  // shared with other ranks, there are several plans, and `keep` gets the scores of each as they
+  // come.
   std::vector<Score> score(std::span<const Widths> candidates, const Examples& data,
                            const ProgressSink& progress, const Keep& keep = {});
 
-  // What every rank but the first does: scores on these datasets what the first one sends, until
-  // that is done. The caller ignores signals meanwhile: a launcher's reaches all ranks, and the
-  // first one decides. Error where it sends what this rank does not have.
+  // The work of every rank but the first: scores what the first rank sends, on these datasets,
+  // until the first rank says stop. The caller ignores signals meanwhile, because a launcher sends
+  // a signal to all ranks and the first rank decides. Error if the first rank sends what this rank
+  // does not have.
   void serve(std::span<const Examples* const> datasets);
 
-  void load();  // now, and not when first asked to score
+  void load();  // loads the weights now
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }
 
