@@ -1,4 +1,4 @@
-// Text from outside, made fit for a terminal.
+// Makes text from outside fit for a terminal.
 #pragma once
 
 #include <cstddef>
@@ -7,18 +7,17 @@
 
 namespace mnm {
 
-// Control characters, marks of writing direction, characters that cannot be seen, and what is not
-// UTF-8 as "\x1b", the rest as it is: what a file names its tensors, a store its data or a config
-// its model must not move the cursor, fake a line or show another order than it has. Of the ASCII
-// control characters, those in `kept` stay.
+// Returns the text with four kinds of characters as escapes, such as "\x1b": control characters,
+// marks of writing direction, invisible characters, and bytes that are not UTF-8. The rest stays as
+// it is. Names of tensors, data and models come from files. They must not move the cursor, fake a
+// line, or show a wrong order. ASCII control characters in `kept` stay.
 std::string printable(std::string_view text, std::string_view kept = "");
 
-// The same for a text that is JSON: such characters as "\u001b", which mean the same there.
+// The same for a JSON text, with escapes such as "\u001b", which mean the same in JSON.
 std::string printable_json(std::string_view json);
 
-// At most `longest` bytes, 64 or more, of printable text: what is too much is left out of its
-// middle, and how much that was is said there. A sentence keeps its cause and its advice, whatever
-// it quotes.
+// Shortens printable text to at most `longest` bytes (64 or more). The middle is left out, and the
+// text says how much that was. So a sentence keeps its cause and its advice, whatever it quotes.
 std::string shortened(std::string text, std::size_t longest);
 
 }  // namespace mnm

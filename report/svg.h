@@ -1,5 +1,5 @@
-// The picture of a front: every scored submodel, the front, and the uniform granularities, which
-// are the submodels that were trained: the anchors of all others.
+// The picture of a front: every scored submodel, the front, and the uniform submodels at the
+// trained granularities, which the others are compared with.
 #pragma once
 
 #include <span>
@@ -11,7 +11,7 @@ namespace mnm {
 struct PlotPoint {
   double cost = 0;
   double loss = 0;
-  std::string label;  // of a uniform granularity, and a title on hovering
+  std::string label;  // of a uniform submodel; also the title on hovering
 };
 
 struct FrontPlot {
@@ -22,11 +22,12 @@ struct FrontPlot {
   std::vector<std::pair<double, std::string>> budgets;  // vertical lines on the cost axis
 };
 
-// A complete SVG 1.1 document, readable on light and on dark ground. Points that are not finite are
-// left out. Same input, same bytes; its size is bounded however many points there are.
+// A complete SVG 1.1 document, readable on light and on dark backgrounds. Points that are not
+// finite are left out. The same input gives the same bytes. The document has a largest size,
+// however many points there are.
 std::string front_svg(const FrontPlot& plot);
 
-// Round numbers that part [low, high] into about `count` steps, ascending, all inside.
+// Round numbers inside [low, high] that divide it into about `count` steps, ascending.
 std::vector<double> axis_ticks(double low, double high, int count);
 
 }  // namespace mnm

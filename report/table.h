@@ -1,5 +1,5 @@
-// Results as a table for people, and as JSON or CSV for programs, from one description of columns.
-// Nothing is printed here: cli/output.h does that.
+// Results as a table for people and as JSON or CSV for programs, from one description of columns.
+// Nothing is printed here; cli/output.h does that.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ Cell real_cell(double value, int decimals);               // null where not fini
 Cell measured_cell(double value, double standard_error);  // 1.3903 ± 0.0041: two digits of error
 Cell missing_cell();
 
-// "1.3903 ± 0.0041": as many decimals as the error's second digit needs; "1.3903 ± -" where the
-// error is unknown (NaN).
+// "1.3903 ± 0.0041", with as many decimals as the second digit of the error needs. "1.3903 ± -" if
+// the error is unknown (NaN).
 std::string measured_text(double value, double standard_error);
 
 struct Table {
