@@ -1,4 +1,4 @@
-// A ring of memory for stretches of files that are read in whole blocks, used in order.
+// A ring of memory for parts of files that are read in whole blocks and used in order.
 #pragma once
 
 #include <array>
@@ -9,16 +9,16 @@
 
 namespace mnm {
 
-// Memory for SourceFile::read_blocks. Addresses count bytes from the ring's first use on; those
-// that lie a capacity apart are the same memory. Who writes and who reads keep clear of each other
-// by themselves.
+// Memory for SourceFile::read_blocks. Addresses count the bytes since the first use of the ring.
+// Two addresses that are a capacity apart are the same memory. The writer and the reader must keep
+// clear of each other themselves.
 class BlockRing {
  public:
   explicit BlockRing(
       std::size_t capacity);  // a multiple of SourceFile::kBlock; taken when first written
 
-  // In order: the memory of [begin, end), in two pieces where the ring's end lies between, the
-  // second one empty otherwise. At most `capacity` bytes.
+  // The memory of [begin, end), at most `capacity` bytes, in order. It is two pieces if the end of
+  // the ring lies between; else the second piece is empty.
   using Pieces = std::array<std::span<std::byte>, 2>;
   Pieces at(std::uint64_t begin, std::uint64_t end) const;
 

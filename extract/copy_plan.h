@@ -1,4 +1,5 @@
-// A tensor slice as bytes of the file that holds it: plain data, computed before any byte is read.
+// A tensor slice as ranges of bytes of the file that holds it. Plain data, computed before any byte
+// is read.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +18,19 @@ struct ByteRange {
   friend bool operator==(const ByteRange&, const ByteRange&) = default;
 };
 
-// The output is, for every row in order, the kept ranges of that row in order. A cut of dimension d
-// makes rows of dimensions d and inward: a prefix of a matrix' rows is one row with one range, a
-// prefix of its columns is as many rows as the matrix has, each with that range.
+// The output is the kept ranges of every row, row by row. What a row is depends on the cut
+// dimension d: it spans dimension d and all inner ones. So a prefix of a matrix's rows is one row
+// with one range. A prefix of its columns is as many rows as the matrix has, each with that range.
 struct TensorCopy {
   const StoredTensor* source = nullptr;
   std::uint64_t offset = 0;     // of the first row in the shard
-  std::uint64_t rows = 0;       // 0 where nothing is kept, 1 where no row is repeated
+  std::uint64_t rows = 0;       // 0 if nothing is kept, 1 if no row is repeated
   std::uint64_t row_bytes = 0;  // from one row to the next
   std::vector<ByteRange> kept;  // of each row: ascending, disjoint, none empty
   std::uint64_t bytes = 0;      // of the output, in the source's dtype
 };
 
-// Error if `source` has not the shape that `slice` was planned for.
+// Error if `source` does not have the shape that `slice` was planned for.
 TensorCopy plan_copy(const TensorSlice& slice, const StoredTensor& source);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// Slices that will be needed one after another, read from the disk before they are.
+// Reads slices from the disk before they are needed, one after another.
 #pragma once
 
 #include <condition_variable>
@@ -17,12 +17,11 @@
 
 namespace mnm {
 
-// The kernel's own reading ahead knows no cuts: it reads on past the end of what is kept, and comes
-// to a stop where the next slice begins. A thread of this one's reads the slices' own bytes, a
-// bounded stretch ahead, across their borders. What the page cache has, or had better read because
-// it lies in many places, it asks the kernel for; the rest it holds itself, as
-// SourceFile::read_blocks gives it. Positions are bytes of all slices
-// together.
+// The kernel's own read-ahead does not know the slices. It reads on past the end of a slice, and
+// stops where the next slice begins. Here a thread reads exactly the bytes of the slices, across
+// their borders, up to kAhead bytes ahead. It asks the kernel for bytes that the page cache has,
+// and for slices that lie in many places. It reads the other slices itself, with
+// SourceFile::read_blocks, and holds their bytes. Positions count the bytes of all slices together.
 class ReadAhead {
  public:
   struct Slice {
@@ -36,28 +35,28 @@ class ReadAhead {
   };
   static bool is_worth_holding(const Slice& slice);
   static void ask_kernel(const Slice& slice, std::uint64_t begin, std::uint64_t end);
-  // Whether it could be held: one stretch of the file, and a long one.
+  // Whether the slice can be held: it must be one long run of bytes in the file.
   static bool can_hold(const TensorCopy& copy);
 
-  // The files must outlive it. Throws std::system_error where no thread is to be had.
+  // The files must outlive this object. Throws std::system_error if no thread can be started.
   explicit ReadAhead(std::vector<Slice> slices) : ReadAhead(std::move(slices), Ways()) {}
   ReadAhead(std::vector<Slice> slices, Ways ways);
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
   ~ReadAhead();
 
-  // Until all before `position` is read or asked for, or as much as it is before more is done:
-  // between kAhead - kStep and kAhead. Error where it cannot be read.
+  // Waits until everything before `position` is read or asked for, or as much as can be read before
+  // more is done: between kAhead - kStep and kAhead bytes. Error if it cannot be read.
   void await(std::uint64_t position);
-  void done(std::uint64_t position);  // what lies before it is needed no more
+  void done(std::uint64_t position);  // nothing before it is needed any more
 
-  // Bytes [begin, end) of the slice with that number, where this holds them: after await() for
-  // them, until done() with them; at most kAhead - kStep from what is done on. Of other slices,
-  // nothing.
+  // Bytes [begin, end) of the slice with that number, if this object holds them. They are valid
+  // after await() for them and until done() with them. A request reaches at most kAhead - kStep
+  // beyond what is done. Nothing for slices that are not held.
   std::optional<BlockRing::Pieces> held(std::size_t slice, std::uint64_t begin, std::uint64_t end);
 
   static constexpr std::uint64_t kAhead = 32u << 20;
-  static constexpr std::uint64_t kStep = 1u << 20;  // that is read at a time
+  static constexpr std::uint64_t kStep = 1u << 20;  // bytes that are read at a time
 
  private:
   void work(const std::stop_token& stop);

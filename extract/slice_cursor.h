@@ -1,4 +1,4 @@
-// Where a slice's bytes lie in the file, one run after another.
+// Where the bytes of a slice lie in the file, one run after another.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace mnm {
 
-// A place in a slice, counted in bytes of the slice, 0 to copy.bytes. `copy` must outlive it.
+// A place in a slice, in bytes of the slice from 0 to copy.bytes. `copy` must outlive the cursor.
 class SliceCursor {
  public:
   explicit SliceCursor(const TensorCopy& copy, std::uint64_t position = 0);

@@ -1,4 +1,4 @@
-// A tensor slice as one stream of bytes, whatever ranges of the file it is made of. Positions are
+// A tensor slice as one stream of bytes, whatever ranges of the file it consists of. Positions are
 // bytes of the slice, 0 to copy.bytes.
 #pragma once
 
@@ -14,17 +14,17 @@
 
 namespace mnm {
 
-// Whether the file is best read with the gaps between the slice's ranges.
+// Whether it is faster to read the file with the gaps between the slice's ranges.
 bool reads_gaps(const TensorCopy& copy);
 
-// Copies the slice's bytes. Holds a fixed buffer, whatever the tensor's size. `file` and `copy`
-// must outlive it.
+// Copies the bytes of the slice. Its buffer has a fixed size, whatever the size of the tensor.
+// `file` and `copy` must outlive it.
 class SliceReader {
  public:
   SliceReader(const SourceFile& file, const TensorCopy& copy);
 
   void seek(std::uint64_t position) { next_ = SliceCursor(copy_, position); }
-  // The next bytes: fills `into`, or what is left of the slice. Returns how many.
+  // Reads the next bytes: fills `into`, or reads what is left of the slice. Returns how many.
   std::size_t read(std::span<std::byte> into);
 
  private:
@@ -38,17 +38,18 @@ class SliceReader {
   std::vector<std::byte> window_;
 };
 
-// Shows the slice's bytes where the kernel has them: for who hands them back to it. `file` and
-// `copy` must outlive it.
+// Gives views of the bytes of the slice in the kernel's page cache, for a caller that passes them
+// back to the kernel. `file` and `copy` must outlive it.
 class SliceView {
  public:
-  // Whether the slice's ranges are long enough for that to be worth its system calls.
+  // Whether the ranges of the slice are long enough to be worth the system calls.
   static bool suits(const TensorCopy& copy);
 
   SliceView(const SourceFile& file, const TensorCopy& copy);
 
-  // The pieces that [begin, end) is made of, read and in order; until the next call. The file must
-  // not shrink meanwhile: system calls then answer EFAULT for its pieces, and loads SIGBUS.
+  // The pieces of [begin, end), read and in order. They are valid until the next call. The file
+  // must not shrink meanwhile: system calls would answer EFAULT for its pieces, and loads would
+  // raise SIGBUS.
   std::span<const std::span<const std::byte>> pieces(std::uint64_t begin, std::uint64_t end);
 
  private:
@@ -59,7 +60,7 @@ class SliceView {
   std::vector<std::span<const std::byte>> pieces_;
 };
 
-// Has the kernel start to read [begin, end) of the slice; returns at once.
+// Asks the kernel to begin reading [begin, end) of the slice. Returns at once.
 void announce(const SourceFile& file, const TensorCopy& copy, std::uint64_t begin,
               std::uint64_t end);
 
