@@ -1,5 +1,5 @@
 // The GGUF writer: one file that llama.cpp loads, and the licence beside it. Matrices are stored in
-// the dtype asked for, vectors (norms, biases) always in f32, as llama.cpp expects them.
+// the dtype that is asked for. Vectors (norms, biases) are always in f32, as llama.cpp expects.
 #pragma once
 
 #include <memory>
@@ -20,9 +20,9 @@ struct GgufOptions {
   bool tokenizer = true;  // else token ids alone
 };
 
-// `gguf`: the family's half (Family::gguf). `config`: the submodel's, for the reader. UsageError
-// where the space refuses the widths; Error where the type cannot hold a row (q8_0 holds blocks of
-// 32), or GGUF not the checkpoint's tokenizer.
+// Plans the export. `gguf` is what the family states (families/exporters.h). `config` is the
+// submodel's, for the reader. UsageError if the space refuses the widths. Error if the type cannot
+// hold a row (q8_0 holds blocks of 32), or if GGUF cannot hold the checkpoint's tokenizer.
 std::unique_ptr<PlannedExport> plan_gguf(const NestedModel& model, const Checkpoint& checkpoint,
                                          const Widths& widths, const GgufModel& gguf,
                                          nlohmann::json config, const GgufOptions& options);

@@ -20,7 +20,7 @@
 
 namespace mnm {
 
-// Everything that will be written, known before the first byte: what --dry-run prints.
+// Everything that will be written, known before the first byte. --dry-run prints it.
 struct HuggingFacePlan {
   SlicePlan slices;  // refers to the model's table
   Dtype dtype = Dtype::kBF16;
@@ -39,31 +39,33 @@ struct HuggingFaceOptions {
   std::map<std::string, std::string> metadata;  // widths, fingerprint...; {"format": "pt"} is added
 };
 
-// `texts`: config.json and the bridge, which the family makes (Family::huggingface_config,
-// ..._bridge). A text takes the place of a carried file of its name. UsageError where the space
-// refuses the widths.
+// Plans the directory. `texts` are config.json and the bridge, which the family makes
+// (Family::huggingface_config and huggingface_bridge). A text replaces a copied file of its name.
+// UsageError if the space refuses the widths.
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& checkpoint,
                                  const Widths& widths, std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options);
-// Of a model that has no checkpoint yet: nothing is carried along. `checkpoint`: the one that the
-// tensors come from, if any; where their type is its own, they lie in pages as they do there.
+// Plans the directory of a model without a checkpoint: no files are copied. `checkpoint` is the one
+// that the tensors come from, if any. Tensors that keep their type then have the same place within
+// a page as in the checkpoint.
 HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
                                  std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options,
                                  const Checkpoint* checkpoint = nullptr);
 
 // Writes the plan's files into an existing directory (an AtomicDirectory's path()). Checks the
-// space on the target before the first byte, and after the last that the checkpoint is still the
-// one that was read. Progress counts to plan.bytes. Same input, same bytes.
+// space on the target before the first byte, and after the last byte that the checkpoint has not
+// changed. Progress counts to plan.bytes. The same input gives the same bytes.
 //
-// The files are left to the kernel to flush, as cp does: to wait for the disk takes as long again
-// as to copy. kToDisk waits, for exports that must survive a power cut right after.
+// With kToKernel the kernel flushes the files later, as with cp; waiting for the disk takes as long
+// again as copying. kToDisk waits. It is for exports that must survive a power cut right after.
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
                        const std::filesystem::path& directory, const ByteProgress& progress = {},
                        Flush flush = Flush::kToKernel);
 
 // The plan behind the interface of every format. `trust_remote_code`: whether the bridge is among
-// the plan's texts, so that a user must say so. `format`: the name of this layout of it, a literal.
+// the plan's texts, in which case a user must say that they trust it. `format`: the name of this
+// variant of the layout, a literal.
 std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
                                                   std::string_view format = "huggingface");
 

@@ -1,12 +1,12 @@
 // The ONNX writer: a directory that ONNX Runtime and onnxruntime-genai load.
 //
 //   scorer.onnx        input_ids -> logits: for scoring and for checking
-//   model.onnx         the decoder with its cache, where the family has one: for generating
+//   model.onnx         the decoder with its cache, if the family has one: for generating
 //   model.onnx.data    the weights of both, once
 //   genai_config.json  what onnxruntime-genai must know of the decoder
 //   tokenizer files    as the checkpoint has them
 //
-// Both graphs are always written: without weights they take little, and whoever gets the directory
+// Both graphs are always written. They are small without weights, and whoever gets the directory
 // needs the scorer to check it and the decoder to use it.
 #pragma once
 
@@ -30,9 +30,9 @@ struct OnnxOptions {
   OnnxMetadata metadata;  // widths, source...
 };
 
-// `onnx`: the family's half (Family::onnx), of the same widths and dtype. `config`: the submodel's,
-// for the reader. UsageError where the space refuses the widths; Error where protobuf cannot hold
-// the graphs.
+// Plans the export. `onnx` is what the family states (families/exporters.h), for the same widths
+// and dtype. `config` is the submodel's, for the reader. UsageError if the space refuses the
+// widths. Error if protobuf cannot hold the graphs.
 std::unique_ptr<PlannedExport> plan_onnx(const NestedModel& model, const Checkpoint& checkpoint,
                                          const Widths& widths, const OnnxModel& onnx,
                                          nlohmann::json config, const OnnxOptions& options);

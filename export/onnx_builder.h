@@ -26,7 +26,7 @@
 
 namespace mnm {
 
-// A tensor of the graph by name. An empty one leaves an optional input out.
+// A tensor of the graph, by its name. An empty name leaves out an optional input.
 struct OnnxValue {
   std::string name;
 };
@@ -39,7 +39,7 @@ class OnnxBuilder {
   OnnxType stored() const;  // of weights, as the file holds them
   OnnxType type() const;    // of arithmetic: weight(), number()
 
-  // Names of the nodes made until the returned guard ends begin with that part too.
+  // While the returned guard lives, `part` is a further part of the path in the names of nodes.
   class [[nodiscard]] Scope {
    public:
     ~Scope();
@@ -55,16 +55,16 @@ class OnnxBuilder {
   Scope scope(std::string_view part);
 
   OnnxValue input(std::string name, OnnxType type, std::vector<OnnxDim> shape);
-  // `value` becomes an output of that name.
+  // Makes `value` an output of that name.
   void output(std::string name, OnnxValue value, OnnxType type, std::vector<OnnxDim> shape);
 
-  // A tensor of the slice plan, by the submodel's name, in type() or another; as_stored() without
-  // a cast: for a Gather, whose result is cheaper to cast.
+  // A tensor of the slice plan, by the submodel's name, in type() or another type. as_stored() has
+  // no cast; it is for a Gather, whose result is cheaper to cast.
   OnnxValue weight(const std::string& tensor) { return weight(tensor, type()); }
   OnnxValue weight(const std::string& tensor, OnnxType type);
   OnnxValue as_stored(const std::string& tensor);
 
-  // Constants; equal ones are one.
+  // Constants. Equal constants are stored once.
   OnnxValue number(double value) { return number(value, type()); }  // a scalar
   OnnxValue number(double value, OnnxType type);                    // of floats
   OnnxValue integer(std::int64_t value);                            // a scalar
@@ -93,8 +93,8 @@ class OnnxBuilder {
                                std::vector<std::int64_t> sizes);
 
   // The body of a Loop, Scan or If of this graph. It sees this graph's values by their names, and
-  // its weights and constants are kept here. finish() of it gives the attribute; this builder must
-  // outlive it.
+  // its weights and constants are kept in this graph. finish_body() of the body gives the
+  // attribute. This builder must outlive it.
   OnnxBuilder body(std::string name);
   OnnxAttribute finish_body();
 

@@ -1,5 +1,5 @@
-// An ONNX graph as plain data: what a family states of its submodel (Family::onnx), mostly through
-// onnx_builder.h, and what export/onnx_format.h encodes. No type of the ONNX library is seen here.
+// An ONNX graph as plain data. A family states its submodel in this form, mostly through
+// onnx_builder.h, and export/onnx_format.h encodes it. No type of the ONNX library appears here.
 // Operators: https://onnx.ai/onnx/operators, of the default domain at opset 17.
 #pragma once
 
@@ -49,15 +49,16 @@ struct OnnxNode {
 struct OnnxGraph {
   std::string name;
   std::vector<OnnxValueInfo> inputs, outputs;
-  // Tensors of the slice plan under the submodel's names, as the plan's shapes and in the type
+  // Tensors of the slice plan, under the submodel's names, with the plan's shapes and in the type
   // that weights are stored in. The bytes lie outside the graph, once for all graphs of an export.
   std::vector<std::string> weights;
   std::vector<OnnxConstant> constants;
   std::vector<OnnxNode> nodes;  // each after what it reads
 };
 
-// A model that is asked for the next token again and again, with its cache as inputs and outputs,
-// in the naming of onnxruntime-genai and Optimum:
+// A model that gives the next token again and again. Its cache is inputs and outputs, which have
+// the names of onnxruntime-genai and Optimum:
+//
 //   input_ids, position_ids [batch, sequence], attention_mask [batch, past + sequence], int64
 //   past_key_values.N.key, .value [batch, kv heads, past, head size]
 //   -> logits [batch, sequence, vocabulary] f32, present.N.key, .value

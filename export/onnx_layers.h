@@ -9,8 +9,8 @@
 namespace mnm {
 
 // x [rows, columns] times the transpose of the checkpoint's matrix NAME.weight [out, columns], plus
-// NAME.bias [out] if there is one -> [rows, out]. The matrix stays as the checkpoint has it:
-// runtimes pack it when they load.
+// NAME.bias [out] if there is one -> [rows, out]. The matrix keeps the checkpoint's layout;
+// runtimes pack it when they load it.
 OnnxValue onnx_linear(OnnxBuilder& graph, const OnnxValue& x, const std::string& name, bool bias);
 
 // x / rms(x) * weight over the last dimension, computed in f32.

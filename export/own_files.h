@@ -1,4 +1,4 @@
-// Which directories this program wrote, so that --force replaces no others.
+// Recognises directories that this program wrote, so that --force replaces no others.
 #pragma once
 
 #include <filesystem>
@@ -6,9 +6,10 @@
 
 namespace mnm {
 
-// Nothing where every file of `directory` has a name that exports, `random` and `train` write, and
-// one of them says that this program wrote it: the key "mixnmatch" of config.json, the probe, or
-// the metadata of a GGUF or ONNX model. Else the reason, with the first file that is foreign.
+// The reason why `directory` may not be replaced, with the first foreign file. Empty if this
+// program wrote the directory: every file has a name that exports, `random` and `train` write, and
+// one of the files says that this program wrote it. It says so by the key "mixnmatch" of
+// config.json, by the probe, or by the metadata of a GGUF or ONNX model.
 std::string why_not_ours(const std::filesystem::path& directory);
 
 }  // namespace mnm

@@ -1,17 +1,18 @@
-// The probe that every export carries: tokens, and the logits that the search's model computes for
-// them with the weights as the export stores them, so that any runtime can be asked whether it
-// computes the same (scripts/verify).
+// The probe that an export carries: tokens, and the logits that the nested model computes for them
+// with the weights as the export stores them. So scripts/verify can check whether any runtime
+// computes the same.
 //
-// probe.safetensors holds one tensor, `logits` F32 [tokens, vocab], and as metadata
+// probe.safetensors holds one tensor, `logits` F32 [tokens, vocab], and this metadata:
+//
 //   format             "mixnmatch-probe-2"
 //   widths             canonical text
 //   fingerprint        of the nested checkpoint, 32 hex digits
-//   artifact           of the files it lies beside, 32 hex digits
+//   artifact           of the files beside the probe, 32 hex digits
 //   tokens             decimal, separated by commas: one sequence from position 0
-//   tolerance          decimal: the largest |difference| that the order of summation explains, of a
+//   tolerance          decimal: the largest |difference| that the order of summation explains, in a
 //                      runtime that computes in f32
-//   operand_tolerance  decimal: the same for one that rounds what it multiplies a stored matrix
-//                      with, or all it computes, to that matrix' type
+//   operand_tolerance  decimal: the same in a runtime that rounds the operands of a product with a
+//                      stored matrix, or all that it computes, to the matrix's type
 //   moved              decimal: the largest |difference| to the weights before they were rounded
 #pragma once
 
@@ -29,7 +30,7 @@ namespace mnm {
 struct Probe {
   std::string widths;                // canonical text
   std::string fingerprint;           // of the nested checkpoint
-  std::string artifact;              // PlannedExport::fingerprint of the files it lies beside
+  std::string artifact;              // PlannedExport::fingerprint of the files beside the probe
   std::vector<std::int64_t> tokens;  // one sequence
   std::int64_t vocab_size = 0;
   std::vector<float> logits;  // [tokens * vocab_size], f32, of the nested model at `widths`
@@ -41,16 +42,17 @@ struct Probe {
 // Same input, same bytes. Error where a bound is none, both here and when it is read.
 void write_probe(const Probe& probe, const std::filesystem::path& path);
 Probe read_probe(const std::filesystem::path& path);
-// Of the file, exactly; `logits` may be empty still, and the bounds any numbers.
+// The exact size of the file. `logits` may still be empty, and the tolerances may be any numbers.
 std::uint64_t probe_bytes(const Probe& probe);
 
-// The bound on |a - b| for logits of one model computed in two orders of f32 summation. Derived in
-// the source's comment from the longest inner product, the depth, epsilon and the logits' scale.
+// The largest |a - b| that is allowed for logits of one model computed in two orders of f32
+// summation. The source derives it from the longest inner product, the depth, epsilon and the scale
+// of the logits.
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
                         std::size_t layers);
 
-// The relative error of a product's operands, for perturb(), that moves its result as another order
-// of f32 summation does.
+// The relative error of a product's operands that moves its result as much as another order of f32
+// summation does. For perturb().
 double summation_roundoff(std::int64_t longest_product);
 
 // logits_tolerance holds where every norm runs over at least so many channels, and the model is
@@ -58,12 +60,13 @@ double summation_roundoff(std::int64_t longest_product);
 // the next: see the source.
 inline constexpr std::int64_t kWideNorm = 32;
 
-// Each value times 1 + e, e independent and uniform in [-relative, relative]; the same for the same
-// seed. What it does to the logits, when done to every matrix, is what rounding the operands of
-// their products does, up to a margin: see the source.
+// Multiplies each value by 1 + e. The numbers e are independent and uniform in [-relative,
+// relative], and the same for the same seed. If this is done to every matrix, it moves the logits
+// as much as rounding the operands of their products does, up to a margin; see the source.
 void perturb(std::span<float> values, double relative, std::uint64_t seed);
 
-// How many such draws are taken, and the margin over the root mean square of what they do.
+// How many such draws are taken, and the factor between the root mean square of their effects and
+// the tolerance.
 struct Draws {
   int count = 1;
   double margin = 2;
@@ -73,14 +76,14 @@ Draws draws_for(std::int64_t narrowest_norm);
 // logits_tolerance is `formula`: more draws unless the model is seen to be well conditioned.
 Draws draws_after(double moved, double formula);
 
-// The largest relative error of converting a value: 0 where `to` holds all of `from`, else half a
-// unit in the last place of `to`.
+// The largest relative error of converting a value. 0 if `to` holds every value of `from`, else
+// half a unit in the last place of `to`.
 double roundoff(Dtype from, Dtype to);
 
 struct Difference {
-  double worst = 0;           // largest |a - b|; NaN where either is
-  std::int64_t position = 0;  // of the worst: token
-  std::int64_t word = 0;      // and vocabulary index
+  double worst = 0;           // the largest |a - b|; NaN if either is
+  std::int64_t position = 0;  // of the worst: the token
+  std::int64_t word = 0;      // and the vocabulary index
 };
 Difference compare_logits(std::span<const float> a, std::span<const float> b,
                           std::int64_t vocab_size);

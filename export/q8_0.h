@@ -10,8 +10,8 @@ namespace mnm {
 
 inline constexpr std::size_t kQ8Values = 32, kQ8Bytes = 2 + kQ8Values;
 
-// Whole blocks: values.size() / 32 * 34 == bytes.size(). False where a value is no finite number,
-// or its block's scale is past what f16 holds; then `bytes` is not to be used.
+// Quantizes whole blocks: values.size() / 32 * 34 == bytes.size(). Returns false if a value is not
+// finite, or if the scale of its block is past what f16 holds. Then `bytes` must not be used.
 [[nodiscard]] bool quantize_q8(std::span<const float> values, std::span<std::byte> bytes);
 void dequantize_q8(std::span<const std::byte> bytes, std::span<float> values);
 

@@ -1,5 +1,5 @@
-// A checkpoint of any size with seeded random weights: what tests and benchmarks of large models
-// start from, where the models themselves are not to be had.
+// A checkpoint of any size with seeded random weights. Tests and benchmarks of large models use it
+// where the models themselves are not available.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace mnm {
 
-// Writes the files of a plan at full width, which plans no carried ones, into an existing directory
-// (an AtomicDirectory's path()), with the weights of RandomWeights. Memory stays flat whatever the
-// size. Checks the space before the first byte. Progress counts to plan.bytes. The same plan and
-// seed give the same bytes on every machine.
+// Writes the files of a plan at full width that copies no files, with the weights of RandomWeights,
+// into an existing directory (an AtomicDirectory's path()). Memory stays flat whatever the size.
+// Checks the space before the first byte. Progress counts to plan.bytes. The same plan and seed
+// give the same bytes on every machine.
 void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
                              const std::filesystem::path& directory,
                              const ByteProgress& progress = {}, Flush flush = Flush::kToKernel);

@@ -1,5 +1,5 @@
-// Which other programs load a submodel, in which format, and why not: rules as data, which a family
-// states of its models (Family::runtimes), and what follows from them for given widths.
+// Which other programs load a submodel, in which format, and why not. A family states rules as data
+// (Family::runtimes), and the functions here apply them to given widths.
 #pragma once
 
 #include <cstdint>
@@ -26,31 +26,31 @@ struct RuntimeRule {
   Evidence evidence = Evidence::kRun;
   std::string format;               // as --format spells it
   std::vector<std::string> dtypes;  // of the weights, as --dtype spells them
-  // What it loads layers of one width as, and such that differ; empty: it loads none such. Layers
-  // that are skipped are not there, and make no difference.
+  // As what it loads submodels whose layers all have one width, and submodels whose layers differ.
+  // Empty: it loads no such submodels. Skipped layers are absent and make no difference.
   std::string uniform_as, mixed_as;
-  Width multiple = 1;   // of which every width must be one
-  std::string why_not;  // the reason for what the above leaves out: "its config holds one width"
-  // Why it loads this model at no widths whatever; empty: it loads some.
+  Width multiple = 1;   // every width must be a multiple of it
+  std::string why_not;  // the reason why it loads no others: "its config holds one width"
+  // Why it does not load this model at any widths. Empty: it loads some.
   std::string refusal;
 };
 
 bool is_trained(const WidthSpace& space, const Widths& widths);  // every layer at a granularity
 
-// Why the runtime does not load these widths; nothing where it does.
+// Why the runtime does not load these widths. Nothing if it does.
 std::optional<std::string> refusal_of(const RuntimeRule& rule, const Widths& widths);
 
-// Widths near by that the runtime does load.
+// Similar widths that the runtime does load.
 struct Detour {
   Widths widths;
-  bool up = false;       // no layer is narrower, or in all no fewer units of width
+  bool up = false;       // no layer is narrower, or the sum of the widths is not smaller
   bool trained = false;  // is_trained
 };
 
-// The nearest up and down, and the nearest of trained widths where those are others: up to four,
-// the narrower first. Where layers may differ, each layer moves by itself to the next width that it
-// may take; where they may not, all go to the width whose sum over the layers is next. Empty where
-// the rule refuses the model.
+// The nearest widths upwards and downwards, and the nearest trained widths if those are others: up
+// to four, narrower ones first. If layers may differ, each layer moves by itself to the next width
+// that it may take. If they may not, all go to the width whose sum over the layers is nearest.
+// Empty if the rule refuses the model.
 std::vector<Detour> detours(const WidthSpace& space, const Widths& widths, const RuntimeRule& rule);
 
 }  // namespace mnm
