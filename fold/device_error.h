@@ -1,5 +1,5 @@
-// What LibTorch's errors say of the device, and what the device says itself. Compiled only into the
-// engine.
+// What LibTorch's errors say about the device, and how the device itself is tested. Compiled only
+// into the engine.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -12,9 +12,9 @@
 
 namespace mnm {
 
-// Whether there was no memory for what was tried, so that less of it may be done. LibTorch's own
-// allocators say so in errors of their own; the driver, which loads kernels when they are first
-// called, in its code; cuBLAS and cuDNN in a text alone, and cuBLAS also by failing to start.
+// Whether the error says that memory ran out, so that less work may be tried. LibTorch's own
+// allocators throw errors of their own. The driver, which loads kernels when they are first called,
+// gives a code. cuBLAS and cuDNN say it only in the text, and cuBLAS also by failing to start.
 inline bool out_of_memory(const c10::Error& error) {
   constexpr int kMemoryAllocation = 2;  // cudaErrorMemoryAllocation
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error)) return true;
@@ -36,20 +36,21 @@ inline std::string first_line(const c10::Error& error) {
   return text.substr(0, text.find('\n'));
 }
 
-// Until what was queued is done. Throws what went wrong in it.
+// Waits until all queued work is done. Throws what went wrong in it.
 inline void wait_for(const c10::Device& device) {
   const c10::impl::VirtualGuardImpl backend(device.type());
   backend.synchronizeStream(backend.getStream(device));
 }
 
-// What the device says where it is lost, so that every call to it fails until the process ends;
-// nothing where it answers. It is asked, since an error does not tell: cuBLAS and cuDNN fail on a
-// lost device in texts of their own, and the driver's codes are as many for calls that were wrong.
+// If the device is lost, so that every call to it fails until the process ends, returns what the
+// device says; else nothing. The device itself is tested, because an error does not tell: cuBLAS
+// and cuDNN report a lost device in texts of their own, and the driver uses as many codes for wrong
+// calls.
 inline std::optional<std::string> loss_of(const c10::Device& device) {
   try {
     wait_for(device);
   } catch (const c10::Error& error) {
-    // Where other processes left no memory for a context it cannot answer, and is sound.
+    // If other processes left no memory for a context, it cannot answer, but it is sound.
     if (!out_of_memory(error)) return first_line(error);
   }
   return std::nullopt;

@@ -1,5 +1,5 @@
-// What the batches of a sweep are given, while all of them are under way. Compiled only into the
-// engine.
+// The givens of all batches of a sweep, which are all under way at the same time. Compiled only
+// into the engine.
 #pragma once
 
 #include <cstddef>
@@ -10,18 +10,18 @@
 
 namespace mnm {
 
-// They lie where states of a level would: on the device, in host memory or in a file. A layer's own
-// are read when the layer is stepped, and dropped then. Several threads may use different batches
-// at once.
+// They are kept like the states of a level: on the device, in host memory or in a file. The givens
+// of a single layer are read when the layer is stepped, and then dropped. Several threads may use
+// different batches at once.
 class KeptGivens {
  public:
-  // The room outlives it.
+  // The room outlives this object.
   KeptGivens(StateRoom& room, std::size_t batches, std::size_t layers);
 
   void keep(std::size_t batch, const Givens& givens);  // once per batch
-  // On the device, and of Givens::layers that layer's alone.
+  // The givens of a batch on the device. Of Givens::layers only that layer's entry is filled.
   Givens of(std::size_t batch, std::size_t layer) const;
-  void drop(std::size_t batch, std::size_t layer);  // that layer's own
+  void drop(std::size_t batch, std::size_t layer);  // the givens of that layer only
 
  private:
   LevelStates shared_;

@@ -1,4 +1,4 @@
-// Tensors as CUDA kernels take them (kernels/*_cuda.h). Compiled only into the engine.
+// Passes tensors to CUDA kernels (kernels/*_cuda.h). Compiled only into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,11 +28,12 @@ inline Element element_of(const at::Tensor& tensor) {
   }
 }
 
-// Whether a tensor goes to the CUDA kernels and what is best beside them.
+// Whether a tensor goes to the CUDA kernels, and to the code that suits them.
 inline bool on_cuda(const at::Tensor& tensor) { return goes_to_cuda_kernels(tensor.is_cuda()); }
 
-// Calls a launcher with the tensor's device as the current one. Where it says why it did not
-// launch: LibTorch's own error where the device has no memory left or is lost, else Error.
+// Calls a launcher with the tensor's device as the current one. If the launcher returns a reason
+// why it did not launch, this throws LibTorch's own error if the device has no memory left or is
+// lost, else Error.
 template <typename Launcher>
 void launch(const at::Tensor& where, const char* attempt, const Launcher& launcher) {
   const at::Device device = where.device();

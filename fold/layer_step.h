@@ -1,5 +1,5 @@
-// One layer of a fold, skipped or not. The one place that knows what a skipped layer does: nothing.
-// Scoring, checking, training, timing and generating all go through these functions.
+// One layer of a fold, skipped or not. This is the one place that knows what a skipped layer does:
+// nothing. Scoring, checking, training, timing and generating all use these functions.
 //
 // Compiled only into the engine.
 #pragma once
@@ -11,19 +11,20 @@
 
 namespace mnm {
 
-// The children of all nodes of `parents`, in their order. A skipped child has its parent's state.
-// The fold steps the others, and of the parents those alone that have such children; where all are
-// skipped it is not called, and its layer need not be loaded.
+// The children of all nodes of `parents`, in their order. A child that skips the layer has the
+// state of its parent. The fold steps the other children, with only those parents that have such
+// children. If all children skip the layer, the fold is not called, and the layer need not be
+// loaded.
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
                  const Children& children);
-// The one child of each of them, at one width.
+// The same with one child for each parent, all at one width.
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
                  Width width);
 
 // One candidate through all layers.
 State step_layers(Fold& fold, const Embedded& start, const Widths& widths);
 
-// As Fold::extend. A skipped layer keeps nothing: its cache stays empty.
+// As Fold::extend. A skipped layer keeps nothing, so its cache stays empty.
 State extend_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
                    Width width, std::int64_t position, std::span<LayerCache> caches);
 

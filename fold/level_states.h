@@ -1,5 +1,5 @@
-// The states of a whole level of the plan, where they fit: on the device, in host memory, or in a
-// file that nobody sees. Compiled only into the engine.
+// The states of a whole level of the plan. They lie where they fit: on the device, in host memory,
+// or in a hidden file. Compiled only into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,16 +14,16 @@
 
 namespace mnm {
 
-// What is left for states. Its functions may be called from several threads at once.
+// The room that is left for states. Several threads may call its functions at once.
 class StateRoom {
  public:
-  // Bytes on `device` and, where that is no CPU, in host memory; the rest goes to `spill`, a
-  // directory.
+  // Room of so many bytes on `device` and, if that is not the CPU, in host memory. The rest goes to
+  // `spill`, a directory.
   StateRoom(const at::Device& device, std::uint64_t device_bytes, std::uint64_t host_bytes,
             std::filesystem::path spill);
 
   enum class Place : std::uint8_t { kDevice, kHost, kDisk };
-  Place take(std::uint64_t bytes);  // the nearest that has room; a disk is taken to have it
+  Place take(std::uint64_t bytes);  // the nearest place with room; a disk is assumed to have room
   void give_back(Place place, std::uint64_t bytes);
 
   const at::Device& device() const { return device_; }
@@ -46,11 +46,11 @@ class LevelStates {
   LevelStates& operator=(const LevelStates&) = delete;
   ~LevelStates();
 
-  // Room for `nodes` nodes, each like those of `like`. Once per batch.
+  // Makes room for `nodes` nodes, each like those of `like`. Called once per batch.
   void open(std::size_t batch, std::int64_t nodes, const State& like);
   void close(std::size_t batch);  // frees it
 
-  // Nodes [first, first + state.nodes()). Error where the disk is full.
+  // Writes nodes [first, first + state.nodes()). Error if the disk is full.
   void write(std::size_t batch, std::int64_t first, const State& state);
   State read(std::size_t batch, std::int64_t first, std::int64_t count) const;  // on the device
 

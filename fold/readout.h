@@ -1,9 +1,9 @@
-// From leaves of a plan to losses: one batch of sequences. Compiled only into the engine.
+// From the leaves of a plan to losses, for one batch of sequences. Compiled only into the engine.
 //
-// Logits are taken in chunks of rows, and never a whole [tokens, vocab] matrix of them. On a device
-// they are taken in chunks of words as well, each of which is read once, in the dtype that the
-// product has, by kernels/token_sums.h: memory does not grow with the vocabulary. A reference's
-// chunks, which every leaf is compared with, are computed once as far as there is room for them.
+// Logits are computed in chunks of rows, never as a whole [tokens, vocab] matrix. On a device they
+// are also computed in chunks of words. kernels/token_sums.h reads each chunk once, in the dtype of
+// the product. So memory does not grow with the vocabulary. Every leaf is compared with the chunks
+// of the reference, the full model. These are computed once, as far as there is room for them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,17 +20,19 @@ namespace mnm {
 
 class Readout {
  public:
-  // The fold outlives the readout. On the CPU words of less than the vocabulary take the device's
-  // route, with the host's half of its kernels. `acceptance`: with a reference that too is
-  // measured, in a second pass over the words where they come in chunks.
+  // The fold outlives the readout. On the CPU, chunks of fewer words than the vocabulary take the
+  // same route as on a device, with the host's version of the kernels. `acceptance`: acceptance is
+  // measured too if there is a reference, in a second pass over the words if they come in chunks.
   Readout(Fold& fold, const LogitTile& tile, const Batch& batch, bool acceptance = false);
 
-  // The one node to compare with, at full width.
+  // Sets the one node to compare with, at full width.
   void set_reference(const State& full);
 
-  // The first rows of the metric table (eval/metrics.h): two, and with a reference four or five.
+  // How many rows of the metric table (eval/metrics.h) are measured: two, or four or five with a
+  // reference.
   std::int64_t metrics() const { return !reference_hidden_.defined() ? 2 : acceptance_ ? 5 : 4; }
-  // Means over each sequence's scored targets: f32 [nodes, metrics(), sequences].
+  // Measures leaves: means over the scored targets of each sequence, f32 [nodes, metrics(),
+  // sequences].
   at::Tensor measure(const State& leaves);
 
  private:
@@ -55,7 +57,7 @@ class Readout {
   at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
   at::Tensor targets_;                        // [sequences * context]
   at::Tensor reference_hidden_;               // [sequences * context, d]
-  // Chunks made of the reference, by first row and first word, as many as tile_.kept has room for.
+  // Chunks of the reference, by first row and first word, as many as tile_.kept has room for.
   std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> kept_;
   std::uint64_t kept_bytes_ = 0;
 };

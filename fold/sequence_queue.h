@@ -1,4 +1,4 @@
-// Ranges of sequences that several workers take, one after the other. Plain data.
+// A queue of ranges of sequences, which several workers take one after the other. Plain data.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,13 @@ struct SequenceRange {
   std::int64_t size() const { return end - begin; }
 };
 
-// Its functions may be called from several threads at once.
+// Several threads may call its functions at once.
 class SequenceQueue {
  public:
-  // All sequences in that many pieces of nearly the same size.
+  // Begins with all sequences, in that many pieces of nearly the same size.
   SequenceQueue(std::int64_t sequences, std::int64_t pieces) { add({0, sequences}, pieces); }
 
-  // The next one; nothing where none is left, or after stop().
+  // The next range. Nothing if none is left, or after stop().
   std::optional<SequenceRange> take() {
     const std::lock_guard lock(mutex_);
     if (stopped_ || ranges_.empty()) return std::nullopt;
@@ -44,7 +44,7 @@ class SequenceQueue {
     for (const SequenceRange& range : ranges_) sum += range.size();
     return sum;
   }
-  // Starts again after stop(), with what is left in pieces of `most` sequences at most.
+  // Starts again after stop(). What is left is cut into pieces of at most `most` sequences.
   void restart(std::int64_t most) {
     const std::lock_guard lock(mutex_);
     stopped_ = false;

@@ -1,8 +1,8 @@
-// A plan in the other loop order: for each layer, for each batch of sequences, so that one pass
-// over the weights scores every candidate. Compiled only into the engine.
+// A plan carried out in the other loop order: for each layer, for each batch of sequences. So one
+// pass over the weights scores every candidate. Compiled only into the engine.
 //
-// While a layer is stepped, the next one is loaded; no others are held. What a walk keeps on its
-// stack, a sweep keeps of every batch: the states of one level, going over into the next.
+// While a layer is stepped, the next one is loaded; no other layers are held. A walk keeps one path
+// of states. A sweep keeps for every batch the states of one level, which become those of the next.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,12 +26,13 @@ struct SweepInputs {
   const Division& division;
   const Examples& dataset;
   StateRoom& room;
-  std::optional<std::int32_t> reference;  // the leaf of the full model, where it is to be compared
-  std::span<const MetricRow> metrics;     // that are measured
+  std::optional<std::int32_t>
+      reference;                       // the leaf of the full model, if leaves are compared with it
+  std::span<const MetricRow> metrics;  // the metrics that are measured
 };
 
-// Scores of the plan's candidates; results.size() may be less, then the last ones are left out. The
-// scores' vectors have their sizes already.
+// Fills in the scores of the plan's candidates. If `results` has fewer entries, the last candidates
+// are left out. The vectors of the scores already have their sizes.
 void sweep(const SweepInputs& inputs, Meter& meter, std::span<CandidateScores> results);
 
 }  // namespace mnm

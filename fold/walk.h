@@ -1,8 +1,8 @@
-// One batch of sequences through one plan. Compiled only into the engine.
+// Carries one batch of sequences through one plan. Compiled only into the engine.
 //
-// The tree is walked depth-first in chunks of nodes, so that the states alive at once are one chunk
-// per level and never a whole level: nothing is computed twice, and memory is bounded by the
-// tiling, not by the number of candidates.
+// The tree is walked depth first in chunks of nodes. So the states that are alive at once are one
+// chunk per level and never a whole level. Nothing is computed twice. The tiling decides how much
+// memory is used, not the number of candidates.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,19 +20,19 @@
 
 namespace mnm {
 
-// Holds one batch at a time; several walks may share one fold and one meter.
+// A walk holds one batch at a time. Several walks may share one fold and one meter.
 class Walk {
  public:
   // All references outlive the walk.
   Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const ForwardFlops& flops,
        Meter& meter);
 
-  // Per leaf, metric and sequence, the mean over the sequence's targets: f32
-  // [leaves, metrics, sequences], on the fold's device: the table's rows up to `last`. `reference`:
-  // full widths to compare with, or nullptr.
+  // Runs a batch. Returns the mean over the targets, per leaf, metric and sequence: f32 [leaves,
+  // metrics, sequences] on the fold's device. The metrics are the rows of the table up to `last`.
+  // `reference`: the full widths to compare with, or nullptr.
   at::Tensor run(const Batch& batch, const Widths* reference, const MetricRow& last);
 
-  // Tells the meter that the run which just failed will be done again.
+  // Tells the meter that the run that just failed will be done again.
   void take_back();
 
  private:

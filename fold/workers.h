@@ -1,4 +1,4 @@
-// Threads that work beside each other. Compiled only into the engine.
+// Runs work on several threads. Compiled only into the engine.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -12,11 +12,11 @@
 
 namespace mnm {
 
-// Runs `work` on `workers` threads, this one among them, and waits for all. Where one fails it
-// calls `stop`, which must make the others end, and throws what that one threw. With several,
-// operators inside use one thread each. (Not an OpenMP region: in one, MKL opens another for each
-// product, and where there are fewer cores free than threads, its waiting took ten times the work
-// itself.)
+// Runs `work` on `workers` threads, with this one among them, and waits for all. If one fails, it
+// calls `stop`, which must make the others end, and then throws what that one threw. With several
+// workers, the operators inside use one thread each. (This is not an OpenMP region. In one, MKL
+// opens another region for each product. With fewer free cores than threads, its waiting took ten
+// times as long as the work itself.)
 template <typename Work, typename Stop>
 void run_workers(int workers, const Work& work, const Stop& stop) {
   if (workers == 1) return work();
