@@ -1,5 +1,5 @@
-// From logits to the next token. Pure: the same logits, settings and number give the same token on
-// every machine (no libm, whose last digits differ between systems).
+// Chooses the next token from logits. Pure: the same logits, settings and number give the same
+// token on every machine. libm is not used, because its last digits differ between systems.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,17 @@ namespace mnm {
 
 struct Sampling {
   double temperature = 0;  // 0: greedy, the most likely token (of several, the first)
-  std::int64_t top_k = 0;  // only among so many of the most likely; 0: among all
-  double top_p = 1;        // only among the fewest most likely ones that reach this probability
+  std::int64_t top_k = 0;  // draw among so many of the most likely; 0: among all
+  double top_p = 1;        // draw among the fewest that reach this probability
 };
 
 class Sampler {
  public:
   explicit Sampler(const Sampling& sampling);  // UsageError names the setting that is out of range
 
-  // `uniform` in [0, 1) decides; of no effect where greedy. Temperature first, then top_k, then
-  // top_p of what is left. Error where the logits are no numbers.
+  // Chooses a token. `uniform` in [0, 1) decides; it has no effect if the choice is greedy. The
+  // temperature is applied first, then top_k, then top_p to what is left. Error if the logits are
+  // not numbers.
   std::int64_t pick(std::span<const float> logits, double uniform);
 
  private:
@@ -28,7 +29,7 @@ class Sampler {
   std::vector<std::pair<double, std::int64_t>> weights_;  // of one call
 };
 
-// exp(x) for x <= 0, within 2e-16 of it, in additions and products alone.
+// exp(x) for x <= 0, within 2e-16 of it. It uses only additions and products.
 double exp_of_negative(double x);
 
 }  // namespace mnm

@@ -55,11 +55,11 @@ struct TokenizerJson {
 // tokens, are Errors, too: neither takes more than its file does.
 TokenizerJson parse_tokenizer_json(const nlohmann::json& tokenizer, std::int64_t vocab_size);
 
-// Token i is byte i.
+// The tokenizer of bytes: token i is byte i.
 TokenizerJson byte_tokenizer();
 
-// A checkpoint's: its tokenizer.json, or the bytes themselves for a vocabulary of 256. Nothing
-// where there is no tokenizer. Error as above, and for a tokenizer.model alone.
+// The tokenizer of a checkpoint: its tokenizer.json, or the bytes themselves for a vocabulary of
+// 256. Nothing if there is none. Error as above, and if there is only a tokenizer.model.
 std::optional<TokenizerJson> find_tokenizer(const std::filesystem::path& directory,
                                             std::int64_t vocab_size);
 

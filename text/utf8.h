@@ -9,23 +9,23 @@ namespace mnm {
 
 struct CodePoint {
   char32_t value = 0;
-  std::size_t bytes = 1;  // where not valid: of the longest part that could have started one
+  std::size_t bytes = 1;  // if not valid: of the longest part that could begin one
   bool valid = false;
-  bool cut_short = false;  // not valid, only because the text ends
+  bool cut_short = false;  // not valid only because the text ends
 };
 
 CodePoint code_point_at(std::string_view text, std::size_t at);  // at < text.size()
 void append_utf8(std::string& text, char32_t code_point);
 
-// Where text stops being UTF-8, or its size.
+// The position where the text stops being UTF-8, or its size.
 std::size_t valid_utf8(std::string_view text);
 
-// Bytes that come in pieces as text: what is no UTF-8 becomes U+FFFD, one for each longest part
-// that could have started a code point, as Python and Rust decode with replacement.
+// Decodes bytes that come in pieces. What is not UTF-8 becomes U+FFFD, one for each longest part
+// that could have started a code point. Python and Rust decode with replacement in the same way.
 class Utf8Stream {
  public:
-  std::string feed(std::string_view bytes);  // all that is complete
-  std::string finish();                      // what was left waiting
+  std::string feed(std::string_view bytes);  // the text that is complete so far
+  std::string finish();                      // the text of the bytes that are left
 
  private:
   std::string waiting_;
