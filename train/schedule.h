@@ -1,5 +1,5 @@
-// What a step of training does, as pure functions of the settings: nothing here is state, so a
-// resumed run takes the same steps.
+// What a step of training does, as pure functions of the settings. There is no state, so a resumed
+// run takes the same steps.
 #pragma once
 
 #include <cstdint>
@@ -10,27 +10,28 @@
 
 namespace mnm {
 
-// Linear warm-up from 0 to the peak, then a cosine down to min_rate times it. step in [0, steps).
+// The learning rate of a step in [0, steps): a linear warm-up from 0 to the peak, then a cosine
+// down to min_rate times the peak.
 double learning_rate(const TrainSettings& settings, std::int64_t step);
 
-// A granularity whose loss is part of a step's, and how much of it.
+// A granularity whose loss is a part of a step's loss, and its weight.
 struct Share {
   std::size_t level = 0;
   double weight = 1;
   friend bool operator==(const Share&, const Share&) = default;
 };
 
-// What a step's loss is made of, by the schedule: ascending levels, those of weight 0 left out.
+// The parts of a step's loss, by the schedule: ascending levels, without those of weight 0.
 std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t levels,
                                   std::int64_t step);
 
-// Where the sequences of a micro-batch start in a file of `tokens` tokens: each in
-// [0, tokens - context - 1]. Every pass over the data visits each whole sequence once, in an order
-// and from an offset of its own.
+// Where the sequences of a micro-batch start in a file of `tokens` tokens. Each start is in [0,
+// tokens - context - 1]. Every pass over the data visits each whole sequence once, in an order and
+// from an offset of its own.
 std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint64_t tokens,
                                        std::int64_t step, std::int64_t micro_batch);
 
-// Every number checked: UsageError names the setting.
+// Checks every number. UsageError names the setting.
 void check_settings(const TrainSettings& settings, std::size_t levels, std::uint64_t tokens);
 
 }  // namespace mnm

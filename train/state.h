@@ -1,4 +1,5 @@
-// A training run's state on disk: what an exact resume needs. Compiled only into the engine.
+// The state of a training run on disk: everything that an exact resume needs. Compiled only into
+// the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,23 +17,23 @@ namespace mnm {
 
 struct TrainState {
   std::int64_t step = 0;                        // steps taken
-  std::vector<std::string> names;               // in table order, for all of:
+  std::vector<std::string> names;               // in table order; of the three lists below
   std::vector<at::Tensor> weights;              // f32, on the device
   std::vector<at::Tensor> first, second;        // Adam's moments
-  std::map<std::string, std::string> settings;  // those that must not change in between
+  std::map<std::string, std::string> settings;  // settings that must not change before a resume
 };
 
-// state.safetensors: tensors weight.NAME, first.NAME, second.NAME in f32, the rest as metadata.
-// Appears whole or not at all.
+// Writes state.safetensors: the tensors weight.NAME, first.NAME and second.NAME in f32, and the
+// rest as metadata. The file appears whole or not at all.
 void write_state(const TrainState& state, const std::filesystem::path& path);
 
-// Error where the file is no state of this model, or was made with other settings (the first one
-// that differs is named, with both values).
+// Reads a state. Error if the file is no state of this model or was made with other settings; it
+// names the first setting that differs, with both values.
 TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
                       const std::filesystem::path& path, const at::Device& device);
 
-// A Hugging Face directory with the weights in `dtype` and the model's config.json. Error where it
-// is there already, unless `replaceable` finds nothing against it.
+// Writes a Hugging Face directory with the weights in `dtype` and the model's config.json. Error if
+// the directory exists, unless `replaceable` has no objection.
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
                  const std::filesystem::path& directory,
                  const AtomicDirectory::Replaceable& replaceable);
