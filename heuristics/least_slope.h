@@ -1,5 +1,5 @@
-// MatFormer's least slope (Devvrit et al. 2023, "Mix'n'Match"): widths that grow with depth, by one
-// level at most. Levels are those of heuristics/uniform.h.
+// MatFormer's least slope (Devvrit et al. 2023, "Mix'n'Match"): widths that grow with depth, by at
+// most one level. heuristics/uniform.h defines levels.
 #pragma once
 
 #include <vector>
@@ -8,9 +8,10 @@
 
 namespace mnm {
 
-// Uniform submodels, and between two of them those of two adjacent levels with the narrower one
-// first: g + (g - 1)(L - 1) submodels where all layers have g granularities, fewer where levels
-// give the same widths. Each is at least as wide in every layer as the one before.
+// The uniform submodels, and between two neighbours of them the submodels of both levels with the
+// narrower level first. That makes g + (g - 1)(L - 1) submodels if each of L layers has g
+// granularities, and fewer if levels give the same widths. Each is at least as wide in every layer
+// as the one before.
 std::vector<Widths> least_slope_schedule(const WidthSpace& space);
 
 }  // namespace mnm

@@ -1,7 +1,7 @@
-// Uniform submodels: the same level of granularity in every layer. There are as many
-// levels as the layer with the most granularities has. A layer with fewer counts from its widest
-// down, and stays at its narrowest below that (rank_of_level). So the widest of every layer is
-// always a member, here and in the other schedules. No member skips a layer.
+// Uniform submodels: the same level of granularity in every layer. There are as many levels as the
+// layer with the most granularities has. A layer with fewer is counted from its widest down; at the
+// levels below, it stays at its narrowest (rank_of_level). So the widest submodel is always a
+// member, here and in the other schedules. No member skips a layer.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace mnm {
 
-// Each layer's level k of its own granularities, for all k, narrowest first. g levels give g
+// Every layer at level k of its own granularities, for all k, narrowest first. g levels give g
 // submodels.
 std::vector<Widths> uniform_schedule(const WidthSpace& space);
 
