@@ -1,6 +1,6 @@
-// Reads the keys of a config.json as hostile input: every value has a type and a range, and an
-// Error names the key, what was found and what was expected. A null is an absent key, as Hugging
-// Face writes it.
+// Reads the keys of a config.json as hostile input. Every value has a type and a range, and an
+// Error names the key, what was found and what was expected. A null counts as an absent key, as
+// Hugging Face writes it.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,11 @@
 
 namespace mnm {
 
-// Sizes that one number of a config may have: what Width holds.
+// The largest size that a number of a config may state: the largest Width.
 inline constexpr std::int64_t kMaxSize = std::numeric_limits<std::int32_t>::max();
-// A config of a few hundred bytes may say any number of layers, and everything that follows takes
-// memory and time for each, or for each pair. The deepest published transformers have a thousand.
+// The largest number of layers. A config of a few hundred bytes can state any number, and later
+// steps take memory and time for each layer or each pair of layers. The deepest published
+// transformers have a thousand.
 inline constexpr std::int64_t kMaxLayers = 1024;
 
 class ConfigReader {
@@ -44,8 +45,8 @@ class ConfigReader {
   std::string path_;
 };
 
-// The config's `dtype` (transformers 5) or `torch_dtype` (older); nothing where it has neither.
-// Error where they disagree or name what no tensor is stored in here.
+// The config's `dtype` (transformers 5) or `torch_dtype` (older). Nothing if it has neither. Error
+// if the two disagree, or name a type in which no tensor is stored here.
 std::optional<Dtype> stated_dtype(const nlohmann::json& config);
 
 // A value as an error shows it: JSON, shortened.

@@ -1,4 +1,4 @@
-// The embedding or the head, [vocab, d]: held, or read a part at a time whenever it is used.
+// The embedding or the head, [vocab, d]. It is held, or read in parts whenever it is used.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,14 +13,14 @@ namespace mnm {
 class EndMatrix {
  public:
   EndMatrix() = default;
-  // Held, unless inputs.rows is there; the model's table knows its name.
+  // It is held, unless inputs.rows is there. The model's table has the name.
   EndMatrix(const FoldInputs& inputs, const std::string& name);
 
-  // Its rows at tokens, int64 [..]: [.., d].
+  // The rows of the matrix for tokens, int64 [..]: [.., d].
   at::Tensor at(const at::Tensor& tokens) const;
 
-  // rows [n, d] times its transpose, or that of its rows [first, first + count): [n, vocab] or
-  // [n, count].
+  // rows [n, d] times the transpose of the matrix, or of its rows [first, first + count): [n,
+  // vocab] or [n, count].
   at::Tensor product(const at::Tensor& rows) const;
   at::Tensor product(const at::Tensor& rows, std::int64_t first, std::int64_t count) const;
 

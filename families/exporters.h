@@ -1,5 +1,5 @@
-// What a family states of a submodel in the terms of each format, and the table of formats that it
-// has. artifact/formats.h makes a planned export of it.
+// A submodel in the terms of each format, which a family states, and the table of the formats that
+// the family has. artifact/formats.h makes a planned export from it.
 #pragma once
 
 #include <map>
@@ -15,21 +15,21 @@
 
 namespace mnm {
 
-// What makes a directory of safetensors one that Hugging Face's libraries load: config.json, and
-// the files of code that it names (file name -> content).
+// The texts that make a directory of safetensors one that Hugging Face's libraries load:
+// config.json, and the files of code that it names (file name -> content).
 struct HuggingFaceTexts {
   nlohmann::json config;
   std::map<std::string, std::string> bridge;
 };
 
-// Which of them it is decides which writer writes it.
+// The alternative decides which writer writes the files.
 using FormatModel = std::variant<HuggingFaceTexts, GgufModel, OnnxModel>;
 
-// A format of a family: the function that states a submodel in it, or why there is none.
+// A format of a family: the function that states a submodel in it, or the reason why there is none.
 struct Exporter {
   std::string_view format;  // as --format spells it: "huggingface", "decilm", "gguf", "onnx"
-  // The submodel is a model of its own and is stated at its full widths (Family::submodel); its
-  // weights are stored in `stored`. Error, with the reason, where the format cannot hold it.
+  // The submodel is a model of its own and is stated at its full widths (Family::submodel). Its
+  // weights are stored in `stored`. Error, with the reason, if the format cannot hold it.
   FormatModel (*state)(const NestedModel& submodel, Dtype stored) = nullptr;
   std::string_view why_not = {};  // a sentence; where `state` is null
 };

@@ -1,4 +1,4 @@
-// Which widths were trained: what the config states, or else what the user says.
+// Which widths were trained: as the config states, or else as the user says.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -11,27 +11,27 @@
 
 namespace mnm {
 
-// Where a config.json states the widths that were trained.
+// The key of config.json for the widths that were trained.
 inline constexpr const char* kGranularitiesKey = "matformer_granularities";
-// Where it states every layer's full width, because they differ or no key of Hugging Face's says
-// it.
+// The key for the full width of every layer. It is used if layers differ, or no key of Hugging Face
+// says it.
 inline constexpr const char* kWidthsKey = "matformer_widths";
 
-// Per layer of `full` (its full width): ascending granularities that end with the full width.
-// `stated` is the config's `key`, one list for all layers or one per layer; nullptr where it has
-// none. `said`: what the user says (Nesting). Error where it is malformed, not ascending, or does
-// not end with the full width; UsageError where the user's text is, or where both are there and
-// differ.
+// For each layer of `full` (the full widths): ascending granularities that end with the full width.
+// `stated` is the value of the config's `key`: one list for all layers or one per layer; nullptr if
+// it has none. `said` is what the user says (Nesting). Error if `stated` is malformed, is not
+// ascending, or does not end with the full width. UsageError if the user's text is so, or if both
+// are given and differ.
 std::vector<std::vector<Width>> resolve_granularities(const nlohmann::json* stated,
                                                       std::string_view key, std::string_view said,
                                                       std::span<const Width> full);
 
-// The config of a submodel at `widths` states what it is nested to in turn: each kept layer's
-// granularities below its width, and that width. Nothing where all have but one.
+// Writes into the config of a submodel at `widths` what it is nested to: for each kept layer the
+// granularities below its width, and that width. Writes nothing if every layer has only one.
 void write_granularities(const WidthSpace& space, const Widths& widths, nlohmann::json& config);
 
-// Family::with_layers, for our own keys: of what they state per layer, that of the first `layers`
-// is left, and none of those may be skipped. UsageError where they state fewer.
+// Family::with_layers, for our own keys. Of what they state per layer, only the first `layers`
+// entries are kept, and none of these layers may be skipped. UsageError if they state fewer.
 void keep_first_layers(nlohmann::json& config, std::int64_t layers);
 
 }  // namespace mnm

@@ -1,6 +1,7 @@
-// What a layer does to a whole level of states on a device, in few, large products and the CUDA
-// kernels between them. Without gradients. On CPU tensors the same, by the host's half of the
-// kernels: so it is tested; a fold's own way on the CPU is another, in blocks that stay in cache.
+// What a layer does to a whole level of states on a device: few, large products, with the CUDA
+// kernels between them. Without gradients. On CPU tensors it does the same with the host's version
+// of the kernels, which is how it is tested. On the CPU a fold itself works in another way, in
+// blocks that stay in cache.
 //
 // Compiled only into the engine.
 #pragma once
@@ -12,8 +13,8 @@
 
 namespace mnm {
 
-// down(act(in(x)) * up(x)) or down(act(in(x) * up(x))), and, where `up` is undefined, the FFN that
-// is not gated, down(act(in(x))).
+// down(act(in(x)) * up(x)) or down(act(in(x) * up(x))). If `up` is undefined it is the FFN without
+// a gate, down(act(in(x))).
 struct Ffn {
   at::Tensor in, up, down;                 // [w, d], [w, d] or undefined, [d, w]
   at::Tensor in_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
@@ -21,10 +22,13 @@ struct Ffn {
   bool of_product = false;  // act(in(x) * up(x))
 };
 
-// x and its norm are [parents, rows, d], contiguous -> [children, rows, d]: a child is its parent's
-// x plus the FFN, at the child's width, of that x's norm. The products of `in` and `up` at the
-// widest, one activation, and the segments of `down` added up, each partial sum a finished child;
-// neighbouring parents whose children have the same widths share their products.
+// x and its norm are [parents, rows, d], contiguous; the result is [children, rows, d]. A child is
+// its parent's x plus the FFN, at the child's width, of that x's norm.
+//
+// 1. The products of `in` and `up` are taken at the widest child, followed by one activation.
+// 2. The segments of `down` are added up. Each partial sum is a finished child.
+//
+// Neighbouring parents whose children have the same widths share their products.
 at::Tensor nested_ffn(const Ffn& ffn, const at::Tensor& x, const at::Tensor& normed,
                       const Children& children);
 
@@ -32,7 +36,7 @@ at::Tensor nested_ffn(const Ffn& ffn, const at::Tensor& x, const at::Tensor& nor
 at::Tensor add_product(const at::Tensor& x, const at::Tensor& rows, const at::Tensor& w);
 
 // Turns the heads of x [batch, tokens, heads, head_dim] in place, by cosines and sines [tokens,
-// head_dim / 2]. Tokens lie at one distance throughout, their elements beside each other.
+// head_dim / 2]. Tokens lie at equal distances, and the elements of a token lie beside each other.
 void rotate_in_place(const at::Tensor& x, const at::Tensor& cosines, const at::Tensor& sines);
 
 }  // namespace mnm

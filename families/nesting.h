@@ -1,4 +1,4 @@
-// What the user says of how a model nests, where its config.json does not say it.
+// What the user says about how a model nests, where its config.json does not say it.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// From a directory to a checked nested model, or from a config.json alone to what it describes.
+// Opens a directory as a checked nested model, or reads what a config.json alone describes.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +16,7 @@ struct OpenedModel {
 };
 
 OpenedModel open_model(const std::filesystem::path& directory, const Nesting& nesting = {});
-// Of a checkpoint that is open already.
+// The same for a checkpoint that is open already.
 OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting = {});
 
 struct DescribedModel {
@@ -24,18 +24,18 @@ struct DescribedModel {
   NestedModel model;
 };
 
-// What a config says, without any tensors. `where` names it in errors.
+// What a config describes, without any tensors. `where` is its name in errors.
 DescribedModel describe_model(const nlohmann::json& config, const Nesting& nesting,
                               const std::filesystem::path& where);
 
-// The config.json that `path` stands for where there are no tensors to open: a file named *.json,
-// or the one of a directory that holds nothing that could be weights. Nothing where open_model is
-// the one to say what is there.
+// The config.json that `path` stands for if there are no tensors to open: a file named *.json, or
+// the one in a directory that holds nothing that could be weights. Nothing if open_model must say
+// what is there.
 std::optional<std::filesystem::path> bare_config(const std::filesystem::path& path);
 
-// The same as a checkpoint whose tensors have names, shapes and the config's dtype, and lie one
-// after the other from the beginning of a page on, but have no bytes: enough for every plan, and
-// for nothing that reads a weight.
+// The same, with a checkpoint whose tensors have names, shapes and the config's dtype but no bytes.
+// They lie one after the other from the beginning of a page on. This is enough for every plan, and
+// not for reading a weight.
 OpenedModel without_weights(const std::filesystem::path& config, const Nesting& nesting);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// What loads Llama-style submodels.
+// Which runtimes load Llama-style submodels.
 #pragma once
 
 #include <vector>

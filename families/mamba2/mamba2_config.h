@@ -1,13 +1,15 @@
-// A Mamba-2 language model's config.json, resolved and checked. Two layouts are read:
-// - Hugging Face's Mamba2Config (model_type "mamba2"), with our keys for nested models:
-//     matformer_granularities  [96, 192, 384, 768], or one such list per layer
-//     matformer_widths         every layer's full width where they differ, or where no whole
-//                              `expand` says it; the widest is num_heads * head_dim / 2
-//     mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
-// - mamba_ssm's MambaConfig (no model_type; d_model, n_layer, ssm_cfg), which leaves most of it to
-//   defaults. A ssm_cfg without `layer` is MatMamba2, as MatMamba's authors write it: headdim is
-//   d_model / 32, and the granularities are d_model times 1/8, 1/4, 1/2, 1, which they trained and
-//   their config does not say. `matformer_granularities` beside it says otherwise.
+// The config.json of a Mamba-2 language model, resolved and checked. Two layouts are read.
+//
+// Hugging Face's Mamba2Config (model_type "mamba2"), with our keys for nested models:
+//   matformer_granularities  [96, 192, 384, 768], or one such list per layer
+//   matformer_widths         the full width of every layer if they differ, or if no whole
+//                            `expand` says it; the widest is num_heads * head_dim / 2
+//   mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
+//
+// mamba_ssm's MambaConfig (no model_type; d_model, n_layer, ssm_cfg), which leaves most keys to
+// defaults. A ssm_cfg without `layer` is MatMamba2, as MatMamba's authors write it. Then headdim is
+// d_model / 32, and the granularities are d_model times 1/8, 1/4, 1/2 and 1. The authors trained
+// these, and their config does not state them. `matformer_granularities` replaces them.
 //
 // Shapes (inner = 2 * width, heads = inner / head_dim, N = groups * state_size, K = conv_kernel):
 //   in_proj [z inner | x inner | B N | C N | dt heads, hidden]   bias likewise
@@ -30,7 +32,7 @@ namespace mnm {
 
 inline constexpr std::int64_t kInnerPerWidth = 2;  // inner channels (of z, x, out_proj) per width
 
-// What time steps are clamped to, after softplus. None: [0, infinity].
+// The range that time steps are clamped to after softplus. Without a limit it is [0, infinity].
 struct TimeStepLimit {
   double low = 0, high = std::numeric_limits<double>::infinity();
 
@@ -47,7 +49,7 @@ struct Mamba2Config {
   std::int64_t state_size = 128;
   std::int64_t groups = 1;  // more than 1: full width only
   std::int64_t conv_kernel = 4;
-  std::int64_t chunk_size = 256;  // of the chunked scan in other runtimes; any gives the same
+  std::int64_t chunk_size = 256;  // of the chunked scan in other runtimes; does not change results
   bool bias = false;              // on in_proj and out_proj; out_proj's is never cut
   bool conv_bias = true;
   bool tied = false;                      // the head is the embedding
@@ -65,7 +67,7 @@ struct Mamba2Config {
   std::int64_t inner(Width width) const { return kInnerPerWidth * width; }
   std::int64_t heads(Width width) const { return inner(width) / head_dim; }
   std::int64_t group_state() const { return groups * state_size; }  // channels of B, and of C
-  // Widths are its multiples: half a head's, so that heads stay whole.
+  // All widths are multiples of it. It is half the channels of a head, so heads stay whole.
   Width step() const;
 };
 
@@ -73,9 +75,9 @@ inline constexpr std::string_view kMamba2BridgeModelType = "mixnmatch_mamba2";
 
 bool is_mamba_ssm_config(const nlohmann::json& config);  // the second layout
 
-// Error names the key: absent, of another type, out of range, contradicting another, or asking for
-// what is not computed here (attention layers, MLPs, LayerNorm, D per channel...).
-// UsageError where the text of `granularities` is at fault.
+// Error names a key that is absent, of another type, out of range, contradicts another, or asks for
+// what is not computed here (attention layers, MLPs, LayerNorm, D per channel...). UsageError if
+// the text of `granularities` is wrong.
 Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Nesting& nesting);
 
 // Family::with_layers.

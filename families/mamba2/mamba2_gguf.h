@@ -7,8 +7,8 @@
 
 namespace mnm {
 
-// Error, with the reason, for what llama.cpp does not compute: layers of different widths, biases
-// of the projections.
+// Error, with the reason, for what llama.cpp does not compute: layers of different widths, and
+// biases of the projections.
 GgufModel mamba2_gguf(const NestedModel& submodel);
 
 }  // namespace mnm

@@ -1,6 +1,6 @@
 // What a Mamba-2 block does between its two projections, with LibTorch: convolution, scan and gated
-// norm of rows [z | x | B | C | dt]. Two routes that must meet: LibTorch's own operators, for any
-// dtype and device, and the kernels for f32 on the CPU, with their gradients.
+// norm of rows [z | x | B | C | dt]. There are two routes, which must agree: LibTorch's own
+// operators, for any dtype and device; and the kernels, for f32 on the CPU, with their gradients.
 //
 // Compiled only into the engine.
 #pragma once
@@ -13,7 +13,7 @@
 
 namespace mnm {
 
-// The parameters of one block at one width; views where a prefix is one.
+// The parameters of one block at one width. A prefix of a tensor is a view.
 struct Mixer {
   std::int64_t inner = 0;     // channels of z and x
   std::int64_t head_dim = 0;  // inner is a multiple of it
@@ -33,7 +33,8 @@ struct Mixer {
   std::int64_t columns() const { return inner + mixed() + heads(); }
 };
 
-// What goes on from one piece of a sequence to the next. Undefined tensors are zeros; f32 or f64.
+// What is passed on from one piece of a sequence to the next. Undefined tensors are zeros; f32 or
+// f64.
 struct MixerState {
   at::Tensor before;  // [sequences, taps - 1, mixed]: the convolution's last inputs
   at::Tensor scan;    // [sequences, heads, state, head_dim]
@@ -42,15 +43,15 @@ struct MixerState {
 // softplus(biased), limited.
 at::Tensor time_steps(const at::Tensor& biased, const TimeStepLimit& limit);
 
-// y [sequences, tokens, inner], scanned but not gated, of rows [sequences, tokens, columns], by the
-// chunked algorithm in LibTorch's operators. Differentiable, any dtype and device. `state` (may be
-// nullptr) goes on.
+// The scan by the chunked algorithm in LibTorch's operators, without the gate: rows [sequences,
+// tokens, columns] -> y [sequences, tokens, inner]. Differentiable, for any dtype and device.
+// `state` (may be nullptr) is read and updated.
 at::Tensor scan_rows(const Mixer& mixer, const at::Tensor& rows, MixerState* state);
 
-// The gated norm of it, likewise: [sequences, tokens, inner].
+// The gated norm of y, by the same operators: [sequences, tokens, inner].
 at::Tensor normed_rows(const Mixer& mixer, const at::Tensor& y, const at::Tensor& z);
 
-// Both by the kernels, with gradients: f32 on the CPU, whole sequences, one group.
+// Scan and norm by the kernels, with gradients: f32 on the CPU, whole sequences, one group.
 at::Tensor mix_with_kernels(const Mixer& mixer, const at::Tensor& rows);
 
 }  // namespace mnm

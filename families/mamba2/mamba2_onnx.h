@@ -1,5 +1,5 @@
-// A Mamba-2 submodel as an ONNX graph. A scorer alone, without a decoder whose cache
-// would be the states of the scan and the last inputs of the convolution.
+// A Mamba-2 submodel as an ONNX graph. There is only a scorer. The cache of a decoder would be the
+// states of the scan and the last inputs of the convolution.
 #pragma once
 
 #include "export/onnx_graph.h"

@@ -1,4 +1,4 @@
-// What loads Mamba-2 submodels.
+// Which runtimes load Mamba-2 submodels.
 #pragma once
 
 #include <vector>

@@ -11,8 +11,8 @@
 
 namespace mnm {
 
-// How the table cuts the two tensors of a layer that keep several ranges. Their biases are cut
-// alike.
+// How the tensor table cuts the two tensors of a layer that keep several ranges. Their biases are
+// cut in the same way.
 struct Mamba2Cut {
   TensorSpec in_proj, conv;
 };
@@ -28,11 +28,11 @@ struct Mamba2Layer {
   at::Tensor out_proj, out_bias;  // [d, inner], [d] or undefined
 };
 
-// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]: all children of a parent
-// from one scan over the widest, sequence by sequence, in blocks of rows that stay in cache.
+// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]. All children of a parent
+// come from one scan over the widest, sequence by sequence, in blocks of rows that stay in cache.
 //
-// carried: nullptr, or what goes on from earlier tokens of these sequences to later ones; there is
-// one child then.
+// carried: nullptr, or what is passed on from earlier tokens of these sequences to later ones. Then
+// there is one child.
 at::Tensor mamba2_by_sequence(const Mamba2Config& config, const Mamba2Layer& layer,
                               const at::Tensor& x, const Children& children, MixerState* carried);
 
