@@ -1,5 +1,5 @@
-// Few rows times weights stored in bf16, in f32: what generating does for each token. Bound by
-// memory: each weight is read once, as it is stored.
+// A product of few rows with weights that are stored in bf16, in f32. Generating does this for each
+// token. Its speed is limited by memory, so each weight is read once, as it is stored.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 
 namespace mnm {
 
-constexpr std::int64_t kFewRows = 8;  // beyond it a product that widens the weights is as fast
+constexpr std::int64_t kFewRows =
+    8;  // with more rows, a product that converts the weights is as fast
 
 // Strides are distances between rows, in elements; a row's elements lie beside each other.
 struct Bf16Rows {
@@ -22,7 +23,7 @@ struct Bf16Rows {
   bool add = false;  // to what is there
 };
 
-// out = x w^T, or out + x w^T. A sum is added up in 32 parts.
+// out = x w^T, or out + x w^T. Each sum is added up in 32 parts.
 void bf16_rows(const Bf16Rows& product);
 
 }  // namespace mnm

@@ -1,7 +1,7 @@
 // Rotary embedding and causal attention of one sequence and one key/value head, from packed rows.
 //
-// LibTorch's attention on the CPU computes all keys of a causal block of 512 and drops those ahead:
-// twice the work for contexts up to that. This one stops at the diagonal.
+// On the CPU, LibTorch's attention computes all keys of a causal block of 512 and drops those that
+// lie ahead. That is twice the work for contexts up to 512. This attention stops at the diagonal.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,11 @@
-// Whose memory goes to the CUDA kernels. What is linked: cuda_memory.cpp, or, where tests run these
-// kernels on the host, what they put in its place.
+// Which memory goes to the CUDA kernels. cuda_memory.cpp is linked, or, where tests run these
+// kernels on the host, their own file in its place.
 #pragma once
 
 namespace mnm {
 
-// Whether what lies on a CUDA device, or on the CPU, goes to the CUDA kernels: that on a device.
+// Whether memory goes to the CUDA kernels, if it lies on a CUDA device, or if it lies on the CPU.
+// Outside the tests only memory on a device does.
 bool goes_to_cuda_kernels(bool on_device);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// What a CUDA device calls itself. What is linked: device_cuda.cpp, or, where there is no CUDA,
+// The name of a CUDA device. device_cuda.cpp is linked, or, where there is no CUDA,
 // device_no_cuda.cpp.
 #pragma once
 

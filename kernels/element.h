@@ -1,6 +1,6 @@
-// What a kernel's matrices may hold, and how one of their elements becomes a float: the same code
-// on the host and on a device, so that tests on the host judge what a device computes. Arithmetic
-// is in f32 whatever is stored.
+// The types of elements of a kernel's matrices, and how an element becomes a float. The code is the
+// same on the host and on a device, so tests on the host judge what a device computes. Arithmetic
+// is in f32, whatever is stored.
 #pragma once
 
 #include <cstdint>
@@ -85,26 +85,27 @@ MNM_HD inline F16 from_float<F16>(float x) {
 #endif
 }
 
-// What a thread takes at once: of two bytes each, one 16-byte access.
+// How many elements a thread takes at once. With two bytes each, this is one access of 16 bytes.
 constexpr int kTogether = 8;
 
 MNM_HD inline std::int64_t groups_of(std::int64_t elements) {  // of a row
   return (elements + kTogether - 1) / kTogether;
 }
 
-// Whether rows that start at p and lie `stride` elements apart may be taken so.
+// Whether rows that start at p and lie `stride` elements apart can be read by accesses of 16 bytes.
 template <typename T>
 bool takes_vectors(const T* p, std::int64_t stride) {
   return reinterpret_cast<std::uintptr_t>(p) % 16 == 0 &&
          stride * static_cast<std::int64_t>(sizeof(T)) % 16 == 0;
 }
 
-// What lies at an address that takes_vectors, whatever it holds.
+// The 16 bytes at an address for which takes_vectors is true, whatever they hold.
 struct __attribute__((aligned(16), may_alias)) Vector16 {
   std::uint32_t words[4];
 };
 
-// out[i] = p[i] for i < n, `rest` from n on. `vectors`: in 16 bytes each where n is all.
+// out[i] = p[i] for i < n, and `rest` from n on. `vectors`: by accesses of 16 bytes, if n is
+// kTogether.
 template <typename T>
 MNM_HD inline void load(const T* p, int n, bool vectors, float rest, float (&out)[kTogether]) {
   if (vectors && n == kTogether) {
@@ -120,7 +121,7 @@ MNM_HD inline void load(const T* p, int n, bool vectors, float rest, float (&out
   for (int i = 0; i < kTogether; ++i) out[i] = i < n ? to_float(p[i]) : rest;
 }
 
-// p[i] = in[i] for i < n, likewise.
+// p[i] = in[i] for i < n, in the same way.
 template <typename T>
 MNM_HD inline void store(const float (&in)[kTogether], int n, bool vectors, T* p) {
   if (vectors && n == kTogether) {

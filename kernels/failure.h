@@ -1,4 +1,4 @@
-// What launchers of CUDA kernels say that their callers tell apart from the rest.
+// The reasons of launchers of CUDA kernels that callers treat differently from other reasons.
 #pragma once
 
 namespace mnm {

@@ -1,9 +1,10 @@
-// The activation between the products of a feed-forward layer, gated or not, in one pass over what
-// these put out, biases included. The parts marked MNM_HD are a device's arithmetic too
-// (kernels/ffn_activation_cuda.h).
+// The activation (SiLU, GELU, ReLU) between the products of a feed-forward layer, with or without a
+// gate, in one pass over the results of these products. It also adds the biases. The parts marked
+// MNM_HD are also a device's arithmetic (kernels/ffn_activation_cuda.h).
 //
-// Elsewhere on the device fewer kernels are better: RMSNorm is LibTorch's, which is one pass
-// already; the residual is the C of the product before it (kernels/sum_product_cuda.h).
+// Fewer kernels are better on a device, so two other steps have no kernel here. RMSNorm is
+// LibTorch's, which is one pass already. The residual is the C of the product before it
+// (kernels/sum_product_cuda.h).
 #pragma once
 
 #include <cmath>
@@ -15,8 +16,8 @@ namespace mnm {
 
 enum class Act : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu };
 
-// With a = x + x_bias and u = up + up_bias, x becomes act(a) * u, or act(a * u), or, where there is
-// no `up`, act(a).
+// With a = x + x_bias and u = up + up_bias, x becomes act(a) * u or act(a * u). If there is no
+// `up`, it becomes act(a).
 struct FfnActivation {
   Element element = Element::kF32;
   Act act = Act::kSilu;
@@ -47,7 +48,7 @@ MNM_HD inline float activated(Act act, float x) {
 
 MNM_HD inline std::int64_t groups_of(const FfnActivation& f) { return f.rows * groups_of(f.width); }
 
-// Columns [at, at + n) of a row, the bias added where there is one.
+// Loads columns [at, at + n) of a row, and adds the bias if there is one.
 template <typename T>
 MNM_HD void load_biased(const void* matrix, const void* bias, std::int64_t row_begin,
                         std::int64_t at, int n, bool vectors, float (&out)[kTogether]) {

@@ -1,5 +1,5 @@
-// Mamba-2's gated norm, taken apart so that nested widths share it: what depends on the width is
-// one sum of squares per token.
+// Mamba-2's gated norm, in two steps so that nested widths share the first one. What depends on the
+// width is one sum of squares per token.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,9 @@ struct GatedShape {
   std::int64_t out_stride = 0;
 };
 
-// With g = y silu(z): out[t, i] = g[t, i] weight[i], and for every width k of `widths` (ascending,
-// at most `channels`) squares[t, k] = sum of g[t, i]^2 for i < widths[k]. out may be y.
+// The shared step. With g = y silu(z): out[t, i] = g[t, i] weight[i]. For every width k of `widths`
+// (ascending, at most `channels`), squares[t, k] = sum of g[t, i]^2 for i < widths[k]. out may be
+// y.
 void gate_rows(const GatedShape& shape, const float* y, const float* z, const float* weight,
                std::span<const std::int64_t> widths, float* out, float* squares);
 
@@ -24,8 +25,8 @@ void gate_rows(const GatedShape& shape, const float* y, const float* z, const fl
 void gated_norm(const GatedShape& shape, const float* y, const float* z, const float* weight,
                 float epsilon, float* out);
 
-// Its gradients from dout (with out's stride): sets dy and dz (with the strides of y and z), adds
-// to dweight.
+// Gradients of gated_norm from dout (with out's stride). Sets dy and dz (with the strides of y and
+// z). Adds to dweight.
 void gated_norm_backward(const GatedShape& shape, const float* y, const float* z,
                          const float* weight, float epsilon, const float* dout, float* dy,
                          float* dz, float* dweight);

@@ -1,4 +1,4 @@
-// The gated activation of a feed-forward layer, in one pass.
+// SwiGLU: the gated activation of a feed-forward layer, in one pass.
 #pragma once
 
 #include <cstdint>

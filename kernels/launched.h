@@ -1,5 +1,5 @@
-// What launchers of CUDA kernels share. Kernels are launched by a function, so that what compiles
-// no <<<>>> can run them too (tests/support/cuda_on_host).
+// Launches CUDA kernels. A kernel is launched by a function, so that a compiler without <<<>>> can
+// run it too (tests/support/cuda_on_host).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,14 +12,14 @@ namespace mnm {
 
 constexpr std::int64_t kMostBlocks = (std::int64_t{1} << 31) - 1;  // of a launch, in x
 
-// What became of the launch before: nullptr, or what the driver says.
+// The result of the last launch: nullptr, or what the driver says.
 inline const char* launched() {
   const cudaError_t error = cudaGetLastError();
   if (error == cudaErrorMemoryAllocation) return kNoMemory;
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
-// Puts kernel(arguments...) on the default stream; launched() says what became of it.
+// Puts kernel(arguments...) on the default stream. launched() gives the result.
 template <typename... Parameters, typename... Arguments>
 void launch_kernel(dim3 blocks, unsigned threads, void (*kernel)(Parameters...),
                    const Arguments&... arguments) {

@@ -1,5 +1,5 @@
-// Rotary position embedding of queries and keys, in place and in one pass. The parts marked MNM_HD
-// are a device's arithmetic too (kernels/rotary_cuda.h).
+// Rotary position embedding (RoPE) of queries and keys, in place and in one pass. The parts marked
+// MNM_HD are also a device's arithmetic (kernels/rotary_cuda.h).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace mnm {
 
-// Row r is a token at position r % tokens of the tables; of every head the elements i and half + i
+// Row r is a token at position r % tokens of the tables. In every head, the elements i and half + i
 // are turned by the angle i.
 struct Rotary {
   Element element = Element::kF32;

@@ -1,4 +1,4 @@
-// Maxima and sums of exponentials of rows of numbers, in vectors. For bodies of MNM_KERNELs.
+// Maxima and sums of exponentials of rows of numbers, in vectors. For use inside MNM_KERNEL bodies.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ MNM_INLINE float sum_of(const float (&lanes)[kRowLanes]) {
   return sum;
 }
 
-// sum of exp(x - max). Lanes add up pieces, so rounding grows with the square root of a
-// vocabulary's size and not with it.
+// The sum of exp(x - max). Lanes add up pieces of the row. So rounding errors grow with the square
+// root of the size of the vocabulary, and not with the size.
 MNM_INLINE double exp_sum(const float* x, std::int64_t n, float max) {
   double total = 0;
   for (std::int64_t begin = 0; begin < n; begin += kRowPiece) {

@@ -21,7 +21,7 @@ struct SsdShape {
   std::int64_t dt_stride = 0;  // dt, [heads] each
   std::int64_t bc_stride = 0;  // b and c, [state] each
   std::int64_t y_stride = 0;   // y, as x
-  std::int64_t chunk = 32;     // tokens that are taken by products at once
+  std::int64_t chunk = 32;     // tokens per chunk
 };
 
 // dt >= 0 and a <= 0, so that nothing grows.
@@ -34,18 +34,20 @@ struct SsdInputs {
   const float* d = nullptr;  // [heads]
 };
 
-// `carried` [heads, state, head_dim]: the state before the first token, becomes that after the last
-// one; nullptr: begins with zeros, is not wanted back.
+// The plain definition, in double. `carried` [heads, state, head_dim] is the state before the first
+// token, and becomes the state after the last one. nullptr: the state begins with zeros and is not
+// returned.
 void ssd_scan_sequential(const SsdShape& shape, const SsdInputs& in, double* carried, double* y);
 
 // Floats of work space that ssd_scan needs: independent of the number of tokens.
 std::int64_t ssd_work(const SsdShape& shape);
 
-// The same in f32, chunk by chunk: inside a chunk by products of [chunk, chunk], across chunks by
-// the state.
+// The same in f32, chunk by chunk. Inside a chunk it uses products of [chunk, chunk]; the state
+// goes from chunk to chunk.
 void ssd_scan(const SsdShape& shape, const SsdInputs& in, float* carried, float* y, float* work);
 
-// What ssd_scan_backward adds to (b, c, a, d) or sets (x, dt), with the strides of the inputs.
+// Gradients. ssd_scan_backward adds to b, c, a and d, and sets x and dt, with the strides of the
+// inputs.
 struct SsdGradients {
   float* x = nullptr;
   float* dt = nullptr;
@@ -55,7 +57,7 @@ struct SsdGradients {
   float* d = nullptr;
 };
 
-// Floats of work space of the backward pass: it keeps a state per chunk.
+// Floats of work space of the backward pass. It keeps a state per chunk.
 std::int64_t ssd_backward_work(const SsdShape& shape);
 
 // Gradients of a scan that began with zeros, from dy (with y's stride).

@@ -1,8 +1,7 @@
-// ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked
-// algorithm in f32. Pointers are the device's; nothing is copied or waited for.
+// ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked algorithm
+// in f32. Pointers are the device's; nothing is copied or waited for.
 //
-// Which of two files is linked decides what is behind it: ssd_scan_cuda.cu, or, where there is no
-// CUDA, ssd_scan_no_cuda.cpp.
+// ssd_scan_cuda.cu is linked, or, where there is no CUDA, ssd_scan_no_cuda.cpp.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@ bool has_cuda_kernels();  // whether this program holds them; says nothing of a 
 struct SsdBatch {
   SsdShape shape;  // of one sequence; chunk is at most kSsdCudaChunk
   std::int64_t sequences = 1;
-  // Floats from one sequence's first token to the next one's. Of `carried`: heads * state *
+  // Floats from one sequence's first token to the next one's. For `carried` this is heads * state *
   // head_dim.
   std::int64_t x_sequence = 0, dt_sequence = 0, bc_sequence = 0, y_sequence = 0;
 };
@@ -26,9 +25,9 @@ inline constexpr std::int64_t kSsdCudaChunk = 64;
 // Floats of work space on the device.
 std::int64_t ssd_cuda_work(const SsdBatch& batch);
 
-// Launches on the default stream. nullptr where all was launched, else why not (a text that lives
-// for ever): no CUDA here, or what the driver said. Shapes beyond the launch's limits (2^31 - 1
-// blocks) are refused likewise.
+// Launches on the default stream. Returns nullptr if everything was launched, else the reason (a
+// text that is never freed): there is no CUDA, what the driver said, or a shape beyond the launch's
+// limits (2^31 - 1 blocks).
 const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* carried, float* y,
                           float* work);
 

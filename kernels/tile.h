@@ -7,7 +7,7 @@
 
 namespace mnm {
 
-// Eight floats, wherever they lie. On machines without such registers the compiler splits them.
+// Eight floats at any address. On machines without such registers the compiler splits them.
 typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
 constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kTileRows = 4;  // with two columns of lanes, eight accumulators, which fit
@@ -21,7 +21,7 @@ constexpr std::int64_t padded(std::int64_t n) {
 MNM_INLINE Lanes& lanes(float* x) { return *reinterpret_cast<Lanes*>(x); }
 MNM_INLINE const Lanes& lanes(const float* x) { return *reinterpret_cast<const Lanes*>(x); }
 
-// A matrix wherever its elements lie: element (r, k) is at[r * row + k * column].
+// A matrix with any strides: element (r, k) is at[r * row + k * column].
 struct Strided {
   const float* at;
   std::int64_t row, column;
@@ -30,7 +30,7 @@ struct Strided {
 enum class Part : std::uint8_t {
   kAll,
   kLower,  // (r, k) is zero for k > r; what is stored there up to the next tile must be zero
-  kUpper,  // (r, k) is zero for k < r, likewise
+  kUpper,  // (r, k) is zero for k < r, with the same condition
 };
 
 // out[r, c] += sum_k a(r, k) v[k, c] for r < rows, k < depth, c < columns; columns is a multiple of

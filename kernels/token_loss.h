@@ -6,20 +6,24 @@
 
 namespace mnm {
 
-// Of losses.size() rows of `vocab` logits each, row-major, in f32:
+// For losses.size() rows of `vocab` logits each, row-major, in f32:
+//
 //   losses[r]   = log(sum_v exp(logits[r, v])) - logits[r, targets[r]]
-//   accuracy[r] = 1 where the target is the first of the most likely words, else 0; NaN where the
-//                 loss is. Not written where it is null.
-// Accurate to a few f32 roundings of the largest logit. A row that holds NaN or +inf gives NaN;
-// -inf is a word of probability 0. Targets are within [0, vocab).
+//   accuracy[r] = 1 if the target is the first of the most likely words, else 0; NaN if the loss is
+//                 NaN. Not written if it is null.
+//
+// The loss is accurate to a few f32 roundings of the largest logit. A row that holds NaN or +inf
+// gives NaN. -inf is a word of probability 0. Targets are within [0, vocab).
 void token_losses(const float* logits, std::int64_t vocab, const std::int64_t* targets,
                   std::span<float> losses, float* accuracy);
 
-// What a comparison with a reference's log-probabilities (row-major likewise) adds:
+// What a comparison with the log-probabilities of a reference (also row-major) adds:
+//
 //   kl[r]    = sum_v exp(reference[r, v]) * (reference[r, v] - log p[r, v])
-//   agree[r] = 1 where the reference's most likely word is (among) the most likely here, else 0
-//   acceptance[r] = sum_v min(exp(reference[r, v]), p[r, v]); not computed where it is null
-// NaN where loss or kl is.
+//   agree[r] = 1 if the reference's most likely word is among the most likely here, else 0
+//   acceptance[r] = sum_v min(exp(reference[r, v]), p[r, v]); not computed if it is null
+//
+// All are NaN if the loss or kl is.
 struct TokenComparison {
   float *kl = nullptr, *agree = nullptr, *acceptance = nullptr;
 };

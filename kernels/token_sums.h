@@ -1,16 +1,17 @@
-// What the losses of tokens need of their rows of logits, gathered in one reading pass over a chunk
-// of the vocabulary at a time and merged from chunk to chunk: no [tokens, vocab] matrix exists, and
-// memory does not grow with the vocabulary. The parts marked MNM_HD are a device's arithmetic too
-// (kernels/token_sums_cuda.h).
+// Sums over rows of logits, from which the losses of tokens follow. One reading pass gathers them,
+// over a chunk of the vocabulary at a time, and the sums of chunks are merged. So no [tokens,
+// vocab] matrix exists, and memory does not grow with the vocabulary. The parts marked MNM_HD are
+// also a device's arithmetic (kernels/token_sums_cuda.h).
 //
-// Over the words seen so far, x are a candidate's logits and a, where there are any, those of the
-// full model, its reference:
+// Over the words seen so far, x are the logits of a candidate, and a those of the full model, its
+// reference, if there is one:
+//
 //   log sum_v exp(x) = max + log(sum)                        (online softmax, Milakov & Gimelshein)
 //   KL(full || candidate) = moved / full_sum + log sum exp(x) - log sum exp(a)
 //   acceptance = sum_v min(p_full, p_candidate), which needs the finished sums: a second pass
 //
-// As in kernels/token_loss.h: NaN or +inf in a row makes its loss NaN, -inf is a word of
-// probability 0, and of a reference's most likely words the first counts.
+// As in kernels/token_loss.h, NaN or +inf in a row makes its loss NaN, -inf is a word of
+// probability 0, and of the most likely words of a reference the first counts.
 #pragma once
 
 #include <cmath>
@@ -30,8 +31,8 @@ struct TokenSums {
   float at_best;  // x of full_best
 };
 
-// Words [first, first + words) of `rows` rows. Row r belongs to token r % period: several
-// candidates' rows for the same tokens may stand one after the other.
+// Words [first, first + words) of `rows` rows. Row r belongs to token r % period, so the rows of
+// several candidates for the same tokens may follow each other.
 struct LogitChunk {
   Element element = Element::kF32;
   std::int64_t rows = 0, period = 0;
@@ -43,18 +44,18 @@ struct LogitChunk {
   const std::int64_t* targets = nullptr;  // [period], within the vocabulary
 };
 
-// Adds a chunk to sums[rows]; the one whose `first` is 0 starts anew. The whole vocabulary, in any
-// order after that one, each word once. On the host, in the blocks and threads of a device: what
-// judges it.
+// Adds a chunk to sums[rows]. The chunk whose `first` is 0 comes first and starts anew. The other
+// chunks follow in any order; each word comes once. This runs on the host, in the blocks and
+// threads of a device, and judges the device.
 void read_logits(const LogitChunk& chunk, TokenSums* sums);
 
-// The same of rows [begin, end) of a chunk in f32, in the CPU's vectors and chunks of ascending
-// words.
+// The same for rows [begin, end) of a chunk in f32, in the CPU's vectors. Chunks come with
+// ascending words.
 void read_logits_cpu(const LogitChunk& chunk, std::int64_t begin, std::int64_t end,
                      TokenSums* sums);
 
-// Where the metrics of `rows` rows go, as token_losses and token_consistency define them
-// (kernels/token_loss.h). `kl` is null without a reference, and `agreement` with it.
+// Where the metrics of `rows` rows are written. token_losses and token_consistency define them
+// (kernels/token_loss.h). Without a reference `kl` and `agreement` are null.
 struct TokenMetrics {
   float *loss = nullptr, *accuracy = nullptr, *kl = nullptr, *agreement = nullptr;
 };
@@ -62,14 +63,15 @@ struct TokenMetrics {
 void score_tokens(const TokenSums* sums, std::int64_t rows, const std::int64_t* targets,
                   std::int64_t period, const TokenMetrics& metrics);
 
-// The second pass: adds a chunk, which has a reference, to acceptance[rows] by the finished sums;
-// the one whose `first` is 0 starts anew. On the host, in a device's blocks and threads.
+// The second pass: adds a chunk, which has a reference, to acceptance[rows], with the finished
+// sums. The chunk whose `first` is 0 starts anew. On the host, in the blocks and threads of a
+// device.
 void add_acceptance(const LogitChunk& chunk, const TokenSums* sums, float* acceptance);
-// The same of rows [begin, end) of a chunk in f32, in the CPU's vectors.
+// The same for rows [begin, end) of a chunk in f32, in the CPU's vectors.
 void add_acceptance_cpu(const LogitChunk& chunk, std::int64_t begin, std::int64_t end,
                         const TokenSums* sums, float* acceptance);
 
-// The plain definition, in double: what judges both.
+// The plain definition, in double, which judges both.
 struct TokenScores {
   double log_sum, loss, kl, agreement, accuracy, acceptance;
   std::int64_t best;
@@ -95,7 +97,7 @@ MNM_HD inline TokenSums no_words() {
   return {kNothing, 0, kNothing, -1, -1, kNothing, 0, 0, kNothing};
 }
 
-// So that -inf - max is no NaN where there is nothing but -inf.
+// Used so that -inf - max is not NaN if there is nothing but -inf.
 MNM_HD inline float finite_or_zero(float max) { return max == kNothing ? 0.0f : max; }
 
 // x[n..] and a[n..] are -inf. Word i is first + i.
@@ -167,7 +169,7 @@ MNM_HD inline bool comes_first(float max, std::int32_t best, float other_max,
          (max == other_max && best >= 0 && (other_best < 0 || best < other_best));
 }
 
-// Of different words of one row. The order matters to rounding alone.
+// The merged sums of different words of one row. The order affects only rounding.
 MNM_HD inline TokenSums merged(const TokenSums& l, const TokenSums& r) {
   TokenSums s = l;
   if (comes_first(r.max, r.best, l.max, l.best)) s.max = r.max, s.best = r.best;
@@ -185,8 +187,8 @@ MNM_HD inline TokenSums merged(const TokenSums& l, const TokenSums& r) {
   return s;
 }
 
-// What a row's second pass subtracts from its logits to have log-probabilities; `start` is what it
-// begins with, NaN where loss or KL is.
+// What the second pass of a row subtracts from its logits to get log-probabilities. `start` is the
+// value that it begins with, NaN if the loss or KL is.
 struct Normaliser {
   float max, log_sum, full_max, full_log_sum, start;
 };

@@ -1,10 +1,9 @@
 // read_logits, score_tokens and add_acceptance (kernels/token_sums.h) on a CUDA device. Pointers
-// are the device's, inside the structures as well; nothing is copied or waited for. Launched on the
-// default stream of the current device; nullptr where it was, else why not (a text that lives for
-// ever).
+// are the device's, also those inside the structures; nothing is copied or waited for. They are
+// launched on the default stream of the current device. Each returns nullptr if it was launched,
+// else the reason (a text that is never freed).
 //
-// Which of two files is linked decides what is behind it: token_sums_cuda.cu, or, where there is no
-// CUDA, token_sums_no_cuda.cpp.
+// token_sums_cuda.cu is linked, or, where there is no CUDA, token_sums_no_cuda.cpp.
 #pragma once
 
 #include <cstdint>

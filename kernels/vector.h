@@ -1,6 +1,7 @@
-// How kernels here become vector code: plain loops in an inline body, compiled once for any machine
-// and, on x86, once more for AVX2 with FMA; the caller's machine decides at run time. The room is
-// compiled with -fno-trapping-math, without which GCC does not vectorize selections.
+// How the kernels of this room become vector code. They are plain loops in an inline body, which is
+// compiled once for any machine and, on x86, once more for AVX2 with FMA. The choice is made at run
+// time. The room is compiled with -fno-trapping-math, because without it GCC does not vectorize
+// selections.
 #pragma once
 
 #include <bit>
