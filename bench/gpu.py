@@ -2,7 +2,7 @@
 
 First the kernels' tests with the label gpu run, and the device's scores are held against the CPU's;
 nothing is timed unless both pass. Then, row by row: the work, the floor that is demanded of it, what
-was measured, and what bounds it. Exit status 0 where every row was measured and reaches its floor,
+was measured, and the ideal. Exit status 0 where every row was measured and reaches its floor,
 1 otherwise.
 
 --rehearse goes through all of it on the CPU, with small models, so that what a GPU is borrowed for
@@ -154,25 +154,25 @@ class Bench:
         print(f"bench/gpu: {text}", file=sys.stderr, flush=True)
 
     def row(self, work, floor, measure):
-        """measure() gives (number, what it is, its bound); NotMeasured is a row as well."""
+        """measure() gives (number, what it is, the ideal); NotMeasured is a row as well."""
         start = time.monotonic()
         try:
-            value, text, bound = measure()
+            value, text, ideal = measure()
             reached = floor is None or value >= floor
         except NotMeasured as error:
-            text, bound, reached = f"not measured: {error}", "", False
+            text, ideal, reached = f"not measured: {error}", "", False
         except (RuntimeError, OSError, ValueError, LookupError) as error:
             # Such as a device out of memory: the other rows stand.
             what = f"{type(error).__name__}: {error}".splitlines()[0]
-            text, bound, reached = f"not measured: {what}", "", False
+            text, ideal, reached = f"not measured: {what}", "", False
         self.rows.append(
-            (work, "" if floor is None else f"{floor:.2f}", text, bound, reached)
+            (work, "" if floor is None else f"{floor:.2f}", text, ideal, reached)
         )
         self.note(f"{work}: {text} ({time.monotonic() - start:.0f} s)")
 
     def table(self):
         """Whether every row was measured, and, but in a rehearsal, reaches its floor."""
-        head = ("work", "floor", "measured", "bound", "reached")
+        head = ("work", "floor", "measured", "ideal", "reached")
         rehearsal = self.sizes.device == "cpu"
         said = {True: "yes", False: "NO"} if not rehearsal else {True: "-", False: "-"}
         rows = [(*row[:4], said[row[4]]) for row in self.rows]
@@ -473,12 +473,12 @@ def streaming(bench, rate):
     )[0]
     copying = config["num_hidden_layers"] * layer / bandwidth
     computing = ours["plan_flops"] / rate
-    bound = max(copying, computing)
+    ideal = max(copying, computing)
     what = "host to device" if copying >= computing else "a square product"
     return (
-        bound / ours["shared_seconds"],
+        ideal / ours["shared_seconds"],
         (
-            f"{bound / ours['shared_seconds']:.3f} of the bound: {ours['shared_seconds']:.2f} s a pass "
+            f"{ideal / ours['shared_seconds']:.3f} of the ideal: {ours['shared_seconds']:.2f} s a pass "
             f"over {config['num_hidden_layers'] * layer / 1e9:.1f} GB"
         ),
         f"1: {what}, {bandwidth / 1e9:.1f} GB/s",
@@ -565,7 +565,7 @@ def main():
             )
         bench.row("its work space, vocabulary 128k over 262k", 0.99, readouts.memory)
         bench.row(
-            "70B shape, 4 layers, weights streamed from host memory, share of its bound",
+            "70B shape, 4 layers, weights streamed from host memory, share of the ideal",
             0.8,
             lambda: streaming(bench, rate),
         )

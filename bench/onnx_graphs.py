@@ -113,12 +113,12 @@ def main():
         # Sums in another order: u sqrt(n) (2 layers + 1) of the largest logit, as the probe has it.
         config = model.config
         longest = max(config.intermediate_size, config.hidden_size)
-        bound = 2**-24 * longest**0.5 * (2 * config.num_hidden_layers + 1)
-        bound *= np.abs(expected).max()
+        limit = 2**-24 * longest**0.5 * (2 * config.num_hidden_layers + 1)
+        limit *= np.abs(expected).max()
         for name, one in sessions.items():
             worst = np.abs(one.run(None, feed)[0] - expected).max()
-            print(f"{name}: worst difference of a logit {worst:.2g}, bound {bound:.2g}")
-            if not worst <= bound:
+            print(f"{name}: worst difference of a logit {worst:.2g}, limit {limit:.2g}")
+            if not worst <= limit:
                 raise SystemExit(f"the graph of {name} computes something else")
         seconds = {name: [] for name in sessions}
         for turn in range(arguments.rounds):

@@ -25,15 +25,15 @@ std::string head_of(const Probe& probe) {
   tensors[0].name = "logits";
   tensors[0].shape = {static_cast<std::int64_t>(probe.tokens.size()), probe.vocab_size};
   // Of one length, so that the file's size is known before.
-  const auto bound = [](double value) { return fmt::format("{:.8e}", value); };
+  const auto decimal = [](double value) { return fmt::format("{:.8e}", value); };
   return safetensors_head(tensors, {{"format", kFormat},
                                     {"widths", probe.widths},
                                     {"fingerprint", probe.fingerprint},
                                     {"artifact", fmt::format("{:>32}", probe.artifact)},
                                     {"tokens", fmt::format("{}", fmt::join(probe.tokens, ","))},
-                                    {"tolerance", bound(probe.tolerance)},
-                                    {"operand_tolerance", bound(probe.operand_tolerance)},
-                                    {"moved", bound(probe.moved)}});
+                                    {"tolerance", decimal(probe.tolerance)},
+                                    {"operand_tolerance", decimal(probe.operand_tolerance)},
+                                    {"moved", decimal(probe.moved)}});
 }
 
 double largest_of(std::span<const float> logits) {
@@ -174,7 +174,7 @@ Probe read_probe(const std::filesystem::path& path) {
 // way, because the later ones see the earlier ones' result: they are added. So relative to the
 // logits' scale
 //
-//     bound = u sqrt(n) (2 layers + 1) max |logit|.
+//     tolerance = u sqrt(n) (2 layers + 1) max |logit|.
 //
 // The maximum, not the mean square, is the scale because we look at the worst of many logits, whose
 // error is as far out in its distribution as the largest logit is in its own.
@@ -185,7 +185,7 @@ Probe read_probe(const std::filesystem::path& path) {
 // share of vectors with A above a is P(chi2_n < n / a^2), about (n / 2 a^2)^(n/2) / Gamma(n/2 + 1):
 // above 2 once in 200,000 for n = 32, once in 11 for n = 4. For n = 2 it falls as 1 / a^2 only, so
 // among the tokens and layers of a probe there is one with A = 10, and y silu(z), Mamba-2's gated
-// output, is small where either factor is. So the bound holds from n = kWideNorm on. Below,
+// output, is small where either factor is. So the tolerance holds from n = kWideNorm on. Below,
 // how far such errors move the logits is measured, with those very norms: see perturb().
 //
 // The conditioning. That a branch hands on the relative error that it is given is true of trained

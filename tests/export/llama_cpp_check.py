@@ -207,7 +207,7 @@ def generates_the_same(directory, model, widths):
     return None
 
 
-def bound(directory, tokens):
+def limit(directory, tokens):
     probe = verify.read_probe(directory)
     spread = (probe.operand_tolerance - probe.tolerance) / 6
     return (
@@ -233,15 +233,15 @@ def bundled(place):
                 "widths": widths,
                 "dtype": dtype,
                 "logits": found["worst"],
-                "logits_bound": found["tolerance"],
+                "logits_limit": found["tolerance"],
                 "loss": theirs,
                 "perplexity": math.exp(theirs),
                 "difference": theirs - own_loss(held, widths),
-                "loss_bound": bound(out, tokens),
+                "loss_limit": limit(out, tokens),
                 "text": text,
             }
             sound &= found["agrees"] and text is None
-            sound &= abs(row["difference"]) <= row["loss_bound"]
+            sound &= abs(row["difference"]) <= row["loss_limit"]
             rows.append(row)
     return rows, sound
 
@@ -435,8 +435,8 @@ def main():
     for row in rows:
         print(
             f"| {row['model']} | {row['widths']} | {row['dtype']} | {row['logits']:.2g}"
-            f" | {row['logits_bound']:.2g} | {row['perplexity']:.4f} | {row['difference']:+.1e}"
-            f" | {row['loss_bound']:.1e} |"
+            f" | {row['logits_limit']:.2g} | {row['perplexity']:.4f} | {row['difference']:+.1e}"
+            f" | {row['loss_limit']:.1e} |"
         )
         if row["text"]:
             print(f"{row['widths']} {row['dtype']}: {row['text']}")
