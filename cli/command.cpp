@@ -17,7 +17,7 @@
 #include "model/nearest.h"
 #include "model/shell_word.h"
 #include "model/version.h"
-#include "report/printable.h"
+#include "report/escape.h"
 
 namespace mnm {
 

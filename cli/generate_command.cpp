@@ -22,7 +22,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
-#include "report/printable.h"
+#include "report/escape.h"
 #include "report/table.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

@@ -15,7 +15,7 @@
 #include "model/files.h"
 #include "model/fingerprint.h"
 #include "model/quantity.h"
-#include "report/printable.h"
+#include "report/escape.h"
 #include "report/table.h"
 
 namespace mnm {

@@ -6,7 +6,7 @@
 
 #include "cli/print.h"
 #include "model/error.h"
-#include "report/printable.h"
+#include "report/escape.h"
 
 namespace mnm {
 

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "report/printable.h"
+#include "report/escape.h"
 
 namespace mnm {
 

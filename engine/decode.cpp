@@ -7,7 +7,7 @@
 #include <chrono>
 #include <utility>
 
-#include "engine/guarded.h"
+#include "engine/torch_error.h"
 #include "fold/layer_step.h"
 
 namespace mnm {

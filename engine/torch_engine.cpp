@@ -15,7 +15,7 @@
 
 #include "engine/decode.h"
 #include "engine/engine.h"
-#include "engine/guarded.h"
+#include "engine/torch_error.h"
 #include "engine/weight_reader.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"

@@ -6,7 +6,7 @@
 // TB/s. As two operators, activation and product, it was ten.
 #include "kernels/ffn_activation_cuda.h"
 
-#include "kernels/launched.h"
+#include "kernels/cuda_launch.h"
 
 namespace mnm {
 namespace {

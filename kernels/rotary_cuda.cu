@@ -6,7 +6,7 @@
 // stay in cache. As products, sums and a concatenation it was 18 bytes.
 #include "kernels/rotary_cuda.h"
 
-#include "kernels/launched.h"
+#include "kernels/cuda_launch.h"
 
 namespace mnm {
 namespace {

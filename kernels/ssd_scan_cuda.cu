@@ -8,7 +8,7 @@
 // bytes of x, y and states, 2 KB: 0.6 ns of an H100 either way.
 #include "kernels/ssd_scan_cuda.h"
 
-#include "kernels/launched.h"
+#include "kernels/cuda_launch.h"
 
 namespace mnm {
 namespace {

@@ -8,7 +8,7 @@
 // ps of its memory and the exponential 0.3 ps of its special function units.
 #include "kernels/token_sums_cuda.h"
 
-#include "kernels/launched.h"
+#include "kernels/cuda_launch.h"
 
 namespace mnm {
 namespace {

@@ -8,7 +8,7 @@
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/quantity.h"
-#include "report/printable.h"
+#include "report/escape.h"
 
 namespace mnm {
 namespace {

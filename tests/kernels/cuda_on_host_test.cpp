@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda_launch.h"
 #include "kernels/element.h"
-#include "kernels/launched.h"
 #include "tests/kernels/device.h"
 
 namespace mnm {

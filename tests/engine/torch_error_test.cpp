@@ -1,4 +1,4 @@
-#include "engine/guarded.h"
+#include "engine/torch_error.h"
 
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>

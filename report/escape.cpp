@@ -1,4 +1,4 @@
-#include "report/printable.h"
+#include "report/escape.h"
 
 #include <fmt/format.h>
 
