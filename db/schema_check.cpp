@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "db/upgrade.h"
+#include "db/migration.h"
 #include "model/error.h"
 
 namespace mnm {

@@ -15,7 +15,6 @@
 
 #include "db/run_locks.h"
 #include "db/schema_check.h"
-#include "db/upgrade.h"
 #include "db/vfs.h"
 #include "model/error.h"
 

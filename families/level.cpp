@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "fold/launch.h"
-#include "kernels/ffn_activation_cuda.h"
+#include "kernels/activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/sum_product_cuda.h"
 

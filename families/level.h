@@ -9,7 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "fold/fold.h"
-#include "kernels/ffn_activation.h"
+#include "kernels/activation.h"
 
 namespace mnm {
 

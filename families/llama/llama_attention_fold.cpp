@@ -12,7 +12,7 @@
 #include "families/row_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
-#include "kernels/causal_attention.h"
+#include "kernels/attention.h"
 
 namespace mnm {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <string>
 
+#include "kernels/activation_cuda.h"
 #include "kernels/device_cuda.h"
 #include "kernels/failure.h"
-#include "kernels/ffn_activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/ssd_scan_cuda.h"
 #include "kernels/sum_product_cuda.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/ffn_activation.h"
+#include "kernels/activation.h"
 #include "kernels/rotary.h"
 
 namespace mnm::test {

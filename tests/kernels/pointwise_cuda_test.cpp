@@ -1,7 +1,7 @@
 // The pointwise kernels on a device against their definitions in double. Label `gpu`.
 #include <gtest/gtest.h>
 
-#include "kernels/ffn_activation_cuda.h"
+#include "kernels/activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"

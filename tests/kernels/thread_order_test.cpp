@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/ffn_activation_cuda.h"
+#include "kernels/activation_cuda.h"
 #include "kernels/rotary_cuda.h"
 #include "kernels/ssd_scan_cuda.h"
 #include "kernels/token_sums_cuda.h"

@@ -1,4 +1,4 @@
-#include "kernels/ffn_activation.h"
+#include "kernels/activation.h"
 
 namespace mnm {
 

@@ -1,5 +1,5 @@
+#include "kernels/activation_cuda.h"
 #include "kernels/failure.h"
-#include "kernels/ffn_activation_cuda.h"
 
 namespace mnm {
 

@@ -1,5 +1,5 @@
 // What runs here is the CUDA kernel's arithmetic, in its blocks and threads, on the host.
-#include "kernels/ffn_activation.h"
+#include "kernels/activation.h"
 
 #include <gtest/gtest.h>
 

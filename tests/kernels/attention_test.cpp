@@ -1,4 +1,4 @@
-#include "kernels/causal_attention.h"
+#include "kernels/attention.h"
 
 #include <gtest/gtest.h>
 

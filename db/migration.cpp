@@ -1,4 +1,4 @@
-#include "db/upgrade.h"
+#include "db/migration.h"
 
 #include <string>
 #include <string_view>
