@@ -23,7 +23,7 @@ ConfirmedMember& member_of(ConfirmedFront& front, const Widths& widths, const Co
   return front.members.emplace_back(std::move(member));
 }
 
-// The uniform granularities within the budgets, and the next larger one.
+// The uniform submodels within the budgets, and the next larger one.
 void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
   const NestedModel& model = request.opened.model;
   const DataRow* row = nullptr;
