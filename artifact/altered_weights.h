@@ -19,10 +19,10 @@ struct Noise {
   int draw = 0;  // which of several independent draws
 };
 
-// What the plan keeps of the checkpoint's tensors is rounded as the plan stores it, and all of the
-// matrices is then off by up to the noise; what it does not keep is the checkpoint's. In f32, made
-// when it is read: what was read last is held, which is a tensor that is cut, or a part of one that
-// is not.
+// The tensors of a checkpoint, altered. The part of a tensor that the plan keeps is rounded as the
+// plan stores it. Then each element of a matrix is off by up to the noise. The part that the plan
+// does not keep is the checkpoint's. Tensors are in f32 and are made when they are read. Only what
+// was read last is held: a tensor that is cut, or a part of one that is not cut.
 class AlteredWeights {
  public:
   // All arguments outlive this object.

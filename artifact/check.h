@@ -16,11 +16,14 @@ namespace mnm {
 // context: at most 32, fewer where their logits would pass 4 MiB.
 std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
 
-// How many first layers of the model are run in the check, one after the other, each held alone:
-// `asked`, or, where that is 0, all; of a plan that rounds and of narrow norms, which are run
-// several times, only as many as have two billion weights. At least one is a layer that is not
-// skipped. 0 where the memory that the system could hand out now does not hold the largest and a
-// part of the head (on a GPU nobody asks).
+// How many of the first layers the check runs. Each is held alone.
+//
+// - `asked`, if it is not 0.
+// - Else all layers. But if the plan rounds, or norms are narrow, the layers are run several times.
+//   Then it is only as many layers as have two billion weights. At least one of them is not
+//   skipped.
+// - 0 if the memory that the system can hand out now does not hold the largest layer and a part of
+//   the head. (The memory of a GPU is not looked at.)
 std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, std::int64_t asked,
                           const DeviceOptions& device);
 

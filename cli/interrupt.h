@@ -3,10 +3,11 @@
 
 namespace mnm {
 
-// From the first on, the first SIGINT, SIGTERM or SIGHUP only sets the flag; a second one ends the
-// process as usual. That stays so when the guard is gone, so that a command whose work is done, and
-// which only has to say so, succeeds. A SIGHUP that is ignored stays so. One at a time. A command
-// makes its own before it prints anything: who sees it run may stop it.
+// Once a guard was made, the first SIGINT, SIGTERM or SIGHUP only sets a flag. A second signal ends
+// the process as usual. This stays so when the guard is gone, so that a command succeeds if its
+// work is done and it only has to say so. A SIGHUP that is ignored stays ignored. There is at most
+// one guard at a time. A command makes its guard before it prints anything, because whoever sees
+// the output may stop it.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -1,4 +1,4 @@
-// JSON that a store holds, which may come from a stranger.
+// JSON from a store, which may come from a stranger.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -6,8 +6,8 @@
 
 namespace mnm {
 
-// Null where it is no JSON, repeats a key, or nests deeper than parse_json (model/files.h) reads:
-// to copy or print such a value takes as deep a stack.
+// Null if the text is no JSON, repeats a key, or nests deeper than parse_json (model/files.h)
+// reads. To copy or print a deeper value would take as deep a stack.
 nlohmann::json stored_json(std::string_view text);
 
 }  // namespace mnm

@@ -20,17 +20,19 @@
 
 namespace mnm {
 
-// Raw bytes (one token a byte), llm.c's .bin shards (1,024-byte header, magic 20240520 uint16 or
-// 20240801 uint32), .npy (one-dimensional, little-endian uint8/uint16/int32/uint32/int64), numbers
-// without a header where `reading` says so, or text. Tokens stay in the file, but for those of
-// text, which are held.
+// A file of tokens, in one of these formats: raw bytes (one token per byte); llm.c's .bin shards
+// (1,024-byte header, magic 20240520 for uint16 or 20240801 for uint32); .npy (one-dimensional,
+// little-endian uint8, uint16, int32, uint32 or int64); numbers without a header, if `reading` says
+// so; or text. Tokens stay in the file. Only the tokens of a text are held in memory.
 //
-// A header is recognised by content, whatever the name, and tells more than --token-format does. A
-// file without one is bytes only where a byte is a token of the model: it has at most 256, or its
-// tokenizer maps token i to byte i. Else text is tokenized, if the checkpoint's tokenizer is read.
-// All others are Errors that name what the file looks like and what helps, as are headers that are
-// cut off, contradict the file's size, or name another element type. So is a file that is written
-// between two reads.
+// 1. A header is recognised by its content, whatever the file's name is. It counts more than
+//    --token-format.
+// 2. A file without a header is bytes if a byte is a token of the model: the model has at most 256
+//    tokens, or its tokenizer maps token i to byte i.
+// 3. Else text is tokenized, if the checkpoint's tokenizer can be read.
+// 4. Any other file is an Error, which says what the file looks like and what helps. So is a header
+//    that is cut off, contradicts the size of the file, or names another element type. So is a file
+//    that is written between two reads.
 class TokenFile {
  public:
   explicit TokenFile(const std::filesystem::path& path, const TokenReading& reading = {});
@@ -60,8 +62,8 @@ class TokenFile {
   std::string format_;
 };
 
-// Sequences of tokens: each predicts the token after every one of its own. The tokens of a file
-// stay there and are read as they are needed, so that a set takes no memory, however large it is.
+// Sequences of tokens. Each position predicts the next token. The tokens of a file stay there and
+// are read as they are needed. So a set takes no memory, however large it is.
 class TokenExamples final : public Examples {
  public:
   // [count * context + 1]: the first of a file, or, without one, these.

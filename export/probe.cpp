@@ -83,7 +83,7 @@ void write_probe(const Probe& probe, const std::filesystem::path& path) {
   if (probe.logits.size() != expected || !is_tolerance(probe.tolerance, largest) ||
       !is_tolerance(probe.operand_tolerance, largest) || !is_distance(probe.moved)) {
     fail(
-        "cannot write the probe '{}': it has {} logits and the bounds {}, {} and {}, where {} "
+        "cannot write the probe '{}': it has {} logits and the tolerances {}, {} and {}, where {} "
         "logits, two numbers above 0 that are at most the largest of them, {}, and a finite number "
         "from 0 belong",
         path.string(), probe.logits.size(), probe.tolerance, probe.operand_tolerance, probe.moved,
@@ -192,7 +192,7 @@ Probe read_probe(const std::filesystem::path& path) {
 // models, and not of any: a softmax whose scores are large turns an error of a score into a
 // relative error of its weights that is as many times larger, and so do products that cancel. With
 // weights drawn with a standard deviation of 0.2, errors grow from layer to layer. So one draw of
-// noise is run of every model, and where it does not stay well below the bound, the tolerance is
+// noise is run of every model, and where it does not stay well below this tolerance, it is
 // measured as it is for narrow norms: see draws_after().
 double logits_tolerance(std::span<const float> logits, std::int64_t longest_product,
                         std::size_t layers) {

@@ -34,12 +34,13 @@ struct Probe {
   std::vector<std::int64_t> tokens;  // one sequence
   std::int64_t vocab_size = 0;
   std::vector<float> logits;  // [tokens * vocab_size], f32, of the nested model at `widths`
-  // The first two are in (0, largest |logit|], and 0 where all logits are: a larger one would let
-  // any model of that size pass.
+  // The two tolerances are in (0, largest |logit|], and 0 if all logits are 0. A larger tolerance
+  // would let any model of that size pass.
   double tolerance = 0, operand_tolerance = 0, moved = 0;
 };
 
-// Same input, same bytes. Error where a bound is none, both here and when it is read.
+// The same input gives the same bytes. Error, here and when it is read, if a tolerance is not in
+// that range.
 void write_probe(const Probe& probe, const std::filesystem::path& path);
 Probe read_probe(const std::filesystem::path& path);
 // The exact size of the file. `logits` may still be empty, and the tolerances may be any numbers.
@@ -55,9 +56,9 @@ double logits_tolerance(std::span<const float> logits, std::int64_t longest_prod
 // summation does. For perturb().
 double summation_roundoff(std::int64_t longest_product);
 
-// logits_tolerance holds where every norm runs over at least so many channels, and the model is
-// well conditioned. Other models pass errors on with interest, and one draw of them tells little of
-// the next: see the source.
+// logits_tolerance holds if every norm runs over at least so many channels and the model is well
+// conditioned. Other models increase errors, and one draw of errors says little about the next; see
+// the source.
 inline constexpr std::int64_t kWideNorm = 32;
 
 // Multiplies each value by 1 + e. The numbers e are independent and uniform in [-relative,

@@ -50,9 +50,9 @@ struct TokenizerJson {
   bool is_of_bytes() const;
 };
 
-// Error, with the reason alone, for a tokenizer of another kind, or one whose ids do not fit the
-// vocabulary. A vocabulary of more than four million words, and a template of more than a thousand
-// tokens, are Errors, too: neither takes more than its file does.
+// Error, with only the reason, for a tokenizer of another kind, or one whose ids do not fit the
+// vocabulary. A vocabulary of more than four million words and a template of more than a thousand
+// tokens are also Errors, so that neither takes more memory than its file.
 TokenizerJson parse_tokenizer_json(const nlohmann::json& tokenizer, std::int64_t vocab_size);
 
 // The tokenizer of bytes: token i is byte i.
