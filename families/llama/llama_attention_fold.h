@@ -1,5 +1,5 @@
-// Attention of a Llama layer, for whole sequences or for the next tokens of one (with a KV cache).
-// Compiled only into the engine.
+// Attention of a Llama layer, of whole sequences or of the next tokens of one. Compiled only into
+// the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,18 +20,17 @@ struct LlamaAttentionWeights {
   at::Tensor o, o_bias;      // [d, q], [d] or undefined
 };
 
-// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))). Several
-// threads may call its functions at once.
+// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))). Its
+// functions may be called from several threads at once.
 class LlamaAttention {
  public:
   LlamaAttention(const LlamaConfig& config, const at::Device& device);  // config outlives it
 
-  // Attention over whole sequences, with all nodes as one batch.
+  // Sequences from their first token on, all nodes as one batch.
   at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
 
-  // Attention of one node whose first token is at `position`. The cache holds rotated keys, and
-  // values, both [sequences, kv heads, room for tokens, head_dim]. The first `position` places of
-  // the room are used.
+  // One node whose first token is at `position`. The cache holds rotated keys, and values, both
+  // [sequences, kv heads, room for tokens, head_dim]; of the room `position` is used.
   at::Tensor attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
                            std::int64_t position, LayerCache& cache);
 
