@@ -13,6 +13,7 @@
 #include <system_error>
 #include <thread>
 
+#include "db/migration.h"
 #include "db/run_locks.h"
 #include "db/schema_check.h"
 #include "db/vfs.h"
