@@ -1,29 +1,29 @@
-// Checkpoint + slice plan -> the submodel's tensors, as streams of bytes. Memory stays flat whatever
-// the checkpoint's size. Several threads prepare parts, while one writes.
+// Copies the tensors of a submodel out of a checkpoint, along the slice plan, as streams of bytes.
+// Memory stays flat, whatever the size of the checkpoint. Several threads prepare parts, and one
+// writes.
 //
-// There are five ways to copy a slice. For each one the table says when it is taken, from the top
-// down, and what it bought when it was added, on a virtual machine of two processors.
-// bench/extract_ways.cpp times each of them beside a plain loop of reads and writes.
+// There are five ways to copy a slice. The first one in the table whose condition holds is taken.
+// The last column says what the way gained when it was added, on a virtual machine with two
+// processors. bench/extract_ways.cpp times each way beside a plain loop of reads and writes.
 //
-//   way                     taken where                         bought
-//   from a ring             one run of the file, of which the   0.08 s of a processor per GB in place
-//   (ReadAhead::held)       page cache has less than half, and  of 1.6; 8.1 GB cold at 1.05 to 1.42
-//                           which the files cannot share        times the speed of cp, before 0.81
-//   in the kernel           the dtype stays, what is kept lies  cold, from XFS, which lets both files
-//   (SourceFile::copy_to)   in one run, and its pages begin     have the same blocks: 1.2 to 1.6 s
-//                           where the output's do (in_step)     for 2.24 GB where it was 2.8 s, and
-//                                                               0.39 GB of disk in place of 2.13
-//   from mapped pages       the dtype stays, and ranges are     warm, 2.24 GB: 0.75 to 0.85 s in
-//   (SliceView)             16 KiB long, or 1 KiB and a         place of 1.3; cold 1.8 in place of
-//                           quarter of their rows               2.2
-//   through buffers         everything else: what is            threads that prepare parts: 0.9 s of
-//   (SliceReader)           converted, or made of short ranges  kernel time for 2.24 GB where it
-//                                                               was 1.8
-//   the same, with gaps     likewise, where half of each row    8 KiB of every 16: 1.29 GB/s in place
-//   (reads_gaps)            is kept, or ranges are short and    of 0.59
-//                           close together
+//   way                    condition                          gain
+//   from a ring            the slice is one run of the file;  0.08 s of a processor per GB in place
+//   (ReadAhead::held)      the page cache has less than half  of 1.6; 8.1 GB cold at 1.05 to 1.42
+//                          of it; the files cannot share it   times the speed of cp, before 0.81
+//   in the kernel          the dtype stays, the slice is one  cold, from XFS, where both files
+//   (SourceFile::copy_to)  run, and its pages begin where     share blocks: 1.2 to 1.6 s for
+//                          those of the output do (in_step)   2.24 GB instead of 2.8 s, 0.39 GB
+//                                                             of disk instead of 2.13 GB
+//   from mapped pages      the dtype stays, and ranges are    2.24 GB: warm 0.75 to 0.85 s in place
+//   (SliceView)            16 KiB long, or 1 KiB and a        of 1.3 s, cold 1.8 s instead of
+//                          quarter of their rows              2.2 s
+//   with gaps, through     half of each row is kept, or the   8 KiB of every 16 KiB: 1.29 GB/s
+//   buffers (reads_gaps)   ranges are short and close         instead of 0.59 GB/s
+//   through buffers        everything else: conversions and   with threads that prepare parts:
+//   (SliceReader)          short ranges                       0.9 s of kernel time for 2.24 GB
+//                                                             instead of 1.8 s
 //
-// What is converted is read from the ring as well, where the ring holds it.
+// Slices that are converted are also read from the ring, if the ring holds them.
 #pragma once
 
 #include <cstddef>
