@@ -18,15 +18,17 @@ using GgufValue =
 using GgufFields = std::vector<std::pair<std::string, GgufValue>>;  // in the file's order
 
 // What the file holds of every element x of a checkpoint's tensor.
-enum class GgufFunction : std::uint8_t { kIdentity, kMinusExp };
+enum class GgufFunction : std::uint8_t { kIdentity, kMinusExp, kPlusOne };
 
 inline float to_gguf(GgufFunction function, float x) {
   if (function == GgufFunction::kIdentity) return x;
+  if (function == GgufFunction::kPlusOne) return x + 1;
   return -static_cast<float>(std::exp(static_cast<double>(x)));
 }
 // The inverse, to within a rounding of what the file holds.
 inline float from_gguf(GgufFunction function, float y) {
   if (function == GgufFunction::kIdentity) return y;
+  if (function == GgufFunction::kPlusOne) return y - 1;
   return static_cast<float>(std::log(-static_cast<double>(y)));
 }
 

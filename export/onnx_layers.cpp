@@ -13,7 +13,7 @@ OnnxValue onnx_linear(OnnxBuilder& graph, const OnnxValue& x, const std::string&
 
 // Operator by operator as runtimes look for it to fuse it into one.
 OnnxValue onnx_rms_norm(OnnxBuilder& graph, const OnnxValue& x, const std::string& weight,
-                        double epsilon) {
+                        double epsilon, double offset) {
   constexpr OnnxType kType = OnnxType::kF32;
   const OnnxValue in = graph.cast(x, graph.type(), kType);
   const OnnxValue square = graph.op("Pow", {in, graph.number(2, kType)});
@@ -22,7 +22,9 @@ OnnxValue onnx_rms_norm(OnnxBuilder& graph, const OnnxValue& x, const std::strin
                {{"axes", std::vector<std::int64_t>{-1}}, {"keepdims", std::int64_t{1}}});
   const OnnxValue root = graph.op("Sqrt", {graph.add(mean, graph.number(epsilon, kType))});
   const OnnxValue normal = graph.op("Div", {in, root});
-  return graph.cast(graph.mul(normal, graph.weight(weight, kType)), kType, graph.type());
+  OnnxValue factor = graph.weight(weight, kType);
+  if (offset != 0) factor = graph.add(factor, graph.number(offset, kType));
+  return graph.cast(graph.mul(normal, factor), kType, graph.type());
 }
 
 OnnxValue onnx_silu(OnnxBuilder& graph, const OnnxValue& x) {

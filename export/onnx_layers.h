@@ -13,9 +13,9 @@ namespace mnm {
 // runtimes pack it when they load it.
 OnnxValue onnx_linear(OnnxBuilder& graph, const OnnxValue& x, const std::string& name, bool bias);
 
-// x / rms(x) * weight over the last dimension, computed in f32.
+// x / rms(x) * (offset + weight) over the last dimension, computed in f32.
 OnnxValue onnx_rms_norm(OnnxBuilder& graph, const OnnxValue& x, const std::string& weight,
-                        double epsilon);
+                        double epsilon, double offset = 0);
 
 OnnxValue onnx_silu(OnnxBuilder& graph, const OnnxValue& x);
 OnnxValue onnx_gelu(OnnxBuilder& graph, const OnnxValue& x);       // x * Phi(x), by erf

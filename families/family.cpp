@@ -21,6 +21,16 @@ std::string known_names() {
   return names;
 }
 
+std::string known_types() {
+  std::string types;
+  for (const Family* family : families()) {
+    for (const ModelKind& kind : family->kinds()) {
+      types += (types.empty() ? "" : ", ") + kind.model_type;
+    }
+  }
+  return types;
+}
+
 }  // namespace
 
 NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const {
@@ -65,7 +75,7 @@ const Family& family_of(const nlohmann::json& config) {
   }
   const nlohmann::json* type = keys.find("model_type");
   fail("model_type is {}, which is of no family known here: there are {}",
-       type == nullptr ? "missing" : shown(*type), known_names());
+       type == nullptr ? "missing" : shown(*type), known_types());
 }
 
 }  // namespace mnm

@@ -19,6 +19,16 @@
 
 namespace mnm {
 
+// One kind of config.json that a family reads: a row of docs/models.md.
+struct ModelKind {
+  std::string model_type;  // "qwen2"
+  std::string class_name;  // as `architectures` spells it: "Qwen2ForCausalLM"
+  std::string published;   // who has published such models
+  std::string differs;     // from the family's first kind; empty: nothing
+  std::string gguf;        // llama.cpp's architecture for layers of one width
+  std::string gguf_mixed;  // and for layers of different widths; empty: it has none
+};
+
 class Family {
  public:
   virtual ~Family() = default;
@@ -26,6 +36,8 @@ class Family {
   virtual std::string_view name() const = 0;
   // Whether this family reads such a config.json (model_type, architectures).
   virtual bool recognizes(const nlohmann::json& config) const = 0;
+  // All kinds of such configs, in the order in which people shall read them.
+  virtual std::vector<ModelKind> kinds() const = 0;
   // The whole model as data. Error where the config is contradictory or asks for what the family
   // does not compute, naming the key; UsageError where the user's `nesting` is at fault.
   virtual NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const = 0;

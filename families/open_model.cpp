@@ -124,12 +124,13 @@ OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   return {family, std::move(checkpoint), std::move(model)};
 }
 
-std::optional<std::filesystem::path> bare_config(const std::filesystem::path& path) {
+std::optional<std::filesystem::path> bare_config(const std::filesystem::path& given) {
   std::error_code error;
-  if (std::filesystem::is_regular_file(path, error)) {
-    if (path.extension() != ".json") return std::nullopt;
-    return path;
+  if (std::filesystem::is_regular_file(given, error)) {
+    if (given.extension() != ".json") return std::nullopt;
+    return given;
   }
+  const std::filesystem::path path = snapshot_of(given);
   bool config = false;
   for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {

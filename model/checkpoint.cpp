@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr std::uint64_t kLongestRevision = 4096;  // bytes of a file that names one
 
 std::vector<std::string> file_names(const fs::path& directory) {
   std::vector<std::string> names;
@@ -59,6 +60,19 @@ void require_directory(const fs::path& directory) {
 // The error for a directory without config.json.
 [[noreturn]] void fail_without_config(const fs::path& directory) {
   for (const std::string& name : file_names(directory)) {
+    if (name == "adapter_config.json" || name == "adapter_model.safetensors") {
+      fail(
+          "cannot open checkpoint '{}': it holds an adapter ({}) and no whole model; merge it into "
+          "its base first (merge_and_unload of peft)",
+          directory.string(), name);
+    }
+    if (name == "params.json" || name.starts_with("consolidated")) {
+      fail(
+          "cannot open checkpoint '{}': it holds '{}', the layout of the model's authors, and no "
+          "config.json; download transformers' layout of it, or convert it (the model's "
+          "convert_..._weights_to_hf.py in transformers)",
+          directory.string(), name);
+    }
     if (!name.ends_with(".onnx") && !name.ends_with(".gguf")) continue;
     fail(
         "cannot open checkpoint '{}': it holds '{}', which other programs run, and no config.json; "
@@ -91,6 +105,15 @@ bool is_pickled_weights(const std::string& name) {
         "cannot open checkpoint '{}': it holds an adapter (adapter_model.safetensors) and no whole "
         "model; merge it into its base first (merge_and_unload of peft)",
         directory.string());
+  }
+  const auto consolidated = std::ranges::find_if(
+      safetensors, [](const std::string& name) { return name.starts_with("consolidated"); });
+  if (consolidated != safetensors.end()) {
+    fail(
+        "cannot open checkpoint '{}': '{}' holds the tensors under the names of the model's "
+        "authors; "
+        "download {} of the same model, or the shards that {} names",
+        directory.string(), *consolidated, kSingle, kIndex);
   }
   if (safetensors.size() == 1) {
     fail(
@@ -221,8 +244,28 @@ Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
-Checkpoint Checkpoint::open(const fs::path& directory) {
-  require_directory(directory);
+fs::path snapshot_of(const fs::path& directory) {
+  const fs::path snapshots = directory / "snapshots";
+  std::error_code error;
+  if (fs::exists(directory / "config.json", error) || !fs::is_directory(snapshots, error)) {
+    return directory;
+  }
+  const std::vector<std::string> revisions = file_names(snapshots);
+  if (fs::is_regular_file(directory / "refs/main", error)) {
+    std::string main = read_text(directory / "refs/main", kLongestRevision);
+    main.erase(std::ranges::find_if(main, [](unsigned char c) { return c <= ' '; }), main.end());
+    if (std::ranges::find(revisions, main) != revisions.end()) return snapshots / main;
+  }
+  if (revisions.size() == 1) return snapshots / revisions.front();
+  fail(
+      "cannot open checkpoint '{}': it is a repository of a download cache with {} snapshots, and "
+      "refs/main names none of them; name one: '{}/REVISION'",
+      directory.string(), revisions.size(), snapshots.string());
+}
+
+Checkpoint Checkpoint::open(const fs::path& repository) {
+  require_directory(repository);
+  const fs::path directory = snapshot_of(repository);
   Checkpoint checkpoint;
   Impl& impl = *checkpoint.impl_;
   impl.directory = directory;

@@ -36,10 +36,15 @@ struct StoredTensor {
   std::uint64_t bytes() const;
 };
 
+// The directory itself; or, where it is a repository's folder in a download cache of Hugging Face's
+// (refs/, snapshots/, blobs/), the snapshot that refs/main names, or the only one. Error where
+// there are several and none is named.
+std::filesystem::path snapshot_of(const std::filesystem::path& directory);
+
 class Checkpoint {
  public:
   // Opens the single model.safetensors, or else every shard that model.safetensors.index.json
-  // names: transformers' order.
+  // names: transformers' order. Of a repository's folder in a download cache, its snapshot.
   // Error: no such directory, no config.json, no safetensors (with the conversion that helps where
   // pytorch_model.bin or *.pt lies there), a shard missing, a tensor in two shards or in none that
   // the index promised, a link to what is not there, and whatever parse_safetensors refuses.

@@ -1,4 +1,4 @@
-// Llama-style MatFormer decoders: the tensor table and the width space. A layer's width is its
+// Llama-shaped MatFormer decoders: the tensor table and the width space. A layer's width is its
 // FFN's hidden size; gate and up keep their first rows, down its first columns, attention is whole.
 // Kudugunta et al., "MatFormer: Nested Transformer for Elastic Inference" (arXiv 2310.07707),
 // sec. 3.
@@ -66,23 +66,41 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   const std::int64_t hidden = config.hidden_size, q = config.q_size(), kv = config.kv_size();
   const std::int64_t full = config.full_width(layer);
 
-  to.norm("input_layernorm", hidden);
-  const auto attention = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
+  const bool post_norms = config.architecture->post_norms;
+  if (!post_norms) to.norm("input_layernorm", hidden);
+  const auto attention = [&](const std::string& name, std::int64_t rows, std::int64_t columns,
+                             bool bias) {
     to.matrix("self_attn." + name, rows, columns);
-    if (config.attention_bias) to.bias("self_attn." + name, rows);
+    if (bias) to.bias("self_attn." + name, rows);
   };
-  attention("q_proj", q, hidden);
-  attention("k_proj", kv, hidden);
-  attention("v_proj", kv, hidden);
-  attention("o_proj", hidden, q);
+  const bool fused = config.architecture->fused;
+  if (fused) {
+    attention("qkv_proj", q + 2 * kv, hidden, config.qkv_bias);
+  } else {
+    attention("q_proj", q, hidden, config.qkv_bias);
+    attention("k_proj", kv, hidden, config.qkv_bias);
+    attention("v_proj", kv, hidden, config.qkv_bias);
+  }
+  attention("o_proj", hidden, q, config.o_bias);
+  if (config.head_norms != HeadNorms::kNone) {
+    to.norm("self_attn.q_norm", config.q_norm_size());
+    to.norm("self_attn.k_norm", config.k_norm_size());
+  }
 
   to.norm("post_attention_layernorm", hidden);
+  if (fused) {
+    TensorSpec& both = to.matrix("mlp.gate_up_proj", 2 * full, hidden);
+    cut(both, kRows);
+    both.pieces.push_back({.begin = full, .fixed = 0, .num = 1, .den = 1});
+  }
   for (const std::string name : {"mlp.gate_proj", "mlp.up_proj"}) {
+    if (fused) break;
     cut(to.matrix(name, full, hidden), kRows);
     if (config.mlp_bias) cut(to.bias(name, full), kRows);
   }
   cut(to.matrix("mlp.down_proj", hidden, full), kColumns);
   if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
+  if (post_norms) to.norm("post_feedforward_layernorm", hidden);
 }
 
 constexpr Exporter kExporters[] = {
@@ -109,8 +127,21 @@ class Llama final : public Family {
 
   bool recognizes(const nlohmann::json& config) const override {
     const auto type = config.find("model_type");
-    return type != config.end() &&
-           (*type == "llama" || *type == kBridgeModelType || *type == kDeciLmModelType);
+    return type != config.end() && !type->is_null() &&
+           (*type == kDeciLmModelType || find_llama_architecture(config) != nullptr);
+  }
+
+  std::vector<ModelKind> kinds() const override {
+    std::vector<ModelKind> all;
+    for (const LlamaArchitecture& row : llama_architectures()) {
+      all.push_back({std::string(row.model_type), class_of(row), std::string(row.published),
+                     std::string(row.differs), std::string(row.gguf),
+                     row.mixes_in_gguf() ? "deci" : ""});
+    }
+    all.push_back({std::string(kDeciLmModelType), std::string(kDeciLmArchitecture),
+                   "Llama-Nemotron, where every layer has its attention and its FFN",
+                   "widths as block_configs says them", "llama", "deci"});
+    return all;
   }
 
   NestedModel describe(const nlohmann::json& given, const Nesting& nesting) const override {
@@ -139,6 +170,7 @@ class Llama final : public Family {
                                     config.full_width(layer));
       model.mixing.push_back({.flops_per_attended = 4.0 * static_cast<double>(config.q_size()),
                               .kv_per_token = 2 * config.kv_size(),
+                              .window = config.windows[layer],
                               .flow_per_token = config.hidden_size});
     }
     allow_skips(json, nesting.may_skip, model.space);
@@ -152,6 +184,18 @@ class Llama final : public Family {
   std::vector<std::string> ignored_tensors() const override {
     // Each layer's stored by transformers before 4.32, the model's by others.
     return {".self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"};
+  }
+
+  // Yi's first release: ln1 and ln2, as written down in its modeling_yi.py.
+  std::map<std::string, std::string> other_names(const NestedModel& model) const override {
+    std::map<std::string, std::string> names;
+    if (model.config.value("model_type", "") != "Yi") return names;
+    for (std::size_t layer = 0; layer < model.layers(); ++layer) {
+      const std::string base = fmt::format("model.layers.{}.", layer);
+      names[base + "ln1.weight"] = base + "input_layernorm.weight";
+      names[base + "ln2.weight"] = base + "post_attention_layernorm.weight";
+    }
+    return names;
   }
 
   std::map<std::string, std::string> copies(const NestedModel& model) const override {

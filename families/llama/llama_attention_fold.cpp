@@ -23,13 +23,23 @@ constexpr std::int64_t kKernelKeys = 1 << 16;
 // Whether the CUDA kernels apply: nothing to differentiate.
 bool on_device(const at::Tensor& x) { return on_cuda(x) && !at::GradMode::is_enabled(); }
 
+// Which keys [0, position + tokens) the tokens from `position` on see, [tokens, keys]: themselves,
+// those before, and of these no more than `window` (0: all).
+at::Tensor seen_keys(std::int64_t tokens, std::int64_t position, std::int64_t window,
+                     const at::TensorOptions& options) {
+  at::Tensor seen = at::ones({tokens, position + tokens}, options.dtype(at::kBool)).tril(position);
+  return window == 0 ? seen : seen.triu(position - window + 1);
+}
+
 }  // namespace
 
 LlamaAttention::LlamaAttention(const LlamaConfig& config, const at::Device& device)
-    : config_(config), frequencies_(at::tensor(rope_inverse_frequencies(config)).to(device)) {}
+    : config_(config),
+      frequencies_(at::tensor(rope_inverse_frequencies(config)).to(device)),
+      factor_(config.rope_scaling ? config.rope_scaling->attention_factor : 1) {}
 
 at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at::Tensor& x) {
-  return project_out(weights, x, mix(project_in(weights, x), nullptr));
+  return project_out(weights, x, mix(weights, project_in(weights, x), nullptr));
 }
 
 at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
@@ -38,9 +48,9 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
   const std::int64_t tokens = qkv.size(1), q_heads = config_.heads, kv_heads = config_.kv_heads;
   at::Tensor mixed, rotated = qkv.narrow(2, 0, q_heads + kv_heads);
   if (position > 0) {
-    rotated = rotate(rotated, position);
+    rotated = rotate(weights, rotated, position);
   } else {
-    mixed = mix(qkv, &rotated);
+    mixed = mix(weights, qkv, &rotated);
   }
   make_room(cache, {qkv.size(0), kv_heads, position + tokens, config_.head_dim}, position,
             qkv.options());
@@ -48,7 +58,9 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
   const at::Tensor values = qkv.narrow(2, q_heads + kv_heads, kv_heads);
   cache.tensors[0].narrow(2, position, tokens).copy_(keys.transpose(1, 2));
   cache.tensors[1].narrow(2, position, tokens).copy_(values.transpose(1, 2));
-  if (position > 0) mixed = mix_cached(rotated.narrow(2, 0, q_heads), position, cache);
+  if (position > 0) {
+    mixed = mix_cached(rotated.narrow(2, 0, q_heads), position, weights.window, cache);
+  }
   return project_out(weights, x, mixed);
 }
 
@@ -62,15 +74,17 @@ std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(std::int64_t first, std
   if (!cos_.defined() || cos_.size(1) < end || cos_.scalar_type() != dtype) {
     const at::Tensor position = at::arange(first == 0 ? end : 2 * end, frequencies_.options());
     const at::Tensor angle = at::outer(position, frequencies_).unsqueeze(0).unsqueeze(2);
-    cos_ = angle.cos().to(dtype);
-    sin_ = angle.sin().to(dtype);
+    cos_ = (angle.cos() * factor_).to(dtype);
+    sin_ = (angle.sin() * factor_).to(dtype);
   }
   return {cos_.narrow(1, first, tokens), sin_.narrow(1, first, tokens)};
 }
 
 // x: [batch, tokens, heads, head_dim], whose first token is at position `first`; may be rotated in
 // place.
-at::Tensor LlamaAttention::rotate(const at::Tensor& x, std::int64_t first) {
+at::Tensor LlamaAttention::rotate(const LlamaAttentionWeights& weights, const at::Tensor& x,
+                                  std::int64_t first) {
+  if (!weights.turns) return x;
   const auto [cos, sin] = rotary(first, x.size(1), x.scalar_type());
   if (on_device(x)) {
     rotate_in_place(x, cos, sin);
@@ -85,9 +99,32 @@ at::Tensor LlamaAttention::rotate(const at::Tensor& x, std::int64_t first) {
 at::Tensor LlamaAttention::project_in(const LlamaAttentionWeights& weights,
                                       const at::Tensor& x) const {
   const std::int64_t tokens = x.size(2), batch = x.size(0) * x.size(1);
-  const at::Tensor h = row_norm(x, weights.norm, config_.rms_norm_eps).view({batch * tokens, -1});
-  return product(h, weights.qkv, weights.qkv_bias)
-      .view({batch, tokens, config_.heads + 2 * config_.kv_heads, config_.head_dim});
+  const at::Tensor in =
+      weights.norm.defined() ? row_norm(x, weights.norm, config_.rms_norm_eps) : x;
+  const at::Tensor h = in.view({batch * tokens, -1});
+  const at::Tensor qkv =
+      product(h, weights.qkv, weights.qkv_bias)
+          .view({batch, tokens, config_.heads + 2 * config_.kv_heads, config_.head_dim});
+  return weights.q_norm.defined() ? norm_heads(weights, qkv) : qkv;
+}
+
+// qkv with every head of q and of k normed.
+at::Tensor LlamaAttention::norm_heads(const LlamaAttentionWeights& weights,
+                                      const at::Tensor& qkv) const {
+  const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
+  const double epsilon = config_.rms_norm_eps;
+  const at::Tensor q = qkv.narrow(2, 0, q_heads), k = qkv.narrow(2, q_heads, kv_heads);
+  const auto normed = [&](const at::Tensor& heads, const at::Tensor& weight) {
+    const at::Tensor rows = config_.head_norms == HeadNorms::kWhole ? heads.flatten(2) : heads;
+    return row_norm(rows, weight, epsilon).view(heads.sizes());
+  };
+  const at::Tensor normed_q = normed(q, weights.q_norm), normed_k = normed(k, weights.k_norm);
+  if (at::GradMode::is_enabled()) {
+    return at::cat({normed_q, normed_k, qkv.narrow(2, q_heads + kv_heads, kv_heads)}, 2);
+  }
+  q.copy_(normed_q);
+  k.copy_(normed_k);
+  return qkv;
 }
 
 // x + the heads' outputs, [rows, q], through the output projection.
@@ -95,6 +132,11 @@ at::Tensor LlamaAttention::project_out(const LlamaAttentionWeights& weights, con
                                        const at::Tensor& heads) const {
   const at::Tensor rows = x.view({heads.size(0), -1});
   at::Tensor out;
+  if (weights.post_norm.defined()) {
+    out = rows + row_norm(product(heads, weights.o, weights.o_bias), weights.post_norm,
+                          config_.rms_norm_eps);
+    return out.view(x.sizes());
+  }
   if (on_device(x)) {
     out = add_product(rows, heads, weights.o);
   } else if (at::GradMode::is_enabled()) {
@@ -109,14 +151,17 @@ at::Tensor LlamaAttention::project_out(const LlamaAttentionWeights& weights, con
 
 // Attention of whole sequences: qkv as project_in gives it, which may be rotated in place ->
 // [batch * tokens, q]. `rotated`, unless nullptr: where to leave q and k after rotation.
-at::Tensor LlamaAttention::mix(const at::Tensor& qkv, at::Tensor* rotated) {
+at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                               at::Tensor* rotated) {
   const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
+  const bool windowed = weights.window > 0 && qkv.size(1) > weights.window;
   const bool single =
       !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
-  if (single && config_.head_dim % 16 == 0 && qkv.size(1) * config_.head_dim <= kKernelKeys) {
+  if (single && weights.turns && !windowed && config_.head_dim % 16 == 0 &&
+      qkv.size(1) * config_.head_dim <= kKernelKeys) {
     return mix_by_kernel(qkv);
   }
-  const at::Tensor qk = rotate(qkv.narrow(2, 0, q_heads + kv_heads), 0);
+  const at::Tensor qk = rotate(weights, qkv.narrow(2, 0, q_heads + kv_heads), 0);
   if (rotated != nullptr) *rotated = qk;
   const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
   at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
@@ -127,8 +172,11 @@ at::Tensor LlamaAttention::mix(const at::Tensor& qkv, at::Tensor* rotated) {
     k = k.repeat_interleave(q_heads / kv_heads, 1);
     v = v.repeat_interleave(q_heads / kv_heads, 1);
   }
-  const at::Tensor mixed = at::scaled_dot_product_attention(
-      q, k, v, {}, 0.0, /*is_causal=*/true, std::nullopt, /*enable_gqa=*/k.size(1) != q_heads);
+  std::optional<at::Tensor> seen;
+  if (windowed) seen = seen_keys(qkv.size(1), 0, weights.window, qkv.options());
+  const at::Tensor mixed =
+      at::scaled_dot_product_attention(q, k, v, seen, 0.0, /*is_causal=*/!windowed, std::nullopt,
+                                       /*enable_gqa=*/k.size(1) != q_heads);
   return mixed.transpose(1, 2).reshape({-1, config_.q_size()});
 }
 
@@ -164,18 +212,20 @@ at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv) {
 // Attention of rotated queries [sequences, tokens, q heads, head_dim], whose first token is at
 // `position`, over the cache, which has these tokens already -> [sequences * tokens, q]
 at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, std::int64_t position,
-                                      const LayerCache& cache) const {
+                                      std::int64_t window, const LayerCache& cache) const {
   const std::int64_t tokens = queries.size(1), end = position + tokens;
+  // The first key that any of them sees.
+  const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, position - window + 1);
   // The heads that share keys are rows of one product: [sequences, kv, group * tokens, head_dim].
   const std::int64_t group = config_.heads / config_.kv_heads;
   const at::Tensor q =
       queries.transpose(1, 2).reshape({-1, config_.kv_heads, group * tokens, config_.head_dim});
   std::optional<at::Tensor> seen;
   if (tokens > 1) {
-    seen = at::ones({tokens, end}, q.options().dtype(at::kBool)).tril(position).repeat({group, 1});
+    seen = seen_keys(tokens, position - first, window, q.options()).repeat({group, 1});
   }
-  return at::scaled_dot_product_attention(q, cache.tensors[0].narrow(2, 0, end),
-                                          cache.tensors[1].narrow(2, 0, end), seen)
+  return at::scaled_dot_product_attention(q, cache.tensors[0].narrow(2, first, end - first),
+                                          cache.tensors[1].narrow(2, first, end - first), seen)
       .reshape({-1, config_.heads, tokens, config_.head_dim})
       .transpose(1, 2)
       .reshape({-1, config_.q_size()});

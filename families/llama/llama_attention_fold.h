@@ -1,5 +1,5 @@
-// Attention of a Llama layer, of whole sequences or of the next tokens of one. Compiled only into
-// the engine.
+// Attention of a Llama-shaped layer, of whole sequences or of the next tokens of one. Compiled only
+// into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,12 +15,17 @@
 namespace mnm {
 
 struct LlamaAttentionWeights {
-  at::Tensor norm;           // [d]
-  at::Tensor qkv, qkv_bias;  // [q + 2 kv, d], [q + 2 kv] or undefined
-  at::Tensor o, o_bias;      // [d, q], [d] or undefined
+  at::Tensor norm;            // of the input, [d] or undefined
+  at::Tensor post_norm;       // of the output, [d] or undefined
+  at::Tensor qkv, qkv_bias;   // [q + 2 kv, d], [q + 2 kv] or undefined
+  at::Tensor o, o_bias;       // [d, q], [d] or undefined
+  at::Tensor q_norm, k_norm;  // [head_dim], or of all heads [q] and [kv], or undefined
+  std::int64_t window = 0;    // positions a token attends to, itself among them; 0: all
+  bool turns = true;          // whether positions turn the heads
 };
 
-// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))). Its
+// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))), or
+// x + norm(o(attention(x))). Its
 // functions may be called from several threads at once.
 class LlamaAttention {
  public:
@@ -37,19 +42,21 @@ class LlamaAttention {
  private:
   std::pair<at::Tensor, at::Tensor> rotary(std::int64_t first, std::int64_t tokens,
                                            at::ScalarType dtype);
-  at::Tensor rotate(const at::Tensor& x, std::int64_t first);
+  at::Tensor rotate(const LlamaAttentionWeights& weights, const at::Tensor& x, std::int64_t first);
   at::Tensor project_in(const LlamaAttentionWeights& weights, const at::Tensor& x) const;
   at::Tensor project_out(const LlamaAttentionWeights& weights, const at::Tensor& x,
                          const at::Tensor& heads) const;
-  at::Tensor mix(const at::Tensor& qkv, at::Tensor* rotated);
+  at::Tensor mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv, at::Tensor* rotated);
   at::Tensor mix_by_kernel(const at::Tensor& qkv);
-  at::Tensor mix_cached(const at::Tensor& queries, std::int64_t position,
+  at::Tensor norm_heads(const LlamaAttentionWeights& weights, const at::Tensor& qkv) const;
+  at::Tensor mix_cached(const at::Tensor& queries, std::int64_t position, std::int64_t window,
                         const LayerCache& cache) const;
   void make_room(LayerCache& cache, std::vector<std::int64_t> shape, std::int64_t used,
                  const at::TensorOptions& options) const;
 
   const LlamaConfig& config_;
   at::Tensor frequencies_;  // [head_dim / 2]
+  double factor_ = 1;       // of cosines and sines
   at::Tensor cos_, sin_;    // of all positions asked for so far
   std::mutex mutex_;        // of those two
 };

@@ -39,12 +39,14 @@ GateVariant parse_gate(const ConfigReader& keys) {
        to_string(GateVariant::kActGateTimesUp), to_string(GateVariant::kActOfProduct));
 }
 
-void refuse_other_models(const ConfigReader& keys) {
+void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& architecture) {
   if (const nlohmann::json* list = keys.find("architectures")) {
-    const nlohmann::json expected[] = {"LlamaForCausalLM", "MixNMatchLlamaForCausalLM"};
+    const std::string own = class_of(architecture);
+    const nlohmann::json expected[] = {own, bridge_class_of(architecture),
+                                       std::string(architecture.spellings)};
     if (!list->is_array() || list->size() != 1 ||
         std::ranges::find(expected, list->front()) == std::end(expected)) {
-      fail("architectures is {}, expected LlamaForCausalLM", shown(*list));
+      fail("architectures is {}, expected {}", shown(*list), own);
     }
   }
   for (const std::string_view key : {"quantization_config", "per_layer_config"}) {
@@ -64,8 +66,54 @@ void refuse_partial_rotary(const ConfigReader& keys) {
 
 struct Rope {
   std::optional<double> theta;
-  std::optional<Llama3Scaling> scaling;
+  std::optional<RopeScaling> scaling;
 };
+
+constexpr RopeType kRopeTypes[] = {RopeType::kLlama3, RopeType::kLinear, RopeType::kYarn};
+
+// The rope type under `key`; nothing: the default.
+std::optional<RopeType> parse_rope_type(const std::string& name, const std::string& key) {
+  if (name == "default") return std::nullopt;
+  std::string known = "default";
+  for (const RopeType type : kRopeTypes) {
+    if (name == to_string(type)) return type;
+    known += fmt::format(", {}", to_string(type));
+  }
+  fail("{} is '{}': the rope types computed here are {}", key, name, known);
+}
+
+void read_llama3(const ConfigReader& keys, RopeScaling& scaling) {
+  const auto required = [&keys](std::string_view key) {
+    const std::optional<double> number = keys.positive(key);
+    if (!number) fail("{} is missing: rope type llama3 needs it", keys.name(key));
+    return *number;
+  };
+  scaling.low_freq_factor = required("low_freq_factor");
+  scaling.high_freq_factor = required("high_freq_factor");
+  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
+    fail("{} is {}, expected more than low_freq_factor, {}", keys.name("high_freq_factor"),
+         scaling.high_freq_factor, scaling.low_freq_factor);
+  }
+}
+
+void read_yarn(const ConfigReader& keys, RopeScaling& scaling) {
+  for (const char* key : {"mscale", "mscale_all_dim"}) {
+    if (const auto* value = keys.find(key)) {
+      fail("{} is {}, which is not computed here: expected none", keys.name(key), shown(*value));
+    }
+  }
+  if (!keys.flag("truncate", true)) {
+    fail("{} is false, which is not computed here: expected true", keys.name("truncate"));
+  }
+  scaling.beta_fast = keys.positive("beta_fast").value_or(32);
+  scaling.beta_slow = keys.positive("beta_slow").value_or(1);
+  if (scaling.beta_fast <= scaling.beta_slow) {
+    fail("{} is {}, expected more than beta_slow, {}", keys.name("beta_fast"), scaling.beta_fast,
+         scaling.beta_slow);
+  }
+  const double stretched = scaling.factor <= 1 ? 1 : 0.1 * std::log(scaling.factor) + 1;
+  scaling.attention_factor = keys.positive("attention_factor").value_or(stretched);
+}
 
 // The object under rope_parameters or rope_scaling.
 Rope read_rope(const ConfigReader& keys, std::optional<std::int64_t> original_positions,
@@ -77,33 +125,28 @@ Rope read_rope(const ConfigReader& keys, std::optional<std::int64_t> original_po
   }
   refuse_partial_rotary(keys);
   Rope rope{keys.positive("rope_theta"), std::nullopt};
-  const std::string name = type.value_or(old_type.value_or("default"));
-  if (name == "default") return rope;
-  if (name != "llama3") {
-    fail("{} is '{}': the rope types computed here are default and llama3",
-         keys.name(type ? "rope_type" : "type"), name);
-  }
+  const std::optional<RopeType> known = parse_rope_type(type.value_or(old_type.value_or("default")),
+                                                        keys.name(type ? "rope_type" : "type"));
+  if (!known) return rope;
 
-  const auto required = [&keys](std::string_view key) {
-    const std::optional<double> number = keys.positive(key);
-    if (!number) fail("{} is missing: rope type llama3 needs it", keys.name(key));
-    return *number;
-  };
-  Llama3Scaling scaling{required("factor"), required("low_freq_factor"),
-                        required("high_freq_factor"), 0};
-  const auto inner = keys.optional_size("original_max_position_embeddings");
-  if (inner && original_positions && *inner != *original_positions) {
-    fail("{} is {} but original_max_position_embeddings is {}: they must agree",
-         keys.name("original_max_position_embeddings"), *inner, *original_positions);
+  RopeScaling scaling;
+  scaling.type = *known;
+  const std::optional<double> factor = keys.positive("factor");
+  if (!factor) fail("{} is missing: rope type {} needs it", keys.name("factor"), to_string(*known));
+  scaling.factor = *factor;
+  if (*known == RopeType::kLlama3) read_llama3(keys, scaling);
+  if (*known == RopeType::kYarn) read_yarn(keys, scaling);
+  if (*known != RopeType::kLinear) {
+    const auto inner = keys.optional_size("original_max_position_embeddings");
+    if (inner && original_positions && *inner != *original_positions) {
+      fail("{} is {} but original_max_position_embeddings is {}: they must agree",
+           keys.name("original_max_position_embeddings"), *inner, *original_positions);
+    }
+    scaling.original_max_position_embeddings =
+        inner.value_or(original_positions.value_or(max_positions));
   }
-  scaling.original_max_position_embeddings =
-      inner.value_or(original_positions.value_or(max_positions));
   if (scaling.factor < 1) {
     fail("{} is {}, expected at least 1", keys.name("factor"), scaling.factor);
-  }
-  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-    fail("{} is {}, expected more than low_freq_factor, {}", keys.name("high_freq_factor"),
-         scaling.high_freq_factor, scaling.low_freq_factor);
   }
   rope.scaling = scaling;
   return rope;
@@ -133,8 +176,109 @@ void read_ropes(const ConfigReader& keys, LlamaConfig& config) {
     }
     first = rope;
   }
-  config.rope_theta = theta.value_or(10000);
+  config.rope_theta = theta.value_or(config.architecture->theta);
   if (first) config.rope_scaling = first->scaling;
+  if (config.rope_scaling && config.architecture->default_rope) {
+    fail("rope_scaling is of the type {}: of {} the type default is computed here alone",
+         to_string(config.rope_scaling->type), config.architecture->model_type);
+  }
+}
+
+// [layers]: which ones turn their heads by position.
+std::vector<bool> read_turns(const ConfigReader& keys, const LlamaConfig& config) {
+  std::vector<bool> turns(static_cast<std::size_t>(config.layers), true);
+  if (!config.architecture->no_rope_layers) return turns;
+  const nlohmann::json* list = keys.find("no_rope_layers");
+  const std::int64_t interval = keys.optional_size("no_rope_layer_interval").value_or(4);
+  if (list != nullptr && (!list->is_array() || list->size() < turns.size())) {
+    fail("no_rope_layers is {}, expected a 1 or a 0 for each of the {} layers", shown(*list),
+         config.layers);
+  }
+  for (std::size_t layer = 0; layer < turns.size(); ++layer) {
+    if (list == nullptr) {
+      turns[layer] = (static_cast<std::int64_t>(layer) + 1) % interval != 0;
+      continue;
+    }
+    const nlohmann::json& value = (*list)[layer];
+    if (!value.is_number_integer() || (value != 0 && value != 1)) {
+      fail("no_rope_layers holds {}, expected a 1 or a 0 for each of the {} layers", shown(value),
+           config.layers);
+    }
+    turns[layer] = value == 1;
+  }
+  return turns;
+}
+
+// Whether each layer has the window, where layer_types does not say so.
+bool has_window(const ConfigReader& keys, const LlamaConfig& config, std::size_t layer) {
+  constexpr std::int64_t kDefaultFull = 28;
+  switch (config.architecture->window) {
+    case WindowRule::kNone:
+      return false;
+    case WindowRule::kAll:
+      return true;
+    case WindowRule::kFlagged: {
+      const nlohmann::json* full = keys.find("max_window_layers");
+      if (full == nullptr) return std::cmp_greater_equal(layer, kDefaultFull);
+      if (!full->is_number_integer() || *full < 0) {
+        fail("max_window_layers is {}, expected a whole number from 0 on", shown(*full));
+      }
+      return std::cmp_greater_equal(layer, full->get<std::int64_t>());
+    }
+    case WindowRule::kNoRope:
+      return !config.turns[layer];
+  }
+  return false;
+}
+
+// [layers]: the positions that a token attends to, 0: all.
+std::vector<std::int64_t> read_windows(const ConfigReader& keys, const nlohmann::json& json,
+                                       const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  std::vector<std::int64_t> windows(static_cast<std::size_t>(config.layers), 0);
+  if (architecture.window == WindowRule::kNone) return windows;
+  const bool asked =
+      architecture.window == WindowRule::kAll || keys.flag("use_sliding_window", false);
+  const bool said = json.contains("sliding_window");  // a null is none, not the default
+  const std::int64_t window =
+      said ? keys.optional_size("sliding_window").value_or(0) : architecture.default_window;
+  const nlohmann::json* types =
+      architecture.window == WindowRule::kAll ? nullptr : keys.find("layer_types");
+  if (types != nullptr && (!types->is_array() || types->size() != windows.size())) {
+    fail("layer_types is {}, expected one for each of the {} layers", shown(*types), config.layers);
+  }
+  for (std::size_t layer = 0; layer < windows.size(); ++layer) {
+    bool has = has_window(keys, config, layer);
+    if (types != nullptr) {
+      const nlohmann::json& type = (*types)[layer];
+      if (type != "full_attention" && type != "sliding_attention") {
+        fail("layer_types holds {}, expected full_attention or sliding_attention", shown(type));
+      }
+      has = type == "sliding_attention";
+      if (has && (!asked || window == 0)) {
+        fail("layer_types holds sliding_attention, but {} is {}",
+             asked ? "sliding_window" : "use_sliding_window", asked ? "null" : "false");
+      }
+    }
+    const bool reaches = window < config.max_position_embeddings;  // else it hides nothing
+    if (asked && has && reaches) windows[layer] = window;
+  }
+  return windows;
+}
+
+void read_multipliers(const ConfigReader& keys, LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
+  if (architecture.multipliers) {
+    config.attention_scale = keys.positive("attention_multiplier").value_or(1);
+    config.embedding_multiplier = keys.positive("embedding_multiplier").value_or(1);
+    config.residual_multiplier = keys.positive("residual_multiplier").value_or(1);
+    config.logits_divisor = keys.positive("logits_scaling").value_or(1);
+  }
+  if (architecture.unit_norms) {
+    config.norm_offset = 1;
+    config.embedding_multiplier = std::sqrt(static_cast<double>(config.hidden_size));
+  }
 }
 
 // Full FFN width of every layer: intermediate_size, or matformer_widths where layers differ.
@@ -168,7 +312,8 @@ void check_sizes(const LlamaConfig& config) {
          config.kv_heads);
   }
   // transformers' LlamaConfig demands it even where head_dim is given.
-  if (config.hidden_size % config.heads != 0) {
+  if (config.architecture == &llama_architectures().front() &&
+      config.hidden_size % config.heads != 0) {
     fail("hidden_size is {}, expected a multiple of num_attention_heads, {}", config.hidden_size,
          config.heads);
   }
@@ -183,7 +328,8 @@ void check_sizes(const LlamaConfig& config) {
   double parameters = 2 * static_cast<double>(config.vocab_size) * hidden;
   for (const std::vector<Width>& layer : config.granularities) {
     parameters += hidden * (2.0 * static_cast<double>(config.q_size() + config.kv_size()) +
-                            3.0 * layer.back() + 8.0);
+                            3.0 * layer.back() + 8.0) +
+                  static_cast<double>(config.q_norm_size() + config.k_norm_size());
   }
   if (parameters > kMaxParameters) {
     fail(
@@ -195,32 +341,81 @@ void check_sizes(const LlamaConfig& config) {
 
 }  // namespace
 
+std::string_view to_string(RopeType type) {
+  switch (type) {
+    case RopeType::kLlama3:
+      return "llama3";
+    case RopeType::kLinear:
+      return "linear";
+    case RopeType::kYarn:
+      return "yarn";
+  }
+  fail("rope type without a name");
+}
+
+std::string LlamaConfig::differs_from_llama() const {
+  if (qkv_bias != o_bias) return "it has biases on q, k and v alone";
+  if (architecture->fused) return "its matrices are fused";
+  if (architecture->post_norms) return "it norms what blocks give";
+  if (head_norms != HeadNorms::kNone) return "it norms the heads of q and k";
+  if (attention_scale != 1 / std::sqrt(static_cast<double>(head_dim)) ||
+      embedding_multiplier != 1 || residual_multiplier != 1 || logits_divisor != 1) {
+    return "it has multipliers";
+  }
+  if (norm_offset != 0) return "its norms multiply by 1 + weight";
+  if (std::ranges::find(turns, false) != turns.end()) return "some of its layers do not turn heads";
+  if (std::ranges::any_of(windows, [](std::int64_t window) { return window != 0; })) {
+    return "it attends to a window of positions";
+  }
+  return "";
+}
+
 std::string_view to_string(GateVariant gate) {
   return gate == GateVariant::kActOfProduct ? "act(gate*up)" : "act(gate)*up";
 }
 
 LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
-  refuse_other_models(keys);
+  const LlamaArchitecture* const architecture = find_llama_architecture(json);
+  if (architecture == nullptr) fail("model_type is {}", shown(json["model_type"]));
+  refuse_other_models(keys, *architecture);
 
   LlamaConfig config;
+  config.architecture = architecture;
   config.layers = keys.size("num_hidden_layers", kMaxLayers);
   config.hidden_size = keys.size("hidden_size");
   config.heads = keys.size("num_attention_heads");
-  config.kv_heads = keys.optional_size("num_key_value_heads").value_or(config.heads);
-  config.head_dim = keys.optional_size("head_dim").value_or(config.hidden_size / config.heads);
+  const std::int64_t kv_heads = architecture->kv_heads;
+  config.kv_heads =
+      keys.optional_size("num_key_value_heads")
+          .value_or(kv_heads > 0 && !json.contains("num_key_value_heads") ? kv_heads
+                                                                          : config.heads);
+  config.head_dim = keys.optional_size("head_dim")
+                        .value_or(architecture->head_dim > 0 ? architecture->head_dim
+                                                             : config.hidden_size / config.heads);
   config.vocab_size = keys.size("vocab_size");
-  // Absent keys mean what transformers' LlamaConfig means by them.
-  config.max_position_embeddings = keys.optional_size("max_position_embeddings").value_or(2048);
-  config.rms_norm_eps = keys.positive("rms_norm_eps").value_or(1e-6);
+  // Absent keys mean what transformers' configuration of the architecture means by them.
+  config.max_position_embeddings =
+      keys.optional_size("max_position_embeddings").value_or(architecture->positions);
+  config.rms_norm_eps = keys.positive("rms_norm_eps").value_or(architecture->epsilon);
   config.initializer_range = keys.positive("initializer_range").value_or(0.02);
-  config.tied = keys.flag("tie_word_embeddings", false);
-  config.attention_bias = keys.flag("attention_bias", false);
-  config.mlp_bias = keys.flag("mlp_bias", false);
-  config.hidden_act = keys.text("hidden_act").value_or("silu");
+  config.tied = keys.flag("tie_word_embeddings", architecture->tied);
+  const bool stated_bias =
+      architecture->bias == BiasRule::kStated && keys.flag("attention_bias", false);
+  config.qkv_bias = stated_bias || architecture->bias == BiasRule::kQkv;
+  config.o_bias = stated_bias;
+  config.mlp_bias = architecture->mlp_bias && keys.flag("mlp_bias", false);
+  config.head_norms = architecture->head_norms;
+  config.hidden_act = keys.text("hidden_act").value_or(std::string(architecture->act));
+  if (architecture->gelu_is_tanh && config.hidden_act == "gelu") {
+    config.hidden_act = "gelu_pytorch_tanh";
+  }
   config.activation = parse_activation(config.hidden_act);
   config.gate = parse_gate(keys);
   read_ropes(keys, config);
+  read_multipliers(keys, config);
+  config.turns = read_turns(keys, config);
+  config.windows = read_windows(keys, json, config);
   config.dtype = stated_dtype(json).value_or(Dtype::kF32);
   config.granularities =
       resolve_granularities(keys.find("matformer_granularities"), "matformer_granularities",
@@ -237,21 +432,22 @@ nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64
   if (widths != shorter.end() && !widths->empty()) {
     shorter["intermediate_size"] = *std::ranges::max_element(*widths);
   }
+  for (const char* key : {"layer_types", "no_rope_layers"}) {
+    const auto list = shorter.find(key);
+    if (list == shorter.end() || !list->is_array()) continue;
+    if (std::cmp_less(list->size(), layers)) {
+      fail_usage("{} says what {} layers are: more of them cannot be made up", key, list->size());
+    }
+    list->erase(list->begin() + layers, list->end());
+  }
   return shorter;
 }
 
-std::vector<float> rope_inverse_frequencies(const LlamaConfig& config) {
-  const auto theta = static_cast<float>(config.rope_theta);
-  const auto dim = static_cast<float>(config.head_dim);
-  std::vector<float> frequencies(static_cast<std::size_t>(config.head_dim / 2));
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] = 1.0f / std::pow(theta, static_cast<float>(2 * i) / dim);
-  }
-  if (!config.rope_scaling) return frequencies;
+namespace {
 
-  // Short waves stay, waves longer than the original context are stretched by `factor`, those in
-  // between are interpolated.
-  const Llama3Scaling& scaling = *config.rope_scaling;
+// Short waves stay, waves longer than the original context are stretched by `factor`, those in
+// between are interpolated.
+void stretch_llama3(const RopeScaling& scaling, std::vector<float>& frequencies) {
   const auto context = static_cast<double>(scaling.original_max_position_embeddings);
   const auto longest = static_cast<float>(context / scaling.low_freq_factor);
   const auto shortest = static_cast<float>(context / scaling.high_freq_factor);
@@ -267,6 +463,52 @@ std::vector<float> rope_inverse_frequencies(const LlamaConfig& config) {
       const float smooth = (1.0f / wave * static_cast<float>(context) - low) / span;
       frequency = (1.0f - smooth) * frequency / factor + smooth * frequency;
     }
+  }
+}
+
+// Peng et al., "YaRN" (arXiv 2309.00071): frequencies that turn often within the original context
+// stay, those that turn seldom are stretched by `factor`, and between lies a ramp over their index.
+void stretch_yarn(const LlamaConfig& config, std::vector<float>& frequencies) {
+  const RopeScaling& scaling = *config.rope_scaling;
+  const auto dim = static_cast<double>(config.head_dim);
+  const auto index_of = [&](double turns) {
+    const auto context = static_cast<double>(scaling.original_max_position_embeddings);
+    return dim * std::log(context / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(config.rope_theta));
+  };
+  const double low = std::max(std::floor(index_of(scaling.beta_fast)), 0.0);
+  double high = std::min(std::ceil(index_of(scaling.beta_slow)), dim - 1);
+  if (low == high) high += 0.001;
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double along = (static_cast<double>(i) - low) / (high - low);
+    const float stay = 1.0f - static_cast<float>(std::clamp(along, 0.0, 1.0));
+    const float stretched = frequencies[i] / static_cast<float>(scaling.factor);
+    frequencies[i] = stretched * (1.0f - stay) + frequencies[i] * stay;
+  }
+}
+
+}  // namespace
+
+std::vector<float> rope_inverse_frequencies(const LlamaConfig& config) {
+  const auto theta = static_cast<float>(config.rope_theta);
+  const auto dim = static_cast<float>(config.head_dim);
+  std::vector<float> frequencies(static_cast<std::size_t>(config.head_dim / 2));
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    frequencies[i] = 1.0f / std::pow(theta, static_cast<float>(2 * i) / dim);
+  }
+  if (!config.rope_scaling) return frequencies;
+  switch (config.rope_scaling->type) {
+    case RopeType::kLlama3:
+      stretch_llama3(*config.rope_scaling, frequencies);
+      break;
+    case RopeType::kLinear:
+      for (float& frequency : frequencies) {
+        frequency /= static_cast<float>(config.rope_scaling->factor);
+      }
+      break;
+    case RopeType::kYarn:
+      stretch_yarn(config, frequencies);
+      break;
   }
   return frequencies;
 }

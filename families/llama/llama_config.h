@@ -1,5 +1,6 @@
-// A Llama-style decoder's config.json, resolved and checked: defaults filled in, both spellings of
-// RoPE read, widths per layer. Keys: transformers' LlamaConfig, and ours for nested models:
+// A Llama-shaped decoder's config.json, resolved and checked: defaults filled in, both spellings of
+// RoPE read, widths per layer. Keys: those of the architecture's configuration in transformers
+// (llama_architectures.h says which are read), and ours for nested models:
 //   matformer_granularities  [64, 128, 256, 512], or one such list per layer
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
 //   matformer_widths         every layer's full FFN width where they differ, as in a submodel of
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "families/granularities.h"
+#include "families/llama/llama_architectures.h"
 #include "families/nesting.h"
 #include "model/dtype.h"
 #include "model/widths.h"
@@ -34,16 +36,22 @@ enum class GateVariant : std::uint8_t {
 };
 std::string_view to_string(GateVariant gate);  // "act(gate)*up", "act(gate*up)"
 
-// RoPE frequencies stretched for long contexts, as Llama 3.1 defines them.
-struct Llama3Scaling {
+enum class RopeType : std::uint8_t { kLlama3, kLinear, kYarn };  // but for the default
+std::string_view to_string(RopeType type);                       // "llama3", "linear", "yarn"
+
+// RoPE frequencies stretched for long contexts, as transformers' modeling_rope_utils.py has them.
+struct RopeScaling {
+  RopeType type = RopeType::kLlama3;
   double factor = 1;
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  std::int64_t original_max_position_embeddings = 8192;
-  friend bool operator==(const Llama3Scaling&, const Llama3Scaling&) = default;
+  double low_freq_factor = 1, high_freq_factor = 4;   // llama3
+  std::int64_t original_max_position_embeddings = 0;  // llama3, yarn
+  double beta_fast = 32, beta_slow = 1;               // yarn
+  double attention_factor = 1;                        // yarn: of cosines and sines
+  friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
 };
 
 struct LlamaConfig {
+  const LlamaArchitecture* architecture = nullptr;
   std::int64_t layers = 0;
   std::int64_t hidden_size = 0;
   std::int64_t heads = 0;
@@ -54,13 +62,21 @@ struct LlamaConfig {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;  // standard deviation of fresh weights
   bool tied = false;                // the head is the embedding
-  bool attention_bias = false;      // on q, k, v and o
-  bool mlp_bias = false;            // on gate, up and down; down's is never cut
-  std::string hidden_act;           // as the config spells it
+  bool qkv_bias = false, o_bias = false;
+  bool mlp_bias = false;   // on gate, up and down; down's is never cut
+  std::string hidden_act;  // as the config spells it
   Activation activation = Activation::kSilu;
   GateVariant gate = GateVariant::kActGateTimesUp;
   double rope_theta = 10000;
-  std::optional<Llama3Scaling> rope_scaling;
+  std::optional<RopeScaling> rope_scaling;
+  HeadNorms head_norms = HeadNorms::kNone;
+  double attention_scale = 0;  // of scores: 1 / sqrt(head_dim), unless stated
+  double embedding_multiplier = 1, residual_multiplier = 1;
+  double logits_divisor = 1;
+  double norm_offset = 0;             // norms multiply by this plus their weight
+  std::vector<std::int64_t> windows;  // [layers]: positions a token attends to, itself among them;
+                                      // 0: all. Less than max_position_embeddings
+  std::vector<bool> turns;            // [layers]: whether positions turn its heads
   Dtype dtype = Dtype::kF32;
   std::vector<std::vector<Width>>
       granularities;  // [layers], ascending; the last one is the full width
@@ -68,6 +84,13 @@ struct LlamaConfig {
   Width full_width(std::size_t layer) const { return granularities[layer].back(); }
   std::int64_t q_size() const { return heads * head_dim; }
   std::int64_t kv_size() const { return kv_heads * head_dim; }
+  // Elements that one norm of q and one of k run over.
+  std::int64_t q_norm_size() const { return head_norms == HeadNorms::kWhole ? q_size() : head_dim; }
+  std::int64_t k_norm_size() const {
+    return head_norms == HeadNorms::kWhole ? kv_size() : head_dim;
+  }
+  // Why a reader that has Llama's own arithmetic alone computes otherwise; empty: it does not.
+  std::string differs_from_llama() const;
 };
 
 // Error names the key: absent, of another type, out of range, two spellings that disagree, or
@@ -79,7 +102,8 @@ LlamaConfig parse_llama_config(const nlohmann::json& config, const Nesting& nest
 nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers);
 
 // [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p
-// turns the pair (i, i + head_dim / 2) by p * frequencies[i].
+// turns the pair (i, i + head_dim / 2) by p * frequencies[i]; cosines and sines of that are taken
+// times RopeScaling::attention_factor.
 std::vector<float> rope_inverse_frequencies(const LlamaConfig& config);
 
 }  // namespace mnm

@@ -125,6 +125,9 @@ HuggingFaceTexts llama_block_configs(const NestedModel& submodel) {
     fail("block_configs cannot hold this model: its FFN computes {}, and DeciLM computes {}",
          to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
   }
+  if (const std::string why = config.differs_from_llama(); !why.empty()) {
+    fail("block_configs cannot hold this model: DeciLM computes what Llama does, and {}", why);
+  }
   nlohmann::json json = submodel.config;
   for (const char* key : {"matformer_gate", "matformer_widths"}) json.erase(key);
   json["architectures"] = {kDeciLmArchitecture};

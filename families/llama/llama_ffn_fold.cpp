@@ -85,7 +85,8 @@ void gate_by_kernel(const at::Tensor& gate, const at::Tensor& up) {
 // Products and activation up to `width`, of rows [n, d]: [n, width].
 at::Tensor activations(const LlamaConfig& config, const LlamaFfnWeights& weights,
                        const at::Tensor& rows, std::int64_t width) {
-  const at::Tensor h = row_norm(rows, weights.norm, config.rms_norm_eps);
+  const at::Tensor h =
+      weights.norm.defined() ? row_norm(rows, weights.norm, config.rms_norm_eps) : rows;
   at::Tensor gate = product_up_to(h, weights.gate, weights.gate_bias, width);
   const at::Tensor up = product_up_to(h, weights.up, weights.up_bias, width);
   const bool of_product = config.gate == GateVariant::kActOfProduct;
@@ -114,8 +115,11 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
     const at::Tensor rows = parent.reshape({-1, config.hidden_size});
     for (const Width width : children.of(p)) {
       const at::Tensor act = activations(config, weights, rows, width);
-      at::Tensor y = at::addmm(rows, act, weights.down.narrow(1, 0, width).t());
+      const bool post = weights.post_norm.defined();
+      at::Tensor y =
+          at::addmm(post ? at::zeros_like(rows) : rows, act, weights.down.narrow(1, 0, width).t());
       if (weights.down_bias.defined()) y = y + weights.down_bias;
+      if (post) y = rows + row_norm(y, weights.post_norm, config.rms_norm_eps);
       out.push_back(y.view(parent.sizes()));
     }
   }
@@ -128,7 +132,9 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
                        std::int64_t count, const at::Tensor& siblings) {
   const at::Tensor rows = parent.narrow(0, row, count);
   const at::Tensor act = activations(config, weights, rows, widths.back());
-  at::Tensor sum = weights.down_bias.defined() ? rows + weights.down_bias : rows;
+  const bool post = weights.post_norm.defined();
+  at::Tensor sum = post ? at::zeros_like(rows) : rows;
+  if (weights.down_bias.defined()) sum = sum + weights.down_bias;
   std::int64_t done = 0;
   for (std::size_t s = 0; s < widths.size(); ++s) {
     const std::int64_t part = widths[s] - done;
@@ -136,6 +142,10 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
     add_product_into(child, sum, act.narrow(1, done, part), weights.down.narrow(1, done, part));
     sum = child;
     done = widths[s];
+  }
+  for (std::size_t s = 0; post && s < widths.size(); ++s) {
+    at::Tensor child = siblings[static_cast<std::int64_t>(s)].narrow(0, row, count);
+    at::add_out(child, rows, row_norm(child, weights.post_norm, config.rms_norm_eps));
   }
 }
 
@@ -173,10 +183,19 @@ at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, 
   const at::Tensor in = x.view({x.size(0), x.size(1) * x.size(2), x.size(3)});
   at::Tensor out;
   if (on_cuda(x)) {
+    const bool post = weights.post_norm.defined();
     out = nested_ffn(
         {weights.gate, weights.up, weights.down, weights.gate_bias, weights.up_bias,
          weights.down_bias, act_of(config.activation), config.gate == GateVariant::kActOfProduct},
-        in, row_norm(in, weights.norm, config.rms_norm_eps), children);
+        post ? at::zeros_like(in) : in,
+        weights.norm.defined() ? row_norm(in, weights.norm, config.rms_norm_eps) : in, children);
+    if (post) {
+      out = row_norm(out, weights.post_norm, config.rms_norm_eps);
+      for (std::int64_t p = 0; p < children.parents(); ++p) {
+        out.narrow(0, children.begin_of(p), static_cast<std::int64_t>(children.of(p).size()))
+            .add_(in[p]);
+      }
+    }
   } else {
     out = together_on_cpu(config, weights, in, children);
   }

@@ -9,13 +9,14 @@
 namespace mnm {
 
 struct LlamaFfnWeights {
-  at::Tensor norm;                           // [d]
+  at::Tensor norm;                           // of the input, [d] or undefined
+  at::Tensor post_norm;                      // of the output, [d] or undefined
   at::Tensor gate, up, down;                 // [w, d], [w, d], [d, w]
   at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
 };
 
 // x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]: a child is its parent's x
-// plus the FFN, at the child's width, of the norm of that x.
+// plus the FFN, at the child's width, of the norm of that x; or plus the norm of the FFN of x.
 //
 // With gradients every child is computed alone. Without, siblings come out of one pass over the
 // widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2], where each partial sum is a finished child.

@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "families/end_matrix.h"
 #include "families/llama/llama_attention_fold.h"
 #include "families/llama/llama_config.h"
@@ -23,7 +25,7 @@ class LlamaFold final : public Fold {
         weight_(inputs.weight),
         embedding_(inputs, "model.embed_tokens.weight"),
         head_(config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight")),
-        final_norm_(weight_("model.norm.weight")),
+        final_norm_(norm_weight("model.norm.weight")),
         attention_(config_, final_norm_.device()),
         layers_(static_cast<std::size_t>(config_.layers)) {}
 
@@ -31,7 +33,7 @@ class LlamaFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    return {{{embedding_.at(batch.tokens).unsqueeze(0)}}, {}};
+    return {{{times(embedding_.at(batch.tokens), config_.embedding_multiplier).unsqueeze(0)}}, {}};
   }
 
   State step(std::size_t index, const Givens&, const State& parents,
@@ -54,7 +56,8 @@ class LlamaFold final : public Fold {
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
 
   at::Tensor readout(const State& state) override {
-    return row_norm(state.tensors.front(), final_norm_, config_.rms_norm_eps);
+    return times(row_norm(state.tensors.front(), final_norm_, config_.rms_norm_eps),
+                 1 / config_.logits_divisor);
   }
 
   at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows); }
@@ -63,31 +66,67 @@ class LlamaFold final : public Fold {
   }
 
  private:
+  // What the architecture multiplies by constants, it multiplies into the weights.
   LlamaLayer load_layer(std::size_t index) const {
     const std::string base = fmt::format("model.layers.{}.", index);
     const auto w = [&](const char* name) { return weight_(base + name + ".weight"); };
     const auto b = [&](const char* name, bool there) {
       return there ? weight_(base + name + ".bias") : at::Tensor();
     };
-    const bool ab = config_.attention_bias, mb = config_.mlp_bias;
+    const bool qkv = config_.qkv_bias, mb = config_.mlp_bias;
+    // Attention's functions scale scores by 1 / sqrt(head_dim).
+    const double scale = config_.attention_scale * std::sqrt(static_cast<double>(config_.head_dim));
     LlamaAttentionWeights attention;
-    attention.norm = w("input_layernorm");
-    attention.qkv = at::cat({w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj")});
-    if (ab) {
-      attention.qkv_bias = at::cat(
-          {b("self_attn.q_proj", true), b("self_attn.k_proj", true), b("self_attn.v_proj", true)});
+    const bool post = config_.architecture->post_norms;
+    const auto norm = [&](const char* name, bool there) {
+      return there ? norm_weight(base + name + ".weight") : at::Tensor();
+    };
+    attention.norm = norm("input_layernorm", !post);
+    attention.post_norm = norm("post_attention_layernorm", post);
+    if (config_.architecture->fused) {
+      attention.qkv = w("self_attn.qkv_proj");
+    } else {
+      attention.qkv = at::cat(
+          {times(w("self_attn.q_proj"), scale), w("self_attn.k_proj"), w("self_attn.v_proj")});
     }
-    attention.o = w("self_attn.o_proj");
-    attention.o_bias = b("self_attn.o_proj", ab);
+    if (qkv) {
+      attention.qkv_bias = at::cat({times(b("self_attn.q_proj", true), scale),
+                                    b("self_attn.k_proj", true), b("self_attn.v_proj", true)});
+    }
+    attention.q_norm = norm("self_attn.q_norm", config_.head_norms != HeadNorms::kNone);
+    attention.k_norm = norm("self_attn.k_norm", config_.head_norms != HeadNorms::kNone);
+    attention.window = config_.windows[index];
+    attention.turns = config_.turns[index];
+    const double residual = config_.residual_multiplier;
+    attention.o = times(w("self_attn.o_proj"), residual);
+    attention.o_bias = times(b("self_attn.o_proj", config_.o_bias), residual);
     LlamaFfnWeights ffn;
-    ffn.norm = w("post_attention_layernorm");
-    ffn.gate = w("mlp.gate_proj");
-    ffn.up = w("mlp.up_proj");
-    ffn.down = w("mlp.down_proj");
+    ffn.norm = norm("post_attention_layernorm", !post);
+    ffn.post_norm = norm("post_feedforward_layernorm", post);
+    if (config_.architecture->fused) {
+      const at::Tensor both = w("mlp.gate_up_proj");
+      const std::int64_t half = both.size(0) / 2;
+      ffn.gate = both.narrow(0, 0, half);
+      ffn.up = both.narrow(0, half, half);
+    } else {
+      ffn.gate = w("mlp.gate_proj");
+      ffn.up = w("mlp.up_proj");
+    }
+    ffn.down = times(w("mlp.down_proj"), residual);
     ffn.gate_bias = b("mlp.gate_proj", mb);
     ffn.up_bias = b("mlp.up_proj", mb);
-    ffn.down_bias = b("mlp.down_proj", mb);
+    ffn.down_bias = times(b("mlp.down_proj", mb), residual);
     return {attention, ffn};
+  }
+
+  static at::Tensor times(const at::Tensor& weight, double factor) {
+    return factor == 1 || !weight.defined() ? weight : weight * factor;
+  }
+
+  // What the norm's result is multiplied by.
+  at::Tensor norm_weight(const std::string& name) const {
+    const at::Tensor weight = weight_(name);
+    return config_.norm_offset == 0 ? weight : weight + config_.norm_offset;
   }
 
   LlamaConfig config_;

@@ -1,6 +1,9 @@
 #include "families/llama/llama_gguf.h"
 
-#include "families/llama/llama_config.h"
+#include <algorithm>
+#include <cmath>
+#include <string>
+
 #include "model/error.h"
 
 namespace mnm {
@@ -16,7 +19,12 @@ constexpr Name kInLayer[] = {
     {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
     {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
     {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"}};
+    {"mlp.down_proj", "ffn_down"},       {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"}, {"self_attn.qkv_proj", "attn_qkv"},
+    {"mlp.gate_up_proj", "ffn_up"}};
+
+constexpr Name kAfterBlocks[] = {{"post_attention_layernorm", "post_attention_norm"},
+                                 {"post_feedforward_layernorm", "post_ffw_norm"}};
 
 template <typename Names>
 std::string renamed(const std::string& name, const std::string& ours, const std::string& theirs,
@@ -31,17 +39,23 @@ std::string renamed(const std::string& name, const std::string& ours, const std:
   fail("the tensor {} has no name in gguf", name);
 }
 
-GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config) {
+// `pairs`: the file's rotary heads turn neighbours.
+GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config, bool pairs) {
   GgufTensor tensor;
   tensor.source = spec.name;
+  if (config.norm_offset != 0 && spec.norm_groups > 0) tensor.function = GgufFunction::kPlusOne;
   if (spec.layer < 0) {
     tensor.name = renamed(spec.name, "", "", kOutside);
     return tensor;
   }
-  tensor.name = renamed(spec.name, fmt::format("model.layers.{}.", spec.layer),
-                        fmt::format("blk.{}.", spec.layer), kInLayer);
-  if (tensor.name.find(".attn_q.") != std::string::npos) tensor.heads = config.heads;
-  if (tensor.name.find(".attn_k.") != std::string::npos) tensor.heads = config.kv_heads;
+  const std::string ours = fmt::format("model.layers.{}.", spec.layer),
+                    theirs = fmt::format("blk.{}.", spec.layer);
+  const bool after = config.architecture->post_norms && spec.norm_groups > 0 &&
+                     spec.name.find(".self_attn.") == std::string::npos;
+  tensor.name = after ? renamed(spec.name, ours, theirs, kAfterBlocks)
+                      : renamed(spec.name, ours, theirs, kInLayer);
+  if (pairs && tensor.name.find(".attn_q.") != std::string::npos) tensor.heads = config.heads;
+  if (pairs && tensor.name.find(".attn_k.") != std::string::npos) tensor.heads = config.kv_heads;
   return tensor;
 }
 
@@ -56,22 +70,86 @@ std::vector<float> frequency_divisors(LlamaConfig config) {
 
 GgufValue number(std::int64_t value) { return static_cast<std::uint32_t>(value); }
 
+// Whether llama.cpp, which takes the defaults of everything but the factor, computes this yarn.
+bool is_usual(const RopeScaling& scaling) {
+  RopeScaling usual;
+  usual.attention_factor = scaling.factor <= 1 ? 1 : 0.1 * std::log(scaling.factor) + 1;
+  return scaling.beta_fast == usual.beta_fast && scaling.beta_slow == usual.beta_slow &&
+         scaling.attention_factor == usual.attention_factor;
+}
+
+// llama.cpp's architectures for these models attend to all positions: within the shortest window
+// that is the same.
+std::int64_t context_of(const LlamaConfig& config) {
+  std::int64_t context = config.max_position_embeddings;
+  for (const std::int64_t window : config.windows) {
+    if (window > 0) context = std::min(context, window);
+  }
+  return context;
+}
+
 }  // namespace
+
+std::string llama_gguf_refusal(const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  if (config.gate != GateVariant::kActGateTimesUp) {
+    return fmt::format("its FFN computes {}, and llama.cpp computes {} only",
+                       to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
+  }
+  const bool tanh = architecture.act == "gelu_pytorch_tanh";
+  if (config.activation != (tanh ? Activation::kGeluTanh : Activation::kSilu)) {
+    return fmt::format("its hidden_act is {}, and llama.cpp computes {} only", config.hidden_act,
+                       architecture.act);
+  }
+  for (std::size_t layer = 0; layer < config.turns.size(); ++layer) {
+    constexpr std::size_t kStep = 4;  // llama.cpp knows no other
+    if (architecture.no_rope_layers && config.turns[layer] != ((layer + 1) % kStep != 0)) {
+      return fmt::format(
+          "llama.cpp turns the heads of all layers but every fourth, and layer {} "
+          "is otherwise",
+          layer);
+    }
+  }
+  if (architecture.unit_norms && !config.tied) {
+    return "llama.cpp takes its embedding as its head, and tie_word_embeddings is false";
+  }
+  if (config.o_bias && !architecture.gguf_output_bias) {
+    return "llama.cpp has no biases of its attention's output, and attention_bias is true";
+  }
+  if (config.mlp_bias && !architecture.gguf_mlp_bias) {
+    return "llama.cpp has no biases in its FFN, and mlp_bias is true";
+  }
+  if (config.rope_scaling && config.rope_scaling->type == RopeType::kYarn &&
+      !is_usual(*config.rope_scaling)) {
+    return "its yarn has a beta or an attention_factor of its own, and llama.cpp takes the "
+           "defaults";
+  }
+  return "";
+}
+
+bool llama_gguf_mixes(const LlamaConfig& config) {
+  LlamaConfig near = config;  // as far as the file's context reaches
+  near.windows.assign(near.windows.size(), 0);
+  return config.activation == Activation::kSilu && near.differs_from_llama().empty();
+}
 
 GgufModel llama_gguf(const NestedModel& submodel) {
   const LlamaConfig config = parse_llama_config(submodel.config, {});
   const Widths widths = submodel.space.full();
-  if (config.gate != GateVariant::kActGateTimesUp) {
-    fail("gguf cannot hold this model: its FFN computes {}, and llama.cpp computes {} only",
-         to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
-  }
-  if (config.activation != Activation::kSilu) {
-    fail("gguf cannot hold this model: its hidden_act is {}, and llama.cpp computes silu only",
-         config.hidden_act);
-  }
   const bool uniform = is_uniform(widths);
+  if (const std::string why = llama_gguf_refusal(config); !why.empty()) {
+    fail("gguf cannot hold this model: {}", why);
+  }
+  if (!uniform && !llama_gguf_mixes(config)) {
+    fail(
+        "gguf cannot hold layers of different widths of this model: llama.cpp has them for Llama's "
+        "arithmetic alone, and {}",
+        config.activation == Activation::kSilu ? config.differs_from_llama()
+                                               : "its hidden_act is " + config.hidden_act);
+  }
+  const bool pairs = !uniform || config.architecture->gguf_pairs;
   GgufModel gguf;
-  gguf.architecture = uniform ? "llama" : "deci";
+  gguf.architecture = uniform ? std::string(config.architecture->gguf) : "deci";
   const auto add = [&gguf](const char* key, GgufValue value) {
     gguf.fields.emplace_back(fmt::format("{}.{}", gguf.architecture, key), std::move(value));
   };
@@ -84,7 +162,7 @@ GgufModel llama_gguf(const NestedModel& submodel) {
     }
   };
   add("vocab_size", number(config.vocab_size));
-  add("context_length", number(config.max_position_embeddings));
+  add("context_length", number(context_of(config)));
   add("embedding_length", number(config.hidden_size));
   add("block_count", number(config.layers));
   per_layer("feed_forward_length", {widths.begin(), widths.end()});
@@ -98,13 +176,26 @@ GgufModel llama_gguf(const NestedModel& submodel) {
   add("rope.dimension_count", number(config.head_dim));
   add("rope.freq_base", static_cast<float>(config.rope_theta));
 
-  if (config.rope_scaling) {
+  if (config.architecture->multipliers) {
+    add("attention.scale", static_cast<float>(config.attention_scale));
+    add("embedding_scale", static_cast<float>(config.embedding_multiplier));
+    add("residual_scale", static_cast<float>(config.residual_multiplier));
+    add("logit_scale", static_cast<float>(config.logits_divisor));
+  }
+  if (config.rope_scaling && config.rope_scaling->type != RopeType::kLlama3) {
+    const RopeScaling& scaling = *config.rope_scaling;
+    add("rope.scaling.type", std::string(to_string(scaling.type)));
+    add("rope.scaling.factor", static_cast<float>(scaling.factor));
+    if (scaling.type == RopeType::kYarn) {
+      add("rope.scaling.original_context_length", number(scaling.original_max_position_embeddings));
+    }
+  } else if (config.rope_scaling) {
     GgufTensor& divisors = gguf.tensors.emplace_back();
     divisors.name = "rope_freqs.weight";
     divisors.values = frequency_divisors(config);
   }
   for (const TensorSpec& spec : submodel.table.tensors) {
-    gguf.tensors.push_back(tensor_of(spec, config));
+    gguf.tensors.push_back(tensor_of(spec, config, pairs));
   }
   return gguf;
 }

@@ -12,7 +12,23 @@ extern const std::string_view modeling_mixnmatch_llama;  // the bridge file's te
 
 namespace {
 
-constexpr std::string_view kBridge = "modeling_mixnmatch_llama";
+std::string bridge_stem(const LlamaArchitecture& architecture) {
+  return fmt::format("modeling_{}", bridge_type_of(architecture));
+}
+
+void replace_all(std::string& text, std::string_view what, std::string_view by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != text.npos; at += by.size()) {
+    text.replace(at, what.size(), by);
+  }
+}
+
+// Llama's bridge with another architecture's classes, which have the same FFN.
+std::string bridge_text(const LlamaArchitecture& architecture) {
+  std::string text(modeling_mixnmatch_llama);
+  replace_all(text, "mixnmatch_llama", bridge_type_of(architecture));
+  replace_all(text, "Llama", architecture.stem);
+  return text;
+}
 
 // Whether transformers' own class computes it.
 bool is_native(const LlamaConfig& config, const Widths& kept) {
@@ -22,17 +38,53 @@ bool is_native(const LlamaConfig& config, const Widths& kept) {
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {
   nlohmann::json rope = {{"rope_type", "default"}};
   if (config.rope_scaling) {
-    const Llama3Scaling& scaling = *config.rope_scaling;
-    rope = {{"rope_type", "llama3"},
-            {"factor", scaling.factor},
-            {"low_freq_factor", scaling.low_freq_factor},
-            {"high_freq_factor", scaling.high_freq_factor},
-            {"original_max_position_embeddings", scaling.original_max_position_embeddings}};
+    const RopeScaling& scaling = *config.rope_scaling;
+    rope = {{"rope_type", to_string(scaling.type)}, {"factor", scaling.factor}};
+    if (scaling.type == RopeType::kLlama3) {
+      rope["low_freq_factor"] = scaling.low_freq_factor;
+      rope["high_freq_factor"] = scaling.high_freq_factor;
+    }
+    if (scaling.type == RopeType::kYarn) {
+      rope["beta_fast"] = scaling.beta_fast;
+      rope["beta_slow"] = scaling.beta_slow;
+      rope["attention_factor"] = scaling.attention_factor;
+    }
+    if (scaling.type != RopeType::kLinear) {
+      rope["original_max_position_embeddings"] = scaling.original_max_position_embeddings;
+    }
     json["rope_scaling"] = rope;  // without rope_theta, which older readers do not know in there
+    json["rope_scaling"]["type"] = to_string(scaling.type);  // as still older ones spell it
   }
   rope["rope_theta"] = config.rope_theta;
   json["rope_parameters"] = rope;
   json["rope_theta"] = config.rope_theta;
+}
+
+// Which layers attend to a window, and which do not turn their heads, of those that are kept.
+void write_layer_kinds(const LlamaConfig& config, const Widths& widths, nlohmann::json& json) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  std::int64_t window = 0;
+  nlohmann::json types = nlohmann::json::array(), turns = nlohmann::json::array();
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    if (widths[layer] == kSkip) continue;
+    window = std::max(window, config.windows[layer]);
+    types.push_back(config.windows[layer] > 0 ? "sliding_attention" : "full_attention");
+    turns.push_back(config.turns[layer] ? 1 : 0);
+  }
+  for (const char* key : {"layer_types", "max_window_layers", "no_rope_layers",
+                          "no_rope_layer_interval", "sliding_window", "use_sliding_window"}) {
+    json.erase(key);
+  }
+  if (architecture.no_rope_layers) json["no_rope_layers"] = turns;
+  if (architecture.window == WindowRule::kNone) return;
+  json["sliding_window"] = window > 0 ? nlohmann::json(window) : nlohmann::json(nullptr);
+  if (architecture.window == WindowRule::kAll) return;
+  json["use_sliding_window"] = window > 0;
+  json["layer_types"] = types;
+  // Readers without layer_types.
+  const auto first = std::ranges::find(types, "sliding_attention");
+  if (architecture.window == WindowRule::kFlagged)
+    json["max_window_layers"] = first - types.begin();
 }
 
 }  // namespace
@@ -51,30 +103,39 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   }
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
   // Defaults differ between readers and versions, so what is computed is spelled out.
-  json["attention_bias"] = config.attention_bias;
+  const LlamaArchitecture& architecture = written_as(*config.architecture);
+  if (architecture.bias == BiasRule::kStated) json["attention_bias"] = config.o_bias;
   json["head_dim"] = config.head_dim;
   json["hidden_act"] = config.hidden_act;
   json["intermediate_size"] = std::ranges::max(kept);
   json["max_position_embeddings"] = config.max_position_embeddings;
-  json["mlp_bias"] = config.mlp_bias;
+  if (architecture.mlp_bias) json["mlp_bias"] = config.mlp_bias;
   json["num_hidden_layers"] = kept.size();
   json["num_key_value_heads"] = config.kv_heads;
   json["rms_norm_eps"] = config.rms_norm_eps;
   json["tie_word_embeddings"] = config.tied;
   write_rope(config, json);
+  write_layer_kinds(config, widths, json);
+  if (architecture.multipliers) {
+    json["attention_multiplier"] = config.attention_scale;
+    json["embedding_multiplier"] = config.embedding_multiplier;
+    json["residual_multiplier"] = config.residual_multiplier;
+    json["logits_scaling"] = config.logits_divisor;
+  }
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
 
   if (is_native(config, kept)) {
-    json["architectures"] = {"LlamaForCausalLM"};
-    json["model_type"] = "llama";
+    json["architectures"] = {class_of(architecture)};
+    json["model_type"] = architecture.model_type;
     return json;
   }
-  json["architectures"] = {"MixNMatchLlamaForCausalLM"};
+  const std::string bridge = bridge_stem(architecture), own = bridge_class_of(architecture);
+  json["architectures"] = {own};
   json["auto_map"] = {
-      {"AutoConfig", fmt::format("{}.MixNMatchLlamaConfig", kBridge)},
-      {"AutoModelForCausalLM", fmt::format("{}.MixNMatchLlamaForCausalLM", kBridge)}};
-  json["model_type"] = kBridgeModelType;
+      {"AutoConfig", fmt::format("{}.MixNMatch{}Config", bridge, architecture.stem)},
+      {"AutoModelForCausalLM", fmt::format("{}.{}", bridge, own)}};
+  json["model_type"] = bridge_type_of(architecture);
   if (!is_uniform(kept)) json["matformer_widths"] = kept;
   json["matformer_gate"] = to_string(config.gate);
   return json;
@@ -82,8 +143,10 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
 
 std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,
                                                             const Widths& widths) {
-  if (is_native(parse_llama_config(model.config, {}), kept_widths(widths))) return {};
-  return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_llama)}};
+  const LlamaConfig config = parse_llama_config(model.config, {});
+  if (is_native(config, kept_widths(widths))) return {};
+  const LlamaArchitecture& architecture = written_as(*config.architecture);
+  return {{fmt::format("{}.py", bridge_stem(architecture)), bridge_text(architecture)}};
 }
 
 }  // namespace mnm

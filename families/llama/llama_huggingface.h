@@ -1,6 +1,8 @@
-// The submodel in Hugging Face's terms. Equal widths with Llama's own gate are a LlamaForCausalLM;
-// else config.json names modeling_mixnmatch_llama.py beside it (trust_remote_code). transformers
-// 5.23 has `per_layer_config` for such layers, but a Llama config that holds it is refused there.
+// The submodel in Hugging Face's terms. Equal widths with Llama's own gate load with the class of
+// the architecture; else config.json names a bridge beside it (trust_remote_code), which is
+// modeling_mixnmatch_llama.py with that architecture's classes in the place of Llama's.
+// transformers 5.23 has `per_layer_config` for such layers, but a Llama config that holds it is
+// refused there.
 #pragma once
 
 #include <map>
@@ -11,8 +13,6 @@
 #include "model/nested_model.h"
 
 namespace mnm {
-
-inline constexpr std::string_view kBridgeModelType = "mixnmatch_llama";
 
 // The nested model's config with what the widths change. RoPE and dtype in both spellings, that of
 // transformers 5 and the older: a reader that knows one only would fall back to theta 10000. The

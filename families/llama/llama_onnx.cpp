@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "export/onnx_layers.h"
@@ -54,7 +55,8 @@ class LlamaGraph {
   }
 
  private:
-  // What all layers read: the angles' tables, and what attention adds to its scores.
+  // What all layers read: the angles' tables, and what attention adds to its scores, for every
+  // window that a layer has.
   void positions(const OnnxValue& ids) {
     OnnxValue mask, position;  // [batch, total]; [batch or 1, 1, sequence, 1]
     {
@@ -81,10 +83,18 @@ class LlamaGraph {
             graph_.unsqueeze(graph_.op("Cast", {mask}, {{"to", OnnxType::kBool}}), {1, 2});
         seen = graph_.op("And", {seen, there});
       }
-      // Finite, so that rows of padding, which see nothing, stay numbers.
-      bias_ =
-          graph_.op("Where", {seen, graph_.number(0, OnnxType::kF32),
-                              graph_.number(std::numeric_limits<float>::lowest(), OnnxType::kF32)});
+      for (const std::int64_t window : config_.windows) {
+        if (biases_.contains(window)) continue;
+        OnnxValue near = seen;
+        if (window > 0) {
+          const OnnxValue distance = graph_.sub(query, key);
+          near = graph_.op("And", {seen, graph_.op("Less", {distance, graph_.integer(window)})});
+        }
+        // Finite, so that rows of padding, which see nothing, stay numbers.
+        biases_[window] = graph_.op(
+            "Where", {near, graph_.number(0, OnnxType::kF32),
+                      graph_.number(std::numeric_limits<float>::lowest(), OnnxType::kF32)});
+      }
       if (groups() > 1) {
         // [batch, heads, sequence, total] and [batch, kv heads, group * sequence, total]
         scores_shape_ = graph_.concat({graph_.integers({0, config_.heads}),
@@ -115,11 +125,15 @@ class LlamaGraph {
     const OnnxValue frequencies =
         graph_.vector("rotary_emb.inv_freq", rope_inverse_frequencies(config_), kType);
     const OnnxValue angle = graph_.mul(graph_.cast(position, OnnxType::kI64, kType), frequencies);
-    const OnnxValue cos = graph_.op("Cos", {angle}), sin = graph_.op("Sin", {angle});
+    OnnxValue cos = graph_.op("Cos", {angle}), sin = graph_.op("Sin", {angle});
+    if (config_.rope_scaling && config_.rope_scaling->attention_factor != 1) {
+      const OnnxValue factor = graph_.number(config_.rope_scaling->attention_factor, kType);
+      cos = graph_.mul(cos, factor);
+      sin = graph_.mul(sin, factor);
+    }
     const OnnxValue whole_cos = graph_.concat({cos, cos}, -1);
     const OnnxValue whole_sin = graph_.concat({graph_.op("Neg", {sin}), sin}, -1);
-    const OnnxValue scale =
-        graph_.number(1 / std::sqrt(static_cast<double>(config_.head_dim)), kType);
+    const OnnxValue scale = graph_.number(config_.attention_scale, kType);
     const auto finished = [&](const OnnxValue& x) { return graph_.cast(x, kType, graph_.type()); };
     key_table_ = {finished(whole_cos), finished(whole_sin)};
     query_table_ = {finished(graph_.mul(whole_cos, scale)), finished(graph_.mul(whole_sin, scale))};
@@ -138,12 +152,16 @@ class LlamaGraph {
     const OnnxValue rows = graph_.reshape(ids, {-1});
     const OnnxValue x = graph_.op("Gather", {graph_.as_stored("model.embed_tokens.weight"), rows},
                                   {{"axis", std::int64_t{0}}});
-    return graph_.cast(x, graph_.stored(), graph_.type());
+    return times(graph_.cast(x, graph_.stored(), graph_.type()), config_.embedding_multiplier);
+  }
+
+  OnnxValue times(const OnnxValue& x, double factor) {
+    return factor == 1 ? x : graph_.mul(x, graph_.number(factor));
   }
 
   OnnxValue norm(const OnnxValue& x, const std::string& scope, const std::string& weight) {
     const auto guard = graph_.scope(scope);
-    return onnx_rms_norm(graph_, x, weight + ".weight", config_.rms_norm_eps);
+    return onnx_rms_norm(graph_, x, weight + ".weight", config_.rms_norm_eps, config_.norm_offset);
   }
 
   OnnxValue product(const OnnxValue& x, const std::string& scope, const std::string& base,
@@ -154,17 +172,39 @@ class LlamaGraph {
 
   OnnxValue attend(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
-    const OnnxValue h = norm(x, "input_layernorm", base + "input_layernorm");
+    const bool post = config_.architecture->post_norms;
+    const OnnxValue h = post ? x : norm(x, "input_layernorm", base + "input_layernorm");
     const auto scope = graph_.scope("self_attn");
     const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
     // [batch, heads, sequence, head_dim]
-    const auto projected = [&](const char* name, const OnnxValue& shape) {
-      const OnnxValue rows = product(h, name, base + "self_attn.", config_.attention_bias);
-      return graph_.transpose(graph_.reshape(rows, shape), {0, 2, 1, 3});
+    std::map<std::string, OnnxValue> parts;  // of the one product, where they are fused
+    if (config_.architecture->fused) {
+      const auto split = graph_.split(product(h, "qkv_proj", base + "self_attn.", config_.qkv_bias),
+                                      -1, {config_.q_size(), config_.kv_size(), config_.kv_size()});
+      parts = {{"q_proj", split[0]}, {"k_proj", split[1]}, {"v_proj", split[2]}};
+    }
+    const auto projected = [&](const char* name, const OnnxValue& shape, const char* normed) {
+      const OnnxValue rows = config_.architecture->fused
+                                 ? parts.at(name)
+                                 : product(h, name, base + "self_attn.", config_.qkv_bias);
+      const bool has_norm = normed != nullptr && config_.head_norms != HeadNorms::kNone;
+      const bool whole = config_.head_norms == HeadNorms::kWhole;
+      const auto normal = [&](const OnnxValue& in) {
+        return norm(in, normed, base + "self_attn." + normed);
+      };
+      OnnxValue heads_of = graph_.reshape(has_norm && whole ? normal(rows) : rows, shape);
+      if (has_norm && !whole) heads_of = normal(heads_of);
+      return graph_.transpose(heads_of, {0, 2, 1, 3});
     };
-    OnnxValue q = rotate(projected("q_proj", q_shape_), query_table_);
-    OnnxValue k = rotate(projected("k_proj", kv_shape_), key_table_);
-    OnnxValue v = projected("v_proj", kv_shape_);
+    OnnxValue q = projected("q_proj", q_shape_, "q_norm");
+    OnnxValue k = projected("k_proj", kv_shape_, "k_norm");
+    OnnxValue v = projected("v_proj", kv_shape_, nullptr);
+    if (config_.turns[static_cast<std::size_t>(layer)]) {
+      q = rotate(q, query_table_);
+      k = rotate(k, key_table_);
+    } else {
+      q = times(q, config_.attention_scale);
+    }
     if (cached_) {
       k = with_past(k, layer, "key");
       v = with_past(v, layer, "value");
@@ -173,14 +213,21 @@ class LlamaGraph {
     if (groups() > 1) q = graph_.reshape(q, {0, kv, -1, dim});
     OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
     if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
-    scores = graph_.add(graph_.cast(scores, graph_.type(), OnnxType::kF32), bias_);
+    scores = graph_.add(graph_.cast(scores, graph_.type(), OnnxType::kF32),
+                        biases_.at(config_.windows[static_cast<std::size_t>(layer)]));
     OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
     weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
     if (groups() > 1) weights = graph_.reshape(weights, grouped_shape_);
     OnnxValue mixed = graph_.op("MatMul", {weights, v});
     if (groups() > 1) mixed = graph_.reshape(mixed, {0, config_.heads, -1, dim});
     mixed = graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
-    return graph_.add(x, product(mixed, "o_proj", base + "self_attn.", config_.attention_bias));
+    const OnnxValue out = product(mixed, "o_proj", base + "self_attn.", config_.o_bias);
+    const char* const name = "post_attention_layernorm";
+    return add_to(x, post ? norm(out, name, base + name) : out);
+  }
+
+  OnnxValue add_to(const OnnxValue& x, const OnnxValue& block) {
+    return graph_.add(x, times(block, config_.residual_multiplier));
   }
 
   OnnxValue with_past(const OnnxValue& now, std::int64_t layer, const char* what) {
@@ -195,20 +242,33 @@ class LlamaGraph {
 
   OnnxValue feed_forward(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
-    const OnnxValue h = norm(x, "post_attention_layernorm", base + "post_attention_layernorm");
+    const bool post = config_.architecture->post_norms;
+    const OnnxValue h =
+        post ? x : norm(x, "post_attention_layernorm", base + "post_attention_layernorm");
     const auto scope = graph_.scope("mlp");
     const auto projected = [&](const OnnxValue& in, const char* name) {
       return product(in, name, base + "mlp.", config_.mlp_bias);
     };
-    const OnnxValue gate = projected(h, "gate_proj"), up = projected(h, "up_proj");
+    OnnxValue gate, up;
+    if (config_.architecture->fused) {
+      const std::int64_t width = config_.full_width(static_cast<std::size_t>(layer));
+      const auto both = graph_.split(projected(h, "gate_up_proj"), -1, {width, width});
+      gate = both[0];
+      up = both[1];
+    } else {
+      gate = projected(h, "gate_proj");
+      up = projected(h, "up_proj");
+    }
     const OnnxValue inner = config_.gate == GateVariant::kActOfProduct
                                 ? activate(graph_, graph_.mul(gate, up), config_.activation)
                                 : graph_.mul(activate(graph_, gate, config_.activation), up);
-    return graph_.add(x, projected(inner, "down_proj"));
+    const OnnxValue out = projected(inner, "down_proj");
+    const char* const name = "post_feedforward_layernorm";
+    return add_to(x, post ? norm(out, name, base + name) : out);
   }
 
   void readout(const OnnxValue& x) {
-    const OnnxValue h = norm(x, "norm", "model.norm");
+    const OnnxValue h = times(norm(x, "norm", "model.norm"), 1 / config_.logits_divisor);
     const auto scope = graph_.scope("lm_head");
     const OnnxValue rows =
         onnx_linear(graph_, h, config_.tied ? "model.embed_tokens" : "lm_head", false);
@@ -223,7 +283,8 @@ class LlamaGraph {
   OnnxBuilder graph_;
   bool cached_;
   OnnxValue ids_shape_;  // [2]: batch, sequence
-  OnnxValue bias_;       // [batch or 1, 1, sequence, total] f32: 0 where a query sees a key
+  // Window -> [batch or 1, 1, sequence, total] f32: 0 where a query sees a key.
+  std::map<std::int64_t, OnnxValue> biases_;
   OnnxValue q_shape_, kv_shape_, scores_shape_, grouped_shape_;
   std::pair<OnnxValue, OnnxValue> query_table_, key_table_;  // cos, sin
 };

@@ -6,6 +6,7 @@
 
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_decilm.h"
+#include "families/llama/llama_gguf.h"
 
 namespace mnm {
 namespace {
@@ -27,10 +28,13 @@ std::string gate_refusal(const LlamaConfig& config) {
                      to_string(GateVariant::kActGateTimesUp));
 }
 
-std::string silu_refusal(const LlamaConfig& config) {
-  const std::string gate = gate_refusal(config);
-  if (!gate.empty() || config.activation == Activation::kSilu) return gate;
-  return fmt::format("hidden_act is {}, and it computes silu only", config.hidden_act);
+// Of runtimes that have the architecture's usual activation and no other.
+std::string activation_refusal(const LlamaConfig& config) {
+  const std::string_view usual = config.architecture->act;
+  if (config.hidden_act == usual || (config.activation == Activation::kSilu && usual == "silu")) {
+    return "";
+  }
+  return fmt::format("hidden_act is {}, and it computes {} only", config.hidden_act, usual);
 }
 
 std::string own_head_dim_refusal(const LlamaConfig& config) {
@@ -56,7 +60,8 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   const LlamaConfig config = parse_llama_config(model.config, {});
   const bool own_gate = config.gate == GateVariant::kActGateTimesUp;
   const std::string bridge = "the bridge beside it, trust_remote_code";
-  const std::string stock = "LlamaForCausalLM";
+  const std::string stock = class_of(written_as(*config.architecture));
+  const std::string differs = config.differs_from_llama();
 
   RuntimeRule transformers = rule_of("transformers", kTransformers, "huggingface");
   transformers.uniform_as = own_gate ? stock : bridge;
@@ -67,8 +72,7 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   native.uniform_as = stock;
   native.mixed_as = "";
   native.why_not =
-      "LlamaModel reads one intermediate_size, and a Llama config with "
-      "per_layer_config is refused";
+      "its model reads one intermediate_size, and a config with per_layer_config is refused";
   native.refusal = gate_refusal(config);
 
   RuntimeRule block_configs = transformers;
@@ -77,7 +81,7 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
       "DeciLMForCausalLM, the bridge beside it, trust_remote_code";
   block_configs.multiple = kDeciLmMultiple;
   block_configs.why_not = kFfnMult;
-  block_configs.refusal = gate_refusal(config);
+  block_configs.refusal = first(gate_refusal(config), differs);
 
   RuntimeRule onnxruntime = rule_of("onnxruntime", kOnnxRuntime, "onnx");
   onnxruntime.uniform_as = onnxruntime.mixed_as = "scorer.onnx, opset 17, CPU";
@@ -85,9 +89,13 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   genai.uniform_as = genai.mixed_as = "model.onnx, the decoder with its cache";
 
   RuntimeRule llama_cpp = rule_of("llama.cpp", kLlamaCpp, "gguf");
-  llama_cpp.uniform_as = "architecture llama";
-  llama_cpp.mixed_as = "architecture deci";
-  llama_cpp.refusal = silu_refusal(config);
+  llama_cpp.uniform_as = fmt::format("architecture {}", config.architecture->gguf);
+  if (llama_gguf_mixes(config)) {
+    llama_cpp.mixed_as = "architecture deci";
+  } else {
+    llama_cpp.why_not = "it has layers of different widths for Llama's arithmetic alone";
+  }
+  llama_cpp.refusal = llama_gguf_refusal(config);
 
   RuntimeRule quantised = llama_cpp;
   quantised.dtypes = {"q8_0"};
@@ -104,19 +112,20 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   vllm.evidence = Evidence::kRead;
   vllm.uniform_as = stock;
   vllm.why_not = kOneSize;
-  vllm.refusal = silu_refusal(config);
+  vllm.refusal = first(gate_refusal(config), activation_refusal(config));
 
   RuntimeRule vllm_blocks = vllm;
   vllm_blocks.format = "decilm";
   vllm_blocks.uniform_as = vllm_blocks.mixed_as = "DeciLMForCausalLM, --trust-remote-code";
   vllm_blocks.multiple = kDeciLmMultiple;
   vllm_blocks.why_not = kFfnMult;
+  vllm_blocks.refusal = first(vllm.refusal, differs);
 
   RuntimeRule nvidia = vllm_blocks;
   nvidia.runtime = "NVIDIA DeciLM";
   nvidia.version = "Llama-3_3-Nemotron-Super-49B-v1";
   nvidia.uniform_as = nvidia.mixed_as = "its configuration_decilm.py in the bridge's place";
-  nvidia.refusal = first(gate_refusal(config), own_head_dim_refusal(config));
+  nvidia.refusal = first(block_configs.refusal, own_head_dim_refusal(config));
 
   return {transformers, native,    block_configs, onnxruntime, genai,
           llama_cpp,    quantised, vllm,          vllm_blocks, nvidia};

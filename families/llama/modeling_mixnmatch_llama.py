@@ -15,11 +15,16 @@ class MixNMatchLlamaConfig(LlamaConfig):
 
 
 class MixNMatchLlamaMLP(nn.Module):
-    def __init__(self, config, width):
+    def __init__(self, config, width, fused):
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, width, bias=config.mlp_bias)
-        self.up_proj = nn.Linear(config.hidden_size, width, bias=config.mlp_bias)
-        self.down_proj = nn.Linear(width, config.hidden_size, bias=config.mlp_bias)
+        bias = getattr(config, "mlp_bias", False)
+        self.fused = fused  # some architectures have both in one matrix
+        if fused:
+            self.gate_up_proj = nn.Linear(config.hidden_size, 2 * width, bias=bias)
+        else:
+            self.gate_proj = nn.Linear(config.hidden_size, width, bias=bias)
+            self.up_proj = nn.Linear(config.hidden_size, width, bias=bias)
+        self.down_proj = nn.Linear(width, config.hidden_size, bias=bias)
         self.act_fn = ACT2FN[config.hidden_act]
         gate = getattr(config, "matformer_gate", "act(gate)*up")
         if gate not in ("act(gate)*up", "act(gate*up)"):
@@ -27,7 +32,10 @@ class MixNMatchLlamaMLP(nn.Module):
         self.act_of_product = gate == "act(gate*up)"
 
     def forward(self, x):
-        gate, up = self.gate_proj(x), self.up_proj(x)
+        if self.fused:
+            gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        else:
+            gate, up = self.gate_proj(x), self.up_proj(x)
         if self.act_of_product:
             return self.down_proj(self.act_fn(gate * up))
         return self.down_proj(self.act_fn(gate) * up)
@@ -46,5 +54,6 @@ class MixNMatchLlamaForCausalLM(LlamaForCausalLM):
                 f"matformer_widths has {len(widths)} entries for {len(layers)} layers"
             )
         for layer, width in zip(layers, widths):
-            layer.mlp = MixNMatchLlamaMLP(config, width)
+            fused = hasattr(layer.mlp, "gate_up_proj")
+            layer.mlp = MixNMatchLlamaMLP(config, width, fused)
         self.post_init()

@@ -166,6 +166,13 @@ class Mamba2 final : public Family {
     return *type == "mamba2" || *type == kMamba2BridgeModelType;
   }
 
+  std::vector<ModelKind> kinds() const override {
+    return {
+        {"mamba2", "Mamba2ForCausalLM",
+         "MatMamba, Mamba-2, Codestral Mamba; also without a model_type, as mamba_ssm saves them",
+         "", "mamba2", ""}};
+  }
+
   NestedModel describe(const nlohmann::json& json, const Nesting& nesting) const override {
     const Mamba2Config config = parse_mamba2_config(json, nesting);
     NestedModel model;

@@ -30,7 +30,7 @@ def silenced(directory, widths, gate):
 
 
 def widths_of(model):
-    return [layer.mlp.up_proj.out_features for layer in model.model.layers]
+    return [layer.mlp.down_proj.in_features for layer in model.model.layers]
 
 
 def bound_of(config, widths):

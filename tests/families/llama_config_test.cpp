@@ -31,13 +31,15 @@ TEST(LlamaConfig, ReadsEveryVariant) {
     EXPECT_EQ(config.max_position_embeddings, tiny.positions);
     EXPECT_EQ(config.rms_norm_eps, 1e-5);
     EXPECT_EQ(config.tied, tiny.tied);
-    EXPECT_EQ(config.attention_bias, tiny.attention_bias);
+    EXPECT_EQ(config.qkv_bias, tiny.attention_bias);
+    EXPECT_EQ(config.o_bias, tiny.attention_bias);
     EXPECT_EQ(config.mlp_bias, tiny.mlp_bias);
     EXPECT_EQ(config.hidden_act, tiny.hidden_act);
     EXPECT_EQ(config.gate == GateVariant::kActOfProduct, tiny.act_of_product);
     EXPECT_EQ(config.rope_theta, tiny.rope_theta);
-    EXPECT_EQ(config.rope_scaling,
-              tiny.llama3 ? std::optional(Llama3Scaling{4, 1, 4, 16}) : std::nullopt);
+    EXPECT_EQ(config.rope_scaling, tiny.llama3
+                                       ? std::optional(RopeScaling{RopeType::kLlama3, 4, 1, 4, 16})
+                                       : std::nullopt);
     EXPECT_EQ(config.dtype, tiny.dtype);
     ASSERT_EQ(config.granularities.size(), static_cast<std::size_t>(tiny.layers));
     const std::vector<Width> expected =
@@ -84,7 +86,7 @@ TEST(LlamaConfig, AbsentAndNullKeysMeanWhatTransformersMeans) {
     EXPECT_EQ(parsed.max_position_embeddings, 2048);
     EXPECT_EQ(parsed.rms_norm_eps, 1e-6);
     EXPECT_EQ(parsed.initializer_range, 0.02);
-    EXPECT_FALSE(parsed.tied || parsed.attention_bias || parsed.mlp_bias);
+    EXPECT_FALSE(parsed.tied || parsed.qkv_bias || parsed.o_bias || parsed.mlp_bias);
     EXPECT_EQ(parsed.activation, Activation::kSilu);
     EXPECT_EQ(parsed.gate, GateVariant::kActGateTimesUp);
     EXPECT_EQ(parsed.rope_theta, 10000);
@@ -158,7 +160,7 @@ TEST(LlamaConfig, RopeSpellingsThatAgreeAreOneSetting) {
     edit.edit(config);
     const LlamaConfig parsed = parse(config);
     EXPECT_EQ(parsed.rope_theta, 500);
-    EXPECT_EQ(parsed.rope_scaling, (Llama3Scaling{4, 1, 4, 16}));
+    EXPECT_EQ(parsed.rope_scaling, (RopeScaling{RopeType::kLlama3, 4, 1, 4, 16}));
   }
 }
 
@@ -214,13 +216,13 @@ TEST(LlamaConfig, EveryBadValueIsRefusedByItsKey) {
       {"rope_theta", "\"1e4\"", "rope_theta is \"1e4\""},
       {"rope_theta", "500", "rope_theta is 500 but rope_parameters.rope_theta is 10000"},
       {"rope_parameters", "[1]", "rope_parameters is [1]"},
-      {"rope_parameters", "{\"rope_type\": \"yarn\"}", "rope_parameters.rope_type is 'yarn'"},
+      {"rope_parameters", "{\"rope_type\": \"su\"}", "rope_parameters.rope_type is 'su'"},
       {"rope_parameters", "{\"rope_type\": 1}", "rope_parameters.rope_type is 1"},
       {"rope_parameters", "{\"rope_type\": \"default\", \"type\": \"llama3\"}",
        "rope_parameters.rope_type is 'default' but rope_parameters.type is 'llama3'"},
       {"rope_parameters", "{\"partial_rotary_factor\": 0.5}",
        "rope_parameters.partial_rotary_factor is 0.5"},
-      {"rope_scaling", "{\"type\": \"linear\", \"factor\": 2}", "rope_scaling.type is 'linear'"},
+      {"rope_scaling", "{\"type\": \"ntk\", \"factor\": 2}", "rope_scaling.type is 'ntk'"},
       {"rope_scaling", "{\"rope_theta\": 7}", "rope_scaling.rope_theta is 7"},
       {"partial_rotary_factor", "0.5", "partial_rotary_factor is 0.5"},
       {"torch_dtype", "\"float16\"", "dtype is float32 but torch_dtype is float16"},
@@ -366,7 +368,7 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
   const struct {
     double theta;
     std::int64_t head_dim;
-    std::optional<Llama3Scaling> scaling;
+    std::optional<RopeScaling> scaling;
     std::vector<float> expected;
   } cases[] = {
       {10000,
@@ -377,13 +379,13 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
       {500, 6, std::nullopt, {1.f, 0.125992104f, 0.0158740096f}},
       {500000,
        32,
-       Llama3Scaling{32, 1, 4, 8192},
+       RopeScaling{RopeType::kLlama3, 32, 1, 4, 8192},
        {1.f, 0.440366626f, 0.193922758f, 0.0853971019f, 0.0376060307f, 0.0165604409f,
         0.00729266508f, 0.00321144611f, 0.000429556705f, 1.94616387e-05f, 8.57025589e-06f,
         3.77405445e-06f, 1.66196742e-06f, 7.31874934e-07f, 3.22293289e-07f, 1.41927202e-07f}},
       {10000,
        20,
-       Llama3Scaling{4, 1.5, 5, 256},
+       RopeScaling{RopeType::kLlama3, 4, 1.5, 5, 256},
        {1.f, 0.398107171f, 0.158489317f, 0.0302510355f, 0.0062797158f, 0.00249999994f,
         0.000995267648f, 0.000396223331f, 0.000157739327f, 6.27971749e-05f}},
       {10000, 2, std::nullopt, {1.f}},

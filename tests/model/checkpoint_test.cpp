@@ -218,6 +218,32 @@ TEST(Checkpoint, FingerprintOfABigCheckpointSamplesIt) {
   EXPECT_EQ(write(dir / "6", false, middle - 1), plain);  // between two places
 }
 
+// A repository's folder as a download cache of Hugging Face's has it.
+TEST(Checkpoint, RepositoriesOfACacheFindTheirSnapshot) {
+  const test::TempDir dir;
+  const fs::path repository = dir / "models--a--b";
+  const auto snapshot = [&](const char* revision) {
+    const test::TestTensor tensor = test::random_tensor(revision, {2}, 1);
+    test::write_checkpoint(repository / "snapshots" / revision, {{"a", 1}}, {&tensor, 1});
+    return repository / "snapshots" / revision;
+  };
+  EXPECT_EQ(snapshot_of(dir.path()), dir.path());
+  const fs::path first = snapshot("0123");
+  EXPECT_EQ(snapshot_of(repository), first);
+  const fs::path second = snapshot("4567");
+  EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
+  fs::create_directory(repository / "refs");
+  test::spew(repository / "refs/main", "89ab");
+  EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
+  test::spew(repository / "refs/main", "4567\n");
+  EXPECT_EQ(snapshot_of(repository), second);
+  const Checkpoint opened = Checkpoint::open(repository);
+  EXPECT_EQ(opened.directory(), second);
+  EXPECT_NE(opened.find("4567"), nullptr);
+  test::spew(repository / "refs/main", "../../..");
+  EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
+}
+
 TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   const Sample sample;
   const test::TempDir dir;
@@ -226,6 +252,14 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   EXPECT_TRUE(contains(open_error(dir / "file"), "it is a file"));
   fs::create_directory(dir / "empty");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "no config.json"));
+  for (const auto& [name, phrase] :
+       {std::pair<const char*, const char*>("adapter_config.json", "an adapter (adapter_config"),
+        {"consolidated.00.pth", "'consolidated.00.pth', the layout of the model's authors"},
+        {"params.json", "'params.json', the layout of the model's authors"}}) {
+    test::spew(dir / "empty" / name, "{}");
+    EXPECT_TRUE(contains(open_error(dir / "empty"), phrase)) << open_error(dir / "empty");
+    fs::remove(dir / "empty" / name);
+  }
   test::spew(dir / "empty/config.json", "[1]");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "no JSON object"));
   test::spew(dir / "empty/config.json", "{}");
@@ -255,6 +289,9 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   test::spew(dir / "empty/adapter_model.safetensors", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "an adapter"));
   fs::remove(dir / "empty/adapter_model.safetensors");
+  test::spew(dir / "empty/consolidated.safetensors", "x");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "under the names of the model's authors"));
+  fs::remove(dir / "empty/consolidated.safetensors");
   test::spew(dir / "empty/pytorch_model-00001-of-00002.bin", "x");
   test::spew(dir / "empty/pytorch_model-00002-of-00002.bin", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "pytorch_model-*.bin"));

@@ -1,0 +1,83 @@
+// The published architectures that are Llama's but for a few facts: a row each. Whatever computes
+// or writes such a model (tensor table, fold, ONNX, GGUF, Hugging Face, the page of models) reads
+// the row, or what the config reader resolved by it (LlamaConfig); none of them names an
+// architecture. Facts: transformers 5.23's configuration_*.py and modeling_*.py; llama.cpp's
+// convert_hf_to_gguf.py.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace mnm {
+
+enum class BiasRule : std::uint8_t {
+  kStated,  // attention_bias: on q, k, v and o, or nowhere
+  kQkv,     // on q, k and v, whatever the config says
+  kNever,
+};
+
+enum class WindowRule : std::uint8_t {
+  kNone,     // every layer attends to all tokens before it; the keys are not read
+  kAll,      // sliding_window in every layer, unless it is null
+  kFlagged,  // only where use_sliding_window is true: from layer max_window_layers on
+  kNoRope,   // only where use_sliding_window is true: in layers that do not turn their heads
+};
+
+enum class HeadNorms : std::uint8_t {
+  kNone,
+  kEach,   // RMSNorm of every head of q and k, before they turn
+  kWhole,  // of all heads of q as one row, and of those of k
+};
+
+struct LlamaArchitecture {
+  std::string_view model_type;         // as config.json spells it: "qwen2"
+  std::string_view stem;               // of transformers' classes: "Qwen2" of Qwen2ForCausalLM
+  std::string_view spellings = {};     // another name in `architectures`, as some configs have it
+  std::string_view published = {};     // who has published such models, for the page of models
+  std::string_view differs = {};       // from Llama, for the same page
+  std::string_view written_type = {};  // model_type of submodels; empty: the same
+
+  // What transformers takes where config.json has no such key; 0: it follows from other keys.
+  std::int64_t kv_heads = 0, head_dim = 0, positions = 2048;
+  double epsilon = 1e-6, theta = 10000;
+  bool tied = false;
+  std::string_view act = "silu";
+
+  BiasRule bias = BiasRule::kStated;
+  bool mlp_bias = false;      // the key mlp_bias is read
+  bool default_rope = false;  // RoPE of the type default alone is read
+  bool fused = false;         // one matrix of q, k and v, and one of gate and up
+  HeadNorms head_norms = HeadNorms::kNone;
+  bool post_norms = false;  // a block's output is normed and not its input
+  WindowRule window = WindowRule::kNone;
+  std::int64_t default_window = 0;  // without the key; 0: none
+  bool multipliers = false;     // embedding_, attention_, residual_multiplier and logits_scaling
+  bool unit_norms = false;      // norms multiply by 1 + weight; embeddings by sqrt(hidden_size)
+  bool gelu_is_tanh = false;    // "gelu" means its tanh approximation
+  bool no_rope_layers = false;  // no_rope_layers, no_rope_layer_interval: some layers do not turn
+
+  std::string_view gguf = {};  // llama.cpp's architecture for layers of one width
+  bool gguf_pairs = true;      // whose rotary heads turn neighbours, and not halves
+  bool gguf_output_bias = false, gguf_mlp_bias = false;  // which it may have
+
+  // Whether llama.cpp has layers of different widths, which it has for Llama's arithmetic alone.
+  constexpr bool mixes_in_gguf() const { return gguf == "llama"; }
+};
+
+// In the order in which people shall read them; Llama is the first.
+std::span<const LlamaArchitecture> llama_architectures();
+
+// By the config's model_type, or that of our bridge to it ("mixnmatch_qwen2"); Llama's where the
+// config has none, nullptr where it is none of these.
+const LlamaArchitecture* find_llama_architecture(const nlohmann::json& config);
+
+// How submodels are called: the class that transformers has, and what the bridge's config says.
+const LlamaArchitecture& written_as(const LlamaArchitecture& architecture);
+std::string class_of(const LlamaArchitecture& architecture);         // "Qwen2ForCausalLM"
+std::string bridge_class_of(const LlamaArchitecture& architecture);  // "MixNMatchQwen2ForCausalLM"
+std::string bridge_type_of(const LlamaArchitecture& architecture);   // "mixnmatch_qwen2"
+
+}  // namespace mnm

@@ -1,0 +1,203 @@
+"""Tiny models of many architectures, and their exports, in other people's runtimes.
+
+usage: architectures_check.py ROOT
+
+Every folder of ROOT is a case: `full` (a checkpoint), case.json, and for every entry of that a folder
+of the same name with `logits.json` (our own, of TOKENS) and the formats of which case.json says "";
+where one says more, that is why it was not written. Exits with 1 if any disagrees.
+"""
+
+import json
+import logging
+
+import bridge_check
+import gguf
+import numpy as np
+import onnxruntime
+import torch
+from bridges import trouble_with
+from cases import judge
+from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM
+
+TOKENS = torch.arange(20).reshape(1, 20) * 7 % 50
+# llama.cpp's rotary heads of these turn halves, so that rows stay in order.
+HALVES = ("qwen2", "qwen3", "gemma", "phi3", "olmo2")
+WITHOUT_MIXED_GGUF = "llama.cpp has them for Llama's arithmetic alone"
+
+
+def strict(directory):
+    model, info = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, output_loading_info=True
+    )
+    wrong = {k: v for k, v in info.items() if v}
+    assert not wrong, wrong
+    return model.eval()
+
+
+def reference(directory, widths):
+    """The published class, without the skipped layers and with the cut neurons silenced."""
+    model = strict(directory)
+    kept = [i for i, width in enumerate(widths) if width]
+    layers = [model.model.layers[i] for i in kept]
+    for i, layer in enumerate(layers):
+        layer.mlp.down_proj.weight.data[:, widths[kept[i]] :] = 0
+    model.model.layers = torch.nn.ModuleList(layers)
+    config = model.config
+    config.num_hidden_layers = len(kept)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[i] for i in kept]
+    return model
+
+
+def onnx_logits(directory):
+    """Of the whole sequence, and token by token through the decoder with its cache."""
+    scorer = onnxruntime.InferenceSession(directory / "scorer.onnx")
+    yield scorer.run(["logits"], {"input_ids": TOKENS.numpy()})[0]
+    decoder = onnxruntime.InferenceSession(directory / "model.onnx")
+    outputs = [o.name for o in decoder.get_outputs()]
+    past = {
+        i.name: np.zeros([1, i.shape[1], 0, i.shape[3]], np.float32)
+        for i in decoder.get_inputs()
+        if i.name.startswith("past_key_values")
+    }
+    rows = []
+    for at in range(TOKENS.shape[1]):
+        given = {
+            "input_ids": TOKENS[:, at : at + 1].numpy(),
+            "attention_mask": np.ones([1, at + 1], np.int64),
+            "position_ids": np.array([[at]]),
+        }
+        names = {i.name for i in decoder.get_inputs()}
+        made = dict(
+            zip(
+                outputs,
+                decoder.run(
+                    outputs, past | {k: v for k, v in given.items() if k in names}
+                ),
+            )
+        )
+        rows.append(made["logits"])
+        past = {name: made[name.replace("past_key_values", "present")] for name in past}
+    yield np.concatenate(rows, axis=1)
+
+
+def gguf_trouble(directory, huggingface, mixed):
+    config = json.loads((huggingface / "config.json").read_text())
+    stored = load_file(huggingface / "model.safetensors")
+    reader = gguf.GGUFReader(directory / "model.gguf")
+    kind = config["model_type"].removeprefix("mixnmatch_")
+    wanted = "deci" if mixed else {"mistral": "llama"}.get(kind, kind)
+    name = reader.fields["general.architecture"].contents()
+    if name != wanted:
+        return f"gguf: architecture {name}, expected {wanted}"
+    windows = config.get("sliding_window")
+    context = min(config["max_position_embeddings"], windows or 1 << 30)
+    fields = {"context_length": context, "attention.key_length": config["head_dim"]}
+    if kind == "granite":
+        fields |= {
+            "attention.scale": config["attention_multiplier"],
+            "embedding_scale": config["embedding_multiplier"],
+            "residual_scale": config["residual_multiplier"],
+            "logit_scale": config["logits_scaling"],
+        }
+    rope = config["rope_parameters"]
+    if rope["rope_type"] != "default":
+        fields |= {
+            "rope.scaling.type": rope["rope_type"],
+            "rope.scaling.factor": rope["factor"],
+        }
+    for key, value in fields.items():
+        found = reader.fields[f"{name}.{key}"].contents()
+        if found != (np.float32(value) if isinstance(value, float) else value):
+            return f"gguf: {key} is {found}, expected {value}"
+    # The package of this version has no smollm3, whose tensors are Llama's.
+    listed = {"smollm3": "llama"}.get(name, name)
+    arch = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[listed]
+    known = {gguf.TENSOR_NAMES[t] for t in gguf.MODEL_TENSORS[arch]}
+    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    tensors = {t.name: t for t in reader.tensors}
+    for source, values in stored.items():
+        own = names.get_name(source, try_suffixes=(".weight", ".bias"))
+        if own is None or own not in tensors:
+            return f"gguf: {source} should be {own}"
+        layer = source.split(".")[2] if ".layers." in source else ""
+        plain = own.rsplit(".", 1)[0].replace(f"blk.{layer}.", "blk.{bid}.")
+        if plain not in known:
+            return f"gguf: {name} has no {plain}"
+        heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
+        for part, key in heads.items():
+            if f".{part}." in source and (mixed or kind not in HALVES):
+                halves = values.reshape(config[key], 2, -1, *values.shape[1:])
+                values = halves.swapaxes(1, 2).reshape(values.shape)
+        if kind == "gemma" and "norm" in source:
+            values = values + 1
+        found = tensors.pop(own)
+        if found.data.tobytes() != values.astype(np.float32).tobytes():
+            return f"gguf: {own} has other bytes"
+    return f"gguf: more tensors, {sorted(tensors)}" if tensors else None
+
+
+@torch.no_grad()
+def check_widths(place, full, facts):
+    widths = facts["widths"]
+    kept = [width for width in widths if width]
+    mixed = len(set(kept)) > 1
+    model = reference(full, widths)
+    expected = model(TOKENS, use_cache=False).logits
+    size = expected.abs().max().item()
+    model.config.head_dim = model.model.layers[0].self_attn.head_dim
+    # Neither is exact: each may be off by as much.
+    bound = 2 * bridge_check.bound_of(model.config, kept)
+    if (place / "logits.json").exists():
+        own = np.array(json.loads((place / "logits.json").read_text()))
+        worst = np.abs(own.reshape(expected.shape) - expected.numpy()).max()
+        if not worst <= bound * size:
+            return (
+                f"our logits differ by {worst / size} of the largest, more than {bound}"
+            )
+    for name in ("huggingface", "onnx"):
+        if facts.get(name):
+            return f"{name}: {facts[name]}"
+    if "huggingface" in facts:
+        stock = type(model)
+        trouble = trouble_with(
+            place / "huggingface",
+            kept,
+            stock,
+            not mixed,
+            bridge_check.widths_of,
+            TOKENS,
+            expected,
+            bound,
+        )
+        if trouble:
+            return f"huggingface: {trouble}"
+    if "onnx" in facts:
+        for logits in onnx_logits(place / "onnx"):
+            worst = np.abs(logits - expected.numpy()).max()
+            if not worst <= bound * size:
+                return f"onnx: logits differ by {worst / size} of the largest"
+    if facts.get("gguf"):
+        alone = mixed and WITHOUT_MIXED_GGUF in facts["gguf"]
+        known = alone or facts["gguf"].startswith("gguf cannot hold this model: ")
+        return None if known else f"gguf: {facts['gguf']}"
+    if "gguf" in facts:
+        return gguf_trouble(place / "gguf", place / "huggingface", mixed)
+    return None
+
+
+def check(case):
+    facts = json.loads((case / "case.json").read_text())
+    for name, own in facts.items():
+        trouble = check_widths(case / name, case / "full", own)
+        if trouble:
+            return f"{name}: {trouble}"
+    held = sum(own.get("gguf") == "" for own in facts.values())
+    print(f"{case.name}: {held} of 3 held by gguf", end="; ")
+    return None
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    judge(check)

@@ -1,0 +1,282 @@
+// The architectures that are Llama's but for a few facts: siblings against each alone, whole
+// against token by token, and all of it and every export against transformers, ONNX Runtime and the
+// gguf package, in one Python process.
+#include "families/llama/llama_architectures.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "export/gguf.h"
+#include "export/huggingface.h"
+#include "export/onnx.h"
+#include "families/llama/llama_config.h"
+#include "families/open_model.h"
+#include "fold/fold.h"
+#include "fold/layer_step.h"
+#include "tests/families/expect_error.h"
+#include "tests/support/python.h"
+#include "tests/support/tiny_architectures.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+using test::TestTensor;
+using test::TinyArchitecture;
+
+constexpr std::int64_t kTokens = 20;
+
+class Model {
+ public:
+  Model(const NestedModel& model, const std::vector<TestTensor>& tensors, at::ScalarType type)
+      : model_(model) {
+    for (const TestTensor& tensor : tensors) {
+      weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+
+  // [tokens, vocab] of a state of one sequence.
+  at::Tensor logits(const State& state) {
+    return fold_->logits(fold_->readout(state).flatten(0, 2)).to(at::kDouble);
+  }
+  at::Tensor whole(const at::Tensor& tokens, const Widths& widths) {
+    return logits(step_layers(*fold_, fold_->embed({tokens}), widths));
+  }
+  // The same in one pass with two siblings in every layer.
+  at::Tensor shared(const at::Tensor& tokens, const Widths& widths) {
+    auto [state, givens] = fold_->embed({tokens});
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      Children children;
+      const Width full = model_.space.layers[layer].granularities.back();
+      children.add(0, widths[layer]);
+      if (widths[layer] != full) children.add(0, full);
+      state = fold_->step(layer, givens, state, children);
+      state.tensors.front() = state.tensors.front().narrow(0, 0, 1).contiguous();
+    }
+    return logits(state);
+  }
+  at::Tensor by_chunks(const at::Tensor& tokens, const Widths& widths, std::int64_t chunk) {
+    std::vector<LayerCache> caches(widths.size());
+    std::vector<at::Tensor> all;
+    for (std::int64_t position = 0; position < tokens.size(1); position += chunk) {
+      const std::int64_t count = std::min(chunk, tokens.size(1) - position);
+      auto [state, givens] = fold_->embed({tokens.narrow(1, position, count)});
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        state = fold_->extend(layer, givens, state, widths[layer], position, caches);
+      }
+      all.push_back(logits(state));
+    }
+    return at::cat(all);
+  }
+
+ private:
+  const NestedModel& model_;
+  std::map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+};
+
+at::Tensor tokens_of(std::int64_t vocab) {
+  return at::arange(kTokens, at::kLong).mul(7).remainder(vocab).view({1, kTokens});
+}
+
+double worst(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>() / b.abs().max().item<double>();
+}
+
+// As in llama_fold_test.cpp: the terms of all products on a path, each off by an epsilon.
+double roundings(const LlamaConfig& config) {
+  return static_cast<double>(config.layers + 1) *
+         static_cast<double>(3 * config.hidden_size + config.head_dim + kTokens + config.q_size() +
+                             config.full_width(0)) *
+         std::max(1.0, config.embedding_multiplier);
+}
+
+void write_logits(const fs::path& file, const at::Tensor& logits) {
+  const at::Tensor flat = logits.contiguous();
+  const double* const data = flat.const_data_ptr<double>();
+  test::spew(file, nlohmann::json(std::vector<double>(data, data + flat.numel())).dump());
+}
+
+// Every way to compute it; leaves f32's logits for the judge.
+void check_fold(const OpenedModel& opened, const std::vector<TestTensor>& tensors,
+                const Widths& widths, const fs::path& logits) {
+  const at::Tensor tokens = tokens_of(opened.model.vocab_size);
+  const LlamaConfig config = parse_llama_config(opened.model.config, {});
+  Model exact(opened.model, tensors, at::kDouble), single(opened.model, tensors, at::kFloat);
+  const at::Tensor alone = exact.whole(tokens, widths);  // gradients are on
+  const at::NoGradGuard no_grad;
+  const double in_double = roundings(config) * 0x1p-53, in_float = roundings(config) * 0x1p-24;
+  EXPECT_LE(worst(exact.shared(tokens, widths), alone), in_double);
+  EXPECT_LE(worst(single.shared(tokens, widths), alone), in_float);
+  for (const std::int64_t chunk : {1, 3, 19}) {
+    EXPECT_LE(worst(exact.by_chunks(tokens, widths, chunk), alone), in_double) << chunk;
+    EXPECT_LE(worst(single.by_chunks(tokens, widths, chunk), alone), in_float) << chunk;
+  }
+  write_logits(logits, single.whole(tokens, widths));
+}
+
+// Why the format has none of these widths; nothing where it was written.
+std::string write_export(const OpenedModel& opened, const Widths& widths, const std::string& format,
+                         const fs::path& place) {
+  const NestedModel& model = opened.model;
+  std::optional<FormatModel> stated;
+  try {
+    stated = opened.family->in_format(format, model, widths, Dtype::kF32);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  const nlohmann::json config = opened.family->huggingface_config(model, widths, Dtype::kF32);
+  std::unique_ptr<PlannedExport> plan;
+  if (const auto* gguf = std::get_if<GgufModel>(&*stated)) {
+    plan = plan_gguf(model, opened.checkpoint, widths, *gguf, config, {GgufType::kF32, {}});
+  } else if (const auto* onnx = std::get_if<OnnxModel>(&*stated)) {
+    plan = plan_onnx(model, opened.checkpoint, widths, *onnx, config, {Dtype::kF32, {}});
+  } else {
+    auto [json, texts] = std::get<HuggingFaceTexts>(std::move(*stated));
+    const bool bridged = !texts.empty();
+    texts["config.json"] = json.dump();
+    HuggingFaceOptions options;
+    options.dtype = Dtype::kF32;
+    plan = huggingface_export(
+        plan_huggingface(model, opened.checkpoint, widths, std::move(texts), options), bridged);
+  }
+  fs::create_directories(place);
+  plan->write(opened.checkpoint, place);
+  plan->check_layout(place);
+  const OpenedModel written = open_model(plan->reopen(place));  // as we read it again
+  EXPECT_EQ(written.model.space.full(), kept_widths(widths));
+  return "";
+}
+
+TEST(LlamaArchitectures, AreWhatOtherPeopleCompute) {
+  const TempDir dir;
+  at::set_num_threads(1);
+  std::set<std::string> types;
+  for (const TinyArchitecture& tiny : test::tiny_architectures()) {
+    SCOPED_TRACE(tiny.name);
+    const fs::path place = dir / "cases" / tiny.name;
+    const OpenedModel opened = open_model(tiny.write(place / "full"), {.may_skip = "2"});
+    types.insert(tiny.config["model_type"].get<std::string>());
+    nlohmann::json facts;
+    for (const auto& [name, widths] : {std::pair<std::string, Widths>("whole", {32, 32, 32, 32}),
+                                       {"uniform", {16, 16, 16, 16}},
+                                       {"mixed", {8, 32, 16, 7}},
+                                       {"skipped", {16, 16, kSkip, 16}}}) {
+      SCOPED_TRACE(name);
+      fs::create_directories(place / name);
+      facts[name]["widths"] = widths;
+      if (name != "skipped") {
+        check_fold(opened, tiny.tensors(), widths, place / name / "logits.json");
+      }
+      if (name == "whole") continue;
+      for (const std::string format : {"huggingface", "onnx", "gguf"}) {
+        facts[name][format] = write_export(opened, widths, format, place / name / format);
+      }
+    }
+    test::spew(place / "case.json", facts.dump());
+  }
+  EXPECT_EQ(types.size() + 1, llama_architectures().size());  // Yi's is the test below
+
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  EXPECT_EQ(test::python_failure("families/architectures_check.py", {dir / "cases"}, dir), "");
+}
+
+// Yi's first release is not in transformers: it is Llama with other names.
+TEST(LlamaArchitectures, YiIsLlamaByOtherNames) {
+  const TempDir dir;
+  const TinyArchitecture llama = test::tiny_architecture("llama", "Llama", "llama", {});
+  TinyArchitecture yi = test::tiny_architecture("yi", "Yi", "Yi", {});
+  std::vector<TestTensor> tensors = llama.tensors();
+  for (TestTensor& tensor : tensors) {
+    for (const auto& [ours, theirs] :
+         {std::pair<std::string, std::string>("input_layernorm", "ln1"),
+          {"post_attention_layernorm", "ln2"}}) {
+      const std::size_t at = tensor.name.find(ours);
+      if (at != std::string::npos) tensor.name.replace(at, ours.size(), theirs);
+    }
+  }
+  test::write_checkpoint(dir / "yi", yi.config, tensors);
+  const OpenedModel opened = open_model(dir / "yi");
+  const OpenedModel same = open_model(llama.write(dir / "llama"));
+  for (const TensorSpec& spec : same.model.table.tensors) {
+    EXPECT_EQ(test::values_of(opened.checkpoint, opened.checkpoint.at(spec.name)),
+              test::values_of(same.checkpoint, same.checkpoint.at(spec.name)))
+        << spec.name;
+  }
+  EXPECT_EQ(opened.model.table.tensors.size(), same.model.table.tensors.size());
+  const Widths widths = {16, 16, 16, 16};
+  EXPECT_EQ(opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+            same.family->huggingface_config(same.model, widths, Dtype::kF32));
+}
+
+TEST(LlamaArchitectures, OldSpellingsOfLlamaAreRead) {
+  nlohmann::json config = test::tiny_architecture("old", "LLaMA", "llama", {}).config;
+  const Family& family = family_of(config);
+  const NestedModel model = family.describe(config, {});
+  const nlohmann::json written = family.huggingface_config(model, {16, 16, 16, 16}, Dtype::kF32);
+  EXPECT_EQ(written["architectures"], nlohmann::json({"LlamaForCausalLM"}));
+}
+
+TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
+  const struct {
+    const char *stem, *type, *key, *value, *part;
+  } cases[] = {
+      {"Mistral", "mistral", "sliding_window", "0", "sliding_window is 0, expected a whole"},
+      {"Mistral", "mistral", "sliding_window", "\"a\"", "sliding_window is \"a\""},
+      {"Mistral", "qwen2", "sliding_window", "4", "expected Qwen2ForCausalLM"},
+      {"Qwen2", "qwen2", "use_sliding_window", "1", "use_sliding_window is 1"},
+      {"Qwen2", "qwen2", "layer_types", "[\"full_attention\"]", "one for each of the 4 layers"},
+      {"Qwen2", "qwen2", "layer_types", "[1, 1, 1, 1]", "layer_types holds 1"},
+      {"Qwen2", "qwen2", "layer_types",
+       "[\"full_attention\", \"full_attention\", \"full_attention\", \"sliding_attention\"]",
+       "but use_sliding_window is false"},
+      {"SmolLM3", "smollm3", "no_rope_layers", "[1, 1, 2, 1]", "no_rope_layers holds 2"},
+      {"SmolLM3", "smollm3", "no_rope_layers", "[1]", "for each of the 4 layers"},
+      {"SmolLM3", "smollm3", "no_rope_layer_interval", "0", "no_rope_layer_interval is 0"},
+      {"Granite", "granite", "logits_scaling", "0", "logits_scaling is 0"},
+      {"Granite", "granite", "attention_multiplier", "\"x\"", "attention_multiplier is \"x\""},
+      {"Qwen3", "qwen3", "head_dim", "5", "head_dim is 5, expected an even"},
+      {"Llama", "llama", "rope_scaling", R"({"type": "linear"})", "rope_scaling.factor is missing"},
+      {"Llama", "llama", "rope_scaling", R"({"type": "linear", "factor": 0.5})", "at least 1"},
+      {"Llama", "llama", "rope_scaling", R"({"type": "su", "factor": 2})",
+       "are default, llama3, linear, yarn"},
+      {"Falcon", "falcon", "vocab_size", "50", "model_type is \"falcon\""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.part);
+    nlohmann::json config = test::tiny_architecture("bad", c.stem, c.type, {}).config;
+    config[c.key] = nlohmann::json::parse(c.value);
+    test::expect_error<Error>([&] { family_of(config).describe(config, {}); }, c.part);
+  }
+}
+
+// A bias or a norm that is there and not said, or said and not there.
+TEST(LlamaArchitectures, TensorsAreThoseOfTheConfig) {
+  const TempDir dir;
+  for (const TinyArchitecture& tiny : test::tiny_architectures()) {
+    SCOPED_TRACE(tiny.name);
+    for (const bool more : {false, true}) {
+      std::vector<TestTensor> tensors = tiny.tensors();
+      const std::string odd =
+          more ? "model.layers.1.self_attn.v_norm.weight" : tensors.at(tensors.size() / 2).name;
+      if (more) tensors.push_back(test::random_tensor(odd, {4}, 1));
+      if (!more) tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(tensors.size() / 2));
+      test::write_checkpoint(dir / (tiny.name + (more ? "+" : "-")), tiny.config, tensors);
+      test::expect_error<Error>([&] { open_model(dir / (tiny.name + (more ? "+" : "-"))); }, odd);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mnm

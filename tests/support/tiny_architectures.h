@@ -1,0 +1,104 @@
+// Random tiny checkpoints of the architectures that are Llama's but for a few facts, over their
+// variants. Configs are written down here as published ones are; the tensors are the table's own,
+// whose names and shapes transformers judges when it loads them.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "families/family.h"
+#include "tests/support/tensors.h"
+
+namespace mnm::test {
+
+struct TinyArchitecture {
+  std::string name;
+  nlohmann::json config;
+
+  // Products have a spread that keeps activations near 1, norms multiply by numbers around 1.
+  std::vector<TestTensor> tensors() const {
+    std::vector<TestTensor> all;
+    const NestedModel model = family_of(config).describe(config, {});
+    const float centre = config["model_type"] == "gemma" ? 0 : 1;
+    for (const TensorSpec& spec : model.table.tensors) {
+      const auto id = static_cast<std::uint32_t>(all.size()) + 1000;
+      const bool norm = spec.norm_groups > 0, bias = spec.name.ends_with(".bias");
+      all.push_back(random_tensor(spec.name, spec.shape, id, norm ? 0.3f : (bias ? 0.2f : 0.4f),
+                                  Dtype::kF32, norm ? centre : 0));
+    }
+    return all;
+  }
+
+  std::filesystem::path write(const std::filesystem::path& directory) const {
+    write_checkpoint(directory, config, tensors());
+    return directory;
+  }
+};
+
+// A config with the keys that all have, as published ones do, and more.
+inline TinyArchitecture tiny_architecture(std::string name, const std::string& stem,
+                                          const std::string& type, const nlohmann::json& more) {
+  nlohmann::json config = {{"architectures", {stem + "ForCausalLM"}},
+                           {"bos_token_id", 1},
+                           {"eos_token_id", 2},
+                           {"hidden_act", "silu"},
+                           {"hidden_size", 16},
+                           {"intermediate_size", 32},
+                           {"matformer_granularities", {8, 16, 32}},
+                           {"max_position_embeddings", 64},
+                           {"model_type", type},
+                           {"num_attention_heads", 4},
+                           {"num_hidden_layers", 4},
+                           {"num_key_value_heads", 2},
+                           {"pad_token_id", 0},
+                           {"rms_norm_eps", 1e-5},
+                           {"rope_theta", 500.0},
+                           {"tie_word_embeddings", false},
+                           {"torch_dtype", "float32"},
+                           {"vocab_size", 50}};
+  if (!more.is_null()) config.update(more);
+  return {std::move(name), std::move(config)};
+}
+
+inline std::vector<TinyArchitecture> tiny_architectures() {
+  const nlohmann::json linear = {{"type", "linear"}, {"factor", 4.0}};
+  const nlohmann::json yarn = {
+      {"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 16}};
+  const nlohmann::json granite = {{"attention_multiplier", 0.0625},
+                                  {"embedding_multiplier", 12.0},
+                                  {"logits_scaling", 6.0},
+                                  {"residual_multiplier", 0.22},
+                                  {"tie_word_embeddings", true}};
+  nlohmann::json biased = granite;
+  biased["attention_bias"] = biased["mlp_bias"] = true;
+  const auto all = tiny_architecture;
+  return {
+      all("llama_linear", "Llama", "llama", {{"rope_scaling", linear}}),
+      all("llama_linear_1", "Llama", "llama",
+          {{"rope_scaling", {{"type", "linear"}, {"factor", 1.0}}}}),
+      all("llama_yarn", "Llama", "llama", {{"head_dim", 16}, {"rope_scaling", yarn}}),
+      all("mistral", "Mistral", "mistral", {{"sliding_window", nullptr}, {"head_dim", 6}}),
+      all("mistral_window", "Mistral", "mistral", {{"sliding_window", 7}, {"head_dim", 16}}),
+      all("qwen2", "Qwen2", "qwen2",
+          {{"max_window_layers", 2}, {"sliding_window", 7}, {"use_sliding_window", false}}),
+      all("qwen2_window", "Qwen2", "qwen2",
+          {{"max_window_layers", 2}, {"sliding_window", 5}, {"use_sliding_window", true}}),
+      all("qwen2_yarn_tied", "Qwen2", "qwen2",
+          {{"tie_word_embeddings", true}, {"rope_scaling", yarn}}),
+      all("qwen3", "Qwen3", "qwen3", {{"head_dim", 16}, {"sliding_window", nullptr}}),
+      all("qwen3_bias", "Qwen3", "qwen3", {{"head_dim", 6}, {"attention_bias", true}}),
+      all("phi3", "Phi3", "phi3", {{"sliding_window", 7}, {"pad_token_id", 0}}),
+      all("granite", "Granite", "granite", granite),
+      all("granite_bias", "Granite", "granite", biased),
+      all("smollm3", "SmolLM3", "smollm3", {{"no_rope_layer_interval", 4}}),
+      all("smollm3_window", "SmolLM3", "smollm3",
+          {{"no_rope_layers", {1, 0, 1, 0}}, {"sliding_window", 6}, {"use_sliding_window", true}}),
+      all("olmo2", "Olmo2", "olmo2", {}),
+      all("gemma", "Gemma", "gemma",
+          {{"head_dim", 16}, {"hidden_act", "gelu"}, {"tie_word_embeddings", true}}),
+  };
+}
+
+}  // namespace mnm::test
