@@ -33,8 +33,9 @@ int main(int argc, char** argv) try {
   store.add_artifact(mnm::artifact_row(*plan, written, argv[5], *model, best));
 
   std::printf("%s: %s with %lld parameters, loss %.4f; logits differ by %.2g, allowed are %.2g\n",
-              argv[5], to_string(best.widths).c_str(), static_cast<long long>(best.cost.params),
-              best.value(), written.difference->worst, written.probe->tolerance);
+              argv[5], mnm::to_string(best.widths).c_str(),
+              static_cast<long long>(best.cost.params), best.value(), written.difference->worst,
+              written.probe->tolerance);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

@@ -34,8 +34,9 @@ int main(int argc, char** argv) try {
   for (const mnm::ConfirmedMember& member : front.members) {
     if (!member.on_front || !mnm::is_ok(front, member.confirmed)) continue;
     const auto& loss = (*member.confirmed)[front.metric];
-    std::printf("%-24s %10lld parameters, loss %.4f +- %.4f\n", to_string(member.widths).c_str(),
-                static_cast<long long>(member.cost.params), loss->value, loss->standard_error);
+    std::printf("%-24s %10lld parameters, loss %.4f +- %.4f\n",
+                mnm::to_string(member.widths).c_str(), static_cast<long long>(member.cost.params),
+                loss->value, loss->standard_error);
   }
   return 0;
 } catch (const std::exception& error) {
