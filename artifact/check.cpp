@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "artifact/altered_weights.h"
+#include "eval/memory.h"
 #include "extract/extract.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -60,15 +61,6 @@ constexpr double kAlteredWeights = 0x1p31;
 // Of the memory that could be had, for weights: what is computed from them takes some as well.
 constexpr double kUsable = 0.9;
 
-double available_memory() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string word; info >> word;) {
-    double kib = 0;
-    if (word == "MemAvailable:" && info >> kib) return kib * 1024;
-  }
-  return std::numeric_limits<double>::infinity();
-}
-
 bool is_cpu(const DeviceOptions& device) { return device.device.starts_with("cpu"); }
 
 // Elements of each layer.
@@ -107,7 +99,9 @@ Widths first_widths(const Widths& widths, std::size_t layers) {
 
 // What may be used of the CPU's memory: all that is free, which nothing else wants meanwhile.
 double memory_of(const DeviceOptions& device) {
-  return device.memory > 0 ? static_cast<double>(device.memory) : available_memory();
+  if (device.memory > 0) return static_cast<double>(device.memory);
+  const auto available = available_memory();
+  return available ? static_cast<double>(*available) : std::numeric_limits<double>::infinity();
 }
 
 std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
@@ -239,14 +233,9 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   const std::vector<double> weights = weights_of_layers(nested.model.table, all);
   const std::size_t fewest = fewest_layers(plan.slices().widths);
   if (asked > 0) return std::min(all, std::max(fewest, static_cast<std::size_t>(asked)));
-  const double largest = all == 0 ? 0 : *std::ranges::max_element(weights);
-  double ends = 0;
-  for (const TensorSpec& spec : nested.model.table.tensors) {
-    if (spec.layer < 0) ends += static_cast<double>(element_count(spec.shape)) * sizeof(float);
-  }
-  // As the engine counts it for a single pass (DeviceOptions).
-  const double held = largest * sizeof(float) * 1.5 + std::min<double>(ends, kEndPiece) +
-                      AlteredWeights::bytes(plan.slices());
+  const std::uint64_t streamed =
+      streamed_bytes(weight_bytes(nested.model, Dtype::kF32), {.single_pass = true});
+  const double held = static_cast<double>(streamed) + AlteredWeights::bytes(plan.slices());
   if (is_cpu(device) && held > kUsable * memory_of(device)) return 0;
   if (!runs_several_times(plan, nested.checkpoint)) return all;
   std::size_t layers = 0;

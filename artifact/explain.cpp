@@ -115,34 +115,71 @@ std::string requirement(const RuntimeRule& rule) {
   return text;
 }
 
+Table empty_runtimes() {
+  return {{{"runtime", "runtime", false},
+           {"version", "version", false},
+           {"format", "--format", false},
+           {"dtypes", "--dtype", false},
+           {"loads", "loads", false},
+           {"why", "as, or why not", false},
+           {"evidence", "known by", false}},
+          {}};
+}
+
+Table empty_detours(Dtype dtype) {
+  return {{{"requirement", "requirement", false},
+           {"runtimes", "of", false},
+           {"widths", "widths", false},
+           {"direction", "", false},
+           {"trained", "trained", false},
+           {"params", "parameters"},
+           {"relative_params", "change"},
+           {"bytes", fmt::format("bytes {}", to_string(dtype)), true, false, false},
+           {"flops", "FLOPs/token"},
+           {"loss", "loss", true, true},
+           {"difference", "loss more, paired", true, true},
+           {"data", "on", false}},
+          {}};
+}
+
+std::vector<Cell> runtime_row(const RuntimeRule& rule, const Widths& widths,
+                              const std::optional<std::string>& refusal) {
+  Cell dtypes = cell(fmt::format("{}", fmt::join(rule.dtypes, " ")));
+  dtypes.value = rule.dtypes;
+  return {cell(rule.runtime),
+          cell(rule.version),
+          cell(rule.format),
+          std::move(dtypes),
+          {refusal ? "no" : "yes", !refusal, {}},
+          cell(refusal.value_or(is_uniform(kept_widths(widths)) ? rule.uniform_as : rule.mixed_as)),
+          cell(std::string(to_string(rule.evidence)))};
+}
+
+// What a detour costs beside the widths that were asked for; scores come after it.
+std::vector<Cell> detour_row(const Detour& detour, const Widths& asked, const Cost& cost,
+                             const Cost& other) {
+  const bool same = detour.widths == asked;
+  const double change =
+      static_cast<double>(other.params - cost.params) / static_cast<double>(cost.params);
+  Cell relative = real_cell(change, 4);
+  relative.text = same ? "" : fmt::format("{:+.1f} %", 100 * change);
+  return {cell(to_string(detour.widths)),
+          cell(same        ? "asked for"
+               : detour.up ? "up"
+                           : "down"),
+          {detour.trained ? "yes" : "no", detour.trained, {}},
+          quantity_cell(other.params),
+          relative,
+          quantity_cell(other.bytes),
+          quantity_cell(other.flops)};
+}
+
 }  // namespace
 
 Explanation explain(const OpenedModel& nested, const Widths& widths, const std::string& runtime,
                     const ExportOptions& options, const CostBasis& basis,
                     const std::optional<KnownScores>& scores) {
-  Explanation out{widths,
-                  {{{"runtime", "runtime", false},
-                    {"version", "version", false},
-                    {"format", "--format", false},
-                    {"dtypes", "--dtype", false},
-                    {"loads", "loads", false},
-                    {"why", "as, or why not", false},
-                    {"evidence", "known by", false}},
-                   {}},
-                  {{{"requirement", "requirement", false},
-                    {"runtimes", "of", false},
-                    {"widths", "widths", false},
-                    {"direction", "", false},
-                    {"trained", "trained", false},
-                    {"params", "parameters"},
-                    {"relative_params", "change"},
-                    {"bytes", fmt::format("bytes {}", to_string(basis.dtype)), true, false, false},
-                    {"flops", "FLOPs/token"},
-                    {"loss", "loss", true, true},
-                    {"difference", "loss more, paired", true, true},
-                    {"data", "on", false}},
-                   {}}};
-  const Cost cost = cost_of(nested.model, widths, basis);
+  Explanation out{widths, empty_runtimes(), empty_detours(basis.dtype)};
   Unmet unmet;
   for (const RuntimeRule& rule : rules_of(nested, runtime)) {
     std::optional<std::string> refusal = refusal_of(rule, widths);
@@ -151,35 +188,13 @@ Explanation explain(const OpenedModel& nested, const Widths& widths, const std::
     } else {
       refusal = writer_refusal(nested, widths, rule, options);
     }
-    Cell dtypes = cell(fmt::format("{}", fmt::join(rule.dtypes, " ")));
-    dtypes.value = rule.dtypes;
-    out.runtimes.rows.push_back(
-        {cell(rule.runtime),
-         cell(rule.version),
-         cell(rule.format),
-         std::move(dtypes),
-         {refusal ? "no" : "yes", !refusal, {}},
-         cell(refusal.value_or(is_uniform(kept_widths(widths)) ? rule.uniform_as : rule.mixed_as)),
-         cell(std::string(to_string(rule.evidence)))});
+    out.runtimes.rows.push_back(runtime_row(rule, widths, refusal));
   }
+  const Cost cost = cost_of(nested.model, widths, basis);
   const auto add = [&](const std::string& need, const std::string& who, const Detour& detour) {
     const Cost other = cost_of(nested.model, detour.widths, basis);
-    const bool same = detour.widths == widths;
-    const double change =
-        static_cast<double>(other.params - cost.params) / static_cast<double>(cost.params);
-    Cell relative = real_cell(change, 4);
-    relative.text = same ? "" : fmt::format("{:+.1f} %", 100 * change);
-    std::vector<Cell> row = {cell(need),
-                             cell(who),
-                             cell(to_string(detour.widths)),
-                             cell(same        ? "asked for"
-                                  : detour.up ? "up"
-                                              : "down"),
-                             {detour.trained ? "yes" : "no", detour.trained, {}},
-                             quantity_cell(other.params),
-                             relative,
-                             quantity_cell(other.bytes),
-                             quantity_cell(other.flops)};
+    std::vector<Cell> row = {cell(need), cell(who)};
+    for (Cell& each : detour_row(detour, widths, cost, other)) row.push_back(std::move(each));
     for (Cell& score : score_cells(scores, widths, detour.widths)) row.push_back(std::move(score));
     out.detours.rows.push_back(std::move(row));
   };

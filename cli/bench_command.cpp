@@ -25,6 +25,15 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  ModelOptions model;
+  std::vector<std::string> sets;
+  std::int64_t sample = 64;
+  ExampleOptions data;
+  DeviceOptions device;
+  bool json = false, csv = false;
+};
+
 constexpr std::int64_t kMostCandidates = 1 << 20;
 
 // Side of the square product that rates are shares of: so large that it is the machine's.
@@ -147,11 +156,7 @@ class Bench {
     ScoreOptions options;
     options.one_by_one = one_by_one;
     ProgressBar bar(one_by_one ? "one by one" : "shared");
-    return session_->score(candidates, data_, options, [&](const Progress& progress) {
-      const double done = progress.done / progress.total;
-      bar.show(done, fmt::format("{} left", duration_text(seconds_left(done, bar.seconds()))));
-      return !guard_.interrupted();
-    });
+    return session_->score(candidates, data_, options, shown_on(bar, guard_));
   }
 
   // A loss is a log-sum-exp less a logit; each moves by at most as much as the logits do, and these
@@ -176,88 +181,100 @@ class Bench {
   std::unique_ptr<ModelSession> session_;
 };
 
-}  // namespace
-
-int bench_command(const Arguments& arguments) {
-  ModelOptions model_options;
-  ExampleOptions data_options;
-  data_options.max_tokens = 1024;
-  DeviceOptions device;
-  std::vector<std::string> sets;
-  std::int64_t sample = 64;
-  bool json = false, csv = false;
-
+OptionTable option_table(Request& request) {
+  auto& [model, sets, sample, data, device, json, csv] = request;
   OptionTable options(
       "bench",
       "Times shared evaluation against one-by-one evaluation in one run, after checking that both "
       "give the same losses. Beside the result it prints the ratio of FLOPs that the plan states, "
       "and the rate of a square product.");
-  add_model_options(options, model_options);
+  add_model_options(options, model);
   options
       .option("set", texts_value(sets, "NAME"),
               "the set of submodels: uniform, least-slope, monotone or grid (default monotone)")
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
-      .option("data", required(path_value(data_options.path)),
+      .option("data", required(path_value(data.path)),
               "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
-  add_data_options(options, data_options);
+  add_data_options(options, data);
   add_device_options(options, device);
   options.section("output");
   add_output_options(options, json, csv);
+  return options;
+}
+
+Table empty_table() {
+  return {{{"set", "set", false},
+           {"submodels", "submodels"},
+           {"sample", "timed alone", true},
+           {"plan_flops", "plan's FLOPs"},
+           {"plan_gain", "FLOP ratio"},
+           {"shared_seconds", "shared, s"},
+           {"one_by_one_seconds", "one by one, s"},
+           {"speedup", "measured ratio"},
+           {"share", "share of FLOP ratio"},
+           {"ms_per_submodel", "ms/submodel"},
+           {"rate", "FLOP/s"},
+           {"peak", "product's FLOP/s"},
+           {"of_peak", "share of product"},
+           {"worst", "worst difference"}},
+          {}};
+}
+
+// peak: FLOP/s of a product of matrices on this device.
+std::vector<Cell> row_of(const std::string& set, const Comparison& c, double tokens, double peak) {
+  const double rate = c.plan.shared * tokens / c.shared_seconds;
+  return {cell(set),
+          cell(static_cast<std::int64_t>(c.candidates)),
+          cell(static_cast<std::int64_t>(c.sample)),
+          quantity_cell(static_cast<std::int64_t>(c.plan.shared * tokens)),
+          real_cell(c.plan.gain(), 2),
+          real_cell(c.shared_seconds, 2),
+          real_cell(c.one_by_one_seconds, 2),
+          real_cell(c.speedup(), 2),
+          real_cell(c.speedup() / c.plan.gain(), 3),
+          real_cell(1e3 * c.shared_seconds / static_cast<double>(c.candidates), 3),
+          quantity_cell(static_cast<std::int64_t>(rate)),
+          quantity_cell(static_cast<std::int64_t>(peak)),
+          real_cell(rate / peak, 3),
+          cell(fmt::format("{:.1e}", c.worst))};
+}
+
+}  // namespace
+
+int bench_command(const Arguments& arguments) {
+  Request request;
+  request.data.max_tokens = 1024;
+  OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
-  const OutputFormat output = output_format(json, csv);
-  if (sets.empty()) sets = {"monotone"};
-  for (const std::string& set : sets) {
+  const OutputFormat output = output_format(request.json, request.csv);
+  if (request.sets.empty()) request.sets = {"monotone"};
+  for (const std::string& set : request.sets) {
     if (std::find(std::begin(kSets), std::end(kSets), set) == std::end(kSets)) {
       fail_usage("--set takes uniform, least-slope, monotone or grid, not '{}'", set);
     }
   }
 
   const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
-  data_options.text = text_tokens(opened.checkpoint.directory(), opened.model.vocab_size);
-  const TokenExamples data =
-      load_token_examples(data_options, opened.model.vocab_size, opened.model.max_context);
-  const double tokens = static_cast<double>(data.count * data.context);
+  const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
+  const NestedModel& model = opened.model;
+  request.data.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
+  const TokenExamples data = load_token_examples(request.data, model.vocab_size, model.max_context);
+  const DeviceOptions& device = request.device;
   Bench bench(opened, data, device, guard);
-
-  Table table{{{"set", "set", false},
-               {"submodels", "submodels"},
-               {"sample", "timed alone", true},
-               {"plan_flops", "plan's FLOPs"},
-               {"plan_gain", "FLOP ratio"},
-               {"shared_seconds", "shared, s"},
-               {"one_by_one_seconds", "one by one, s"},
-               {"speedup", "measured ratio"},
-               {"share", "share of FLOP ratio"},
-               {"ms_per_submodel", "ms/submodel"},
-               {"rate", "FLOP/s"},
-               {"peak", "product's FLOP/s"},
-               {"of_peak", "share of product"},
-               {"worst", "worst difference"}},
-              {}};
-  for (const std::string& set : sets) {
+  Table table = empty_table();
+  for (const std::string& set : request.sets) {
     // Before and after, since whatever else runs here makes the product slower and the share
     // larger.
     const auto product_rate = [&] {
       return open_engine(device.device).matmul_rate(peak_side(device), device);
     };
     const double before = product_rate();
-    const Comparison c =
-        bench.compare(candidates_of(set, opened.model.space), static_cast<std::size_t>(sample));
-    const double peak = std::max(before, product_rate());
-    const double rate = c.plan.shared * tokens / c.shared_seconds;
-    table.rows.push_back({cell(set), cell(static_cast<std::int64_t>(c.candidates)),
-                          cell(static_cast<std::int64_t>(c.sample)),
-                          quantity_cell(static_cast<std::int64_t>(c.plan.shared * tokens)),
-                          real_cell(c.plan.gain(), 2), real_cell(c.shared_seconds, 2),
-                          real_cell(c.one_by_one_seconds, 2), real_cell(c.speedup(), 2),
-                          real_cell(c.speedup() / c.plan.gain(), 3),
-                          real_cell(1e3 * c.shared_seconds / static_cast<double>(c.candidates), 3),
-                          quantity_cell(static_cast<std::int64_t>(rate)),
-                          quantity_cell(static_cast<std::int64_t>(peak)), real_cell(rate / peak, 3),
-                          cell(fmt::format("{:.1e}", c.worst))});
+    const Comparison comparison =
+        bench.compare(candidates_of(set, model.space), static_cast<std::size_t>(request.sample));
+    table.rows.push_back(row_of(set, comparison, static_cast<double>(data.count * data.context),
+                                std::max(before, product_rate())));
   }
   print_table(table, output);
   return 0;

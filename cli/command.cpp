@@ -97,7 +97,7 @@ int run_program(const Arguments& arguments) {
   } catch (const UsageError& error) {
     status = 2;
     message = error.what();
-  } catch (const Interrupted&) {
+  } catch (const Stopped&) {
     message = "stopped before the end; nothing of this command was kept";
   } catch (const std::filesystem::filesystem_error& error) {
     message = fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message());

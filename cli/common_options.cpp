@@ -21,10 +21,10 @@ void add_model_options(OptionTable& options, ModelOptions& model) {
 
 void add_nesting_options(OptionTable& options, Nesting& nesting) {
   options
-      .option("granularities", text_value(nesting.granularities, "LIST"),
+      .option("granularities", of_run(text_value(nesting.granularities, "LIST")),
               "the widths that were trained, if the config does not name them: 64,128,256 or "
               "1/4,1/2,1 of the full width")
-      .option("may-skip", text_value(nesting.may_skip, "LAYERS"),
+      .option("may-skip", of_run(text_value(nesting.may_skip, "LAYERS")),
               "the layers that may be left out, counted from 0: 2-6,8; else those that the config "
               "names");
 }
@@ -32,7 +32,7 @@ void add_nesting_options(OptionTable& options, Nesting& nesting) {
 void add_device_options(OptionTable& options, DeviceOptions& device) {
   options.section("device")
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
-      .option("dtype", dtype_value(device.dtype),
+      .option("dtype", of_run(dtype_value(device.dtype)),
               "type of the weights, and of the arithmetic if the device has instructions for it")
       .option("threads", threads_value(device.threads), "CPU threads; 0: one per core")
       .option("memory", quantity_value(device.memory, "BYTES"),
@@ -44,22 +44,23 @@ void add_device_options(OptionTable& options, DeviceOptions& device) {
 
 void add_data_options(OptionTable& options, ExampleOptions& data) {
   options
-      .option("token-format", token_format_value(data.format),
+      .option("token-format", of_run(token_format_value(data.format)),
               "format of token files without a header; else bytes or text, if the model reads them")
-      .option("context",
-              count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
-              "tokens per sequence; 0: 256, or the most that the model allows if that is less")
-      .option("max-tokens", quantity_value(data.max_tokens, "N"),
+      .option(
+          "context",
+          of_run(count_value(data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS")),
+          "tokens per sequence; 0: 256, or the most that the model allows if that is less")
+      .option("max-tokens", of_run(quantity_value(data.max_tokens, "N")),
               "use only the whole sequences within the first N tokens of each file; else all")
-      .option("positions", position_share_value(data.positions),
+      .option("positions", of_run(position_share_value(data.positions)),
               "score only this share of each sequence's positions, such as 1/4, drawn at random "
               "and the same for every submodel: readouts take less time, standard errors grow")
-      .option("positions-seed", count_value(data.positions.seed),
+      .option("positions-seed", of_run(count_value(data.positions.seed)),
               "seed of the draw of these positions");
 }
 
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency) {
-  options.option("latency", id_value(latency, "ID"),
+  options.option("latency", of_run(id_value(latency, "ID")),
                  "the measurement in --db that gives the latency; else the newest one of the model "
                  "('mixnmatch latency' measures)");
 }
@@ -71,13 +72,6 @@ std::string value_text(CostKind kind, std::int64_t value) {
 
 Cell cost_cell(CostKind kind, const Cost& cost) {
   return {value_text(kind, cost.of(kind)), cost.of(kind), {}};
-}
-
-std::string cost_text(CostKind kind, std::int64_t context) {
-  if (kind == CostKind::kLatency) return "nanoseconds of latency";
-  std::string text(to_string(kind));
-  if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", context);
-  return text;
 }
 
 }  // namespace mnm

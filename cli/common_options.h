@@ -29,10 +29,6 @@ void add_nesting_options(OptionTable& options, Nesting& nesting);   // --granula
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
 void add_data_options(OptionTable& options, ExampleOptions& data);     // --token-format, ...
 
-// "params"; FLOPs, which hang on it, also with the context: "flops at a context of 256";
-// "nanoseconds of latency".
-std::string cost_text(CostKind kind, std::int64_t context);
-
 inline constexpr const char* kBudgetHelp =
     "an upper limit: '1.2M' for --cost, 'bytes=3MB' for another kind of cost, '12ms' for latency";
 

@@ -18,6 +18,14 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  std::string a_word, b_word;
+  std::filesystem::path db;
+  std::string model, data;
+  FrontQuery query;
+  bool json = false, csv = false;
+};
+
 using Group = std::tuple<std::int64_t, std::int64_t, Dtype>;  // model, data, dtype
 
 Group group_of(const Record& record) { return {record.model, record.data, record.dtype}; }
@@ -60,14 +68,8 @@ std::string cost_text(const Record& record) {
                      text(CostKind::kBytes), text(CostKind::kFlops));
 }
 
-}  // namespace
-
-int compare_command(const Arguments& arguments) {
-  std::filesystem::path db;
-  std::string a_word, b_word, model, data;
-  FrontQuery query;
-  query.all = true;
-  bool json = false, csv = false;
+OptionTable option_table(Request& request) {
+  auto& [a_word, b_word, db, model, data, query, json, csv] = request;
   OptionTable options(
       "compare",
       "Compares two scored submodels from the store alone. It prints the mean difference of their "
@@ -86,44 +88,47 @@ int compare_command(const Arguments& arguments) {
       .option("metric", metric_value(query.metric), "the metric to compare")
       .section("output");
   add_output_options(options, json, csv);
-  if (!options.parse(arguments)) return 0;
-  const OutputFormat output = output_format(json, csv);
+  return options;
+}
 
-  const Store store = Store::open(db, Store::Mode::kRead);
-  if (!model.empty()) query.model = model_named(store, model);
-  if (!data.empty()) query.data = data_named(store, data, query.model);
-  const std::vector<Record> all = store.front(query);
-  const std::vector<Record> a_records = named_records(store, all, a_word);
-  const std::vector<Record> b_records = named_records(store, all, b_word);
-
-  const std::string_view metric = to_string(query.metric);
+Table empty_table(Metric metric) {
   Table table{{{"model", "model"},
                {"data", "data", false},
                {"part", "part", false},
                {"dtype", "dtype", false},
-               {"sequences", "sequences"},
-               {"a_record", "A: record", true, false, false},
-               {"a_widths", "A: widths", false, false, false},
-               {"a_params", "A: parameters", true, false, false},
-               {"a_bytes", "A: bytes", true, false, false},
-               {"a_flops", "A: FLOPs/token", true, false, false},
-               {fmt::format("a_{}", metric), fmt::format("{} of A", metric), true, true},
-               {"b_record", "B: record", true, false, false},
-               {"b_widths", "B: widths", false, false, false},
-               {"b_params", "B: parameters", true, false, false},
-               {"b_bytes", "B: bytes", true, false, false},
-               {"b_flops", "B: FLOPs/token", true, false, false},
-               {fmt::format("b_{}", metric), fmt::format("{} of B", metric), true, true},
-               {"difference", "A - B, paired", true, true},
-               {"z", "in SE"}},
+               {"sequences", "sequences"}},
               {}};
+  for (const std::string side : {"A", "B"}) {
+    const std::string key = side == "A" ? "a" : "b";
+    const auto column = [&](const char* name, const char* title, bool number) {
+      table.columns.push_back({fmt::format("{}_{}", key, name), fmt::format("{}: {}", side, title),
+                               number, false, false});
+    };
+    column("record", "record", true);
+    column("widths", "widths", false);
+    column("params", "parameters", true);
+    column("bytes", "bytes", true);
+    column("flops", "FLOPs/token", true);
+    table.columns.push_back({fmt::format("{}_{}", key, to_string(metric)),
+                             fmt::format("{} of {}", to_string(metric), side), true, true});
+  }
+  table.columns.push_back({"difference", "A - B, paired", true, true});
+  table.columns.push_back({"z", "in SE"});
+  return table;
+}
+
+void add_record(std::vector<Cell>& row, const Record& record, Metric metric) {
+  row.insert(row.end(), {cell(record.id), cell(to_string(record.widths)),
+                         quantity_cell(record.cost.params), quantity_cell(record.cost.bytes),
+                         quantity_cell(record.cost.flops), score_cell(record, metric)});
+}
+
+// A line for each pair that was scored alike.
+Table pair_table(const Store& store, const std::vector<Record>& a_records,
+                 const std::vector<Record>& b_records, Metric metric) {
+  Table table = empty_table(metric);
   const auto datasets = store.datasets();
   const std::vector<DataUse> uses = store.data_uses();
-  const auto add_record = [&](std::vector<Cell>& row, const Record& record) {
-    row.insert(row.end(), {cell(record.id), cell(to_string(record.widths)),
-                           quantity_cell(record.cost.params), quantity_cell(record.cost.bytes),
-                           quantity_cell(record.cost.flops), score_cell(record, query.metric)});
-  };
   for (const Record& a : a_records) {
     for (const Record& b : b_records) {
       if (group_of(a) != group_of(b)) continue;
@@ -133,24 +138,43 @@ int compare_command(const Arguments& arguments) {
       std::vector<Cell> row = {cell(a.model), cell(row_of->second.name),
                                cell(part_of(uses, a.data, a.model)),
                                cell(std::string(to_string(a.dtype))), cell(a.samples)};
-      add_record(row, a);
-      add_record(row, b);
-      add_difference(row, stored_difference(store, a, b, query.metric));
+      add_record(row, a, metric);
+      add_record(row, b, metric);
+      add_difference(row, stored_difference(store, a, b, metric));
       table.rows.push_back(std::move(row));
     }
   }
+  return table;
+}
+
+}  // namespace
+
+int compare_command(const Arguments& arguments) {
+  Request request;
+  request.query.all = true;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(request.json, request.csv);
+  FrontQuery& query = request.query;
+
+  const Store store = Store::open(request.db, Store::Mode::kRead);
+  if (!request.model.empty()) query.model = model_named(store, request.model);
+  if (!request.data.empty()) query.data = data_named(store, request.data, query.model);
+  const std::vector<Record> all = store.front(query);
+  const std::vector<Record> a_records = named_records(store, all, request.a_word);
+  const std::vector<Record> b_records = named_records(store, all, request.b_word);
+  const Record &a = a_records.front(), &b = b_records.front();
+  const Table table = pair_table(store, a_records, b_records, query.metric);
   if (table.rows.empty()) {
     fail_usage(
         "record {} ({}) and record {} ({}) were not scored with the same model, on the same data, "
         "in "
         "the same dtype, and no others of that name were: they cannot be compared",
-        a_records.front().id, to_string(a_records.front().widths), b_records.front().id,
-        to_string(b_records.front().widths));
+        a.id, to_string(a.widths), b.id, to_string(b.widths));
   }
   if (output == OutputFormat::kText) {
-    print("A  {}  {}\nB  {}  {}\n\n", to_string(a_records.front().widths),
-          cost_text(a_records.front()), to_string(b_records.front().widths),
-          cost_text(b_records.front()));
+    print("A  {}  {}\nB  {}  {}\n\n", to_string(a.widths), cost_text(a), to_string(b.widths),
+          cost_text(b));
   }
   print_table(table, output);
   return 0;

@@ -26,6 +26,20 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  ModelOptions model;
+  std::vector<std::string> widths;
+  ExampleOptions data;
+  ScoreOptions score;
+  bool consistency = false;
+  DeviceOptions device;
+  std::filesystem::path db;
+  std::string part;
+  bool json = false, csv = false;
+};
+
+constexpr std::string_view kParts[] = {"search", "confirm"};
+
 // `metric`: what the paired difference to the first is of.
 Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> measured,
                   Metric metric) {
@@ -86,33 +100,21 @@ std::vector<Widths> candidates_of(const std::vector<std::string>& texts, const N
   return candidates;
 }
 
-}  // namespace
-
-int eval_command(const Arguments& arguments) {
-  ModelOptions model_options;
-  ExampleOptions data_options;
-  DeviceOptions device;
-  ScoreOptions score;
-  bool consistency = false;
-  std::vector<std::string> widths;
-  std::string part;
-  std::filesystem::path db;
-  bool json = false, csv = false;
-  static constexpr std::string_view kParts[] = {"search", "confirm"};
-
+OptionTable option_table(Request& request) {
+  auto& [model, widths, data, score, consistency, device, db, part, json, csv] = request;
   OptionTable options("eval",
                       "Scores submodels on a token file. For each it prints the mean loss with its "
                       "standard error over sequences, the perplexity and the exact costs. If there "
                       "are several, it also prints the paired difference to the first.");
-  add_model_options(options, model_options);
+  add_model_options(options, model);
   options
       .option("widths", texts_value(widths, "WIDTHS"),
               "a submodel: 512x4,256x8, or a single width for all layers, or 'uniform' for every "
               "uniform submodel (the default)")
       .section("data")
-      .option("data", required(path_value(data_options.path)),
+      .option("data", required(path_value(data.path)),
               "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
-  add_data_options(options, data_options);
+  add_data_options(options, data);
   options.section("scores")
       .option("metric", metrics_value(score.metrics),
               "a metric to measure besides loss and accuracy. The paired difference is of the "
@@ -126,67 +128,92 @@ int eval_command(const Arguments& arguments) {
       .option("db", path_value(db), "also keep the scores in this store")
       .option("part", choice_value(part, kParts), "the part that the store records for these data");
   add_output_options(options, json, csv);
-  if (!options.parse(arguments)) return 0;
-  const OutputFormat output = output_format(json, csv);
-  const Metric compared = score.metrics.empty() ? Metric::kLoss : score.metrics.front();
-  if (consistency) score.metrics.insert(score.metrics.end(), {Metric::kKl, Metric::kAgreement});
+  return options;
+}
 
-  const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
-  const NestedModel& model = opened.model;
-  const std::vector<Widths> candidates =
-      candidates_of(widths.empty() ? std::vector<std::string>{"uniform"} : widths, model);
-  data_options.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
-  const std::unique_ptr<const Examples> examples = load_examples(data_options, model);
-  const Examples& data = *examples;
-  const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
-  if (ranks && ranks->rank() > 0) {
-    const Examples* const datasets[] = {&data};
-    Scorer(opened, device, score, ranks.get(), note_line).serve(datasets);
+class EvalCommand {
+ public:
+  EvalCommand(Request& request, const Arguments& arguments)
+      : request_(request),
+        arguments_(arguments),
+        opened_(open_model(request.model.directory, request.model.nesting)),
+        candidates_(candidates_of(request.widths, opened_.model)) {
+    request_.data.text = text_tokens(opened_.checkpoint.directory(), opened_.model.vocab_size);
+    data_ = load_examples(request_.data, opened_.model);
+  }
+
+  // `compared`: the metric whose differences are shown.
+  int run(Metric compared, OutputFormat output) {
+    const std::unique_ptr<Ranks> ranks = Ranks::join(note_line);
+    if (ranks && ranks->rank() > 0) {
+      const Examples* const datasets[] = {data_.get()};
+      Scorer(opened_, request_.device, request_.score, ranks.get(), note_line).serve(datasets);
+      return 0;
+    }
+    require_device(request_.device);
+    std::optional<Store> store;
+    if (!request_.db.empty()) store = Store::open(request_.db, Store::Mode::kWrite);
+    Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
+    const std::vector<Score> scores = score(scorer);
+    if (store) keep(*store, scorer, scores);
+    print_table(score_table(scores, request_.score.measured(), compared), output);
     return 0;
   }
-  require_device(device);
-  std::optional<Store> store;
-  if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
 
-  const PlanCost plan = cost_of(make_prefix_tree(candidates), model, data.context, data.share());
-  const double tokens = static_cast<double>(data.count * data.context);
-  note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates.size(), data.count,
-       data.context, quantity((score.one_by_one ? plan.one_by_one : plan.shared) * tokens),
-       score.one_by_one ? std::string("one by one")
-                        : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
-
-  Scorer scorer(opened, device, score, ranks.get(), note_line);
-  std::vector<Score> scores;
-  {
+ private:
+  std::vector<Score> score(Scorer& scorer) const {
+    const Examples& data = *data_;
+    const PlanCost plan =
+        cost_of(make_prefix_tree(candidates_), opened_.model, data.context, data.share());
+    const bool alone = request_.score.one_by_one;
+    const double flops =
+        (alone ? plan.one_by_one : plan.shared) * static_cast<double>(data.count * data.context);
+    note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates_.size(), data.count,
+         data.context, quantity(flops),
+         alone ? std::string("one by one")
+               : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
     ProgressBar bar("scoring");
-    scores = scorer.score(candidates, data, [&](const Progress& progress) {
-      const double fraction = progress.done / progress.total;
-      bar.show(fraction,
-               fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
-      return !guard.interrupted();
-    });
-    const double flops = (score.one_by_one ? plan.one_by_one : plan.shared) * tokens;
+    std::vector<Score> scores = scorer.score(candidates_, data, shown_on(bar, guard_));
     bar.note(fmt::format("{} ({}FLOP/s)", duration_text(bar.seconds()),
                          quantity(flops / bar.seconds())));
+    return scores;
   }
 
-  if (store) {
+  void keep(Store& store, Scorer& scorer, const std::vector<Score>& scores) const {
     RunRow run;
-    run.model = store->model(model_row(opened));
-    run.data = store->data(data_row(data));
-    run.part = part;
+    run.model = store.model(model_row(opened_));
+    run.data = store.data(data_row(*data_));
+    run.part = request_.part;
     run.command = "eval";
-    run.command_line = command_line("eval", arguments);
+    run.command_line = command_line("eval", arguments_);
     run.build = build_text();
     run.device = scorer.device_name();
-    run.dtype = device.dtype;
-    const std::int64_t id = store->begin_run(run);
-    store->add(id, scores);
-    store->finish_run(id, "done");
+    run.dtype = request_.device.dtype;
+    const std::int64_t id = store.begin_run(run);
+    store.add(id, scores);
+    store.finish_run(id, "done");
   }
-  print_table(score_table(scores, score.measured(), compared), output);
-  return 0;
+
+  Request& request_;
+  const Arguments& arguments_;
+  const InterruptGuard guard_;
+  const OpenedModel opened_;
+  const std::vector<Widths> candidates_;
+  std::unique_ptr<const Examples> data_;
+};
+
+}  // namespace
+
+int eval_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(request.json, request.csv);
+  std::vector<Metric>& metrics = request.score.metrics;
+  const Metric compared = metrics.empty() ? Metric::kLoss : metrics.front();
+  if (request.consistency) metrics.insert(metrics.end(), {Metric::kKl, Metric::kAgreement});
+  if (request.widths.empty()) request.widths = {"uniform"};
+  return EvalCommand(request, arguments).run(compared, output);
 }
 
 }  // namespace mnm

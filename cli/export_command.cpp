@@ -4,14 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
-#include <ranges>
 #include <span>
 
-#include "artifact/check.h"
+#include "artifact/checked_export.h"
 #include "artifact/explain.h"
 #include "artifact/formats.h"
-#include "cli/byte_bar.h"
+#include "artifact/provenance.h"
+#include "artifact/selection.h"
 #include "cli/common_options.h"
 #include "cli/explanation.h"
 #include "cli/interrupt.h"
@@ -23,7 +22,7 @@
 #include "db/store.h"
 #include "export/gguf_header.h"
 #include "families/open_model.h"
-#include "heuristics/least_slope.h"
+#include "model/budget.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
@@ -112,118 +111,6 @@ OptionTable option_table(Request& request) {
   return options;
 }
 
-// The record that a provenance note quotes: the one asked for, or better its confirmed score.
-std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths) {
-  std::optional<Record> found;
-  const std::vector<DataUse> uses = store.data_uses();
-  for (const auto& [id, row] : store.datasets()) {
-    const bool confirmed = part_of(uses, id, model) == "confirm";
-    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
-      const std::optional<Record> record = store.find(model, id, dtype, widths);
-      if (!record || !record->ok()) continue;
-      if (confirmed) return record;
-      if (!found) found = record;
-    }
-  }
-  return found;
-}
-
-// The data on which --best chooses: what the user names, else the search part, else the only one.
-std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std::string& name) {
-  if (!name.empty()) return data_named(store, name, model);
-  FrontQuery query;
-  query.model = model;
-  std::vector<std::int64_t> used, searched;
-  const std::vector<DataUse> uses = store.data_uses();
-  for (const Record& record : store.front(query)) {
-    if (std::ranges::find(used, record.data) != used.end()) continue;
-    used.push_back(record.data);
-    if (part_of(uses, record.data, model).starts_with("search")) searched.push_back(record.data);
-  }
-  if (searched.size() == 1) return searched.front();
-  if (used.size() == 1) return used.front();
-  if (used.empty())
-    fail_usage("the store has no scores of this checkpoint to choose the best from");
-  fail_usage("the store has scores on several datasets: name the one to choose by with --data");
-}
-
-Record best_record(const Store& store, std::int64_t model, const Request& request,
-                   const LatencyTable* latency) {
-  FrontQuery query;
-  query.model = model;
-  query.data = data_to_choose_by(store, model, request.data);
-  query.cost = request.cost;
-  query.budgets = parse_budgets(request.budgets, request.cost);
-  query.latency = latency;
-  std::vector<Record> front = store.front(query);
-  if (front.empty()) {
-    require_something_within(store, query);
-    fail_usage("no record within the budget has a loss that is a number");
-  }
-  const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
-  std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
-  return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
-}
-
-CostBasis basis_of(const NestedModel& model, Dtype dtype) {
-  CostBasis basis{dtype};
-  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
-  return basis;
-}
-
-// Where nothing was measured: the largest that MatFormer's rule makes. Its members only grow.
-Widths least_slope_within(const NestedModel& model, const Request& request,
-                          const CostTable& costs) {
-  const auto budgets = parse_budgets(request.budgets, request.cost);
-  const std::vector<Widths> schedule = least_slope_schedule(model.space);
-  for (const Widths& widths : schedule | std::views::reverse) {
-    const Cost cost = costs.of(widths);
-    if (within(cost, budgets)) {
-      return widths;
-    }
-  }
-  const Cost smallest = costs.of(schedule.front());
-  for (const auto& [kind, limit] : budgets) {
-    if (smallest.of(kind) <= limit) continue;
-    fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}", limit,
-               cost_text(kind, costs.basis().context), to_string(schedule.front()),
-               smallest.of(kind));
-  }
-  fail_usage("no submodel is within the budgets");
-}
-
-nlohmann::json provenance(const OpenedModel& opened, const Widths& widths, Dtype dtype,
-                          const std::optional<Record>& record, const Store* store) {
-  const CostBasis basis = basis_of(opened.model, dtype);
-  const Cost cost = cost_of(opened.model, widths, basis);
-  const ModelRow row = model_row(opened);
-  nlohmann::json note;
-  note["widths"] = to_string(widths);
-  note["source"] = {{"name", row.name},
-                    {"fingerprint", row.fingerprint},
-                    {"widths", to_string(opened.model.space.full())}};
-  note["cost"] = {{"params", cost.params},
-                  {"non_embedding", cost.non_embedding},
-                  {"bytes", cost.bytes},
-                  {"flops_per_token", cost.flops},
-                  {"kv_bytes_per_token", cost.kv_bytes},
-                  {"context", basis.context}};
-  if (record) {
-    for (const auto& [id, data] : store->datasets()) {
-      if (id != record->data) continue;
-      note["score"] = {{"loss", record->value()},
-                       {"loss_se", (*record)[Metric::kLoss]->standard_error},
-                       {"sequences", record->samples},
-                       {"context", data.context},
-                       {"data", data.name},
-                       {"part", part_of(store->data_uses(), id, record->model)},
-                       {"data_fingerprint", data.fingerprint},
-                       {"dtype", to_string(record->dtype)}};
-    }
-  }
-  return note;
-}
-
 float largest(std::span<const float> logits) {
   float most = 0;
   for (const float logit : logits) most = std::max(most, std::fabs(logit));
@@ -236,6 +123,27 @@ class ExportCommand {
       : request_(request), arguments_(arguments) {}
 
   int run() {
+    require_request();
+    open();
+    open_store();
+    choose();
+    if (request_.explain) return print_why();
+    if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
+    const std::unique_ptr<PlannedExport> plan =
+        plan_export(*opened_, widths_,
+                    provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
+                    request_.target);
+    if (request_.dry_run) {
+      print_plan(*plan);
+    } else {
+      write(*plan);
+    }
+    return 0;
+  }
+
+ private:
+  // UsageError where options contradict each other, or the target cannot be written.
+  void require_request() {
     const int ways =
         (request_.widths.empty() ? 0 : 1) + (request_.record ? 1 : 0) + (request_.best ? 1 : 0);
     by_rule_ = ways == 0 && !request_.budgets.empty();
@@ -258,33 +166,17 @@ class ExportCommand {
     if (request_.out.empty() && request_.writes()) {
       fail_usage("export: --out is missing, the directory to write");
     }
-    open();
-    if (!request_.db.empty()) {
-      // A store that --record or --best reads must be there: only --widths may begin a new one.
-      const bool must_exist = !request_.writes() || request_.record || request_.best;
-      if (must_exist) Store::open(request_.db, Store::Mode::kRead);
-      store_.emplace(
-          Store::open(request_.db, request_.writes() ? Store::Mode::kWrite : Store::Mode::kRead));
-    }
-    choose();
-    if (request_.explain) {
-      std::optional<KnownScores> scores;
-      if (model_id_) scores = KnownScores{&*store_, *model_id_};
-      print_explanation(explain(*opened_, widths_, request_.runtime, request_.target,
-                                basis_of(opened_->model, dtype()), scores),
-                        request_.json);
-      return 0;
-    }
-    const std::unique_ptr<PlannedExport> plan = make_plan();
-    if (request_.dry_run) {
-      print_plan(*plan);
-      return 0;
-    }
-    write(*plan);
-    return 0;
+    budgets_ = parse_budgets(request_.budgets, request_.cost);
   }
 
- private:
+  void require_new_target() const {
+    namespace fs = std::filesystem;
+    const fs::path target = fs::absolute(request_.out).lexically_normal();
+    require_apart(target, request_.model.directory);
+    require_apart(target, request_.db);
+    require_target(target, request_.force);
+  }
+
   void open() {
     const auto config = bare_config(request_.model.directory);
     if (!config) {
@@ -299,47 +191,34 @@ class ExportCommand {
     }
   }
 
-  void require_new_target() const {
-    namespace fs = std::filesystem;
-    const fs::path target = fs::absolute(request_.out).lexically_normal();
-    require_apart(target, request_.model.directory);
-    require_apart(target, request_.db);
-    require_target(target, request_.force);
+  void open_store() {
+    if (request_.db.empty()) return;
+    // A store that --record or --best reads must be there: only --widths may begin a new one.
+    const bool must_exist = !request_.writes() || request_.record || request_.best;
+    if (must_exist) Store::open(request_.db, Store::Mode::kRead);
+    store_.emplace(
+        Store::open(request_.db, request_.writes() ? Store::Mode::kWrite : Store::Mode::kRead));
+    model_id_ = model_in(*store_, *opened_);
+  }
+
+  std::optional<LatencyTable> latency_asked_for() const {
+    if (!counts_latency(request_.cost, budgets_)) return std::nullopt;
+    if (!store_) fail_usage("export: a budget of time needs --db, the store of a 'latency'");
+    const LatencyRow row = latency_named(*store_, *opened_, request_.latency);
+    note("{}\n", latency_text(row));
+    return LatencyTable(row.measured.parts);
   }
 
   void choose() {
     const NestedModel& model = opened_->model;
-    if (store_) {
-      const std::string fingerprint = opened_->checkpoint.fingerprint();
-      for (const auto& [id, row] : store_->models()) {
-        if (row.fingerprint == fingerprint) model_id_ = id;
-      }
-    }
-    std::optional<LatencyTable> latency;
-    if (counts_latency(request_.cost, parse_budgets(request_.budgets, request_.cost))) {
-      if (!store_) fail_usage("export: a budget of time needs --db, the store of a 'latency'");
-      const LatencyRow row = latency_named(*store_, *opened_, request_.latency);
-      note("{}\n", latency_text(row));
-      latency.emplace(row.measured.parts);
-    }
+    const std::optional<LatencyTable> latency = latency_asked_for();
     if (request_.record) {
-      chosen_ = store_->record(*request_.record);
-      if (!chosen_) fail_usage("{} has no record {}", request_.db.string(), *request_.record);
-      if (chosen_->model != model_id_) {
-        fail_usage("record {} is of another checkpoint than {}: fingerprints differ",
-                   *request_.record, request_.model.directory.string());
-      }
-      widths_ = chosen_->widths;
+      chosen_ = named_record();
     } else if (request_.best) {
-      if (!model_id_) {
-        fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
-                   request_.model.directory.string());
-      }
-      chosen_ = best_record(*store_, *model_id_, request_, latency ? &*latency : nullptr);
-      widths_ = chosen_->widths;
+      chosen_ = best(latency ? &*latency : nullptr);
     } else if (by_rule_) {
-      const CostTable costs(model, basis_of(model, dtype()), latency ? &*latency : nullptr);
-      widths_ = least_slope_within(model, request_, costs);
+      const CostTable costs(model, export_basis(model, dtype()), latency ? &*latency : nullptr);
+      widths_ = least_slope_within(model, costs, budgets_);
       if (!request_.json) {
         print("{}: the largest least-slope submodel within the budget; no score chose it\n",
               to_string(widths_));
@@ -347,9 +226,28 @@ class ExportCommand {
     } else {
       widths_ = parse_widths(request_.widths, model.layers());
     }
+    if (chosen_) widths_ = chosen_->widths;
     model.space.require(widths_);
     if (model_id_) quoted_ = scored_record(*store_, *model_id_, widths_);
     if (!chosen_) chosen_ = quoted_;
+  }
+
+  Record named_record() const {
+    const std::optional<Record> record = store_->record(*request_.record);
+    if (!record) fail_usage("{} has no record {}", request_.db.string(), *request_.record);
+    if (record->model != model_id_) {
+      fail_usage("record {} is of another checkpoint than {}: fingerprints differ",
+                 *request_.record, request_.model.directory.string());
+    }
+    return *record;
+  }
+
+  Record best(const LatencyTable* latency) const {
+    if (!model_id_) {
+      fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
+                 request_.model.directory.string());
+    }
+    return best_record(*store_, *model_id_, {budgets_, request_.cost, request_.data, latency});
   }
 
   // What provenance and budgets count bytes in; of a quantised format, those of the checkpoint's
@@ -360,11 +258,17 @@ class ExportCommand {
     return countable ? parse_dtype(text) : opened_->model.dtype;
   }
 
-  std::unique_ptr<PlannedExport> make_plan() const {
-    if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
-    return plan_export(*opened_, widths_,
-                       provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
-                       request_.target);
+  int print_why() const {
+    std::optional<KnownScores> scores;
+    if (model_id_) scores = KnownScores{&*store_, *model_id_};
+    print_explanation(explain(*opened_, widths_, request_.runtime, request_.target,
+                              export_basis(opened_->model, dtype()), scores),
+                      request_.json);
+    return 0;
+  }
+
+  CheckOptions check() const {
+    return {!request_.no_check, request_.check_layers, request_.device};
   }
 
   void print_plan(const PlannedExport& plan) const {
@@ -372,32 +276,23 @@ class ExportCommand {
     for (const auto& [name, bytes] : plan.files()) {
       table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
     }
-    if (const std::size_t layers = checked_layers(plan); layers == opened_->model.layers()) {
-      Probe probe;
-      probe.widths = to_string(widths_);
-      probe.fingerprint = opened_->checkpoint.fingerprint();
-      probe.vocab_size = opened_->model.vocab_size;
-      probe.tokens = probe_tokens(probe.vocab_size, opened_->model.max_context);
-      table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(probe_bytes(probe)))});
+    const std::size_t layers = checked_layers(*opened_, plan, check());
+    if (layers == opened_->model.layers()) {
+      const std::uint64_t bytes = probe_bytes(probe_outline(*opened_, plan));
+      table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(bytes))});
     }
     print_table(table, OutputFormat::kText);
     std::int64_t bytes = 0;
     for (const auto& row : table.rows) bytes += row[1].value.get<std::int64_t>();
     print("{} parameters, {} bytes in {} files\n", cost_of(opened_->model, plan.slices()).params,
           bytes, table.rows.size());
-    if (const std::size_t layers = checked_layers(plan); layers > 0) {
+    if (layers > 0) {
       if (const std::string part = part_text(layers); !part.empty()) {
         note("the check would run{}\n", part);
       }
     }
     note("dry run: {} at {} would be written{}\n", to_string(widths_), plan.dtype(),
          request_.out.empty() ? "" : " to " + request_.out.string());
-  }
-
-  // How many layers the check runs; 0 without it.
-  std::size_t checked_layers(const PlannedExport& plan) const {
-    if (request_.no_check) return 0;
-    return layers_to_run(*opened_, plan, request_.check_layers, request_.device);
   }
 
   // What of the model was run, where it was not all.
@@ -412,49 +307,38 @@ class ExportCommand {
   }
 
   void write(const PlannedExport& plan) {
-    DeviceOptions device = request_.device;
-    device.dtype = Dtype::kF32;
-    // First of all: what cannot be written is not worth computing a probe for.
-    AtomicDirectory directory(request_.out, replaceable(request_.force));
-    require_space(plan.bytes(), directory.path());
-    const std::size_t layers = checked_layers(plan);
-    std::optional<Probe> probe;
-    if (layers > 0) probe = make_probe(*opened_, plan, layers, device);
-
-    write_tensors(plan, directory.path());
-    std::uint64_t bytes = plan.bytes();
-    std::string fingerprint;
-    if (probe || !request_.db.empty()) fingerprint = plan.fingerprint(directory.path());
-    // What a runtime computes is of all layers: a probe of some would condemn it.
-    if (probe && layers == opened_->model.layers()) {
-      probe->artifact = fingerprint;
-      write_probe(*probe, directory.path() / kProbeFile);
-      bytes += std::filesystem::file_size(directory.path() / kProbeFile);
-    }
-    plan.check_layout(directory.path());
-    std::optional<Difference> difference;
-    if (!request_.no_check) {
-      const OpenedModel written = reopen_export(plan, directory.path());
-      check_written_tensors(*opened_, plan, written.checkpoint);
-      if (probe) difference = check_written_logits(*probe, plan, written, layers, device);
-    }
-    if (guard_.interrupted()) throw Interrupted();
-    directory.commit(Flush::kToKernel);  // as its files: a power cut may take both
-
-    const Cost cost = cost_of(opened_->model, plan.slices());
+    std::optional<ProgressBar> bar;  // while bytes are written, neither before nor after
+    const ProgressSink progress = [&](const Progress& now) {
+      if (now.done >= now.total) {
+        bar.reset();
+        return !guard_.interrupted();
+      }
+      if (!bar) bar.emplace("writing");
+      return bytes_shown_on(*bar, guard_)(now);
+    };
+    const CheckedExport written =
+        write_checked(*opened_, plan, request_.out, check(), replaceable(request_.force), progress);
     print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
-          quantity(static_cast<double>(cost.params)), quantity(static_cast<double>(bytes)),
-          plan.dtype());
-    if (difference) {
+          quantity(static_cast<double>(cost_of(opened_->model, plan.slices()).params)),
+          quantity(static_cast<double>(written.bytes)), plan.dtype());
+    print_check(plan, written);
+    record(plan, written);
+    print("\n{}", Lines{plan.loading(request_.out)});
+  }
+
+  void print_check(const PlannedExport& plan, const CheckedExport& written) const {
+    if (written.difference) {
+      const Probe& probe = *written.probe;
       print(
           "checked: every tensor is its slice; over {} tokens{} the largest difference of a "
           "logit is {:.2g}, where the order of summation explains {:.2g}\n",
-          probe->tokens.size(), part_text(layers), difference->worst, probe->tolerance);
-      if (probe->moved > 0) {
+          probe.tokens.size(), part_text(written.layers), written.difference->worst,
+          probe.tolerance);
+      if (probe.moved > 0) {
         print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
-              probe->moved, largest(probe->logits));
+              probe.moved, largest(probe.logits));
       }
-    } else if (!request_.no_check) {
+    } else if (written.checked_values) {
       print(
           "checked: every tensor is its slice; nothing was run, since memory does not hold one "
           "layer and a part of the head, and there is no probe\n");
@@ -463,43 +347,13 @@ class ExportCommand {
           "every tensor is there with its name, shape and type; no value was checked, and "
           "there is no probe\n");
     }
-    record(plan, bytes, fingerprint, probe, layers, difference);
-    print("\n{}", Lines{plan.loading(request_.out)});
   }
 
-  void write_tensors(const PlannedExport& plan, const std::filesystem::path& path) const {
-    try {
-      ByteBar bar("writing", plan.bytes(), guard_);
-      plan.write(opened_->checkpoint, path, std::ref(bar));
-    } catch (const Stopped&) {
-      throw Interrupted();
-    }
-  }
-
-  void record(const PlannedExport& plan, std::uint64_t bytes, const std::string& fingerprint,
-              const std::optional<Probe>& probe, std::size_t layers,
-              const std::optional<Difference>& difference) {
+  void record(const PlannedExport& plan, const CheckedExport& written) {
     if (request_.db.empty()) return;
-    Store::Artifact artifact;
-    if (!request_.no_check) artifact.check = nlohmann::json{{"tensors_equal", true}}.dump();
-    if (difference) {
-      artifact.check =
-          nlohmann::json{
-              {"tensors_equal", true},         {"probe_tokens", probe->tokens.size()},
-              {"layers_run", layers},          {"worst_logit_difference", difference->worst},
-              {"tolerance", probe->tolerance}, {"operand_tolerance", probe->operand_tolerance},
-              {"moved", probe->moved},         {"position", difference->position},
-              {"word", difference->word}}
-              .dump();
-    }
-    artifact.model = store_->model(model_row(*opened_));
-    if (chosen_) artifact.record = chosen_->id;
-    artifact.widths = widths_;
-    artifact.format = plan.format();
-    artifact.path = std::filesystem::absolute(request_.out).lexically_normal().string();
-    artifact.fingerprint = fingerprint;
+    Store::Artifact artifact =
+        artifact_row(plan, written, request_.out, store_->model(model_row(*opened_)), chosen_);
     artifact.command_line = command_line("export", arguments_);
-    artifact.bytes = static_cast<std::int64_t>(bytes);
     try {
       const std::int64_t id = store_->add_artifact(artifact);
       print("recorded as artifact {} of {}\n", id, request_.db.string());
@@ -514,6 +368,7 @@ class ExportCommand {
   const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
   std::optional<Store> store_;
+  std::vector<Budget> budgets_;
   bool by_rule_ = false;                  // a budget alone
   std::optional<std::int64_t> model_id_;  // of the store, where it knows the checkpoint
   Widths widths_;

@@ -37,6 +37,18 @@ struct PromptOptions {
   std::filesystem::path file;
 };
 
+struct Request {
+  ModelOptions model;
+  std::string widths;
+  PromptOptions prompt;
+  Sampling sampling;
+  std::uint64_t seed = 1;
+  GenerationLimits limits;
+  bool ignore_end = false;
+  DeviceOptions device;
+  bool json = false;
+};
+
 std::vector<std::int64_t> parse_tokens(std::string_view text) {
   std::vector<std::int64_t> tokens;
   const char* at = text.data();
@@ -247,26 +259,16 @@ Json json_of(const Speed& speed, const Generation& generation,
   return json;
 }
 
-}  // namespace
-
-int generate_command(const Arguments& arguments) {
-  ModelOptions model_options;
-  DeviceOptions device;
-  PromptOptions prompt;
-  Sampling sampling;
-  GenerationLimits limits;
-  std::string widths_text;
-  std::uint64_t seed = 1;
-  bool ignore_end = false, json = false;
-
+OptionTable option_table(Request& request) {
+  auto& [model, widths, prompt, sampling, seed, limits, ignore_end, device, json] = request;
   OptionTable options(
       "generate",
       "Continues a prompt with any submodel of a nested checkpoint, or with an exported one. Text "
       "gives text, and token ids give token ids. It also prints its speed, and the speed that "
       "reading the weights from memory allows.");
-  add_model_options(options, model_options);
+  add_model_options(options, model);
   options
-      .option("widths", text_value(widths_text, "WIDTHS"),
+      .option("widths", text_value(widths, "WIDTHS"),
               "the submodel: 512x4,256x8, or a single width for all layers; else the whole model")
       .section("prompt: one of these, or text on standard input")
       .option("prompt", text_value(prompt.text, "TEXT"), "the text to continue")
@@ -293,33 +295,51 @@ int generate_command(const Arguments& arguments) {
   add_device_options(options, device);
   options.section("output").option("json", flag_value(json),
                                    "print tokens, text and speed as JSON at the end");
-  if (!options.parse(arguments)) return 0;
-  Sampler sampler(sampling);
+  return options;
+}
+
+// UsageError where options that choose among tokens have none to choose among.
+void require_sampling(const OptionTable& options, const Sampling& sampling) {
   for (const char* needless : {"top-k", "top-p", "seed"}) {
     if (sampling.temperature == 0 && options.given(needless)) {
       fail_usage("--{} decides nothing where the most likely token is taken: give --temperature",
                  needless);
     }
   }
+}
 
-  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
+Widths widths_of(const std::string& text, const NestedModel& model) {
+  if (text.empty()) return model.space.full();
+  Widths widths = parse_widths(text, model.layers());
+  model.space.require(widths);
+  return widths;
+}
+
+}  // namespace
+
+int generate_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  Sampler sampler(request.sampling);
+  require_sampling(options, request.sampling);
+
+  const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
-  Widths widths = model.space.full();
-  if (!widths_text.empty()) {
-    widths = parse_widths(widths_text, model.layers());
-    model.space.require(widths);
-  }
+  const Widths widths = widths_of(request.widths, model);
   const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
-  const std::vector<std::int64_t> tokens = prompt_of(options, prompt, words, opened);
+  const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);
+  GenerationLimits& limits = request.limits;
   limits.context = model.max_context;
-  if (!ignore_end) limits.ends = ends_of(opened);
+  if (!request.ignore_end) limits.ends = ends_of(opened);
 
   const InterruptGuard guard;
+  const DeviceOptions& device = request.device;
   Engine& engine = open_engine(device.device);
   const auto session = engine.load(model, opened.checkpoint, device);
   const auto decoder = session->decoder(widths);
-  Output output(options.given("tokens") ? nullptr : &*words.tokenizer, json);
-  Random random(seed);
+  Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
+  Random random(request.seed);
   const Generation generation =
       generate(*decoder, tokens, limits, sampler, random, [&](std::optional<std::int64_t> token) {
         if (token) output.token(*token);
@@ -328,9 +348,8 @@ int generate_command(const Arguments& arguments) {
   output.finish();
   const Speed speed = speed_of(generation, tokens.size(), opened, widths, device);
   report(speed, generation, tokens.size(), engine.device_name(device));
-  if (json) {
-    const Json out = json_of(speed, generation, tokens, words, widths, engine.device_name(device));
-    print_json(out);
+  if (request.json) {
+    print_json(json_of(speed, generation, tokens, words, widths, engine.device_name(device)));
   }
   return generation.finish == Finish::kStopped ? 1 : 0;
 }

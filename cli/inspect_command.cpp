@@ -21,6 +21,13 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  ModelOptions model;
+  CostBasis basis;
+  std::optional<Dtype> dtype;
+  bool json = false;
+};
+
 // "64,128,256,512", per run of layers that agree.
 std::string space_text(const WidthSpace& space) {
   std::string text;
@@ -138,20 +145,15 @@ Table cost_table(const NestedModel& model, const CostBasis& basis) {
   return table;
 }
 
-}  // namespace
-
-int inspect_command(const Arguments& arguments) {
-  ModelOptions model_options;
-  CostBasis basis;
-  std::optional<Dtype> dtype;
-  bool json = false;
+OptionTable option_table(Request& request) {
+  auto& [model, basis, dtype, json] = request;
   OptionTable options(
       "inspect",
       "Shows what a checkpoint holds: its family, its layers, the widths that they may take, how "
       "many submodels that makes, and the exact cost of each uniform submodel. For an export it "
       "also shows which runtimes load it, and the results of scripts/verify. It reads weights only "
       "for the fingerprint. A config.json is enough, if you do not have the model.");
-  add_model_options(options, model_options);
+  add_model_options(options, model);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
               "tokens per sequence for counting FLOPs, or the most that the model allows if that "
@@ -159,71 +161,82 @@ int inspect_command(const Arguments& arguments) {
       .option("dtype", dtype_value(dtype), "type for counting bytes; else the checkpoint's")
       .section("output")
       .option("json", flag_value(json), "results as JSON");
-  if (!options.parse(arguments)) return 0;
+  return options;
+}
 
-  if (is_foreign_artifact(model_options.directory)) {
-    print_foreign(model_options.directory, json);
-    return 0;
-  }
-  const Inspected inspected = inspect(model_options);
-  const NestedModel& model = inspected.opened.model;
-  basis.dtype = dtype.value_or(model.dtype);
-  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
-  const Table table = cost_table(model, basis);
-  const nlohmann::json provenance =
-      model.config.contains("mixnmatch") ? model.config["mixnmatch"] : nlohmann::json();
-
-  // An export says which runtimes load it, and those that were asked what they computed.
-  std::optional<Explanation> artifact;
+// What is known of an export: which runtimes load it, and what those that were asked computed.
+struct Exported {
+  Explanation runtimes;
   Table verified;
   bool as_exported = true;
-  if (provenance.is_object() && provenance.contains("widths")) {
-    artifact = explain(inspected.opened, model.space.full(), "", {}, basis, {});
-    if (std::filesystem::is_directory(model_options.directory)) {
-      const std::string fingerprint = artifact_fingerprint(model_options.directory);
-      verified = verified_table(model_options.directory, fingerprint);
-      as_exported = is_as_exported(model_options.directory, fingerprint);
-    }
-  }
+};
 
-  if (json) {
-    nlohmann::ordered_json out;
-    out["directory"] = model_options.directory.string();
-    out["fingerprint"] =
-        inspected.fingerprint.empty() ? nlohmann::json() : nlohmann::json(inspected.fingerprint);
-    out["fingerprint_bytes"] = hashed_bytes(inspected);
-    out["tensor_bytes"] = inspected.bytes;
-    out["family"] = model.family;
-    out["dtype"] = to_string(model.dtype);
-    out["layers"] = model.layers();
-    out["hidden_size"] = model.hidden_size;
-    out["vocab_size"] = model.vocab_size;
-    out["max_context"] = model.max_context == kAnyContext
-                             ? nlohmann::ordered_json()
-                             : nlohmann::ordered_json(model.max_context);
-    out["tied_head"] = model.tied_head;
-    out["submodels"] = model.space.submodels();
-    auto layers = nlohmann::ordered_json::array();
-    for (const LayerChoices& choices : model.space.layers) {
-      layers.push_back({{"granularities", choices.granularities},
-                        {"step", choices.step},
-                        {"may_skip", choices.may_skip}});
-    }
-    out["width_space"] = std::move(layers);
-    out["cost_basis"] = {{"dtype", to_string(basis.dtype)}, {"context", basis.context}};
-    out["uniform"] = table.json();
-    if (!provenance.is_null()) out["provenance"] = provenance;
-    if (artifact) {
-      out["runtimes"] = artifact->runtimes.json();
-      out["verified"] = verified.json();
-      out["as_exported"] = as_exported;
-    }
-    print_json(out);
-    return 0;
-  }
+nlohmann::json provenance_of(const NestedModel& model) {
+  return model.config.contains("mixnmatch") ? model.config["mixnmatch"] : nlohmann::json();
+}
 
+// Nothing where it is no export.
+std::optional<Exported> exported(const Inspected& inspected, const std::filesystem::path& directory,
+                                 const CostBasis& basis) {
+  const NestedModel& model = inspected.opened.model;
+  const nlohmann::json provenance = provenance_of(model);
+  if (!provenance.is_object() || !provenance.contains("widths")) return std::nullopt;
+  Exported artifact{explain(inspected.opened, model.space.full(), "", {}, basis, {}), {}};
+  if (!std::filesystem::is_directory(directory)) return artifact;
+  const std::string fingerprint = artifact_fingerprint(directory);
+  artifact.verified = verified_table(directory, fingerprint);
+  artifact.as_exported = is_as_exported(directory, fingerprint);
+  return artifact;
+}
+
+nlohmann::ordered_json space_json(const WidthSpace& space) {
+  auto layers = nlohmann::ordered_json::array();
+  for (const LayerChoices& choices : space.layers) {
+    layers.push_back({{"granularities", choices.granularities},
+                      {"step", choices.step},
+                      {"may_skip", choices.may_skip}});
+  }
+  return layers;
+}
+
+void print_as_json(const Request& request, const Inspected& inspected,
+                   const std::optional<Exported>& artifact) {
+  const NestedModel& model = inspected.opened.model;
+  nlohmann::ordered_json out;
+  out["directory"] = request.model.directory.string();
+  out["fingerprint"] =
+      inspected.fingerprint.empty() ? nlohmann::json() : nlohmann::json(inspected.fingerprint);
+  out["fingerprint_bytes"] = hashed_bytes(inspected);
+  out["tensor_bytes"] = inspected.bytes;
+  out["family"] = model.family;
+  out["dtype"] = to_string(model.dtype);
+  out["layers"] = model.layers();
+  out["hidden_size"] = model.hidden_size;
+  out["vocab_size"] = model.vocab_size;
+  out["max_context"] = model.max_context == kAnyContext ? nlohmann::ordered_json()
+                                                        : nlohmann::ordered_json(model.max_context);
+  out["tied_head"] = model.tied_head;
+  out["submodels"] = model.space.submodels();
+  out["width_space"] = space_json(model.space);
+  out["cost_basis"] = {{"dtype", to_string(request.basis.dtype)},
+                       {"context", request.basis.context}};
+  out["uniform"] = cost_table(model, request.basis).json();
+  if (const auto provenance = provenance_of(model); !provenance.is_null()) {
+    out["provenance"] = provenance;
+  }
+  if (artifact) {
+    out["runtimes"] = artifact->runtimes.runtimes.json();
+    out["verified"] = artifact->verified.json();
+    out["as_exported"] = artifact->as_exported;
+  }
+  print_json(out);
+}
+
+void print_as_text(const Request& request, const Inspected& inspected,
+                   const std::optional<Exported>& artifact) {
+  const NestedModel& model = inspected.opened.model;
   print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
-        model_options.directory.string(), model.family, model.layers(), model.hidden_size,
+        request.model.directory.string(), model.family, model.layers(), model.hidden_size,
         model.vocab_size,
         model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
         to_string(model.dtype));
@@ -233,14 +246,35 @@ int inspect_command(const Arguments& arguments) {
             ? ", as the config names no narrower widths: --granularities names those trained"
             : "");
   print("fingerprint  {}\n", fingerprint_text(inspected));
-  print_provenance(provenance);
-  print("\n{}", Lines{table.text()});
-  print("\nFLOPs are forward, at a context of {} tokens.\n", basis.context);
-  if (artifact) print("\n{}", Lines{artifact->runtimes.text()});
-  if (!verified.rows.empty()) print("\n{}", Lines{verified.text()});
-  if (!as_exported) {
+  print_provenance(provenance_of(model));
+  print("\n{}", Lines{cost_table(model, request.basis).text()});
+  print("\nFLOPs are forward, at a context of {} tokens.\n", request.basis.context);
+  if (!artifact) return;
+  print("\n{}", Lines{artifact->runtimes.runtimes.text()});
+  if (!artifact->verified.rows.empty()) print("\n{}", Lines{artifact->verified.text()});
+  if (!artifact->as_exported) {
     print("\nNOT as exported: a file is changed, gone or too many.\n");
   }
+}
+
+}  // namespace
+
+int inspect_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const std::filesystem::path& directory = request.model.directory;
+  if (is_foreign_artifact(directory)) {
+    print_foreign(directory, request.json);
+    return 0;
+  }
+  const Inspected inspected = inspect(request.model);
+  const NestedModel& model = inspected.opened.model;
+  CostBasis& basis = request.basis;
+  basis.dtype = request.dtype.value_or(model.dtype);
+  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
+  const std::optional<Exported> artifact = exported(inspected, directory, basis);
+  (request.json ? print_as_json : print_as_text)(request, inspected, artifact);
   return 0;
 }
 

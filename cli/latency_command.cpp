@@ -23,6 +23,18 @@
 namespace mnm {
 namespace {
 
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+
+struct Request {
+  ModelOptions model;
+  Workload workload;
+  std::string phase{to_string(Workload{}.phase)};
+  LatencySettings settings;
+  DeviceOptions device;
+  std::filesystem::path db;
+  bool json = false;
+};
+
 constexpr double kMilli = 1e3;
 
 Table part_table(const Latency& latency) {
@@ -66,7 +78,7 @@ Table check_table(const Latency& latency) {
   return table;
 }
 
-void print_latency(const Latency& latency, std::optional<std::int64_t> id) {
+void print_as_json(const Latency& latency, std::optional<std::int64_t> id) {
   nlohmann::ordered_json json;
   json["latency"] = id ? nlohmann::ordered_json(*id) : nlohmann::ordered_json();
   json["device"] = latency.device;
@@ -83,23 +95,13 @@ void print_latency(const Latency& latency, std::optional<std::int64_t> id) {
   print_json(json);
 }
 
-}  // namespace
-
-int latency_command(const Arguments& arguments) {
-  ModelOptions model_options;
-  DeviceOptions device;
-  LatencySettings settings;
-  Workload workload;
-  std::string phase(to_string(workload.phase));
-  std::filesystem::path db;
-  bool json = false;
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-
+OptionTable option_table(Request& request) {
+  auto& [model, workload, phase, settings, device, db, json] = request;
   OptionTable options(
       "latency",
       "Measures how long each layer takes at each of its widths. The time of any submodel is then "
       "a sum. Random submodels are also measured as a whole, to see how far such sums are off.");
-  add_model_options(options, model_options);
+  add_model_options(options, model);
   options.section("what is timed")
       .option("phase", choice_value(phase, kPhases),
               "decode: one token after --length cached tokens; prefill: --length tokens at once")
@@ -116,60 +118,39 @@ int latency_command(const Arguments& arguments) {
   options.section("output")
       .option("db", path_value(db), "also keep the times in this store")
       .option("json", flag_value(json), "results as JSON");
-  if (!options.parse(arguments)) return 0;
-  workload.phase = parse_phase(phase);
+  return options;
+}
 
-  const InterruptGuard guard;
-  const OpenedModel opened = open_model(model_options.directory, model_options.nesting);
-  const NestedModel& model = opened.model;
+void require_positions(const Workload& workload, const NestedModel& model) {
   const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
   if (positions > model.max_context) {
     fail_usage("--length {} needs {} positions, and the model has {}", workload.length, positions,
                model.max_context);
   }
-  require_device(device);
-  std::optional<Store> store;
-  if (!db.empty()) store = Store::open(db, Store::Mode::kWrite);
+}
 
-  Engine& engine = open_engine(device.device);
-  const auto session = engine.load(model, opened.checkpoint, device);
-  const auto timer = session->timer(workload);
-  Random random(settings.seed);
-  Latency latency;
-  {
-    ProgressBar bar("timing");
-    latency = measure_latency(
-        model.space, settings, *timer, [&](std::uint64_t n) { return random.below(n); },
-        [&](std::int64_t done, std::int64_t total) {
-          const double fraction = static_cast<double>(done) / static_cast<double>(total);
-          bar.show(fraction,
-                   fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
-          return !guard.interrupted();
-        });
-  }
-  latency.device = engine.device_name(device);
-  latency.dtype = device.dtype;
-  latency.workload = workload;
+Latency measured(const Request& request, const OpenedModel& opened, const InterruptGuard& guard) {
+  Engine& engine = open_engine(request.device.device);
+  const auto session = engine.load(opened.model, opened.checkpoint, request.device);
+  const auto timer = session->timer(request.workload);
+  Random random(request.settings.seed);
+  ProgressBar bar("timing");
+  Latency latency = measure_latency(
+      opened.model.space, request.settings, *timer,
+      [&](std::uint64_t n) { return random.below(n); }, shown_on(bar, guard));
+  latency.device = engine.device_name(request.device);
+  latency.dtype = request.device.dtype;
+  latency.workload = request.workload;
+  return latency;
+}
 
-  std::optional<std::int64_t> id;
-  if (store) {
-    LatencyRow row;
-    row.model = store->model(model_row(opened));
-    row.measured = latency;
-    row.seed = settings.seed;
-    row.build = build_text();
-    row.command_line = command_line("latency", arguments);
-    id = store->add_latency(row);
-  }
-  if (json) {
-    print_latency(latency, id);
-    return 0;
-  }
+void print_as_text(const Latency& latency) {
+  const Workload& workload = latency.workload;
   note("{}, {}, batch {}, {} {} tokens, medians of {}\n", latency.device, to_string(latency.dtype),
        workload.batch, workload.phase == Phase::kDecode ? "one token after" : "prefill of",
        workload.length, latency.repeats);
   print_table(part_table(latency), OutputFormat::kText);
-  if (latency.checks.empty()) return 0;
+  if (latency.checks.empty()) return;
   print("\n");
   print_table(check_table(latency), OutputFormat::kText);
   print(
@@ -177,6 +158,38 @@ int latency_command(const Arguments& arguments) {
       "at worst, over {} random submodels\n",
       100 * latency.mean_error(), 100 * latency.rms_error(), 100 * latency.worst_error(),
       latency.checks.size());
+}
+
+}  // namespace
+
+int latency_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  request.workload.phase = parse_phase(request.phase);
+  const InterruptGuard guard;
+  const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
+  require_positions(request.workload, opened.model);
+  require_device(request.device);
+  std::optional<Store> store;
+  if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
+
+  const Latency latency = measured(request, opened, guard);
+  std::optional<std::int64_t> id;
+  if (store) {
+    LatencyRow row;
+    row.model = store->model(model_row(opened));
+    row.measured = latency;
+    row.seed = request.settings.seed;
+    row.build = build_text();
+    row.command_line = command_line("latency", arguments);
+    id = store->add_latency(row);
+  }
+  if (request.json) {
+    print_as_json(latency, id);
+  } else {
+    print_as_text(latency);
+  }
   return 0;
 }
 

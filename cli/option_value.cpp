@@ -58,11 +58,16 @@ OptionValue text_value(std::string& target, std::string placeholder) {
 }
 
 OptionValue path_value(std::filesystem::path& target, std::string placeholder) {
-  return {std::move(placeholder), target.string(), false, false,
+  return {std::move(placeholder),
+          target.string(),
+          false,
+          false,
           [&target](const std::string& text) {
             if (text.empty()) fail_usage("an empty path names no file");
             target = text;
-          }};
+          },
+          /*of_run=*/false,
+          /*path=*/true};
 }
 
 OptionValue texts_value(std::vector<std::string>& target, std::string placeholder) {
@@ -201,6 +206,11 @@ OptionValue position_share_value(PositionShare& target) {
 
 OptionValue required(OptionValue value) {
   value.required = true;
+  return value;
+}
+
+OptionValue of_run(OptionValue value) {
+  value.of_run = true;
   return value;
 }
 

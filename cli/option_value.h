@@ -28,6 +28,8 @@ struct OptionValue {
   bool repeats = false;     // may be given several times
   bool required = false;
   std::function<void(const std::string&)> set;  // UsageError says what was expected
+  bool of_run = false;  // it makes a run the run it is: kept in the store, taken back by --resume
+  bool path = false;    // a file, known by its contents wherever it lies
 };
 
 OptionValue flag_value(bool& target);
@@ -59,5 +61,6 @@ OptionValue duration_value(double& seconds);  // "90", "90s", "10m", "1h30m"; 0 
 OptionValue position_share_value(PositionShare& target);  // its seed stays
 
 OptionValue required(OptionValue value);
+OptionValue of_run(OptionValue value);
 
 }  // namespace mnm

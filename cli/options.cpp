@@ -53,6 +53,44 @@ std::string help_line(const std::string& left, const std::string& right) {
   return line + wrapped(right, kHelpColumn) + "\n";
 }
 
+constexpr char kPositional[] = "argument";
+
+struct Known {
+  std::string name;
+  bool takes_value = false;
+};
+
+// What stands on the command line, in order; what is no option is a kPositional.
+std::vector<po::option> read(const std::string& command, const Arguments& arguments,
+                             const std::vector<Known>& known) {
+  po::options_description description;
+  auto add = description.add_options();
+  add("help,h", "");
+  for (const Known& option : known) {
+    auto* const value = po::value<std::vector<std::string>>();
+    add(option.name.c_str(), option.takes_value ? value->composing() : value->zero_tokens(), "");
+  }
+  add(kPositional, po::value<std::vector<std::string>>()->composing(), "");
+  po::positional_options_description positional;
+  positional.add(kPositional, -1);
+  try {
+    return po::command_line_parser(arguments)
+        .options(description)
+        .positional(positional)
+        .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+        .run()
+        .options;
+  } catch (const po::unknown_option& error) {
+    std::vector<std::string> names = {"--help"};
+    for (const Known& option : known) names.push_back(fmt::format("--{}", option.name));
+    const std::string spelled = error.get_option_name();
+    fail_usage("{}: there is no option '{}'{} ('mixnmatch help {}' lists all)", command, spelled,
+               did_you_mean(spelled, names), command);
+  } catch (const po::error& error) {
+    fail_usage("{}: {}", command, error.what());
+  }
+}
+
 }  // namespace
 
 OptionTable::OptionTable(std::string command, std::string summary)
@@ -75,47 +113,17 @@ OptionTable& OptionTable::section(std::string title) {
 }
 
 bool OptionTable::parse(const Arguments& arguments) {
-  po::options_description description;
-  auto add = description.add_options();
-  add("help,h", "");
+  std::vector<Known> known;
   for (const Entry& entry : options_) {
-    if (entry.value.placeholder.empty()) {
-      add(entry.name.c_str(), po::value<std::vector<std::string>>()->zero_tokens(), "");
-    } else {
-      add(entry.name.c_str(), po::value<std::vector<std::string>>()->composing(), "");
-    }
+    known.push_back({entry.name, !entry.value.placeholder.empty()});
   }
-  constexpr char kPositional[] = "argument";
-  add(kPositional, po::value<std::vector<std::string>>()->composing(), "");
-  po::positional_options_description positional;
-  positional.add(kPositional, -1);
-
-  po::parsed_options parsed(&description);
-  try {
-    parsed =
-        po::command_line_parser(arguments)
-            .options(description)
-            .positional(positional)
-            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
-            .run();
-  } catch (const po::unknown_option& error) {
-    std::vector<std::string> names = {"--help"};
-    for (const Entry& entry : options_) names.push_back(fmt::format("--{}", entry.name));
-    const std::string spelled = error.get_option_name();
-    fail_usage("{}: there is no option '{}'{} ('mixnmatch help {}' lists all)", command_, spelled,
-               did_you_mean(spelled, names), command_);
-  } catch (const po::error& error) {
-    fail_usage("{}: {}", command_, error.what());
+  const std::vector<po::option> parsed = read(command_, arguments, known);
+  if (std::ranges::find(parsed, "help", &po::option::string_key) != parsed.end()) {
+    print("{}", Lines{help()});
+    return false;
   }
-
   std::vector<std::string> words;
-  for (const po::option& option : parsed.options) {
-    if (option.string_key == "help") {
-      print("{}", Lines{help()});
-      return false;
-    }
-  }
-  for (const po::option& option : parsed.options) {
+  for (const po::option& option : parsed) {
     if (option.string_key == kPositional) {
       words.insert(words.end(), option.value.begin(), option.value.end());
       continue;
@@ -127,7 +135,12 @@ bool OptionTable::parse(const Arguments& arguments) {
     set(entry, option.value.empty() ? std::vector<std::string>{"yes"} : option.value,
         fmt::format("--{}", entry.name));
   }
+  set_arguments(words);
+  require_all();
+  return true;
+}
 
+void OptionTable::set_arguments(const std::vector<std::string>& words) {
   std::size_t next = 0;
   for (Entry& entry : arguments_) {
     do {
@@ -138,6 +151,9 @@ bool OptionTable::parse(const Arguments& arguments) {
     fail_usage("{}: '{}' is one argument too many ('mixnmatch help {}')", command_, words[next],
                command_);
   }
+}
+
+void OptionTable::require_all() const {
   for (const auto* entries : {&arguments_, &options_}) {
     for (const Entry& entry : *entries) {
       if (!entry.value.required || !entry.texts.empty()) continue;
@@ -145,7 +161,6 @@ bool OptionTable::parse(const Arguments& arguments) {
                  entries == &options_ ? "--" : "", entry.name, entry.help, command_);
     }
   }
-  return true;
 }
 
 void OptionTable::set(Entry& entry, const std::vector<std::string>& texts,
@@ -184,6 +199,22 @@ std::string OptionTable::fallback(std::string_view name) const {
   const Entry* entry = find(name);
   assert(entry != nullptr);
   return entry->value.fallback;
+}
+
+std::vector<std::string> OptionTable::names_of_run() const {
+  std::vector<std::string> names;
+  for (const auto* entries : {&arguments_, &options_}) {
+    for (const Entry& entry : *entries) {
+      if (entry.value.of_run) names.push_back(entry.name);
+    }
+  }
+  return names;
+}
+
+bool OptionTable::is_path(std::string_view name) const {
+  const Entry* entry = find(name);
+  assert(entry != nullptr);
+  return entry->value.path;
 }
 
 std::string OptionTable::text(std::string_view name) const {

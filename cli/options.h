@@ -40,6 +40,9 @@ class OptionTable {
   void restore(std::string_view name, const std::vector<std::string>& texts);
   std::vector<std::string> texts(std::string_view name) const;  // as given; empty: not given
   std::string fallback(std::string_view name) const;            // the default's text
+  // Those that make a run the run it is (of_run), in table order.
+  std::vector<std::string> names_of_run() const;
+  bool is_path(std::string_view name) const;
 
   std::string help() const;
 
@@ -51,6 +54,8 @@ class OptionTable {
     std::string section;
     std::vector<std::string> texts;  // as given
   };
+  void set_arguments(const std::vector<std::string>& words);
+  void require_all() const;
   Entry* find(std::string_view name);
   const Entry* find(std::string_view name) const;
   void set(Entry& entry, const std::vector<std::string>& texts, std::string_view spelling);

@@ -23,6 +23,16 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  std::filesystem::path db;
+  std::string model, data;
+  FrontQuery query;
+  std::optional<std::int64_t> latency_id;
+  std::vector<std::string> budgets;
+  std::filesystem::path svg, npy;
+  bool force = false, json = false, csv = false;
+};
+
 std::string axis_of(CostKind kind) {
   switch (kind) {
     case CostKind::kParams:
@@ -193,16 +203,8 @@ std::size_t write_npy(const std::filesystem::path& path, const Store& store,
   return values.size();
 }
 
-}  // namespace
-
-int pareto_command(const Arguments& arguments) {
-  std::filesystem::path db, svg, npy;
-  std::string model, data;
-  std::vector<std::string> budgets;
-  FrontQuery query;
-  std::optional<std::int64_t> latency_id;
-  bool force = false, json = false, csv = false;
-
+OptionTable option_table(Request& request) {
+  auto& [db, model, data, query, latency_id, budgets, svg, npy, force, json, csv] = request;
   OptionTable options("pareto",
                       "Prints the front of a store's records, by ascending cost. A record is on "
                       "the front if no other is at least as good in both cost and score and better "
@@ -229,46 +231,68 @@ int pareto_command(const Arguments& arguments) {
               "also write the scores of all records, by ascending widths, as a float32 array")
       .option("force", flag_value(force), "replace files that exist");
   add_output_options(options, json, csv);
-  if (!options.parse(arguments)) return 0;
-  const OutputFormat output = output_format(json, csv);
-  const std::filesystem::path outputs[] = {svg, npy};
+  return options;
+}
+
+void require_outputs(const Request& request) {
+  const std::filesystem::path outputs[] = {request.svg, request.npy};
   require_distinct(outputs);
   for (const auto& path : outputs) {
     if (path.empty()) continue;
-    require_apart(path, db);
-    require_writable(path, force);
+    require_apart(path, request.db);
+    require_writable(path, request.force);
   }
+}
 
-  const Store store = Store::open(db, Store::Mode::kRead);
-  if (!model.empty()) query.model = model_named(store, model);
-  if (!data.empty()) query.data = data_named(store, data, query.model);
+// What the user's names mean in this store.
+void resolve(Request& request, const Store& store) {
+  FrontQuery& query = request.query;
+  if (!request.model.empty()) query.model = model_named(store, request.model);
+  if (!request.data.empty()) query.data = data_named(store, request.data, query.model);
   for (const std::int64_t run : query.runs) {
-    if (!store.run(run)) fail_usage("{} has no run {}", db.string(), run);
+    if (!store.run(run)) fail_usage("{} has no run {}", request.db.string(), run);
   }
-  query.budgets = parse_budgets(budgets, query.cost);
-  std::optional<LatencyTable> latency;
-  if (latency_id || counts_latency(query.cost, query.budgets)) {
-    const auto models = store.models();
-    if (!query.model && models.size() == 1) query.model = models.front().first;
-    if (!query.model) fail_usage("a latency is of one model: name it with --model");
-    const LatencyRow row = latency_named(store, *query.model, latency_id);
-    note("{}\n", latency_text(row));
-    latency.emplace(row.measured.parts);
-    query.latency = &*latency;
-  }
+  query.budgets = parse_budgets(request.budgets, request.query.cost);
+}
+
+// What latency is counted by, where it is asked for.
+std::optional<LatencyTable> latency_of(Request& request, const Store& store) {
+  FrontQuery& query = request.query;
+  if (!request.latency_id && !counts_latency(query.cost, query.budgets)) return std::nullopt;
+  const auto models = store.models();
+  if (!query.model && models.size() == 1) query.model = models.front().first;
+  if (!query.model) fail_usage("a latency is of one model: name it with --model");
+  const LatencyRow row = latency_named(store, *query.model, request.latency_id);
+  note("{}\n", latency_text(row));
+  return LatencyTable(row.measured.parts);
+}
+
+}  // namespace
+
+int pareto_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(request.json, request.csv);
+  require_outputs(request);
+  const Store store = Store::open(request.db, Store::Mode::kRead);
+  resolve(request, store);
+  const std::optional<LatencyTable> latency = latency_of(request, store);
+  FrontQuery& query = request.query;
+  if (latency) query.latency = &*latency;
 
   const DataOf data_of(store);
-  std::vector<Record> records = store.front(query);
+  const std::vector<Record> records = store.front(query);
   if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
   const Table table = record_table(records, data_of, query);
-  if (!svg.empty()) {
+  if (!request.svg.empty()) {
     FrontQuery front = query;
     front.all = false;
-    write_svg(svg, store, query, query.all ? store.front(front) : records, data_of);
+    write_svg(request.svg, store, query, query.all ? store.front(front) : records, data_of);
   }
-  if (!npy.empty()) {
-    const std::size_t count = write_npy(npy, store, query, data_of);
-    note("{}: {} scores by ascending widths\n", npy.string(), count);
+  if (!request.npy.empty()) {
+    const std::size_t count = write_npy(request.npy, store, query, data_of);
+    note("{}: {} scores by ascending widths\n", request.npy.string(), count);
   }
   print_table(table, output);
   return 0;

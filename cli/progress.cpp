@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cli/print.h"
+#include "model/quantity.h"
 
 namespace mnm {
 namespace {
@@ -67,6 +68,25 @@ double ProgressBar::seconds() const {
 double seconds_left(double fraction, double elapsed) {
   if (fraction <= 0 || elapsed <= 0) return std::numeric_limits<double>::infinity();
   return elapsed * (1 - fraction) / fraction;
+}
+
+ProgressSink shown_on(ProgressBar& bar, const InterruptGuard& guard) {
+  return [&](const Progress& progress) {
+    const double left = seconds_left(progress.share(), bar.seconds());
+    bar.show(progress.share(), fmt::format("{} left", duration_text(left)));
+    return !guard.interrupted();
+  };
+}
+
+ProgressSink bytes_shown_on(ProgressBar& bar, const InterruptGuard& guard) {
+  return [&](const Progress& progress) {
+    const double seconds = bar.seconds();
+    const double rate = seconds > 0 ? progress.done / seconds : 0;
+    bar.show(progress.share(), fmt::format("{}B of {}B, {}B/s, {} left", quantity(progress.done),
+                                           quantity(progress.total), quantity(rate),
+                                           duration_text(seconds_left(progress.share(), seconds))));
+    return !guard.interrupted();
+  };
 }
 
 }  // namespace mnm

@@ -5,6 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "cli/interrupt.h"
+#include "model/progress.h"
+
 namespace mnm {
 
 class ProgressBar {
@@ -34,5 +37,11 @@ class ProgressBar {
 // Seconds left if `fraction` of the work took `elapsed` seconds. Infinite if it is too early to
 // tell.
 double seconds_left(double fraction, double elapsed);
+
+// Sinks that show a call on a bar, with the time that is left, and stop it once the guard has seen
+// an interruption. Both outlive the sink. The second is of calls that count bytes, and shows
+// "1.2GB of 8GB, 510MB/s, 13s left".
+ProgressSink shown_on(ProgressBar& bar, const InterruptGuard& guard);
+ProgressSink bytes_shown_on(ProgressBar& bar, const InterruptGuard& guard);
 
 }  // namespace mnm

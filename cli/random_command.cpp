@@ -1,16 +1,14 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <functional>
 
-#include "cli/byte_bar.h"
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
-#include "eval/scores.h"
+#include "cli/progress.h"
 #include "export/random_checkpoint.h"
 #include "families/open_model.h"
 #include "model/cost.h"
@@ -95,13 +93,11 @@ void print_plan(const HuggingFacePlan& plan) {
 void write(const Request& request, const HuggingFacePlan& plan) {
   const InterruptGuard guard;
   AtomicDirectory directory(request.out, replaceable(request.force));
-  try {
-    ByteBar bar("writing", plan.bytes, guard);
-    write_random_checkpoint(plan, request.seed, directory.path(), std::ref(bar));
-  } catch (const Stopped&) {
-    throw Interrupted();
+  {
+    ProgressBar bar("writing");
+    write_random_checkpoint(plan, request.seed, directory.path(), bytes_shown_on(bar, guard));
   }
-  if (guard.interrupted()) throw Interrupted();
+  if (guard.interrupted()) throw Stopped();
   directory.commit();
 }
 

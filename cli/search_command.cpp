@@ -4,8 +4,9 @@
 #include <chrono>
 #include <cstdio>
 #include <limits>
+#include <map>
 #include <memory>
-#include <span>
+#include <optional>
 
 #include "cli/common_options.h"
 #include "cli/confirmed_front.h"
@@ -14,7 +15,7 @@
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
-#include "cli/stored_json.h"
+#include "cli/run_settings.h"
 #include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "families/open_model.h"
@@ -27,9 +28,8 @@
 #include "study/confirm.h"
 #include "study/ranks.h"
 #include "study/scorer.h"
-#include "study/search_loop.h"
+#include "study/session.h"
 #include "study/store_rows.h"
-#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -53,19 +53,6 @@ struct Request {
   bool dry_run = false, json = false, csv = false;
 };
 
-// What makes a run the run it is: kept in the store, taken back by --resume.
-constexpr const char* kKept[] = {
-    "DIR",          "granularities", "may-skip",   "widths-step",     "data",
-    "token-format", "context",       "max-tokens", "positions",       "positions-seed",
-    "confirm",      "strategy",      "metric",     "budget",          "cost",
-    "latency",      "seed",          "population", "max-evaluations", "crossover",
-    "mutation",     "batch",         "dtype"};
-
-// Those kept by their absolute path; what lies there is known by its fingerprint.
-bool is_path(std::string_view option) {
-  return option == "DIR" || option == "data" || option == "confirm";
-}
-
 constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
 
 std::string strategies_text() {
@@ -80,38 +67,39 @@ OptionTable option_table(Request& request) {
                       "members of the front are scored again, on tokens that did not choose them. "
                       "Ctrl-C stops after the present batch, and --resume goes on.");
   options
-      .argument("DIR", path_value(request.model.directory, "DIR"),
+      .argument("DIR", of_run(path_value(request.model.directory, "DIR")),
                 "the nested checkpoint; not needed with --resume")
       .section("model and data");
   add_nesting_options(options, request.model.nesting);
-  options.option("data", path_value(request.data.path), "token file of the search part")
-      .option("confirm", path_value(request.confirm),
+  options.option("data", of_run(path_value(request.data.path)), "token file of the search part")
+      .option("confirm", of_run(path_value(request.confirm)),
               "token file of the confirm part, scored at every position");
   add_data_options(options, request.data);
   options.section("search")
-      .option("strategy", texts_value(request.strategies, "NAME"), strategies_text())
+      .option("strategy", of_run(texts_value(request.strategies, "NAME")), strategies_text())
       .option(
-          "widths-step", count_value(request.widths_step, 0, kWidest, "N"),
+          "widths-step", of_run(count_value(request.widths_step, 0, kWidest, "N")),
           "also take widths that were not trained: the multiples of N between the narrowest and "
           "the widest of each layer; 0: none")
-      .option("metric", metric_value(request.metric), "the metric that the search improves")
-      .option("budget", texts_value(request.budgets, "LIMIT"), kBudgetHelp)
-      .option("cost", cost_kind_value(request.cost), "the cost axis of the front");
+      .option("metric", of_run(metric_value(request.metric)), "the metric that the search improves")
+      .option("budget", of_run(texts_value(request.budgets, "LIMIT")), kBudgetHelp)
+      .option("cost", of_run(cost_kind_value(request.cost)), "the cost axis of the front");
   add_latency_option(options, request.latency);
   options
-      .option("max-evaluations", count_value(request.settings.max_evaluations),
+      .option("max-evaluations", of_run(count_value(request.settings.max_evaluations)),
               "the most submodels that each strategy scores")
       .option("max-time", duration_value(request.max_seconds),
               "time limit: 90s, 10m, 1h30m. The strategies share it evenly. A strategy finishes "
               "the batch that it is at when its share is over")
-      .option("seed", count_value(request.settings.seed), "seed of the strategies' random numbers")
-      .option("population", population_value(request.settings.population),
+      .option("seed", of_run(count_value(request.settings.seed)),
+              "seed of the strategies' random numbers")
+      .option("population", of_run(population_value(request.settings.population)),
               "of evolution: submodels per generation")
-      .option("crossover", real_value(request.settings.crossover, 0, 1),
+      .option("crossover", of_run(real_value(request.settings.crossover, 0, 1)),
               "of evolution: probability that a child has two parents")
-      .option("mutation", real_value(request.settings.mutation, 0, 1),
+      .option("mutation", of_run(real_value(request.settings.mutation, 0, 1)),
               "of evolution: probability that a layer changes; 0: 1 / (2 layers)")
-      .option("batch", count_value(request.batch, 1, 1 << 20),
+      .option("batch", of_run(count_value(request.batch, 1, 1 << 20)),
               "submodels that are scored and stored together: a larger batch shares more work, "
               "and loses more when it is killed");
   add_device_options(options, request.device);
@@ -144,63 +132,19 @@ std::vector<std::string> split_names(const std::vector<std::string>& texts) {
   return once;
 }
 
-nlohmann::ordered_json kept_settings(const OptionTable& options) {
-  nlohmann::ordered_json settings;
-  for (const char* name : kKept) {
-    std::vector<std::string> texts = options.texts(name);
-    if (texts.empty()) continue;
-    const bool path = is_path(name);
-    if (path) texts = {std::filesystem::absolute(texts.front()).string()};
-    if (path && valid_utf8(texts.front()) != texts.front().size()) {
-      fail_usage(
-          "search: the path {} is not UTF-8, and the store keeps it as text, to resume by: give it "
-          "another name",
-          texts.front());
-    }
-    settings["options"][name] = texts;
+// The luckiest of many scores flatters its submodel by up to four standard errors. Confirm
+// sequences that chose it too pass that on by their share, so from one in forty on by a tenth of
+// a standard error; below that, text that repeats itself is noted and let be.
+void require_disjoint(const Request& request, const Examples& data, const Examples& confirm) {
+  const std::int64_t shared = confirm.shared_with(data);
+  if (shared == 0) return;
+  const std::string what =
+      fmt::format("{} of the {} sequences of the confirm part {} are in the search part {} too",
+                  shared, confirm.count, request.confirm.string(), request.data.path.string());
+  if (40 * shared >= confirm.count) {
+    fail_usage("{}: it must be disjoint, or it confirms nothing", what);
   }
-  return settings;
-}
-
-// What the settings of a run hold for an option; nothing where it was not given.
-std::vector<std::string> stored_texts(const nlohmann::ordered_json& options, const char* name,
-                                      std::int64_t run) {
-  const auto found = options.find(name);
-  if (found == options.end()) return {};
-  if (!found->is_array() ||
-      !std::ranges::all_of(*found, [](const auto& text) { return text.is_string(); })) {
-    fail(
-        "run {} cannot be resumed: its settings hold a value of type {} for --{}, where a list of "
-        "texts belongs; "
-        "the store was changed by another program",
-        run, found->is_array() ? "list, not of texts," : found->type_name(), name);
-  }
-  return found->get<std::vector<std::string>>();
-}
-
-// The settings of the resumed run; UsageError where the command line says otherwise.
-nlohmann::ordered_json restore_settings(OptionTable& options, const RunRow& run) {
-  if (run.command != "search") {
-    fail_usage("run {} is of '{}' and not of 'search': it cannot be resumed", run.id, run.command);
-  }
-  // What nests deep is nothing of ours, and takes as deep a stack to print.
-  const auto settings = stored_json(run.settings).is_null()
-                            ? nlohmann::ordered_json()
-                            : nlohmann::ordered_json::parse(run.settings);
-  if (!settings.is_object() || !settings.contains("options") || !settings["options"].is_object()) {
-    fail("run {} has no settings to resume with: the store was written by another program", run.id);
-  }
-  for (const char* name : kKept) {
-    const std::vector<std::string> texts = stored_texts(settings["options"], name, run.id);
-    if (options.given(name)) {
-      if (is_path(name) || options.texts(name) == texts) continue;  // fingerprints are checked
-      fail_usage(
-          "run {} has {} {}: a resumed run keeps its settings, so leave the option out", run.id,
-          name, texts.empty() ? options.fallback(name) : fmt::format("{}", fmt::join(texts, ", ")));
-    }
-    if (!texts.empty()) options.restore(name, texts);
-  }
-  return settings;
+  note("{}: too few to matter\n", what);
 }
 
 class SearchCommand {
@@ -209,24 +153,32 @@ class SearchCommand {
       : request_(request), options_(options), arguments_(arguments) {}
 
   int run() {
-    std::optional<RunRow> resumed;
-    nlohmann::ordered_json settings;
-    if (request_.resume) {
-      const Store store = Store::open(request_.db, Store::Mode::kRead);
-      resumed = store.run(*request_.resume);
-      if (!resumed) {
-        fail_usage("{} has no run {} ('mixnmatch runs --db {}' lists them)", request_.db.string(),
-                   *request_.resume, request_.db.string());
-      }
-      settings = restore_settings(options_, *resumed);
+    if (request_.resume) restore();
+    open();
+    ranks_ = Ranks::join(note_line);
+    return ranks_ && ranks_->rank() > 0 ? serve() : lead();
+  }
+
+ private:
+  // The settings of the run that is gone on with.
+  void restore() {
+    const Store store = Store::open(request_.db, Store::Mode::kRead);
+    resumed_ = store.run(*request_.resume);
+    if (!resumed_) {
+      fail_usage("{} has no run {} ('mixnmatch runs --db {}' lists them)", request_.db.string(),
+                 *request_.resume, request_.db.string());
     }
+    restore_settings(options_, "search", *resumed_);
+  }
+
+  // The model and the data.
+  void open() {
     if (request_.model.directory.empty())
       fail_usage("search: DIR, the nested checkpoint, is missing");
     if (request_.data.path.empty()) fail_usage("search: --data, the search part, is missing");
     strategies_ =
         split_names(request_.strategies.empty() ? std::vector<std::string>{kDefaultStrategy}
                                                 : request_.strategies);
-
     opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
     if (request_.widths_step > 0) {
       WidthSpace& space = opened_->model.space;
@@ -235,19 +187,15 @@ class SearchCommand {
     const NestedModel& model = opened_->model;
     request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
     data_ = load_examples(request_.data, model);
-    if (!request_.confirm.empty()) {
-      ExampleOptions confirm = request_.data;
-      confirm.path = request_.confirm;
-      confirm.context = data_->context;
-      confirm.positions = {};  // few are scored again, and what is reported of them is this
-      confirm_ = load_examples(confirm, model);
-      require_disjoint();
-    }
-    ranks_ = Ranks::join(note_line);
-    return ranks_ && ranks_->rank() > 0 ? serve() : lead(settings, resumed);
+    if (request_.confirm.empty()) return;
+    ExampleOptions confirm = request_.data;
+    confirm.path = request_.confirm;
+    confirm.context = data_->context;
+    confirm.positions = {};  // few are scored again, and what is reported of them is this
+    confirm_ = load_examples(confirm, model);
+    require_disjoint(request_, *data_, *confirm_);
   }
 
- private:
   // What every rank but the first does.
   int serve() {
     std::vector<const Examples*> datasets = {data_.get()};
@@ -257,76 +205,55 @@ class SearchCommand {
     return 0;
   }
 
-  int lead(nlohmann::ordered_json& settings, const std::optional<RunRow>& resumed) {
-    make_problem();
-    std::vector<std::unique_ptr<Strategy>> strategies;
-    for (const std::string& name : strategies_) {
-      strategies.push_back(make_strategy(name, problem_, request_.settings));
-    }
-    print_settings(strategies);
+  int lead() {
+    plan();
+    print_settings();
     if (request_.dry_run) return 0;
-
-    if (settings.is_null()) settings = kept_settings(options_);
+    RunRow kept;
+    kept.settings = resumed_ ? resumed_->settings : run_settings(options_);
+    kept.command_line = command_line("search", arguments_);
+    kept.seed = request_.settings.seed;
     require_device(request_.device);
-    store_.emplace(Store::open(request_.db, Store::Mode::kWrite));
-    scorer_.emplace(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get());
-    model_id_ = store_->model(model_row(*opened_));
-    data_id_ = store_->data(data_row(*data_));
-    if (resumed && (resumed->model != model_id_ || resumed->data != data_id_)) {
-      fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
-                 resumed->model != model_id_ ? "checkpoint" : "token file, or of another context");
-    }
-    return search(strategies, settings, resumed ? resumed->session : 0);
+    Store store = Store::open(request_.db, Store::Mode::kWrite);
+    Scorer scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get());
+    session_->begin(store, scorer, kept, resumed_);
+    return search();
   }
 
-  // The luckiest of many scores flatters its submodel by up to four standard errors. Confirm
-  // sequences that chose it too pass that on by their share, so from one in forty on by a tenth of
-  // a standard error; below that, text that repeats itself is noted and let be.
-  void require_disjoint() const {
-    const std::int64_t shared = confirm_->shared_with(*data_);
-    if (shared == 0) return;
-    const std::string what = fmt::format(
-        "{} of the {} sequences of the confirm part {} are in the search part {} too", shared,
-        confirm_->count, request_.confirm.string(), request_.data.path.string());
-    if (40 * shared >= confirm_->count) {
-      fail_usage("{}: it must be disjoint, or it confirms nothing", what);
+  // Of what latency is counted by, where it is counted.
+  void choose_latency(const std::vector<Budget>& budgets) {
+    if (!counts_latency(request_.cost, budgets)) return;
+    if (!std::filesystem::exists(request_.db)) {
+      fail(
+          "latency is counted by a measurement in the store, and there is no {}: make it "
+          "with 'mixnmatch latency DIR --db FILE'",
+          request_.db.string());
     }
-    note("{}: too few to matter\n", what);
+    const LatencyRow row =
+        latency_named(Store::open(request_.db, Store::Mode::kRead), *opened_, request_.latency);
+    options_.restore("latency", {std::to_string(row.id)});  // a resumed run counts by the same
+    note("{}\n", latency_text(row));
+    latency_.emplace(row.measured.parts);
   }
 
-  void make_problem() {
-    budgets_ = parse_budgets(request_.budgets, request_.cost);
-    if (counts_latency(request_.cost, budgets_)) {
-      if (!std::filesystem::exists(request_.db)) {
-        fail(
-            "latency is counted by a measurement in the store, and there is no {}: make it "
-            "with 'mixnmatch latency DIR --db FILE'",
-            request_.db.string());
-      }
-      const LatencyRow row =
-          latency_named(Store::open(request_.db, Store::Mode::kRead), *opened_, request_.latency);
-      options_.restore("latency", {std::to_string(row.id)});  // a resumed run counts by the same
-      note("{}\n", latency_text(row));
-      latency_.emplace(row.measured.parts);
-    }
-    costs_.emplace(opened_->model, basis_of(opened_->model, *data_),
-                   latency_ ? &*latency_ : nullptr);
-    const CostTable& table = *costs_;
-    const auto axis = [&table](CostKind kind) {
-      return [&table, kind](const Widths& widths) {
-        return static_cast<double>(table.of(widths).of(kind));
-      };
-    };
-    problem_.space = opened_->model.space;
-    problem_.cost = axis(request_.cost);
-    for (const auto& [kind, limit] : budgets_) {
-      problem_.limits.push_back(
-          {cost_text(kind, data_->context), static_cast<double>(limit), axis(kind)});
-    }
-    problem_.require_feasible();
+  void plan() {
+    const std::vector<Budget> budgets = parse_budgets(request_.budgets, request_.cost);
+    choose_latency(budgets);
+    SearchRequest search{*opened_, *data_, confirm_.get(), budgets};
+    search.cost = request_.cost;
+    search.metric = request_.metric;
+    search.strategies = strategies_;
+    search.settings = request_.settings;
+    search.latency = latency_ ? &*latency_ : nullptr;
+    search.batch = static_cast<std::size_t>(request_.batch);
+    search.max_seconds = request_.max_seconds;
+    search.started = start_;
+    session_.emplace(search);
+    counts_flops_ = request_.cost == CostKind::kFlops ||
+                    std::ranges::find(budgets, CostKind::kFlops, &Budget::kind) != budgets.end();
   }
 
-  void print_settings(const std::vector<std::unique_ptr<Strategy>>& strategies) const {
+  void print_settings() const {
     // What 0 stands for, where it is no number of its own.
     const std::map<std::string_view, std::string> meant = {
         {"context", std::to_string(data_->context)},
@@ -337,225 +264,119 @@ class SearchCommand {
       const auto found = text == "0" ? meant.find(name) : meant.end();
       if (!text.empty()) note("  {:<16} {}\n", name, found == meant.end() ? text : found->second);
     }
-    const auto on_flops = [](const auto& budget) { return budget.kind == CostKind::kFlops; };
-    if (request_.cost == CostKind::kFlops || std::ranges::any_of(budgets_, on_flops)) {
+    if (counts_flops_) {
       note("FLOPs are counted at a context of {} tokens, the data's\n", data_->context);
     }
-    if (request_.max_seconds > 0 && strategies.size() > 1) {
+    if (request_.max_seconds > 0 && strategies_.size() > 1) {
       note(
           "--max-time is shared evenly: {} for each of {} strategies, and what one leaves goes to "
           "the others\n",
-          duration_text(request_.max_seconds / static_cast<double>(strategies.size())),
-          strategies.size());
+          duration_text(request_.max_seconds / static_cast<double>(strategies_.size())),
+          strategies_.size());
     }
-    for (const auto& strategy : strategies) {
+    for (const auto& strategy : session_->strategies()) {
       note("{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
            strategy->description(), opened_->model.space.submodels_text());
     }
   }
 
-  // The run of each strategy of this session: those of the store, or new ones.
-  std::vector<RunRow> session_runs(const nlohmann::ordered_json& settings, std::int64_t session) {
-    std::vector<RunRow> runs;
-    if (session != 0) {
-      for (const RunRow& run : store_->runs()) {
-        if (run.command == "search" && run.session == session) runs.push_back(run);
-      }
-      for (const RunRow& run : runs) {
-        if (run.status != "done") store_->resume_run(run.id);
-      }
-      return runs;
-    }
-    for (const std::string& name : strategies_) {
-      RunRow run;
-      run.model = model_id_;
-      run.data = data_id_;
-      run.part = "search";
-      run.command = "search";
-      run.strategy = name;
-      run.seed = request_.settings.seed;
-      run.settings = settings.dump();
-      run.command_line = command_line("search", arguments_);
-      run.build = build_text();
-      run.device = scorer_->device_name();
-      run.dtype = request_.device.dtype;
-      run.status = "running";
-      run.session = session;
-      run.id = store_->begin_run(run);
-      if (session == 0) session = run.id;
-      run.session = session;
-      runs.push_back(run);
-    }
-    return runs;
-  }
-
-  int search(std::vector<std::unique_ptr<Strategy>>& strategies,
-             const nlohmann::ordered_json& settings, std::int64_t session) {
-    const std::vector<RunRow> runs = session_runs(settings, session);
+  int search() {
     try {
-      return search_all(strategies, settings, runs);
+      const bool finished = session_->search(watch());
+      if (session_->stopped() || guard_.interrupted()) {
+        say_how_to_resume();
+        return 1;
+      }
+      const ConfirmedFront front = confirm();
+      print_confirmed(front, output_format(request_.json, request_.csv));
+      if (!finished) say_how_to_resume();
+      return 0;
     } catch (const UsageError&) {
       throw;
+    } catch (const Stopped&) {
+      say_how_to_resume();
+      return 1;
     } catch (const Error& error) {
-      fail("{}; all that was scored is kept, and '{}' goes on", error.what(),
-           resume_command(runs.back().id));
+      fail("{}; all that was scored is kept, and '{}' goes on", error.what(), resume_command());
     }
   }
 
-  int search_all(std::vector<std::unique_ptr<Strategy>>& strategies,
-                 const nlohmann::ordered_json& settings, const std::vector<RunRow>& runs) {
-    bool all_finished = true;
-    std::vector<std::int64_t> ids;
-    auto left = std::ranges::count_if(runs, [](const RunRow& run) { return run.status != "done"; });
-    if (request_.max_seconds > 0 && left > 0) scorer_->load();  // at nobody's expense
-    for (const RunRow& run : runs) {
-      ids.push_back(run.id);
-      if (run.status == "done") continue;
-      bool finished = false;
-      if (!guard_.interrupted()) {
-        const auto at = std::ranges::find(strategies_, run.strategy);
-        if (at == strategies_.end())
-          fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
-        deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
-        try {
-          finished =
-              search_one(*strategies[static_cast<std::size_t>(at - strategies_.begin())], run);
-        } catch (...) {
-          for (const RunRow& each : std::span(&run, runs.data() + runs.size())) {
-            if (each.status != "done") store_->finish_run(each.id, "stopped");
-          }
-          throw;
-        }
-      }
-      store_->finish_run(run.id, finished ? "done" : "stopped");
-      all_finished = all_finished && finished;
-    }
-    if (guard_.interrupted()) {
-      say_how_to_resume(ids.back());
-      return 1;
-    }
-    ConfirmRequest confirm{*opened_, *store_, *scorer_, model_id_, data_id_};
-    confirm.runs = ids;
-    confirm.data = confirm_.get();
-    confirm.metric = request_.metric;
-    confirm.cost = request_.cost;
-    confirm.budgets = budgets_;
-    confirm.latency = latency_ ? &*latency_ : nullptr;
-    confirm.run.session = runs.front().session;
-    confirm.run.settings = settings.dump();
-    confirm.run.command_line = command_line("search", arguments_);
-    confirm.run.seed = request_.settings.seed;
-    ConfirmedFront front;
-    try {
-      front = confirm_with_bar(confirm);
-    } catch (const Interrupted&) {
-      say_how_to_resume(ids.back());
-      return 1;
-    }
-    print_confirmed(front, output_format(request_.json, request_.csv));
-    if (!all_finished) say_how_to_resume(ids.back());
-    return 0;
-  }
-
-  ConfirmedFront confirm_with_bar(ConfirmRequest& confirm) const {
+  ConfirmedFront confirm() {
     ProgressBar bar("confirming");
-    confirm.progress = [&](const Progress& progress) {
-      const double fraction = progress.done / progress.total;
-      bar.show(fraction,
-               fmt::format("{} left", duration_text(seconds_left(fraction, bar.seconds()))));
+    return session_->confirm(shown_on(bar, guard_));
+  }
+
+  // A bar for each strategy, and a line that stays when it has ended.
+  SearchWatch watch() {
+    SearchWatch watch;
+    watch.progress = [this](const RunRow& run, const SearchStatus& status) {
+      if (!bar_) bar_.emplace(run.strategy);
+      if (guard_.interrupted() && status.batch > 0 && !said_) {
+        said_ = true;
+        bar_->note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
+                               status.batch));
+      }
+      show(status);
       return !guard_.interrupted();
     };
-    return confirm_front(confirm);
+    watch.ended = [this](const RunRow& run, const SearchOutcome& outcome) {
+      const SearchStatus& status = outcome.status;
+      bar_->note(fmt::format("run {}, {}: {} evaluations ({} known already), front of {}, {}{}",
+                             run.id, run.strategy, status.evaluations,
+                             status.evaluations - status.scored, status.front, best_text(status),
+                             outcome.finished ? "" : ", stopped"));
+      bar_.reset();
+    };
+    return watch;
   }
 
-  bool search_one(Strategy& strategy, const RunRow& run) {
-    ProgressBar bar(run.strategy);
-    SearchLoop loop{strategy, *store_, run};
-    loop.metric = request_.metric;
-    loop.cost = problem_.cost;
-    loop.max_evaluations = request_.settings.max_evaluations;
-    loop.batch = static_cast<std::size_t>(request_.batch);
-    bool said = false;
-    loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status,
-                     const SearchLoop::Keep& keep) {
-      const auto sink = [&](const Progress& progress) {
-        if (guard_.interrupted() && !said) {
-          said = true;
-          bar.note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
-                               candidates.size()));
-        }
-        show(bar, status, static_cast<double>(candidates.size()) * progress.done / progress.total);
-        return true;
-      };
-      return scorer_->score(candidates, *data_, sink, keep);
-    };
-    loop.proceed = [&](const SearchStatus& status) {
-      show(bar, status, 0);
-      // One batch at least: another's may have taken this one's share, too.
-      return !guard_.interrupted() &&
-             (request_.max_seconds == 0 || elapsed() < deadline_ || status.scored == 0);
-    };
-    const SearchOutcome outcome = run_search(loop);
-    const SearchStatus& status = outcome.status;
-    bar.note(fmt::format("run {}, {}: {} evaluations ({} known already), front of {}, {}{}", run.id,
-                         run.strategy, status.evaluations, status.evaluations - status.scored,
-                         status.front, best_text(status), outcome.finished ? "" : ", stopped"));
-    return outcome.finished;
+  void show(const SearchStatus& status) {
+    const double total = static_cast<double>(std::max<std::uint64_t>(status.total, 1));
+    const double scored = static_cast<double>(status.scored) + status.under_way;
+    const double done = static_cast<double>(status.evaluations) + status.under_way;
+    double left = scored > 0 ? bar_->seconds() * (total - done) / scored
+                             : std::numeric_limits<double>::infinity();
+    left = std::min(left, session_->seconds_left());
+    bar_->show(done / total,
+               fmt::format("{:.0f} of {} evaluations, front {}, {}, {} left", done, status.total,
+                           status.front, best_text(status), duration_text(left)));
   }
 
   std::string best_text(const SearchStatus& status) const {
     if (!status.best) return "best none";
-    return fmt::format(
-        "best {:.4f} at {}", status.best->value(request_.metric),
-        value_text(request_.cost, costs_->of(status.best->widths).of(request_.cost)));
-  }
-
-  // `partial`: evaluations' worth of the batch under way.
-  void show(ProgressBar& bar, const SearchStatus& status, double partial) const {
-    const double total = static_cast<double>(std::max<std::uint64_t>(status.total, 1));
-    const double scored = static_cast<double>(status.scored) + partial;
-    const double done = static_cast<double>(status.evaluations) + partial;
-    double left = scored > 0 ? bar.seconds() * (total - done) / scored
-                             : std::numeric_limits<double>::infinity();
-    if (request_.max_seconds > 0) left = std::min(left, std::max(0.0, deadline_ - elapsed()));
-    bar.show(done / total,
-             fmt::format("{:.0f} of {} evaluations, front {}, {}, {} left", done, status.total,
-                         status.front, best_text(status), duration_text(left)));
+    const Cost cost = session_->costs().of(status.best->widths);
+    return fmt::format("best {:.4f} at {}", status.best->value(request_.metric),
+                       value_text(request_.cost, cost.of(request_.cost)));
   }
 
   // Where it runs is no setting of a run: resumed, it would run on the default device.
-  std::string resume_command(std::int64_t run) const {
-    return fmt::format(
-        "mixnmatch search --db {} --resume {}{}", shell_quoted(request_.db.string()), run,
-        options_.given("device") ? fmt::format(" --device {}", shell_quoted(request_.device.device))
-                                 : "");
+  std::string resume_command() const {
+    return fmt::format("mixnmatch search --db {} --resume {}{}", shell_quoted(request_.db.string()),
+                       session_->runs().back().id,
+                       options_.given("device")
+                           ? fmt::format(" --device {}", shell_quoted(request_.device.device))
+                           : "");
   }
 
-  void say_how_to_resume(std::int64_t run) const {
-    note("stopped; all that was scored is kept. To go on:\n  {}\n", resume_command(run));
-  }
-
-  double elapsed() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  void say_how_to_resume() const {
+    note("stopped; all that was scored is kept. To go on:\n  {}\n", resume_command());
   }
 
   Request& request_;
   OptionTable& options_;
   const Arguments& arguments_;
   const InterruptGuard guard_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  double deadline_ = 0;  // of the strategy under way, in seconds elapsed; with --max-time
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::vector<std::string> strategies_;
   std::optional<OpenedModel> opened_;
+  std::optional<RunRow> resumed_;
   std::unique_ptr<const Examples> data_, confirm_;
   std::optional<LatencyTable> latency_;
-  std::optional<CostTable> costs_;
-  std::vector<Budget> budgets_;
-  SearchProblem problem_;
+  bool counts_flops_ = false;
   std::unique_ptr<Ranks> ranks_;  // where this is one of several processes
-  std::optional<Store> store_;
-  std::optional<Scorer> scorer_;
-  std::int64_t model_id_ = 0, data_id_ = 0;
+  std::optional<SearchSession> session_;
+  std::optional<ProgressBar> bar_;  // of the strategy under way
+  bool said_ = false;
 };
 
 }  // namespace

@@ -22,24 +22,30 @@ struct Part {
   HeldOut held_out;
 };
 
+struct Request {
+  std::vector<std::string> inputs;
+  std::string glob = "*";
+  TokenFormat format = TokenFormat::kBytes;
+  std::uint64_t seed = 1;
+  std::filesystem::path train_path, list_path;
+  Part parts[2] = {{"search", "", {16384, 0}}, {"confirm", "", {16384, 0}}};
+  std::int64_t excerpt = 0;
+  bool force = false, dry_run = false, json = false, csv = false;
+
+  std::vector<std::filesystem::path> outputs() const {
+    return {train_path, parts[0].path, parts[1].path, list_path};
+  }
+};
+
 Cell fingerprint_cell(const std::string& bytes) {
   Fingerprint fingerprint;
   fingerprint.add(std::as_bytes(std::span(bytes)));
   return cell(fingerprint.hex());
 }
 
-}  // namespace
-
-int tokenize_command(const Arguments& arguments) {
-  std::vector<std::string> inputs;
-  std::string glob = "*";
-  TokenFormat format = TokenFormat::kBytes;
-  std::uint64_t seed = 1;
-  std::filesystem::path train_path, list_path;
-  Part parts[] = {{"search", "", {16384, 0}}, {"confirm", "", {16384, 0}}};
-  std::int64_t excerpt = 0;
-  bool force = false, dry_run = false, json = false, csv = false;
-
+OptionTable option_table(Request& request) {
+  auto& [inputs, glob, format, seed, train_path, list_path, parts, excerpt, force, dry_run, json,
+         csv] = request;
   OptionTable options(
       "tokenize",
       "Makes byte-level token files from a corpus: the bytes of every file, and a zero byte after "
@@ -69,78 +75,114 @@ int tokenize_command(const Arguments& arguments) {
       .option("force", flag_value(force), "replace files that exist")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);
-  if (!options.parse(arguments)) return 0;
-  const OutputFormat output = output_format(json, csv);
+  return options;
+}
 
-  std::vector<HeldOut> requests;
-  std::vector<const Part*> requested;
-  for (Part& part : parts) {
+// The held-out parts that were asked for. UsageError for one that would be empty.
+std::vector<Part> requested_parts(const Request& request) {
+  std::vector<Part> parts;
+  for (Part part : request.parts) {
     if (part.path.empty()) continue;
     if (part.held_out.tokens < 1) fail_usage("--{}-tokens must be at least 1", part.name);
-    part.held_out.excerpt = excerpt;
-    requests.push_back(part.held_out);
-    requested.push_back(&part);
+    part.held_out.excerpt = request.excerpt;
+    parts.push_back(std::move(part));
   }
-  const std::filesystem::path outputs[] = {train_path, parts[0].path, parts[1].path, list_path};
-  require_distinct(outputs);
-  for (const auto& path : outputs) {
-    if (path.empty() || dry_run) continue;
-    for (const std::string& input : inputs) require_apart(path, input);
-    require_writable(path, force);
-  }
+  return parts;
+}
 
-  const std::vector<std::filesystem::path> roots(inputs.begin(), inputs.end());
-  const std::vector<CorpusFile> files = list_corpus(roots, glob);
-  const SplitCorpus split = split_corpus(files, requests, seed);
-  // What was written into the corpus before is no part of it where it holds zero bytes.
-  for (const auto& path : outputs) {
-    if (dry_run || !std::filesystem::exists(path)) continue;
+void require_outputs(const Request& request) {
+  require_distinct(request.outputs());
+  if (request.dry_run) return;
+  for (const auto& path : request.outputs()) {
+    if (path.empty()) continue;
+    for (const std::string& input : request.inputs) require_apart(path, input);
+    require_writable(path, request.force);
+  }
+}
+
+// What was written into the corpus before is no part of it where it holds zero bytes.
+void require_outside_corpus(const Request& request, const std::vector<CorpusFile>& files,
+                            const SplitCorpus& split) {
+  for (const auto& path : request.outputs()) {
+    if (request.dry_run || !std::filesystem::exists(path)) continue;
     for (const CorpusFile& file : files) {
       if (std::ranges::find(split.skipped, file.name) == split.skipped.end()) {
         require_apart(path, file.path);
       }
     }
   }
+}
 
-  Table table{{{"part", "part", false},
-               {"files", "files"},
-               {"tokens", "tokens"},
-               {"path", "written to", false},
-               {"fingerprint", "fingerprint", false}},
-              {}};
-  // Parts of different corpora overlap: the new ones take the places of old ones once all are
-  // whole.
-  std::vector<AtomicFile> written;
-  const auto keep = [&](const std::filesystem::path& path, const std::string& bytes) {
-    if (dry_run) return;
+// Parts of different corpora overlap: the new ones take the places of old ones once all are whole.
+class PartWriter {
+ public:
+  explicit PartWriter(const Request& request) : request_(request) {}
+
+  void add(const std::string& name, const CorpusPart& part, const std::filesystem::path& path) {
+    const std::string bytes = token_file(part.tokens, request_.format);
+    keep(path, bytes);
+    table_.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
+                           cell(static_cast<std::int64_t>(part.tokens.size())), cell(path.string()),
+                           fingerprint_cell(bytes)});
+    for (const std::string& file : part.names) list_ += fmt::format("{}\t{}\n", name, file);
+  }
+
+  // The list, and all files under their names.
+  const Table& finish(const std::vector<std::string>& skipped) {
+    for (const std::string& file : skipped) list_ += fmt::format("skipped\t{}\n", file);
+    if (!request_.list_path.empty()) keep(request_.list_path, list_);
+    for (AtomicFile& file : written_) file.commit();
+    return table_;
+  }
+
+ private:
+  void keep(const std::filesystem::path& path, const std::string& bytes) {
+    if (request_.dry_run) return;
     require_space(bytes.size(), path);
-    OutputFile out(written.emplace_back(path).path());
+    OutputFile out(written_.emplace_back(path).path());
     out.write(bytes);
     out.close();
-  };
-  std::string list;
-  const auto finish = [&](const std::string& name, const CorpusPart& part,
-                          const std::filesystem::path& path) {
-    const std::string bytes = token_file(part.tokens, format);
-    keep(path, bytes);
-    table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
-                          cell(static_cast<std::int64_t>(part.tokens.size())), cell(path.string()),
-                          fingerprint_cell(bytes)});
-    for (const std::string& file : part.names) list += fmt::format("{}\t{}\n", name, file);
-  };
-  finish("train", split.train, train_path);
-  for (std::size_t i = 0; i < requested.size(); ++i) {
-    finish(requested[i]->name, split.held_out[i], requested[i]->path);
   }
-  for (const std::string& file : split.skipped) list += fmt::format("skipped\t{}\n", file);
-  if (!list_path.empty()) keep(list_path, list);
-  for (AtomicFile& file : written) file.commit();
 
+  const Request& request_;
+  Table table_{{{"part", "part", false},
+                {"files", "files"},
+                {"tokens", "tokens"},
+                {"path", "written to", false},
+                {"fingerprint", "fingerprint", false}},
+               {}};
+  std::vector<AtomicFile> written_;
+  std::string list_;
+};
+
+}  // namespace
+
+int tokenize_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const OutputFormat output = output_format(request.json, request.csv);
+  const std::vector<Part> parts = requested_parts(request);
+  require_outputs(request);
+
+  const std::vector<std::filesystem::path> roots(request.inputs.begin(), request.inputs.end());
+  const std::vector<CorpusFile> files = list_corpus(roots, request.glob);
+  std::vector<HeldOut> held_out;
+  for (const Part& part : parts) held_out.push_back(part.held_out);
+  const SplitCorpus split = split_corpus(files, held_out, request.seed);
+  require_outside_corpus(request, files, split);
+
+  PartWriter writer(request);
+  writer.add("train", split.train, request.train_path);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    writer.add(parts[i].name, split.held_out[i], parts[i].path);
+  }
+  const Table& table = writer.finish(split.skipped);
   if (!split.skipped.empty()) {
     note("{} of {} files are left out: empty, with a zero byte, or a copy\n", split.skipped.size(),
          files.size());
   }
-  if (dry_run) note("dry run: nothing was written\n");
+  if (request.dry_run) note("dry run: nothing was written\n");
   print_table(table, output);
   return 0;
 }

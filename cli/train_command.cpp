@@ -20,6 +20,18 @@
 namespace mnm {
 namespace {
 
+struct Request {
+  std::filesystem::path config;
+  TrainSettings settings;
+  Nesting nesting;
+  std::string schedule{to_string(TrainSettings{}.schedule)}, weights;
+  DeviceOptions device;
+  bool force = false;
+
+  std::filesystem::path model() const { return settings.directory / "model"; }
+  std::filesystem::path state() const { return settings.directory / "state.safetensors"; }
+};
+
 std::vector<double> parse_weights(const std::string& text) {
   std::vector<double> values;
   std::size_t begin = 0;
@@ -50,23 +62,15 @@ std::string losses_text(const std::vector<double>& losses) {
   return text;
 }
 
-}  // namespace
-
-int train_command(const Arguments& arguments) {
-  TrainSettings settings;
-  DeviceOptions device;
-  std::filesystem::path config_path;
-  std::string schedule(to_string(settings.schedule)), weights, dtype_name = "f32";
-  bool force = false;
-  Nesting nesting;
-
+OptionTable option_table(Request& request) {
+  auto& [config, settings, nesting, schedule, weights, device, force] = request;
   OptionTable options(
       "train",
       "Trains a nested model. Every step draws one granularity for the whole model, as MatFormer "
       "does, or sums the losses of all granularities. At the end it writes OUT/model, a Hugging "
       "Face directory in bf16. Until then OUT/state.safetensors holds the state: the same command "
       "goes on exactly where it stopped.");
-  options.argument("CONFIG", required(path_value(config_path)), "the model's config.json")
+  options.argument("CONFIG", required(path_value(config)), "the model's config.json")
       .section("data")
       .option("tokens", required(path_value(settings.tokens)), "the token file to train on")
       .option("token-format", token_format_value(settings.format),
@@ -110,34 +114,32 @@ int train_command(const Arguments& arguments) {
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("dtype", dtype_value(device.dtype), "bf16: products run under autocast")
       .option("threads", threads_value(device.threads), "CPU threads; 0: one per core");
-  if (!options.parse(arguments)) return 0;
-  settings.schedule = parse_schedule(schedule);
-  settings.weights = parse_weights(weights);
+  return options;
+}
 
-  const InterruptGuard guard;
-  // Said before hours of training, not after.
-  const std::filesystem::path result = settings.directory / "model";
-  const std::filesystem::path inputs[] = {config_path, settings.tokens, settings.validation};
-  for (const auto& input : inputs) require_apart(result, input);
-  require_target(result, force);
-  settings.replaceable = replaceable(force);
+// Said before hours of training, not after.
+void require_target_of(const Request& request) {
+  const std::filesystem::path inputs[] = {request.config, request.settings.tokens,
+                                          request.settings.validation};
+  for (const auto& input : inputs) require_apart(request.model(), input);
+  require_target(request.model(), request.force);
+}
 
-  nlohmann::json config = read_json(config_path);
+NestedModel described_model(const Request& request) {
+  nlohmann::json config = read_json(request.config);
   const Family& family = family_of(config);
-  NestedModel model = family.describe(config, nesting);
-  if (!nesting.granularities.empty() || !nesting.may_skip.empty()) {
-    // The trained checkpoint says itself what it was trained for.
-    const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
-    for (const char* key : {kGranularitiesKey, kMaySkipKey}) {
-      if (full.contains(key)) config[key] = full[key];
-    }
-    model = family.describe(config, {});
+  NestedModel model = family.describe(config, request.nesting);
+  if (request.nesting.granularities.empty() && request.nesting.may_skip.empty()) return model;
+  // The trained checkpoint says itself what it was trained for.
+  const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
+  for (const char* key : {kGranularitiesKey, kMaySkipKey}) {
+    if (full.contains(key)) config[key] = full[key];
   }
-  settings.text = text_tokens(config_path.parent_path().empty() ? "." : config_path.parent_path(),
-                              model.vocab_size);
-  for (const auto& [name, value] : options.settings()) {
-    note("{:>18}  {}\n", name, value);
-  }
+  return family.describe(config, {});
+}
+
+void print_head(const NestedModel& model, const OptionTable& options) {
+  for (const auto& [name, value] : options.settings()) note("{:>18}  {}\n", name, value);
   if (model.space.levels() == 1) {
     note(
         "the config names no granularities: the full width alone is trained, --granularities adds "
@@ -150,26 +152,44 @@ int train_command(const Arguments& arguments) {
   print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm", header,
         header, "tokens/s");
   std::fflush(stdout);
+}
 
-  const std::filesystem::path state = settings.directory / "state.safetensors";
-  settings.stop = [&] { return guard.interrupted(); };
+void print_report(const TrainReport& report) {
+  print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
+        report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
+        losses_text(report.validation_loss), report.tokens_per_second,
+        duration_text(report.seconds_left));
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int train_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  TrainSettings& settings = request.settings;
+  settings.schedule = parse_schedule(request.schedule);
+  settings.weights = parse_weights(request.weights);
+  const InterruptGuard guard;
+  require_target_of(request);
+  settings.replaceable = replaceable(request.force);
+  const NestedModel model = described_model(request);
+  const std::filesystem::path beside = request.config.parent_path();
+  settings.text = text_tokens(beside.empty() ? "." : beside, model.vocab_size);
+  print_head(model, options);
+
+  const TrainSink sink{print_report, [&](const Progress&) { return !guard.interrupted(); }};
   try {
-    open_engine(device.device).train(model, settings, device, [&](const TrainReport& report) {
-      print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
-            report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
-            losses_text(report.validation_loss), report.tokens_per_second,
-            duration_text(report.seconds_left));
-      std::fflush(stdout);
-      return true;
-    });
-  } catch (const Interrupted&) {
-    note("stopped; the same command goes on from {}\n", state.string());
+    open_engine(request.device.device).train(model, settings, request.device, sink);
+  } catch (const Stopped&) {
+    note("stopped; the same command goes on from {}\n", request.state().string());
     return 1;
   } catch (const DeviceLost& error) {
-    if (!std::filesystem::exists(state)) throw;
-    fail("{}; the same command goes on from {}", error.what(), state.string());
+    if (!std::filesystem::exists(request.state())) throw;
+    fail("{}; the same command goes on from {}", error.what(), request.state().string());
   }
-  print("{}\n", (settings.directory / "model").string());
+  print("{}\n", request.model().string());
   return 0;
 }
 

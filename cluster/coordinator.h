@@ -9,14 +9,16 @@
 
 #include "cluster/post.h"
 #include "cluster/scheduler.h"
+#include "model/progress.h"
 
 namespace mnm {
 
-// Told now and then the share of the work that is done; returns false to stop.
-using ShareSink = std::function<bool(double)>;
-// Does a task: its result. Called on a thread of its own, one task at a time. Where the sink says
-// stop it throws what it likes; where it throws DeviceLost, its rank is given no other task.
-using Perform = std::function<std::string(const std::string& task, const ShareSink& sink)>;
+// Does a task: its result. Called on a thread of its own, one task at a time. Where it throws
+// DeviceLost, its rank is given no other task.
+using Perform = std::function<std::string(const std::string& task, const ProgressSink& sink)>;
+
+// Told each result: the number of its task, and what was made of it.
+using Take = std::function<void(std::size_t task, const std::string& result)>;
 
 struct Task {
   std::string body;
@@ -35,11 +37,13 @@ class Coordinator {
 
   // Each result once, as it comes, told to `take` on this thread. Throws what this rank's own tasks
   // throw, an Error that names the rank for what another's do, the scheduler's, and DeviceLost
-  // where no rank is left. False where the sink said stop.
-  bool run(std::span<const Task> tasks, const Perform& perform,
-           const std::function<void(std::size_t, const std::string&)>& take, const ShareSink& sink);
+  // where no rank is left. `progress` counts FLOPs.
+  void run(std::span<const Task> tasks, const Perform& perform, const Take& take,
+           const ProgressSink& progress);
 
  private:
+  class Run;
+
   Post& post_;
   std::function<void(const std::string&)> say_;
   SchedulerSettings settings_;

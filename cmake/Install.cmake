@@ -5,10 +5,17 @@ include(CMakePackageConfigHelpers)
 
 # A shared object that is opened when it is needed. It is found beside libmixnmatch, and by
 # MNM_ENGINE_DIR; the version is in its name for the loader and in its code for open_plugin.
+# LibTorch is found where it was at the build, or as a directory libtorch beside the installed tree.
+# The CUDA engine is a component of its own, which the CPU tarball leaves out.
 function(mnm_install_plugin target)
   set_target_properties(${target} PROPERTIES SOVERSION ${PROJECT_VERSION} INSTALL_RPATH
-    "$ORIGIN;$ORIGIN/mixnmatch;${MNM_LIBTORCH_RPATH}")
-  install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    "$ORIGIN;$ORIGIN/mixnmatch;$ORIGIN/../../libtorch/lib;${MNM_LIBTORCH_RPATH}")
+  set(component Unspecified)
+  if(target MATCHES "cuda")
+    set(component cuda)
+  endif()
+  install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${component}
+          NAMELINK_COMPONENT ${component})
 endfunction()
 
 get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
@@ -45,11 +52,20 @@ function(mnm_install_library)
     "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mixnmatch")
   install(TARGETS mixnmatch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(TARGETS mixnmatch_library EXPORT mixnmatch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  # Public: what names no Torch type. fold/ and the folds of families are the engine's.
+  # Public is what neither names a type of Torch or SQLite nor includes what does: fold/, kernels/,
+  # the folds of families and the inside of the store are not.
   foreach(room model heuristics search db dataset extract text export eval families train engine
                cluster study report artifact)
-    install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch
-            FILES_MATCHING PATTERN "*.h" PATTERN "*.inc")
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
+         ${PROJECT_SOURCE_DIR}/${room}/*.h ${PROJECT_SOURCE_DIR}/${room}/*.inc)
+    foreach(header ${headers})
+      file(STRINGS ${header} private
+           REGEX "^#include [<\"](ATen/|c10/|sqlite3|fold/|kernels/|db/sqlite|db/store_impl)")
+      if(NOT private)
+        get_filename_component(directory ${header} DIRECTORY)
+        install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch/${directory})
+      endif()
+    endforeach()
   endforeach()
   set(package ${CMAKE_INSTALL_LIBDIR}/cmake/mixnmatch)
   install(EXPORT mixnmatch NAMESPACE mixnmatch:: DESTINATION ${package} FILE mixnmatchTargets.cmake)
@@ -64,30 +80,34 @@ function(mnm_install_library)
   mnm_package()
 endfunction()
 
-# The tarball brings Boost, SQLite, fmt, protobuf and ONNX; LibTorch and MPI are the user's own.
+# The tarball of the CPU engine: `cpack --config build/release/CPackConfig.cmake -B build/pack`. It
+# brings Boost, SQLite, fmt, protobuf and ONNX; LibTorch and MPI are the user's own, the C and C++
+# libraries the system's.
 function(mnm_package)
-  install(CODE [[
-    set(root "${CMAKE_INSTALL_PREFIX}")
-    file(GLOB ours "$ENV{DESTDIR}${root}/lib*/libm*.so*" "$ENV{DESTDIR}${root}/lib/*/libm*.so*")
+  install(CODE "
     file(GET_RUNTIME_DEPENDENCIES
-      EXECUTABLES "$ENV{DESTDIR}${root}/bin/mixnmatch" LIBRARIES ${ours}
+      EXECUTABLES \"$<TARGET_FILE:mixnmatch>\"
+      LIBRARIES \"$<TARGET_FILE:mixnmatch_library>\" \"$<TARGET_FILE:mnm_engine_cpu>\"
       RESOLVED_DEPENDENCIES_VAR resolved UNRESOLVED_DEPENDENCIES_VAR unresolved
-      PRE_EXCLUDE_REGEXES "^lib(torch|c10|cud|nv|cublas|mpi|open-|mnm_|mixnmatch)" "^lib(c|m|dl|rt|pthread|gcc_s|stdc\\+\\+|gomp)\\.so" "^ld-"
-      POST_EXCLUDE_REGEXES "/(torch|nvidia)/")
-    list(GET ours 0 first)
-    get_filename_component(libraries "${first}" DIRECTORY)
-    foreach(file ${resolved})
-      get_filename_component(name "${file}" NAME)
-      file(INSTALL "${file}" DESTINATION "${libraries}/mixnmatch" FOLLOW_SYMLINK_CHAIN)
+      PRE_EXCLUDE_REGEXES \"^lib(torch|c10|cud|nv|cublas|cupti|mnm_|mixnmatch)\"
+                          \"^lib(c|m|dl|rt|pthread|gcc_s|stdc\\\\+\\\\+)\\\\.so\" \"^ld-\"
+      POST_EXCLUDE_REGEXES \"/(torch|nvidia)/\")
+    foreach(file IN LISTS resolved)
+      file(INSTALL \"\${file}\" TYPE SHARED_LIBRARY FOLLOW_SYMLINK_CHAIN
+           DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/mixnmatch\")
     endforeach()
-  ]] COMPONENT bundle EXCLUDE_FROM_ALL)
+  " COMPONENT bundle EXCLUDE_FROM_ALL)
   set(CPACK_GENERATOR TXZ)
   set(CPACK_PACKAGE_NAME mixnmatch)
   set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-  set(CPACK_SYSTEM_NAME linux-x86_64-cpu)
+  set(CPACK_PACKAGE_FILE_NAME mixnmatch-${PROJECT_VERSION}-linux-x86_64-cpu)
   set(CPACK_STRIP_FILES ON)
+  set(CPACK_THREADS 0)
+  # In one archive with one directory at its top, whatever the components.
   set(CPACK_COMPONENTS_ALL Unspecified bundle)
-  set(CPACK_ARCHIVE_COMPONENT_INSTALL OFF)
+  set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
+  set(CPACK_ARCHIVE_COMPONENT_INSTALL ON)
+  set(CPACK_COMPONENT_INCLUDE_TOPLEVEL_DIRECTORY ON)
   set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
   include(CPack)
 endfunction()

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "dataset/llm_c_shard.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
@@ -136,15 +137,7 @@ std::string token_file(std::string_view tokens, TokenFormat format) {
     for (std::size_t i = 0; i < tokens.size(); ++i) file[width * i] = tokens[i];
     return file;
   }
-  if (tokens.size() > 0x7fffffff) fail("an llm.c shard holds at most 2^31 - 1 tokens");
-  std::array<std::int32_t, 256> header{};
-  header[0] = 20240520;
-  header[1] = 1;
-  header[2] = static_cast<std::int32_t>(tokens.size());
-  std::string file(sizeof(header) + 2 * tokens.size(), '\0');
-  std::memcpy(file.data(), header.data(), sizeof(header));
-  for (std::size_t i = 0; i < tokens.size(); ++i) file[sizeof(header) + 2 * i] = tokens[i];
-  return file;
+  return shard_of(tokens);
 }
 
 }  // namespace mnm

@@ -5,19 +5,12 @@
 #include <numeric>
 
 #include "model/error.h"
+#include "model/random.h"
 
 namespace mnm {
 namespace {
 
 constexpr std::int64_t kMostTerm = 999'999;
-
-// SplitMix64 (Steele, Lea and Flood, 2014).
-std::uint64_t next(std::uint64_t& state) {
-  std::uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
 
 }  // namespace
 
@@ -57,14 +50,14 @@ PositionShare parse_position_share(std::string_view text) {
 std::vector<std::int32_t> draw_positions(const PositionShare& share, std::int64_t context,
                                          std::int64_t sequence) {
   std::uint64_t state = share.seed;
-  state = next(state) ^ static_cast<std::uint64_t>(sequence);
+  state = split_mix(state) ^ static_cast<std::uint64_t>(sequence);
   std::int64_t wanted = share.of(context);
   std::vector<std::int32_t> positions;
   positions.reserve(static_cast<std::size_t>(wanted));
   for (std::int64_t t = 0; wanted > 0; ++t) {
     // The upper 32 bits scaled to [0, left): biased by less than context / 2^32.
     const std::uint64_t left = static_cast<std::uint64_t>(context - t);
-    if (((next(state) >> 32) * left) >> 32 >= static_cast<std::uint64_t>(wanted)) continue;
+    if (((split_mix(state) >> 32) * left) >> 32 >= static_cast<std::uint64_t>(wanted)) continue;
     positions.push_back(static_cast<std::int32_t>(t));
     --wanted;
   }

@@ -1,12 +1,11 @@
 #include "dataset/token_file.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
 #include <limits>
-#include <optional>
 #include <string_view>
 
+#include "dataset/llm_c_shard.h"
+#include "dataset/npy.h"
 #include "dataset/overlap.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -15,114 +14,11 @@
 namespace mnm {
 namespace {
 
-constexpr std::uint64_t kShardHeader = 1024;
-constexpr std::int32_t kMagicU16 = 20240520, kVersionU16 = 1;
-constexpr std::int32_t kMagicU32 = 20240801, kVersionU32 = 7;
 constexpr std::size_t kTogether = 1 << 16;  // tokens that are read at once
-constexpr std::string_view kNpyMagic = "\x93NUMPY";
-
-template <typename T>
-T load(std::span<const std::byte> bytes, std::uint64_t offset) {
-  T value;
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-// The header of a .npy file is a Python dict literal with the keys descr, fortran_order and shape.
-// Only what NumPy itself writes for a one-dimensional array is read.
-class NpyHeader {
- public:
-  NpyHeader(std::string_view text, const std::string& path) : text_(text), path_(path) {
-    expect('{');
-    while (!take('}')) {
-      const std::string_view key = quoted();
-      expect(':');
-      if (key == "descr" && !descr) {
-        if (peek() != '\'' && peek() != '"') {
-          fail("cannot read tokens from {}: its elements are structures, expected integers", path_);
-        }
-        descr = quoted();
-      } else if (key == "fortran_order" && !ordered_) {
-        ordered_ = take_word("False") || take_word("True");  // alike in one dimension
-        if (!ordered_) refuse("fortran_order is neither True nor False");
-      } else if (key == "shape" && !length) {
-        read_shape();
-      } else {
-        refuse(fmt::format("key '{}' is unknown or there twice", key));
-      }
-      if (!take(',') && peek() != '}') refuse("a comma is missing");
-    }
-    skip_space();
-    if (at_ != text_.size()) refuse("something follows the closing brace");
-    if (!descr || !ordered_ || !length) refuse("descr, fortran_order or shape is missing");
-  }
-
-  std::optional<std::string_view> descr;
-  std::optional<std::uint64_t> length;
-
- private:
-  [[noreturn]] void refuse(const std::string& why) const {
-    fail("cannot read tokens from {}: its .npy header is malformed at byte {}: {}", path_, at_,
-         why);
-  }
-  void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
-  }
-  char peek() {
-    skip_space();
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
-  bool take(char c) {
-    if (peek() != c || at_ == text_.size()) return false;
-    ++at_;
-    return true;
-  }
-  void expect(char c) {
-    if (!take(c)) refuse(fmt::format("expected '{}'", c));
-  }
-  bool take_word(std::string_view word) {
-    skip_space();
-    if (text_.substr(at_, word.size()) != word) return false;
-    at_ += word.size();
-    return true;
-  }
-  std::string_view quoted() {
-    const char quote = peek();
-    if (quote != '\'' && quote != '"') refuse("expected a quoted string");
-    const std::size_t begin = ++at_, end = text_.find(quote, begin);
-    if (end == std::string_view::npos) refuse("a string does not end");
-    at_ = end + 1;
-    return text_.substr(begin, end - begin);
-  }
-  void read_shape() {
-    expect('(');
-    std::size_t dimensions = 0;
-    while (!take(')')) {
-      skip_space();
-      std::uint64_t size = 0;
-      const char* begin = text_.data() + at_;
-      const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), size);
-      if (error != std::errc()) refuse("shape is not a tuple of sizes");
-      at_ += static_cast<std::size_t>(end - begin);
-      length = size;
-      ++dimensions;
-      if (!take(',') && peek() != ')') refuse("shape is not a tuple of sizes");
-    }
-    if (dimensions != 1) {
-      fail("cannot read tokens from {}: the array has {} dimensions, expected one", path_,
-           dimensions);
-    }
-  }
-
-  std::string_view text_;
-  const std::string& path_;
-  std::size_t at_ = 0;
-  bool ordered_ = false;
-};
 
 }  // namespace
 
@@ -145,9 +41,8 @@ bool TokenFile::read_header() {
   std::uint64_t width = 1;
   if (text_of(bytes).starts_with(kNpyMagic)) {
     read_npy();
-  } else if (bytes.size() >= 4 && (load<std::int32_t>(bytes, 0) == kMagicU16 ||
-                                   load<std::int32_t>(bytes, 0) == kMagicU32)) {
-    read_shard(load<std::int32_t>(bytes, 0) == kMagicU16);
+  } else if (is_shard(bytes)) {
+    read_shard();
   } else {
     return false;
   }
@@ -174,22 +69,8 @@ bool TokenFile::read_header() {
 }
 
 void TokenFile::read_npy() {
-  const std::span<const std::byte> bytes = file_.bytes();
   const std::string name = path().string();
-  if (bytes.size() < 10) fail("cannot read tokens from {}: its .npy header is cut off", name);
-  const auto major = load<std::uint8_t>(bytes, 6);
-  if (major < 1 || major > 3) {
-    fail("cannot read tokens from {}: .npy version {}, expected 1, 2 or 3", name, major);
-  }
-  const std::uint64_t begin = major == 1 ? 10 : 12;
-  if (bytes.size() < begin) fail("cannot read tokens from {}: its .npy header is cut off", name);
-  const std::uint64_t header =
-      major == 1 ? load<std::uint16_t>(bytes, 8) : load<std::uint32_t>(bytes, 8);
-  if (header > bytes.size() - begin) {
-    fail("cannot read tokens from {}: its .npy header of {} bytes is cut off after {}", name,
-         header, bytes.size() - begin);
-  }
-  const NpyHeader npy(text_of(bytes.subspan(begin, header)), name);
+  const NpyHeader npy = read_npy_header(file_.bytes(), name);
   struct Element {
     std::string_view descr;
     Kind kind;
@@ -199,37 +80,25 @@ void TokenFile::read_npy() {
       {"|u1", Kind::kU8, "npy uint8"},   {"<u1", Kind::kU8, "npy uint8"},
       {"<u2", Kind::kU16, "npy uint16"}, {"<i4", Kind::kI32, "npy int32"},
       {"<u4", Kind::kU32, "npy uint32"}, {"<i8", Kind::kI64, "npy int64"}};
-  const auto* element = std::ranges::find(kElements, *npy.descr, &Element::descr);
+  const auto* element = std::ranges::find(kElements, npy.descr, &Element::descr);
   if (element == std::end(kElements)) {
     fail(
         "cannot read tokens from {}: its elements are '{}', expected little-endian uint8, "
         "uint16, int32, uint32 or int64: save the array with .astype('<i4')",
-        name, *npy.descr);
+        name, npy.descr);
   }
   kind_ = element->kind;
   format_ = element->format;
-  offset_ = begin + header;
-  size_ = *npy.length;
+  offset_ = npy.offset;
+  size_ = npy.length;
 }
 
-void TokenFile::read_shard(bool narrow) {
-  const std::span<const std::byte> bytes = file_.bytes();
-  const std::string name = path().string();
-  if (bytes.size() < kShardHeader) {
-    fail("cannot read tokens from {}: an llm.c shard's header has {} bytes, the file only {}", name,
-         kShardHeader, bytes.size());
-  }
-  const auto version = load<std::int32_t>(bytes, 4), count = load<std::int32_t>(bytes, 8);
-  const std::int32_t expected = narrow ? kVersionU16 : kVersionU32;
-  if (version != expected) {
-    fail("cannot read tokens from {}: llm.c shard of version {}, expected {}", name, version,
-         expected);
-  }
-  if (count < 0) fail("cannot read tokens from {}: its header says {} tokens", name, count);
-  kind_ = narrow ? Kind::kU16 : Kind::kU32;
-  format_ = narrow ? "llm.c uint16" : "llm.c uint32";
+void TokenFile::read_shard() {
+  const ShardHeader shard = read_shard_header(file_.bytes(), path().string());
+  kind_ = shard.narrow ? Kind::kU16 : Kind::kU32;
+  format_ = shard.narrow ? "llm.c uint16" : "llm.c uint32";
   offset_ = kShardHeader;
-  size_ = static_cast<std::uint64_t>(count);
+  size_ = shard.length;
 }
 
 void TokenFile::take_numbers(Kind kind, std::string_view format) {

@@ -48,7 +48,7 @@ class TokenFile {
   enum class Kind : std::uint8_t { kU8, kU16, kI32, kU32, kI64 };
   bool read_header();
   void read_npy();
-  void read_shard(bool narrow);
+  void read_shard();
   void read_without_header(const TokenReading& reading);
   void read_text(const TextTokens& text);
   void take_numbers(Kind kind, std::string_view format);

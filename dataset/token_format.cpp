@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "dataset/llm_c_shard.h"
 #include "model/error.h"
 #include "model/shell_word.h"
 
@@ -90,18 +91,17 @@ std::string megatron_help(const std::filesystem::path& index) {
 
 // A shard of llm.c's shape: 256 int32, the third of which is the number of tokens that follow.
 Resemblance shard_like(std::string_view bytes, const std::filesystem::path& path) {
-  constexpr std::size_t kHeader = 1024;
-  if (bytes.size() < kHeader) return {};
+  if (bytes.size() < kShardHeader) return {};
   const auto magic = load<std::int32_t>(bytes, 0), there = swapped(magic);
-  if (there == 20240520 || there == 20240801) {
+  if (there == kShardMagicU16 || there == kShardMagicU32) {
     return foreign("an llm.c shard whose numbers are big-endian",
-                   from_file(path, there == 20240520 ? ">u2" : ">u4", ", offset=1024"));
+                   from_file(path, there == kShardMagicU16 ? ">u2" : ">u4", ", offset=1024"));
   }
   const auto count = load<std::int32_t>(bytes, 8);
   if (count <= 0) return {};
   for (const std::size_t width : {2, 4}) {
-    if ((bytes.size() - kHeader) / width != static_cast<std::size_t>(count) ||
-        (bytes.size() - kHeader) % width != 0) {
+    if ((bytes.size() - kShardHeader) / width != static_cast<std::size_t>(count) ||
+        (bytes.size() - kShardHeader) % width != 0) {
       continue;
     }
     return foreign(

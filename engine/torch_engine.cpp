@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/torch_error.h"
 #include "engine/weight_reader.h"
+#include "eval/memory.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
@@ -36,20 +37,11 @@ namespace {
 
 // Memory that could be had on the device now, in bytes: what CUDA calls free, or what the system
 // could hand out.
-std::uint64_t available_memory(const at::Device& device) {
+std::uint64_t free_memory(const at::Device& device) {
   if (device.is_cuda()) {
     return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
   }
-  std::uint64_t kib = 0;
-  if (std::FILE* info = std::fopen("/proc/meminfo", "r")) {
-    char line[256];
-    while (std::fgets(line, sizeof line, info) != nullptr) {
-      unsigned long long value = 0;
-      if (std::sscanf(line, "MemAvailable: %llu kB", &value) == 1) kib = value;
-    }
-    std::fclose(info);
-  }
-  return kib * 1024;
+  return available_memory().value_or(0);
 }
 
 at::Device device_of(const DeviceOptions& options) {
@@ -84,12 +76,10 @@ struct MemoryPlan {
   std::string note;          // where it streams: that, and why
 };
 
-// While a pass streams, two layers are held, the one in use and the next (of a single pass the one
-// in use alone), and loading puts parts of a layer together from copies of them, at most half of
-// it. What does not hold embedding and head beside them reads these in parts of kEndPiece.
+// What is left for states where weights are held, or streamed as eval/memory.h counts it.
 MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
                        const at::Device& device) {
-  const std::uint64_t free = available_memory(device);
+  const std::uint64_t free = free_memory(device);
   const auto text = [](std::uint64_t bytes) { return quantity(static_cast<double>(bytes)); };
   // Weights fit where they leave room to work.
   const bool fit =
@@ -101,10 +91,10 @@ MemoryPlan plan_memory(const WeightBytes& weights, const DeviceOptions& options,
     return plan;
   }
   const std::uint64_t limit = options.memory > 0 ? options.memory : free / 2;
-  const std::uint64_t layers = weights.largest_layer / 2 * (options.single_pass ? 3 : 5);
-  plan.hold_ends = !options.single_pass && layers + weights.ends <= limit / 8 * 7;
-  const std::uint64_t held =
-      layers + (plan.hold_ends ? weights.ends : std::min(weights.ends, kEndPiece));
+  Streaming streaming{.single_pass = options.single_pass, .hold_ends = true};
+  plan.hold_ends = !options.single_pass && streamed_bytes(weights, streaming) <= limit / 8 * 7;
+  streaming.hold_ends = plan.hold_ends;
+  const std::uint64_t held = streamed_bytes(weights, streaming);
   if (held >= limit) {
     fail(
         "cannot stream the weights within {} bytes of memory: {} of the largest layers and a part "
@@ -155,7 +145,7 @@ class TorchSession final : public ModelSession {
     }
     if (memory_.stream && !options.single_pass) {
       const std::filesystem::path spill = std::filesystem::temp_directory_path();
-      limits_.stream = StreamLimits{device_.is_cpu() ? 0 : available_memory(at::kCPU) / 2, spill,
+      limits_.stream = StreamLimits{device_.is_cpu() ? 0 : free_memory(at::kCPU) / 2, spill,
                                     free_bytes(spill) / 2};
     }
     RowSource rows;

@@ -126,17 +126,4 @@ void WeightReader::read_through_buffers(const StoredTensor& stored, std::int64_t
   }
 }
 
-WeightBytes weight_bytes(const NestedModel& model, Dtype dtype) {
-  WeightBytes bytes;
-  std::vector<std::uint64_t> layers(model.layers(), 0);
-  for (const TensorSpec& spec : model.table.tensors) {
-    const std::uint64_t size =
-        static_cast<std::uint64_t>(element_count(spec.shape)) * size_of(dtype);
-    bytes.all += size;
-    (spec.layer < 0 ? bytes.ends : layers.at(static_cast<std::size_t>(spec.layer))) += size;
-  }
-  if (!layers.empty()) bytes.largest_layer = *std::ranges::max_element(layers);
-  return bytes;
-}
-
 }  // namespace mnm

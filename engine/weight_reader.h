@@ -10,7 +10,6 @@
 #include <string>
 
 #include "model/checkpoint.h"
-#include "model/nested_model.h"
 
 namespace mnm {
 
@@ -50,11 +49,5 @@ class WeightReader {
   std::mutex mutex_;  // of the buffers
   Buffer buffers_[2];
 };
-
-// Bytes that a model takes in a dtype: all of it, what belongs to no layer, and the largest layer.
-struct WeightBytes {
-  std::uint64_t all = 0, ends = 0, largest_layer = 0;
-};
-WeightBytes weight_bytes(const NestedModel& model, Dtype dtype);
 
 }  // namespace mnm

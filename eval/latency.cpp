@@ -4,7 +4,6 @@
 #include <map>
 #include <utility>
 
-#include "eval/scores.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -66,7 +65,7 @@ class PartTimes {
 
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
-                        const std::function<bool(std::int64_t, std::int64_t)>& proceed) {
+                        const ProgressSink& progress) {
   if (settings.repeats < 1) fail_usage("a median needs at least one repeat");
   std::vector<std::vector<Width>> choices;
   std::size_t most = 1;
@@ -79,11 +78,11 @@ Latency measure_latency(const WidthSpace& space, const LatencySettings& settings
   latency.checks = draw_checks(choices, settings.checks, draw);
   std::vector<std::vector<double>> whole(latency.checks.size());
 
-  const std::int64_t total =
-      settings.warm_up + settings.repeats * static_cast<std::int64_t>(most + whole.size());
-  std::int64_t done = 0;
+  const auto total = static_cast<double>(
+      settings.warm_up + settings.repeats * static_cast<std::int64_t>(most + whole.size()));
+  double done = 0;
   const auto next = [&] {
-    if (!proceed(done++, total)) throw Interrupted();
+    if (progress && !progress({done++, total})) throw Stopped();
   };
   for (std::int64_t i = 0; i < settings.warm_up; ++i) {
     next();

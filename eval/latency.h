@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/latency.h"
+#include "model/progress.h"
 #include "model/width_space.h"
 
 namespace mnm {
@@ -33,10 +34,10 @@ struct LatencySettings {
 // as many passes as a layer has choices, each layer at another choice in each, in random order: so
 // each choice is timed once a repeat, in mixed company, and a drift of the machine's speed meets
 // all alike; the checks are timed whole in the same repeats. `draw(n)` is uniform in [0, n).
-// `proceed(done, total)` is asked before each pass; false throws Interrupted. `device`, `dtype` and
+// `progress` counts passes, and is asked before each. `device`, `dtype` and
 // `workload` of the result are left to the caller.
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
-                        const std::function<bool(std::int64_t, std::int64_t)>& proceed);
+                        const ProgressSink& progress);
 
 }  // namespace mnm

@@ -2,20 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "eval/metrics.h"
 #include "model/dtype.h"
+#include "model/progress.h"
 
 namespace mnm {
-
-// Bytes of embedding or head that are read at once where they are not held: by all threads
-// together.
-constexpr std::uint64_t kEndPiece = 64 << 20;
 
 struct DeviceOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
@@ -27,8 +22,8 @@ struct DeviceOptions {
   // Weights are read layer by layer in every pass; also done where they do not fit the memory.
   bool stream = false;
   // For logits alone: weights are read as one pass comes to them and let go of behind it, embedding
-  // and head in parts of kEndPiece. What is held is a layer, half of one while it is loaded, and
-  // such a part.
+  // and head in parts of kEndPiece (eval/memory.h). What is held is a layer, half of one while it
+  // is loaded, and such a part.
   bool single_pass = false;
   // Of this process among those of its machine: "cuda" is the GPU of that number, counted round
   // among those that it sees, which may be one of its own.
@@ -46,17 +41,5 @@ struct ScoreOptions {
 // Of one candidate, per metric that was measured, per example: means over its targets. NaN where
 // the model computes NaN.
 using CandidateScores = PerMetric<std::vector<float>>;
-
-struct Progress {
-  double done = 0, total = 1;  // FLOPs of the plan
-};
-// Called now and then; returns false to stop, and the call then throws Interrupted.
-using ProgressSink = std::function<bool(const Progress&)>;
-
-// Thrown when a sink asked to stop.
-class Interrupted : public std::exception {
- public:
-  const char* what() const noexcept override { return "interrupted"; }
-};
 
 }  // namespace mnm

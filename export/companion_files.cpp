@@ -5,6 +5,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "extract/source_file.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -98,11 +99,11 @@ std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
 }
 
 void copy_carried(const std::vector<CarriedFile>& files, const fs::path& from, const fs::path& to,
-                  const ByteProgress& progress, Flush flush) {
+                  Meter& meter, Flush flush) {
   for (const CarriedFile& file : files) {
     const SourceFile source(from / file.name);
     OutputFile out(to / file.name);
-    source.copy_to(out, 0, file.bytes, progress);
+    source.copy_to(out, 0, file.bytes, &meter);
     out.close(flush);
     source.check_unchanged();
     if (source.size() != file.bytes) {

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "extract/source_file.h"
 #include "model/files.h"
+#include "model/progress.h"
 
 namespace mnm {
 
@@ -38,6 +38,6 @@ bool is_carried_name(std::string_view name);
 // Copies the files. Error if a file is no longer the one that was planned, or changes while it is
 // copied.
 void copy_carried(const std::vector<CarriedFile>& files, const std::filesystem::path& from,
-                  const std::filesystem::path& to, const ByteProgress& progress, Flush flush);
+                  const std::filesystem::path& to, Meter& meter, Flush flush);
 
 }  // namespace mnm

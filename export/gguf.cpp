@@ -177,16 +177,14 @@ class GgufExport final : public PlannedExport {
     return files;
   }
 
-  void write(const Checkpoint& checkpoint, const fs::path& directory, const ByteProgress& progress,
+  void write(const Checkpoint& checkpoint, const fs::path& directory, const ProgressSink& progress,
              Flush flush) const override {
     require_space(bytes(), directory);
-    copy_carried(carried_, checkpoint.directory(), directory, progress, flush);
+    Meter meter(progress, static_cast<double>(bytes()), kEveryStep);
+    copy_carried(carried_, checkpoint.directory(), directory, meter, flush);
     OutputFile out(directory / kGgufFile);
-    const auto report = [&](std::uint64_t bytes) {
-      if (progress && !progress(bytes)) throw Stopped();
-    };
     out.write(head_);
-    report(head_.size());
+    meter.add(static_cast<double>(head_.size()));
     Extractor extractor(checkpoint);
     std::vector<const TensorSlice*> needed;
     for (const Item& item : items_) {
@@ -194,10 +192,10 @@ class GgufExport final : public PlannedExport {
     }
     extractor.read_ahead(std::move(needed));
     for (std::size_t i = 0; i < items_.size(); ++i) {
-      write_item(items_[i], entries_[i], extractor, out, progress);
+      write_item(items_[i], entries_[i], extractor, out, meter);
       const std::string padding(aligned(entries_[i].bytes()) - entries_[i].bytes(), '\0');
       out.write(padding);
-      if (!padding.empty()) report(padding.size());
+      if (!padding.empty()) meter.add(static_cast<double>(padding.size()));
     }
     if (out.position() != file_bytes_) {
       fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
@@ -334,12 +332,12 @@ class GgufExport final : public PlannedExport {
   }
 
   void write_item(const Item& item, const GgufEntry& entry, Extractor& extractor, OutputFile& out,
-                  const ByteProgress& progress) const {
+                  Meter& meter) const {
     std::vector<std::byte> bytes;
     const auto put = [&](std::span<const float> values) {
       encode(values, entry.type, entry.name, bytes);
       out.write(bytes);
-      if (progress && !progress(bytes.size())) throw Stopped();
+      meter.add(static_cast<double>(bytes.size()));
     };
     if (item.slice == nullptr) return put(item.tensor.values);
     if (item.tensor.heads > 0) {
@@ -360,7 +358,7 @@ class GgufExport final : public PlannedExport {
       return;
     }
     if (entry.type != GgufType::kQ8_0) {
-      return extractor.append(*item.slice, dtype_of(entry.type), out, progress);
+      return extractor.append(*item.slice, dtype_of(entry.type), out, &meter);
     }
     static_assert(kChunk % kQ8Values == 0);
     extractor.stream(*item.slice, kChunk, put);

@@ -71,7 +71,7 @@ class HuggingFaceExport final : public PlannedExport {
   std::string_view dtype() const override { return to_string(plan_.dtype); }
   std::map<std::string, std::uint64_t> files() const override { return plan_.files(); }
 
-  void write(const Checkpoint& checkpoint, const fs::path& directory, const ByteProgress& progress,
+  void write(const Checkpoint& checkpoint, const fs::path& directory, const ProgressSink& progress,
              Flush flush) const override {
     write_huggingface(plan_, checkpoint, directory, progress, flush);
   }
@@ -163,10 +163,11 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
 }
 
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
-                       const fs::path& directory, const ByteProgress& progress, Flush flush) {
+                       const fs::path& directory, const ProgressSink& progress, Flush flush) {
   require_space(plan.bytes, directory);
-  write_texts(plan.texts, directory, progress, flush);
-  copy_carried(plan.carried, checkpoint.directory(), directory, progress, flush);
+  Meter meter(progress, static_cast<double>(plan.bytes), kEveryStep);
+  write_texts(plan.texts, directory, meter, flush);
+  copy_carried(plan.carried, checkpoint.directory(), directory, meter, flush);
   // What can be shared is not read ahead: that would be to read it for nothing.
   std::set<std::string> shared;
   if (!checkpoint.shards().empty() &&
@@ -181,17 +182,17 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
     if (!shared.contains(slice.copy.source->name)) ReadAhead::ask_kernel(slice, begin, end);
   };
   std::vector<std::shared_ptr<Extractor>> extractors;
-  const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
+  const auto make_append = [&]() -> AppendTensor {
     extractors.push_back(std::make_shared<Extractor>(checkpoint));
     return [&, extractor = extractors.back()](std::size_t tensor, OutputFile& out) {
       const auto begun = std::ranges::find(plan.shards, tensor, &Shard::first);
       if (begun != plan.shards.end()) {
         extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()), ways);
       }
-      extractor->append(plan.slices.tensors[tensor], plan.dtype, out, report);
+      extractor->append(plan.slices.tensors[tensor], plan.dtype, out, &meter);
     };
   };
-  write_shards(plan.shards, plan.metadata, directory, kFilesAtOnce, make_append, progress, flush);
+  write_shards(plan.shards, plan.metadata, directory, kFilesAtOnce, make_append, meter, flush);
   for (const auto& extractor : extractors) extractor->check_unchanged();
 }
 

@@ -60,7 +60,7 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
 // With kToKernel the kernel flushes the files later, as with cp; waiting for the disk takes as long
 // again as copying. kToDisk waits. It is for exports that must survive a power cut right after.
 void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint,
-                       const std::filesystem::path& directory, const ByteProgress& progress = {},
+                       const std::filesystem::path& directory, const ProgressSink& progress = {},
                        Flush flush = Flush::kToKernel);
 
 // The plan behind the interface of every format. `trust_remote_code`: whether the bridge is among

@@ -87,20 +87,21 @@ class OnnxExport final : public PlannedExport {
     return files;
   }
 
-  void write(const Checkpoint& checkpoint, const fs::path& directory, const ByteProgress& progress,
+  void write(const Checkpoint& checkpoint, const fs::path& directory, const ProgressSink& progress,
              Flush flush) const override {
     require_space(bytes(), directory);
-    write_texts(texts_, directory, progress, flush);
-    copy_carried(carried_, checkpoint.directory(), directory, progress, flush);
+    Meter meter(progress, static_cast<double>(bytes()), kEveryStep);
+    write_texts(texts_, directory, meter, flush);
+    copy_carried(carried_, checkpoint.directory(), directory, meter, flush);
     OutputFile out(directory / kOnnxData);
     Extractor extractor(checkpoint);
     extractor.read_ahead(slices_of(slices()));
     for (std::size_t i = 0; i < weights_.size(); ++i) {
-      extractor.append(slices().tensors[i], dtype_, out, progress);
+      extractor.append(slices().tensors[i], dtype_, out, &meter);
       const std::uint64_t bytes = weights_[i].bytes();
       const std::string padding(aligned(bytes) - bytes, '\0');
       out.write(padding);
-      if (progress && !padding.empty() && !progress(padding.size())) throw Stopped();
+      if (!padding.empty()) meter.add(static_cast<double>(padding.size()));
     }
     if (out.position() != data_bytes_) {
       fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),

@@ -15,6 +15,6 @@ namespace mnm {
 // give the same bytes on every machine.
 void write_random_checkpoint(const HuggingFacePlan& plan, std::uint64_t seed,
                              const std::filesystem::path& directory,
-                             const ByteProgress& progress = {}, Flush flush = Flush::kToKernel);
+                             const ProgressSink& progress = {}, Flush flush = Flush::kToKernel);
 
 }  // namespace mnm

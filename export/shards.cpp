@@ -65,26 +65,25 @@ std::string index_text(const std::vector<Shard>& shards) {
 }
 
 void write_texts(const std::map<std::string, std::string>& texts,
-                 const std::filesystem::path& directory, const ByteProgress& progress,
-                 Flush flush) {
+                 const std::filesystem::path& directory, Meter& meter, Flush flush) {
   for (const auto& [name, content] : texts) {
     OutputFile out(directory / name);
     out.write(content);
     out.close(flush);
-    if (progress && !progress(content.size())) throw Stopped();
+    meter.add(static_cast<double>(content.size()));
   }
 }
 
 namespace {
 
 void write_shard(const Shard& shard, const std::map<std::string, std::string>& metadata,
-                 const std::filesystem::path& directory, const AppendTensor& append,
-                 const ByteProgress& progress, Flush flush) {
+                 const std::filesystem::path& directory, const AppendTensor& append, Meter& meter,
+                 Flush flush) {
   OutputFile out(directory / shard.file);
   std::vector<TensorEntry> tensors = shard.tensors;
   const std::string head = safetensors_head(tensors, metadata, kPage, shard.place);
   out.write(head);
-  if (progress && !progress(head.size())) throw Stopped();
+  meter.add(static_cast<double>(head.size()));
   for (std::size_t i = 0; i < tensors.size(); ++i) append(shard.first + i, out);
   if (out.position() != shard.bytes) {
     fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
@@ -98,37 +97,30 @@ void write_shard(const Shard& shard, const std::map<std::string, std::string>& m
 void write_shards(const std::vector<Shard>& shards,
                   const std::map<std::string, std::string>& metadata,
                   const std::filesystem::path& directory, unsigned threads,
-                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
-                  const ByteProgress& progress, Flush flush) {
+                  const std::function<AppendTensor()>& make_append, Meter& meter, Flush flush) {
   std::mutex mutex;
-  bool stopped = false;      // nobody goes on once one has failed
   std::exception_ptr error;  // the first in time: those who stop after it throw Stopped
-  const ByteProgress report = [&](std::uint64_t bytes) {
-    const std::scoped_lock lock(mutex);
-    stopped = stopped || (progress && !progress(bytes));
-    return !stopped;
-  };
   std::atomic<std::size_t> next = 0;
   const auto work = [&](const AppendTensor& append) {
     try {
       for (std::size_t i; (i = next++) < shards.size();) {
-        write_shard(shards[i], metadata, directory, append, report, flush);
+        write_shard(shards[i], metadata, directory, append, meter, flush);
       }
     } catch (...) {
       const std::scoped_lock lock(mutex);
-      stopped = true;
       if (!error) error = std::current_exception();
+      meter.stop();  // nobody goes on once one has failed
     }
   };
   std::vector<std::jthread> others;
   try {
     for (std::size_t i = 1; i < std::min<std::size_t>(threads, shards.size()); ++i) {
-      others.emplace_back(work, make_append(report));
+      others.emplace_back(work, make_append());
     }
   } catch (const std::system_error&) {
     // No more threads to be had: those there are write it all.
   }
-  work(make_append(report));
+  work(make_append());
   others.clear();
   if (error) std::rethrow_exception(error);
 }

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "extract/source_file.h"
 #include "model/files.h"
+#include "model/progress.h"
 #include "model/safetensors.h"
 
 namespace mnm {
@@ -38,22 +38,21 @@ std::vector<Shard> plan_shards(std::vector<TensorEntry> tensors, std::uint64_t s
 // The content of kShardIndex, which belongs beside more than one shard.
 std::string index_text(const std::vector<Shard>& shards);
 
-// Writes small files: name -> content. Progress counts their bytes.
+// Writes small files: name -> content. The meter counts their bytes.
 void write_texts(const std::map<std::string, std::string>& texts,
-                 const std::filesystem::path& directory, const ByteProgress& progress, Flush flush);
+                 const std::filesystem::path& directory, Meter& meter, Flush flush);
 
 // Appends the data of a tensor, the n-th of the list that was dealt.
 using AppendTensor = std::function<void(std::size_t tensor, OutputFile& out)>;
 
 // Writes the files into `directory`, heads and tensors, up to `threads` of them side by side: one
 // file is written by one thread at a time, whatever the file system, so several are faster. Each
-// thread appends by an AppendTensor of its own. Progress counts the heads' bytes, the appenders
-// theirs by the one they are given; it is called by one thread at a time. Error where an appender
-// wrote another number of bytes than planned; when one fails, the others stop.
+// thread appends by an AppendTensor of its own. The meter counts the heads' bytes here, and the
+// tensors' bytes in the appenders. Error where an appender wrote another number of bytes than
+// planned; when one fails, the others stop.
 void write_shards(const std::vector<Shard>& shards,
                   const std::map<std::string, std::string>& metadata,
                   const std::filesystem::path& directory, unsigned threads,
-                  const std::function<AppendTensor(const ByteProgress&)>& make_append,
-                  const ByteProgress& progress, Flush flush);
+                  const std::function<AppendTensor()>& make_append, Meter& meter, Flush flush);
 
 }  // namespace mnm

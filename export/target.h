@@ -11,10 +11,10 @@
 #include <string_view>
 #include <utility>
 
-#include "extract/source_file.h"
 #include "model/checkpoint.h"
 #include "model/dtype.h"
 #include "model/files.h"
+#include "model/progress.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
@@ -37,7 +37,7 @@ class PlannedExport {
   // bytes(). The same input gives the same bytes. Memory stays flat whatever the size of the
   // checkpoint.
   virtual void write(const Checkpoint& checkpoint, const std::filesystem::path& directory,
-                     const ByteProgress& progress = {}, Flush flush = Flush::kToKernel) const = 0;
+                     const ProgressSink& progress = {}, Flush flush = Flush::kToKernel) const = 0;
 
   // Reads the written directory with this project's own reader, in the submodel's terms: every
   // tensor of the slice plan under its name and with its shape, with the format's transforms

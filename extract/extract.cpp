@@ -64,7 +64,7 @@ struct Appending {
   Dtype dtype;
   Parts parts;
   OutputFile& out;
-  const ByteProgress& progress;
+  Meter* meter;
   ReadAhead* ahead = nullptr;
   std::uint64_t place = 0;  // of the slice, there
   std::size_t number = 0;   // the same
@@ -87,7 +87,7 @@ struct Appending {
   }
 
   void report(std::uint64_t bytes) const {
-    if (progress && !progress(bytes)) throw Stopped();
+    if (meter != nullptr) meter->add(static_cast<double>(bytes));
   }
 };
 
@@ -285,8 +285,7 @@ bool Extractor::holds(const TensorCopy& copy) {
   return ahead_->held(begun_ - 1, 0, 0).has_value();
 }
 
-void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
-                       const ByteProgress& progress) {
+void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out, Meter* meter) {
   const StoredTensor& source = checkpoint_.at(slice.spec->name);
   const TensorCopy copy = plan_copy(slice, source);
   SourceFile& file = shard_of(source);
@@ -298,7 +297,7 @@ void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
       for (std::uint64_t at = range.begin, n = 0; at < range.end; at += n) {
         n = std::min(kInKernel - OutputFile::kWrite + out.room(), range.end - at);
         if (ahead_) ahead_->await(place_ + n);
-        file.copy_to(out, copy.offset + at, n, progress);
+        file.copy_to(out, copy.offset + at, n, meter);
         place_ += n;
         if (ahead_) ahead_->done(place_);
       }
@@ -308,8 +307,7 @@ void Extractor::append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
   const bool viewed = same && (held || SliceView::suits(copy));
   const Parts parts(viewed ? kViewedPart : kPart, copy.bytes / size_of(source.dtype),
                     size_of(dtype), out.position());
-  const Appending job{file,     copy,         dtype,  parts,      out,
-                      progress, ahead_.get(), place_, begun_ - 1, held};
+  const Appending job{file, copy, dtype, parts, out, meter, ahead_.get(), place_, begun_ - 1, held};
   run_in_order(parts.count(), viewed ? kViewers : kThreads, [&]() -> std::unique_ptr<PartWorker> {
     if (same && held) return std::make_unique<HeldAppender>(job);
     if (viewed) return std::make_unique<ViewAppender>(job);

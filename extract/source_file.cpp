@@ -74,7 +74,7 @@ void SourceFile::read(std::uint64_t offset, std::span<std::byte> into) const {
 }
 
 void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
-                         const ByteProgress& progress) const {
+                         Meter* meter) const {
   bool in_kernel = true;
   std::vector<std::byte> buffer;
   // The first step is a short one, after which all begin where OutputFile::write would, and with a
@@ -106,7 +106,7 @@ void SourceFile::copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t le
     offset += done;
     length -= done;
     step = kCopyStep;
-    if (progress && !progress(done)) throw Stopped();
+    if (meter != nullptr) meter->add(static_cast<double>(done));
   }
 }
 

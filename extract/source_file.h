@@ -6,23 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "model/files.h"
+#include "model/progress.h"
 
 namespace mnm {
-
-// Called with bytes done since the last call; returns false to stop (throws Stopped).
-using ByteProgress = std::function<bool(std::uint64_t)>;
-
-class Stopped : public std::exception {
- public:
-  const char* what() const noexcept override { return "stopped"; }
-};
 
 class SourceFile {
  public:
@@ -38,9 +29,10 @@ class SourceFile {
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
   // Appends `length` bytes from `offset` to `out`, inside the kernel where it and both file systems
-  // can, else through a small buffer. Error where the file ends before.
+  // can, else through a small buffer. The meter, if any, counts them. Error where the file ends
+  // before.
   void copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
-               const ByteProgress& progress = {}) const;
+               Meter* meter = nullptr) const;
 
   // Whether files in that directory can have pages of this one as theirs, so that copy_to() copies
   // nothing where both begin pages alike: tried with a file that is gone again.

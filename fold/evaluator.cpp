@@ -12,13 +12,13 @@
 #include "eval/prefix_tree.h"
 #include "fold/batch.h"
 #include "fold/device_error.h"
-#include "fold/meter.h"
 #include "fold/sequence_queue.h"
 #include "fold/sweep.h"
 #include "fold/walk.h"
 #include "fold/workers.h"
 #include "kernels/sum_product_cuda.h"
 #include "model/error.h"
+#include "model/progress.h"
 
 namespace mnm {
 namespace {

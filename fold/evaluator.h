@@ -36,7 +36,7 @@ struct EvaluatorLimits {
 
 // Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
 // candidate, a duplicate too, is a plan of its own. Where the device runs out of memory, what is
-// left is done in halves of the memory that was tried. Throws Interrupted when `progress` says so;
+// left is done in halves of the memory that was tried. Throws Stopped when `progress` says so;
 // Error where not one sequence of one candidate fits the limit.
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,

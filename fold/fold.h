@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "eval/memory.h"
 #include "eval/prefix_tree.h"
 #include "eval/scores.h"
 #include "fold/batch.h"

@@ -15,7 +15,7 @@
 #include "eval/scores.h"
 #include "fold/fold.h"
 #include "fold/level_states.h"
-#include "fold/meter.h"
+#include "model/progress.h"
 
 namespace mnm {
 

@@ -15,8 +15,8 @@
 #include "eval/tiling.h"
 #include "fold/batch.h"
 #include "fold/fold.h"
-#include "fold/meter.h"
 #include "fold/readout.h"
+#include "model/progress.h"
 
 namespace mnm {
 

@@ -56,6 +56,13 @@ std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKin
   return budgets;
 }
 
+std::string cost_text(CostKind kind, std::int64_t context) {
+  if (kind == CostKind::kLatency) return "nanoseconds of latency";
+  std::string text(to_string(kind));
+  if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", context);
+  return text;
+}
+
 bool counts_latency(CostKind cost, std::span<const Budget> budgets) {
   return cost == CostKind::kLatency ||
          std::ranges::count(budgets, CostKind::kLatency, &Budget::kind) > 0;

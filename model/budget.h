@@ -24,6 +24,10 @@ std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKin
 // Whether a cost meets all budgets. Without budgets every cost does.
 bool within(const Cost& cost, std::span<const Budget> budgets);
 
+// What a limit is of, for messages: "params"; FLOPs, which depend on it, with the context ("flops
+// at a context of 256"); "nanoseconds of latency".
+std::string cost_text(CostKind kind, std::int64_t context);
+
 // Whether latency is what a front is drawn over, or what a budget limits.
 bool counts_latency(CostKind cost, std::span<const Budget> budgets);
 

@@ -5,14 +5,16 @@
 
 namespace mnm {
 
+std::uint64_t mix_bits(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+std::uint64_t split_mix(std::uint64_t& state) { return mix_bits(state += 0x9e3779b97f4a7c15u); }
+
 Random::Random(std::uint64_t seed) {
-  for (std::uint64_t& word : state_) {  // splitmix64: never all zero, whatever the seed
-    seed += 0x9e3779b97f4a7c15u;
-    std::uint64_t z = seed;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    word = z ^ (z >> 31);
-  }
+  for (std::uint64_t& word : state_) word = split_mix(seed);  // never all zero, whatever the seed
 }
 
 std::uint64_t Random::next() {

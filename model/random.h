@@ -10,6 +10,12 @@
 
 namespace mnm {
 
+// splitmix64: the next number of a sequence whose state is one word. For seeds, and where a stream
+// of numbers is wanted for each of many keys.
+std::uint64_t split_mix(std::uint64_t& state);
+// Its last step alone: each bit of the result depends on every bit of x.
+std::uint64_t mix_bits(std::uint64_t x);
+
 class Random {
  public:
   explicit Random(std::uint64_t seed);

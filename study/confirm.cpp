@@ -25,11 +25,12 @@ ConfirmedMember& member_of(ConfirmedFront& front, const Widths& widths, const Co
 
 // The uniform submodels within the budgets, and the next larger one.
 void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
+  const RunRow& searched = request.runs.front();
   const NestedModel& model = request.opened.model;
   const DataRow* row = nullptr;
   const auto datasets = request.store.datasets();
   for (const auto& [id, data] : datasets) {
-    if (id == request.search_data) row = &data;
+    if (id == searched.data) row = &data;
   }
   const CostTable costs(model, {model.dtype, row == nullptr ? kDefaultContext : row->context},
                         request.latency);
@@ -41,8 +42,7 @@ void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
     member.uniform = true;
     member.within_budget = inside;
     if (!member.searched) {
-      member.searched =
-          request.store.find(request.model, request.search_data, request.scorer.dtype(), widths);
+      member.searched = request.store.find(searched.model, searched.data, searched.dtype, widths);
     }
     if (!inside) break;
   }
@@ -50,13 +50,13 @@ void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
 
 void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front) {
   RunRow run = request.run;
-  run.model = request.model;
+  run.model = request.runs.front().model;
   run.data = request.store.data(data_row(*request.data));
   run.part = "confirm";
   run.command = "confirm";
   run.build = build_text();
   run.device = request.scorer.device_name();
-  run.dtype = request.scorer.dtype();
+  run.dtype = request.runs.front().dtype;
 
   std::vector<Widths> unknown;
   for (ConfirmedMember& member : front.members) {
@@ -118,10 +118,10 @@ const std::optional<Record>& reported(const ConfirmedFront& front, const Confirm
 
 ConfirmedFront confirm_front(const ConfirmRequest& request) {
   FrontQuery query;
-  query.model = request.model;
-  query.data = request.search_data;
-  query.dtype = request.scorer.dtype();
-  query.runs = request.runs;
+  query.model = request.runs.front().model;
+  query.data = request.runs.front().data;
+  query.dtype = request.runs.front().dtype;
+  for (const RunRow& run : request.runs) query.runs.push_back(run.id);
   query.metric = request.metric;
   query.cost = request.cost;
   query.budgets = request.budgets;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -20,8 +21,7 @@ struct ConfirmRequest {
   const OpenedModel& opened;
   Store& store;
   Scorer& scorer;
-  std::int64_t model = 0, search_data = 0;  // rows of the store
-  std::vector<std::int64_t> runs{};         // whose front it is
+  std::span<const RunRow> runs;    // of the store, whose front it is: of one model, data and dtype
   const Examples* data = nullptr;  // the confirm part; null: the search part's scores stand
   Metric metric = Metric::kLoss;   // that the scorer measures
   CostKind cost = CostKind::kParams;

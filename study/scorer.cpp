@@ -64,7 +64,7 @@ std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examp
 }
 
 std::string Scorer::perform(const std::string& job, std::span<const Examples* const> datasets,
-                            const std::function<bool(double)>& sink) {
+                            const ProgressSink& progress) {
   const ScoreJob wanted = parse_score_job(job, opened_.model.layers());
   if (wanted.build != build_text() || wanted.model != fingerprint_) {
     fail("rank 0 runs {} on model {}, this rank {} on {}: all ranks need the same", wanted.build,
@@ -72,9 +72,7 @@ std::string Scorer::perform(const std::string& job, std::span<const Examples* co
   }
   for (const Examples* data : datasets) {
     if (data->fingerprint != wanted.data) continue;
-    return scores_bytes(session().score(
-        wanted.candidates, *data, options_,
-        [&](const Progress& progress) { return sink(progress.done / progress.total); }));
+    return scores_bytes(session().score(wanted.candidates, *data, options_, progress));
   }
   fail("rank 0 scores on tokens that this rank's token files do not hold: all ranks need the same");
 }
@@ -108,23 +106,21 @@ std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, c
     if (keep) keep(done);
   };
   const Examples* const only = &data;
-  const bool done = ranks_->coordinator().run(
+  ranks_->coordinator().run(
       tasks,
-      [&](const std::string& job, const ShareSink& sink) {
+      [&](const std::string& job, const ProgressSink& sink) {
         return perform(job, {&only, 1}, sink);
       },
-      take,
-      [&](double share) {
-        return progress({share, 1});
-      });
-  if (!done) throw Interrupted();
+      take, progress);
   return scores;
 }
 
 void Scorer::serve(std::span<const Examples* const> datasets) {
   mnm::serve(
       ranks_->post(),
-      [&](const std::string& job, const ShareSink& sink) { return perform(job, datasets, sink); },
+      [&](const std::string& job, const ProgressSink& sink) {
+        return perform(job, datasets, sink);
+      },
       ranks_->patience_with_the_first());
 }
 

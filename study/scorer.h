@@ -55,7 +55,7 @@ class Scorer {
  private:
   ModelSession& session();
   std::string perform(const std::string& job, std::span<const Examples* const> datasets,
-                      const std::function<bool(double)>& sink);
+                      const ProgressSink& progress);
   std::vector<CandidateScores> share(std::span<const Widths> candidates, const Examples& data,
                                      const ProgressSink& progress, const Keep& keep);
 

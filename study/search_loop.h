@@ -19,6 +19,8 @@ struct SearchStatus {
   std::uint64_t total = 0;        // that there will be, at most
   std::size_t front = 0;          // members
   std::optional<Score> best;      // of those told, by the metric
+  std::size_t batch = 0;          // candidates that are being scored, while some are,
+  double under_way = 0;           // and evaluations' worth of them that is done
 };
 
 struct SearchLoop {

@@ -5,18 +5,16 @@
 #include <numeric>
 
 #include "model/error.h"
+#include "model/random.h"
 
 namespace mnm {
 namespace {
 
-// splitmix64's finalizer (https://prng.di.unimi.it/splitmix64.c) over a small key.
+// A number for each small key.
 std::uint64_t mix(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
   std::uint64_t x = a;
   for (const std::uint64_t part : {b, c}) {
-    x += 0x9e3779b97f4a7c15u + part * 0xd1342543de82ef95u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    x ^= x >> 31;
+    x = mix_bits(x + 0x9e3779b97f4a7c15u + part * 0xd1342543de82ef95u);
   }
   return x;
 }

@@ -10,6 +10,7 @@
 
 #include "dataset/token_format.h"
 #include "model/files.h"
+#include "model/progress.h"
 
 namespace mnm {
 
@@ -46,7 +47,6 @@ struct TrainSettings {
   std::int64_t checkpoint_every = 500;
   AtomicDirectory::Replaceable replaceable{};  // whether directory/model is, where it is there
   std::int64_t validation_tokens = 16384;      // of the held-out file, per report
-  std::function<bool()> stop;  // asked after every step; true: write the state, throw Interrupted
 };
 
 struct TrainReport {
@@ -58,7 +58,10 @@ struct TrainReport {
   double tokens_per_second = 0;
   double seconds_left = 0;
 };
-// Returns false to stop after writing a checkpoint.
-using TrainSink = std::function<bool(const TrainReport&)>;
+// What a caller of the trainer hears: reports, and after every step how many are done.
+struct TrainSink {
+  std::function<void(const TrainReport&)> report{};
+  ProgressSink progress{};  // false: the state is written before Stopped is thrown
+};
 
 }  // namespace mnm

@@ -168,15 +168,14 @@ class Trainer {
       const bool last = state_.step == settings_.steps;
       if (last || state_.step % settings_.checkpoint_every == 0) write_state(state_, state_path());
       if (last || state_.step % settings_.report_every == 0) {
-        if (!sink(report()) && !last) {
-          write_state(state_, state_path());
-          throw Interrupted();
-        }
+        sink.report(report());
         reset_sums();
       }
-      if (!last && settings_.stop && settings_.stop()) {
+      if (!last && sink.progress &&
+          !sink.progress(
+              {static_cast<double>(state_.step), static_cast<double>(settings_.steps)})) {
         write_state(state_, state_path());
-        throw Interrupted();
+        throw Stopped();
       }
     }
     write_model(model_, state_, Dtype::kBF16, settings_.directory / "model", settings_.replaceable);

@@ -15,7 +15,7 @@ namespace mnm {
 // directory in bf16. With device.dtype bf16 products run in bf16 under autocast; weights and
 // moments stay f32.
 //
-// Throws Interrupted, after writing the state, when the sink asks to stop. Error where a state was
+// Throws Stopped, after writing the state, when sink.progress asks to stop. Error where a state was
 // made with other settings, a loss is not finite, or the tokens do not fit the vocabulary.
 void train_nested(const NestedModel& model, const TrainSettings& settings,
                   const DeviceOptions& device, const TrainSink& sink);

@@ -268,6 +268,30 @@ void parse_block(const ConfigReader& keys, const nlohmann::json& object, Mamba2C
   }
 }
 
+// Whether the blocks are MatMamba's and not plain Mamba-2's. Error where they are neither.
+bool is_matmamba(const ConfigReader& keys, const nlohmann::json& json, const ConfigReader& block,
+                 const Nesting& nesting) {
+  // The first Mamba's configs name no block, either. Those of code that knows a second one have at
+  // least one of these keys (mamba_ssm 2.0's MambaConfig), and so have MatMamba's.
+  static constexpr std::string_view kLater[] = {"d_intermediate", "attn_layer_idx", "attn_cfg",
+                                                "tie_embeddings", kGranularitiesKey};
+  const bool later =
+      std::ranges::any_of(kLater, [&](std::string_view key) { return json.contains(key); });
+  if (!block.text("layer") && !later && nesting.granularities.empty()) {
+    fail(
+        "{} names no layer, and the config has no key that mamba_ssm 2 writes: this may be the "
+        "first Mamba, whose block is not computed here; if it is a MatMamba2, say so with "
+        "\"ssm_cfg\": {{\"layer\": \"MatMamba2\"}}",
+        keys.name("ssm_cfg"));
+  }
+  const std::string layer = block.text("layer").value_or("MatMamba2");
+  if (layer != "MatMamba2" && layer != "Mamba2") {
+    fail("{} is '{}', expected Mamba2 or MatMamba2: it is the only block computed here",
+         block.name("layer"), layer);
+  }
+  return layer == "MatMamba2";
+}
+
 Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
   Mamba2Config config;
@@ -294,25 +318,7 @@ Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting)
   const nlohmann::json none = nlohmann::json::object();
   const std::optional<ConfigReader> given = keys.object("ssm_cfg");
   const ConfigReader block = given.value_or(ConfigReader(none, "ssm_cfg."));
-  // The first Mamba's configs name no block, either. Those of code that knows a second one have at
-  // least one of these keys (mamba_ssm 2.0's MambaConfig), and so have MatMamba's.
-  static constexpr std::string_view kLater[] = {"d_intermediate", "attn_layer_idx", "attn_cfg",
-                                                "tie_embeddings", kGranularitiesKey};
-  const bool later =
-      std::ranges::any_of(kLater, [&](std::string_view key) { return json.contains(key); });
-  if (!block.text("layer") && !later && nesting.granularities.empty()) {
-    fail(
-        "{} names no layer, and the config has no key that mamba_ssm 2 writes: this may be the "
-        "first Mamba, whose block is not computed here; if it is a MatMamba2, say so with "
-        "\"ssm_cfg\": {{\"layer\": \"MatMamba2\"}}",
-        keys.name("ssm_cfg"));
-  }
-  const std::string layer = block.text("layer").value_or("MatMamba2");
-  const bool matmamba = layer == "MatMamba2";
-  if (!matmamba && layer != "Mamba2") {
-    fail("{} is '{}', expected Mamba2 or MatMamba2: it is the only block computed here",
-         block.name("layer"), layer);
-  }
+  const bool matmamba = is_matmamba(keys, json, block, nesting);
   parse_block(block, given ? *keys.find("ssm_cfg") : none, config, matmamba);
 
   const std::int64_t expand = size_or(block, "expand", 2);

@@ -24,13 +24,11 @@ using test::LocalNetwork;
 constexpr double kPatience = 3600, kSilence = 2;
 constexpr milliseconds kBeat(20);
 
-struct Stopped : std::exception {};
-
 // Reverses the task, and takes a while for it.
-std::string reverse(const std::string& task, const ShareSink& sink) {
+std::string reverse(const std::string& task, const ProgressSink& sink) {
   for (int i = 0; i < 5; ++i) {
     std::this_thread::sleep_for(milliseconds(2));
-    if (!sink(i / 5.0)) throw Stopped();
+    if (!sink({i / 5.0, 1})) throw Stopped();
   }
   return {task.rbegin(), task.rend()};
 }
@@ -44,7 +42,7 @@ class Ranks : public ::testing::Test {
     for (int rank = 1; rank < kSize; ++rank) {
       others_.emplace_back([this, rank] {
         Post post([this, rank] { return network_.open(rank); }, kBeat);
-        const Perform perform = [this, rank](const std::string& task, const ShareSink& sink) {
+        const Perform perform = [this, rank](const std::string& task, const ProgressSink& sink) {
           ++performed_[static_cast<std::size_t>(rank)];
           if (on_task_) on_task_(rank, task);
           return reverse(task, sink);
@@ -77,15 +75,15 @@ class Ranks : public ::testing::Test {
     const std::vector<Task> all = tasks(n);
     std::map<std::size_t, std::string> results;
     double share = -1;
-    EXPECT_TRUE(coordinator.run(
+    coordinator.run(
         all, &reverse,
         [&](std::size_t task, const std::string& result) {
           EXPECT_TRUE(results.emplace(task, result).second) << task << " came twice";
         },
-        [&](double now) {
-          share = now;
+        [&](const Progress& progress) {
+          share = progress.share();
           return true;
-        }));
+        });
     ASSERT_EQ(results.size(), n);
     for (const auto& [task, result] : results) {
       const std::string expected(all[task].body.rbegin(), all[task].body.rend());
@@ -183,20 +181,20 @@ TEST_F(Ranks, TheFirstGoesOnHandingOutWithoutADevice) {
   std::size_t taken = 0;
   Coordinator first = coordinator();
   for (int i = 0; i < 2; ++i) {
-    EXPECT_TRUE(first.run(
+    first.run(
         tasks(20),
-        [&](const std::string&, const ShareSink&) -> std::string {
+        [&](const std::string&, const ProgressSink&) -> std::string {
           ++own;
           throw DeviceLost("scoring lost cuda:0");
         },
-        [&](std::size_t, const std::string&) { ++taken; }, [](double) { return true; }));
+        [&](std::size_t, const std::string&) { ++taken; }, [](const Progress&) { return true; });
   }
   EXPECT_EQ(own, 1);
   EXPECT_EQ(taken, 40u);
 }
 
 TEST_F(Ranks, WithoutAnyDeviceThereIsAnError) {
-  const auto lose = [](const std::string&, const ShareSink&) -> std::string {
+  const auto lose = [](const std::string&, const ProgressSink&) -> std::string {
     throw DeviceLost("scoring lost cuda:0");
   };
   on_task_ = [&](int, const std::string&) { throw DeviceLost("scoring lost its device"); };
@@ -204,7 +202,8 @@ TEST_F(Ranks, WithoutAnyDeviceThereIsAnError) {
   for (int i = 0; i < 2; ++i) {
     try {
       first.run(
-          tasks(20), lose, [](std::size_t, const std::string&) {}, [](double) { return true; });
+          tasks(20), lose, [](std::size_t, const std::string&) {},
+          [](const Progress&) { return true; });
       ADD_FAILURE() << "nobody could do it";
     } catch (const DeviceLost& error) {
       EXPECT_STREQ(error.what(), "no rank is left to score; rank 0: scoring lost cuda:0");
@@ -223,19 +222,20 @@ TEST_F(Ranks, WhatATaskThrowsNamesTheRank) {
 
 TEST_F(Ranks, WhatThisRanksTaskThrowsIsThrown) {
   Coordinator first = coordinator();
-  EXPECT_THROW(
-      first.run(
-          tasks(20), [](const std::string&, const ShareSink&) -> std::string { throw Stopped(); },
-          [](std::size_t, const std::string&) {}, [](double) { return true; }),
-      Stopped);
+  EXPECT_THROW(first.run(
+                   tasks(20),
+                   [](const std::string&, const ProgressSink&) -> std::string { throw Stopped(); },
+                   [](std::size_t, const std::string&) {}, [](const Progress&) { return true; }),
+               Stopped);
 }
 
 TEST_F(Ranks, StopsWhenTheSinkSaysSo) {
   Coordinator first = coordinator();
   std::size_t taken = 0;
-  EXPECT_FALSE(first.run(
-      tasks(1000), &reverse, [&](std::size_t, const std::string&) { ++taken; },
-      [&](double) { return taken < 5; }));
+  EXPECT_THROW(first.run(
+                   tasks(1000), &reverse, [&](std::size_t, const std::string&) { ++taken; },
+                   [&](const Progress&) { return taken < 5; }),
+               Stopped);
   EXPECT_LT(taken, 50u);
 }
 

@@ -48,8 +48,8 @@ Latency measured(FakeTimer& timer, const LatencySettings& settings, bool may_ski
   std::mt19937_64 random(settings.seed);
   return measure_latency(
       space(may_skip), settings, timer, [&](std::uint64_t n) { return random() % n; },
-      [](std::int64_t done, std::int64_t total) {
-        EXPECT_LT(done, total);
+      [](const Progress& progress) {
+        EXPECT_LT(progress.done, progress.total);
         return true;
       });
 }
@@ -116,8 +116,8 @@ TEST(MeasureLatency, StopsWhenAsked) {
   std::int64_t asked = 0;
   EXPECT_THROW(measure_latency(
                    space(), {}, timer, [](std::uint64_t) { return std::uint64_t{0}; },
-                   [&](std::int64_t, std::int64_t) { return ++asked < 5; }),
-               Interrupted);
+                   [&](const Progress&) { return ++asked < 5; }),
+               Stopped);
   EXPECT_EQ(timer.passes, 4);
 }
 

@@ -92,8 +92,9 @@ TEST(Gguf, HoldsEverySliceOfEveryVariantAndTheGgufPackageReadsIt) {
         fs::create_directories(place / "gguf");
         const auto plan = planned(opened, widths, type);
         std::uint64_t progress = 0;
-        plan->write(opened.checkpoint, place / "gguf",
-                    [&](std::uint64_t bytes) { return progress += bytes, true; });
+        plan->write(opened.checkpoint, place / "gguf", [&](const Progress& now) {
+          return progress = static_cast<std::uint64_t>(now.done), true;
+        });
         EXPECT_EQ(progress, plan->bytes());
         const auto files = files_in(place / "gguf");
         ASSERT_EQ(files.size(), plan->files().size());

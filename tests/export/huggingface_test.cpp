@@ -158,8 +158,9 @@ TEST(HuggingFace, PlanStatesEveryFileAndByte) {
         plan_huggingface(hand.model, checkpoint, {8, 4, 4}, {{"config.json", "{}\n"}},
                          {.dtype = Dtype::kF32, .shard_bytes = shard_bytes, .metadata = {}});
     fs::create_directory(dir / "out");
-    write_huggingface(plan, checkpoint, dir / "out",
-                      [&](std::uint64_t n) { return progress += n, true; });
+    write_huggingface(plan, checkpoint, dir / "out", [&](const Progress& now) {
+      return progress = static_cast<std::uint64_t>(now.done), true;
+    });
     std::map<std::string, std::uint64_t> sizes;
     for (const auto& [name, content] : files_in(dir / "out")) {
       sizes[name] = content.size();
@@ -211,18 +212,19 @@ TEST(HuggingFace, AFailingShardStopsTheOthersAndIsTold) {
     const std::vector<Shard> shards = plan_shards(entries, 1, {});
     ASSERT_EQ(shards.size(), 5u);
     std::atomic<int> reported = 0;
-    const auto make_append = [&](const ByteProgress& report) -> AppendTensor {
+    const ProgressSink progress = [&](const Progress&) { return ++reported, true; };
+    Meter meter(progress, 5 * 4000, kEveryStep);
+    const auto make_append = [&]() -> AppendTensor {
       return [&](std::size_t tensor, OutputFile& out) {
         if (tensor == failing) throw Error("tensor " + std::to_string(tensor));
         for (int i = 0; i < 4000; ++i) {
           out.write(std::string_view("x"));
-          if (!report(1)) throw Stopped();
+          meter.add(1);
         }
       };
     };
-    const ByteProgress progress = [&](std::uint64_t) { return ++reported, true; };
     const auto write = [&] {
-      write_shards(shards, {}, dir.path(), 2, make_append, progress, Flush::kToKernel);
+      write_shards(shards, {}, dir.path(), 2, make_append, meter, Flush::kToKernel);
     };
     EXPECT_EQ(test::error_of(write), "tensor " + std::to_string(failing));
     EXPECT_LE(reported, static_cast<int>(failing + 2) * 4001) << "others went on";
@@ -406,14 +408,14 @@ TEST(HuggingFace, NoticesASourceThatChangesMeanwhile) {
     const HuggingFacePlan plan =
         plan_huggingface(hand.model, checkpoint, {8, 8, 8}, {{"config.json", "{}"}}, {});
     fs::create_directory(dir / "out");
-    const auto touch = [&](std::uint64_t) {
+    const auto touch = [&] {
       const auto time = fs::file_time_type::clock::now() + std::chrono::seconds(2);
       fs::last_write_time(dir / "model" / name, time);
       return true;
     };
     std::uint64_t calls = 0;
     EXPECT_THROW(write_huggingface(plan, checkpoint, dir / "out",
-                                   [&](std::uint64_t n) { return ++calls == 1 || touch(n); }),
+                                   [&](const Progress&) { return ++calls == 1 || touch(); }),
                  Error)
         << name;
   }
@@ -431,7 +433,7 @@ TEST(HuggingFace, StopsWhenProgressSaysSo) {
   for (int allowed = 0; allowed < 10; ++allowed) {
     int calls = 0;
     EXPECT_THROW(write_huggingface(plan, checkpoint, dir / "out",
-                                   [&](std::uint64_t) { return calls++ < allowed; }),
+                                   [&](const Progress&) { return calls++ < allowed; }),
                  Stopped);
     EXPECT_EQ(calls, allowed + 1);
   }

@@ -33,7 +33,7 @@ constexpr int kSkipped = 77;
 
 // What `mixnmatch export` does, without the check.
 void export_atomically(const HandModel& hand, const fs::path& source, const fs::path& target,
-                       bool force, const ByteProgress& progress = {}) {
+                       bool force, const ProgressSink& progress = {}) {
   const Checkpoint checkpoint = Checkpoint::open(source);
   const HuggingFacePlan plan = plan_huggingface(
       hand.model, checkpoint, {4, 2, 1}, {{"config.json", "{\"mixnmatch\": {}}\n"}},
@@ -62,7 +62,7 @@ int in_child(const std::function<int()>& body) {
 
 // 0 if the export fails with an Error that holds `part` and leaves nothing in `directory`.
 int expect_failure(const HandModel& hand, const fs::path& source, const fs::path& directory,
-                   const std::string& part, const ByteProgress& progress = {}) {
+                   const std::string& part, const ProgressSink& progress = {}) {
   try {
     export_atomically(hand, source, directory / "out", false, progress);
   } catch (const Error& error) {
@@ -128,7 +128,7 @@ TEST(InterruptedExport, FullDisk) {
   for (const Case& c : cases) {
     const int status = in_child([&] {
       if (!mount_privately(dir / "target", c.bytes)) return kSkipped;
-      return expect_failure(hand, dir / "model", dir / "target", c.part, [&](std::uint64_t) {
+      return expect_failure(hand, dir / "model", dir / "target", c.part, [&](const Progress&) {
         if (c.fill) std::ofstream(dir / "target/filler") << std::string(2'000'000, 'x');
         return true;
       });
@@ -172,7 +172,7 @@ TEST(InterruptedExport, ExistingTargetStaysUnlessForced) {
   const auto earlier = files_in(dir / "out");
   EXPECT_THROW(export_atomically(hand, dir / "model", dir / "out", false), Error);
   EXPECT_THROW(export_atomically(hand, dir / "model", dir / "out", true,
-                                 [](std::uint64_t) { return false; }),
+                                 [](const Progress&) { return false; }),
                Stopped);
   EXPECT_EQ(files_in(dir / "out"), earlier);
   export_atomically(hand, dir / "model", dir / "out", true);
@@ -187,7 +187,7 @@ TEST(InterruptedExport, KilledAtEveryStep) {
   const fs::path target = dir / "target/out";
   int steps = 0;
   export_atomically(hand, dir / "model", dir / "reference", false,
-                    [&](std::uint64_t) { return ++steps, true; });
+                    [&](const Progress&) { return ++steps, true; });
   const auto reference = files_in(dir / "reference");
   ASSERT_GT(steps, 10);
   for (int fatal = 1; fatal <= steps; ++fatal) {
@@ -196,7 +196,7 @@ TEST(InterruptedExport, KilledAtEveryStep) {
     const pid_t child = ::fork();
     if (child == 0) {
       int step = 0;
-      export_atomically(hand, dir / "model", target, false, [&](std::uint64_t) {
+      export_atomically(hand, dir / "model", target, false, [&](const Progress&) {
         if (++step == fatal) {
           if (::write(ready[1], "", 1) != 1) ::_exit(1);
           ::pause();

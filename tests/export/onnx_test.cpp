@@ -302,8 +302,9 @@ TEST(Onnx, HoldsEverySliceOfEveryVariant) {
         fs::create_directory(place);
         const auto plan = planned(opened, widths, dtype);
         std::uint64_t progress = 0;
-        plan->write(opened.checkpoint, place,
-                    [&](std::uint64_t bytes) { return progress += bytes, true; });
+        plan->write(opened.checkpoint, place, [&](const Progress& now) {
+          return progress = static_cast<std::uint64_t>(now.done), true;
+        });
         EXPECT_EQ(progress, plan->bytes());
         const auto files = files_in(place);
         ASSERT_EQ(files.size(), plan->files().size());

@@ -122,8 +122,9 @@ TEST(RandomCheckpoint, HoldsEveryTensorAsItsInitSays) {
     const HuggingFacePlan plan = plan_of(hand, shard_bytes);
     fs::create_directory(dir / "out");
     std::uint64_t progress = 0;
-    write_random_checkpoint(plan, 5, dir / "out",
-                            [&](std::uint64_t n) { return progress += n, true; });
+    write_random_checkpoint(plan, 5, dir / "out", [&](const Progress& now) {
+      return progress = static_cast<std::uint64_t>(now.done), true;
+    });
     EXPECT_EQ(progress, plan.bytes);
     std::map<std::string, std::uint64_t> sizes;
     for (const auto& [name, content] : files_in(dir / "out")) sizes[name] = content.size();
@@ -161,7 +162,7 @@ TEST(RandomCheckpoint, StopsWhenToldAndAsksForSpaceFirst) {
   TempDir dir;
   HuggingFacePlan plan = plan_of(hand, 3'000);
   fs::create_directory(dir / "out");
-  EXPECT_THROW(write_random_checkpoint(plan, 5, dir / "out", [](std::uint64_t) { return false; }),
+  EXPECT_THROW(write_random_checkpoint(plan, 5, dir / "out", [](const Progress&) { return false; }),
                Stopped);
   fs::remove_all(dir / "out");
   fs::create_directory(dir / "out");

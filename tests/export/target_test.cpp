@@ -25,7 +25,7 @@ class TwoFiles final : public PlannedExport {
   std::string_view format() const override { return "two-files"; }
   std::string_view dtype() const override { return "f32"; }
   std::map<std::string, std::uint64_t> files() const override { return {{"a", 3}, {"b", 4}}; }
-  void write(const Checkpoint&, const std::filesystem::path& directory, const ByteProgress&,
+  void write(const Checkpoint&, const std::filesystem::path& directory, const ProgressSink&,
              Flush) const override {
     spew(directory / "a", "one");
     spew(directory / "b", "four");

@@ -63,12 +63,13 @@ TEST(Extract, AgreesWithNaiveSlicing) {
           for (Dtype target : kDtypes) {
             SCOPED_TRACE(fmt::format("{} {} to {}, dim {}, {} ranges", tensor.name,
                                      to_string(stored), to_string(target), dim, ranges.size()));
-            std::uint64_t counted = 0;
+            double counted = 0;
+            const ProgressSink count = [&](const Progress& p) { return counted = p.done, true; };
+            Meter meter(count, 1, kEveryStep);
             OutputFile out(dir / "out");
-            extractor.append(hand.slice, target, out,
-                             [&](std::uint64_t n) { return counted += n, true; });
+            extractor.append(hand.slice, target, out, &meter);
             const std::string bytes = bytes_of(expected, target);
-            EXPECT_EQ(counted, bytes.size());
+            EXPECT_EQ(counted, static_cast<double>(bytes.size()));
             ASSERT_TRUE(test::slurp(dir / "out") == bytes);
           }
         }
@@ -114,10 +115,11 @@ TEST(Extract, LargeSlicesAgreeWhereverTheyBegin) {
           expect(extractor, hand.slice, reading);
           OutputFile out(dir / "out");
           out.write(head);
-          std::uint64_t counted = 0;
-          extractor.append(hand.slice, target, out,
-                           [&](std::uint64_t n) { return counted += n, true; });
-          EXPECT_EQ(counted, bytes.size());
+          double counted = 0;
+          const ProgressSink count = [&](const Progress& p) { return counted = p.done, true; };
+          Meter meter(count, 1, kEveryStep);
+          extractor.append(hand.slice, target, out, &meter);
+          EXPECT_EQ(counted, static_cast<double>(bytes.size()));
           ASSERT_TRUE(test::slurp(dir / "out") == head + bytes);
           expect(extractor, hand.slice, reading);
           std::vector<float> streamed;
@@ -187,10 +189,12 @@ TEST(Extract, ASourceCutShortOnTheWayIsNamed) {
   Extractor extractor(checkpoint);
   OutputFile out(dir / "out");
   const std::string error = test::error_of([&] {
-    extractor.append(hand.slice, Dtype::kF32, out, [&](std::uint64_t) {
+    const ProgressSink cut = [&](const Progress&) {
       std::filesystem::resize_file(file, 100'000);
       return true;
-    });
+    };
+    Meter meter(cut, 1, kEveryStep);
+    extractor.append(hand.slice, Dtype::kF32, out, &meter);
   });
   EXPECT_NE(error.find(file.filename().string()), std::string::npos) << error;
   EXPECT_NE(error.find("cut short"), std::string::npos) << error;
@@ -263,11 +267,13 @@ TEST(Extract, NoticesThatTheCheckpointChangedWhileItWasRead) {
     const Checkpoint checkpoint = Checkpoint::open(dir / "model");
     Extractor extractor(checkpoint);
     OutputFile out(dir / "out");
-    extractor.append(hand.slice, Dtype::kF32, out, [&](std::uint64_t) {
+    const ProgressSink touch = [&](const Progress&) {
       const auto now = std::filesystem::file_time_type::clock::now();
       std::filesystem::last_write_time(file, now + std::chrono::seconds(1));
       return true;
-    });
+    };
+    Meter meter(touch, 1, kEveryStep);
+    extractor.append(hand.slice, Dtype::kF32, out, &meter);
     EXPECT_THROW(extractor.check_unchanged(), Error);
   }
   // Written over, or replaced by another file of the same size, between opening and reading.
@@ -305,9 +311,9 @@ TEST(Extract, StopsWhenProgressSaysSo) {
     for (Dtype target : kDtypes) {
       const HandSlice hand(tensors[0], dim, {{0, 10}});
       OutputFile out(dir / "out");
-      EXPECT_THROW(Extractor(checkpoint)
-                       .append(hand.slice, target, out, [](std::uint64_t) { return false; }),
-                   Stopped);
+      const ProgressSink stop = [](const Progress&) { return false; };
+      Meter meter(stop, 1, kEveryStep);
+      EXPECT_THROW(Extractor(checkpoint).append(hand.slice, target, out, &meter), Stopped);
     }
   }
 }

@@ -116,14 +116,18 @@ TEST(SourceFile, AppendsRangesAndCountsThem) {
   const std::string text = pattern(3'000'001);
   spew(dir / "f", text);
   const SourceFile file(dir / "f");
-  std::uint64_t counted = 0;
+  double counted = 0;
+  const ProgressSink count = [&](const Progress& progress) {
+    return counted = progress.done, true;
+  };
+  Meter meter(count, 2'000'003, kEveryStep);
   OutputFile out(dir / "out");
   out.write(std::string_view("head"));
-  file.copy_to(out, 5, 2'000'003, [&](std::uint64_t n) { return counted += n, true; });
+  file.copy_to(out, 5, 2'000'003, &meter);
   file.copy_to(out, 7, 0);
   file.copy_to(out, 3'000'000, 1);
   out.close();
-  EXPECT_EQ(counted, 2'000'003u);
+  EXPECT_EQ(counted, 2'000'003);
   EXPECT_TRUE(slurp(dir / "out") == "head" + text.substr(5, 2'000'003) + text.substr(3'000'000));
 }
 
@@ -172,7 +176,9 @@ TEST(SourceFile, StopsWhenProgressSaysSo) {
   spew(dir / "f", pattern(1000));
   const SourceFile file(dir / "f");
   OutputFile out(dir / "out");
-  EXPECT_THROW(file.copy_to(out, 0, 1000, [](std::uint64_t) { return false; }), Stopped);
+  const ProgressSink stop = [](const Progress&) { return false; };
+  Meter meter(stop, 1000, kEveryStep);
+  EXPECT_THROW(file.copy_to(out, 0, 1000, &meter), Stopped);
 }
 
 TEST(SourceFile, RefusesToCopyPastTheEnd) {

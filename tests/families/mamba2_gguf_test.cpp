@@ -63,8 +63,9 @@ TEST(Mamba2Gguf, HoldsEverySliceAndTheGgufPackageReadsIt) {
         fs::create_directories(place / "gguf");
         const auto plan = planned(opened, widths, type);
         std::uint64_t progress = 0;
-        plan->write(opened.checkpoint, place / "gguf",
-                    [&](std::uint64_t bytes) { return progress += bytes, true; });
+        plan->write(opened.checkpoint, place / "gguf", [&](const Progress& now) {
+          return progress = static_cast<std::uint64_t>(now.done), true;
+        });
         EXPECT_EQ(progress, plan->bytes());
         EXPECT_EQ(fs::file_size(place / "gguf" / kGgufFile), plan->files().at(kGgufFile));
 

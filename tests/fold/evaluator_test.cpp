@@ -289,7 +289,7 @@ TEST_F(Evaluator, ThreadsChangeNothingButTheSpeed) {
     }
     EXPECT_THROW(score_candidates(fold, model, at::kCPU, candidates, data, options, {},
                                   [](const Progress&) { return false; }),
-                 Interrupted);
+                 Stopped);
   }
 }
 
@@ -334,7 +334,7 @@ TEST_F(Evaluator, ReportsProgressInThePlansFlopsAndStopsWhenAsked) {
   }
   EXPECT_THROW(score_candidates(fold, model, at::kCPU, all, data, {}, {},
                                 [](const Progress&) { return false; }),
-               Interrupted);
+               Stopped);
 }
 
 // The ways in which a device says that it has no memory left.

@@ -63,6 +63,7 @@ MAY_INCLUDE = {
         "export",
         "extract",
         "families",
+        "heuristics",
         "model",
         "report",
         "study",

@@ -90,12 +90,14 @@ class TrainerTest : public ::testing::Test {
     settings.directory = dir_.path() / name;
     std::vector<TrainReport> reports;
     try {
-      train_nested(model_, settings, device_, [&](const TrainReport& report) {
-        reports.push_back(report);
-        return report.step != stop_at;
-      });
+      TrainSink sink;
+      sink.report = [&](const TrainReport& report) { reports.push_back(report); };
+      sink.progress = [&](const Progress& progress) {
+        return static_cast<std::int64_t>(progress.done) != stop_at;
+      };
+      train_nested(model_, settings, device_, sink);
       EXPECT_EQ(stop_at, 0);
-    } catch (const Interrupted&) {
+    } catch (const Stopped&) {
       EXPECT_NE(stop_at, 0);
     }
     return reports;

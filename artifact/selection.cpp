@@ -1,0 +1,92 @@
+#include "artifact/selection.h"
+
+#include <algorithm>
+#include <ranges>
+
+#include "heuristics/least_slope.h"
+#include "model/error.h"
+#include "study/store_rows.h"
+
+namespace mnm {
+namespace {
+
+// The data by whose scores the best is chosen.
+std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std::string& name) {
+  if (!name.empty()) return data_named(store, name, model);
+  FrontQuery query;
+  query.model = model;
+  std::vector<std::int64_t> used, searched;
+  const std::vector<DataUse> uses = store.data_uses();
+  for (const Record& record : store.front(query)) {
+    if (std::ranges::find(used, record.data) != used.end()) continue;
+    used.push_back(record.data);
+    if (part_of(uses, record.data, model).starts_with("search")) searched.push_back(record.data);
+  }
+  if (searched.size() == 1) return searched.front();
+  if (used.size() == 1) return used.front();
+  if (used.empty()) {
+    fail_usage("the store has no scores of this checkpoint to choose the best from");
+  }
+  fail_usage("the store has scores on several datasets: name the one to choose by with --data");
+}
+
+}  // namespace
+
+std::optional<std::int64_t> model_in(const Store& store, const OpenedModel& opened) {
+  const std::string fingerprint = opened.checkpoint.fingerprint();
+  std::optional<std::int64_t> found;
+  for (const auto& [id, row] : store.models()) {
+    if (row.fingerprint == fingerprint) found = id;
+  }
+  return found;
+}
+
+Record best_record(const Store& store, std::int64_t model, const BestRequest& request) {
+  FrontQuery query;
+  query.model = model;
+  query.data = data_to_choose_by(store, model, request.data);
+  query.cost = request.cost;
+  query.budgets = request.budgets;
+  query.latency = request.latency;
+  std::vector<Record> front = store.front(query);
+  if (front.empty()) {
+    require_something_within(store, query);
+    fail_usage("no record within the budget has a loss that is a number");
+  }
+  const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
+  std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
+  return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
+}
+
+Widths least_slope_within(const NestedModel& model, const CostTable& costs,
+                          std::span<const Budget> budgets) {
+  const std::vector<Widths> schedule = least_slope_schedule(model.space);
+  for (const Widths& widths : schedule | std::views::reverse) {  // its members only grow
+    if (within(costs.of(widths), budgets)) return widths;
+  }
+  const Cost smallest = costs.of(schedule.front());
+  for (const Budget& budget : budgets) {
+    if (within(smallest, {&budget, 1})) continue;
+    fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}",
+               budget.limit, cost_text(budget.kind, costs.basis().context),
+               to_string(schedule.front()), smallest.of(budget.kind));
+  }
+  fail_usage("no submodel is within the budgets");
+}
+
+std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths) {
+  std::optional<Record> found;
+  const std::vector<DataUse> uses = store.data_uses();
+  for (const auto& [id, row] : store.datasets()) {
+    const bool confirmed = part_of(uses, id, model) == "confirm";
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const std::optional<Record> record = store.find(model, id, dtype, widths);
+      if (!record || !record->ok()) continue;
+      if (confirmed) return record;
+      if (!found) found = record;
+    }
+  }
+  return found;
+}
+
+}  // namespace mnm

@@ -1,0 +1,159 @@
+#include "study/session.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "model/error.h"
+#include "model/version.h"
+#include "study/store_rows.h"
+
+namespace mnm {
+
+SearchProblem make_problem(const NestedModel& model, const CostTable& costs, CostKind cost,
+                           std::span<const Budget> budgets) {
+  const auto axis = [&costs](CostKind kind) {
+    return [&costs, kind](const Widths& widths) {
+      return static_cast<double>(costs.of(widths).of(kind));
+    };
+  };
+  SearchProblem problem;
+  problem.space = model.space;
+  problem.cost = axis(cost);
+  for (const auto& [kind, limit] : budgets) {
+    problem.limits.push_back(
+        {cost_text(kind, costs.basis().context), static_cast<double>(limit), axis(kind)});
+  }
+  problem.require_feasible();
+  return problem;
+}
+
+SearchSession::SearchSession(const SearchRequest& request)
+    : request_(request),
+      costs_(request.opened.model, basis_of(request.opened.model, request.data), request.latency),
+      problem_(make_problem(request.opened.model, costs_, request.cost, request.budgets)) {
+  if (request_.strategies.empty()) fail_usage("a search needs at least one strategy");
+  for (const std::string& name : request_.strategies) {
+    strategies_.push_back(make_strategy(name, problem_, request_.settings));
+  }
+}
+
+void SearchSession::begin(Store& store, Scorer& scorer, const RunRow& kept,
+                          const std::optional<RunRow>& resumed) {
+  store_ = &store;
+  scorer_ = &scorer;
+  kept_ = kept;
+  RunRow run = kept;
+  run.model = store.model(model_row(request_.opened));
+  run.data = store.data(data_row(request_.data));
+  if (resumed && (resumed->model != run.model || resumed->data != run.data)) {
+    fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
+               resumed->model != run.model ? "checkpoint" : "token file, or of another context");
+  }
+  if (resumed) {
+    for (const RunRow& row : store.runs()) {
+      if (row.command == "search" && row.session == resumed->session) runs_.push_back(row);
+    }
+    for (const RunRow& row : runs_) {
+      if (row.status != "done") store.resume_run(row.id);
+    }
+    return;
+  }
+  run.part = run.command = "search";
+  run.build = build_text();
+  run.device = scorer.device_name();
+  run.dtype = scorer.dtype();
+  run.status = "running";
+  for (const std::string& name : request_.strategies) {
+    run.strategy = name;
+    run.id = store.begin_run(run);
+    if (run.session == 0) run.session = run.id;
+    runs_.push_back(run);
+  }
+}
+
+bool SearchSession::search(const SearchWatch& watch) {
+  bool all_finished = true;
+  auto left = std::ranges::count_if(runs_, [](const RunRow& run) { return run.status != "done"; });
+  if (request_.max_seconds > 0 && left > 0) scorer_->load();  // at nobody's expense
+  for (const RunRow& run : runs_) {
+    if (run.status == "done") continue;
+    bool finished = false;
+    if (!stopped_) {
+      deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
+      try {
+        const SearchOutcome outcome = search_one(run, watch);
+        if (watch.ended) watch.ended(run, outcome);
+        finished = outcome.finished;
+      } catch (...) {
+        for (const RunRow& each : std::span(&run, runs_.data() + runs_.size())) {
+          if (each.status != "done") store_->finish_run(each.id, "stopped");
+        }
+        throw;
+      }
+    }
+    store_->finish_run(run.id, finished ? "done" : "stopped");
+    all_finished = all_finished && finished;
+  }
+  return all_finished;
+}
+
+SearchOutcome SearchSession::search_one(const RunRow& run, const SearchWatch& watch) {
+  SearchLoop loop{strategy_of(run), *store_, run};
+  loop.metric = request_.metric;
+  loop.cost = problem_.cost;
+  loop.max_evaluations = request_.settings.max_evaluations;
+  loop.batch = request_.batch;
+  const auto proceed = [&](const SearchStatus& status) {
+    if (watch.progress && !watch.progress(run, status)) stopped_ = true;
+    return !stopped_;
+  };
+  loop.score = [&](std::span<const Widths> candidates, const SearchStatus& status,
+                   const SearchLoop::Keep& keep) {
+    SearchStatus now = status;
+    now.batch = candidates.size();
+    const auto sink = [&](const Progress& progress) {
+      now.under_way = static_cast<double>(candidates.size()) * progress.share();
+      proceed(now);
+      return true;  // the batch is finished
+    };
+    return scorer_->score(candidates, request_.data, sink, keep);
+  };
+  loop.proceed = [&](const SearchStatus& status) {
+    // One batch at least: another's may have taken this one's share, too.
+    return proceed(status) &&
+           (request_.max_seconds == 0 || elapsed() < deadline_ || status.scored == 0);
+  };
+  return run_search(loop);
+}
+
+Strategy& SearchSession::strategy_of(const RunRow& run) {
+  const auto at = std::ranges::find(request_.strategies, run.strategy);
+  if (at == request_.strategies.end()) {
+    fail("run {} is of '{}', which its settings do not name", run.id, run.strategy);
+  }
+  return *strategies_[static_cast<std::size_t>(at - request_.strategies.begin())];
+}
+
+double SearchSession::elapsed() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - request_.started).count();
+}
+
+double SearchSession::seconds_left() const {
+  if (request_.max_seconds == 0) return std::numeric_limits<double>::infinity();
+  return std::max(0.0, deadline_ - elapsed());
+}
+
+ConfirmedFront SearchSession::confirm(const ProgressSink& progress) {
+  ConfirmRequest confirm{request_.opened, *store_, *scorer_, runs_};
+  confirm.data = request_.confirm;
+  confirm.metric = request_.metric;
+  confirm.cost = request_.cost;
+  confirm.budgets = request_.budgets;
+  confirm.latency = request_.latency;
+  confirm.run = kept_;
+  confirm.run.session = runs_.front().session;
+  confirm.progress = progress;
+  return confirm_front(confirm);
+}
+
+}  // namespace mnm
