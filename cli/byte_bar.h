@@ -12,7 +12,8 @@ namespace mnm {
 // "1.2GB of 8GB, 510MB/s, 13s left".
 std::string bytes_text(double done, double total, double seconds);
 
-// A bar of bytes; it is a ByteProgress, false once the guard has seen an interruption.
+// A progress bar of bytes. It can be called as a ByteProgress, and returns false once the guard has
+// seen an interruption.
 class ByteBar {
  public:
   ByteBar(std::string label, std::uint64_t total, const InterruptGuard& guard);

@@ -29,17 +29,18 @@ void add_nesting_options(OptionTable& options, Nesting& nesting);   // --granula
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
 void add_data_options(OptionTable& options, ExampleOptions& data);     // --token-format, ...
 
-// "params"; FLOPs, which hang on it, also with the context: "flops at a context of 256";
-// "nanoseconds of latency".
+// The name of a cost with what it depends on: "params", "flops at a context of 256", "nanoseconds
+// of latency".
 std::string cost_text(CostKind kind, std::int64_t context);
 
 inline constexpr const char* kBudgetHelp =
     "an upper limit: '1.2M' for --cost, 'bytes=3MB' for another kind of cost, '12ms' for latency";
 
-// --latency ID: which measurement counts where latency is a cost.
+// --latency ID: the measurement that is used if latency is a cost.
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency);
 
-// "1.23M", and a latency as "12.3 ms"; for programs the number, a latency in nanoseconds.
+// "1.23M", or a latency as "12.3 ms". For programs the cell has the number; a latency is in
+// nanoseconds.
 std::string value_text(CostKind kind, std::int64_t value);
 Cell cost_cell(CostKind kind, const Cost& cost);
 

@@ -1,4 +1,4 @@
-// Measuring how long submodels take, layer by layer, over a clock that is given.
+// Measures how long submodels take, layer by layer, with a clock that is passed in.
 #pragma once
 
 #include <cstdint>
@@ -11,30 +11,33 @@
 
 namespace mnm {
 
-// One workload, run as often as it is asked to.
+// Times passes over one workload.
 class PassTimer {
  public:
   virtual ~PassTimer() = default;
-  // Seconds of one pass at a stretch.
+  // Seconds of one pass as a whole.
   virtual double whole(const Widths& widths) = 0;
-  // Seconds of one pass, by parts: [layers], and what belongs to none of them. Those of a skipped
-  // layer are not asked for.
+  // Seconds of one pass by parts: [layers], and the part that belongs to no layer. The entry of a
+  // skipped layer is not used.
   virtual std::vector<double> parts(const Widths& widths) = 0;
 };
 
 struct LatencySettings {
   std::int64_t warm_up = 3;   // passes of the whole model before anything counts
-  std::int64_t repeats = 21;  // that a median is taken of
+  std::int64_t repeats = 21;  // measurements behind each median
   std::int64_t checks = 8;    // random submodels measured whole
   std::uint64_t seed = 1;     // of these, and of the order
 };
 
-// Of each layer at each of its choices but being skipped, which takes no time. Every repeat makes
-// as many passes as a layer has choices, each layer at another choice in each, in random order: so
-// each choice is timed once a repeat, in mixed company, and a drift of the machine's speed meets
-// all alike; the checks are timed whole in the same repeats. `draw(n)` is uniform in [0, n).
-// `proceed(done, total)` is asked before each pass; false throws Interrupted. `device`, `dtype` and
-// `workload` of the result are left to the caller.
+// Measures each layer at each of its choices, except for skipping, which takes no time.
+//
+// 1. A repeat makes as many passes as a layer has choices. In each pass every layer is at another
+//    of its choices, in random order. So each choice is timed once per repeat, among mixed widths
+//    of the other layers, and a drift of the machine's speed affects all choices alike.
+// 2. The same repeats also time the random submodels of the checks, each as a whole.
+//
+// `draw(n)` is uniform in [0, n). `proceed(done, total)` is called before each pass; if it returns
+// false, Interrupted is thrown. The caller fills in `device`, `dtype` and `workload` of the result.
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const std::function<bool(std::int64_t, std::int64_t)>& proceed);

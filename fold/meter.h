@@ -1,4 +1,4 @@
-// Progress of several threads, told to one sink. Compiled wherever it is included.
+// The progress of several threads, reported to one sink.
 #pragma once
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 
 namespace mnm {
 
-// Calls the sink at most every 50 ms, one call at a time, with FLOPs done of the total. After the
-// sink asked to stop, every call of every thread throws Interrupted.
+// Calls the sink at most every 50 ms, one call at a time, with the FLOPs that are done and the
+// total. After the sink asked to stop, every call of every thread throws Interrupted.
 class Meter {
  public:
   Meter(const ProgressSink& sink, double total) : sink_(sink), total_(total) {}
@@ -22,7 +22,7 @@ class Meter {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ >= std::chrono::milliseconds(50)) report(now);
   }
-  // Work that has to be done again.
+  // Takes back work that has to be done again.
   double done() const { return done_; }
   void go_back(double done) {
     const std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
-// Attention of a Llama layer, of whole sequences or of the next tokens of one. Compiled only into
-// the engine.
+// Attention of a Llama layer, for whole sequences or for the next tokens of one (with a KV cache).
+// Compiled only into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,17 +20,18 @@ struct LlamaAttentionWeights {
   at::Tensor o, o_bias;      // [d, q], [d] or undefined
 };
 
-// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))). Its
-// functions may be called from several threads at once.
+// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))). Several
+// threads may call its functions at once.
 class LlamaAttention {
  public:
   LlamaAttention(const LlamaConfig& config, const at::Device& device);  // config outlives it
 
-  // Sequences from their first token on, all nodes as one batch.
+  // Attention over whole sequences, with all nodes as one batch.
   at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
 
-  // One node whose first token is at `position`. The cache holds rotated keys, and values, both
-  // [sequences, kv heads, room for tokens, head_dim]; of the room `position` is used.
+  // Attention of one node whose first token is at `position`. The cache holds rotated keys, and
+  // values, both [sequences, kv heads, room for tokens, head_dim]. The first `position` places of
+  // the room are used.
   at::Tensor attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
                            std::int64_t position, LayerCache& cache);
 

@@ -1,8 +1,10 @@
-// A Llama-style decoder's config.json, resolved and checked: defaults filled in, both spellings of
-// RoPE read, widths per layer. Keys: transformers' LlamaConfig, and ours for nested models:
+// The config.json of a Llama-style decoder, resolved and checked: defaults are filled in, both
+// spellings of RoPE are read, and there are widths per layer. The keys are those of transformers'
+// LlamaConfig, and ours for nested models:
+//
 //   matformer_granularities  [64, 128, 256, 512], or one such list per layer
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
-//   matformer_widths         every layer's full FFN width where they differ, as in a submodel of
+//   matformer_widths         the full FFN width of every layer if they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size
 //   mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
 #pragma once
@@ -70,16 +72,16 @@ struct LlamaConfig {
   std::int64_t kv_size() const { return kv_heads * head_dim; }
 };
 
-// Error names the key: absent, of another type, out of range, two spellings that disagree, or
-// asking for what is not computed here (another activation, rope_type, attention). UsageError where
-// the user's granularities are at fault.
+// Error names a key that is absent, of another type, out of range, spelled in two ways that
+// disagree, or that asks for what is not computed here (another activation, rope_type, attention).
+// UsageError if the user's granularities are wrong.
 LlamaConfig parse_llama_config(const nlohmann::json& config, const Nesting& nesting);
 
 // Family::with_layers.
 nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers);
 
-// [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p
-// turns the pair (i, i + head_dim / 2) by p * frequencies[i].
+// [head_dim / 2], computed in f32 step by step as transformers does, with the scaling applied.
+// Position p turns the pair (i, i + head_dim / 2) by p * frequencies[i].
 std::vector<float> rope_inverse_frequencies(const LlamaConfig& config);
 
 }  // namespace mnm

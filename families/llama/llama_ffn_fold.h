@@ -14,7 +14,7 @@ struct LlamaFfnWeights {
   at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
 };
 
-// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]: a child is its parent's x
+// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]. A child is its parent's x
 // plus the FFN, at the child's width, of the norm of that x.
 //
 // With gradients every child is computed alone. Without, siblings come out of one pass over the

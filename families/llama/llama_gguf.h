@@ -1,5 +1,5 @@
-// The submodel in GGUF's terms: llama.cpp's architecture "llama" where all widths are equal, else
-// "deci", whose layers have sizes of their own.
+// The submodel in GGUF's terms. It is llama.cpp's architecture "llama" if all widths are equal,
+// else "deci", whose layers have sizes of their own.
 #pragma once
 
 #include "export/gguf_model.h"

@@ -1,6 +1,7 @@
-// The submodel in Hugging Face's terms. Equal widths with Llama's own gate are a LlamaForCausalLM;
-// else config.json names modeling_mixnmatch_llama.py beside it (trust_remote_code). transformers
-// 5.23 has `per_layer_config` for such layers, but a Llama config that holds it is refused there.
+// The submodel in Hugging Face's terms. With equal widths and Llama's own gate it is a
+// LlamaForCausalLM. Else config.json names modeling_mixnmatch_llama.py beside it
+// (trust_remote_code). transformers 5.23 has `per_layer_config` for such layers, but refuses a
+// Llama config that holds it.
 #pragma once
 
 #include <map>
@@ -14,9 +15,9 @@ namespace mnm {
 
 inline constexpr std::string_view kBridgeModelType = "mixnmatch_llama";
 
-// The nested model's config with what the widths change. RoPE and dtype in both spellings, that of
-// transformers 5 and the older: a reader that knows one only would fall back to theta 10000. The
-// submodel is nested in turn: granularities up to its widths stay stated.
+// The nested model's config with the changes of the widths. RoPE and dtype are in both spellings,
+// that of transformers 5 and the older one, because a reader that knows only one would fall back to
+// theta 10000. The submodel is nested itself: it states the granularities up to its widths.
 nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& widths,
                                         Dtype dtype);
 std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,
