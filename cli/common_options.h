@@ -32,10 +32,11 @@ void add_data_options(OptionTable& options, ExampleOptions& data);     // --toke
 inline constexpr const char* kBudgetHelp =
     "an upper limit: '1.2M' for --cost, 'bytes=3MB' for another kind of cost, '12ms' for latency";
 
-// --latency ID: which measurement counts where latency is a cost.
+// --latency ID: the measurement that is used if latency is a cost.
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency);
 
-// "1.23M", and a latency as "12.3 ms"; for programs the number, a latency in nanoseconds.
+// "1.23M", or a latency as "12.3 ms". For programs the cell has the number; a latency is in
+// nanoseconds.
 std::string value_text(CostKind kind, std::int64_t value);
 Cell cost_cell(CostKind kind, const Cost& cost);
 

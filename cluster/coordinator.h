@@ -1,5 +1,5 @@
-// Rank 0 hands out tasks and takes results, and works too; the others do what they are sent. Tasks
-// and results are bytes: what they mean is the caller's affair.
+// Rank 0 hands out tasks, takes results, and works too. The other ranks do the tasks that they are
+// sent. Tasks and results are bytes; only the caller knows what they mean.
 #pragma once
 
 #include <functional>
@@ -28,12 +28,12 @@ struct Task {
 // Rank 0's half.
 class Coordinator {
  public:
-  // The post outlives it. `say`: told, in a sentence, when a rank is lost.
+  // The post outlives the coordinator. `say` gets a sentence when a rank is lost.
   Coordinator(Post& post, std::function<void(const std::string&)> say,
               SchedulerSettings settings = {});
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
-  ~Coordinator();  // stops the others, and leaves together with them if none was lost
+  ~Coordinator();  // stops the other ranks; leaves together with them if none was lost
 
   // Each result once, as it comes, told to `take` on this thread. Throws what this rank's own tasks
   // throw, an Error that names the rank for what another's do, the scheduler's, and DeviceLost
@@ -48,11 +48,12 @@ class Coordinator {
   std::function<void(const std::string&)> say_;
   SchedulerSettings settings_;
   std::map<int, std::string> retired_;  // ranks whose device is lost, and what they said
-  std::uint64_t first_number_ = 0;      // of this run's tasks: what is late from another is known
+  std::uint64_t first_number_ =
+      0;  // of this run's tasks; results of an earlier run have smaller ones
   bool lost_ = false;
 };
 
-// Every other rank's half: returns when rank 0 says stop. Error where nothing was heard of it for
+// The part of every other rank. Returns when rank 0 says stop. Error if rank 0 was silent for
 // `silence` seconds.
 void serve(Post& post, const Perform& perform, double silence);
 

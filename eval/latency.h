@@ -1,4 +1,4 @@
-// Measuring how long submodels take, layer by layer, over a clock that is given.
+// Measures how long submodels take, layer by layer, with a clock that is passed in.
 #pragma once
 
 #include <cstdint>
@@ -12,20 +12,20 @@
 
 namespace mnm {
 
-// One workload, run as often as it is asked to.
+// Times passes over one workload.
 class PassTimer {
  public:
   virtual ~PassTimer() = default;
-  // Seconds of one pass at a stretch.
+  // Seconds of one pass as a whole.
   virtual double whole(const Widths& widths) = 0;
-  // Seconds of one pass, by parts: [layers], and what belongs to none of them. Those of a skipped
-  // layer are not asked for.
+  // Seconds of one pass by parts: [layers], and the part that belongs to no layer. The entry of a
+  // skipped layer is not used.
   virtual std::vector<double> parts(const Widths& widths) = 0;
 };
 
 struct LatencySettings {
   std::int64_t warm_up = 3;   // passes of the whole model before anything counts
-  std::int64_t repeats = 21;  // that a median is taken of
+  std::int64_t repeats = 21;  // measurements behind each median
   std::int64_t checks = 8;    // random submodels measured whole
   std::uint64_t seed = 1;     // of these, and of the order
 };

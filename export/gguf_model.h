@@ -1,5 +1,5 @@
-// What a family states of its submodel in GGUF's terms: architecture, metadata, and for every
-// tensor of the file which one of the submodel it is. Plain data; export/gguf.h writes it.
+// A submodel in GGUF's terms, which a family states: the architecture, the metadata, and for every
+// tensor of the file which tensor of the submodel it is. Plain data; export/gguf.h writes it.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #pragma once
 
@@ -25,7 +25,7 @@ inline float to_gguf(GgufFunction function, float x) {
   if (function == GgufFunction::kPlusOne) return x + 1;
   return -static_cast<float>(std::exp(static_cast<double>(x)));
 }
-// The inverse, to within a rounding of what the file holds.
+// The inverse, up to a rounding of what the file holds.
 inline float from_gguf(GgufFunction function, float y) {
   if (function == GgufFunction::kIdentity) return y;
   if (function == GgufFunction::kPlusOne) return y - 1;
@@ -34,12 +34,12 @@ inline float from_gguf(GgufFunction function, float y) {
 
 struct GgufTensor {
   std::string name;           // "blk.0.attn_q.weight"
-  std::string source;         // the submodel's tensor; empty: it is `values`
-  std::int64_t heads = 0;     // rotary heads among the rows, 0: rows stay in order (pair_rows)
-  std::vector<float> values;  // of a vector that no checkpoint holds
+  std::string source;         // the submodel's tensor; empty: the tensor is `values`
+  std::int64_t heads = 0;     // heads that RoPE turns; 0: rows stay in order (paired_row)
+  std::vector<float> values;  // a vector that no checkpoint holds
   std::vector<std::int64_t> shape = {};  // in the file, row-major; empty: the checkpoint's
   GgufFunction function = GgufFunction::kIdentity;
-  bool f32 = false;  // in f32 whatever the file's dtype, as vectors are: no product reads it
+  bool f32 = false;  // in f32 in any dtype, as vectors are: no product reads it
 };
 
 struct GgufModel {
@@ -48,8 +48,9 @@ struct GgufModel {
   std::vector<GgufTensor> tensors;  // in the file's order; every tensor of the submodel once
 };
 
-// Hugging Face's rotary heads turn element i with element i + head_size / 2, GGUF's turn
-// neighbours: row 2 i + j of a head is the checkpoint's row j * head_size / 2 + i.
+// In Hugging Face's layout RoPE turns element i of a head with element i + head_size / 2. In GGUF
+// it turns neighbours. So row 2 i + j of a head in the file is the checkpoint's row j * head_size /
+// 2 + i.
 inline std::int64_t unpaired_row(std::int64_t row, std::int64_t head_size) {
   const std::int64_t in_head = row % head_size;
   return row - in_head + (in_head % 2) * (head_size / 2) + in_head / 2;

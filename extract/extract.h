@@ -50,23 +50,22 @@ class Extractor {
   explicit Extractor(const Checkpoint& checkpoint);
   ~Extractor();
 
-  // From now on these slices are appended or streamed, in this order: they are read before they are
-  // asked for. They are known by their address, and outlive that. What comes in another order is
-  // read when it is asked for.
+  // From now on these slices are appended or streamed, in this order, and are read before they are
+  // asked for. A slice is known by its address, and must outlive its use. A slice that comes in
+  // another order is read when it is asked for.
   void read_ahead(std::vector<const TensorSlice*> slices, ReadAhead::Ways ways = {});
 
-  // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
-  // else converted chunk by chunk. Progress counts bytes of the output. Error where a finite value
-  // would become infinite in `dtype`, naming the tensor.
+  // Appends the slice to `out` in `dtype`. If the source has that dtype, the bytes are copied; else
+  // they are converted chunk by chunk. Progress counts bytes of the output. Error, with the name of
+  // the tensor, if a finite value would become infinite in `dtype`.
   void append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
               const ByteProgress& progress = {});
 
-  // Hands the slice on as f32, `chunk` elements at a time (the last time what is left).
+  // Gives the slice to `sink` as f32, `chunk` elements at a time; the last chunk has what is left.
   void stream(const TensorSlice& slice, std::size_t chunk,
               const std::function<void(std::span<float>)>& sink);
 
-  // Error if a shard that was read has changed since it was opened: what was written must then
-  // not be kept.
+  // Error if a shard has changed since it was opened. What was written must then not be kept.
   void check_unchanged() const;
 
  private:
@@ -89,12 +88,13 @@ class Extractor {
 // the same ones; where they do not, every page is made of parts of two, at two thirds of the speed.
 bool in_step(const TensorCopy& copy, std::uint64_t position);
 
-// For Extractor::read_ahead: a plan's, from `first` on, `count` or all that there are.
+// The slices of a plan, for Extractor::read_ahead: from `first` on, `count` of them or all that
+// there are.
 std::vector<const TensorSlice*> slices_of(
     const SlicePlan& plan, std::size_t first = 0,
     std::size_t count = std::numeric_limits<std::size_t>::max());
 
-// Error, naming the tensor, where a finite value would become infinite in `dtype`.
+// Error, with the name of the tensor, if a finite value would become infinite in `dtype`.
 void check_range(std::span<const float> values, Dtype dtype, const std::string& name);
 
 // The slice in memory, as f32: for tests and small tensors.

@@ -1,5 +1,4 @@
-// A file that is read at known offsets, by several threads at once, while its size and time of
-// change are watched.
+// A file that several threads read at known offsets, while its size and time of change are watched.
 #pragma once
 
 #include <sys/stat.h>
@@ -25,7 +24,7 @@ class SourceFile {
   const std::filesystem::path& path() const { return path_; }
   std::uint64_t size() const { return stamp_.size; }
 
-  // Exactly into.size() bytes from `offset`. Error where the file ends before.
+  // Reads exactly into.size() bytes from `offset`. Error if the file ends before.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
   // Appends `length` bytes from `offset` to `out`, inside the kernel where it and both file systems
@@ -34,29 +33,29 @@ class SourceFile {
   void copy_to(OutputFile& out, std::uint64_t offset, std::uint64_t length,
                Meter* meter = nullptr) const;
 
-  // Whether files in that directory can have pages of this one as theirs, so that copy_to() copies
-  // nothing where both begin pages alike: tried with a file that is gone again.
+  // Whether files in that directory can share the pages of this one. Then copy_to() copies nothing
+  // where both begin their pages alike. This is tried with a temporary file.
   bool shares_pages_with(const std::filesystem::path& directory) const;
 
-  // How the next reads come: one after another, so that the kernel knows what to read ahead, or as
-  // prefetch() announces them.
+  // How the next reads come. kSequential: one after another, so the kernel knows what to read
+  // ahead. kAnnounced: as prefetch() announces them.
   enum class Access : std::uint8_t { kSequential, kAnnounced };
   void expect(Access access);
   // Whether the page cache has most of these bytes.
   bool is_cached(std::uint64_t offset, std::uint64_t length) const;
-  // Has the kernel start to read these bytes; returns at once.
+  // Asks the kernel to begin reading these bytes. Returns at once.
   void prefetch(std::uint64_t offset, std::uint64_t length) const;
 
-  // Reads whole blocks: straight from the disk, past the page cache, where the file system can and
-  // expect(kAnnounced) was called. That leaves the cache to what is written, and takes no time to
-  // find memory in it: 0.08 s of a processor per GB, beside 1.6 on a virtual machine. `offset`,
-  // into.data() and into.size() are multiples of kBlock; past the end of the file nothing is read,
-  // or zeros are. Error where the file has ended before it did.
-  static constexpr std::uint64_t kBlock = 4096;  // what nearly all disks are content with
+  // Reads whole blocks. They come straight from the disk, past the page cache, if the file system
+  // can do this and expect(kAnnounced) was called. That leaves the cache to the data that are
+  // written, and needs no time to find memory in it: 0.08 s of processor time per GB instead of 1.6
+  // s on a virtual machine. `offset`, into.data() and into.size() are multiples of kBlock. Past the
+  // end of the file nothing is read, or zeros are. Error if the file has become shorter.
+  static constexpr std::uint64_t kBlock = 4096;  // enough for nearly all disks
   void read_blocks(std::uint64_t offset, std::span<std::byte> into) const;
 
-  // Bytes of the file as the kernel holds them, mapped: nothing is copied. What is not fetched is
-  // read when it is first used.
+  // A mapping of bytes of the file as the kernel holds them; nothing is copied. Bytes that were not
+  // fetched are read when they are first used.
   class Window {
    public:
     Window(const SourceFile& file, std::uint64_t offset, std::uint64_t length);
@@ -65,9 +64,10 @@ class SourceFile {
     ~Window();
 
     std::span<const std::byte> bytes() const { return bytes_; }
-    // Reads a part of bytes(). Error where the file ends before or cannot be read.
+    // Reads a part of bytes(). Error if the file ends before or cannot be read.
     void fetch(std::span<const std::byte> part) const;
-    // Of each page that it lies in: the lowest bit says whether the page cache has it.
+    // One entry for each page of the window. The lowest bit says whether the page cache has the
+    // page.
     std::vector<unsigned char> cached_pages() const;
 
    private:

@@ -1,5 +1,5 @@
-// What a model family must say about itself without LibTorch. Its fold (embed, step, readout) is
-// the other half: fold/fold.h.
+// What a model family says about itself without LibTorch. Its fold (embed, step, readout) is the
+// other half: fold/fold.h.
 #pragma once
 
 #include <map>
@@ -34,50 +34,50 @@ class Family {
   virtual ~Family() = default;
 
   virtual std::string_view name() const = 0;
-  // Whether this family reads such a config.json (model_type, architectures).
+  // Whether this family reads this config.json (model_type, architectures).
   virtual bool recognizes(const nlohmann::json& config) const = 0;
   // All kinds of such configs, in the order in which people shall read them.
   virtual std::vector<ModelKind> kinds() const = 0;
   // The whole model as data. Error where the config is contradictory or asks for what the family
   // does not compute, naming the key; UsageError where the user's `nesting` is at fault.
   virtual NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const = 0;
-  // Why these tensors are none of this family's, where they are known to be another's; else
-  // nothing.
+  // Why these tensors are not this family's, if they are known to be another's; else nothing.
   virtual std::string foreign_weights(const Checkpoint&) const { return {}; }
-  // Ends of tensor names that old exporters store and that are recomputed.
+  // The ends of names of tensors that old exporters stored, and that are recomputed.
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
-  // Other names that a checkpoint may give the table's tensors: that name -> the table's.
+  // Other names that a checkpoint may use for the table's tensors: other name -> the table's.
   virtual std::map<std::string, std::string> other_names(const NestedModel&) const { return {}; }
-  // Tensors that a checkpoint may store beside the table's because it writes a shared one twice:
-  // name of the copy -> the table's, which it must equal.
+  // Tensors that a checkpoint may store besides the table's, because it writes a shared tensor
+  // twice: name of the copy -> the table's tensor, which it must equal.
   virtual std::map<std::string, std::string> copies(const NestedModel&) const { return {}; }
 
-  // The config of a model with so many layers: the first ones of that config, or more of the same
-  // where all are alike. UsageError where it states something per layer and has fewer.
+  // The config of a model with so many layers: the first layers of this config, or more of the same
+  // if all are alike. UsageError if it states something per layer and has fewer layers.
   virtual nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const = 0;
 
-  // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`:
-  // describe() makes the submodel of it. Skipped layers are gone from it, and the others numbered
-  // anew. It loads natively where all kept widths are equal and Hugging Face has a class for that,
+  // config.json of the submodel at `widths`, in Hugging Face's spelling, stored in `dtype`.
+  // describe() makes the submodel from it. Skipped layers are gone, and the others are numbered
+  // anew. It loads natively if all kept widths are equal and Hugging Face has a class for that;
   // else it names the bridge.
   virtual nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
                                             Dtype dtype) const = 0;
-  // Files that must lie beside that config: file name -> content. Empty where it loads natively.
+  // Files that must lie beside that config: file name -> content. Empty if it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
-  // The formats that submodels can be written in, or why not. In the order in which people shall
-  // read them.
+  // The formats that submodels can be written in, or the reasons why not, in the order in which
+  // people shall read them.
   virtual std::span<const Exporter> exporters() const = 0;
-  // What loads submodels of this model, and at which widths: rules that do not hang on the widths
-  // asked for. In the order in which people shall read them; none where nothing is known.
+  // Which runtimes load submodels of this model, and at which widths. The rules do not depend on
+  // the widths that are asked for. They are in the order in which people shall read them. Empty if
+  // nothing is known.
   virtual std::vector<RuntimeRule> runtimes(const NestedModel&) const { return {}; }
 
-  // The submodel at `widths` as a model of its own, whose full widths those are: what the table of
-  // its tensors names is what plan_slices() keeps of the model's, under the same names.
+  // The submodel at `widths` as a model of its own, whose full widths these are. The tensors of its
+  // table are those that plan_slices() keeps of the model, under the same names.
   NestedModel submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const;
-  // The row of exporters() for a format. Error, with its sentence, where there is no function.
+  // The row of exporters() for a format. Error, with the row's sentence, if it has no function.
   const Exporter& exporter(std::string_view format) const;
-  // Both: the submodel in a format's terms.
+  // The submodel in the terms of a format: submodel() and exporter() together.
   FormatModel in_format(std::string_view format, const NestedModel& model, const Widths& widths,
                         Dtype stored) const;
 };

@@ -1,9 +1,9 @@
-// Carries out shared-prefix plans with LibTorch. Compiled only into the engine.
+// Carries out prefix trees with LibTorch. Compiled only into the engine.
 //
-// A plan is carried out batch by batch of sequences (fold/walk.h); on the CPU every thread takes
-// batches of its own. Where the weights are streamed it is carried out layer by layer instead
-// (fold/sweep.h). Nothing is computed twice, and memory is bounded by the limit, not by the number
-// of candidates.
+// A plan is carried out batch by batch of sequences (fold/walk.h). On the CPU every thread takes
+// batches of its own. If the weights are streamed, the plan is carried out layer by layer instead
+// (fold/sweep.h). Nothing is computed twice. The limit decides how much memory is used, not the
+// number of candidates.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,10 +20,10 @@
 
 namespace mnm {
 
-// For a fold whose layers are not loaded: sweeps load and unload them.
+// For a fold whose layers are not loaded. Sweeps load and unload them.
 struct StreamLimits {
-  std::uint64_t host = 0;       // bytes of host memory for states that the device has no room for
-  std::filesystem::path spill;  // directory for those that the host has no room for either
+  std::uint64_t host = 0;       // bytes of host memory for states that do not fit the device
+  std::filesystem::path spill;  // directory for states that do not fit the host either
   std::uint64_t disk = 0;       // bytes there
 };
 

@@ -16,12 +16,13 @@ struct Budget {
   bool operator==(const Budget&) const = default;
 };
 
-// "1.2M" is a budget of `kind`; "bytes=3MB" of the kind that it names; "12ms", "350us" and the like
-// are of latency, in nanoseconds. UsageError where the text is none, or is not positive.
+// "1.2M" is a budget of `kind`. "bytes=3MB" is a budget of the kind that it names. "12ms", "350us"
+// and the like are budgets of latency, in nanoseconds. UsageError if the text is none of these, or
+// its number is not positive.
 Budget parse_budget(const std::string& text, CostKind kind);
 std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKind kind);
 
-// Whether a cost meets all budgets. Without budgets every cost does.
+// Whether a cost is within all budgets. Without budgets every cost is.
 bool within(const Cost& cost, std::span<const Budget> budgets);
 
 // What a limit is of, for messages: "params"; FLOPs, which depend on it, with the context ("flops

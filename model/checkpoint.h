@@ -18,7 +18,7 @@
 
 namespace mnm {
 
-// Beside an export's tensors, none of them (export/probe.h).
+// The file of an export's probe (export/probe.h). It is no shard of the checkpoint.
 inline constexpr const char* kProbeFile = "probe.safetensors";
 
 struct StoredTensor {
@@ -28,8 +28,8 @@ struct StoredTensor {
   std::size_t shard = 0;            // index into Checkpoint::shards()
   std::uint64_t offset = 0;         // of the first byte in that file
   std::span<const std::byte> data;  // the mapped bytes, row-major, little-endian, maybe unaligned
-  // Where they lie in another format and `data` is empty: gives the bytes from `begin` on, as they
-  // would lie in a checkpoint.
+  // If the tensor is stored in another format, `data` is empty and this function gives the bytes
+  // from `begin` on, as a checkpoint would hold them.
   std::function<void(std::uint64_t begin, std::span<std::byte> into)> decode;
 
   std::int64_t elements() const;
@@ -50,9 +50,10 @@ class Checkpoint {
   // the index promised, a link to what is not there, and whatever parse_safetensors refuses.
   static Checkpoint open(const std::filesystem::path& directory);
 
-  // Of tensors that a reader of another format found in `directory` and names as a checkpoint does.
-  // Their data lie in `storage`, which lives as long as the checkpoint, or they are decoded when
-  // they are read; shards() is empty. Error for a name that occurs twice.
+  // A checkpoint of tensors that a reader of another format found in `directory`, with the names
+  // that they have in a checkpoint. Their data lie in `storage`, which lives as long as the
+  // checkpoint, or they are decoded when they are read. shards() is empty. Error for a name that
+  // occurs twice.
   static Checkpoint assemble(std::filesystem::path directory, nlohmann::json config,
                              std::vector<StoredTensor> tensors,
                              std::shared_ptr<const void> storage);
@@ -61,8 +62,9 @@ class Checkpoint {
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();
 
-  // find() and at() know tensors by a second name from here on: stored name -> other. Stored names
-  // that there are not are passed over; Error where the other one is a tensor's already.
+  // Gives tensors a second name, which find() and at() know from here on: stored name -> other
+  // name. Stored names that do not occur are passed over. Error if the other name is a tensor's
+  // already.
   void add_names(const std::map<std::string, std::string>& names);
 
   const std::filesystem::path& directory() const;
@@ -71,20 +73,20 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const;
   const StoredTensor& at(std::string_view name) const;  // Error if there is none
   const std::vector<std::filesystem::path>& shards() const;
-  // What lies beside the tensors in types that no weight has, as `_extra_state` in U8: name ->
-  // type. Nothing reads it.
+  // Tensors whose types no weight has, such as `_extra_state` in U8: name -> type. Nothing reads
+  // them.
   const std::map<std::string, std::string>& left_aside() const;
 
-  // into <- the tensor's bytes from `begin`; read from the file and not through the map, so that
-  // they do not come to stay in this process' memory.
+  // Reads the tensor's bytes from `begin` on. They are read from the file and not through the map,
+  // so they do not stay in this process's memory.
   void read(const StoredTensor& tensor, std::uint64_t begin, std::span<std::byte> into) const;
 
-  // Error where a shard was written or replaced since the checkpoint was opened: others who open
-  // shards() may have read other bytes than its headers are of.
+  // Error if a shard was written or replaced since the checkpoint was opened. Other programs that
+  // open shards() may then have read other bytes than those that the headers describe.
   void check_unchanged() const;
 
-  // 32 hex digits over config.json, the tensors' names, dtypes and shapes, and their bytes as
-  // SampledBytes takes them. The same for the same tensors however they are sharded.
+  // 32 hex digits. They cover config.json, the names, dtypes and shapes of the tensors, and the
+  // bytes that SampledBytes takes of them. They do not depend on how the tensors are sharded.
   std::string fingerprint() const;
 
  private:
@@ -93,9 +95,9 @@ class Checkpoint {
   std::unique_ptr<Impl> impl_;
 };
 
-// Every tensor of the table is there with its shape; none is there that the table lacks, except
-// names that end in one of `ignored` (rotary tables that old exporters store). One Error names the
-// first disagreement and how many there are.
+// Checks that every tensor of the table is in the checkpoint with its shape, and that the
+// checkpoint has no other tensor. Names that end in one of `ignored` are allowed (rotary tables
+// that old exporters stored). The Error names the first disagreement, and how many there are.
 void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
                    std::span<const std::string> ignored = {});
 

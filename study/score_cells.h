@@ -1,4 +1,4 @@
-// What a table says of stored scores: one value, and the difference of two.
+// Cells of a table for stored scores: one value, and the difference of two.
 #pragma once
 
 #include <optional>
@@ -10,16 +10,16 @@
 
 namespace mnm {
 
-// The value with its standard error; its status where it is no number; missing where it was not
+// The value with its standard error; its status if it is not a number; a missing cell if it was not
 // measured.
 Cell score_cell(const Score& score, Metric metric);
 
-// a - b over the same examples, by the values that the store keeps. Nothing where either has no
-// number, or its values are not kept.
+// a - b over the same examples, from the values per example in the store. Nothing if either is not
+// a number or its values are not kept.
 std::optional<Estimate> stored_difference(const Store& store, const Record& a, const Record& b,
                                           Metric metric);
 
-// Two cells: a difference, and that in standard errors.
+// Adds two cells: a difference, and the same in standard errors.
 void add_difference(std::vector<Cell>& row, const std::optional<Estimate>& difference);
 
 }  // namespace mnm

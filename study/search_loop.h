@@ -1,5 +1,5 @@
-// The ask/tell loop: a strategy asks, the store answers what it knows, the rest is scored, kept and
-// told.
+// The loop of a search. It asks the strategy for candidates, takes from the store the scores that
+// it knows, scores the rest, stores them, and tells the strategy the results.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 namespace mnm {
 
 struct SearchStatus {
-  std::uint64_t evaluations = 0;  // told so far, known ones included
-  std::uint64_t scored = 0;       // of those, by this loop
+  std::uint64_t evaluations = 0;  // results told so far, known ones included
+  std::uint64_t scored = 0;       // of these, scored by this loop
   std::uint64_t total = 0;        // that there will be, at most
   std::size_t front = 0;          // members
   std::optional<Score> best;      // of those told, by the metric
@@ -26,15 +26,15 @@ struct SearchStatus {
 struct SearchLoop {
   Strategy& strategy;
   Store& store;
-  const RunRow& run;                            // of the store: its model, data and dtype
-  Metric metric = Metric::kLoss;                // that the strategy is told, so that less is better
-  std::function<double(const Widths&)> cost{};  // and what it is told beside that
+  const RunRow& run;              // of the store: its model, data and dtype
+  Metric metric = Metric::kLoss;  // told to the strategy as an objective: less is better
+  std::function<double(const Widths&)> cost{};  // told to the strategy beside the metric
   std::uint64_t max_evaluations = 0;
-  std::size_t batch = 256;  // candidates at most that are scored by one plan, in one transaction
-  // Takes scores into the store at once, so that a kill after it does not lose them.
+  std::size_t batch = 256;  // the most candidates per plan and per transaction
+  // Puts scores into the store at once, so that a kill after it does not lose them.
   using Keep = std::function<void(std::span<const Score>)>;
-  // Scores of these candidates, in order, the metric among what is measured. Those that are done
-  // before the others may be told to Keep meanwhile.
+  // Scores these candidates and returns the scores in order. The metric is among what is measured.
+  // Scores that are ready early may be given to Keep meanwhile.
   std::function<std::vector<Score>(std::span<const Widths>, const SearchStatus&, const Keep&)>
       score{};
   // Called before each batch and at the end; false: stop here.
@@ -43,12 +43,13 @@ struct SearchLoop {
 
 struct SearchOutcome {
   SearchStatus status;
-  bool finished = false;  // else it was stopped, and running it again goes on where it was
+  bool finished = false;  // else it was stopped; running it again goes on from there
 };
 
-// Candidates that the store knows are told and not scored, whoever scored them. A strategy asked
-// again from its beginning therefore replays what a stopped run had done, and goes on: asked sizes
-// hang on nothing but the strategy and max_evaluations. Every batch is committed before it is told.
+// Runs the search. Candidates that the store knows are not scored again, whoever scored them: the
+// strategy is told their stored scores. So a strategy that starts from its beginning replays what a
+// stopped run had done, and then goes on. The numbers of candidates that are asked for depend only
+// on the strategy and on max_evaluations. Every batch is committed before the strategy is told.
 SearchOutcome run_search(const SearchLoop& loop);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// What training is told, and what it reports. Plain data.
+// The settings of training and its reports. Plain data.
 #pragma once
 
 #include <cstdint>
@@ -27,14 +27,14 @@ Schedule parse_schedule(std::string_view name);  // UsageError names the two
 struct TrainSettings {
   std::filesystem::path tokens;                   // training tokens (any token file)
   std::filesystem::path validation;               // held-out tokens for the reports; may be empty
-  TokenFormat format = TokenFormat::kRecognised;  // of both, where they have no header
+  TokenFormat format = TokenFormat::kRecognised;  // of both files, if they have no header
   std::function<TextTokens()> text{};             // of the tokenizer beside the config
   std::filesystem::path directory;  // state.safetensors while training; model/ at the end
   std::int64_t steps = 1000;
   std::int64_t batch = 8;       // sequences per micro-batch
   std::int64_t accumulate = 1;  // micro-batches per step
   std::int64_t context = 256;
-  double learning_rate = 1e-3;  // peak; cosine to min_rate times it after linear warm-up
+  double learning_rate = 1e-3;  // at its peak; see train/schedule.h
   double min_rate = 0.1;
   std::int64_t warmup = 100;  // steps
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;

@@ -7,13 +7,8 @@
 
 namespace mnm {
 
-// AdamW on losses of granularities that are uniform over the model: of one or of all in a step, as
-// settings.schedule says. Weights start from settings.seed, or from
-// settings.directory/state.safetensors, after which the run continues exactly as if it had never
-// stopped: weights and moments are stored in f32, and batches and granularities are functions of
-// the seed and the step. The final model is written to settings.directory/model as a Hugging Face
-// directory in bf16. With device.dtype bf16 products run in bf16 under autocast; weights and
-// moments stay f32.
+// Trains with AdamW on the losses of uniform submodels: of one granularity or of all in each step,
+// as settings.schedule says.
 //
 // Throws Stopped, after writing the state, when sink.progress asks to stop. Error where a state was
 // made with other settings, a loss is not finite, or the tokens do not fit the vocabulary.

@@ -31,11 +31,12 @@ class LlamaAttention {
  public:
   LlamaAttention(const LlamaConfig& config, const at::Device& device);  // config outlives it
 
-  // Sequences from their first token on, all nodes as one batch.
+  // Attention over whole sequences, with all nodes as one batch.
   at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
 
-  // One node whose first token is at `position`. The cache holds rotated keys, and values, both
-  // [sequences, kv heads, room for tokens, head_dim]; of the room `position` is used.
+  // Attention of one node whose first token is at `position`. The cache holds rotated keys, and
+  // values, both [sequences, kv heads, room for tokens, head_dim]. The first `position` places of
+  // the room are used.
   at::Tensor attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
                            std::int64_t position, LayerCache& cache);
 

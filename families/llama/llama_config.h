@@ -3,7 +3,7 @@
 // (llama_architectures.h says which are read), and ours for nested models:
 //   matformer_granularities  [64, 128, 256, 512], or one such list per layer
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
-//   matformer_widths         every layer's full FFN width where they differ, as in a submodel of
+//   matformer_widths         the full FFN width of every layer if they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size
 //   mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
 #pragma once
@@ -93,9 +93,9 @@ struct LlamaConfig {
   std::string differs_from_llama() const;
 };
 
-// Error names the key: absent, of another type, out of range, two spellings that disagree, or
-// asking for what is not computed here (another activation, rope_type, attention). UsageError where
-// the user's granularities are at fault.
+// Error names a key that is absent, of another type, out of range, spelled in two ways that
+// disagree, or that asks for what is not computed here (another activation, rope_type, attention).
+// UsageError if the user's granularities are wrong.
 LlamaConfig parse_llama_config(const nlohmann::json& config, const Nesting& nesting);
 
 // Family::with_layers.
