@@ -33,7 +33,7 @@
 namespace mnm {
 namespace {
 
-constexpr const char* kDefaultStrategy = "evolution";
+constexpr const char* kDefaultStrategy = "surrogate";
 
 // Everything on the command line.
 struct Request {
@@ -205,9 +205,10 @@ class SearchCommand {
     if (request_.model.directory.empty())
       fail_usage("search: DIR, the nested checkpoint, is missing");
     if (request_.data.path.empty()) fail_usage("search: --data, the search part, is missing");
-    strategies_ =
-        split_names(request_.strategies.empty() ? std::vector<std::string>{kDefaultStrategy}
-                                                : request_.strategies);
+    // A run of another version's default strategy goes on with that.
+    const std::string unnamed = resumed ? resumed->strategy : std::string(kDefaultStrategy);
+    strategies_ = split_names(request_.strategies.empty() ? std::vector<std::string>{unnamed}
+                                                          : request_.strategies);
 
     opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
     if (request_.widths_step > 0) {
