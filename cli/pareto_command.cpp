@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <span>
 #include <tuple>
 
 #include "cli/common_options.h"
@@ -15,36 +16,15 @@
 #include "db/store.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "report/printable.h"
 #include "report/svg.h"
 #include "report/table.h"
+#include "study/front_statistics.h"
 #include "study/score_cells.h"
 #include "study/store_rows.h"
 
 namespace mnm {
 namespace {
-
-std::string axis_of(CostKind kind) {
-  switch (kind) {
-    case CostKind::kParams:
-      return "parameters";
-    case CostKind::kNonEmbedding:
-      return "parameters without embedding and head";
-    case CostKind::kBytes:
-      return "bytes of weights";
-    case CostKind::kFlops:
-      return "FLOPs per token, forward";
-    case CostKind::kLatency:
-      return "nanoseconds of a pass";
-  }
-  return "";
-}
-
-// Whether all layers have one width, and it is one of `trained` ("64,128,256,512").
-bool is_uniform_granularity(const Widths& widths, const std::string& trained) {
-  const std::string listed = fmt::format(",{},", trained);
-  return is_uniform(widths) &&
-         listed.find(fmt::format(",{},", widths.front())) != std::string::npos;
-}
 
 // What the store knows of the data that records were scored on.
 class DataOf {
@@ -65,8 +45,83 @@ class DataOf {
   std::vector<DataUse> uses_;
 };
 
-Table record_table(const std::vector<Record>& records, const DataOf& data,
-                   const FrontQuery& query) {
+// Calls use(records, first index) for each model, dataset and dtype among records in that order.
+template <typename Use>
+void for_each_group(std::span<const Record> records, const Use& use) {
+  const auto key = [](const Record& record) {
+    return std::tuple(record.model, record.data, record.dtype);
+  };
+  for (std::size_t first = 0; first < records.size();) {
+    std::size_t end = first + 1;
+    while (end < records.size() && key(records[end]) == key(records[first])) ++end;
+    use(records.subspan(first, end - first), first);
+    first = end;
+  }
+}
+
+// Leaves the members that are distinguishable from each other.
+std::vector<Record> distinct_of(const Store& store, const std::vector<Record>& front,
+                                Metric metric) {
+  std::vector<Record> kept;
+  for_each_group(front, [&](std::span<const Record> group, std::size_t) {
+    for (const std::size_t i : distinct_members(store, group, metric)) kept.push_back(group[i]);
+  });
+  return kept;
+}
+
+// Of each member, the corrected p of no difference to the one before it.
+std::vector<double> neighbours_of(const Store& store, const std::vector<Record>& front,
+                                  Metric metric) {
+  std::vector<double> p;
+  for_each_group(front, [&](std::span<const Record> group, std::size_t) {
+    const std::vector<double> of_group = neighbour_p(store, group, metric);
+    p.insert(p.end(), of_group.begin(), of_group.end());
+  });
+  return p;
+}
+
+std::string comparison_text(std::string_view what, const std::optional<Comparison>& compared) {
+  if (!compared) return "";
+  return fmt::format("\n  better than the {}, record {} ({}), with probability {}", what,
+                     compared->other.id, to_string(compared->other.widths),
+                     compared->probability ? fmt::format("{:.4f}", *compared->probability)
+                                           : "unknown: values per example are not kept");
+}
+
+// Says how sure the best of each group within the budgets is, and what of its score was luck.
+void note_best(const Store& store, const FrontQuery& query, const DataOf& data) {
+  FrontQuery wide = query;
+  wide.all = true;
+  const std::vector<Record> records = store.front(wide);
+  const auto models = store.models();
+  for_each_group(records, [&](std::span<const Record> group, std::size_t) {
+    const auto model = std::ranges::find_if(
+        models, [&](const auto& entry) { return entry.first == group.front().model; });
+    const std::string trained = model == models.end() ? "" : model->second.granularities;
+    const auto found = best_within(store, group, trained, query.metric, query.cost);
+    if (!found) return;
+    const Record& best = found->best;
+    std::string text =
+        fmt::format("best on {}: record {} ({}){}{}", printable(data.text(best)), best.id,
+                    to_string(best.widths), comparison_text("runner-up", found->runner_up),
+                    comparison_text("best uniform one", found->best_uniform));
+    const auto uniform =
+        found->best_uniform ? std::optional(found->best_uniform->other) : std::nullopt;
+    if (const auto bias = winners_bias(store, best, uniform, query.metric)) {
+      text += fmt::format("\n  winner's bias, search minus confirm: {}",
+                          measured_text(bias->difference.value, bias->difference.standard_error));
+      if (bias->of_lead) {
+        text += fmt::format("; of its lead on the best uniform one: {}",
+                            measured_text(bias->of_lead->value, bias->of_lead->standard_error));
+      }
+    }
+    note("{}\n", Lines{text});
+  });
+}
+
+// `p`: of neighbours_of; empty where all records are shown.
+Table record_table(const std::vector<Record>& records, const DataOf& data, const FrontQuery& query,
+                   const std::vector<double>& p) {
   const bool by_params = query.cost == CostKind::kParams;
   Table table{
       {{"record", "record"},
@@ -88,7 +143,10 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
     const bool shown = row.metric == Metric::kLoss || row.metric == query.metric;
     table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
   }
-  for (const Record& record : records) {
+  table.columns.push_back({"p_neighbour", "p of neighbour", true, false, false});
+  table.columns.push_back({"distinguishable", "distinguishable", false, false, !p.empty()});
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const Record& record = records[i];
     const DataRow& row = data.row(record);
     table.rows.push_back(
         {cell(record.id), cell(record.model), cell(row.name), cell(data.part(record)),
@@ -100,6 +158,10 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
     for (const MetricRow& metric : metric_table()) {
       table.rows.back().push_back(score_cell(record, metric.metric));
     }
+    const bool tested = i < p.size() && !std::isnan(p[i]);
+    table.rows.back().push_back(tested ? real_cell(p[i], 4) : missing_cell());
+    table.rows.back().push_back(tested ? cell(std::string(p[i] <= kAlpha ? "yes" : "no"))
+                                       : missing_cell());
   }
   return table;
 }
@@ -139,7 +201,7 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
     trained = row.granularities;
   }
   plot.title = fmt::format("Submodels of {}", name);
-  plot.cost_axis = axis_of(query.cost);
+  plot.cost_axis = std::string(cost_axis(query.cost));
   plot.loss_axis = row_of(query.metric).unit;
   double error = std::numeric_limits<double>::quiet_NaN();  // the largest; NaN: none is known
   const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
@@ -201,7 +263,7 @@ int pareto_command(const Arguments& arguments) {
   std::vector<std::string> budgets;
   FrontQuery query;
   std::optional<std::int64_t> latency_id;
-  bool force = false, json = false, csv = false;
+  bool distinct = false, force = false, json = false, csv = false;
 
   OptionTable options("pareto",
                       "Prints the front of a store's records: those that no other beats on both "
@@ -216,6 +278,9 @@ int pareto_command(const Arguments& arguments) {
       .option("run", ids_value(query.runs, "RUN"), "of these runs alone")
       .option("all", flag_value(query.all), "every record, not only the front")
       .section("front")
+      .option("distinct", flag_value(distinct),
+              "only members whose difference to the one before is more than chance: paired t tests "
+              "at 0.05, corrected by Holm's method for all pairs of members")
       .option("metric", metric_value(query.metric), "what is best")
       .option("cost", cost_kind_value(query.cost), "what it is traded against");
   add_latency_option(options, latency_id);
@@ -229,6 +294,7 @@ int pareto_command(const Arguments& arguments) {
       .option("force", flag_value(force), "replace files that are there");
   add_output_options(options, json, csv);
   if (!options.parse(arguments)) return 0;
+  if (distinct && query.all) fail_usage("--distinct is of the front, and --all shows every record");
   const OutputFormat output = output_format(json, csv);
   const std::filesystem::path outputs[] = {svg, npy};
   require_distinct(outputs);
@@ -259,7 +325,10 @@ int pareto_command(const Arguments& arguments) {
   const DataOf data_of(store);
   std::vector<Record> records = store.front(query);
   if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
-  const Table table = record_table(records, data_of, query);
+  if (distinct) records = distinct_of(store, records, query.metric);
+  const std::vector<double> p =
+      query.all ? std::vector<double>{} : neighbours_of(store, records, query.metric);
+  const Table table = record_table(records, data_of, query, p);
   if (!svg.empty()) {
     FrontQuery front = query;
     front.all = false;
@@ -270,6 +339,7 @@ int pareto_command(const Arguments& arguments) {
     note("{}: {} scores by ascending widths\n", npy.string(), count);
   }
   print_table(table, output);
+  if (!query.budgets.empty()) note_best(store, query, data_of);
   return 0;
 }
 
