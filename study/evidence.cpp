@@ -57,9 +57,9 @@ std::string little_endian(const std::vector<float>& values) {
   return base64(bytes);
 }
 
-class Evidence {
+class GroupsOfStore {
  public:
-  Evidence(const Store& store, const FrontQuery& query)
+  GroupsOfStore(const Store& store, const FrontQuery& query)
       : store_(store),
         query_(query),
         models_(store.models()),
@@ -245,7 +245,7 @@ Json evidence(const Store& store, const FrontQuery& query, const std::string& db
                {"cost_axis", cost_axis(query.cost)},
                {"alpha", kAlpha},
                {"groups", Json::array()}};
-  Evidence evidence(store, query);
+  GroupsOfStore groups(store, query);
   const auto of_group = [&](const std::vector<Record>& records, const Record& record) {
     const auto first = std::ranges::find_if(
         records, [&](const Record& other) { return key(other) == key(record); });
@@ -255,7 +255,7 @@ Json evidence(const Store& store, const FrontQuery& query, const std::string& db
   };
   for (std::size_t at = 0; at < all.size();) {
     const std::span<const Record> records = of_group(all, all[at]);
-    json["groups"].push_back(evidence.group(records, of_group(front, all[at])));
+    json["groups"].push_back(groups.group(records, of_group(front, all[at])));
     at += records.size();
   }
   return json;

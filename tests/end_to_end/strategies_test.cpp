@@ -3,12 +3,15 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "tests/end_to_end/workshop.h"
 
 namespace mnm::test {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 void run_sql(const std::string& db, const std::string& sql) {
   sqlite3* connection = nullptr;
