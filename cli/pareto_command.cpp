@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <span>
 #include <tuple>
 
 #include "cli/common_options.h"
+#include "cli/front_options.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
@@ -15,8 +17,10 @@
 #include "db/store.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "report/escape.h"
 #include "report/svg.h"
 #include "report/table.h"
+#include "study/front_statistics.h"
 #include "study/score_cells.h"
 #include "study/store_rows.h"
 
@@ -24,37 +28,10 @@ namespace mnm {
 namespace {
 
 struct Request {
-  std::filesystem::path db;
-  std::string model, data;
-  FrontQuery query;
-  std::optional<std::int64_t> latency_id;
-  std::vector<std::string> budgets;
+  FrontOptions front;
   std::filesystem::path svg, npy;
-  bool force = false, json = false, csv = false;
+  bool distinct = false, force = false, json = false, csv = false;
 };
-
-std::string axis_of(CostKind kind) {
-  switch (kind) {
-    case CostKind::kParams:
-      return "parameters";
-    case CostKind::kNonEmbedding:
-      return "parameters without embedding and head";
-    case CostKind::kBytes:
-      return "bytes of weights";
-    case CostKind::kFlops:
-      return "FLOPs per token, forward";
-    case CostKind::kLatency:
-      return "nanoseconds of a pass";
-  }
-  return "";
-}
-
-// Whether all layers have one width, and it is one of `trained` ("64,128,256,512").
-bool is_uniform_granularity(const Widths& widths, const std::string& trained) {
-  const std::string listed = fmt::format(",{},", trained);
-  return is_uniform(widths) &&
-         listed.find(fmt::format(",{},", widths.front())) != std::string::npos;
-}
 
 // What the store knows of the data that records were scored on.
 class DataOf {
@@ -75,8 +52,83 @@ class DataOf {
   std::vector<DataUse> uses_;
 };
 
-Table record_table(const std::vector<Record>& records, const DataOf& data,
-                   const FrontQuery& query) {
+// Calls use(records, first index) for each model, dataset and dtype among records in that order.
+template <typename Use>
+void for_each_group(std::span<const Record> records, const Use& use) {
+  const auto key = [](const Record& record) {
+    return std::tuple(record.model, record.data, record.dtype);
+  };
+  for (std::size_t first = 0; first < records.size();) {
+    std::size_t end = first + 1;
+    while (end < records.size() && key(records[end]) == key(records[first])) ++end;
+    use(records.subspan(first, end - first), first);
+    first = end;
+  }
+}
+
+// Leaves the members that are distinguishable from each other.
+std::vector<Record> distinct_of(const Store& store, const std::vector<Record>& front,
+                                Metric metric) {
+  std::vector<Record> kept;
+  for_each_group(front, [&](std::span<const Record> group, std::size_t) {
+    for (const std::size_t i : distinct_members(store, group, metric)) kept.push_back(group[i]);
+  });
+  return kept;
+}
+
+// Of each member, the corrected p of no difference to the one before it.
+std::vector<double> neighbours_of(const Store& store, const std::vector<Record>& front,
+                                  Metric metric) {
+  std::vector<double> p;
+  for_each_group(front, [&](std::span<const Record> group, std::size_t) {
+    const std::vector<double> of_group = neighbour_p(store, group, metric);
+    p.insert(p.end(), of_group.begin(), of_group.end());
+  });
+  return p;
+}
+
+std::string comparison_text(std::string_view what, const std::optional<Comparison>& compared) {
+  if (!compared) return "";
+  return fmt::format("\n  better than the {}, record {} ({}), with probability {}", what,
+                     compared->other.id, to_string(compared->other.widths),
+                     compared->probability ? fmt::format("{:.4f}", *compared->probability)
+                                           : "unknown: values per example are not kept");
+}
+
+// Says how sure the best of each group within the budgets is, and what of its score was luck.
+void note_best(const Store& store, const FrontQuery& query, const DataOf& data) {
+  FrontQuery wide = query;
+  wide.all = true;
+  const std::vector<Record> records = store.front(wide);
+  const auto models = store.models();
+  for_each_group(records, [&](std::span<const Record> group, std::size_t) {
+    const auto model = std::ranges::find_if(
+        models, [&](const auto& entry) { return entry.first == group.front().model; });
+    const std::string trained = model == models.end() ? "" : model->second.granularities;
+    const auto found = best_within(store, group, trained, query.metric, query.cost);
+    if (!found) return;
+    const Record& best = found->best;
+    std::string text =
+        fmt::format("best on {}: record {} ({}){}{}", printable(data.text(best)), best.id,
+                    to_string(best.widths), comparison_text("runner-up", found->runner_up),
+                    comparison_text("best uniform one", found->best_uniform));
+    const auto uniform =
+        found->best_uniform ? std::optional(found->best_uniform->other) : std::nullopt;
+    if (const auto bias = winners_bias(store, best, uniform, query.metric)) {
+      text += fmt::format("\n  winner's bias, search minus confirm: {}",
+                          measured_text(bias->difference.value, bias->difference.standard_error));
+      if (bias->of_lead) {
+        text += fmt::format("; of its lead on the best uniform one: {}",
+                            measured_text(bias->of_lead->value, bias->of_lead->standard_error));
+      }
+    }
+    note("{}\n", Lines{text});
+  });
+}
+
+// `p`: of neighbours_of; empty where all records are shown.
+Table record_table(const std::vector<Record>& records, const DataOf& data, const FrontQuery& query,
+                   const std::vector<double>& p) {
   const bool by_params = query.cost == CostKind::kParams;
   Table table{
       {{"record", "record"},
@@ -98,7 +150,10 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
     const bool shown = row.metric == Metric::kLoss || row.metric == query.metric;
     table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
   }
-  for (const Record& record : records) {
+  table.columns.push_back({"p_neighbour", "p of neighbour", true, false, false});
+  table.columns.push_back({"distinguishable", "distinguishable", false, false, !p.empty()});
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const Record& record = records[i];
     const DataRow& row = data.row(record);
     table.rows.push_back(
         {cell(record.id), cell(record.model), cell(row.name), cell(data.part(record)),
@@ -110,6 +165,10 @@ Table record_table(const std::vector<Record>& records, const DataOf& data,
     for (const MetricRow& metric : metric_table()) {
       table.rows.back().push_back(score_cell(record, metric.metric));
     }
+    const bool tested = i < p.size() && !std::isnan(p[i]);
+    table.rows.back().push_back(tested ? real_cell(p[i], 4) : missing_cell());
+    table.rows.back().push_back(tested ? cell(std::string(p[i] <= kAlpha ? "yes" : "no"))
+                                       : missing_cell());
   }
   return table;
 }
@@ -149,7 +208,7 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
     trained = row.granularities;
   }
   plot.title = fmt::format("Submodels of {}", name);
-  plot.cost_axis = axis_of(query.cost);
+  plot.cost_axis = std::string(cost_axis(query.cost));
   plot.loss_axis = row_of(query.metric).unit;
   double error = std::numeric_limits<double>::quiet_NaN();  // the largest; NaN: none is known
   const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
@@ -204,27 +263,25 @@ std::size_t write_npy(const std::filesystem::path& path, const Store& store,
 }
 
 OptionTable option_table(Request& request) {
-  auto& [db, model, data, query, latency_id, budgets, svg, npy, force, json, csv] = request;
+  auto& [front, svg, npy, distinct, force, json, csv] = request;
+  FrontQuery& query = front.query;
   OptionTable options("pareto",
                       "Prints the front of a store's records, by ascending cost. A record is on "
                       "the front if no other is at least as good in both cost and score and better "
                       "in one of them. Records of different models, data or dtypes are never "
                       "compared: each such group has a front of its own.");
-  options.section("which records")
-      .option("db", required(path_value(db)), "the store")
-      .option("model", text_value(model, "NAME"), "only of this model: id, name or fingerprint")
-      .option("data", text_value(data, "NAME"),
-              "only on these data: id, name, part (search, confirm) or fingerprint")
-      .option("dtype", dtype_value(query.dtype), "only with arithmetic in this type")
-      .option("run", ids_value(query.runs, "RUN"), "only records of this run")
-      .option("all", flag_value(query.all), "every record, not only the front")
+  add_record_options(options, front);
+  options.option("all", flag_value(query.all), "every record, not only the front")
       .section("front")
+      .option("distinct", flag_value(distinct),
+              "only members whose difference to the one before is more than chance: paired t tests "
+              "at 0.05, corrected by Holm's method for all pairs of members")
       .option("metric", metric_value(query.metric), "the score that is compared")
       .option("cost", cost_kind_value(query.cost), "the cost that is compared");
-  add_latency_option(options, latency_id);
+  add_latency_option(options, front.latency_id);
   options.option("min-cost", quantity_value(query.min_cost, "N"), "the least --cost")
       .option("max-cost", quantity_value(query.max_cost, "N"), "the largest --cost")
-      .option("budget", texts_value(budgets, "LIMIT"), kBudgetHelp)
+      .option("budget", texts_value(front.budgets, "LIMIT"), kBudgetHelp)
       .section("output")
       .option("svg", path_value(svg), "also draw all records, the front and the uniform submodels")
       .option("npy", path_value(npy),
@@ -239,32 +296,9 @@ void require_outputs(const Request& request) {
   require_distinct(outputs);
   for (const auto& path : outputs) {
     if (path.empty()) continue;
-    require_apart(path, request.db);
+    require_apart(path, request.front.db);
     require_writable(path, request.force);
   }
-}
-
-// What the user's names mean in this store.
-void resolve(Request& request, const Store& store) {
-  FrontQuery& query = request.query;
-  if (!request.model.empty()) query.model = model_named(store, request.model);
-  if (!request.data.empty()) query.data = data_named(store, request.data, query.model);
-  for (const std::int64_t run : query.runs) {
-    if (!store.run(run)) fail_usage("{} has no run {}", request.db.string(), run);
-  }
-  query.budgets = parse_budgets(request.budgets, request.query.cost);
-}
-
-// What latency is counted by, where it is asked for.
-std::optional<LatencyTable> latency_of(Request& request, const Store& store) {
-  FrontQuery& query = request.query;
-  if (!request.latency_id && !counts_latency(query.cost, query.budgets)) return std::nullopt;
-  const auto models = store.models();
-  if (!query.model && models.size() == 1) query.model = models.front().first;
-  if (!query.model) fail_usage("a latency is of one model: name it with --model");
-  const LatencyRow row = latency_named(store, *query.model, request.latency_id);
-  note("{}\n", latency_text(row));
-  return LatencyTable(row.measured.parts);
 }
 
 }  // namespace
@@ -273,18 +307,24 @@ int pareto_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
+  if (request.distinct && request.front.query.all) {
+    fail_usage("--distinct is of the front, and --all shows every record");
+  }
   const OutputFormat output = output_format(request.json, request.csv);
   require_outputs(request);
-  const Store store = Store::open(request.db, Store::Mode::kRead);
-  resolve(request, store);
-  const std::optional<LatencyTable> latency = latency_of(request, store);
-  FrontQuery& query = request.query;
+  const Store store = Store::open(request.front.db, Store::Mode::kRead);
+  resolve(request.front, store);
+  const std::optional<LatencyTable> latency = latency_of(request.front, store);
+  FrontQuery& query = request.front.query;
   if (latency) query.latency = &*latency;
 
   const DataOf data_of(store);
-  const std::vector<Record> records = store.front(query);
+  std::vector<Record> records = store.front(query);
   if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
-  const Table table = record_table(records, data_of, query);
+  if (request.distinct) records = distinct_of(store, records, query.metric);
+  const std::vector<double> p =
+      query.all ? std::vector<double>{} : neighbours_of(store, records, query.metric);
+  const Table table = record_table(records, data_of, query, p);
   if (!request.svg.empty()) {
     FrontQuery front = query;
     front.all = false;
@@ -295,6 +335,7 @@ int pareto_command(const Arguments& arguments) {
     note("{}: {} scores by ascending widths\n", request.npy.string(), count);
   }
   print_table(table, output);
+  if (!query.budgets.empty()) note_best(store, query, data_of);
   return 0;
 }
 

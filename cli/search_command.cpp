@@ -34,7 +34,7 @@
 namespace mnm {
 namespace {
 
-constexpr const char* kDefaultStrategy = "evolution";
+constexpr const char* kDefaultStrategy = "surrogate";
 
 // Everything on the command line.
 struct Request {
@@ -176,9 +176,10 @@ class SearchCommand {
     if (request_.model.directory.empty())
       fail_usage("search: DIR, the nested checkpoint, is missing");
     if (request_.data.path.empty()) fail_usage("search: --data, the search part, is missing");
-    strategies_ =
-        split_names(request_.strategies.empty() ? std::vector<std::string>{kDefaultStrategy}
-                                                : request_.strategies);
+    // A run of another version's default strategy goes on with that.
+    const std::string unnamed = resumed_ ? resumed_->strategy : std::string(kDefaultStrategy);
+    strategies_ = split_names(request_.strategies.empty() ? std::vector<std::string>{unnamed}
+                                                          : request_.strategies);
     opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
     if (request_.widths_step > 0) {
       WidthSpace& space = opened_->model.space;
@@ -215,7 +216,8 @@ class SearchCommand {
     kept.seed = request_.settings.seed;
     require_device(request_.device);
     Store store = Store::open(request_.db, Store::Mode::kWrite);
-    Scorer scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get());
+    Scorer scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(),
+                  note_line);
     session_->begin(store, scorer, kept, resumed_);
     return search();
   }

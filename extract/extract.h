@@ -55,11 +55,10 @@ class Extractor {
   // another order is read when it is asked for.
   void read_ahead(std::vector<const TensorSlice*> slices, ReadAhead::Ways ways = {});
 
-  // Appends the slice to `out` in `dtype`. If the source has that dtype, the bytes are copied; else
-  // they are converted chunk by chunk. Progress counts bytes of the output. Error, with the name of
-  // the tensor, if a finite value would become infinite in `dtype`.
-  void append(const TensorSlice& slice, Dtype dtype, OutputFile& out,
-              const ByteProgress& progress = {});
+  // Appends the slice to `out` in `dtype`: its bytes as they are where the source has that dtype,
+  // else converted chunk by chunk. The meter, if any, counts bytes of the output. Error where a
+  // finite value would become infinite in `dtype`, naming the tensor.
+  void append(const TensorSlice& slice, Dtype dtype, OutputFile& out, Meter* meter = nullptr);
 
   // Gives the slice to `sink` as f32, `chunk` elements at a time; the last chunk has what is left.
   void stream(const TensorSlice& slice, std::size_t chunk,

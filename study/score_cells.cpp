@@ -4,6 +4,22 @@
 
 namespace mnm {
 
+std::string_view cost_axis(CostKind kind) {
+  switch (kind) {
+    case CostKind::kParams:
+      return "parameters";
+    case CostKind::kNonEmbedding:
+      return "parameters without embedding and head";
+    case CostKind::kBytes:
+      return "bytes of weights";
+    case CostKind::kFlops:
+      return "FLOPs per token, forward";
+    case CostKind::kLatency:
+      return "nanoseconds of a pass";
+  }
+  return "";
+}
+
 Cell score_cell(const Score& score, Metric metric) {
   if (!score[metric]) return missing_cell();
   if (!score.ok(metric)) return {std::string(score.status(metric)), nullptr, {}};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "db/store.h"
@@ -9,6 +10,9 @@
 #include "report/table.h"
 
 namespace mnm {
+
+// What an axis says of a cost: "parameters".
+std::string_view cost_axis(CostKind kind);
 
 // The value with its standard error; its status if it is not a number; a missing cell if it was not
 // measured.

@@ -1,0 +1,336 @@
+"""What share of a table's hypervolume each strategy covers, beside pymoo's NSGA-II and a loop like
+LINAS (Cummings et al. 2022): a predictor of the losses, NSGA-II on what it predicts, and the best of
+that are measured, in turn. A table holds the losses of all 65,536 submodels of 8 layers of 4 widths.
+Medians and worst over seeds, without a budget and under the three of tests/search/truth_test.cpp;
+pymoo's population is the one of 16, 32, 64 and 128 whose median is best at each number of evaluations.
+Draws docs/search.svg.
+
+    .venv/bin/pip install pymoo==0.6.2
+    scripts/build search_bench
+    .venv/bin/python bench/search.py data/reference/truth.npy
+"""
+
+import argparse
+import csv
+import io
+import math
+import pathlib
+import statistics
+import subprocess
+
+import numpy
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.problem import Problem
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+from pymoo.operators.repair.rounding import RoundingRepair
+from pymoo.operators.sampling.rnd import IntegerRandomSampling
+
+LAYERS, LEVELS = 8, 4
+WIDTHS = numpy.array([64, 128, 256, 512])
+BUDGETS = [8 * 96, 8 * 192, 8 * 384]
+POPULATIONS = [16, 32, 64, 128]
+LINAS_POPULATION, LINAS_GENERATIONS, LINAS_PENALTY = 50, 40, 1e-3
+COLOURS = {
+    "surrogate": "#b3261e",
+    "LINAS-like": "#4a6fa5",
+    "knapsack": "#7a5195",
+    "evolution": "#2f7d4f",
+    "pymoo NSGA-II": "#c08a1e",
+    "random": "#888888",
+}
+
+
+def every_member():
+    """[65536, 8] levels, the first layer most significant."""
+    index = numpy.arange(LEVELS**LAYERS)
+    return numpy.stack(
+        [index // LEVELS ** (LAYERS - 1 - layer) % LEVELS for layer in range(LAYERS)], 1
+    )
+
+
+MEMBERS = every_member()
+COSTS = WIDTHS[MEMBERS].sum(1)
+
+
+def index_of(levels):
+    return levels.astype(int) @ (LEVELS ** numpy.arange(LAYERS - 1, -1, -1))
+
+
+def hypervolume(costs, losses, reference):
+    area, best = 0.0, reference[1]
+    for i in numpy.lexsort((losses, costs)):
+        if losses[i] < best:
+            area += (reference[0] - costs[i]) * (best - losses[i])
+            best = losses[i]
+    return area
+
+
+class Truth:
+    """The losses of what costs at most `budget`, and the hypervolume of all of it."""
+
+    def __init__(self, losses, budget):
+        self.losses, self.budget = losses, budget
+        within = COSTS <= budget
+        self.reference = COSTS[within].max(), losses[within].max()
+        self.all = hypervolume(COSTS[within], losses[within], self.reference)
+
+    def share(self, asked):
+        asked = numpy.array([i for i in asked if COSTS[i] <= self.budget], dtype=int)
+        found = hypervolume(COSTS[asked], self.losses[asked], self.reference)
+        return found / self.all
+
+
+class Measured(Problem):
+    """The submodels of a truth, as pymoo asks for them. `asked`: each once, in order."""
+
+    def __init__(self, truth):
+        super().__init__(
+            n_var=LAYERS, n_obj=2, n_ieq_constr=1, xl=0, xu=LEVELS - 1, vtype=int
+        )
+        self.truth, self.asked = truth, {}
+
+    def _evaluate(self, x, out, *_, **__):
+        index = index_of(x)
+        self.asked |= dict.fromkeys(index.tolist())
+        out["F"] = numpy.stack([COSTS[index], self.losses_of(index)], 1)
+        out["G"] = (COSTS[index] - self.truth.budget)[:, None]
+
+    def losses_of(self, index):
+        return self.truth.losses[index]
+
+
+class Predicted(Measured):
+    def __init__(self, truth, losses):
+        super().__init__(truth)
+        self.predicted = losses
+
+    def losses_of(self, index):
+        return self.predicted[index]
+
+
+def nsga2(population):
+    return NSGA2(
+        pop_size=population,
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(prob=0.9, eta=3, vtype=float, repair=RoundingRepair()),
+        mutation=PM(eta=3, vtype=float, repair=RoundingRepair()),
+        eliminate_duplicates=True,
+    )
+
+
+def run_nsga2(problem, population, seed, finished):
+    algorithm = nsga2(population)
+    algorithm.setup(problem, termination=("n_gen", 10**6), seed=seed)
+    while algorithm.has_next() and not finished(algorithm):
+        algorithm.next()
+    return algorithm
+
+
+def ask_of_nsga2(truth, population, seed, count):
+    """What pymoo asks, in order; a submodel that it asks twice costs nothing the second time."""
+    problem = Measured(truth)
+    run_nsga2(
+        problem,
+        population,
+        seed,
+        lambda run: len(problem.asked) >= count or (run.n_iter or 0) > 4 * count,
+    )
+    return list(problem.asked)[:count]
+
+
+def ridge(features, losses):
+    """Weights of the losses' ridge regression, the first of them the constant."""
+    weighed = features.T @ features
+    weighed += LINAS_PENALTY * len(losses) * numpy.eye(len(weighed))
+    return numpy.linalg.solve(weighed, features.T @ losses)
+
+
+def ask_of_linas(truth, seed, count, population):
+    """Of each round the best that the predictor's NSGA-II found and that were not yet measured."""
+    random = numpy.random.default_rng(seed)
+    features = numpy.concatenate(
+        [numpy.ones((len(MEMBERS), 1))]
+        + [MEMBERS == level for level in range(1, LEVELS)],
+        axis=1,
+    ).astype(float)
+    within = numpy.flatnonzero(COSTS <= truth.budget)
+    asked = random.choice(within, min(population, len(within)), replace=False).tolist()
+    while len(asked) < count:
+        losses = truth.losses[asked]
+        centre, scale = losses.mean(), losses.std() or 1.0
+        weights = ridge(features[asked], (losses - centre) / scale)
+        problem = Predicted(truth, features @ weights)
+        run = run_nsga2(
+            problem,
+            LINAS_POPULATION,
+            int(random.integers(2**31)),
+            lambda run: (run.n_iter or 0) > LINAS_GENERATIONS,
+        )
+        ranked = sorted(run.pop, key=lambda member: member.get("rank"))
+        known = set(asked)
+        found = dict.fromkeys(int(index_of(member.X[None])[0]) for member in ranked)
+        fresh = [i for i in found if i not in known and COSTS[i] <= truth.budget]
+        asked += fresh[:population]
+        if not fresh:
+            left = numpy.setdiff1d(within, asked)
+            if len(left) == 0:
+                break
+            asked += random.choice(
+                left, min(population, len(left)), replace=False
+            ).tolist()
+    return asked[:count]
+
+
+def shares_of(truths, evaluations, seeds, ask):
+    """{evaluations: [shares]} of runs that ask(truth, seed, count) lists."""
+    shares = {n: [] for n in evaluations}
+    for truth in truths:
+        for seed in range(1, seeds + 1):
+            asked = ask(truth, seed, max(evaluations))
+            for n in evaluations:
+                shares[n].append(truth.share(asked[:n]))
+    return shares
+
+
+def others(truths, evaluations, seeds):
+    """[(name, evaluations, median, worst)] of what is not ours."""
+    rows = []
+    best = {}
+    for population in POPULATIONS:
+        shares = shares_of(
+            truths,
+            evaluations,
+            seeds,
+            lambda truth, seed, n, size=population: ask_of_nsga2(truth, size, seed, n),
+        )
+        for n in evaluations:
+            median = statistics.median(shares[n])
+            best[n] = max(best.get(n, (0, 0)), (median, min(shares[n])))
+    rows += [("pymoo NSGA-II", n, *best[n]) for n in evaluations]
+    for n in evaluations:
+        size = min(LINAS_POPULATION, max(8, n // 5))
+        shares = shares_of(
+            truths,
+            [n],
+            seeds,
+            lambda truth, seed, count, size=size: ask_of_linas(
+                truth, seed, count, size
+            ),
+        )
+        rows.append(("LINAS-like", n, statistics.median(shares[n]), min(shares[n])))
+    return rows
+
+
+def ours(arguments, table, budgets):
+    command = [arguments.program, table, "--seeds", str(arguments.seeds)]
+    command += ["--strategies", "surrogate,knapsack,evolution,random"]
+    command += ["--evaluations", ",".join(map(str, arguments.evaluations))]
+    if budgets:
+        command.append("--budgets")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    for row in csv.DictReader(io.StringIO(done.stdout)):
+        yield (
+            row["strategy"],
+            int(row["evaluations"]),
+            float(row["median"]),
+            float(row["worst"]),
+        )
+
+
+def panel(left, title, rows, evaluations):
+    """Shares from 0.8 to 1 over evaluations, whose axis is logarithmic."""
+    low, high = math.log(evaluations[0]), math.log(evaluations[-1])
+
+    def x(n):
+        return left + 50 + 420 * (math.log(n) - low) / ((high - low) or 1)
+
+    def y(share):
+        return 290 - 250 * (max(share, 0.8) - 0.8) / 0.2
+
+    out = [
+        f'<text x="{left + 260}" y="24" text-anchor="middle" font-weight="bold">{title}</text>',
+        f'<path d="M{left + 50} 40V290H{left + 470}" fill="none" stroke="#555"/>',
+    ]
+    for share in (0.8, 0.85, 0.9, 0.95, 1):
+        out.append(
+            f'<text x="{left + 45}" y="{y(share) + 4:.0f}" text-anchor="end">{share:g}</text>'
+        )
+        out.append(
+            f'<path d="M{left + 50} {y(share):.1f}H{left + 470}" stroke="#ddd"/>'
+        )
+    for n in evaluations:
+        out.append(f'<text x="{x(n):.0f}" y="308" text-anchor="middle">{n}</text>')
+    out.append(
+        f'<text x="{left + 260}" y="326" text-anchor="middle">evaluations</text>'
+    )
+    for name, colour in COLOURS.items():
+        line = [
+            (x(n), y(median)) for strategy, n, median, _ in rows if strategy == name
+        ]
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in line)
+        out.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
+        out += [
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>'
+            for a, b in line
+        ]
+    return out
+
+
+def draw(panels, evaluations):
+    # The picture without its charts: whatever draws is code, and code here holds no address.
+    frame = pathlib.Path(__file__).with_name("search_frame.svg").read_text()
+    height = 345 * ((len(panels) + 1) // 2) + 25
+    body = []
+    for i, (title, rows) in enumerate(panels):
+        body.append(f'<g transform="translate(0 {345 * (i // 2)})">')
+        body += panel(10 + 490 * (i % 2), title, rows, evaluations) + ["</g>"]
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        at = 60 + 150 * i
+        body.append(
+            f'<rect x="{at}" y="{height - 20}" width="14" height="4" fill="{colour}"/>'
+        )
+        body.append(f'<text x="{at + 20}" y="{height - 13}">{name}</text>')
+    charts = "".join(f"  {element}\n" for element in body)
+    return frame.replace("HEIGHT", str(height)).replace("</svg>", f"{charts}</svg>")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("tables", nargs="+")
+    parser.add_argument("--program", default="build/release/bin/search_bench")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument(
+        "--evaluations",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=[25, 50, 100, 200, 346, 655, 1311],
+    )
+    parser.add_argument("--svg", default="docs/search.svg")
+    arguments = parser.parse_args()
+    panels = []
+    print("table,budgets,strategy,evaluations,median,worst")
+    for table in arguments.tables:
+        losses = numpy.load(table).astype(float)
+        for limits in ([math.inf], BUDGETS):
+            within = "three budgets" if limits == BUDGETS else "no budget"
+            truths = [Truth(losses, limit) for limit in limits]
+            rows = list(ours(arguments, table, limits == BUDGETS))
+            rows += others(truths, arguments.evaluations, arguments.seeds)
+            for row in rows:
+                print(
+                    table,
+                    within,
+                    *row[:2],
+                    *(f"{v:.4f}" for v in row[2:]),
+                    sep=",",
+                    flush=True,
+                )
+            name = pathlib.Path(table).parent.name
+            panels.append((f"data/{name}, {within}", rows))
+    pathlib.Path(arguments.svg).write_text(draw(panels, arguments.evaluations))
+
+
+if __name__ == "__main__":
+    main()
