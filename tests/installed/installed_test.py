@@ -45,7 +45,15 @@ def library_directory():
 def install():
     """The installed tree, and the examples built against it."""
     shutil.rmtree(TREE, ignore_errors=True)
-    demand("cmake", "--install", BUILD, "--prefix", TREE / "prefix", "--component", "Unspecified")
+    demand(
+        "cmake",
+        "--install",
+        BUILD,
+        "--prefix",
+        TREE / "prefix",
+        "--component",
+        "Unspecified",
+    )
     demand(
         "cmake",
         "-S",
