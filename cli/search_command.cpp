@@ -34,8 +34,6 @@
 namespace mnm {
 namespace {
 
-constexpr const char* kDefaultStrategy = "surrogate";
-
 // Everything on the command line.
 struct Request {
   ModelOptions model;

@@ -37,7 +37,7 @@ struct flock byte_of(std::int64_t run, int type) {
   struct flock lock {};
   lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
-  lock.l_start = kFirstByte + run;
+  lock.l_start = kFirstByte + (run & 0x7fffffffffff);  // whatever a strange store calls a run
   lock.l_len = 1;
   return lock;
 }

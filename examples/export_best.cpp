@@ -32,10 +32,13 @@ int main(int argc, char** argv) try {
   const mnm::CheckedExport written = mnm::write_checked(opened, *plan, argv[5]);
   store.add_artifact(mnm::artifact_row(*plan, written, argv[5], *model, best));
 
-  std::printf("%s: %s with %lld parameters, loss %.4f; logits differ by %.2g, allowed are %.2g\n",
-              argv[5], mnm::to_string(best.widths).c_str(),
-              static_cast<long long>(best.cost.params), best.value(), written.difference->worst,
-              written.probe->tolerance);
+  std::printf("%s: %s with %lld parameters, loss %.4f\n", argv[5],
+              mnm::to_string(best.widths).c_str(), static_cast<long long>(best.cost.params),
+              best.value());
+  if (written.difference && written.probe) {  // memory held a layer to compute with
+    std::printf("logits differ by %.2g, allowed are %.2g\n", written.difference->worst,
+                written.probe->tolerance);
+  }
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

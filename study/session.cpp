@@ -49,6 +49,10 @@ void SearchSession::begin(Store& store, Scorer& scorer, const RunRow& kept,
     fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
                resumed->model != run.model ? "checkpoint" : "token file, or of another context");
   }
+  if (resumed && resumed->dtype != scorer.dtype()) {
+    fail_usage("run {} was computed in {}, and is asked to go on in {}", resumed->id,
+               to_string(resumed->dtype), to_string(scorer.dtype()));
+  }
   if (resumed) {
     for (const RunRow& row : store.runs()) {
       if (row.command == "search" && row.session == resumed->session) runs_.push_back(row);

@@ -23,6 +23,9 @@
 
 namespace mnm {
 
+// The strategy of a search that names none.
+inline constexpr const char* kDefaultStrategy = "surrogate";
+
 // What is searched, and by what. The references and pointers outlive the session.
 struct SearchRequest {
   const OpenedModel& opened;
@@ -31,7 +34,7 @@ struct SearchRequest {
   std::vector<Budget> budgets{};
   CostKind cost = CostKind::kParams;  // what the front trades against the metric
   Metric metric = Metric::kLoss;
-  std::vector<std::string> strategies = {"evolution"};
+  std::vector<std::string> strategies = {kDefaultStrategy};
   StrategySettings settings{};
   const LatencyTable* latency = nullptr;  // where that is a cost or a budget
   std::size_t batch = 256;                // submodels that are scored and kept together

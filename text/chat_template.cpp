@@ -86,7 +86,8 @@ std::optional<std::string> own_system(std::string_view text) {
       continue;
     }
     const std::string_view words = rest.substr(0, rest.find(kEnd));
-    if (words.size() == rest.size() || words.find_first_of("'\"{}") != words.npos) continue;
+    if (words.size() == rest.size()) break;  // no later turn ends either
+    if (words.find_first_of("'\"{}") != words.npos) continue;
     return unescaped(words);
   }
   return std::nullopt;
@@ -127,6 +128,10 @@ std::optional<ChatTemplate> find_chat_template(const fs::path& directory) {
     out.text = template_text(member(config, "chat_template"));
   }
   if (out.text.empty()) return std::nullopt;
+  constexpr std::size_t kLongest = 1 << 18;  // published templates have some thousand bytes
+  if (out.text.size() > kLongest) {
+    fail("its chat template has {} bytes, and at most {} are read", out.text.size(), kLongest);
+  }
   const Json& begin = member(config, "bos_token");
   out.begin = begin.is_object() ? text_of(begin, "content") : text_of(config, "bos_token");
   return out;

@@ -79,13 +79,34 @@ std::string applied(const NormalizerStep& step, std::string text) {
 
 std::vector<NormalizerStep> parse_normalizer(const Json& normalizer) {
   std::vector<NormalizerStep> out;
-  for (const Json* step : steps_of(normalizer, "normalizers")) out.push_back(parse_step(*step));
+  for (const Json* step : steps_of(normalizer, "normalizers")) {
+    out.push_back(parse_step(*step));
+    require_short(out.back().text, "normalizer");
+  }
   return out;
+}
+
+void require_growth(std::string_view text, std::string_view made, std::string_view what) {
+  constexpr std::size_t kTimes = 64, kAlways = 64;  // of the text, and of bytes
+  if (made.size() / kTimes > text.size() + kAlways) {
+    fail("its {} makes {} bytes of {}", what, made.size(), text.size());
+  }
+}
+
+void require_short(std::string_view inserted, std::string_view what) {
+  constexpr std::size_t kLongest = 64;
+  if (inserted.size() > kLongest) {
+    fail("its {} puts in a text of {} bytes, and at most {} are read", what, inserted.size(),
+         kLongest);
+  }
 }
 
 std::string normalized(std::string_view text, const std::vector<NormalizerStep>& steps) {
   std::string out(text);
-  for (const NormalizerStep& step : steps) out = applied(step, std::move(out));
+  for (const NormalizerStep& step : steps) {
+    out = applied(step, std::move(out));
+    require_growth(text, out, "normalizer");
+  }
   return out;
 }
 

@@ -37,4 +37,10 @@ std::vector<NormalizerStep> parse_normalizer(const nlohmann::json& normalizer);
 // `text` is UTF-8.
 std::string normalized(std::string_view text, const std::vector<NormalizerStep>& steps);
 
+// Error if `made` is more than 64 times as long as `text`, and 4 KiB: a chain of steps of a few
+// bytes each can make a text of any length. `what` names the part of the tokenizer.json.
+void require_growth(std::string_view text, std::string_view made, std::string_view what);
+// Error if a text that a step puts in is longer than 64 bytes.
+void require_short(std::string_view inserted, std::string_view what);
+
 }  // namespace mnm

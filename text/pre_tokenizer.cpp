@@ -6,6 +6,7 @@
 
 #include "model/error.h"
 #include "text/json_members.h"
+#include "text/utf8.h"
 
 namespace mnm {
 
@@ -43,6 +44,9 @@ PreTokenizerStep parse_metaspace(const Json& json) {
   PreTokenizerStep step{Kind::kMetaspace};
   step.text = text_of(json, "replacement");
   if (step.text.empty()) fail("its Metaspace has no replacement");
+  if (code_point_at(step.text, 0).bytes != step.text.size()) {
+    fail("its Metaspace has a replacement of several characters");
+  }
   const std::string scheme = text_of(json, "prepend_scheme");
   using enum PreTokenizerStep::Prepend;
   if (scheme.empty()) {
@@ -122,6 +126,11 @@ PreTokenizer parse_pre_tokenizer(const Json& pre_tokenizer) {
       out.steps.push_back({Kind::kSplit, Pattern(kDigitExpression),
                            one ? SplitBehavior::kIsolated : SplitBehavior::kContiguous});
     } else if (type == "Metaspace") {
+      // A second one would write into what the first has written.
+      const auto rewrites = [](const PreTokenizerStep& step) {
+        return step.kind == Kind::kMetaspace;
+      };
+      if (std::ranges::any_of(out.steps, rewrites)) fail("its pre_tokenizer has Metaspace twice");
       out.steps.push_back(parse_metaspace(*json));
     } else if (type == "ByteLevel") {
       parse_byte_level(*json, out);

@@ -25,6 +25,7 @@ void parse_step(const Json& json, Stage& stage, DecoderSteps& out) {
   if (type == "Replace") {
     go_on(Stage::kTokens, Stage::kTokens);
     out.replaced.emplace_back(pattern_of(json), text_of(json, "content"));
+    require_short(out.replaced.back().second, "decoder");
   } else if (type == "Metaspace") {
     go_on(Stage::kTokens, Stage::kBytes);
     out.metaspace = text_of(json, "replacement");
@@ -74,7 +75,10 @@ std::string TokenDecoder::feed(std::int64_t id) {
                          ? normalized(token.text, json_.normalizer)
                          : token.text;
   if (decoder.byte_level) return letters_.feed(bytes_of_letters(text));
-  for (const auto& [pattern, by] : decoder.replaced) text = replaced(text, pattern, by);
+  for (const auto& [pattern, by] : decoder.replaced) {
+    text = replaced(text, pattern, by);
+    require_growth(token.text, text, "decoder");
+  }
   if (!decoder.metaspace.empty()) {
     const bool drops = first_ && decoder.drops_first;
     text = replaced(text, Pattern::literal(decoder.metaspace), drops ? "" : " ");

@@ -23,12 +23,18 @@ constexpr double kProduct = 2;  // FLOPs per token and element of a product's op
 constexpr int kRows = 0, kColumns = 1;
 constexpr const char *kEmbedding = "model.embed_tokens", *kHead = "lm_head";
 
+// So that a norm begins by multiplying by 1.
+Init norm_init(const LlamaConfig& config) {
+  return config.norm_offset != 0 ? Init::kZero : Init::kOne;
+}
+
 // Appends tensors under one name prefix, for one layer (-1: none).
 struct TableWriter {
   TensorTable& table;
   double init_std;
   std::string prefix;
   int layer = -1;
+  Init norm_init = Init::kOne;
 
   TensorSpec& add(const std::string& name, std::vector<std::int64_t> shape, Init init) {
     TensorSpec& tensor = table.tensors.emplace_back();
@@ -40,7 +46,7 @@ struct TableWriter {
     return tensor;
   }
   TensorSpec& norm(const std::string& name, std::int64_t size) {
-    TensorSpec& tensor = add(name + ".weight", {size}, Init::kOne);
+    TensorSpec& tensor = add(name + ".weight", {size}, norm_init);
     tensor.norm_groups = 1;
     return tensor;
   }
@@ -62,7 +68,7 @@ void cut(TensorSpec& tensor, int dim) {
 
 void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table) {
   TableWriter to{table, config.initializer_range, fmt::format("model.layers.{}.", layer),
-                 static_cast<int>(layer)};
+                 static_cast<int>(layer), norm_init(config)};
   const std::int64_t hidden = config.hidden_size, q = config.q_size(), kv = config.kv_size();
   const std::int64_t full = config.full_width(layer);
 
@@ -157,7 +163,7 @@ class Llama final : public Family {
     model.tied_head = config.tied;
     model.flow_per_token = config.hidden_size;
 
-    TableWriter to{model.table, config.initializer_range, ""};
+    TableWriter to{model.table, config.initializer_range, "", -1, norm_init(config)};
     TensorSpec& embedding = to.matrix(kEmbedding, config.vocab_size, config.hidden_size);
     embedding.role = Role::kEmbedding;
     embedding.flops_per_element = config.tied ? kProduct : 0;  // looked up; a product as the head

@@ -119,6 +119,11 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
   if (config.mlp_bias && !architecture.gguf_mlp_bias) {
     return "llama.cpp has no biases in its FFN, and mlp_bias is true";
   }
+  if (config.rope_scaling && config.rope_scaling->type == RopeType::kLlama3 &&
+      architecture.gguf != "llama" && architecture.gguf != "granite") {
+    return fmt::format("its RoPE is of the type llama3, which llama.cpp does not compute for {}",
+                       architecture.gguf);
+  }
   if (config.rope_scaling && config.rope_scaling->type == RopeType::kYarn &&
       !is_usual(*config.rope_scaling)) {
     return "its yarn has a beta or an attention_factor of its own, and llama.cpp takes the "

@@ -32,7 +32,8 @@ TEST_F(Workshop, SensitivityIsThePairedDifferenceToTheFullModel) {
     for (const int width : {4, 8, 16}) {
       std::string widths;
       for (std::size_t l = 0; l < 4; ++l) {
-        widths += (l > 0 ? "," : "") + std::to_string(l == layer ? width : 32);
+        if (l > 0) widths += ',';
+        widths += std::to_string(l == layer ? width : 32);
       }
       const Json compared = expect_done({"compare", "--db", db_, widths, "32x4", "--json"}).json();
       const std::string name = std::to_string(width);
