@@ -38,9 +38,13 @@ std::string overview() {
       "mixnmatch finds the best submodels of a nested checkpoint, and writes them out.\n\n"
       "usage: mixnmatch COMMAND [options]\n";
   std::string_view group;
+  std::size_t longest = 0;
+  for (const Command& command : kCommands) {
+    longest = std::max(longest, std::string_view(command.name).size());
+  }
   for (const Command& command : kCommands) {
     if (command.group != group) text += fmt::format("\n{}\n", group = command.group);
-    text += fmt::format("  {:<10} {}\n", command.name, command.line);
+    text += fmt::format("  {:<{}}  {}\n", command.name, longest, command.line);
   }
   return text +
          "\n  mixnmatch help COMMAND    its options\n  mixnmatch --version       what this is\n";

@@ -76,7 +76,8 @@ TEST_F(Generates, AChatIsPutAsTheCheckpointHasIt) {
     std::vector<std::string> arguments = hello;
     arguments.insert(arguments.end(), more.begin(), more.end());
     std::string text;
-    for (const Json& token : expect_done(arguments).json()["prompt_tokens"]) {
+    const Json reply = expect_done(arguments).json();
+    for (const Json& token : reply["prompt_tokens"]) {
       text += static_cast<char>(token.get<int>());
     }
     return text;
