@@ -52,10 +52,11 @@ std::uint64_t aligned(std::uint64_t bytes);  // up to the next multiple of kGguf
 // either.
 std::string gguf_head(const GgufFields& fields, std::vector<GgufEntry>& tensors);
 
-// Parses the header of a file with these bytes. Error names `path` and what is wrong: another magic
-// or version, a size past the end of the file, a field or tensor type that is not read here, a name
-// that occurs twice, a row of broken blocks, or data that overlap, are not aligned, or lie past the
-// end.
+// Parses the header of a file with these bytes. Error names `path` and what is wrong:
+// - another magic or version, or a size past the end of the file;
+// - a field or tensor type that is not read here, or a name that occurs twice;
+// - a row of broken blocks;
+// - data that overlap, are not aligned, or lie past the end.
 GgufHead parse_gguf(std::span<const std::byte> file, const std::string& path);
 
 }  // namespace mnm
