@@ -24,7 +24,7 @@ Table table_of(const ConfirmedFront& front) {
                {fmt::format("search_{}", metric), fmt::format("{} that chose", metric), true, true},
                {fmt::format("confirm_{}", metric), fmt::format("confirmed {}", metric), true, true,
                 front.confirmed},
-               {"difference", "- best uniform's, paired", true, true},
+               {"difference", "minus best uniform's, paired", true, true},
                {"z", "in SE"},
                {"kind", "", false}},
               {}};
