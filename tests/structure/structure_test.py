@@ -142,6 +142,20 @@ def rooms_include_only_their_own(tree):
                 yield f"{path} includes {header}, which there is not"
 
 
+def page_says_what_rooms_include(tree):
+    """The table of docs/architecture.md is MAY_INCLUDE."""
+    page = tree["docs/architecture.md"].split("\n## The rooms\n")[1].split("\n## ")[0]
+    said = {}
+    for rooms, allowed in re.findall(
+        r"^\| (`[^|]*) \| ([^|]*) \|$", page, re.MULTILINE
+    ):
+        for room in re.findall(r"`(.+?)`", rooms):
+            said[room] = set(re.findall(r"`(.+?)`", allowed))
+    for room, allowed in MAY_INCLUDE.items():
+        if said.get(room) != allowed:
+            yield f"docs/architecture.md does not say what {room} may include: {sorted(allowed)}"
+
+
 def libraries_stay_in_their_room(tree):
     for path, text in room_sources(tree).items():
         for header in foreign_includes(text):
@@ -314,6 +328,23 @@ class Structure(unittest.TestCase):
         gone = {"model/a.h": '#include "model/gone.h"'}
         broken.append((gone, "model/a.h includes model/gone.h, which there is not"))
         self.holds(rooms_include_only_their_own, *broken)
+
+    def test_includes_page(self):
+        rows = [
+            f"| `{room}` | {', '.join(f'`{name}`' for name in allowed)} |"
+            for room, allowed in MAY_INCLUDE.items()
+            if room not in ("extract", "text")
+        ]
+        page = "\n".join(
+            ["", "## The rooms", *rows, "| `extract`, `text` | `model`, `db` |"]
+        )
+        complaints = [
+            f"docs/architecture.md does not say what {room} may include: ['model']"
+            for room in ("extract", "text")
+        ]
+        broken = {"docs/architecture.md": page}
+        self.assertEqual(complaints, list(page_says_what_rooms_include(broken)))
+        self.holds(page_says_what_rooms_include)
 
     def test_libraries(self):
         text = "#include <sqlite3.h>\n"
