@@ -12,21 +12,24 @@ namespace {
 std::string code(const std::string& text) { return text.empty() ? "none" : "`" + text + "`"; }
 
 std::string page() {
-  std::string text =
-      "# Models that are read\n\n"
-      "A model is read whose `config.json` has one of these `model_type`s, with weights in\n"
-      "safetensors. Each row is held to transformers, ONNX Runtime and the `gguf` package on "
-      "random\n"
-      "tiny checkpoints, whole, token by token and cut "
-      "(`tests/families/llama_architectures_test.cpp`).\n"
-      "Submodels of one width load with the class of the row; of different widths, with a bridge "
-      "beside\n"
-      "them (`trust_remote_code`). Every row is written as ONNX. Where llama.cpp has no "
-      "architecture for\n"
-      "different widths, `export --format gguf` says so.\n\n"
-      "RoPE is read in the types default, linear, llama3 and yarn. A window of positions is "
-      "computed;\n"
-      "llama.cpp's architectures have none, so a GGUF file states the window as its context.\n";
+  std::string text = R"(# Models that are read
+
+A checkpoint is read if one of these tables has the `model_type` of its `config.json`, and if its
+weights are in safetensors.
+
+- Every row is tested on tiny checkpoints with random weights: whole sequences, token by token, and
+  submodels. transformers, ONNX Runtime and the `gguf` package are the judges (`tests/families`).
+- A submodel with one width in all layers loads in transformers with the class of its row. A
+  submodel of different widths needs a bridge: a Python file that the export holds, and that is
+  loaded with `trust_remote_code`. Some Mamba-2 submodels of one width need it too
+  ([exports.md](exports.md#state-space-models)).
+- Every row can be exported as ONNX.
+- The columns about GGUF name llama.cpp's architecture for submodels of one width and of different
+  widths. Where it has none, `export --format gguf` says so.
+- RoPE is read in the types default, linear, llama3 and yarn.
+- A window of positions is computed. llama.cpp's architectures have none, so a GGUF file states the
+  window as its context length.
+)";
   for (const Family* family : families()) {
     text += fmt::format("\n## Family {}\n\n", family->name());
     text +=
