@@ -16,7 +16,6 @@
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/quantity.h"
-#include "model/version.h"
 #include "report/table.h"
 #include "study/ranks.h"
 #include "study/score_cells.h"
@@ -155,7 +154,7 @@ class EvalCommand {
     if (!request_.db.empty()) store = Store::open(request_.db, Store::Mode::kWrite);
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
     const std::vector<Score> scores = score(scorer);
-    if (store) keep(*store, scorer, scores);
+    if (store) record_run(*store, run_row(scorer), opened_, *data_, scores);
     print_table(score_table(scores, request_.score.measured(), compared), output);
     return 0;
   }
@@ -179,19 +178,14 @@ class EvalCommand {
     return scores;
   }
 
-  void keep(Store& store, Scorer& scorer, const std::vector<Score>& scores) const {
+  RunRow run_row(Scorer& scorer) const {
     RunRow run;
-    run.model = store.model(model_row(opened_));
-    run.data = store.data(data_row(*data_));
     run.part = request_.part;
     run.command = "eval";
     run.command_line = command_line("eval", arguments_);
-    run.build = build_text();
     run.device = scorer.device_name();
     run.dtype = request_.device.dtype;
-    const std::int64_t id = store.begin_run(run);
-    store.add(id, scores);
-    store.finish_run(id, "done");
+    return run;
   }
 
   Request& request_;

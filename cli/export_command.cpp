@@ -20,7 +20,7 @@
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "db/store.h"
-#include "export/gguf_header.h"
+#include "export/gguf.h"
 #include "families/open_model.h"
 #include "model/budget.h"
 #include "model/error.h"

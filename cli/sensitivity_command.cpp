@@ -13,9 +13,8 @@
 #include "cli/progress.h"
 #include "cli/text_tokens.h"
 #include "dataset/examples.h"
-#include "eval/statistics.h"
+#include "eval/paired_difference.h"
 #include "families/open_model.h"
-#include "model/version.h"
 #include "report/table.h"
 #include "search/layer_sensitivity.h"
 #include "study/scorer.h"
@@ -69,18 +68,6 @@ Table sensitivity_table(const WidthSpace& space, std::span<const Widths> members
   return table;
 }
 
-// Keeps the scores as a run of its own. `run` says on what they were computed.
-void keep(Store& store, RunRow run, const OpenedModel& opened, const Examples& data,
-          const std::vector<Score>& scores) {
-  run.model = store.model(model_row(opened));
-  run.data = store.data(data_row(data));
-  run.command = "sensitivity";
-  run.build = build_text();
-  const std::int64_t id = store.begin_run(run);
-  store.add(id, scores);
-  store.finish_run(id, "done");
-}
-
 }  // namespace
 
 int sensitivity_command(const Arguments& arguments) {
@@ -125,10 +112,11 @@ int sensitivity_command(const Arguments& arguments) {
   }();
   if (store) {
     RunRow run;
+    run.command = "sensitivity";
     run.command_line = command_line("sensitivity", arguments);
     run.device = scorer.device_name();
     run.dtype = device.dtype;
-    keep(*store, run, opened, data, scores);
+    record_run(*store, run, opened, data, scores);
   }
   const Score& full = scores.front();
   note("loss above the full model's {}, nats per token, on {} sequences\n",

@@ -22,7 +22,7 @@
 #include "fold/fold.h"
 #include "fold/layer_step.h"
 #include "fold/product.h"
-#include "kernels/device_cuda.h"
+#include "kernels/cuda/device.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
 #include "model/error.h"

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "eval/paired_difference.h"
 #include "model/error.h"
 
 namespace mnm {

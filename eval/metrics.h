@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 
 namespace mnm {
 

@@ -1,386 +1,339 @@
 #include "export/gguf.h"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstring>
-#include <memory>
-#include <utility>
+#include <limits>
+#include <set>
+#include <type_traits>
 
-#include "export/companion_files.h"
-#include "export/gguf_tokenizer.h"
-#include "export/probe.h"
-#include "export/q8_0.h"
-#include "extract/extract.h"
 #include "model/error.h"
-#include "model/files.h"
-#include "model/shapes.h"
 
 namespace mnm {
 namespace {
 
-namespace fs = std::filesystem;
+static_assert(std::endian::native == std::endian::little);
 
-constexpr std::size_t kChunk = 64u << 10;  // elements that are converted at a time, at least
+constexpr std::string_view kMagic = "GGUF";
+constexpr std::uint32_t kVersion = 3;
+constexpr std::int64_t kQ8Block = 32;
+constexpr std::uint32_t kMaxDimensions = 4;
 
-// llama.cpp's numbers for "most tensors are": general.file_type.
-std::uint32_t file_type(GgufType type) {
-  switch (type) {
-    case GgufType::kF32:
-      return 0;
-    case GgufType::kF16:
-      return 1;
-    case GgufType::kQ8_0:
-      return 7;
-    case GgufType::kBF16:
-      return 32;
-  }
-  return 0;
-}
-
-Dtype dtype_of(GgufType type) {
-  if (type == GgufType::kF16) return Dtype::kF16;
-  return type == GgufType::kBF16 ? Dtype::kBF16 : Dtype::kF32;
-}
-
-// One tensor of the file, with where it comes from.
-struct Item {
-  GgufTensor tensor;
-  const TensorSlice* slice = nullptr;  // null: tensor.values
-
-  std::int64_t head_size() const { return slice->shape.front() / tensor.heads; }
-  bool is_copy() const {  // in the file as in the checkpoint, but for the dtype
-    return tensor.heads == 0 && tensor.function == GgufFunction::kIdentity;
-  }
+struct TypeRow {
+  GgufType type;
+  std::string_view name;
+  std::int64_t block;  // elements
+  std::uint64_t block_bytes;
+};
+constexpr TypeRow kTypes[] = {
+    {GgufType::kF32, "f32", 1, 4},
+    {GgufType::kF16, "f16", 1, 2},
+    {GgufType::kBF16, "bf16", 1, 2},
+    {GgufType::kQ8_0, "q8_0", kQ8Block, 2 + kQ8Block},
 };
 
-void apply(GgufFunction function, bool to_file, std::span<float> values) {
-  for (float& value : values) {
-    value = to_file ? to_gguf(function, value) : from_gguf(function, value);
-  }
+const TypeRow* type_row(GgufType type) {
+  const TypeRow* row = std::ranges::find(kTypes, type, &TypeRow::type);
+  return row == std::end(kTypes) ? nullptr : row;
 }
 
-void encode(std::span<const float> values, GgufType type, const std::string& name,
-            std::vector<std::byte>& bytes) {
-  bytes.resize(row_bytes(type, static_cast<std::int64_t>(values.size())));
-  if (type == GgufType::kQ8_0) {
-    if (!quantize_q8(values, bytes)) {
-      fail(
-          "cannot store tensor '{}' in q8_0: it holds values that are no finite numbers, or past "
-          "what its scales hold; choose bf16 or f32",
-          name);
-    }
-    return;
-  }
-  check_range(values, dtype_of(type), name);
-  from_f32(values, dtype_of(type), bytes);
+// Numbers of the format's value types.
+enum FieldType : std::uint32_t {
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+};
+
+template <typename T>
+constexpr std::uint32_t field_type() {
+  if constexpr (std::is_same_v<T, std::uint32_t>) return kUint32;
+  if constexpr (std::is_same_v<T, std::int32_t>) return kInt32;
+  if constexpr (std::is_same_v<T, float>) return kFloat32;
+  if constexpr (std::is_same_v<T, bool>) return kBool;
+  if constexpr (std::is_same_v<T, std::string>) return kString;
+  if constexpr (std::is_same_v<T, std::uint64_t>) return kUint64;
 }
 
-// From the checkpoint's order of a head's rows to the file's.
-void pair_rows(std::span<float> values, std::int64_t head_size, std::int64_t columns) {
-  const std::vector<float> before(values.begin(), values.end());
-  const auto width = static_cast<std::size_t>(columns);
-  const auto rows = static_cast<std::int64_t>(values.size() / width);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const auto from = static_cast<std::size_t>(unpaired_row(row, head_size)) * width;
-    std::copy_n(before.begin() + static_cast<std::ptrdiff_t>(from), width,
-                values.begin() + static_cast<std::ptrdiff_t>(row) * columns);
-  }
-}
-
-// A tensor of a written file in the checkpoint's terms, decoded as it is read.
-class TensorDecoder {
+class Writer {
  public:
-  TensorDecoder(std::shared_ptr<const MappedFile> file, std::uint64_t offset, GgufType type,
-                const Item& item)
-      : file_(std::move(file)),
-        offset_(offset),
-        type_(type),
-        function_(item.tensor.function),
-        columns_(item.tensor.heads > 0 ? item.slice->elements() / item.slice->shape.front() : 0),
-        head_size_(item.tensor.heads > 0 ? item.head_size() : 0) {}
-
-  void operator()(std::uint64_t begin, std::span<std::byte> into) const {
-    auto first = static_cast<std::int64_t>(begin / sizeof(float));
-    const std::size_t skipped = begin % sizeof(float);
-    std::vector<float> values((skipped + into.size() + sizeof(float) - 1) / sizeof(float));
-    for (std::span<float> left = values; !left.empty();) {
-      std::int64_t at = first, n = static_cast<std::int64_t>(left.size());
-      if (head_size_ > 0) {
-        const std::int64_t row = first / columns_, column = first % columns_;
-        at = paired_row(row, head_size_) * columns_ + column;
-        n = std::min(n, columns_ - column);
-      }
-      decode(at, left.first(static_cast<std::size_t>(n)));
-      left = left.subspan(static_cast<std::size_t>(n));
-      first += n;
-    }
-    apply(function_, false, values);
-    std::ranges::copy(std::as_bytes(std::span(values)).subspan(skipped, into.size()), into.begin());
+  template <typename T>
+  void put(const T& value) {
+    static_assert(std::is_arithmetic_v<T>);
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
+  void put(const std::string& text) {
+    put(std::uint64_t{text.size()});
+    bytes_ += text;
+  }
+  template <typename T>
+  void put(const std::vector<T>& list) {
+    put(field_type<T>());
+    put(std::uint64_t{list.size()});
+    for (const T& item : list) put(item);
+  }
+  void field(const GgufValue& value) {
+    std::visit(
+        [this]<typename T>(const T& v) {
+          if constexpr (std::is_same_v<T, std::vector<std::int32_t>> ||
+                        std::is_same_v<T, std::vector<float>> ||
+                        std::is_same_v<T, std::vector<std::string>>) {
+            put(std::uint32_t{kArray});
+          } else {
+            put(field_type<T>());
+          }
+          put(v);
+        },
+        value);
+  }
+  std::string take() {
+    bytes_.resize(aligned(bytes_.size()), '\0');
+    return std::move(bytes_);
+  }
+  void raw(std::string_view text) { bytes_ += text; }
 
  private:
-  // Elements in the file's order, from `at` on: whole blocks are read, and cut.
-  void decode(std::int64_t at, std::span<float> out) const {
-    const std::int64_t block = block_size(type_), end = at + static_cast<std::int64_t>(out.size());
-    const std::int64_t first = at / block * block, last = (end + block - 1) / block * block;
-    std::vector<std::byte> bytes(row_bytes(type_, last - first));
-    file_->read(offset_ + row_bytes(type_, first), bytes);
-    std::vector<float> values(static_cast<std::size_t>(last - first));
-    if (type_ == GgufType::kQ8_0) {
-      dequantize_q8(bytes, values);
-    } else {
-      to_f32(bytes, dtype_of(type_), values);
-    }
-    std::copy_n(values.begin() + (at - first), out.size(), out.begin());
-  }
-
-  std::shared_ptr<const MappedFile> file_;
-  std::uint64_t offset_;
-  GgufType type_;
-  GgufFunction function_;
-  std::int64_t columns_, head_size_;  // head_size_ 0: its rows lie as in the checkpoint
+  std::string bytes_;
 };
 
-class GgufExport final : public PlannedExport {
+class Reader {
  public:
-  GgufExport(SlicePlan slices, const Checkpoint& checkpoint, const GgufModel& gguf,
-             nlohmann::json config, const GgufOptions& options, const NestedModel& model)
-      : PlannedExport(std::move(slices)), type_(options.type), config_(std::move(config)) {
-    for (const GgufTensor& tensor : gguf.tensors) add(tensor);
-    for (const TensorSlice& slice : this->slices().tensors) {
-      const auto uses = std::ranges::count(items_, &slice, &Item::slice);
-      if (uses != 1) fail("the tensor {} has {} names in gguf", slice.name, uses);
-    }
-    GgufFields fields = {{"general.architecture", gguf.architecture},
-                         {"general.type", std::string("model")},
-                         {"general.alignment", static_cast<std::uint32_t>(kGgufAlignment)},
-                         {"general.file_type", file_type(type_)},
-                         {"general.quantization_version", std::uint32_t{2}}};
-    const auto append = [&fields](const GgufFields& more) {
-      fields.insert(fields.end(), more.begin(), more.end());
-    };
-    append(gguf.fields);
-    append(
-        gguf_tokenizer(checkpoint.directory(), model.config, model.vocab_size, options.tokenizer));
-    append(options.metadata);
-    head_ = gguf_head(fields, entries_);
-    file_bytes_ = head_.size() + aligned(entries_.back().offset + entries_.back().bytes());
-    carried_ = carried_files(checkpoint.directory(), Carry::kLicence);
+  Reader(std::span<const std::byte> file, const std::string& path) : file_(file), path_(path) {}
+
+  template <typename T>
+  T get() {
+    T value{};
+    std::memcpy(&value, take(sizeof value).data(), sizeof value);
+    return value;
   }
-
-  std::string_view format() const override { return "gguf"; }
-  std::string_view dtype() const override { return to_string(type_); }
-
-  std::map<std::string, std::uint64_t> files() const override {
-    std::map<std::string, std::uint64_t> files = {{kGgufFile, file_bytes_}};
-    for (const CarriedFile& file : carried_) files[file.name] = file.bytes;
-    return files;
+  std::string text() {
+    const auto length = get<std::uint64_t>();
+    const std::span<const std::byte> bytes = take(length);
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
-
-  void write(const Checkpoint& checkpoint, const fs::path& directory, const ProgressSink& progress,
-             Flush flush) const override {
-    require_space(bytes(), directory);
-    Meter meter(progress, static_cast<double>(bytes()), kEveryStep);
-    copy_carried(carried_, checkpoint.directory(), directory, meter, flush);
-    OutputFile out(directory / kGgufFile);
-    out.write(head_);
-    meter.add(static_cast<double>(head_.size()));
-    Extractor extractor(checkpoint);
-    std::vector<const TensorSlice*> needed;
-    for (const Item& item : items_) {
-      if (item.slice != nullptr) needed.push_back(item.slice);
+  // A number of things that take at least `each` bytes: bounded by what is left of the file.
+  std::uint64_t count(const char* what, std::uint64_t each) {
+    const auto n = get<std::uint64_t>();
+    if (n > left() / each) {
+      fail("cannot read '{}': it claims {} {} in the {} bytes that are left", path_, n, what,
+           left());
     }
-    extractor.read_ahead(std::move(needed));
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      write_item(items_[i], entries_[i], extractor, out, meter);
-      const std::string padding(aligned(entries_[i].bytes()) - entries_[i].bytes(), '\0');
-      out.write(padding);
-      if (!padding.empty()) meter.add(static_cast<double>(padding.size()));
-    }
-    if (out.position() != file_bytes_) {
-      fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
-           out.position(), file_bytes_);
-    }
-    out.close(flush);
-    extractor.check_unchanged();
+    return n;
   }
-
-  void check_layout(const fs::path& directory) const override {
-    PlannedExport::check_layout(directory);
-    const MappedFile file(directory / kGgufFile);
-    const GgufHead head = parse_gguf(file.bytes(), file.path().string());
-    for (const Item& item : items_) {
-      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
-      const bool planned = entry != head.tensors.end() &&
-                           (item.slice == nullptr ||
-                            (entry->shape == file_shape(item) && entry->type == stored_type(item)));
-      if (!planned) {
-        fail("the export's tensor '{}' is not there as planned", item.tensor.name);
-      }
+  GgufValue value(const std::string& key) {
+    const auto type = get<std::uint32_t>();
+    switch (type) {
+      case kUint32:
+        return get<std::uint32_t>();
+      case kInt32:
+        return get<std::int32_t>();
+      case kFloat32:
+        return get<float>();
+      case kBool:
+        return get<std::uint8_t>() != 0;
+      case kString:
+        return text();
+      case kUint64:
+        return get<std::uint64_t>();
+      case kArray:
+        return array(key);
+      default:
+        fail("cannot read '{}': the field '{}' has type {}, which is not read here", path_, key,
+             type);
     }
   }
-
-  Checkpoint reopen(const fs::path& directory) const override {
-    const auto file = std::make_shared<const MappedFile>(directory / kGgufFile);
-    const std::string path = file->path().string();
-    const GgufHead head = parse_gguf(file->bytes(), path);
-    std::vector<StoredTensor> tensors;
-    for (const Item& item : items_) {
-      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
-      if (entry == head.tensors.end()) {
-        fail("cannot read '{}': it has no tensor '{}'", path, item.tensor.name);
-      }
-      if (item.slice == nullptr) continue;
-      if (entry->shape != file_shape(item)) {
-        fail("cannot read '{}': tensor '{}' has another shape than planned", path, entry->name);
-      }
-      StoredTensor& tensor = tensors.emplace_back();
-      tensor.name = item.slice->name;
-      tensor.shape = item.slice->shape;
-      const std::uint64_t offset = head.data_offset + entry->offset;
-      if (entry->type != GgufType::kQ8_0 && item.is_copy()) {
-        tensor.dtype = dtype_of(entry->type);
-        tensor.decode = [file, offset](std::uint64_t begin, std::span<std::byte> into) {
-          file->read(offset + begin, into);
-        };
-      } else {
-        tensor.dtype = Dtype::kF32;
-        tensor.decode = TensorDecoder(file, offset, entry->type, item);
-      }
-    }
-    if (head.tensors.size() != items_.size()) {
-      fail("cannot read '{}': it has {} tensors, expected {}", path, head.tensors.size(),
-           items_.size());
-    }
-    return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
-  }
-
-  // Blocks and permutations are of whole rows, so they do not meet.
-  void round(const TensorSlice& slice, std::span<float> values) const override {
-    const auto item = std::ranges::find_if(items_, [&](const Item& candidate) {
-      return candidate.slice != nullptr && candidate.slice->spec == slice.spec;
-    });
-    const GgufType type = stored_type(*item);
-    apply(item->tensor.function, true, values);
-    std::vector<std::byte> bytes;
-    encode(values, type, slice.name, bytes);
-    if (type == GgufType::kQ8_0) {
-      dequantize_q8(bytes, values);
-    } else {
-      to_f32(bytes, dtype_of(type), values);
-    }
-    apply(item->tensor.function, false, values);
-  }
-
-  bool rounds(const Checkpoint& checkpoint) const override {
-    return std::ranges::any_of(items_, [&](const Item& item) {
-      if (item.slice == nullptr) return false;
-      const GgufType type = stored_type(item);
-      return type == GgufType::kQ8_0 ||
-             roundoff(checkpoint.at(item.slice->spec->name).dtype, dtype_of(type)) > 0;
-    });
-  }
-
-  // llama.cpp rounds what it multiplies a matrix with to the matrix' own type (ggml's
-  // vec_dot_type). A block of q8_0 errs by up to half of 1/127 of its largest value, which is at
-  // most sqrt(32) times the root of its mean square: relative to that, sqrt(32) / 254.
-  double operand_roundoff() const override {
-    if (type_ == GgufType::kQ8_0) return std::sqrt(static_cast<double>(kQ8Values)) / 254;
-    return roundoff(Dtype::kF32, dtype_of(type_));
-  }
-
-  std::string loading(const fs::path& directory) const override {
-    return fmt::format(
-        "import llama_cpp\n"
-        "model = llama_cpp.Llama({})\n"
-        "print(model.n_vocab())\n",
-        python_literal(directory / kGgufFile));
-  }
+  std::uint64_t position() const { return at_; }
 
  private:
-  GgufType stored_type(const Item& item) const {
-    return item.slice->shape.size() > 1 && !item.tensor.f32 ? type_ : GgufType::kF32;
-  }
-  static const std::vector<std::int64_t>& file_shape(const Item& item) {
-    return item.tensor.shape.empty() ? item.slice->shape : item.tensor.shape;
-  }
-
-  void add(const GgufTensor& tensor) {
-    Item item{tensor, nullptr};
-    GgufEntry entry{tensor.name, GgufType::kF32, {}, 0};
-    if (tensor.source.empty()) {
-      entry.shape = {static_cast<std::int64_t>(tensor.values.size())};
-    } else {
-      const auto& all = slices().tensors;
-      const auto found = std::ranges::find(all, tensor.source, &TensorSlice::name);
-      if (found == all.end()) fail("no tensor is called {}", tensor.source);
-      item.slice = &*found;
-      entry.shape = file_shape(item);
-      entry.type = stored_type(item);
-      if (element_count(entry.shape) != found->elements()) {
-        fail("the tensor {} has other elements in gguf", tensor.source);
-      }
-      if (entry.shape.back() % block_size(entry.type) != 0) {
-        fail(
-            "cannot store tensor '{}' in {}: its rows have {} elements, and blocks have {}; choose "
-            "widths that are multiples of it, or f16",
-            tensor.source, to_string(entry.type), entry.shape.back(), block_size(entry.type));
-      }
+  std::uint64_t left() const { return file_.size() - at_; }
+  std::span<const std::byte> take(std::uint64_t bytes) {
+    if (bytes > left()) {
+      fail("cannot read '{}': it ends inside its head, at byte {}", path_, file_.size());
     }
-    entries_.push_back(std::move(entry));
-    items_.push_back(std::move(item));
+    const auto part = file_.subspan(at_, bytes);
+    at_ += bytes;
+    return part;
+  }
+  GgufValue array(const std::string& key) {
+    const auto type = get<std::uint32_t>();
+    if (type == kInt32) {
+      std::vector<std::int32_t> list(count("numbers", sizeof(std::int32_t)));
+      for (std::int32_t& item : list) item = get<std::int32_t>();
+      return list;
+    }
+    if (type == kFloat32) {
+      std::vector<float> list(count("numbers", sizeof(float)));
+      for (float& item : list) item = get<float>();
+      return list;
+    }
+    if (type == kString) {
+      std::vector<std::string> list(count("strings", sizeof(std::uint64_t)));
+      for (std::string& item : list) item = text();
+      return list;
+    }
+    fail("cannot read '{}': the field '{}' is an array of type {}, which is not read here", path_,
+         key, type);
   }
 
-  void write_item(const Item& item, const GgufEntry& entry, Extractor& extractor, OutputFile& out,
-                  Meter& meter) const {
-    std::vector<std::byte> bytes;
-    const auto put = [&](std::span<const float> values) {
-      encode(values, entry.type, entry.name, bytes);
-      out.write(bytes);
-      meter.add(static_cast<double>(bytes.size()));
-    };
-    if (item.slice == nullptr) return put(item.tensor.values);
-    if (item.tensor.heads > 0) {
-      // A head at a time: its rows change places among themselves.
-      const std::int64_t columns = item.slice->elements() / item.slice->shape.front();
-      const auto head = static_cast<std::size_t>(item.head_size() * columns);
-      extractor.stream(*item.slice, head, [&](std::span<float> values) {
-        pair_rows(values, item.head_size(), columns);
-        put(values);
-      });
-      return;
-    }
-    if (!item.is_copy()) {
-      extractor.stream(*item.slice, kChunk, [&](std::span<float> values) {
-        apply(item.tensor.function, true, values);
-        put(values);
-      });
-      return;
-    }
-    if (entry.type != GgufType::kQ8_0) {
-      return extractor.append(*item.slice, dtype_of(entry.type), out, &meter);
-    }
-    static_assert(kChunk % kQ8Values == 0);
-    extractor.stream(*item.slice, kChunk, put);
-  }
-
-  GgufType type_;
-  nlohmann::json config_;
-  std::vector<Item> items_;         // in the file's order
-  std::vector<GgufEntry> entries_;  // the same
-  std::string head_;
-  std::uint64_t file_bytes_ = 0;
-  std::vector<CarriedFile> carried_;
+  std::span<const std::byte> file_;
+  const std::string& path_;
+  std::uint64_t at_ = 0;
 };
+
+GgufEntry read_entry(Reader& reader, const std::string& path) {
+  GgufEntry entry;
+  entry.name = reader.text();
+  const auto dimensions = reader.get<std::uint32_t>();
+  if (dimensions < 1 || dimensions > kMaxDimensions) {
+    fail("cannot read '{}': tensor '{}' has {} dimensions, expected 1 to {}", path, entry.name,
+         dimensions, kMaxDimensions);
+  }
+  // Bounded so that no product of sizes, nor of a size and a block's bytes, can overflow.
+  constexpr std::uint64_t kMax = std::uint64_t{1} << 48;
+  std::uint64_t elements = 1;
+  for (std::uint32_t i = 0; i < dimensions; ++i) {
+    const auto size = reader.get<std::uint64_t>();
+    if (size < 1 || size > kMax / elements) {
+      fail("cannot read '{}': the sizes of tensor '{}' multiply past {}", path, entry.name, kMax);
+    }
+    elements *= size;
+    entry.shape.insert(entry.shape.begin(), static_cast<std::int64_t>(size));
+  }
+  entry.type = static_cast<GgufType>(reader.get<std::uint32_t>());
+  const TypeRow* row = type_row(entry.type);
+  if (row == nullptr) {
+    fail("cannot read '{}': tensor '{}' has type {}, which is not read here", path, entry.name,
+         static_cast<std::uint32_t>(entry.type));
+  }
+  if (entry.shape.back() % row->block != 0) {
+    fail("cannot read '{}': rows of tensor '{}' have {} elements, which are no whole blocks of {}",
+         path, entry.name, entry.shape.back(), row->name);
+  }
+  entry.offset = reader.get<std::uint64_t>();
+  return entry;
+}
 
 }  // namespace
 
-std::unique_ptr<PlannedExport> plan_gguf(const NestedModel& model, const Checkpoint& checkpoint,
-                                         const Widths& widths, const GgufModel& gguf,
-                                         nlohmann::json config, const GgufOptions& options) {
-  model.space.require(widths);
-  return std::make_unique<GgufExport>(plan_slices(model.table, widths), checkpoint, gguf,
-                                      std::move(config), options, model);
+std::string_view to_string(GgufType type) {
+  const TypeRow* row = type_row(type);
+  return row == nullptr ? "unknown" : row->name;
+}
+
+GgufType parse_gguf_type(std::string_view name) {
+  for (const TypeRow& row : kTypes) {
+    if (row.name == name) return row.type;
+  }
+  fail_usage("unknown dtype '{}': gguf holds f32, f16, bf16 and q8_0", name);
+}
+
+std::int64_t block_size(GgufType type) { return type_row(type)->block; }
+
+std::uint64_t row_bytes(GgufType type, std::int64_t elements) {
+  const TypeRow* row = type_row(type);
+  return static_cast<std::uint64_t>(elements / row->block) * row->block_bytes;
+}
+
+std::uint64_t GgufEntry::bytes() const {
+  std::int64_t elements = 1;
+  for (const std::int64_t size : shape) elements *= size;
+  return row_bytes(type, elements);
+}
+
+const GgufValue* GgufHead::find(std::string_view key) const {
+  for (const auto& [name, value] : fields) {
+    if (name == key) return &value;
+  }
+  return nullptr;
+}
+
+std::uint64_t aligned(std::uint64_t bytes) {
+  return (bytes + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
+}
+
+std::string gguf_head(const GgufFields& fields, std::vector<GgufEntry>& tensors) {
+  Writer out;
+  std::set<std::string_view> keys, names;
+  out.raw(kMagic);
+  out.put(kVersion);
+  out.put(std::uint64_t{tensors.size()});
+  out.put(std::uint64_t{fields.size()});
+  for (const auto& [key, value] : fields) {
+    if (!keys.insert(key).second) {
+      fail("cannot write a GGUF file: two of its fields are called '{}'", key);
+    }
+    out.put(key);
+    out.field(value);
+  }
+  std::uint64_t offset = 0;
+  for (GgufEntry& tensor : tensors) {
+    if (!names.insert(tensor.name).second) {
+      fail("cannot write a GGUF file: two of its tensors are called '{}'", tensor.name);
+    }
+    tensor.offset = offset;
+    offset += aligned(tensor.bytes());
+    out.put(tensor.name);
+    out.put(static_cast<std::uint32_t>(tensor.shape.size()));
+    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) {
+      out.put(static_cast<std::uint64_t>(*size));
+    }
+    out.put(static_cast<std::uint32_t>(tensor.type));
+    out.put(tensor.offset);
+  }
+  return out.take();
+}
+
+GgufHead parse_gguf(std::span<const std::byte> file, const std::string& path) {
+  if (file.size() < kMagic.size() || std::memcmp(file.data(), kMagic.data(), kMagic.size()) != 0) {
+    fail("cannot read '{}': it does not begin with {}", path, kMagic);
+  }
+  Reader reader(file, path);
+  reader.get<std::uint32_t>();
+  if (const auto version = reader.get<std::uint32_t>(); version != kVersion) {
+    fail("cannot read '{}': it is GGUF version {}, expected {}", path, version, kVersion);
+  }
+  constexpr std::uint64_t kLeastField = 8 + 4 + 1, kLeastTensor = 8 + 4 + 8 + 4 + 8;
+  // Both counts come first, so the tensors' is held against the whole file.
+  const std::uint64_t tensors = reader.count("tensors", kLeastTensor);
+  const std::uint64_t fields = reader.count("fields", kLeastField);
+  GgufHead head;
+  std::set<std::string> names;
+  for (std::uint64_t i = 0; i < fields; ++i) {
+    std::string key = reader.text();
+    if (!names.insert(key).second)
+      fail("cannot read '{}': the field '{}' is there twice", path, key);
+    GgufValue value = reader.value(key);
+    head.fields.emplace_back(std::move(key), std::move(value));
+  }
+  names.clear();
+  for (std::uint64_t i = 0; i < tensors; ++i) {
+    head.tensors.push_back(read_entry(reader, path));
+    const std::string& name = head.tensors.back().name;
+    if (!names.insert(name).second)
+      fail("cannot read '{}': tensor '{}' is there twice", path, name);
+  }
+  head.data_offset = aligned(reader.position());
+  std::uint64_t end = 0;  // of the tensor before, aligned
+  for (const GgufEntry& tensor : head.tensors) {
+    if (tensor.offset != end) {
+      fail(
+          "cannot read '{}': tensor '{}' is at {} of the data, expected {}, where the one before "
+          "ends",
+          path, tensor.name, tensor.offset, end);
+    }
+    end = aligned(tensor.offset + tensor.bytes());
+    if (head.data_offset > file.size() || end > file.size() - head.data_offset) {
+      fail("cannot read '{}': tensor '{}' lies past its end at {}", path, tensor.name, file.size());
+    }
+  }
+  if (head.data_offset + end != file.size()) {
+    fail("cannot read '{}': {} bytes are left over after its last tensor", path,
+         file.size() - head.data_offset - end);
+  }
+  return head;
 }
 
 }  // namespace mnm

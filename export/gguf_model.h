@@ -1,6 +1,6 @@
 // A submodel in GGUF's terms, which a family states: the architecture, the metadata, and for every
-// tensor of the file which tensor of the submodel it is. Plain data; export/gguf.h writes it.
-// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// tensor of the file which tensor of the submodel it is. Plain data; export/gguf_writer.h writes
+// it. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #pragma once
 
 #include <cmath>

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "fold/launch.h"
-#include "kernels/activation_cuda.h"
-#include "kernels/rotary_cuda.h"
-#include "kernels/sum_product_cuda.h"
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/sum_product.h"
 
 namespace mnm {
 namespace {

@@ -16,7 +16,7 @@
 #include "fold/sweep.h"
 #include "fold/walk.h"
 #include "fold/workers.h"
-#include "kernels/sum_product_cuda.h"
+#include "kernels/cuda/sum_product.h"
 #include "model/error.h"
 #include "model/progress.h"
 

@@ -1,4 +1,4 @@
-// Passes tensors to CUDA kernels (kernels/*_cuda.h). Compiled only into the engine.
+// Passes tensors to CUDA kernels (kernels/cuda/*.h). Compiled only into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "fold/device_error.h"
-#include "kernels/cuda_memory.h"
+#include "kernels/cuda/memory.h"
 #include "kernels/element.h"
 #include "kernels/failure.h"
 #include "model/error.h"

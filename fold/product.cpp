@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "kernels/bf16_rows.h"
-#include "kernels/cuda_memory.h"
+#include "kernels/cuda/memory.h"
 
 namespace mnm {
 namespace {

@@ -8,8 +8,8 @@
 #include <algorithm>
 
 #include "fold/launch.h"
+#include "kernels/cuda/token_sums.h"
 #include "kernels/token_loss.h"
-#include "kernels/token_sums_cuda.h"
 
 namespace mnm {
 namespace {

@@ -1,10 +1,10 @@
 // The activation (SiLU, GELU, ReLU) between the products of a feed-forward layer, with or without a
 // gate, in one pass over the results of these products. It also adds the biases. The parts marked
-// MNM_HD are also a device's arithmetic (kernels/activation_cuda.h).
+// MNM_HD are also a device's arithmetic (kernels/cuda/activation.h).
 //
 // Fewer kernels are better on a device, so two other steps have no kernel here. RMSNorm is
 // LibTorch's, which is one pass already. The residual is the C of the product before it
-// (kernels/sum_product_cuda.h).
+// (kernels/cuda/sum_product.h).
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,5 @@
 // Rotary position embedding (RoPE) of queries and keys, in place and in one pass. The parts marked
-// MNM_HD are also a device's arithmetic (kernels/rotary_cuda.h).
+// MNM_HD are also a device's arithmetic (kernels/cuda/rotary.h).
 #pragma once
 
 #include <cstdint>

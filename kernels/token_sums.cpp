@@ -7,7 +7,7 @@ namespace {
 
 float merged(float l, float r) { return l + r; }
 
-// As token_sums_cuda.cu has it: lanes of a warp in halves, then the warps in order.
+// As kernels/cuda/token_sums.cu has it: lanes of a warp in halves, then the warps in order.
 template <typename Sums>
 Sums merged_block(Sums (&of_thread)[kRowThreads]) {
   for (int warp = 0; warp < kRowThreads; warp += kWarp) {

@@ -1,7 +1,7 @@
 // Sums over rows of logits, from which the losses of tokens follow. One reading pass gathers them,
 // over a chunk of the vocabulary at a time, and the sums of chunks are merged. So no [tokens,
 // vocab] matrix exists, and memory does not grow with the vocabulary. The parts marked MNM_HD are
-// also a device's arithmetic (kernels/token_sums_cuda.h).
+// also a device's arithmetic (kernels/cuda/token_sums.h).
 //
 // Over the words seen so far, x are the logits of a candidate, and a those of the full model, its
 // reference, if there is one:

@@ -10,7 +10,7 @@
 
 #include "dataset/examples.h"
 #include "db/store.h"
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 #include "families/open_model.h"
 #include "model/budget.h"
 #include "study/scorer.h"

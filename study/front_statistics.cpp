@@ -7,6 +7,7 @@
 #include <limits>
 #include <tuple>
 
+#include "eval/significance.h"
 #include "study/score_cells.h"
 
 namespace mnm {

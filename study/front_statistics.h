@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "db/store.h"
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 
 namespace mnm {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "db/store.h"
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 #include "report/table.h"
 
 namespace mnm {

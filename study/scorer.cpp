@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "cluster/partition.h"
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 #include "model/error.h"
 #include "model/version.h"
 #include "study/score_job.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/error.h"
+#include "model/version.h"
 #include "text/utf8.h"
 
 namespace mnm {
@@ -65,6 +66,16 @@ ModelRow model_row(const OpenedModel& opened) {
 
 DataRow data_row(const Examples& data) {
   return {data.fingerprint, text_of(data.name), data.context, data.count, std::string(data.kind())};
+}
+
+void record_run(Store& store, RunRow run, const OpenedModel& opened, const Examples& data,
+                std::span<const Score> scores) {
+  run.model = store.model(model_row(opened));
+  run.data = store.data(data_row(data));
+  run.build = build_text();
+  const std::int64_t id = store.begin_run(run);
+  store.add(id, scores);
+  store.finish_run(id, "done");
 }
 
 std::int64_t model_named(const Store& store, const std::string& name) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,12 @@ namespace mnm {
 
 ModelRow model_row(const OpenedModel& opened);
 DataRow data_row(const Examples& data);
+
+// Stores scores that were all taken at once, as a run of its own that is done. `run` says how they
+// were taken: command, part, dtype, device, command line. This adds the model, the data and the
+// build.
+void record_run(Store& store, RunRow run, const OpenedModel& opened, const Examples& data,
+                std::span<const Score> scores);
 
 // Finds a model by its id, its name or the beginning of its fingerprint; and data likewise, or by
 // the part for which the model's runs used it. UsageError, with a list of what there is, if none or

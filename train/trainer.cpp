@@ -13,13 +13,14 @@
 #include <numeric>
 
 #include "dataset/token_file.h"
-#include "eval/statistics.h"
+#include "eval/standard_error.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
 #include "fold/product.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/state.h"
 
@@ -227,7 +228,7 @@ class Trainer {
             state_path().string());
       }
     }
-    update(gradients);
+    gradient_norm_ = update_weights(state_, settings_, gradients);
     ++state_.step;
     for (const Share& share : shares) {
       sums_[share.level] += losses[share.level];
@@ -253,35 +254,6 @@ class Trainer {
       sum = sum.defined() ? sum + part : part;
     }
     return sum;
-  }
-
-  // AdamW on what the step reached, after clipping by the global norm. A tensor that no gradient
-  // reached keeps its weights and moments.
-  void update(const std::vector<at::Tensor>& gradients) {
-    const c10::AutoGradMode no_grad(false);
-    at::Tensor square = at::zeros({}, at::TensorOptions(device_).dtype(at::kFloat));
-    for (const at::Tensor& g : gradients) {
-      if (g.defined()) square += g.square().sum();
-    }
-    gradient_norm_ = std::sqrt(square.item<double>());
-    const double scale = std::min(1.0, settings_.clip / (gradient_norm_ + 1e-6));
-    for (const bool decayed : {true, false}) {
-      std::vector<at::Tensor> weights, grads, first, second, steps;
-      for (std::size_t i = 0; i < gradients.size(); ++i) {
-        if (!gradients[i].defined() || (gradients[i].dim() >= 2) != decayed) continue;
-        weights.push_back(state_.weights[i]);
-        grads.push_back(gradients[i].mul(scale));
-        first.push_back(state_.first[i]);
-        second.push_back(state_.second[i]);
-        steps.push_back(at::full({}, static_cast<double>(state_.step + 1),
-                                 at::TensorOptions(device_).dtype(at::kFloat)));
-      }
-      if (weights.empty()) continue;
-      at::_fused_adamw_(weights, grads, first, second, {}, steps,
-                        learning_rate(settings_, state_.step), settings_.beta1, settings_.beta2,
-                        decayed ? settings_.weight_decay : 0.0, settings_.epsilon,
-                        /*amsgrad=*/false, /*maximize=*/false);
-    }
   }
 
   TrainReport report() const {

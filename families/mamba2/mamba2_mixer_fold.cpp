@@ -9,9 +9,9 @@
 
 #include "fold/launch.h"
 #include "kernels/causal_conv.h"
+#include "kernels/cuda/ssd_scan.h"
 #include "kernels/gated_norm.h"
 #include "kernels/ssd_scan.h"
-#include "kernels/ssd_scan_cuda.h"
 
 namespace mnm {
 namespace {

@@ -1,5 +1,3 @@
-#include "export/gguf.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -8,6 +6,7 @@
 
 #include "export/gguf_pre_tokenizers.h"
 #include "export/gguf_tokenizer.h"
+#include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/q8_0.h"
 #include "families/open_model.h"

@@ -13,7 +13,7 @@
 #include <fstream>
 #include <functional>
 
-#include "export/gguf.h"
+#include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/own_files.h"
 #include "extract/read_ahead.h"

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <variant>
 
-#include "export/gguf.h"
+#include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "extract/extract.h"
 #include "families/open_model.h"

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <variant>
 
-#include "export/gguf.h"
+#include "export/gguf_writer.h"
 #include "families/open_model.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tiny_mamba2.h"

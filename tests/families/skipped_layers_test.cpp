@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "export/gguf.h"
+#include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/onnx.h"
 #include "extract/extract.h"

@@ -1,4 +1,4 @@
-#include "export/gguf_header.h"
+#include "export/gguf.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

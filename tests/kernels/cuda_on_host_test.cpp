@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda_launch.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/element.h"
 #include "tests/kernels/device.h"
 

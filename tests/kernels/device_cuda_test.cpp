@@ -1,7 +1,6 @@
-#include "kernels/device_cuda.h"
-
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/device.h"
 #include "tests/kernels/device.h"
 
 namespace mnm {

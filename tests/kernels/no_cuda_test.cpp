@@ -2,13 +2,13 @@
 
 #include <string>
 
-#include "kernels/activation_cuda.h"
-#include "kernels/device_cuda.h"
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/sum_product.h"
+#include "kernels/cuda/token_sums.h"
 #include "kernels/failure.h"
-#include "kernels/rotary_cuda.h"
-#include "kernels/ssd_scan_cuda.h"
-#include "kernels/sum_product_cuda.h"
-#include "kernels/token_sums_cuda.h"
 
 namespace mnm {
 namespace {

@@ -1,8 +1,8 @@
 // The pointwise kernels on a device against their definitions in double. Label `gpu`.
 #include <gtest/gtest.h>
 
-#include "kernels/activation_cuda.h"
-#include "kernels/rotary_cuda.h"
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/rotary.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
 

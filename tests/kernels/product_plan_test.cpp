@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/sum_product_cuda.h"
+#include "kernels/cuda/sum_product.h"
 #include "tests/kernels/device.h"
 #include "tests/support/cuda_on_host/cuda_on_host.h"
 

@@ -1,7 +1,5 @@
 // The CUDA scan against the sequential one in double. Label `gpu`: without a device it is skipped,
 // which is no pass.
-#include "kernels/ssd_scan_cuda.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/ssd_scan.h"
 #include "tests/kernels/device.h"
 
 namespace mnm {

@@ -1,11 +1,10 @@
 // D = A W^T + C on a device against the definition in double. Label `gpu`.
-#include "kernels/sum_product_cuda.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cstdio>
 
+#include "kernels/cuda/sum_product.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
 

@@ -5,10 +5,10 @@
 #include <random>
 #include <vector>
 
-#include "kernels/activation_cuda.h"
-#include "kernels/rotary_cuda.h"
-#include "kernels/ssd_scan_cuda.h"
-#include "kernels/token_sums_cuda.h"
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/token_sums.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
 #include "tests/kernels/token_sums_cases.h"

@@ -1,8 +1,7 @@
 // The device's sums over chunks of logits against the definition in double. Label `gpu`.
-#include "kernels/token_sums_cuda.h"
-
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/token_sums.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/token_sums_cases.h"
 

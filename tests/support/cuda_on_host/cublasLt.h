@@ -1,4 +1,4 @@
-// What of cuBLASLt kernels/sum_product_cuda.cpp uses, with the toolkit's names, values and
+// What of cuBLASLt kernels/cuda/sum_product.cpp uses, with the toolkit's names, values and
 // signatures. cublas_lt.cpp is behind it, a library of its own that is opened by its name; CUDA's
 // has another version, so that neither is taken for the other.
 #pragma once

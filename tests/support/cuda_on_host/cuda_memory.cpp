@@ -1,5 +1,4 @@
-#include "kernels/cuda_memory.h"
-
+#include "kernels/cuda/memory.h"
 #include "tests/support/cuda_on_host/cuda_on_host.h"
 
 namespace mnm {

@@ -1,7 +1,7 @@
 // rotate (kernels/rotary.h) on a CUDA device. Pointers are the device's; nothing is copied or
 // waited for. It is launched on the default stream of the current device. Returns nullptr if it was
-// launched, else the reason (a text that is never freed). rotary_cuda.cu is linked, or, where there
-// is no CUDA, rotary_no_cuda.cpp.
+// launched, else the reason (a text that is never freed). kernels/cuda/rotary.cu is linked, or,
+// where there is no CUDA, kernels/no_cuda/rotary.cpp.
 #pragma once
 
 #include "kernels/rotary.h"

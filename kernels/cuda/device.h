@@ -1,5 +1,5 @@
-// The name of a CUDA device. device_cuda.cpp is linked, or, where there is no CUDA,
-// device_no_cuda.cpp.
+// The name of a CUDA device. kernels/cuda/device.cpp is linked, or, where there is no CUDA,
+// kernels/no_cuda/device.cpp.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Which memory goes to the CUDA kernels. cuda_memory.cpp is linked, or, where tests run these
+// Which memory goes to the CUDA kernels. cuda/memory.cpp is linked, or, where tests run these
 // kernels on the host, their own file in its place.
 #pragma once
 

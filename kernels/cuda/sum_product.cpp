@@ -1,4 +1,4 @@
-#include "kernels/sum_product_cuda.h"
+#include "kernels/cuda/sum_product.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>

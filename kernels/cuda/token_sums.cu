@@ -1,14 +1,14 @@
 // One block per row, kRowThreads threads: each gathers every kRowThreads-th group of eight logits
 // in registers, lanes merge by shuffles, warps through shared memory. Compiled for the
 // architectures that kernels/CMakeLists.txt names:
-//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/token_sums_cuda.cu
+//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/token_sums.cu
 //
 // A logit in bf16 is two bytes to read and 9/8 of an exponential, with a reference twice that. At
 // d 2048 its product takes 4,096 FLOPs, some 5 ps of an H100 at 800 TFLOP/s; the two bytes take 0.6
 // ps of its memory and the exponential 0.3 ps of its special function units.
-#include "kernels/token_sums_cuda.h"
+#include "kernels/cuda/token_sums.h"
 
-#include "kernels/cuda_launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace mnm {
 namespace {

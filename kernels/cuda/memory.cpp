@@ -1,4 +1,4 @@
-#include "kernels/cuda_memory.h"
+#include "kernels/cuda/memory.h"
 
 namespace mnm {
 

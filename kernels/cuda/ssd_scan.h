@@ -1,7 +1,7 @@
 // ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked algorithm
 // in f32. Pointers are the device's; nothing is copied or waited for.
 //
-// ssd_scan_cuda.cu is linked, or, where there is no CUDA, ssd_scan_no_cuda.cpp.
+// kernels/cuda/ssd_scan.cu is linked, or, where there is no CUDA, kernels/no_cuda/ssd_scan.cpp.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,12 @@
 // A thread per group of eight columns of a row. Compiled for the architectures that
 // kernels/CMakeLists.txt names:
-//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/activation_cuda.cu
+//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/activation.cu
 //
 // Bound by memory: gated, an element of bf16 is two to read and one to write, 6 bytes, 1.5 ps at 4
 // TB/s. As two operators, activation and product, it was ten.
-#include "kernels/activation_cuda.h"
+#include "kernels/cuda/activation.h"
 
-#include "kernels/cuda_launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace mnm {
 namespace {

@@ -1,4 +1,5 @@
-#include "kernels/activation_cuda.h"
+#include "kernels/cuda/activation.h"
+
 #include "kernels/failure.h"
 
 namespace mnm {

@@ -1,5 +1,6 @@
+#include "kernels/cuda/rotary.h"
+
 #include "kernels/failure.h"
-#include "kernels/rotary_cuda.h"
 
 namespace mnm {
 

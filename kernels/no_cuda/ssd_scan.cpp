@@ -1,5 +1,6 @@
+#include "kernels/cuda/ssd_scan.h"
+
 #include "kernels/failure.h"
-#include "kernels/ssd_scan_cuda.h"
 
 namespace mnm {
 

@@ -1,4 +1,4 @@
-#include "kernels/device_cuda.h"
+#include "kernels/cuda/device.h"
 
 #include <cuda_runtime.h>
 

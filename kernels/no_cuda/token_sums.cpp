@@ -1,5 +1,6 @@
+#include "kernels/cuda/token_sums.h"
+
 #include "kernels/failure.h"
-#include "kernels/token_sums_cuda.h"
 
 namespace mnm {
 

@@ -4,7 +4,8 @@
 // 8 of the 12 bytes per element of D in bf16, besides the factors).
 //
 // cuBLASLt is the library that LibTorch has loaded. It is looked up by its name when it is first
-// needed. sum_product_cuda.cpp is linked, or, where there is no CUDA, sum_product_no_cuda.cpp.
+// needed. kernels/cuda/sum_product.cpp is linked, or, where there is no CUDA,
+// kernels/no_cuda/sum_product.cpp.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 // launched on the default stream of the current device. Each returns nullptr if it was launched,
 // else the reason (a text that is never freed).
 //
-// token_sums_cuda.cu is linked, or, where there is no CUDA, token_sums_no_cuda.cpp.
+// kernels/cuda/token_sums.cu is linked, or, where there is no CUDA, kernels/no_cuda/token_sums.cpp.
 #pragma once
 
 #include <cstdint>

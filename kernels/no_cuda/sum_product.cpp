@@ -1,5 +1,6 @@
+#include "kernels/cuda/sum_product.h"
+
 #include "kernels/failure.h"
-#include "kernels/sum_product_cuda.h"
 
 namespace mnm {
 
