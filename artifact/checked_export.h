@@ -1,5 +1,5 @@
-// From a planned export to a directory that is whole, checked and carries its probe, or to nothing:
-// what is written appears under its name once every check has passed.
+// Writes a planned export, checks it, and puts its probe beside it. The directory gets its name
+// only when every check has passed. So under that name there is a whole export or nothing.
 #pragma once
 
 #include <cstddef>
@@ -18,35 +18,36 @@
 namespace mnm {
 
 struct CheckOptions {
-  bool values = true;       // false: names, shapes and types alone, which needs no LibTorch
-  std::int64_t layers = 0;  // that are run, from the first one on; 0: as layers_to_run says
-  DeviceOptions device{};   // that runs them, in f32
+  // False: only names, shapes and types are checked, which needs no LibTorch.
+  bool values = true;
+  std::int64_t layers = 0;  // how many of the first layers are run; 0: as layers_to_run says
+  DeviceOptions device{};   // on which they are run, in f32
 };
 
 struct CheckedExport {
-  std::uint64_t bytes = 0;               // of all files, the probe among them
-  bool checked_values = false;           // every tensor is its slice, bit for bit
-  std::size_t layers = 0;                // that were run; 0: none
-  std::optional<Probe> probe;            // where layers were run
-  std::optional<Difference> difference;  // of what was written to the probe
+  std::uint64_t bytes = 0;      // of all files, with the probe
+  bool checked_values = false;  // whether every tensor was compared with its slice, and was equal
+  std::size_t layers = 0;       // how many layers were run
+  std::optional<Probe> probe;   // if layers were run
+  std::optional<Difference> difference;  // between the logits of what was written and the probe
 };
 
-// How many first layers the check would run; 0: none.
+// How many of the first layers the check would run.
 std::size_t checked_layers(const OpenedModel& nested, const PlannedExport& plan,
                            const CheckOptions& options);
 
-// The probe that would lie beside the export, without its logits: what it weighs can be told.
+// The probe that would lie beside the export, without its logits. It is enough to tell its size.
 Probe probe_outline(const OpenedModel& nested, const PlannedExport& plan);
 
-// Writes `plan` to `target`, where `replaceable` says what may lie there already. Error where a
-// check fails: then nothing is there. Throws Stopped when `progress`, which counts bytes and is
-// asked once more at the end, says so.
+// Writes `plan` to `target`. `replaceable` says what may be there already and is replaced. If a
+// check fails, it throws an Error and leaves `target` as it was. `progress` counts bytes, and is
+// called once more at the end; if it says stop, this throws Stopped.
 CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan,
                             const std::filesystem::path& target, const CheckOptions& options = {},
                             const AtomicDirectory::Replaceable& replaceable = {},
                             const ProgressSink& progress = {});
 
-// The row of the store that such an export is kept as. `record`: what it is an export of.
+// The row of the store for such an export. `record`: the record of the submodel, if there is one.
 Store::Artifact artifact_row(const PlannedExport& plan, const CheckedExport& written,
                              const std::filesystem::path& target, std::int64_t model,
                              const std::optional<Record>& record = {});

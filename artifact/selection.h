@@ -1,5 +1,6 @@
-// Which submodel is exported where the user names none: the best of a store within budgets, or,
-// without any score, the largest that MatFormer's rule makes.
+// Chooses the submodel to export if the user does not say its widths. It is the best one of a store
+// within the budgets. If the user gives a budget and no store, it is the largest submodel within it
+// that MatFormer's rule (least slope) makes, and no score decides.
 #pragma once
 
 #include <cstdint>
@@ -15,26 +16,29 @@
 
 namespace mnm {
 
-// The store's id of a checkpoint, by its fingerprint; nothing where it does not know it.
+// The store's id of a checkpoint, found by its fingerprint. Nothing if the store does not know it.
 std::optional<std::int64_t> model_in(const Store& store, const OpenedModel& opened);
 
 struct BestRequest {
   std::vector<Budget> budgets{};
   CostKind cost = CostKind::kParams;
-  std::string data{};                     // by which scores, as data_named takes it; empty: of the
-                                          // search part, else of the only data there are
-  const LatencyTable* latency = nullptr;  // where a budget is of time
+  // The data whose scores decide, by a name that data_named takes. Empty: the search part, or, if
+  // there is none, the only data that there are.
+  std::string data{};
+  const LatencyTable* latency = nullptr;  // needed if a budget is a latency
 };
 
-// The record of the model that has the smallest loss within the budgets. UsageError where there is
-// none, or no telling by which data.
+// The model's record with the smallest loss within the budgets. UsageError if there is none, or if
+// it is not clear which data decide.
 Record best_record(const Store& store, std::int64_t model, const BestRequest& request);
 
-// The largest least-slope submodel within the budgets. UsageError names the smallest where none is.
+// The largest least-slope submodel within the budgets. If none is within, a UsageError names the
+// smallest.
 Widths least_slope_within(const NestedModel& model, const CostTable& costs,
                           std::span<const Budget> budgets);
 
-// Of the records of these widths the one to quote: one of the confirm part, where there is one.
+// The record to quote for these widths: one of the confirm part, if there is one; else another.
+// Nothing if there is none.
 std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths);
 
 }  // namespace mnm

@@ -1,5 +1,5 @@
-// The settings of a run, as the store keeps them for --resume: the options that make a run the run
-// it is, each with the texts that the user gave.
+// The settings of a run, which the store keeps for --resume. They are the options on which its
+// results depend, each with the texts that the user gave.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace mnm {
 
-// Paths become absolute. UsageError where a path is not UTF-8, which the store's text has to be.
+// Paths become absolute. UsageError if a path is not UTF-8, because texts of the store must be.
 std::string run_settings(const OptionTable& options);
 
-// Sets the options as `run` had them. UsageError where the run is of another command, and where the
-// command line says otherwise; paths may differ, since fingerprints are checked.
+// Sets the options as `run` had them. UsageError if the run is of another command, or if the
+// command line contradicts the run. Paths may differ, because fingerprints are checked.
 void restore_settings(OptionTable& options, const std::string& command, const RunRow& run);
 
 }  // namespace mnm

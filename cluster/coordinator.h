@@ -13,19 +13,19 @@
 
 namespace mnm {
 
-// Does a task: its result. Called on a thread of its own, one task at a time. Where it throws
-// DeviceLost, its rank is given no other task.
+// Does a task and returns its result. It is called on a thread of its own, for one task at a time.
+// If it throws DeviceLost, its rank gets no other task.
 using Perform = std::function<std::string(const std::string& task, const ProgressSink& sink)>;
 
-// Told each result: the number of its task, and what was made of it.
+// Is called with each result and the number of its task.
 using Take = std::function<void(std::size_t task, const std::string& result)>;
 
 struct Task {
   std::string body;
-  double flops = 0;
+  double flops = 0;  // how much work it is
 };
 
-// Rank 0's half.
+// Rank 0's part.
 class Coordinator {
  public:
   // The post outlives the coordinator. `say` gets a sentence when a rank is lost.
@@ -33,11 +33,16 @@ class Coordinator {
               SchedulerSettings settings = {});
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;
-  ~Coordinator();  // stops the other ranks; leaves together with them if none was lost
+  // Tells the other ranks to stop. If none was lost, it leaves the job together with them.
+  ~Coordinator();
 
-  // Each result once, as it comes, told to `take` on this thread. Throws what this rank's own tasks
-  // throw, an Error that names the rank for what another's do, the scheduler's, and DeviceLost
-  // where no rank is left. `progress` counts FLOPs.
+  // Has all tasks done. Calls `take` on this thread, once for each result, as the results come.
+  // `progress` counts FLOPs. It throws
+  //
+  // - what this rank's own tasks throw;
+  // - an Error that names the rank, if a task of another rank throws;
+  // - the scheduler's Error, if a task has cost too many ranks;
+  // - DeviceLost, if no rank is left.
   void run(std::span<const Task> tasks, const Perform& perform, const Take& take,
            const ProgressSink& progress);
 
@@ -48,9 +53,9 @@ class Coordinator {
   std::function<void(const std::string&)> say_;
   SchedulerSettings settings_;
   std::map<int, std::string> retired_;  // ranks whose device is lost, and what they said
-  std::uint64_t first_number_ =
-      0;  // of this run's tasks; results of an earlier run have smaller ones
-  bool lost_ = false;
+  // The number of the first task of this run. Results of an earlier run have smaller numbers.
+  std::uint64_t first_number_ = 0;
+  bool lost_ = false;  // whether a rank was lost
 };
 
 // The part of every other rank. Returns when rank 0 says stop. Error if rank 0 was silent for

@@ -7,14 +7,15 @@
 
 namespace mnm {
 
+// The number of this process, and how many there are.
 struct Launch {
-  int rank = 0, size = 1;              // of all
-  int local_rank = 0, local_size = 1;  // of those on this machine
+  int rank = 0, size = 1;              // among all processes of the job
+  int local_rank = 0, local_size = 1;  // among those on this machine
 };
 
-// `variable` returns the value of an environment variable, or an empty text. Open MPI, Slurm's
-// srun, and MPICH's PMI are known. A batch script of Slurm is one process, whatever the size of the
-// job. Nothing if the process was started alone.
+// Nothing if the process was started alone. `variable` returns the value of an environment
+// variable, or an empty text. The launchers Open MPI, Slurm's srun and MPICH (its PMI) are known. A
+// program that a batch script of Slurm starts without srun is alone, whatever the size of the job.
 std::optional<Launch> launch_of(const std::function<std::string(const char*)>& variable);
 std::optional<Launch> launch_of_this_process();
 

@@ -1,5 +1,5 @@
-// Letters between ranks. A thread of its own serves the transport, so heartbeats go on whatever the
-// rest of the process does.
+// Sends and receives letters between ranks. A thread of its own does the sending, so heartbeats go
+// on whatever the rest of the process does.
 #pragma once
 
 #include <chrono>
@@ -19,9 +19,9 @@ struct Letter {
     kTask,    // to a worker: a number and a body
     kResult,  // back: the same number and the result
     kFailed,  // back: the same number and one sentence
-    kLost,    // back: the same, and the rank can do no other task
+    kLost,    // back: as kFailed; and the rank's device is lost, so it can do no other task
     kStop,    // to a worker: stop working
-    kBeat,    // between rank 0 and each other; the share of the task that is done
+    kBeat,    // a heartbeat, between rank 0 and each other rank: the share of its task that is done
   };
   Kind kind = Kind::kBeat;
   std::uint64_t number = 0;
@@ -37,8 +37,8 @@ class Post {
                 Milliseconds beat = Milliseconds(1000));
   Post(const Post&) = delete;
   Post& operator=(const Post&) = delete;
-  // If leave() was called, leaves together with the others, as the transport does; waits five
-  // seconds for them.
+  // If leave() was called, waits up to five seconds for the others, and leaves together with them
+  // (Transport::finish).
   ~Post();
 
   int rank() const { return rank_; }
@@ -57,8 +57,8 @@ class Post {
   double silence(int rank) const;
   double share_of(int rank) const;
   void set_share(double share);  // of this rank's task; sent with every heartbeat
-  bool stopped() const;          // a kStop has come
-  bool all_leave() const;        // its number was not 0: no rank was lost
+  bool stopped() const;          // whether a kStop has come
+  bool all_leave() const;        // whether its number was not 0, which says that no rank was lost
 
   void leave();  // call it when all ranks are alive and leave too
 

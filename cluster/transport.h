@@ -7,7 +7,7 @@
 
 namespace mnm {
 
-// Only the thread that made it uses it.
+// It is used only by the thread that made it.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -23,9 +23,10 @@ class Transport {
     int from = 0;
     std::string bytes;
   };
-  virtual std::optional<Received> receive() = 0;  // nothing where nothing has come yet
+  virtual std::optional<Received> receive() = 0;  // returns at once; nothing if nothing has come
 
-  // Leaves together with all others, who do the same. It is never called if one of them is gone.
+  // Leaves the job. All ranks call it, and each waits for the others. It is never called if one of
+  // them is gone.
   virtual void finish() = 0;
 };
 

@@ -30,12 +30,16 @@ struct LatencySettings {
   std::uint64_t seed = 1;     // of these, and of the order
 };
 
-// Of each layer at each of its choices but being skipped, which takes no time. Every repeat makes
-// as many passes as a layer has choices, each layer at another choice in each, in random order: so
-// each choice is timed once a repeat, in mixed company, and a drift of the machine's speed meets
-// all alike; the checks are timed whole in the same repeats. `draw(n)` is uniform in [0, n).
-// `progress` counts passes, and is asked before each. `device`, `dtype` and
-// `workload` of the result are left to the caller.
+// Measures each layer at each of its widths. A skipped layer takes no time and is not measured.
+//
+// A repeat makes as many passes as the layer with the most widths has widths. In each pass every
+// layer has another width than in the passes before, in random order; layers with fewer widths use
+// them again. So a repeat times each width beside random widths of the other layers, and a drift of
+// the machine's speed affects all widths alike. The checks are timed as a whole in the same
+// repeats.
+//
+// `draw(n)` is uniform in [0, n). `progress` counts passes, and is called before each. The caller
+// fills in `device`, `dtype` and `workload` of the result.
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const ProgressSink& progress);

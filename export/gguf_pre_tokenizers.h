@@ -8,8 +8,9 @@
 
 namespace mnm {
 
-// Of a byte-level tokenizer: the name under which llama.cpp 0.3.36's llama-vocab.cpp splits text by
-// the same expressions, and takes whole pieces that are tokens, or not. Nothing where it has none.
+// The name for a byte-level tokenizer. Under this name, llama-vocab.cpp of llama-cpp-python 0.3.36
+// splits text by the same expressions. It also agrees in whether a piece that is a token is taken
+// whole. Nothing if there is no such name.
 std::optional<std::string> gguf_pre_tokenizer(const TokenizerJson& tokenizer);
 
 }  // namespace mnm

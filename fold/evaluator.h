@@ -2,8 +2,8 @@
 //
 // A plan is carried out batch by batch of sequences (fold/walk.h). On the CPU every thread takes
 // batches of its own. If the weights are streamed, the plan is carried out layer by layer instead
-// (fold/sweep.h). Nothing is computed twice. The limit decides how much memory is used, not the
-// number of candidates.
+// (fold/sweep.h). The limit decides how much memory is used, not the number of candidates. Nothing
+// is computed twice, unless the limit is so low that the children of one parent must be split.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -36,8 +36,8 @@ struct EvaluatorLimits {
 
 // Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
 // candidate, a duplicate too, is a plan of its own. Where the device runs out of memory, what is
-// left is done in halves of the memory that was tried. Throws Stopped when `progress` says so;
-// Error where not one sequence of one candidate fits the limit.
+// left is done in half of the memory that was tried. Throws Stopped when `progress` says so. Error
+// if not even one sequence of one candidate fits the limit.
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,
                                               std::span<const Widths> candidates,

@@ -1,7 +1,7 @@
 // Products of rows with a model's weights, and the type that they are computed in. Compiled only
 // into the engine.
 //
-// LibTorch multiplies a 16-bit type a hundred times more slowly than f32 on a processor that has no
+// LibTorch multiplies a 16-bit type much more slowly than f32 on a processor that has no
 // instructions for it. On such a processor the states of a fold are in f32, and so are its weights
 // except for matrices. A product converts the matrix to f32, one block at a time. So the large
 // tensors stay in 16 bits.

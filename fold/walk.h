@@ -1,8 +1,9 @@
 // Carries one batch of sequences through one plan. Compiled only into the engine.
 //
 // The tree is walked depth first in chunks of nodes. So the states that are alive at once are one
-// chunk per level and never a whole level. Nothing is computed twice. The tiling decides how much
-// memory is used, not the number of candidates.
+// chunk per level and never a whole level. The tiling decides how much memory is used, not the
+// number of candidates. Nothing is computed twice, unless the tiling splits the children of one
+// parent.
 #pragma once
 
 #include <ATen/core/Tensor.h>

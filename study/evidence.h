@@ -1,4 +1,5 @@
-// What a store proves, as data for the page of evidence (report/page.h).
+// What a store holds and what follows from it, as the data of the page that `mixnmatch report`
+// writes (report/page.h).
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -8,13 +9,18 @@
 
 namespace mnm {
 
-// Values per example are in the page for the front's members and the uniform granularities, the
-// cheapest first, as long as they take less than this in all.
+// The page holds the values per example of the front's members and of the uniform granularities.
+// The cheapest come first, and as many are taken as fit into this number of bytes.
 inline constexpr std::size_t kExampleBytes = std::size_t{16} << 20;
 
-// Of every model, dataset and dtype that passes the query's filters: all records' costs and
-// scores, the front with what study/front_statistics.h says of it, each layer's sensitivity where
-// it was scored, and the runs behind them. `db`: what the store is called in commands.
+// For every model, dataset and dtype that passes the query's filters:
+//
+// - the costs and scores of all records;
+// - the front, with its statistics (study/front_statistics.h);
+// - the sensitivity of each layer, if it was scored;
+// - the runs that made the records.
+//
+// `db` is the name of the store in the commands that the page shows.
 nlohmann::ordered_json evidence(const Store& store, const FrontQuery& query, const std::string& db);
 
 }  // namespace mnm

@@ -1,5 +1,6 @@
-// A search from the budgets to the confirmed front: strategies that share the time, each of which
-// is a run in the store. A search that was stopped is gone on with by giving its run.
+// A whole search, from the budgets to the confirmed front. Several strategies may share its time;
+// each is a run of its own in the store. To go on with a search that was stopped, give one of its
+// runs.
 #pragma once
 
 #include <chrono>
@@ -26,40 +27,41 @@ namespace mnm {
 // The strategy of a search that names none.
 inline constexpr const char* kDefaultStrategy = "surrogate";
 
-// What is searched, and by what. The references and pointers outlive the session.
+// What is searched, and how. The references and pointers outlive the session.
 struct SearchRequest {
   const OpenedModel& opened;
   const Examples& data;               // the search part
-  const Examples* confirm = nullptr;  // null: what is reported are the scores of the search part
+  const Examples* confirm = nullptr;  // null: the scores of the search part are reported
   std::vector<Budget> budgets{};
   CostKind cost = CostKind::kParams;  // what the front trades against the metric
   Metric metric = Metric::kLoss;
   std::vector<std::string> strategies = {kDefaultStrategy};
   StrategySettings settings{};
-  const LatencyTable* latency = nullptr;  // where that is a cost or a budget
+  const LatencyTable* latency = nullptr;  // needed if latency is the cost or has a budget
   std::size_t batch = 256;                // submodels that are scored and kept together
-  // Shared evenly by the strategies, counted from `started`; each stops after its first batch, or
-  // the one under way, when its share is over. 0: no limit.
+  // Counted from `started`, and shared evenly by the strategies. When the share of a strategy is
+  // over, it finishes the batch that is being scored and stops. Each scores at least one batch. 0:
+  // no limit.
   double max_seconds = 0;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
-// The problem that strategies are given. `costs` outlives it. UsageError where no submodel is
-// within the budgets.
+// The problem that strategies are given. `costs` outlives it. UsageError if no submodel is within
+// the budgets.
 SearchProblem make_problem(const NestedModel& model, const CostTable& costs, CostKind cost,
                            std::span<const Budget> budgets);
 
 // Who watches a search.
 struct SearchWatch {
-  // Before each batch and while one is scored. False: no other batch begins.
+  // Called before each batch and while one is scored. If it returns false, no other batch begins.
   std::function<bool(const RunRow&, const SearchStatus&)> progress{};
   std::function<void(const RunRow&, const SearchOutcome&)> ended{};
 };
 
 class SearchSession {
  public:
-  // Touches neither store nor weights. UsageError for an unknown strategy, a bad setting, and where
-  // no submodel is within the budgets.
+  // Touches neither the store nor the weights. UsageError for an unknown strategy or a bad setting,
+  // and if no submodel is within the budgets.
   explicit SearchSession(const SearchRequest& request);
   SearchSession(const SearchSession&) = delete;
   SearchSession& operator=(const SearchSession&) = delete;
@@ -67,22 +69,23 @@ class SearchSession {
   const CostTable& costs() const { return costs_; }
   std::span<const std::unique_ptr<Strategy>> strategies() const { return strategies_; }
 
-  // One run of the store for each strategy: new ones, or those of `resumed`'s session. Both outlive
-  // this. `scorer` measures the metric. Of `kept` its settings, command line and seed are taken.
-  // UsageError where `resumed` was of another model or other data.
+  // Begins one run of the store for each strategy, or goes on with the runs of the search that
+  // `resumed` belongs to. The store and the scorer outlive the session. The scorer measures the
+  // metric. Settings, command line and seed of new runs are those of `kept`. UsageError if
+  // `resumed` is of another model or other data.
   void begin(Store& store, Scorer& scorer, const RunRow& kept = {},
              const std::optional<RunRow>& resumed = {});
   const std::vector<RunRow>& runs() const { return runs_; }
 
-  // True where every strategy has finished, else runs are stopped and can be resumed. Whatever is
-  // thrown, what was scored is kept.
+  // Runs the strategies. Returns true if all have finished; else the runs were stopped and can be
+  // resumed. Scores are kept, whatever this throws.
   bool search(const SearchWatch& watch = {});
   // Whether the watch asked to stop.
   bool stopped() const { return stopped_; }
-  // Of the strategy under way; infinite without a limit.
+  // What is left of the running strategy's share; infinite without a limit.
   double seconds_left() const;
 
-  // The front of all runs, its members scored on the confirm part (study/confirm.h).
+  // Scores the members of the front of all runs on the confirm part (study/confirm.h).
   ConfirmedFront confirm(const ProgressSink& progress = {});
 
  private:

@@ -1,4 +1,5 @@
-// The tokens that are found in text as they stand, before all else.
+// Added tokens: tokens that are found in a text as they stand there. The tokenizer cuts a text at
+// them. It looks for some of them before it normalizes the text, and for the others after that.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,11 @@ namespace mnm {
 struct AddedToken {
   std::int32_t id = 0;
   std::string text;
-  bool takes_left = false, takes_right = false;  // the white space beside it
-  bool alone = false;                            // only where no letter or digit touches it
+  bool takes_left = false, takes_right = false;  // it takes up the white space on this side
+  bool alone = false;  // it is found only if no letter or digit touches it
 };
 
-// A part of a text: a token (id), or what lies between (id -1).
+// A part of a text: an added token, or the text between two of them (id -1).
 struct TextPart {
   std::int32_t id = -1;
   std::string_view text;
@@ -23,16 +24,18 @@ struct TextPart {
 
 class AddedTokens {
  public:
-  // Those without text are never found; of those with the same text, the last one is.
+  // A token with an empty text is never found. Of several tokens with the same text, the last one
+  // is found.
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
-  // The leftmost ones, and of those the longest. O(bytes x (longest token + log tokens)).
+  // Cuts the text at its added tokens. The leftmost one is taken first. Of several that begin at
+  // the same place the longest is taken. O(bytes x (longest token + log tokens)).
   std::vector<TextPart> parts_of(std::string_view text) const;
 
  private:
   const AddedToken* longest_at(std::string_view text) const;
 
-  std::vector<AddedToken> tokens_;  // by their bytes
+  std::vector<AddedToken> tokens_;  // sorted by their bytes
 };
 
 }  // namespace mnm

@@ -1,5 +1,6 @@
-// The merges of byte-pair encoding: of the neighbours in a piece the pair of the lowest rank
-// becomes one token, of several the leftmost, until none is left.
+// Byte-pair encoding: turns the symbols of a piece of text into tokens. The pair of neighbours
+// whose merge has the lowest rank becomes one token; of several such pairs, the leftmost does. This
+// is repeated until no two neighbours have a merge.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +11,15 @@ namespace mnm {
 
 class BytePairMerges {
  public:
-  // Room for so many pairs.
+  // Makes room for so many merges.
   explicit BytePairMerges(std::size_t pairs);
 
-  // Two neighbouring ids become `made`; of equal pairs the last one added counts.
+  // Adds a merge: two neighbouring ids become `made`. If a pair is added twice, the last merge
+  // counts.
   void add(std::int32_t left, std::int32_t right, std::int32_t rank, std::int32_t made);
   bool empty() const { return count_ == 0; }
 
-  // Appends what becomes of `symbols`. O(n log n).
+  // Appends the tokens that `symbols` become. O(n log n).
   void apply(const std::vector<std::int32_t>& symbols, std::vector<std::int64_t>& out) const;
 
  private:
@@ -27,7 +29,7 @@ class BytePairMerges {
   const Entry* find(std::int32_t left, std::int32_t right) const;
   std::size_t slot_of(std::int32_t left, std::int32_t right) const;
 
-  std::vector<Entry> entries_;  // a hash table of a power of two, at most half full
+  std::vector<Entry> entries_;  // a hash table: a power of two, at most half of it used
   std::size_t count_ = 0;
 };
 

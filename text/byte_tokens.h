@@ -1,4 +1,5 @@
-// SentencePiece's tokens for the bytes of characters that have none: "<0x00>" to "<0xFF>".
+// SentencePiece's tokens that stand for single bytes, "<0x00>" to "<0xFF>". A character that has no
+// token of its own is spelled with them.
 #pragma once
 
 #include <optional>

@@ -1,9 +1,11 @@
-// A chat's turns as text, the way a checkpoint was trained on them. A chat_template is a program in
-// Jinja, which is not run here: the public ones of two kinds are known by their marks.
+// Writes the turns of a chat as text, in the form that a checkpoint was trained on. A checkpoint's
+// chat_template is a program in the language Jinja, which is not run here. Instead, public
+// templates of two kinds are recognised by their marks:
 //
-// Llama 3: <|start_header_id|>user<|end_header_id|>, two line ends, the words, <|eot_id|>; from 3.1
-// on a system turn with the date is always there. ChatML (Qwen, SmolLM2, Yi): <|im_start|>user, a
-// line end, the words, <|im_end|> and a line end; some have a system turn of their own.
+// - Llama 3: <|start_header_id|>user<|end_header_id|>, two line ends, the words, <|eot_id|>. From
+//   Llama 3.1 on there is always a system turn, which has the date.
+// - ChatML (Qwen, SmolLM2, Yi): <|im_start|>user, a line end, the words, <|im_end|> and a line end.
+//   Some of these templates have a system turn that is used if the user gives none.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +17,7 @@ namespace mnm {
 
 struct ChatTemplate {
   std::string text;   // in Jinja
-  std::string begin;  // the token that begins a text, as tokenizer_config.json names it; may be ""
+  std::string begin;  // the token that begins a text, from tokenizer_config.json; may be empty
 };
 
 struct ChatTurn {
@@ -23,12 +25,14 @@ struct ChatTurn {
   std::string user;
 };
 
-// chat_template.jinja, or else what tokenizer_config.json holds.
+// Reads chat_template.jinja. If there is no such file, takes the template in tokenizer_config.json.
+// Nothing if that has none either.
 std::optional<ChatTemplate> find_chat_template(const std::filesystem::path& directory);
 
-// Up to where the answer begins: what transformers' apply_chat_template gives with
-// add_generation_prompt. All special tokens are in it (Template::kLeaveOut). `today`: as in
-// "26 Jul 2024". Error, with the reason alone, for a template of another kind.
+// The text of the turn, up to where the answer begins. It equals what transformers'
+// apply_chat_template gives with add_generation_prompt. The text contains all special tokens, so it
+// is encoded with Template::kLeaveOut. `today` looks like "26 Jul 2024". Error if the template is
+// of another kind; its message is only the reason, and the caller adds the file.
 std::string chat_prompt(const ChatTemplate& chat, const ChatTurn& turn, std::string_view today);
 
 }  // namespace mnm

@@ -1,4 +1,4 @@
-// Members of a JSON object that may not be there.
+// Reads members of JSON objects that may be missing.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -7,14 +7,15 @@
 
 namespace mnm {
 
-// Null where it is not there, or `object` is no object.
+// The member. Null if it is missing or `object` is no object.
 const nlohmann::json& member(const nlohmann::json& object, const char* key);
-std::string text_of(const nlohmann::json& object, const char* key);  // "" where it is no string
-// Not where it is not there, null, false, empty or 0.
+std::string text_of(const nlohmann::json& object, const char* key);  // "" if it is no string
+// False if the member is missing, null, false, an empty text or 0.
 bool is_set(const nlohmann::json& object, const char* key);
 
-// A tokenizer.json's step, or of a Sequence those under `key`, and of the Sequences among them.
-// Error where it is nested deeper than any public one.
+// The steps of one part of a tokenizer.json, such as its normalizer. `node` is one step, or a
+// "Sequence" with a list of steps under `key`; the list may hold Sequences too. Null has no steps.
+// Error if Sequences are nested deeper than in any public tokenizer.
 std::vector<const nlohmann::json*> steps_of(const nlohmann::json& node, const char* key);
 
 }  // namespace mnm

@@ -1,5 +1,5 @@
-// What a tokenizer.json does to text before it is split: steps, as data, each over the whole text
-// between two added tokens.
+// The normalizer of a tokenizer.json: what is done to a text before it is split. It is a list of
+// steps, as plain data. Each step rewrites the whole text between two added tokens.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ struct NormalizerStep {
     kNfkc,
     kNfkd,
     kLowercase,
-    kPrepend,  // `text`, unless there is none
-    kReplace,  // what `pattern` matches by `text`
-    kStrip,    // white space at the `left` and `right` end
+    kPrepend,  // puts `text` before a text that is not empty
+    kReplace,  // replaces every match of `pattern` by `text`
+    kStrip,    // removes white space at the `left` end, at the `right` end, or at both
   };
   Kind kind = Kind::kNfc;
   std::string text = {};
@@ -30,15 +30,16 @@ struct NormalizerStep {
   bool left = false, right = false;
 };
 
-// None for null and for an empty Sequence. Error, with the reason alone, for a step that is not
-// read.
+// Null and an empty Sequence have no steps. Error for a step that is not read here; its message is
+// only the reason, and the caller adds the file.
 std::vector<NormalizerStep> parse_normalizer(const nlohmann::json& normalizer);
 
-// `text` is UTF-8.
+// Applies the steps, one after the other. `text` is UTF-8.
 std::string normalized(std::string_view text, const std::vector<NormalizerStep>& steps);
 
-// Error if `made` is more than 64 times as long as `text`, and 4 KiB: a chain of steps of a few
-// bytes each can make a text of any length. `what` names the part of the tokenizer.json.
+// Steps of a few bytes each can make a text of any length out of a short one. Error if `made`,
+// which they made of `text`, is longer than 64 times `text` and 4 KiB more. `what` names the part
+// of the tokenizer.json.
 void require_growth(std::string_view text, std::string_view made, std::string_view what);
 // Error if a text that a step puts in is longer than 64 bytes.
 void require_short(std::string_view inserted, std::string_view what);

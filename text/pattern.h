@@ -1,10 +1,14 @@
-// The regular expressions that tokenizer.json files split text by: the part of Oniguruma's (Ruby's)
-// language that they use, with the same matches, in time that is linear in the text.
+// The regular expressions by which tokenizer.json files split text. They are in the language of
+// Oniguruma (Ruby's library). The part of it that public tokenizers use is read here, and gives the
+// same matches. The time is linear in the length of the text.
 //
-// Read are: characters and their escapes, sets, \s \S \d \D, \p{L} and the other general
-// categories, groups and (?i:...) over ASCII, | ? * + {n} {n,m}, the lazy ?? *? +? and the
-// possessive ?+ *+ ++ of a single character, (?!x) and (?=x) of a single character, ^ and $ (of
-// lines, as Ruby has it).
+// This is read:
+//
+// - characters and their escapes, sets, \s \S \d \D, \p{L} and the other general categories
+// - groups, and (?i:...) over ASCII
+// - | ? * + {n} {n,m}, and the lazy ?? *? +?
+// - of a single character, the possessive ?+ *+ ++, and lookahead: (?!x) (?=x)
+// - ^ and $, which are the ends of a line, as in Ruby
 #pragma once
 
 #include <bitset>
@@ -23,9 +27,11 @@ namespace mnm {
 // A set of characters.
 struct CharSet {
   std::bitset<128> ascii;
-  ClassSet classes = 0;                               // beyond ASCII: of these classes,
-  std::vector<std::pair<char32_t, char32_t>> ranges;  // or in one of these, ascending and apart
-  bool negated = false;                               // beyond ASCII
+  // A character beyond ASCII is in the set if it is of one of these classes or in one of these
+  // ranges, or, if `negated`, in neither.
+  ClassSet classes = 0;
+  std::vector<std::pair<char32_t, char32_t>> ranges;  // ascending, with gaps between them
+  bool negated = false;
 
   bool has(char32_t c) const;
 };
@@ -33,16 +39,16 @@ struct CharSet {
 // One step of the machine that matches.
 struct PatternStep {
   enum class Kind : std::uint8_t {
-    kSet,         // one character of `set`
-    kSplit,       // go on at `first`, or if that fails at `second`
-    kJump,        // at `first`
-    kPossessive,  // as many of `set` as there are, at least `first`, at most `second`; 0: any
-                  // number
-    kFollowed,    // by one of `set`
-    kUnfollowed,  // by none of `set`
-    kLineStart,
-    kLineEnd,
-    kMatch,
+    kSet,         // takes one character of `set`
+    kSplit,       // goes on at step `first`, or, if that fails, at step `second`
+    kJump,        // goes on at step `first`
+    kPossessive,  // takes all characters of `set` that follow: at least `first` of them, at most
+                  // `second` (0: any number)
+    kFollowed,    // the next character must be in `set`; it is not taken
+    kUnfollowed,  // there must be no next character in `set`
+    kLineStart,   // this must be the start of a line
+    kLineEnd,     // this must be the end of a line
+    kMatch,       // the match ends here
   };
   Kind kind = Kind::kMatch;
   std::uint32_t set = 0, first = 0, second = 0;
@@ -50,15 +56,16 @@ struct PatternStep {
 
 class Pattern {
  public:
-  // Error, with the reason alone, for what is not read, and what matches nothing at all.
+  // Error if a part of the expression is not read, or if the expression matches an empty text. The
+  // message is only the reason, and the caller adds the file.
   explicit Pattern(std::string_view expression);
-  // Of a text as it stands. Not empty.
+  // A pattern that matches this text as it stands. The text is not empty.
   static Pattern literal(std::string_view text);
 
   const std::string& expression() const { return expression_; }
 
-  // All matches from the left on, [begin, end) in bytes of `text`, which is UTF-8.
-  // O(steps x bytes), whatever the pattern.
+  // All matches, from left to right: [begin, end) in bytes of `text`, which is UTF-8.
+  // O(steps x bytes), whatever the pattern is.
   std::vector<std::pair<std::size_t, std::size_t>> matches(std::string_view text) const;
 
  private:
@@ -70,13 +77,14 @@ class Pattern {
   std::vector<PatternStep> steps_;
   std::vector<CharSet> sets_;
   std::bitset<128> first_;    // the ASCII characters that a match may begin with
-  std::uint32_t splits_ = 0;  // number of kSplit; their `set` numbers them
+  std::uint32_t splits_ = 0;  // the number of kSplit steps; each has its number in `set`
 };
 
-// With `by` in place of every match.
+// The text with `by` in the place of every match.
 std::string replaced(std::string_view text, const Pattern& pattern, std::string_view by);
 
-// A step's "pattern": {"Regex": "..."} or {"String": "..."}. Error, with the reason alone.
+// Reads the "pattern" of a step: {"Regex": "..."} or {"String": "..."}. Error as in the
+// constructor.
 Pattern pattern_of(const nlohmann::json& step);
 
 }  // namespace mnm

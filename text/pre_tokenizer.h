@@ -1,5 +1,6 @@
-// How a tokenizer.json cuts text into pieces before its merges, which never cross from one piece to
-// the next: steps, as data, each over every piece of the step before.
+// The pre-tokenizer of a tokenizer.json: how a text is cut into pieces before tokens are merged. No
+// merge reaches from one piece into the next. A pre-tokenizer is a list of steps, as plain data.
+// Each step is applied to every piece that the step before it made.
 #pragma once
 
 #include <cstdint>
@@ -14,42 +15,45 @@
 
 namespace mnm {
 
+// What becomes of a match.
 enum class SplitBehavior : std::uint8_t {
-  kRemoved,   // what matches is dropped
-  kIsolated,  // a piece of its own
-  kMergedWithPrevious,
-  kMergedWithNext,
-  kContiguous,  // neighbouring matches are one piece
+  kRemoved,             // it is dropped
+  kIsolated,            // it is a piece of its own
+  kMergedWithPrevious,  // it belongs to the piece before it
+  kMergedWithNext,      // it belongs to the piece after it
+  kContiguous,          // matches that touch each other are one piece
 };
 
 struct PreTokenizerStep {
   enum class Kind : std::uint8_t {
-    kSplit,      // by `pattern`
-    kMetaspace,  // spaces become `text`, which may be put in front
-    kPrefix,     // `text` in front, unless it is there
+    kSplit,      // splits a piece by `pattern`
+    kMetaspace,  // replaces spaces by `text`, and may put `text` in front of the piece
+    kPrefix,     // puts `text` in front of the piece, unless it begins with it
   };
-  enum class Prepend : std::uint8_t { kNever, kAlways, kFirst };  // kFirst: where the text starts
+  // Which pieces get `text` in front. kFirst: only the piece with which the whole text begins.
+  enum class Prepend : std::uint8_t { kNever, kAlways, kFirst };
 
   Kind kind = Kind::kSplit;
   std::optional<Pattern> pattern = {};
   SplitBehavior behavior = SplitBehavior::kIsolated;
-  bool inverted = false;  // the pattern says what lies between the matches
+  bool inverted = false;  // what lies between the matches of `pattern` counts as the matches
   std::string text = {};
   Prepend prepend = Prepend::kNever;
-  bool splits = false;  // before every `text`
+  bool splits = false;  // a kMetaspace step then begins a piece at every `text`
 };
 
 struct PreTokenizer {
   std::vector<PreTokenizerStep> steps;
-  bool byte_level = false;  // pieces are then spelled in byte letters (byte_letters.h)
+  bool byte_level = false;  // after the steps, pieces are spelled in byte letters (byte_letters.h)
 };
 
-// GPT-2's expression, which ByteLevel splits by on its own.
+// GPT-2's expression. The step ByteLevel splits by it, unless the file says otherwise.
 extern const char* const kByteLevelExpression;
-// What Digits takes for one.
+// What the step Digits takes for a digit.
 extern const char* const kDigitExpression;
 
-// Error, with the reason alone, for a step that is not read.
+// Error for a step that is not read here; its message is only the reason, and the caller adds the
+// file.
 PreTokenizer parse_pre_tokenizer(const nlohmann::json& pre_tokenizer);
 
 // Pieces of a text, none of them empty.
@@ -57,7 +61,7 @@ class Pieces {
  public:
   explicit Pieces(std::string_view text) : pieces_{text} {}
 
-  // `first`: the text is where a whole one begins.
+  // Applies the steps. `first`: whether the text is the beginning of the whole text.
   void apply(const PreTokenizer& pre_tokenizer, bool first);
   const std::vector<std::string_view>& all() const { return pieces_; }
 
@@ -66,7 +70,7 @@ class Pieces {
   void rewrite(const PreTokenizerStep& step, bool first);
 
   std::vector<std::string_view> pieces_;
-  std::deque<std::string> rewritten_;  // what they are views of, where it is not the text
+  std::deque<std::string> rewritten_;  // what pieces are views of after a step has rewritten them
 };
 
 }  // namespace mnm

@@ -1,4 +1,5 @@
-// Token ids to text, one by one as they come: what the tokenizers package gives for all of them.
+// Turns token ids into text, one by one as they come. All together give the text that the
+// tokenizers package gives for all ids at once.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +17,21 @@ namespace mnm {
 
 struct TokenizerJson;
 
-// A tokenizer.json's decoder, as data: byte letters, or SentencePiece's way.
+// The decoder of a tokenizer.json, as plain data. It is one of two kinds: byte letters
+// (byte_level), or SentencePiece's (all that follows it).
 struct DecoderSteps {
-  bool byte_level = false;  // the bytes that the letters stand for (byte_letters.h)
+  bool byte_level = false;  // a token's letters stand for bytes (byte_letters.h)
 
-  std::vector<std::pair<Pattern, std::string>> replaced;  // in each token
-  std::string metaspace;                                  // becomes a space; empty: none
-  bool drops_first = false;                               // of the first token, each metaspace goes
-  bool byte_fallback = false;                             // <0x41> is a byte
-  std::string stripped;                                   // a character, at the start of all
-  std::uint64_t most_stripped = 0;                        // so many at most
+  std::vector<std::pair<Pattern, std::string>> replaced;  // in each token, one after the other
+  std::string metaspace;            // this text becomes a space; empty: there is none
+  bool drops_first = false;         // in the first token, each metaspace is dropped instead
+  bool byte_fallback = false;       // a token such as <0x41> is a byte (byte_tokens.h)
+  std::string stripped;             // a character that is removed from the start of the text,
+  std::uint64_t most_stripped = 0;  // at most so often
 };
 
-// Error, with the reason alone, for a decoder that is not read.
+// Error for a decoder that is not read here; its message is only the reason, and the caller adds
+// the file.
 DecoderSteps parse_decoder(const nlohmann::json& decoder);
 
 class TokenDecoder {
@@ -36,20 +39,21 @@ class TokenDecoder {
   // `json` must outlive it.
   explicit TokenDecoder(const TokenizerJson& json) : json_(json) {}
 
-  // What is complete. Special tokens and ids without a token are no text. 0 <= id < vocabulary.
+  // Takes the next id, 0 <= id < vocabulary. Returns the text that is complete now, which no later
+  // id can change. Special tokens, and ids without a token, give no text.
   std::string feed(std::int64_t id);
-  std::string finish();  // what was left waiting
+  std::string finish();  // the text of what was not complete
 
  private:
   std::string flushed_bytes();
   std::string without_start(std::string text);
 
   const TokenizerJson& json_;
-  Utf8Stream letters_;  // of byte letters
-  std::string bytes_;   // a run of byte tokens
+  Utf8Stream letters_;  // the bytes of byte letters
+  std::string bytes_;   // the bytes of byte tokens that came one after the other
   bool first_ = true;
   std::uint64_t stripped_ = 0;
-  bool started_ = false;  // nothing more is stripped
+  bool started_ = false;  // the text has begun, and nothing more is removed from its start
 };
 
 }  // namespace mnm

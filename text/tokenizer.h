@@ -1,5 +1,5 @@
-// Text to token ids and back, by byte-pair encoding: what the tokenizers package gives for the same
-// tokenizer.json.
+// Turns text into token ids and back, by byte-pair encoding. The ids and texts are those that the
+// tokenizers package gives for the same tokenizer.json.
 #pragma once
 
 #include <array>
@@ -16,18 +16,19 @@
 
 namespace mnm {
 
-enum class Template : bool { kLeaveOut, kApply };  // what it puts around a text
+// Whether the special tokens that the tokenizer's template puts around a text are added.
+enum class Template : bool { kLeaveOut, kApply };
 
 class Tokenizer {
  public:
-  // Error, with the reason alone, where a merge makes no token or names none.
+  // Error if a merge names something that is no token, or makes something that is none. The message
+  // is only the reason, and the caller adds the file.
   explicit Tokenizer(TokenizerJson json);
 
-  // Where tokens are more than single bytes the text must be UTF-8: Error otherwise.
-  // O(bytes log bytes).
+  // Error if the text is not UTF-8, unless all tokens are single bytes. O(bytes log bytes).
   std::vector<std::int64_t> encode(std::string_view text, Template around = Template::kApply) const;
 
-  // Must not outlive this.
+  // The decoder must not outlive this tokenizer.
   TokenDecoder decoder() const { return TokenDecoder(json_); }
 
   const TokenizerJson& json() const { return json_; }
@@ -41,10 +42,10 @@ class Tokenizer {
   std::int32_t model_id(const std::string& text) const;  // -1: none
 
   TokenizerJson json_;
-  AddedTokens added_first_, added_;  // found before normalizing, and after it
+  AddedTokens added_first_, added_;  // those found before the text is normalized, and after it
   BytePairMerges merges_;
-  std::array<std::int32_t, 256> bytes_{};                  // their tokens; -1: none
-  std::unordered_map<char32_t, std::int32_t> characters_;  // with a token of their own
+  std::array<std::int32_t, 256> bytes_{};                  // byte -> its token; -1: it has none
+  std::unordered_map<char32_t, std::int32_t> characters_;  // character -> its token
 };
 
 }  // namespace mnm

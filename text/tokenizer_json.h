@@ -1,5 +1,5 @@
-// A tokenizer.json of the kinds that are understood here, as data: byte-pair encoding over byte
-// letters (GPT-2 and its heirs) or over characters (SentencePiece's, as Llama 2 and Gemma have it).
+// A tokenizer.json as plain data. Two kinds are read: byte-pair encoding over byte letters (GPT-2
+// and its successors), and over characters (SentencePiece's, as in Llama 2 and Gemma).
 #pragma once
 
 #include <cstdint>
@@ -18,41 +18,43 @@
 namespace mnm {
 
 enum class TokenKind : std::uint8_t {
-  kUnused,   // an id of the model's that has no token
-  kNormal,   // a byte or character, or what merges make
-  kAdded,    // found in text as it stands, before all else
-  kSpecial,  // likewise, and no text when decoded
+  kUnused,   // an id of the model that has no token
+  kNormal,   // a byte, a character, or what merges make
+  kAdded,    // an added token (added_tokens.h)
+  kSpecial,  // an added token that gives no text when it is decoded
 };
 
 struct Token {
-  std::string text;  // a normal token of a byte-level vocabulary in byte letters (byte_letters.h)
+  // If the vocabulary is byte-level, a normal token is spelled in byte letters (byte_letters.h).
+  std::string text;
   TokenKind kind = TokenKind::kUnused;
-  bool in_model = false;  // of the model's own vocabulary, which merges work with
-  // Of those found as they stand:
-  bool first = false;  // before normalizing, and before the ones that are not
+  bool in_model = false;  // it is in the "vocab" of the file's model, which merges work with
+  // Of added tokens:
+  bool first = false;  // it is found before the text is normalized; the others are found after it
   bool takes_left = false, takes_right = false, alone = false;  // added_tokens.h
 };
 
 struct TokenizerJson {
   std::vector<Token> tokens;                                // [the model's vocabulary]
-  std::unordered_map<std::string, std::int32_t> ids;        // of those in use
-  std::vector<std::pair<std::string, std::string>> merges;  // the first ones first
+  std::unordered_map<std::string, std::int32_t> ids;        // text -> id
+  std::vector<std::pair<std::string, std::string>> merges;  // by rank: the first is merged first
   std::vector<NormalizerStep> normalizer;
-  PreTokenizer pre_tokenizer;  // means nothing where every piece is cut into its bytes
+  PreTokenizer pre_tokenizer;  // without effect if is_of_bytes()
   DecoderSteps decoder;
-  bool ignores_merges = false;               // a piece that is a token is taken whole
-  bool byte_fallback = false;                // what has no token becomes byte tokens
-  std::optional<std::int32_t> unknown = {};  // what becomes of the rest; else it is left out
-  bool fuses_unknown = false;                // several in a row become one
+  bool ignores_merges = false;  // a piece that is a token is taken whole, without merging
+  bool byte_fallback = false;   // a character without a token becomes byte tokens (byte_tokens.h)
+  std::optional<std::int32_t> unknown = {};  // else it becomes this token; if none, it is left out
+  bool fuses_unknown = false;                // several unknown characters in a row become one token
   std::vector<std::int32_t> before, after;   // what the template puts around a text
 
-  // Its tokens are single bytes, so that any bytes are text.
+  // Whether all tokens are single bytes. Then any bytes are a text.
   bool is_of_bytes() const;
 };
 
-// Error, with only the reason, for a tokenizer of another kind, or one whose ids do not fit the
-// vocabulary. A vocabulary of more than four million words and a template of more than a thousand
-// tokens are also Errors, so that neither takes more memory than its file.
+// Error for a tokenizer of another kind, or one whose ids do not fit the vocabulary. The message is
+// only the reason, and the caller adds the file. A vocabulary of more than four million tokens and
+// a template of more than a thousand are also Errors, so that neither takes more memory than its
+// file.
 TokenizerJson parse_tokenizer_json(const nlohmann::json& tokenizer, std::int64_t vocab_size);
 
 // The tokenizer of bytes: token i is byte i.

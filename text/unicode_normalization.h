@@ -1,5 +1,6 @@
-// Unicode's normal forms (Unicode Standard Annex 15) and lower case, as the tokenizers package has
-// them: text that was written in two ways becomes the same tokens.
+// Unicode's normal forms (Unicode Standard Annex 15) and lower case, as the tokenizers package
+// computes them. Unicode often has two ways to write the same text; in a normal form both are
+// equal, and so become the same tokens.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +11,10 @@ namespace mnm {
 
 enum class NormalForm : std::uint8_t { kNfc, kNfd, kNfkc, kNfkd };
 
-// `text` is UTF-8. O(characters), and of a run of marks O(n log n).
+// `text` is UTF-8. O(characters); a run of n combining marks takes O(n log n).
 std::string normalized(std::string_view text, NormalForm form);
 
-// Of each character by itself: no letter looks at its neighbours.
+// Each character is made lower case by itself, whatever its neighbours are.
 std::string lowercase(std::string_view text);
 
 }  // namespace mnm

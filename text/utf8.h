@@ -9,9 +9,9 @@ namespace mnm {
 
 struct CodePoint {
   char32_t value = 0;
-  std::size_t bytes = 1;  // if not valid: of the longest part that could begin one
+  std::size_t bytes = 1;  // its length; if not valid, that of the part that could begin a character
   bool valid = false;
-  bool cut_short = false;  // not valid only because the text ends
+  bool cut_short = false;  // it is not valid, only because the text ends
 };
 
 CodePoint code_point_at(std::string_view text, std::size_t at);  // at < text.size()

@@ -1,8 +1,9 @@
-// The published architectures that are Llama's but for a few facts: a row each. Whatever computes
-// or writes such a model (tensor table, fold, ONNX, GGUF, Hugging Face, the page of models) reads
-// the row, or what the config reader resolved by it (LlamaConfig); none of them names an
-// architecture. Facts: transformers 5.23's configuration_*.py and modeling_*.py; llama.cpp's
-// convert_hf_to_gguf.py.
+// A table of the published architectures that differ from Llama in a few facts. Each has a row.
+//
+// Code that computes or writes such a model (tensor table, fold, ONNX, GGUF, Hugging Face, the page
+// of models) reads its row, or LlamaConfig, which the config reader fills in by the row. No code
+// asks for an architecture by its name. Sources of the facts: configuration_*.py and modeling_*.py
+// of transformers 5.23, and convert_hf_to_gguf.py of llama.cpp.
 #pragma once
 
 #include <cstdint>

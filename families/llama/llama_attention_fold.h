@@ -21,12 +21,12 @@ struct LlamaAttentionWeights {
   at::Tensor o, o_bias;       // [d, q], [d] or undefined
   at::Tensor q_norm, k_norm;  // [head_dim], or of all heads [q] and [kv], or undefined
   std::int64_t window = 0;    // positions a token attends to, itself among them; 0: all
-  bool turns = true;          // whether positions turn the heads
+  bool turns = true;          // whether RoPE turns the heads by their positions
 };
 
-// x is [nodes, sequences, tokens, d], and so are the results: x + o(attention(norm(x))), or
-// x + norm(o(attention(x))). Its
-// functions may be called from several threads at once.
+// x is [nodes, sequences, tokens, d], and so are the results. They are x + o(attention(norm(x))),
+// or x + norm(o(attention(x))) if the weights have a norm of the output. Several threads may call
+// its functions at once.
 class LlamaAttention {
  public:
   LlamaAttention(const LlamaConfig& config, const at::Device& device);  // config outlives it

@@ -1,6 +1,7 @@
-// A Llama-shaped decoder's config.json, resolved and checked: defaults filled in, both spellings of
-// RoPE read, widths per layer. Keys: those of the architecture's configuration in transformers
-// (llama_architectures.h says which are read), and ours for nested models:
+// The config.json of a Llama-shaped decoder, resolved and checked. Defaults are filled in, both
+// spellings of RoPE are read, and every layer has its widths. The keys are those that the
+// architecture has in transformers (llama_architectures.h says which are read), and our own for
+// nested models:
 //   matformer_granularities  [64, 128, 256, 512], or one such list per layer
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
 //   matformer_widths         the full FFN width of every layer if they differ, as in a submodel of

@@ -15,11 +15,12 @@ struct LlamaFfnWeights {
   at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
 };
 
-// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]: a child is its parent's x
-// plus the FFN, at the child's width, of the norm of that x; or plus the norm of the FFN of x.
+// x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]. A child is x +
+// FFN(norm(x)), where x is its parent's and the FFN has the child's width. If the weights have a
+// norm of the output, it is x + norm(FFN(x)).
 //
 // With gradients every child is computed alone. Without, siblings come out of one pass over the
-// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2], where each partial sum is a finished child.
+// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2]. Each partial sum is a finished child.
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
                      const Children& children);
 

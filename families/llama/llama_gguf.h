@@ -1,5 +1,6 @@
-// The submodel in GGUF's terms: the architecture that llama.cpp has for it where all widths are
-// equal, else "deci", which is Llama's arithmetic with layers of sizes of their own.
+// Describes a submodel as a GGUF file. If all its widths are equal, the file has llama.cpp's
+// architecture for the model. Else it has "deci", which computes as Llama does, with a size for
+// each layer.
 #pragma once
 
 #include <string>
@@ -10,12 +11,12 @@
 
 namespace mnm {
 
-// Why llama.cpp computes something else at any widths: the gate variant act(gate*up), another
-// activation, biases that it does not read. Empty: it does not.
+// Why llama.cpp cannot compute such a model at any widths: the gate variant act(gate*up), another
+// activation, or biases that it does not read. Empty if it can.
 std::string llama_gguf_refusal(const LlamaConfig& config);
 bool llama_gguf_mixes(const LlamaConfig& config);  // whether layers may differ in width
 
-// Error, with the reason, where llama.cpp computes something else.
+// Error, with the reason, if llama.cpp would not compute the same.
 GgufModel llama_gguf(const NestedModel& submodel);
 
 }  // namespace mnm

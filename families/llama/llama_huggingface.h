@@ -1,8 +1,12 @@
-// The submodel in Hugging Face's terms. Equal widths with Llama's own gate load with the class of
-// the architecture; else config.json names a bridge beside it (trust_remote_code), which is
-// modeling_mixnmatch_llama.py with that architecture's classes in the place of Llama's.
-// transformers 5.23 has `per_layer_config` for such layers, but a Llama config that holds it is
-// refused there.
+// Describes a submodel as a Hugging Face directory.
+//
+// - If all widths are equal and the gate is Llama's, transformers loads it with the class of the
+//   architecture.
+// - Else config.json names a bridge, which lies beside it and is loaded with trust_remote_code. The
+//   bridge is modeling_mixnmatch_llama.py with that architecture's classes in the place of Llama's.
+//
+// transformers 5.23 also has `per_layer_config` for layers that differ. It is not used, because
+// transformers refuses a Llama config that holds it.
 #pragma once
 
 #include <map>
@@ -14,9 +18,10 @@
 
 namespace mnm {
 
-// The nested model's config with what the widths change. RoPE and dtype in both spellings, that of
-// transformers 5 and the older: a reader that knows one only would fall back to theta 10000. The
-// submodel is nested in turn: granularities up to its widths stay stated.
+// The nested model's config, with what the widths change. RoPE and dtype are written in the
+// spelling of transformers 5 and in the older one, because a reader that does not find the spelling
+// that it knows takes theta 10000. The submodel is itself nested: the config states the
+// granularities up to its widths.
 nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& widths,
                                         Dtype dtype);
 std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,

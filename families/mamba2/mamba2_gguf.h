@@ -1,5 +1,5 @@
-// The submodel in GGUF's terms: llama.cpp's architecture "mamba2", which has one inner size for all
-// layers.
+// Describes a submodel as a GGUF file of llama.cpp's architecture "mamba2", which has one inner
+// size for all layers.
 #pragma once
 
 #include "export/gguf_model.h"
