@@ -25,6 +25,7 @@
 #include "report/escape.h"
 #include "report/table.h"
 #include "text/chat_template.h"
+#include "text/end_tokens.h"
 #include "text/tokenizer.h"
 
 namespace mnm {
@@ -148,21 +149,6 @@ std::vector<std::int64_t> prompt_of(const OptionTable& options, const PromptOpti
                model.max_context);
   }
   return tokens;
-}
-
-// As transformers takes it: generation_config.json, else config.json; one id or several.
-std::set<std::int64_t> ends_of(const OpenedModel& opened) {
-  const std::filesystem::path file = opened.checkpoint.directory() / "generation_config.json";
-  nlohmann::json config;
-  if (std::filesystem::exists(file)) config = read_json(file);
-  if (!config.is_object() || !config.contains("eos_token_id")) config = opened.model.config;
-  std::set<std::int64_t> ends;
-  if (!config.contains("eos_token_id")) return ends;
-  const nlohmann::json& ids = config["eos_token_id"];
-  for (const nlohmann::json& id : ids.is_array() ? ids : nlohmann::json::array({ids})) {
-    if (id.is_number_integer()) ends.insert(id.get<std::int64_t>());
-  }
-  return ends;
 }
 
 // New tokens on standard output as they come: text, or ids.
@@ -331,7 +317,10 @@ int generate_command(const Arguments& arguments) {
   const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);
   GenerationLimits& limits = request.limits;
   limits.context = model.max_context;
-  if (!request.ignore_end) limits.ends = ends_of(opened);
+  if (!request.ignore_end) {
+    const auto ends = end_tokens(opened.checkpoint.directory(), opened.model.config);
+    limits.ends.insert(ends.begin(), ends.end());
+  }
 
   const InterruptGuard guard;
   const DeviceOptions& device = request.device;

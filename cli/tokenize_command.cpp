@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
+#include <optional>
 
 #include "cli/options.h"
 #include "cli/output.h"
@@ -12,6 +14,8 @@
 #include "model/files.h"
 #include "model/fingerprint.h"
 #include "report/table.h"
+#include "text/end_tokens.h"
+#include "text/tokenizer.h"
 
 namespace mnm {
 namespace {
@@ -25,7 +29,8 @@ struct Part {
 struct Request {
   std::vector<std::string> inputs;
   std::string glob = "*";
-  TokenFormat format = TokenFormat::kBytes;
+  std::filesystem::path model;  // empty: tokens are bytes
+  TokenFormat format = TokenFormat::kRecognised;
   std::uint64_t seed = 1;
   std::filesystem::path train_path, list_path;
   Part parts[2] = {{"search", "", {16384, 0}}, {"confirm", "", {16384, 0}}};
@@ -44,16 +49,20 @@ Cell fingerprint_cell(const std::string& bytes) {
 }
 
 OptionTable option_table(Request& request) {
-  auto& [inputs, glob, format, seed, train_path, list_path, parts, excerpt, force, dry_run, json,
-         csv] = request;
+  auto& [inputs, glob, model, format, seed, train_path, list_path, parts, excerpt, force, dry_run,
+         json, csv] = request;
   OptionTable options(
       "tokenize",
-      "Makes byte-level token files from a corpus: the bytes of every file, and a zero byte after "
+      "Makes token files from a corpus of texts: with --model the tokens of its tokenizer, and the "
+      "end-of-text token after each file; else the bytes of every file, and a zero byte after "
       "each. Whole files are held out, chosen by a hash of the seed and their path. So the parts "
-      "share no file. Empty files, files with a zero byte and copies of earlier files are left "
-      "out.");
+      "share no file. Empty files, files with a zero byte, copies of earlier files and, with "
+      "--model, files that are not UTF-8 are left out.");
   options.argument("CORPUS", required(texts_value(inputs, "")), "directories and files to read")
       .section("corpus")
+      .option("model", path_value(model),
+              "checkpoint whose tokenizer.json makes the tokens, and whose config names the token "
+              "that ends a text")
       .option("glob", text_value(glob, "PATTERN"), "take only files with such a name")
       .option("seed", count_value(seed), "seed of the choice of held-out files")
       .option("excerpt", quantity_value(excerpt, "BYTES"),
@@ -70,8 +79,8 @@ OptionTable option_table(Request& request) {
       .option("list", path_value(list_path), "also write a list of which file is in which part")
       .option(
           "token-format", token_format_value(format),
-          "format of the files: one byte per token (the default), numbers of 16 or 32 bits without "
-          "a header, or llm.c's shard of uint16")
+          "format of the files: one byte per token (the default without --model), numbers of 16 or "
+          "32 bits without a header, or llm.c's shard (the default with --model)")
       .option("force", flag_value(force), "replace files that exist")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);
@@ -113,17 +122,40 @@ void require_outside_corpus(const Request& request, const std::vector<CorpusFile
   }
 }
 
+DocumentTokens documents_of_model(const std::filesystem::path& directory) {
+  const std::filesystem::path file = directory / "config.json";
+  const nlohmann::json config =
+      std::filesystem::exists(file) ? read_json(file) : nlohmann::json::object();
+  constexpr std::int64_t kMostWords = 4'000'000;
+  std::int64_t vocab_size = kMostWords;
+  if (config.is_object() && config.contains("vocab_size") &&
+      config["vocab_size"].is_number_integer()) {
+    vocab_size = config["vocab_size"].get<std::int64_t>();
+  }
+  std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
+  if (!found) fail_usage("{} has no tokenizer.json to tokenize with", directory.string());
+  const auto tokenizer = std::make_shared<const Tokenizer>(std::move(*found));
+  const std::vector<std::int64_t> ends = end_tokens(directory, config);
+  return documents_of([=](const std::string& text) { return tokenizer->encode(text); },
+                      ends.empty() ? -1 : ends.front(), vocab_size);
+}
+
 // Parts of different corpora overlap: the new ones take the places of old ones once all are whole.
 class PartWriter {
  public:
-  explicit PartWriter(const Request& request) : request_(request) {}
+  PartWriter(const Request& request, std::size_t width)
+      : request_(request), width_(width), format_(request.format) {
+    if (format_ == TokenFormat::kRecognised && !request.model.empty()) {
+      format_ = TokenFormat::kLlmC;
+    }
+  }
 
   void add(const std::string& name, const CorpusPart& part, const std::filesystem::path& path) {
-    const std::string bytes = token_file(part.tokens, request_.format);
+    const std::string bytes = token_file(part.tokens, width_, format_);
     keep(path, bytes);
     table_.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
-                           cell(static_cast<std::int64_t>(part.tokens.size())), cell(path.string()),
-                           fingerprint_cell(bytes)});
+                           cell(static_cast<std::int64_t>(part.tokens.size() / width_)),
+                           cell(path.string()), fingerprint_cell(bytes)});
     for (const std::string& file : part.names) list_ += fmt::format("{}\t{}\n", name, file);
   }
 
@@ -145,6 +177,8 @@ class PartWriter {
   }
 
   const Request& request_;
+  const std::size_t width_;
+  TokenFormat format_;
   Table table_{{{"part", "part", false},
                 {"files", "files"},
                 {"tokens", "tokens"},
@@ -169,18 +203,20 @@ int tokenize_command(const Arguments& arguments) {
   const std::vector<CorpusFile> files = list_corpus(roots, request.glob);
   std::vector<HeldOut> held_out;
   for (const Part& part : parts) held_out.push_back(part.held_out);
-  const SplitCorpus split = split_corpus(files, held_out, request.seed);
+  const DocumentTokens documents =
+      request.model.empty() ? byte_documents() : documents_of_model(request.model);
+  const SplitCorpus split = split_corpus(files, held_out, request.seed, documents);
   require_outside_corpus(request, files, split);
 
-  PartWriter writer(request);
+  PartWriter writer(request, documents.width);
   writer.add("train", split.train, request.train_path);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     writer.add(parts[i].name, split.held_out[i], parts[i].path);
   }
   const Table& table = writer.finish(split.skipped);
   if (!split.skipped.empty()) {
-    note("{} of {} files are left out: empty, with a zero byte, or a copy\n", split.skipped.size(),
-         files.size());
+    note("{} of {} files are left out: empty, with a zero byte, {}or a copy\n",
+         split.skipped.size(), files.size(), request.model.empty() ? "" : "not UTF-8, ");
   }
   if (request.dry_run) note("dry run: nothing was written\n");
   print_table(table, output);

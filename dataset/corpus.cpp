@@ -3,11 +3,10 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <cstring>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "dataset/llm_c_shard.h"
 #include "model/error.h"
@@ -43,13 +42,53 @@ std::string excerpt_of(const std::string& text, std::int64_t length, const std::
   return text.substr(begin, most);
 }
 
-void append_document(CorpusPart& part, const std::string& name, const std::string& text) {
+// An excerpt may begin and end within a character of several bytes, which is left out.
+std::string whole_characters(const std::string& text) {
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  std::size_t begin = 0, last = text.size();
+  while (begin < text.size() && begin < 3 && continues(text[begin])) ++begin;
+  while (last > begin && text.size() - last < 3 && continues(text[last - 1])) --last;
+  if (last > begin) --last;  // at the first byte of the last character
+  const auto first = static_cast<unsigned char>(text.empty() ? 0 : text[last]);
+  const std::size_t length = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  return text.substr(begin, (last + length <= text.size() ? text.size() : last) - begin);
+}
+
+// Whether the document is a part now. False if it cannot be tokenized.
+bool append_document(CorpusPart& part, const std::string& name, const std::string& text,
+                     const DocumentTokens& documents) {
+  try {
+    part.tokens += documents.encode(text);
+  } catch (const Error&) {
+    return false;
+  }
   part.names.push_back(name);
-  part.tokens += text;
-  part.tokens += '\0';
+  return true;
 }
 
 }  // namespace
+
+DocumentTokens byte_documents() {
+  return {1, [](const std::string& text) { return text + '\0'; }};
+}
+
+DocumentTokens documents_of(std::function<std::vector<std::int64_t>(const std::string&)> encode,
+                            std::int64_t end, std::int64_t vocab_size) {
+  const std::size_t width = vocab_size <= 0x10000 ? 2 : 4;
+  return {width, [=, encode = std::move(encode)](const std::string& text) {
+            std::vector<std::int64_t> ids = encode(whole_characters(text));
+            if (end >= 0) ids.push_back(end);
+            std::string tokens;
+            tokens.reserve(ids.size() * width);
+            for (const std::int64_t id : ids) {
+              if (id < 0 || id >= vocab_size) {
+                fail("token {} is outside the vocabulary of {}", id, vocab_size);
+              }
+              tokens.append(reinterpret_cast<const char*>(&id), width);
+            }
+            return tokens;
+          }};
+}
 
 std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
                                     const std::string& glob) {
@@ -83,7 +122,7 @@ std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> input
 }
 
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
-                         std::uint64_t seed) {
+                         std::uint64_t seed, const DocumentTokens& documents) {
   SplitCorpus split;
   std::map<std::string, const CorpusFile*> by_hash;  // those that count
   std::set<std::string> seen;
@@ -103,15 +142,17 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
   auto next = by_hash.begin();
   for (const HeldOut& request : held_out) {
     CorpusPart& part = split.held_out.emplace_back();
-    const auto wanted = static_cast<std::size_t>(request.tokens) + 1;
+    const std::size_t wanted = (static_cast<std::size_t>(request.tokens) + 1) * documents.width;
     for (; part.tokens.size() < wanted; ++next) {
       if (next == by_hash.end()) {
         fail("the corpus is too small: its {} usable files give no {} held-out tokens{}",
              by_hash.size(), request.tokens,
              request.excerpt > 0 ? fmt::format(" of at most {} from each", request.excerpt) : "");
       }
-      append_document(part, next->second->name,
-                      excerpt_of(content_of(*next->second), request.excerpt, next->first));
+      const std::string text = excerpt_of(content_of(*next->second), request.excerpt, next->first);
+      if (!append_document(part, next->second->name, text, documents)) {
+        split.skipped.push_back(next->second->name);
+      }
     }
     part.tokens.resize(wanted);
   }
@@ -122,22 +163,36 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
   for (; next != by_hash.end(); ++next) rest.push_back(next->second);
   std::sort(rest.begin(), rest.end(),
             [](const CorpusFile* a, const CorpusFile* b) { return a->name < b->name; });
-  for (const CorpusFile* file : rest) append_document(split.train, file->name, content_of(*file));
+  for (const CorpusFile* file : rest) {
+    if (!append_document(split.train, file->name, content_of(*file), documents)) {
+      split.skipped.push_back(file->name);
+    }
+  }
+  std::sort(split.skipped.begin(), split.skipped.end());
   return split;
 }
 
-std::string token_file(std::string_view tokens, TokenFormat format) {
-  if (format == TokenFormat::kText)
+std::string token_file(std::string_view tokens, std::size_t width, TokenFormat format) {
+  if (format == TokenFormat::kText) {
     fail_usage("token files hold tokens: text is no format of theirs");
-  if (format == TokenFormat::kRecognised || format == TokenFormat::kBytes)
-    return std::string(tokens);
-  if (format != TokenFormat::kLlmC) {
-    const std::size_t width = format == TokenFormat::kU16 ? 2 : 4;
-    std::string file(width * tokens.size(), '\0');
-    for (std::size_t i = 0; i < tokens.size(); ++i) file[width * i] = tokens[i];
-    return file;
   }
-  return shard_of(tokens);
+  const std::size_t count = tokens.size() / width;
+  const std::size_t wide = format == TokenFormat::kU16    ? 2
+                           : format == TokenFormat::kU32  ? 4
+                           : format == TokenFormat::kLlmC ? std::max<std::size_t>(width, 2)
+                                                          : 1;
+  if (wide < width) {
+    fail_usage("the tokens take {} bytes each: write them as {}", width,
+               width == 2 ? "u16, u32 or llm.c" : "u32 or llm.c");
+  }
+  std::string file;
+  if (format == TokenFormat::kLlmC) file = shard_header({wide == 2, count});
+  const std::size_t header = file.size();
+  file.resize(header + wide * count, '\0');
+  for (std::size_t i = 0; i < count; ++i) {
+    std::copy_n(tokens.data() + width * i, width, file.data() + header + wide * i);
+  }
+  return file;
 }
 
 }  // namespace mnm

@@ -1,13 +1,13 @@
-// Makes byte-level token files from a corpus of text files: a training part, and held-out parts
-// that share no file with it or with each other.
+// Makes token files from a corpus of text files: a training part, and held-out parts that share no
+// file with it or with each other.
 //
-// A document is a file. Its tokens are its bytes, followed by one zero byte. The part that a file
-// belongs to depends only on the seed and on the file's path below the corpus. So the same corpus
-// gives the same bytes on every machine.
+// A document is a file. The part that a file belongs to depends only on the seed and on the file's
+// path below the corpus. So the same corpus gives the same tokens on every machine.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,24 +33,44 @@ struct HeldOut {
                              // 0: whole files, so few of them
 };
 
+// How documents become tokens.
+struct DocumentTokens {
+  std::size_t width = 1;  // bytes of a token: 1, 2 or 4, little-endian
+  // The tokens of a document, with what separates it from the next. Error, with only the reason, if
+  // the text cannot be tokenized.
+  std::function<std::string(const std::string& text)> encode;
+};
+
+// A document's tokens are its bytes, followed by one zero byte.
+DocumentTokens byte_documents();
+
+// A document's tokens are those that `encode` gives, followed by `end` unless that is negative. The
+// pieces of a character that an excerpt begins or ends within are left out.
+// Their width is 2 bytes for a vocabulary of at most 65,536 tokens, else 4.
+DocumentTokens documents_of(
+    std::function<std::vector<std::int64_t>(const std::string& text)> encode, std::int64_t end,
+    std::int64_t vocab_size);
+
 struct CorpusPart {
   std::vector<std::string> names;  // of the files it is made of, in the order of the tokens
-  std::string tokens;              // bytes
+  std::string tokens;              // each of DocumentTokens::width bytes
 };
 
 struct SplitCorpus {
   CorpusPart train;                  // every file no held-out part took, by ascending name
   std::vector<CorpusPart> held_out;  // one per request, files by ascending hash of seed and name
-  std::vector<std::string> skipped;  // empty, with a zero byte, or the same as an earlier file
+  // Empty, with a zero byte, the same as an earlier file, or no text that can be tokenized.
+  std::vector<std::string> skipped;
 };
 
-// Error where the corpus has too few bytes for the held-out parts and one training file.
+// Error if the corpus has too few tokens for the held-out parts and one training file.
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
-                         std::uint64_t seed);
+                         std::uint64_t seed, const DocumentTokens& documents = byte_documents());
 
-// The bytes of a token file that holds `tokens`. kBytes: as they are. kU16 and kU32: numbers
-// without a header. kLlmC: a shard of uint16 (magic 20240520). UsageError for text, which is no
-// format of tokens.
-std::string token_file(std::string_view tokens, TokenFormat format);
+// The bytes of a token file that holds `tokens`, each of `width` bytes. kBytes: as they are. kU16
+// and kU32: numbers without a header. kLlmC: a shard of uint16, or of uint32 where they are four
+// bytes wide. UsageError for text, which is no format of tokens, and for a format whose numbers are
+// narrower than the tokens.
+std::string token_file(std::string_view tokens, std::size_t width, TokenFormat format);
 
 }  // namespace mnm

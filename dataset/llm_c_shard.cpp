@@ -40,16 +40,15 @@ ShardHeader read_shard_header(std::span<const std::byte> file, const std::string
   return {narrow, static_cast<std::uint64_t>(count)};
 }
 
-std::string shard_of(std::string_view tokens) {
-  if (tokens.size() > 0x7fffffff) fail("an llm.c shard holds at most 2^31 - 1 tokens");
-  std::array<std::int32_t, kShardHeader / sizeof(std::int32_t)> header{};
-  header[0] = kShardMagicU16;
-  header[1] = kVersionU16;
-  header[2] = static_cast<std::int32_t>(tokens.size());
-  std::string file(sizeof(header) + 2 * tokens.size(), '\0');
-  std::memcpy(file.data(), header.data(), sizeof(header));
-  for (std::size_t i = 0; i < tokens.size(); ++i) file[sizeof(header) + 2 * i] = tokens[i];
-  return file;
+std::string shard_header(const ShardHeader& header) {
+  if (header.length > 0x7fffffff) fail("an llm.c shard holds at most 2^31 - 1 tokens");
+  std::array<std::int32_t, kShardHeader / sizeof(std::int32_t)> entries{};
+  entries[0] = header.narrow ? kShardMagicU16 : kShardMagicU32;
+  entries[1] = header.narrow ? kVersionU16 : kVersionU32;
+  entries[2] = static_cast<std::int32_t>(header.length);
+  std::string bytes(sizeof(entries), '\0');
+  std::memcpy(bytes.data(), entries.data(), sizeof(entries));
+  return bytes;
 }
 
 }  // namespace mnm

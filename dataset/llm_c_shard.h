@@ -26,7 +26,7 @@ bool is_shard(std::span<const std::byte> file);
 // negative number of tokens.
 ShardHeader read_shard_header(std::span<const std::byte> file, const std::string& name);
 
-// A shard of uint16, of tokens that are bytes. Error for more than its header can count.
-std::string shard_of(std::string_view tokens);
+// The header of a shard of so many tokens. Error for more than it can count.
+std::string shard_header(const ShardHeader& header);
 
 }  // namespace mnm

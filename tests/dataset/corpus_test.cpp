@@ -109,16 +109,82 @@ TEST_F(Corpus, TokenFilesAreReadBack) {
   for (const std::string_view format : kTokenFormats) {
     const TokenFormat parsed = parse_token_format(format);
     if (parsed == TokenFormat::kText) {
-      EXPECT_THROW(token_file(tokens, parsed), UsageError);
+      EXPECT_THROW(token_file(tokens, 1, parsed), UsageError);
       continue;
     }
-    test::spew(dir_ / "tokens", token_file(tokens, parsed));
+    test::spew(dir_ / "tokens", token_file(tokens, 1, parsed));
     const TokenFile file(dir_ / "tokens", {.format = parsed});
     ASSERT_EQ(file.size(), tokens.size()) << format;
     std::vector<std::int64_t> read(tokens.size());
     file.read(0, read, 256);
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       EXPECT_EQ(read[i], static_cast<unsigned char>(tokens[i])) << format << " at " << i;
+    }
+  }
+}
+
+// As a tokenizer serves any function from text to ids.
+TEST_F(Corpus, DocumentsOfATokenizerKeepTheirIdsInEveryFormat) {
+  const auto encode = [](const std::string& text) {
+    std::vector<std::int64_t> ids;
+    for (const char c : text) ids.push_back(1000 + static_cast<unsigned char>(c));
+    return ids;
+  };
+  const std::string path = dir_ / "a/notes.txt";
+  const CorpusFile file[] = {{path, "notes.txt"}};
+  for (const std::int64_t vocab : {std::int64_t{2000}, std::int64_t{70'000}}) {
+    const DocumentTokens documents = documents_of(encode, vocab - 1, vocab);
+    ASSERT_EQ(documents.width, vocab == 2000 ? 2u : 4u);
+    const SplitCorpus split = split_corpus(file, {}, 1, documents);
+    std::vector<std::int64_t> expected = encode("not python\n");
+    expected.push_back(vocab - 1);
+    for (const TokenFormat format : {TokenFormat::kU16, TokenFormat::kU32, TokenFormat::kLlmC}) {
+      if (format == TokenFormat::kU16 && documents.width == 4) {
+        EXPECT_THROW(token_file(split.train.tokens, 4, format), UsageError);
+        continue;
+      }
+      test::spew(dir_ / "tokens", token_file(split.train.tokens, documents.width, format));
+      const TokenFile read(dir_ / "tokens", {.format = format, .vocab_size = vocab});
+      std::vector<std::int64_t> ids(read.size());
+      read.read(0, ids, vocab);
+      EXPECT_EQ(ids, expected);
+    }
+  }
+  EXPECT_THROW(token_file("abcd", 2, TokenFormat::kBytes), UsageError);
+}
+
+// U+00E9 is two bytes and U+1F600 four: an excerpt that cuts them keeps whole characters.
+TEST_F(Corpus, ExcerptsOfATokenizerAreWholeCharacters) {
+  std::string text;
+  for (int i = 0; i < 300; ++i)
+    text += i % 3 == 0 ? "\xc3\xa9" : i % 3 == 1 ? "\xf0\x9f\x98\x80" : "x";
+  test::spew(dir_ / "a/letters.txt", text);
+  const auto sound = [](const std::string& t) {
+    const std::size_t length = t.empty()                                  ? 0
+                               : static_cast<unsigned char>(t[0]) >= 0xf0 ? 4
+                               : static_cast<unsigned char>(t[0]) >= 0xc0 ? 2
+                                                                          : 1;
+    return length;
+  };
+  const auto encode = [&](const std::string& t) {
+    std::vector<std::int64_t> ids;
+    for (std::size_t at = 0; at < t.size();) {
+      const std::size_t length = sound(t.substr(at));
+      if ((static_cast<unsigned char>(t[at]) & 0xc0) == 0x80 || at + length > t.size()) {
+        ADD_FAILURE() << "a piece of a character reached the tokenizer";
+      }
+      ids.push_back(static_cast<std::int64_t>(length));
+      at += length;
+    }
+    return ids;
+  };
+  const CorpusFile files[] = {{dir_ / "a/letters.txt", "letters.txt"},
+                              {dir_ / "a/notes.txt", "notes.txt"}};
+  const DocumentTokens documents = documents_of(encode, -1, 10);
+  for (std::int64_t excerpt = 20; excerpt < 32; ++excerpt) {
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+      const HeldOut held[] = {{3, excerpt}};
+      EXPECT_TRUE(split_corpus(files, held, seed, documents).skipped.empty());
     }
   }
 }

@@ -292,5 +292,32 @@ TEST_F(Workshop, TokenizeMakesFilesThatEvalReads) {
   expect_refused({"tokenize", path("corpus"), "--train", path("train.bin")}, 1, "--force");
 }
 
+TEST_F(Workshop, TokenizeWithTheTokenizerOfACheckpoint) {
+  std::filesystem::create_directory(path("words"));
+  spew(path("words/config.json"), R"({"vocab_size": 300, "eos_token_id": [299, 7]})");
+  spew(path("words/tokenizer.json"),
+       R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})");
+  std::filesystem::create_directory(path("texts"));
+  spew(path("texts/1.txt"), "abba");
+  spew(path("texts/2.txt"), "bab");
+  spew(path("texts/3.txt"), "\xff is not UTF-8");
+  const auto tokens_as = [&](const std::string& format) {
+    Result done = expect_done({"tokenize", path("texts"), "--model", path("words"), "--force",
+                               "--train", path("t.bin"), "--token-format", format});
+    EXPECT_NE(done.err.find("1 of 3 files"), std::string::npos) << done.err;
+    return slurp(path("t.bin"));
+  };
+  const std::uint16_t expected[] = {2, 1, 0, 299, 1, 2, 299};
+  const std::string narrow(reinterpret_cast<const char*>(expected), sizeof expected);
+  EXPECT_EQ(tokens_as("u16"), narrow);
+  EXPECT_EQ(tokens_as("llm.c").substr(1024), narrow);
+  EXPECT_EQ(tokens_as("u32").size(), 2 * narrow.size());
+  expect_refused({"tokenize", path("texts"), "--model", path("words"), "--force", "--train",
+                  path("t.bin"), "--token-format", "bytes"},
+                 2, "2 bytes");
+  expect_refused({"tokenize", path("texts"), "--model", path("texts"), "--train", path("u.bin")}, 2,
+                 "tokenizer.json");
+}
+
 }  // namespace
 }  // namespace mnm::test
