@@ -122,6 +122,19 @@ void require_outside_corpus(const Request& request, const std::vector<CorpusFile
   }
 }
 
+std::shared_ptr<const Tokenizer> tokenizer_of(const std::filesystem::path& directory,
+                                              std::int64_t vocab_size) {
+  try {
+    std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
+    if (!found) fail_usage("there is no tokenizer.json in {}", directory.string());
+    return std::make_shared<const Tokenizer>(std::move(*found));
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    fail("cannot tokenize with the tokenizer of {}: {}", directory.string(), error.what());
+  }
+}
+
 DocumentTokens documents_of_model(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
   const nlohmann::json config =
@@ -132,9 +145,7 @@ DocumentTokens documents_of_model(const std::filesystem::path& directory) {
       config["vocab_size"].is_number_integer()) {
     vocab_size = config["vocab_size"].get<std::int64_t>();
   }
-  std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
-  if (!found) fail_usage("{} has no tokenizer.json to tokenize with", directory.string());
-  const auto tokenizer = std::make_shared<const Tokenizer>(std::move(*found));
+  const auto tokenizer = tokenizer_of(directory, vocab_size);
   const std::vector<std::int64_t> ends = end_tokens(directory, config);
   return documents_of([=](const std::string& text) { return tokenizer->encode(text); },
                       ends.empty() ? -1 : ends.front(), vocab_size);

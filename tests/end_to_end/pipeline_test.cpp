@@ -296,7 +296,9 @@ TEST_F(Workshop, TokenizeWithTheTokenizerOfACheckpoint) {
   std::filesystem::create_directory(path("words"));
   spew(path("words/config.json"), R"({"vocab_size": 300, "eos_token_id": [299, 7]})");
   spew(path("words/tokenizer.json"),
-       R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})");
+       R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+           "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+           "decoder": {"type": "ByteLevel"}})");
   std::filesystem::create_directory(path("texts"));
   spew(path("texts/1.txt"), "abba");
   spew(path("texts/2.txt"), "bab");
@@ -317,6 +319,9 @@ TEST_F(Workshop, TokenizeWithTheTokenizerOfACheckpoint) {
                  2, "2 bytes");
   expect_refused({"tokenize", path("texts"), "--model", path("texts"), "--train", path("u.bin")}, 2,
                  "tokenizer.json");
+  spew(path("words/tokenizer.json"), R"({"model": {"type": "Unigram"}})");
+  expect_refused({"tokenize", path("texts"), "--model", path("words"), "--train", path("u.bin")}, 1,
+                 "cannot tokenize with");
 }
 
 }  // namespace
