@@ -22,7 +22,7 @@ get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
 
 # One shared library of all rooms but the command line, and what installs it.
 function(mnm_install_library)
-  set(rooms model kernels heuristics search db dataset extract text export onnx eval families train
+  set(rooms model kernels heuristics search db dataset extract image text export onnx eval families train
       engine cluster study report artifact)
   set(archives)
   foreach(room ${rooms})
@@ -38,7 +38,8 @@ function(mnm_install_library)
   target_link_options(mixnmatch_library PRIVATE LINKER:--whole-archive ${archives}
                       LINKER:--no-whole-archive LINKER:-z,defs)
   target_link_libraries(mixnmatch_library PRIVATE fmt::fmt SQLite::SQLite3 onnx onnx_proto
-                        protobuf::libprotobuf Threads::Threads ${CMAKE_DL_LIBS})
+                        protobuf::libprotobuf JPEG::JPEG PNG::PNG
+                        ZLIB::ZLIB Threads::Threads ${CMAKE_DL_LIBS})
   target_compile_features(mixnmatch_library INTERFACE cxx_std_20)
   target_include_directories(mixnmatch_library INTERFACE
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
@@ -54,7 +55,7 @@ function(mnm_install_library)
   install(TARGETS mixnmatch_library EXPORT mixnmatch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   # Public is what neither names a type of Torch or SQLite nor includes what does: fold/, kernels/,
   # the folds of families and the inside of the store are not.
-  foreach(room model heuristics search db dataset extract text export eval families train engine
+  foreach(room model heuristics search db dataset extract image text export eval families train engine
                cluster study report artifact)
     file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
          ${PROJECT_SOURCE_DIR}/${room}/*.h ${PROJECT_SOURCE_DIR}/${room}/*.inc)
@@ -81,7 +82,7 @@ function(mnm_install_library)
 endfunction()
 
 # The tarball of the CPU engine: `cpack --config build/release/CPackConfig.cmake -B build/pack`. It
-# brings Boost, SQLite, fmt, protobuf and ONNX; LibTorch and MPI are the user's own, the C and C++
+# brings Boost, SQLite, fmt, protobuf, ONNX and the image libraries; LibTorch and MPI are the user's own, the C and C++
 # libraries the system's.
 function(mnm_package)
   install(CODE "

@@ -1,5 +1,7 @@
 #include "dataset/npy.h"
 
+#include <fmt/ranges.h>
+
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -132,16 +134,24 @@ NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& na
   return {*header.descr, begin + length, *header.length};
 }
 
-std::string npy_f32(std::span<const float> values) {
+std::string npy_head(std::string_view descr, std::span<const std::int64_t> shape,
+                     std::size_t bytes) {
   constexpr std::size_t kPrefix = 10;  // magic, version, header length
-  std::string head =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}", values.size());
-  head.append(63 - (kPrefix + head.size()) % 64, ' ').append(1, '\n');
+  std::string head = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}",
+                                 descr, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  std::size_t whole = (kPrefix + head.size() + 1 + 63) / 64 * 64;
+  while (whole < bytes) whole += 64;
+  head.append(whole - 1 - (kPrefix + head.size()), ' ').append(1, '\n');
   std::string file(kNpyMagic);
   file += std::string_view("\x01\x00", 2);  // version
   file += static_cast<char>(head.size() & 0xff);
   file += static_cast<char>(head.size() >> 8);
-  file += head;
+  return file + head;
+}
+
+std::string npy_f32(std::span<const float> values) {
+  const auto count = static_cast<std::int64_t>(values.size());
+  std::string file = npy_head("<f4", {&count, 1});
   file.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   return file;
 }

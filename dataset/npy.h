@@ -24,6 +24,12 @@ struct NpyHeader {
 // one dimension.
 NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& name);
 
+// What comes before the elements of an array in C order, format 1.0: a multiple of 64 bytes, and at
+// least `bytes`, so that a place can be kept for a shape that is not known yet. `descr` is "<f4" or
+// another type of NumPy's.
+std::string npy_head(std::string_view descr, std::span<const std::int64_t> shape,
+                     std::size_t bytes = 0);
+
 // A one-dimensional little-endian float32 array, format 1.0.
 std::string npy_f32(std::span<const float> values);
 

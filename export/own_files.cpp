@@ -24,7 +24,8 @@ constexpr std::string_view kNames[] = {
     "config.json",       "model.safetensors", "model.safetensors.index.json",
     "genai_config.json", "model.gguf",        "model.onnx",
     "model.onnx.data",   "scorer.onnx",       "verified.json",
-    kProbeFile};
+    "images.npy",        "labels.npy",        "classes.json",
+    "names.json",        "set.json",          kProbeFile};
 
 bool is_written_name(const std::string& name) {
   if (std::ranges::find(kNames, name) != std::end(kNames) || is_carried_name(name)) return true;
@@ -44,9 +45,10 @@ bool mentions(const fs::path& path, std::string_view phrase) {
 bool says_so(const fs::path& directory) {
   const auto is_there = [&](std::string_view name) { return fs::exists(directory / name); };
   try {
-    if (is_there("config.json")) {
-      const nlohmann::json config = read_json(directory / "config.json");
-      if (config.is_object() && config.contains("mixnmatch")) return true;
+    for (const char* name : {"config.json", "set.json"}) {
+      if (!is_there(name)) continue;
+      const nlohmann::json json = read_json(directory / name);
+      if (json.is_object() && json.contains("mixnmatch")) return true;
     }
     for (const char* name : {"model.gguf", "model.onnx", "scorer.onnx"}) {
       if (is_there(name) && mentions(directory / name, "mixnmatch.")) return true;

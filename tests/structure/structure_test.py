@@ -24,6 +24,7 @@ MAY_INCLUDE = {
     "dataset": {"model"},
     "report": {"model"},
     "extract": {"model"},
+    "image": {"dataset/npy.h", "extract/ordered_pipeline.h", "model"},
     "text": {"model"},
     "search": {"heuristics", "model"},
     "export": {"extract", "model", "text"},
@@ -79,6 +80,9 @@ ONLY_IN = {
     r"boost/program_options.*": "cli/*",
     r"(onnx|google/protobuf)/.*": "export/onnx*",
     r"mpi\.h": "cluster/mpi_transport.cpp",
+    r"(jpeglib|jerror)\.h": "image/jpeg.cpp",
+    r"png\.h": "image/png.cpp",
+    r"zlib\.h": "image/gzip.cpp",
 }
 TORCH = r"(ATen|c10|caffe2|torch)/.*"
 

@@ -1,0 +1,195 @@
+#include "image/image_set.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "dataset/npy.h"
+#include "extract/ordered_pipeline.h"
+#include "image/unfinished_set.h"
+#include "model/error.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kTogether = 16;  // pictures that a thread decodes at a time
+
+// What pictures become, where it is left to the pictures: what the first sound one becomes.
+Extent extent_of(const ImageSource& source, const Preparation& preparation,
+                 const DecodeOptions& options) {
+  if (const auto extent = preparation.output()) return *extent;
+  std::string why;
+  for (std::size_t i = 0; i < source.images.size(); ++i) {
+    try {
+      return prepare(source.decode(i, options), preparation, source.images[i].name,
+                     options.max_pixels)
+          .extent;
+    } catch (const Error& error) {
+      if (why.empty()) why = error.what();
+    }
+  }
+  fail("none of {} pictures can be read; the first: {}", source.images.size(), why);
+}
+
+// What all threads share.
+struct Making {
+  const ImageSource& source;
+  const Preparation& preparation;
+  DecodeOptions decode;
+  Extent extent;
+  UnfinishedSet& set;
+  std::int64_t first = 0;  // picture of the first part
+  Meter& meter;
+
+  std::size_t row_bytes() const {
+    return static_cast<std::size_t>(extent.height * extent.width * preparation.channels);
+  }
+};
+
+class Preparer final : public PartWorker {
+ public:
+  explicit Preparer(Making& making) : making_(making) {}
+
+  void prepare(std::uint64_t part) override {
+    pixels_.clear();
+    broken_.clear();
+    const auto [begin, end] = range(part);
+    for (std::int64_t i = begin; i < end; ++i) {
+      try {
+        add(i);
+      } catch (const Error& error) {
+        broken_.push_back({i, error.what()});
+      }
+      making_.meter.add(1);
+    }
+  }
+
+  void finish(std::uint64_t part) override {
+    making_.set.append(pixels_, range(part).second, std::move(broken_));
+  }
+
+ private:
+  std::pair<std::int64_t, std::int64_t> range(std::uint64_t part) const {
+    const std::int64_t begin = making_.first + static_cast<std::int64_t>(part) * kTogether;
+    const auto count = static_cast<std::int64_t>(making_.source.images.size());
+    return {begin, std::min(begin + kTogether, count)};
+  }
+
+  void add(std::int64_t index) {
+    const auto i = static_cast<std::size_t>(index);
+    const std::string& name = making_.source.images[i].name;
+    const Image image = mnm::prepare(making_.source.decode(i, making_.decode), making_.preparation,
+                                     name, making_.decode.max_pixels);
+    if (image.extent != making_.extent) {
+      fail("cannot take {}: it has {} x {} pixels, the first picture has {} x {}; have all resized",
+           name, image.extent.width, image.extent.height, making_.extent.width,
+           making_.extent.height);
+    }
+    pixels_.insert(pixels_.end(), image.pixels.begin(), image.pixels.end());
+  }
+
+  Making& making_;
+  std::vector<std::uint8_t> pixels_;
+  std::vector<UnfinishedSet::Broken> broken_;
+};
+
+std::string identity_of(const ImageSource& source, const Preparation& preparation,
+                        const Extent& extent, std::int64_t max_pixels) {
+  Fingerprint print;
+  print.add(source.fingerprint);
+  print.add(fmt::format("{}, {} channels, {} x {}, {}", preparation.text(), preparation.channels,
+                        extent.height, extent.width, max_pixels));
+  return print.hex();
+}
+
+// Everything but the pixels, which are at their place already.
+void write_notes(const ImageSource& source, const Preparation& preparation,
+                 const std::vector<BrokenImage>& broken, const fs::path& directory) {
+  std::vector<std::int64_t> labels;
+  nlohmann::json names = nlohmann::json::array(), skipped = nlohmann::json::array();
+  auto next = broken.begin();
+  for (const ListedImage& image : source.images) {
+    if (next != broken.end() && next->name == image.name) {
+      skipped.push_back({{"image", image.name}, {"why", next->why}});
+      ++next;
+      continue;
+    }
+    labels.push_back(image.label);
+    names.push_back(image.name);
+  }
+  const auto write = [&](const char* name, std::string_view content) {
+    OutputFile file(directory / name);
+    file.write(content);
+    file.close();
+  };
+  const auto write_json = [&](const char* name, const nlohmann::json& json) {
+    write(name, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  };
+  const auto count = static_cast<std::int64_t>(labels.size());
+  std::string bytes = npy_head("<i8", {&count, 1});
+  bytes.append(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(labels[0]));
+  write(kLabelsFile, bytes);
+  write_json(kClassesFile, source.classes);
+  write_json(kNamesFile, names);
+  write_json(kSetFile, {{"mixnmatch",
+                         {{"image_set", 1},
+                          {"source", source.kind},
+                          {"source_fingerprint", source.fingerprint},
+                          {"preparation", preparation.text()},
+                          {"skipped", skipped}}}});
+}
+
+}  // namespace
+
+fs::path unfinished_set(const fs::path& target) {
+  fs::path name = target.filename().empty() ? target.parent_path() : target;
+  return name.parent_path() / fmt::format(".{}.unfinished", name.filename().string());
+}
+
+ImageSetResult make_image_set(const ImageSource& source, const Preparation& preparation,
+                              const ImageSetOptions& options, const ProgressSink& progress) {
+  AtomicDirectory::require_replaceable(options.target, options.replaceable);
+  const DecodeOptions decode{preparation.channels, preparation.upright(), options.max_pixels};
+  ImageSetResult result;
+  result.extent = extent_of(source, preparation, decode);
+  result.channels = preparation.channels;
+  const auto total = static_cast<std::int64_t>(source.images.size());
+  const auto row_bytes =
+      static_cast<std::uint64_t>(result.extent.height * result.extent.width * preparation.channels);
+
+  UnfinishedSet set(unfinished_set(options.target),
+                    identity_of(source, preparation, result.extent, options.max_pixels), row_bytes);
+  result.resumed = set.next();
+  require_space(static_cast<std::uint64_t>(total - set.next()) * row_bytes, options.target);
+  Meter meter(progress, static_cast<double>(total), kEveryStep);
+  meter.go_back(static_cast<double>(set.next()));
+  Making making{source, preparation, decode, result.extent, set, set.next(), meter};
+  const auto parts = static_cast<std::uint64_t>((total - set.next() + kTogether - 1) / kTogether);
+  run_in_order(parts, options.threads, [&] { return std::make_unique<Preparer>(making); });
+  meter.finish();
+
+  for (const UnfinishedSet::Broken& image : set.broken()) {
+    result.broken.push_back({source.images[static_cast<std::size_t>(image.index)].name, image.why});
+  }
+  result.count = set.rows();
+  if (result.count == 0) {
+    fail("none of {} pictures can be read; the first: {}", total, result.broken.front().why);
+  }
+  if (!result.broken.empty() && !options.skip_broken) return result;
+  AtomicDirectory directory(options.target, options.replaceable);
+  set.finish(result.extent, result.channels, directory.path() / kImagesFile);
+  write_notes(source, preparation, result.broken, directory.path());
+  directory.commit();
+  set.remove();
+  result.written = true;
+  return result;
+}
+
+}  // namespace mnm

@@ -1,0 +1,143 @@
+#include "image/jpeg.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <vector>
+
+// clang-format off
+#include <jpeglib.h>  // needs cstdio before it
+#include <jerror.h>
+// clang-format on
+
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+// A progressive file may ask for any number of passes over all of its pixels. Real ones have about
+// ten.
+constexpr int kMostScans = 500;
+
+// What the library calls back. It must not return from an error, and C++ exceptions must not cross
+// it, so errors jump to where the library was called.
+struct Failure {
+  jpeg_error_mgr manager;  // the library knows this address only
+  std::jmp_buf back;
+  char message[JMSG_LENGTH_MAX] = {};
+  bool cut_off = false;  // the file ended before the picture did
+};
+
+void on_error(j_common_ptr info) {
+  auto* const failure = reinterpret_cast<Failure*>(info->err);
+  info->err->format_message(info, failure->message);
+  std::longjmp(failure->back, 1);
+}
+
+void on_message(j_common_ptr info, int level) {
+  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) {
+    reinterpret_cast<Failure*>(info->err)->cut_off = true;
+  }
+}
+
+void on_scan(j_common_ptr info) {
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
+  auto* const failure = reinterpret_cast<Failure*>(info->err);
+  std::snprintf(failure->message, sizeof failure->message, "it has more than %d scans", kMostScans);
+  std::longjmp(failure->back, 1);
+}
+
+// One file in the library's hands.
+class Decompression {
+ public:
+  Decompression() {
+    info_.err = jpeg_std_error(&failure_.manager);
+    failure_.manager.error_exit = on_error;
+    failure_.manager.emit_message = on_message;
+    monitor_.progress_monitor = on_scan;
+  }
+  Decompression(const Decompression&) = delete;
+  Decompression& operator=(const Decompression&) = delete;
+  ~Decompression() { jpeg_destroy_decompress(&info_); }
+
+  // False: the library refuses, and message() says why. No object with a destructor is made between
+  // setjmp and the calls that may jump.
+  bool read_header(std::span<const std::byte> file) {
+    if (setjmp(failure_.back) != 0) return false;
+    jpeg_create_decompress(&info_);
+    info_.progress = &monitor_;
+    jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(file.data()), file.size());
+    jpeg_read_header(&info_, TRUE);
+    return true;
+  }
+
+  // Rows of num_components bytes a pixel, into `out`.
+  bool read_pixels(std::uint8_t* out) {
+    if (setjmp(failure_.back) != 0) return false;
+    info_.out_color_space = info_.num_components == 1   ? JCS_GRAYSCALE
+                            : info_.num_components == 3 ? JCS_RGB
+                                                        : JCS_CMYK;
+    jpeg_start_decompress(&info_);
+    const std::size_t stride = static_cast<std::size_t>(info_.output_width) *
+                               static_cast<std::size_t>(info_.num_components);
+    while (info_.output_scanline < info_.output_height) {
+      JSAMPROW row = out + info_.output_scanline * stride;
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
+    return true;
+  }
+
+  const jpeg_decompress_struct& info() const { return info_; }
+  const char* message() const { return failure_.message; }
+  bool cut_off() const { return failure_.cut_off; }
+
+ private:
+  jpeg_decompress_struct info_{};
+  jpeg_progress_mgr monitor_{};
+  Failure failure_{};
+};
+
+// Adobe's CMYK, which is stored inverted, as Pillow makes RGB of it: black takes its share of the
+// white that the other ink leaves.
+Image rgb_of_cmyk(const Extent& extent, const std::vector<std::uint8_t>& cmyk) {
+  Image image = blank_image(extent, 3);
+  std::uint8_t* to = image.pixels.data();
+  for (std::size_t i = 0; i < cmyk.size(); i += 4, to += 3) {
+    const int white = cmyk[i + 3];
+    for (std::size_t c = 0; c < 3; ++c) {
+      const int product = (255 - cmyk[i + c]) * white + 128;
+      to[c] = static_cast<std::uint8_t>(white - ((product >> 8) + product) / 256);
+    }
+  }
+  return image;
+}
+
+}  // namespace
+
+Image decode_jpeg(std::span<const std::byte> file, const std::string& name,
+                  std::int64_t max_pixels) {
+  Decompression jpeg;
+  if (!jpeg.read_header(file)) fail("cannot decode {}: {}", name, jpeg.message());
+  const Extent extent{jpeg.info().image_height, jpeg.info().image_width};
+  const int channels = jpeg.info().num_components;
+  if (exceeds(extent, max_pixels)) {
+    fail("cannot decode {}: it says that it has {} x {} pixels, the limit is {} in all", name,
+         extent.width, extent.height, max_pixels);
+  }
+  if (channels != 1 && channels != 3 && channels != 4) {
+    fail("cannot decode {}: it has {} channels, expected 1, 3 or 4", name, channels);
+  }
+  Image image;
+  std::vector<std::uint8_t> cmyk;
+  if (channels == 4) {
+    cmyk.resize(static_cast<std::size_t>(extent.height * extent.width * 4));
+  } else {
+    image = blank_image(extent, channels);
+  }
+  if (!jpeg.read_pixels(channels == 4 ? cmyk.data() : image.pixels.data())) {
+    fail("cannot decode {}: {}", name, jpeg.message());
+  }
+  if (jpeg.cut_off()) fail("cannot decode {}: it is truncated after {} bytes", name, file.size());
+  return channels == 4 ? rgb_of_cmyk(extent, cmyk) : image;
+}
+
+}  // namespace mnm

@@ -1,0 +1,17 @@
+// Reads JPEG files, by libjpeg-turbo. Only image/jpeg.cpp includes that library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "image/image.h"
+
+namespace mnm {
+
+// As decode_image() has it; grey files give one channel, all others three.
+Image decode_jpeg(std::span<const std::byte> file, const std::string& name,
+                  std::int64_t max_pixels);
+
+}  // namespace mnm

@@ -1,0 +1,16 @@
+// Reads PNG files, by libpng. Only image/png.cpp includes that library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "image/image.h"
+
+namespace mnm {
+
+// As decode_image() has it; grey files give one channel, all others three.
+Image decode_png(std::span<const std::byte> file, const std::string& name, std::int64_t max_pixels);
+
+}  // namespace mnm

@@ -1,0 +1,36 @@
+// How a checkpoint says that its pictures are prepared: preprocessor_config.json of transformers'
+// image processors, or pretrained_cfg in the config.json of timm's hub models.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "image/preparation.h"
+
+namespace mnm {
+
+// What is done to pixels once they have the model's size: (pixel * scale - mean) / deviation.
+struct PixelScale {
+  double scale = 1.0 / 255;
+  std::vector<double> mean, deviation;  // [channels]
+};
+
+struct Preprocessing {
+  Preparation preparation;
+  PixelScale pixels;
+};
+
+// Image processors with ViT's, DeiT's, DINOv2's or CLIP's rules, under their names with and without
+// "Fast", or as a feature extractor. Absent keys have the defaults of that processor. Error, which
+// begins with `what`, for another processor, and for a rule or filter that is not carried out here.
+Preprocessing parse_preprocessor_config(const nlohmann::json& config, const std::string& what);
+
+// timm: input_size, interpolation, crop_pct, crop_mode "center" or "squash", mean, std.
+Preprocessing parse_pretrained_cfg(const nlohmann::json& config, const std::string& what);
+
+// Of the directory of a checkpoint; nothing if neither file says anything.
+std::optional<Preprocessing> read_preprocessing(const std::filesystem::path& directory);
+
+}  // namespace mnm

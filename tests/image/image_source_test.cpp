@@ -1,0 +1,165 @@
+#include "image/image_source.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/error_of.h"
+#include "tests/support/pictures.h"
+#include "tests/support/tar_of.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::contains;
+using test::error_of;
+using test::kTarEnd;
+using test::tar_member;
+
+std::unique_ptr<ImageSource> open_one(const fs::path& path, const SourceOptions& options = {}) {
+  return open_image_source(std::vector<fs::path>{path}, options);
+}
+
+std::vector<std::string> names(const ImageSource& source) {
+  std::vector<std::string> all;
+  for (const ListedImage& image : source.images) {
+    all.push_back(fmt::format("{}={}", image.name, image.label));
+  }
+  return all;
+}
+
+std::string big_endian(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift & 0xff);
+  return bytes;
+}
+
+std::string gzip(const std::string& text) {
+  z_stream z{};
+  deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  std::string out(text.size() + 100, '\0');
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  z.avail_in = static_cast<uInt>(text.size());
+  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  z.avail_out = static_cast<uInt>(out.size());
+  deflate(&z, Z_FINISH);
+  out.resize(z.total_out);
+  deflateEnd(&z);
+  return out;
+}
+
+TEST(ImageSource, AFolderIsListedAsTorchvisionListsIt) {
+  const test::TempDir root;
+  for (const char* folder : {"dog", "cat/deep", "cat/b", "empty"}) {
+    fs::create_directories(root / folder);
+  }
+  const std::string png = test::png_of(test::picture(2, 3, 3));
+  for (const char* name : {"dog/2.PNG", "dog/10.jpeg", "cat/z.png", "cat/deep/a.png",
+                           "cat/b/a.webp", "cat/notes.txt", "outside.png"}) {
+    test::spew(root / name, png);
+  }
+  fs::create_symlink(root / "dog/2.PNG", root / "dog/link.png");
+  const auto source = open_one(root.path());
+  EXPECT_EQ(source->classes, (std::vector<std::string>{"cat", "dog", "empty"}));
+  EXPECT_EQ(names(*source),
+            (std::vector<std::string>{"cat/z.png=0", "cat/b/a.webp=0", "cat/deep/a.png=0",
+                                      "dog/10.jpeg=1", "dog/2.PNG=1", "dog/link.png=1"}));
+  EXPECT_EQ(source->decode(0, {}).pixels, test::picture(2, 3, 3).pixels);
+  const std::string before = source->fingerprint;
+  EXPECT_EQ(open_one(root.path())->fingerprint, before);
+  test::spew(root / "dog/3.png", png);
+  EXPECT_NE(open_one(root.path())->fingerprint, before);
+}
+
+TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
+  const test::TempDir root;
+  const Image first = test::picture(3, 4, 1, 1), second = test::picture(3, 4, 1, 2);
+  std::string pictures = big_endian(0x803) + big_endian(2) + big_endian(3) + big_endian(4);
+  pictures.append(first.pixels.begin(), first.pixels.end());
+  pictures.append(second.pixels.begin(), second.pixels.end());
+  const std::string labels = big_endian(0x801) + big_endian(2) + "\x07\x02";
+  test::spew(root / "t-images-idx3-ubyte", pictures);
+  test::spew(root / "t-labels-idx1-ubyte.gz", gzip(labels));
+  test::spew(root / "z-images-idx3-ubyte.gz", gzip(pictures));
+  test::spew(root / "z-labels-idx1-ubyte", labels);
+  for (const char* name : {"t-images-idx3-ubyte", "z-images-idx3-ubyte.gz"}) {
+    const auto source = open_one(root / name);
+    EXPECT_EQ(names(*source), (std::vector<std::string>{"0=7", "1=2"}));
+    EXPECT_EQ(source->classes.size(), 8u);
+    EXPECT_EQ(source->decode(1, {.channels = 1}).pixels, second.pixels);
+    EXPECT_EQ(source->decode(0, {}).pixels, in_channels(first, 3).pixels);
+  }
+  struct Case {
+    std::string pictures, labels, phrase;
+  };
+  for (const auto& [bytes, label_bytes, phrase] : std::vector<Case>{
+           {pictures + "x", labels, "says 24 bytes of data, it holds more"},
+           {pictures.substr(0, 30), labels, "says 24 bytes of data, it holds 14"},
+           {labels, labels, "it is no IDX file of pictures"},
+           {"", labels, "it is no IDX file of pictures"},
+           {big_endian(0x803) + std::string(12, '\xff'), labels, "which are too large"},
+           {gzip(pictures).substr(0, 25), labels, "the gzip file is truncated"},
+           {pictures, big_endian(0x801) + big_endian(1) + "\x01", "has 2 pictures, and"},
+           {big_endian(0x803) + std::string(12, '\0'), big_endian(0x801) + big_endian(0),
+            "it holds none"}}) {
+    test::spew(root / "b-images-idx3-ubyte", bytes);
+    test::spew(root / "b-labels-idx1-ubyte", label_bytes);
+    const std::string error = error_of([&] { open_one(root / "b-images-idx3-ubyte"); });
+    EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
+  }
+  EXPECT_TRUE(contains(error_of([&] {
+                         open_one(root / "t-images-idx3-ubyte", {{}, {"a"}});
+                       }),
+                       "0 has label 7, but there are 1 names"));
+}
+
+TEST(ImageSource, AWebDatasetPairsMembersOfOneKey) {
+  const test::TempDir root;
+  const std::string jpeg = test::jpeg_of(test::picture(8, 8, 3));
+  const std::string png = test::png_of(test::picture(2, 2, 3, 9));
+  test::spew(root / "0.tar", tar_member("_info.json", "{}") + tar_member("s/0.1.cls", "3") +
+                                 tar_member("s/0.jpg", jpeg) + kTarEnd);
+  // "s/0" is the key of both: what follows its first point is the kind.
+  EXPECT_TRUE(contains(error_of([&] { open_one(root / "0.tar"); }), "'s/0.jpg' has no class"));
+  test::spew(root / "0.tar", tar_member("_info.json", "{}") + tar_member("s/0.cls", "3\n") +
+                                 tar_member("s/0.jpg", jpeg) + tar_member("s/0.txt", "?") +
+                                 kTarEnd);
+  test::spew(root / "1.tar", tar_member("s/0.png", png) + tar_member("s/0.cls", "1") + kTarEnd);
+  const auto source = open_image_source(std::vector{root / "0.tar", root / "1.tar"}, {});
+  EXPECT_EQ(names(*source), (std::vector<std::string>{"0.tar/s/0.jpg=3", "1.tar/s/0.png=1"}));
+  EXPECT_EQ(source->classes.size(), 4u);
+  EXPECT_EQ(source->decode(1, {}).pixels, test::picture(2, 2, 3, 9).pixels);
+  struct Case {
+    std::string archive, phrase;
+  };
+  for (const auto& [archive, phrase] : std::vector<Case>{
+           {tar_member("a.jpg", jpeg), "'a.jpg' has no class"},
+           {tar_member("a.cls", "1"), "'a' has a class and no picture"},
+           {tar_member("a.cls", "x") + tar_member("a.jpg", jpeg), "holds no number of a class"},
+           {tar_member("a.cls", "1 2") + tar_member("a.jpg", jpeg), "holds no number of a class"},
+           {tar_member("a.cls", "-1") + tar_member("a.jpg", jpeg), "has label -1"},
+           {tar_member("a.jpg", jpeg) + tar_member("a.png", png), "the second picture of its key"},
+           {tar_member("a.jpg", jpeg) + tar_member("a.cls", "1") + tar_member("b.cls", "1") +
+                tar_member("b.jpg", jpeg) + tar_member("a.txt", ""),
+            "members of 'a' do not follow each other"},
+           {tar_member("notes.txt", "x"), "it holds none"}}) {
+    test::spew(root / "b.tar", archive + kTarEnd);
+    const std::string error = error_of([&] { open_one(root / "b.tar"); });
+    EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
+  }
+}
+
+TEST(ImageSource, AnErrorSaysWhichSourcesThereAre) {
+  const test::TempDir root;
+  EXPECT_TRUE(contains(error_of([&] { open_one(root / "gone"); }), "there is no"));
+  EXPECT_TRUE(contains(error_of([&] { open_one(root.path()); }), "it has no folders"));
+  test::spew(root / "a.tar.gz", gzip("x"));
+  EXPECT_TRUE(contains(error_of([&] { open_one(root / "a.tar.gz"); }), "gunzip it first"));
+}
+
+}  // namespace
+}  // namespace mnm
