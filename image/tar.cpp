@@ -153,7 +153,7 @@ class Archive {
   }
 
   [[noreturn]] void refuse(const std::string& member, std::string_view why) const {
-    fail("cannot read {}: of its member '{}' {}", name_, member, why);
+    fail("cannot read {}: its member '{}' is refused: {}", name_, member, why);
   }
 
   std::span<const std::byte> bytes_;

@@ -215,7 +215,7 @@ def only_one_file_prints(tree):
 
 
 # Names that others fixed: a runtime's, and that of a way to split text.
-FOREIGN = r'llama[._]cpp(?:\.Llama)?|llama-bpe|kSentencePiece = "llama"'
+FOREIGN = r"""llama[._]cpp(?:\.Llama)?|llama-bpe|kSentencePiece = "llama"|"ViT"|ViT's"""
 
 
 def families_are_named_only_in_families(tree):
@@ -232,7 +232,9 @@ def families_are_named_only_in_families(tree):
         )
         code = re.sub(FOREIGN, "", code)
         for name in sorted(names):
-            if re.search(name, code, re.IGNORECASE) or name in path.lower():
+            # In a longer word the name counts from its capital on: OtterWidth, isOtter.
+            word = rf"(?<![a-z])(?i:{name})(?![a-z])|{name.capitalize()}(?![a-z])"
+            if re.search(word, code) or re.search(word, path):
                 yield f"{path} names the family '{name}'"
 
 

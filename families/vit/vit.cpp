@@ -1,0 +1,130 @@
+// Nested vision transformers (MatViT): the tensor table and the width space. A layer's width is its
+// MLP's hidden size: fc1 keeps its first rows and biases, fc2 its first columns; attention is
+// whole. Kudugunta et al., "MatFormer" (arXiv 2310.07707), sec. 4.2.
+#include "families/vit/vit.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "families/granularities.h"
+#include "families/may_skip.h"
+#include "families/vit/vit_config.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+constexpr double kProduct = 2;  // FLOPs per token and element of a product's operand
+
+// Appends tensors under one name prefix, for one layer (-1: none).
+struct TableWriter {
+  TensorTable& table;
+  double init_std;
+  std::string prefix;
+  int layer = -1;
+  Role role = Role::kOther;
+
+  TensorSpec& add(const std::string& name, std::vector<std::int64_t> shape, Init init) {
+    TensorSpec& tensor = table.tensors.emplace_back();
+    tensor.name = prefix + name;
+    tensor.shape = std::move(shape);
+    tensor.layer = layer;
+    tensor.role = role;
+    tensor.init = init;
+    tensor.init_std = init_std;
+    return tensor;
+  }
+  void norm(const std::string& name, std::int64_t size) {
+    add(name + ".weight", {size}, Init::kOne).norm_groups = 1;
+    add(name + ".bias", {size}, Init::kZero);
+  }
+  // A matrix and, if it has one, its bias. `share`: of the tokens that it is multiplied with.
+  // `cut_dim`: of the matrix; the rows of a bias are cut with those of its matrix.
+  void linear(const std::string& name, std::int64_t rows, std::int64_t columns, double share,
+              bool bias = true, int cut_dim = -1) {
+    const std::vector<Piece> prefix_kept = {Piece{.begin = 0, .fixed = 0, .num = 1, .den = 1}};
+    TensorSpec& matrix = add(name + ".weight", {rows, columns}, Init::kNormal);
+    matrix.flops_per_element = kProduct * share;
+    matrix.cut_dim = cut_dim;
+    if (cut_dim >= 0) matrix.pieces = prefix_kept;
+    if (!bias) return;
+    TensorSpec& offsets = add(name + ".bias", {rows}, Init::kZero);
+    if (cut_dim != 0) return;
+    offsets.cut_dim = 0;
+    offsets.pieces = prefix_kept;
+  }
+};
+
+// `share`: of the tokens whose result is read.
+void add_layer(const VitConfig& config, std::size_t layer, double share, TensorTable& table) {
+  TableWriter to{table, config.initializer_range, fmt::format("vit.encoder.layer.{}.", layer),
+                 static_cast<int>(layer)};
+  const std::int64_t d = config.hidden_size, full = config.full_width(layer);
+  to.linear("attention.attention.query", d, d, share, config.qkv_bias);
+  to.linear("attention.attention.key", d, d, 1, config.qkv_bias);
+  to.linear("attention.attention.value", d, d, 1, config.qkv_bias);
+  to.linear("attention.output.dense", d, d, share);
+  to.linear("intermediate.dense", full, d, share, true, 0);
+  to.linear("output.dense", d, full, share, true, 1);
+  to.norm("layernorm_before", d);
+  to.norm("layernorm_after", d);
+}
+
+void add_embeddings(const VitConfig& config, TensorTable& table) {
+  TableWriter to{table, config.initializer_range, "vit.embeddings.", -1, Role::kEmbedding};
+  const std::int64_t d = config.hidden_size;
+  to.add("cls_token", {1, 1, d}, Init::kNormal);
+  to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal);
+  TensorSpec& projection =
+      to.add("patch_embeddings.projection.weight",
+             {d, config.channels, config.patch_height, config.patch_width}, Init::kNormal);
+  projection.flops_per_element =
+      kProduct * static_cast<double>(config.patches()) / static_cast<double>(config.positions());
+  to.add("patch_embeddings.projection.bias", {d}, Init::kZero);
+}
+
+}  // namespace
+
+bool vit_reads_class_token_alone(const NestedModel& model) {
+  return !model.space.layers.back().may_skip;
+}
+
+NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
+  const VitConfig config = parse_vit_config(json, nesting);
+  NestedModel model;
+  model.family = "vit";
+  model.config = json;
+  model.dtype = config.dtype;
+  model.vocab_size = config.classes;
+  model.hidden_size = model.flow_per_token = config.hidden_size;
+  model.max_context = config.positions();
+  for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
+    LayerChoices& choices = model.space.layers.emplace_back();
+    choices.granularities = config.granularities[layer];
+    choices.step = 1;
+    choices.why_not = fmt::format("a layer keeps the first 1 to {} hidden units of its MLP",
+                                  config.full_width(layer));
+  }
+  allow_skips(json, nesting.may_skip, model.space);
+  add_embeddings(config, model.table);
+  const double one = 1 / static_cast<double>(config.positions());
+  for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
+    const bool last = layer + 1 == config.granularities.size();
+    const double share = last && vit_reads_class_token_alone(model) ? one : 1;
+    add_layer(config, layer, share, model.table);
+    model.mixing.push_back(
+        {.flops_per_attended = 4.0 * static_cast<double>(config.hidden_size) * share,
+         .causal = false,
+         .flow_per_token = config.hidden_size});
+  }
+  TableWriter to{model.table, config.initializer_range, ""};
+  to.norm("vit.layernorm", config.hidden_size);
+  to.role = Role::kHead;
+  to.linear("classifier", config.classes, config.hidden_size, one);
+  return model;
+}
+
+}  // namespace mnm

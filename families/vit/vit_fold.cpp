@@ -1,0 +1,154 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "families/end_matrix.h"
+#include "families/vit/vit.h"
+#include "families/vit/vit_config.h"
+#include "families/vit/vit_mlp_fold.h"
+#include "fold/fold.h"
+#include "fold/product.h"
+#include "model/error.h"
+
+namespace mnm {
+namespace {
+
+struct VitLayer {
+  at::Tensor norm, norm_bias;            // [d], before attention
+  at::Tensor query, query_bias;          // [d, d], [d] or undefined
+  at::Tensor key_value, key_value_bias;  // [2d, d], [2d] or undefined
+  at::Tensor output, output_bias;        // [d, d], [d]
+  VitMlpWeights mlp;
+};
+
+// Images are batch.tokens: f32 [images, channels, height, width], normalised.
+class VitFold final : public Fold {
+ public:
+  explicit VitFold(const FoldInputs& inputs)
+      : config_(parse_vit_config(inputs.model.config, {})),
+        class_token_alone_(vit_reads_class_token_alone(inputs.model)),
+        weight_(inputs.weight),
+        class_token_(weight_("vit.embeddings.cls_token")),
+        positions_(weight_("vit.embeddings.position_embeddings")),
+        patches_(weight_("vit.embeddings.patch_embeddings.projection.weight").flatten(1)),
+        patch_bias_(weight_("vit.embeddings.patch_embeddings.projection.bias")),
+        final_norm_(weight_("vit.layernorm.weight")),
+        final_norm_bias_(weight_("vit.layernorm.bias")),
+        head_(inputs, "classifier.weight"),
+        head_bias_(weight_("classifier.bias")),
+        layers_(static_cast<std::size_t>(config_.layers)) {}
+
+  void load(std::size_t layer) override { layers_[layer] = load_layer(layer); }
+  void unload(std::size_t layer) override { layers_[layer] = {}; }
+
+  Embedded embed(const Batch& batch) override {
+    const at::Tensor& pixels = batch.tokens;
+    const std::vector<std::int64_t> expected = {config_.channels, config_.height, config_.width};
+    if (pixels.dim() != 4 || pixels.sizes().slice(1) != at::IntArrayRef(expected)) {
+      fail("cannot run a vision transformer on input of another shape than {} x {} x {}",
+           config_.channels, config_.height, config_.width);
+    }
+    const std::int64_t images = pixels.size(0), d = config_.hidden_size;
+    // A convolution whose stride is its kernel is a product with each patch, in raster order.
+    const at::Tensor patches =
+        pixels.to(patches_.scalar_type())
+            .view({images, config_.channels, config_.height / config_.patch_height,
+                   config_.patch_height, config_.width / config_.patch_width, config_.patch_width})
+            .permute({0, 2, 4, 1, 3, 5})
+            .reshape({images * config_.patches(), config_.patch_elements()});
+    const at::Tensor embedded =
+        product(patches, patches_, patch_bias_).view({images, config_.patches(), d});
+    const at::Tensor x = at::cat({class_token_.expand({images, 1, d}), embedded}, 1) + positions_;
+    return {{{x.unsqueeze(0)}}, {}};
+  }
+
+  State step(std::size_t index, const Givens&, const State& parents,
+             const Children& children) override {
+    const bool last = index + 1 == layers_.size();
+    const at::Tensor x =
+        attend(layers_[index], parents.tensors.front(), last && class_token_alone_);
+    return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
+  }
+
+  State extend(std::size_t, const Givens&, const State&, Width, std::int64_t,
+               std::span<LayerCache>) override {
+    fail("cannot continue an image: a vision transformer reads all patches at once");
+  }
+
+  std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
+
+  // Of the class token: [nodes, images, 1, d].
+  at::Tensor readout(const State& state) override {
+    return norm(state.tensors.front().narrow(2, 0, 1), final_norm_, final_norm_bias_);
+  }
+
+  at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows) + head_bias_; }
+  at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
+    return head_.product(rows, first, count) + head_bias_.narrow(0, first, count);
+  }
+
+ private:
+  VitLayer load_layer(std::size_t index) const {
+    const std::string base = fmt::format("vit.encoder.layer.{}.", index);
+    const auto w = [&](const char* name) { return weight_(base + name); };
+    const std::string attention = "attention.attention.";
+    VitLayer layer;
+    layer.norm = w("layernorm_before.weight");
+    layer.norm_bias = w("layernorm_before.bias");
+    layer.query = weight_(base + attention + "query.weight");
+    layer.key_value = at::cat(
+        {weight_(base + attention + "key.weight"), weight_(base + attention + "value.weight")});
+    if (config_.qkv_bias) {
+      layer.query_bias = weight_(base + attention + "query.bias");
+      layer.key_value_bias = at::cat(
+          {weight_(base + attention + "key.bias"), weight_(base + attention + "value.bias")});
+    }
+    layer.output = w("attention.output.dense.weight");
+    layer.output_bias = w("attention.output.dense.bias");
+    layer.mlp = {w("layernorm_after.weight"),    w("layernorm_after.bias"),
+                 w("intermediate.dense.weight"), w("intermediate.dense.bias"),
+                 w("output.dense.weight"),       w("output.dense.bias")};
+    return layer;
+  }
+
+  at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+    return at::layer_norm(x, {config_.hidden_size}, weight, bias, config_.layer_norm_eps);
+  }
+
+  // [sequences, tokens, heads * head_dim] -> [sequences, heads, tokens, head_dim]
+  at::Tensor heads_of(const at::Tensor& x) const {
+    return x.view({x.size(0), x.size(1), config_.heads, config_.head_dim()}).transpose(1, 2);
+  }
+
+  // x plus its attention, [nodes, images, tokens, d]; of the first token alone if asked for.
+  at::Tensor attend(const VitLayer& layer, const at::Tensor& x, bool first_alone) const {
+    const std::int64_t sequences = x.size(0) * x.size(1), d = config_.hidden_size;
+    const std::int64_t tokens = x.size(2), asking = first_alone ? 1 : tokens;
+    const at::Tensor h = norm(x, layer.norm, layer.norm_bias).view({sequences, tokens, d});
+    const at::Tensor key_value = product(h.view({-1, d}), layer.key_value, layer.key_value_bias)
+                                     .view({sequences, tokens, 2 * d});
+    const at::Tensor query =
+        product(h.narrow(1, 0, asking).reshape({-1, d}), layer.query, layer.query_bias)
+            .view({sequences, asking, d});
+    const at::Tensor mixed = at::scaled_dot_product_attention(
+        heads_of(query), heads_of(key_value.narrow(2, 0, d)), heads_of(key_value.narrow(2, d, d)));
+    const at::Tensor out = product(mixed.transpose(1, 2).reshape({sequences * asking, d}),
+                                   layer.output, layer.output_bias);
+    return x.narrow(2, 0, asking) + out.view({x.size(0), x.size(1), asking, d});
+  }
+
+  VitConfig config_;
+  bool class_token_alone_;
+  WeightSource weight_;
+  at::Tensor class_token_, positions_, patches_, patch_bias_, final_norm_, final_norm_bias_;
+  EndMatrix head_;
+  at::Tensor head_bias_;
+  std::vector<VitLayer> layers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Fold> make_vit_fold(const FoldInputs& inputs) {
+  return std::make_unique<VitFold>(inputs);
+}
+
+}  // namespace mnm

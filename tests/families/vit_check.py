@@ -1,0 +1,68 @@
+"""Tiny vision transformers, and their submodels, in transformers.
+
+usage: vit_check.py ROOT
+
+Every folder of ROOT is a checkpoint with facts.json: images, and the logits of submodels. A submodel
+is the published class with the columns of fc2 beyond its widths set to zero, and without the layers
+of width 0. Exits with 1 if any logits differ by more than the bound, relative to the largest.
+"""
+
+import json
+import logging
+
+import numpy as np
+import torch
+from cases import judge
+from transformers import ViTForImageClassification
+
+
+def load(folder):
+    model, info = ViTForImageClassification.from_pretrained(
+        folder,
+        dtype=torch.float64,
+        attn_implementation="eager",
+        output_loading_info=True,
+    )
+    wrong = {key: value for key, value in info.items() if value}
+    assert not wrong, wrong
+    return model.eval()
+
+
+def layers_holder(model):
+    vit = model.vit
+    return vit if hasattr(vit, "layers") else vit.encoder
+
+
+def submodel(folder, widths):
+    model = load(folder)
+    holder = layers_holder(model)
+    name = "layers" if hasattr(holder, "layers") else "layer"
+    kept = []
+    for layer, width in zip(getattr(holder, name), widths):
+        if not width:
+            continue
+        down = layer.mlp.fc2 if hasattr(layer, "mlp") else layer.output.dense
+        assert down.weight.shape[1] >= width
+        down.weight.data[:, width:] = 0
+        kept.append(layer)
+    setattr(holder, name, torch.nn.ModuleList(kept))
+    model.config.num_hidden_layers = len(kept)
+    return model
+
+
+@torch.no_grad()
+def check(folder):
+    facts = json.loads((folder / "facts.json").read_text())
+    pixels = torch.tensor(facts["pixels"], dtype=torch.float64).reshape(facts["shape"])
+    for own in facts["submodels"]:
+        expected = submodel(folder, own["widths"])(pixels).logits.numpy()
+        logits = np.array(own["logits"]).reshape(expected.shape)
+        worst = np.abs(logits - expected).max() / np.abs(expected).max()
+        if not worst <= facts["bound"]:
+            return f"{own['widths']}: logits differ by {worst}, more than {facts['bound']}"
+    return None
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    judge(check)
