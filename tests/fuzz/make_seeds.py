@@ -4,11 +4,14 @@ and small hostile ones. The same bytes each time.
     .venv/bin/python tests/fuzz/make_seeds.py
 """
 
+import base64
+import gzip
 import json
 import pathlib
 import sqlite3
 import struct
 import tempfile
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEEDS = ROOT / "tests/fuzz/seeds"
@@ -164,7 +167,21 @@ def store_seeds():
         store.execute("PRAGMA page_size = 512")
         store.executescript((ROOT / "db/schema.sql").read_text())
         store.execute("INSERT INTO model VALUES (1, 'f', 'm', 'llama', '{}', '8')")
-        store.execute("INSERT INTO data VALUES (1, 'f', 'd', 8, 2)")
+        store.execute("INSERT INTO data VALUES (1, 'f', 'd', 8, 2, 'tokens')")
+        store.execute(
+            "INSERT INTO run VALUES (1, 1, 1, 'search', 'f32', 'search', 'grid', 1, '{}', 'c',"
+            " 'b', 'cpu', '2026-01-31T12:00:00Z', 'done', NULL, NULL, NULL, NULL, NULL)"
+        )
+        for record, width, loss in ((1, "8", 1.5), (2, "16", 1.25)):
+            row = (record, width, int(width), int(width))
+            store.execute(
+                "INSERT INTO record VALUES (?, 1, 1, 1, 'f32', ?, 2, ?, 1, ?, 1, 1, 0)",
+                row,
+            )
+            store.execute(
+                "INSERT INTO score VALUES ('loss', ?, 'ok', ?, 0.25)", (record, loss)
+            )
+            store.execute("INSERT INTO run_record VALUES (1, ?, ?)", (record, record))
         store.execute("VACUUM")
         store.close()
         sound = path.read_bytes()
@@ -237,6 +254,60 @@ def onnx_seeds():
     write("onnx", "elsewhere", model.replace(b"model.onnx.data", b"../../../x.data"))
 
 
+# Nine by seven pixels, with an orientation in EXIF.
+JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDABsSFBcU"
+    "ERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6jq62rZ4C8ybqmx5moq6T/2wBDARwe"
+    "HigjKE4rK06kbl1upKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKSkpKT/wAAR"
+    "CAAHAAkDASIAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQA"
+    "AAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdI"
+    "SUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXG"
+    "x8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL"
+    "/8QAtREAAgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcY"
+    "GRomJygpKjU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOk"
+    "paanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwCK"
+    "O0jyQtqCOx3Yqb7Gn/PqP++x/hRRSUm/6YOEex//2Q=="
+)
+
+
+def png(width, height, depth, kind, rows, more=b""):
+    def chunk(name, content):
+        check = zlib.crc32(name + content)
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + more + data
+
+
+def image_seeds():
+    write("image", "jpeg", JPEG)
+    write("image", "png_rgb", png(2, 2, 8, 2, b"\0abcdef\1ghijkl"))
+    write("image", "png_grey16_alpha", png(1, 1, 16, 4, b"\0abcd"))
+    write("image", "png_large", png(2**31 - 1, 2**31 - 1, 8, 2, b"\0"))
+
+
+def tar_member(name, content, kind=b"0"):
+    head = name.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
+    head += b"%011o\0" % len(content) + b"00000000000\0" + b" " * 8 + kind
+    head = (head + bytes(100) + b"ustar\00000").ljust(512, b"\0")
+    head = head[:148] + b"%06o\0 " % sum(head) + head[156:]
+    return head + content + bytes(-len(content) % 512)
+
+
+def image_source_seeds():
+    picture = png(1, 1, 8, 0, b"\0a")
+    pair = tar_member("1.png", picture) + tar_member("1.cls", b"0")
+    write("image_source", "tar", pair + bytes(1024))
+    write("image_source", "tar_above", tar_member("../1.png", picture) + bytes(1024))
+    idx = struct.pack(">4I", 0x803, 2, 2, 3) + bytes(range(12))
+    write("image_source", "idx", idx)
+    write("image_source", "idx_gzipped", gzip.compress(idx, 9, mtime=0))
+    write("image_source", "idx_large", struct.pack(">4I", 0x803, *[2**32 - 1] * 3))
+
+
 if __name__ == "__main__":
     checkpoint_seeds()
     tokenizer_seeds()
@@ -244,3 +315,5 @@ if __name__ == "__main__":
     store_seeds()
     gguf_seeds()
     onnx_seeds()
+    image_seeds()
+    image_source_seeds()
