@@ -18,6 +18,7 @@
 #include "cli/run_settings.h"
 #include "cli/text_tokens.h"
 #include "dataset/examples.h"
+#include "families/keep_widths.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/quantity.h"
@@ -44,6 +45,7 @@ struct Request {
   CostKind cost = CostKind::kParams;
   StrategySettings settings;
   std::int64_t widths_step = 0;
+  std::vector<std::string> keep;
   std::int64_t batch = 256;
   double max_seconds = 0;
   DeviceOptions device;
@@ -79,6 +81,9 @@ OptionTable option_table(Request& request) {
           "widths-step", of_run(count_value(request.widths_step, 0, kWidest, "N")),
           "also take widths that were not trained: the multiples of N between the narrowest and "
           "the widest of each layer; 0: none")
+      .option("keep", of_run(texts_value(request.keep, "LAYERS=WIDTH")),
+              "the least width of layers, counted from 0: 0-3=full, 4,6=256, 8=1/2 of the full "
+              "width; a layer that is named may not be skipped")
       .option("metric", of_run(metric_value(request.metric)), "the metric that the search improves")
       .option("budget", of_run(texts_value(request.budgets, "LIMIT")), kBudgetHelp)
       .option("cost", of_run(cost_kind_value(request.cost)), "the cost axis of the front");
@@ -183,6 +188,7 @@ class SearchCommand {
       WidthSpace& space = opened_->model.space;
       space = space.with_untrained(static_cast<Width>(request_.widths_step));
     }
+    keep_widths(request_.keep, opened_->model.space);
     const NestedModel& model = opened_->model;
     request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
     data_ = load_examples(request_.data, model);
