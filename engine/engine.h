@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dataset/examples.h"
+#include "eval/channel_statistics.h"
 #include "eval/latency.h"
 #include "eval/scores.h"
 #include "model/checkpoint.h"
@@ -39,6 +40,12 @@ class ModelSession {
   virtual std::vector<CandidateScores> score(std::span<const Widths> candidates,
                                              const Examples& dataset, const ScoreOptions& options,
                                              const ProgressSink& progress) = 0;
+
+  // Runs the full model over the dataset, layer by layer, and gives the statistics of each layer's
+  // inner channels to `sink`. Weights that are streamed are read once; CalibrationOptions::saliency
+  // needs them all. Error if the family does not show its channels.
+  virtual void calibrate(const Examples& dataset, const CalibrationOptions& options,
+                         const StatisticsSink& sink, const ProgressSink& progress) = 0;
 
   // A note to the user that says that the weights are streamed, and why. Empty if they are not.
   virtual std::string streaming() const = 0;

@@ -18,6 +18,7 @@
 #include "engine/torch_error.h"
 #include "engine/weight_reader.h"
 #include "eval/memory.h"
+#include "fold/calibrate.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
@@ -170,6 +171,20 @@ class TorchSession final : public ModelSession {
     return guarded("scoring", device_, [&] {
       return score_candidates(*fold_, model_, device_, candidates, dataset, options, limits_,
                               progress);
+    });
+  }
+
+  void calibrate(const Examples& dataset, const CalibrationOptions& options,
+                 const StatisticsSink& sink, const ProgressSink& progress) override {
+    if (options.saliency) require_resident("take gradients");
+    const c10::AutoGradMode no_grad(false);
+    guarded("calibrating", device_, [&] {
+      const std::filesystem::path spill = std::filesystem::temp_directory_path();
+      StateRoom room(device_, limits_.memory / 2, device_.is_cpu() ? 0 : free_memory(at::kCPU) / 2,
+                     spill);
+      const WeightSource weight = [this](const std::string& name) { return reader_.read(name); };
+      mnm::calibrate({*fold_, model_, dataset, room, weight, memory_.stream}, options, sink,
+                     progress);
     });
   }
 

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "model/error.h"
+
 namespace mnm {
 
 State State::narrow(std::int64_t begin, std::int64_t count) const {
@@ -25,6 +27,13 @@ State State::select(std::span<const std::int32_t> nodes) const {
   State out;
   for (const at::Tensor& t : tensors) out.tensors.push_back(t.index_select(0, index));
   return out;
+}
+
+State Fold::step_shown(std::size_t layer, const Givens&, const State&, const ChannelSink&) {
+  fail(
+      "cannot calibrate layer {}: this family does not show the inner channels of its layers; use "
+      "--score magnitude, which needs no data",
+      layer);
 }
 
 }  // namespace mnm

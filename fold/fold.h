@@ -65,6 +65,11 @@ using WeightSource = std::function<at::Tensor(const std::string& name)>;
 using RowSource = std::function<at::Tensor(const std::string& name, std::int64_t first,
                                            std::int64_t count, at::Tensor& room)>;
 
+// Gets rows [n, channels] of what a layer multiplies the matrix whose columns the width cuts with
+// (Llama: act(gate(x)) * up(x), for down_proj), at full width and in the type of the arithmetic.
+// The rows of a call follow those of the call before: sequence by sequence, token by token.
+using ChannelSink = std::function<void(const at::Tensor& rows)>;
+
 struct FoldInputs {
   const NestedModel& model;
   WeightSource weight;
@@ -99,6 +104,11 @@ class Fold {
   // children. It is the only caller of this function and of `extend`.
   virtual State step(std::size_t layer, const Givens& givens, const State& parents,
                      const Children& children) = 0;
+
+  // Steps one node at full width, and gives its inner channels to `sink`. Without gradients. Error
+  // if the family does not show them.
+  virtual State step_shown(std::size_t layer, const Givens& givens, const State& state,
+                           const ChannelSink& sink);
 
   // Computes one layer at one width, for one node that holds the tokens [position, position + n) of
   // each sequence, n >= 1. The result equals what `step` gives for these tokens when it sees all of

@@ -129,9 +129,10 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
 // Rows [row, row + count) of one parent [rows, d] and of its children [siblings, rows, d].
 void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights,
                        std::span<const Width> widths, const at::Tensor& parent, std::int64_t row,
-                       std::int64_t count, const at::Tensor& siblings) {
+                       std::int64_t count, const at::Tensor& siblings, const ChannelSink& sink) {
   const at::Tensor rows = parent.narrow(0, row, count);
   const at::Tensor act = activations(config, weights, rows, widths.back());
+  if (sink) sink(act);
   const bool post = weights.post_norm.defined();
   at::Tensor sum = post ? at::zeros_like(rows) : rows;
   if (weights.down_bias.defined()) sum = sum + weights.down_bias;
@@ -151,10 +152,11 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
 
 // In blocks of rows that stay in cache. in: [parents, rows, d].
 at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& weights,
-                           const at::Tensor& in, const Children& children) {
+                           const at::Tensor& in, const Children& children,
+                           const ChannelSink& sink) {
   const std::int64_t rows = in.size(1);
   const at::Tensor out = at::empty({children.nodes(), rows, in.size(2)}, in.options());
-  const bool cached = weights.gate.size(0) <= kCachedWidth;
+  const bool cached = weights.gate.size(0) <= kCachedWidth && !sink;
   const std::int64_t block = std::min(cached ? kCachedRows : kBlockRows, rows);
   const std::int64_t blocks = (rows + block - 1) / block;
   const auto run = [&](std::int64_t begin, std::int64_t end) {
@@ -164,7 +166,7 @@ at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& wei
       const std::span<const Width> widths = children.of(parent);
       block_of_siblings(
           config, weights, widths, in[parent], row, std::min(block, rows - row),
-          out.narrow(0, children.begin_of(parent), static_cast<std::int64_t>(widths.size())));
+          out.narrow(0, children.begin_of(parent), static_cast<std::int64_t>(widths.size())), sink);
     }
   };
   if (cached) {
@@ -178,11 +180,11 @@ at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& wei
 }  // namespace
 
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
-                     const Children& children) {
+                     const Children& children, const ChannelSink& sink) {
   if (at::GradMode::is_enabled()) return each_alone(config, weights, x, children);
   const at::Tensor in = x.view({x.size(0), x.size(1) * x.size(2), x.size(3)});
   at::Tensor out;
-  if (on_cuda(x)) {
+  if (on_cuda(x) && !sink) {
     const bool post = weights.post_norm.defined();
     out = nested_ffn(
         {weights.gate, weights.up, weights.down, weights.gate_bias, weights.up_bias,
@@ -197,7 +199,7 @@ at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, 
       }
     }
   } else {
-    out = together_on_cpu(config, weights, in, children);
+    out = together_on_cpu(config, weights, in, children, sink);
   }
   return out.view({children.nodes(), x.size(1), x.size(2), x.size(3)});
 }

@@ -20,8 +20,9 @@ struct LlamaFfnWeights {
 // norm of the output, it is x + norm(FFN(x)).
 //
 // With gradients every child is computed alone. Without, siblings come out of one pass over the
-// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2]. Each partial sum is a finished child.
+// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2]. Each partial sum is a finished child. `sink`,
+// if there is one, gets the activations of the widest child, block by block.
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
-                     const Children& children);
+                     const Children& children, const ChannelSink& sink = {});
 
 }  // namespace mnm

@@ -43,6 +43,15 @@ class LlamaFold final : public Fold {
     return {{llama_ffn(config_, layer.ffn, x, children)}};
   }
 
+  State step_shown(std::size_t index, const Givens&, const State& state,
+                   const ChannelSink& sink) override {
+    const LlamaLayer& layer = layers_[index];
+    const at::Tensor x = attention_.attend(layer.attention, state.tensors.front());
+    Children child;
+    child.add(0, static_cast<Width>(layer.ffn.gate.size(0)));
+    return {{llama_ffn(config_, layer.ffn, x, child, sink)}};
+  }
+
   State extend(std::size_t index, const Givens&, const State& state, Width width,
                std::int64_t position, std::span<LayerCache> caches) override {
     const LlamaLayer& layer = layers_[index];

@@ -55,6 +55,17 @@ class Mamba2Fold final : public Fold {
     return {{together(layer, x, children, nullptr)}};
   }
 
+  // Channels are those of the gated norm's result, which out_proj reads.
+  State step_shown(std::size_t index, const Givens&, const State& state,
+                   const ChannelSink& sink) override {
+    const Mamba2Layer& layer = layers_[index];
+    const at::Tensor parent = state.tensors.front()[0];
+    const at::Tensor flat =
+        mixed_rows(layer, parent, mixer(layer, config_.full_width(index))).flatten(0, 1);
+    sink(flat);
+    return {{finish(layer, parent, product(flat, layer.out_proj)).unsqueeze(0)}};
+  }
+
   State extend(std::size_t index, const Givens&, const State& state, Width width, std::int64_t,
                std::span<LayerCache> caches) override {
     std::vector<at::Tensor>& cache = caches[index].tensors;
@@ -150,6 +161,14 @@ class Mamba2Fold final : public Fold {
     return out.view({rows.size(0), rows.size(1), -1});
   }
 
+  // What out_proj reads: [sequences, tokens, inner] of x [sequences, tokens, d].
+  at::Tensor mixed_rows(const Mamba2Layer& layer, const at::Tensor& x, const Mixer& m) const {
+    const Width width = static_cast<Width>(m.inner / kInnerPerWidth);
+    const at::Tensor rows = project_in(layer, norm(x, layer.norm), width);
+    if (has_kernels(x)) return mix_with_kernels(m, rows.to(at::kFloat));
+    return normed_rows(m, scan_rows(m, rows, nullptr), rows.narrow(2, 0, m.inner));
+  }
+
   // The differentiable form: every child alone.
   at::Tensor each_alone(const Mamba2Layer& layer, const at::Tensor& x,
                         const Children& children) const {
@@ -157,11 +176,8 @@ class Mamba2Fold final : public Fold {
     for (std::int64_t p = 0; p < children.parents(); ++p) {
       const at::Tensor parent = x[p];
       for (const Width width : children.of(p)) {
-        const at::Tensor rows = project_in(layer, norm(parent, layer.norm), width);
         const Mixer m = mixer(layer, width);
-        const at::Tensor mixed = has_kernels(x) ? mix_with_kernels(m, rows.to(at::kFloat))
-                                                : normed_rows(m, scan_rows(m, rows, nullptr),
-                                                              rows.narrow(2, 0, m.inner));
+        const at::Tensor mixed = mixed_rows(layer, parent, m);
         const at::Tensor weight = layer.out_proj.narrow(1, 0, m.inner);
         const at::Tensor y = product(mixed.reshape({-1, m.inner}), weight, layer.out_bias);
         out.push_back(parent + y.view(parent.sizes()));

@@ -70,6 +70,16 @@ MAY_INCLUDE = {
         "study",
         "text",
     },
+    "nest": {
+        "artifact",
+        "dataset",
+        "engine",
+        "eval",
+        "export",
+        "extract",
+        "families",
+        "model",
+    },
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
