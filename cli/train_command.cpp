@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <memory>
+#include <utility>
 
 #include "cli/common_options.h"
 #include "cli/interrupt.h"
@@ -13,6 +15,7 @@
 #include "families/family.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
+#include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
@@ -21,8 +24,9 @@ namespace mnm {
 namespace {
 
 struct Request {
-  std::filesystem::path config;
+  std::filesystem::path config, from, teacher;
   TrainSettings settings;
+  std::string widths;
   Nesting nesting;
   std::string schedule{to_string(TrainSettings{}.schedule)}, weights;
   DeviceOptions device;
@@ -63,14 +67,21 @@ std::string losses_text(const std::vector<double>& losses) {
 }
 
 OptionTable option_table(Request& request) {
-  auto& [config, settings, nesting, schedule, weights, device, force] = request;
+  auto& [config, from, teacher, settings, widths, nesting, schedule, weights, device, force] =
+      request;
   OptionTable options(
       "train",
       "Trains a nested model. Every step draws one granularity for the whole model, as MatFormer "
-      "does, or sums the losses of all granularities. At the end it writes OUT/model, a Hugging "
-      "Face directory in bf16. Until then OUT/state.safetensors holds the state: the same command "
+      "does, or sums the losses of all granularities. --from heals a checkpoint that 'nest' "
+      "sorted. "
+      "At the end it writes OUT/model, a Hugging Face directory in bf16. Until then "
+      "OUT/state.safetensors holds the state: the same command "
       "goes on exactly where it stopped.");
-  options.argument("CONFIG", required(path_value(config)), "the model's config.json")
+  options
+      .argument("CONFIG", path_value(config),
+                "the model's config.json, for weights that begin at random; else --from")
+      .option("from", path_value(from, "DIR"),
+              "the checkpoint to go on from, ordinary or nested: its config and its weights")
       .section("data")
       .option("tokens", required(path_value(settings.tokens)), "the token file to train on")
       .option("token-format", token_format_value(settings.format),
@@ -85,11 +96,26 @@ OptionTable option_table(Request& request) {
       .section("granularities");
   add_nesting_options(options, nesting);
   options
-      .option("schedule", text_value(schedule, "one|joint"),
-              "one: a step draws one granularity; joint: it sums the losses of all")
+      .option("schedule", text_value(schedule, "one|joint|sandwich"),
+              "one: a step draws one granularity; joint: it sums the losses of all; sandwich: the "
+              "widest, the narrowest and one drawn between them")
       .option("weights", text_value(weights, "LIST"),
               "one weight per granularity, narrowest first: the odds of drawing it, or its factor "
               "in the sum; by default all are equal, and the factors add up to 1")
+      .option("widths", text_value(widths, "WIDTHS"),
+              "train this submodel alone: 512x4,256x4; what it does not keep stays as it is")
+      .option("freeze", flag_value(settings.freeze),
+              "with --from: train only what widths cut, such as FFNs; all else stays")
+      .section("teacher")
+      .option("distil", real_value(settings.distil, 0, 1),
+              "the share of the loss that is the KL divergence from the teacher's words; the rest "
+              "is the cross-entropy")
+      .option(
+          "teacher", path_value(teacher, "DIR"),
+          "a checkpoint of the same vocabulary, at its full width; else the trained model's own "
+          "full width, as it is at each step")
+      .option("temperature", real_value(settings.temperature, 1e-3, 1e3),
+              "of both distributions in that divergence")
       .section("optimisation")
       .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
       .option("batch", count_value(settings.batch, 1, 1 << 20), "sequences per micro-batch")
@@ -119,10 +145,28 @@ OptionTable option_table(Request& request) {
 
 // Said before hours of training, not after.
 void require_target_of(const Request& request) {
-  const std::filesystem::path inputs[] = {request.config, request.settings.tokens,
-                                          request.settings.validation};
+  const std::filesystem::path inputs[] = {request.config, request.from, request.teacher,
+                                          request.settings.tokens, request.settings.validation};
   for (const auto& input : inputs) require_apart(request.model(), input);
   require_target(request.model(), request.force);
+}
+
+// Takes weights, tokenizer and teacher into the settings. The config is that of --from, if given.
+void open_checkpoints(Request& request) {
+  if (request.config.empty() == request.from.empty()) {
+    fail_usage("train: give either CONFIG, a config.json, or --from, a checkpoint to go on from");
+  }
+  if (!request.from.empty()) {
+    // Its tensors are held to its config; granularities may be added to it.
+    OpenedModel opened = open_model(request.from);
+    request.config = opened.checkpoint.directory() / "config.json";
+    request.settings.start = std::make_shared<const Checkpoint>(std::move(opened.checkpoint));
+  }
+  if (!request.teacher.empty()) {
+    OpenedModel opened = open_model(request.teacher);
+    request.settings.teacher = std::make_shared<const Teacher>(
+        Teacher{std::move(opened.model), std::move(opened.checkpoint)});
+  }
 }
 
 NestedModel described_model(const Request& request) {
@@ -138,15 +182,16 @@ NestedModel described_model(const Request& request) {
   return family.describe(config, {});
 }
 
-void print_head(const NestedModel& model, const OptionTable& options) {
+void print_head(const NestedModel& model, const Widths& widths, const OptionTable& options) {
   for (const auto& [name, value] : options.settings()) note("{:>18}  {}\n", name, value);
-  if (model.space.levels() == 1) {
+  if (model.space.levels() == 1 && widths.empty()) {
     note(
         "the config names no granularities: the full width alone is trained, --granularities adds "
         "others\n");
   }
   std::string header;
-  for (std::size_t k = 0; k < model.space.levels(); ++k) {
+  if (!widths.empty()) header = fmt::format(" {:>6}", to_string(widths).substr(0, 6));
+  for (std::size_t k = 0; widths.empty() && k < model.space.levels(); ++k) {
     header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));
   }
   print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm", header,
@@ -172,12 +217,14 @@ int train_command(const Arguments& arguments) {
   settings.schedule = parse_schedule(request.schedule);
   settings.weights = parse_weights(request.weights);
   const InterruptGuard guard;
+  open_checkpoints(request);
   require_target_of(request);
   settings.replaceable = replaceable(request.force);
   const NestedModel model = described_model(request);
+  if (!request.widths.empty()) settings.widths = parse_widths(request.widths, model.layers());
   const std::filesystem::path beside = request.config.parent_path();
   settings.text = text_tokens(beside.empty() ? "." : beside, model.vocab_size);
-  print_head(model, options);
+  print_head(model, settings.widths, options);
 
   const TrainSink sink{print_report, [&](const Progress&) { return !guard.interrupted(); }};
   try {

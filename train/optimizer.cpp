@@ -11,7 +11,7 @@
 namespace mnm {
 
 double update_weights(TrainState& state, const TrainSettings& settings,
-                      const std::vector<at::Tensor>& gradients) {
+                      const std::vector<at::Tensor>& gradients, const std::vector<bool>& decayed) {
   const c10::AutoGradMode no_grad(false);
   const auto scalar = at::TensorOptions(state.weights.front().device()).dtype(at::kFloat);
   at::Tensor square = at::zeros({}, scalar);
@@ -20,10 +20,10 @@ double update_weights(TrainState& state, const TrainSettings& settings,
   }
   const double norm = std::sqrt(square.item<double>());
   const double scale = std::min(1.0, settings.clip / (norm + 1e-6));
-  for (const bool decayed : {true, false}) {
+  for (const bool decays : {true, false}) {
     std::vector<at::Tensor> weights, grads, first, second, steps;
     for (std::size_t i = 0; i < gradients.size(); ++i) {
-      if (!gradients[i].defined() || (gradients[i].dim() >= 2) != decayed) continue;
+      if (!gradients[i].defined() || decayed[i] != decays) continue;
       weights.push_back(state.weights[i]);
       grads.push_back(gradients[i].mul(scale));
       first.push_back(state.first[i]);
@@ -32,7 +32,7 @@ double update_weights(TrainState& state, const TrainSettings& settings,
     }
     if (weights.empty()) continue;
     at::_fused_adamw_(weights, grads, first, second, {}, steps, learning_rate(settings, state.step),
-                      settings.beta1, settings.beta2, decayed ? settings.weight_decay : 0.0,
+                      settings.beta1, settings.beta2, decays ? settings.weight_decay : 0.0,
                       settings.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
   return norm;

@@ -13,9 +13,9 @@ namespace mnm {
 
 // Updates the weights and both moments of `state` for its step state.step, and returns the global
 // norm of the gradients before clipping. `gradients` has one f32 tensor per weight, or an undefined
-// one where none reached the weight: such a weight and its moments stay as they are. Only tensors
-// of two or more dimensions are decayed. Does not count the step.
+// one where none reached the weight: such a weight and its moments stay as they are. `decayed` says
+// which weights decay. Does not count the step.
 double update_weights(TrainState& state, const TrainSettings& settings,
-                      const std::vector<at::Tensor>& gradients);
+                      const std::vector<at::Tensor>& gradients, const std::vector<bool>& decayed);
 
 }  // namespace mnm

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 #include <numeric>
+#include <span>
 
 #include "model/error.h"
 #include "model/random.h"
@@ -58,40 +59,49 @@ double learning_rate(const TrainSettings& settings, std::int64_t step) {
 
 namespace {
 
-// Drawn with probabilities in the ratio of the weights.
-std::size_t draw_level(const TrainSettings& settings, std::size_t levels, std::int64_t step) {
+// One of the levels [first, last), drawn with probabilities in the ratio of the weights.
+std::size_t draw_level(const TrainSettings& settings, std::size_t first, std::size_t last,
+                       std::int64_t step) {
   const double u = unit(mix(settings.seed, kLevelStream, static_cast<std::uint64_t>(step)));
-  if (settings.weights.empty()) {
-    return static_cast<std::size_t>(u * static_cast<double>(levels));
-  }
-  const double total = std::accumulate(settings.weights.begin(), settings.weights.end(), 0.0);
+  const std::span<const double> weights(settings.weights);
+  const double total =
+      weights.empty() ? 0 : std::accumulate(weights.begin() + first, weights.begin() + last, 0.0);
+  if (total == 0) return first + static_cast<std::size_t>(u * static_cast<double>(last - first));
   double below = 0;
-  std::size_t last = 0;
-  for (std::size_t k = 0; k < levels; ++k) {
-    below += settings.weights[k] / total;
-    if (settings.weights[k] > 0) last = k;
+  std::size_t drawn = first;
+  for (std::size_t k = first; k < last; ++k) {
+    below += weights[k] / total;
+    if (weights[k] > 0) drawn = k;
     if (u < below) return k;
   }
-  return last;
+  return drawn;
 }
 
 }  // namespace
 
 std::string_view to_string(Schedule schedule) {
+  if (schedule == Schedule::kSandwich) return "sandwich";
   return schedule == Schedule::kJoint ? "joint" : "one";
 }
 
 Schedule parse_schedule(std::string_view name) {
-  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
     if (name == to_string(schedule)) return schedule;
   }
-  fail_usage("there is no schedule '{}': expected 'one' or 'joint'", name);
+  fail_usage("there is no schedule '{}': expected 'one', 'joint' or 'sandwich'", name);
 }
 
 std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t levels,
                                   std::int64_t step) {
-  if (settings.schedule == Schedule::kOne) return {{draw_level(settings, levels, step), 1}};
+  if (settings.schedule == Schedule::kOne) return {{draw_level(settings, 0, levels, step), 1}};
   std::vector<Share> shares;
+  if (settings.schedule == Schedule::kSandwich) {
+    shares.push_back({0, 1});
+    if (levels > 2) shares.push_back({draw_level(settings, 1, levels - 1, step), 1});
+    if (levels > 1) shares.push_back({levels - 1, 1});
+    for (Share& share : shares) share.weight = 1 / static_cast<double>(shares.size());
+    return shares;
+  }
   for (std::size_t k = 0; k < levels; ++k) {
     const double weight =
         settings.weights.empty() ? 1 / static_cast<double>(levels) : settings.weights[k];
@@ -144,6 +154,10 @@ void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t to
   }
   if (!(s.weight_decay >= 0))
     fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
+  if (!(s.distil >= 0 && s.distil <= 1)) {
+    fail_usage("training needs distil in [0, 1], not {}", s.distil);
+  }
+  positive("temperature", s.temperature);
   if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
   if (!s.weights.empty()) {
     double total = 0;

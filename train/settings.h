@@ -4,13 +4,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "dataset/token_format.h"
+#include "model/checkpoint.h"
 #include "model/files.h"
+#include "model/nested_model.h"
 #include "model/progress.h"
+#include "model/widths.h"
 
 namespace mnm {
 
@@ -20,9 +24,17 @@ enum class Schedule : std::uint8_t {
            // (MatFormer, Devvrit et al. 2023, section 3.2)
   kJoint,  // sums the losses of all, each times its weight, 1/g if none are given; one step along
            // that sum's gradient (MatMamba, Shukla et al. 2024, section 3.3)
+  kSandwich,  // the widest, the narrowest and one drawn between them as kOne draws it; the mean of
+              // their losses (Yu and Huang, arXiv 1903.05134, section 3.2)
 };
-std::string_view to_string(Schedule schedule);   // "one", "joint"
-Schedule parse_schedule(std::string_view name);  // UsageError names the two
+std::string_view to_string(Schedule schedule);   // "one", "joint", "sandwich"
+Schedule parse_schedule(std::string_view name);  // UsageError names them
+
+// A model whose words are the targets.
+struct Teacher {
+  NestedModel model;
+  Checkpoint checkpoint;
+};
 
 struct TrainSettings {
   std::filesystem::path tokens;                   // training tokens (any token file)
@@ -43,6 +55,19 @@ struct TrainSettings {
   Schedule schedule = Schedule::kOne;
   std::vector<double> weights;  // of granularity k, narrowest first; empty: all the same
   std::uint64_t seed = 1;
+  // The weights to begin with; null: fresh ones. Its tensors are those of the model's table.
+  std::shared_ptr<const Checkpoint> start{};
+  // The one submodel that is trained; empty: the uniform ones of all granularities. What it does
+  // not keep of the weights stays as it is.
+  Widths widths{};
+  bool freeze = false;  // only tensors that a width cuts are trained, and all others stay
+  // The loss is (1 - distil) * cross-entropy + distil * temperature^2 * KL(teacher || submodel),
+  // with both distributions at the temperature (Hinton et al., arXiv 1503.02531, section 2).
+  double distil = 0;
+  double temperature = 1;
+  // null: the full width of the model that is trained, as it is at the step. It learns from the
+  // cross-entropy alone.
+  std::shared_ptr<const Teacher> teacher{};
   std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;
   AtomicDirectory::Replaceable replaceable{};  // whether directory/model is, where it is there

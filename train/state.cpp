@@ -1,6 +1,7 @@
 #include "train/state.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <cstring>
 
@@ -93,6 +94,29 @@ TrainState read_state(const NestedModel& model, const std::map<std::string, std:
     state.weights.push_back(load("weight." + spec.name, spec.shape));
     state.first.push_back(load("first." + spec.name, spec.shape));
     state.second.push_back(load("second." + spec.name, spec.shape));
+  }
+  return state;
+}
+
+at::Tensor stored_tensor(const Checkpoint& checkpoint, const std::string& name,
+                         const at::Device& device) {
+  const StoredTensor& stored = checkpoint.at(name);
+  std::vector<std::byte> bytes(stored.bytes());
+  checkpoint.read(stored, 0, bytes);
+  const at::Tensor tensor = at::empty(stored.shape, at::kFloat);
+  to_f32(bytes, stored.dtype,
+         {tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
+  return tensor.to(device);
+}
+
+TrainState state_from(const NestedModel& model, const Checkpoint& checkpoint,
+                      const at::Device& device) {
+  TrainState state;
+  for (const TensorSpec& spec : model.table.tensors) {
+    state.names.push_back(spec.name);
+    state.weights.push_back(stored_tensor(checkpoint, spec.name, device));
+    state.first.push_back(at::zeros_like(state.weights.back()));
+    state.second.push_back(at::zeros_like(state.weights.back()));
   }
   return state;
 }

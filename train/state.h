@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint.h"
 #include "model/files.h"
 #include "model/nested_model.h"
 
@@ -31,6 +32,13 @@ void write_state(const TrainState& state, const std::filesystem::path& path);
 // names the first setting that differs, with both values.
 TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
                       const std::filesystem::path& path, const at::Device& device);
+
+// A tensor of a checkpoint, as f32 on the device.
+at::Tensor stored_tensor(const Checkpoint& checkpoint, const std::string& name,
+                         const at::Device& device);
+// The state before the first step: the checkpoint's weights, as f32 on the device.
+TrainState state_from(const NestedModel& model, const Checkpoint& checkpoint,
+                      const at::Device& device);
 
 // Writes a Hugging Face directory with the weights in `dtype` and the model's config.json. Error if
 // the directory exists, unless `replaceable` has no objection.

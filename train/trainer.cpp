@@ -41,7 +41,7 @@ std::string granularities_text(const NestedModel& model) {
 // Settings that a resumed run must share with the one it continues, as text.
 std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
                                             const TokenFile& tokens, Dtype dtype) {
-  return {
+  std::map<std::string, std::string> same = {
       {"config", model.config.dump()},
       {"tokens", tokens.fingerprint()},
       {"steps", std::to_string(s.steps)},
@@ -52,6 +52,36 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
       {"granularities", granularities_text(model)},
       {"arithmetic", std::string(to_string(dtype))},
       {"seed", std::to_string(s.seed)}};
+  // Only where they are used, so that states of runs without them go on.
+  if (s.start) same["from"] = s.start->fingerprint();
+  if (!s.widths.empty()) same["widths"] = to_string(s.widths);
+  if (s.freeze) same["freeze"] = "all but what widths cut";
+  if (s.distil > 0) {
+    same["distil"] =
+        fmt::format("{} {} {}", s.distil, s.temperature,
+                    s.teacher ? s.teacher->checkpoint.fingerprint() : "its own full width");
+  }
+  return same;
+}
+
+// Checks that go beyond single numbers.
+void check_together(const TrainSettings& s, const NestedModel& model) {
+  if (!s.widths.empty()) model.space.require(s.widths);
+  if (s.freeze && !s.start) {
+    fail_usage("training cannot freeze fresh weights: name a checkpoint to begin with, --from");
+  }
+  if (!s.teacher) return;
+  if (s.distil == 0) fail_usage("training has a teacher, but --distil 0 does not listen to it");
+  if (s.teacher->model.vocab_size != model.vocab_size) {
+    fail(
+        "cannot learn from the teacher '{}': it has {} words, the model that is trained has {}; "
+        "both must have one vocabulary",
+        s.teacher->checkpoint.directory().string(), s.teacher->model.vocab_size, model.vocab_size);
+  }
+  if (s.context > s.teacher->model.max_context) {
+    fail_usage("a context of {} is longer than the teacher's {}", s.context,
+               s.teacher->model.max_context);
+  }
 }
 
 TrainState fresh_state(const NestedModel& model, std::uint64_t seed, const at::Device& device) {
@@ -131,7 +161,9 @@ class Trainer {
         device_(options.device),
         dtype_(options.dtype),
         tokens_(settings.tokens, {settings.format, model.vocab_size, settings.text}) {
-    check_settings(settings_, model_.space.levels(), tokens_.size());
+    const std::size_t levels = settings_.widths.empty() ? model_.space.levels() : 1;
+    check_settings(settings_, levels, tokens_.size());
+    check_together(settings_, model_);
     if (settings_.context > model_.max_context) {
       fail_usage("a context of {} is longer than the model's {}", settings_.context,
                  model_.max_context);
@@ -145,19 +177,23 @@ class Trainer {
                                          settings_.text},
                                         model_.vocab_size, model_.max_context);
     }
-    for (std::size_t k = 0; k < model_.space.levels(); ++k) {
-      levels_.push_back(model_.space.uniform(k));
-    }
+    for (std::size_t k = 0; k < levels; ++k) levels_.push_back(model_.space.uniform(k));
+    if (!settings_.widths.empty()) levels_ = {settings_.widths};
     fs::create_directories(settings_.directory);
     require_space(bytes_to_come(model_), state_path());
     const auto same = identity(settings_, model_, tokens_, dtype_);
-    state_ = fs::exists(state_path()) ? read_state(model_, same, state_path(), device_)
-                                      : fresh_state(model_, settings_.seed, device_);
+    state_ = first_state(same);
     state_.settings = same;
     for (std::size_t i = 0; i < state_.names.size(); ++i) {
-      state_.weights[i].requires_grad_(true);
       index_[state_.names[i]] = i;
+      // Of a tensor that settings.widths keep in part, the rest has a gradient of 0 and must stay.
+      const bool in_part = !settings_.widths.empty() && model_.table.tensors[i].cut_dim >= 0;
+      decayed_.push_back(state_.weights[i].dim() >= 2 && !in_part);
+      if (settings_.freeze && model_.table.tensors[i].cut_dim < 0) continue;
+      state_.weights[i].requires_grad_(true);
+      trained_.push_back(i);
     }
+    if (settings_.teacher) load_teacher();
   }
 
   void run(const TrainSink& sink) {
@@ -184,6 +220,20 @@ class Trainer {
 
  private:
   fs::path state_path() const { return settings_.directory / "state.safetensors"; }
+
+  TrainState first_state(const std::map<std::string, std::string>& same) const {
+    if (fs::exists(state_path())) return read_state(model_, same, state_path(), device_);
+    if (settings_.start) return state_from(model_, *settings_.start, device_);
+    return fresh_state(model_, settings_.seed, device_);
+  }
+
+  void load_teacher() {
+    const c10::AutoGradMode no_grad(false);
+    const Teacher& teacher = *settings_.teacher;
+    teacher_ = make_fold({teacher.model, [&](const std::string& name) {
+                            return stored_tensor(teacher.checkpoint, name, device_);
+                          }});
+  }
 
   std::unique_ptr<Fold> fold() const {
     return make_fold(
@@ -212,10 +262,13 @@ class Trainer {
     std::vector<at::Tensor> gradients(state_.weights.size());
     for (std::int64_t micro = 0; micro < settings_.accumulate; ++micro) {
       const at::Tensor loss = forward(micro, shares, losses);
-      const auto grads = torch::autograd::grad({loss}, state_.weights, {}, {}, false, true);
-      for (std::size_t i = 0; i < grads.size(); ++i) {
-        if (!grads[i].defined()) continue;
-        gradients[i] = gradients[i].defined() ? gradients[i] + grads[i] : grads[i];
+      std::vector<at::Tensor> trained;
+      for (const std::size_t i : trained_) trained.push_back(state_.weights[i]);
+      const auto grads = torch::autograd::grad({loss}, trained, {}, {}, false, true);
+      for (std::size_t t = 0; t < grads.size(); ++t) {
+        if (!grads[t].defined()) continue;
+        at::Tensor& sum = gradients[trained_[t]];
+        sum = sum.defined() ? sum + grads[t] : grads[t];
       }
     }
     for (const Share& share : shares) {
@@ -228,12 +281,39 @@ class Trainer {
             state_path().string());
       }
     }
-    gradient_norm_ = update_weights(state_, settings_, gradients);
+    gradient_norm_ = update_weights(state_, settings_, gradients, decayed_);
     ++state_.step;
     for (const Share& share : shares) {
       sums_[share.level] += losses[share.level];
       ++counts_[share.level];
     }
+  }
+
+  // Rows of logits of one submodel: [batch * context, vocab], f32.
+  static at::Tensor logits_of(Fold& model, const Embedded& start, const Widths& widths) {
+    const State state = step_layers(model, start, widths);
+    return model.logits(model.readout(state).flatten(0, 2)).to(at::kFloat);
+  }
+
+  // The teacher's words at the temperature, as logarithms. Nothing flows back into it.
+  at::Tensor teacher_words(const at::Tensor& input, Fold& model, const Embedded& start) const {
+    const c10::AutoGradMode no_grad(false);
+    const at::Tensor logits = teacher_ ? logits_of(*teacher_, teacher_->embed({input}),
+                                                   settings_.teacher->model.space.full())
+                                       : logits_of(model, start, model_.space.full());
+    return at::log_softmax(logits / settings_.temperature, 1);
+  }
+
+  // The loss to the targets, joined to the distance to the teacher's words where there are any.
+  at::Tensor joined(const at::Tensor& loss, const at::Tensor& logits,
+                    const at::Tensor& words) const {
+    if (!words.defined()) return loss;
+    const double t = settings_.temperature;
+    const at::Tensor own = at::log_softmax(logits / t, 1);
+    const at::Tensor distance =
+        at::kl_div(own, words, at::Reduction::Sum, /*log_target=*/true) *
+        (t * t / static_cast<double>(logits.size(0)) / static_cast<double>(settings_.accumulate));
+    return loss * (1 - settings_.distil) + distance * settings_.distil;
   }
 
   // A micro-batch's part of the step's loss. Adds to `losses` what each granularity's own is.
@@ -244,13 +324,17 @@ class Trainer {
     const Autocast autocast(device_, dtype_);
     const std::unique_ptr<Fold> model = fold();
     const Embedded start = model->embed({input});
-    at::Tensor sum;
+    at::Tensor sum, words;
+    if (settings_.distil > 0) words = teacher_words(input, *model, start);
     for (const Share& share : shares) {
-      const State state = step_layers(*model, start, levels_[share.level]);
-      const at::Tensor logits = model->logits(model->readout(state).flatten(0, 2));
-      const at::Tensor loss = at::cross_entropy_loss(logits.to(at::kFloat), target) / accumulate;
+      const Widths& widths = levels_[share.level];
+      const at::Tensor logits = logits_of(*model, start, widths);
+      const at::Tensor loss = at::cross_entropy_loss(logits, target) / accumulate;
       losses[share.level] += loss.item<double>();
-      const at::Tensor part = share.weight == 1 ? loss : loss * share.weight;
+      // The full width is its own teacher, if there is no other.
+      const bool taught = teacher_ || widths != model_.space.full();
+      const at::Tensor whole = joined(loss, logits, taught ? words : at::Tensor());
+      const at::Tensor part = share.weight == 1 ? whole : whole * share.weight;
       sum = sum.defined() ? sum + part : part;
     }
     return sum;
@@ -302,6 +386,9 @@ class Trainer {
   std::vector<Widths> levels_;
   TrainState state_;
   std::map<std::string, std::size_t> index_;
+  std::vector<std::size_t> trained_;  // which of the tensors are
+  std::vector<bool> decayed_;         // the same as a flag for each, of weight decay
+  std::unique_ptr<Fold> teacher_;     // null: none, or the model's own full width
   std::vector<double> sums_;
   std::vector<std::int64_t> counts_;
   double gradient_norm_ = 0;

@@ -84,8 +84,29 @@ TEST(JointSteps, TakeEveryGranularityThatWeighsSomething) {
   EXPECT_EQ(shares_of_step(s, 3, 7), (std::vector<Share>{{0, 1}, {2, 0.5}}));
 }
 
+TEST(SandwichSteps, TakeTheEndsAndOneBetweenThem) {
+  TrainSettings s;
+  s.schedule = Schedule::kSandwich;
+  EXPECT_EQ(shares_of_step(s, 1, 3), (std::vector<Share>{{0, 1}}));
+  EXPECT_EQ(shares_of_step(s, 2, 3), (std::vector<Share>{{0, 0.5}, {1, 0.5}}));
+  std::vector<int> between(5);
+  constexpr int kDraws = 6000;
+  for (int step = 0; step < kDraws; ++step) {
+    const std::vector<Share> shares = shares_of_step(s, 5, step);
+    ASSERT_EQ(shares.size(), 3u);
+    EXPECT_EQ(shares.front(), (Share{0, 1.0 / 3}));
+    EXPECT_EQ(shares.back(), (Share{4, 1.0 / 3}));
+    ++between.at(shares[1].level);
+  }
+  for (const std::size_t level : {1u, 2u, 3u}) {
+    EXPECT_NEAR(between[level], kDraws / 3, 5 * std::sqrt(kDraws * 2.0 / 9)) << level;
+  }
+  s.weights = {1, 0, 1, 0, 1};
+  for (int step = 0; step < 50; ++step) EXPECT_EQ(shares_of_step(s, 5, step)[1].level, 2u);
+}
+
 TEST(ScheduleNames, AreReadAsWritten) {
-  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
     EXPECT_EQ(parse_schedule(to_string(schedule)), schedule);
   }
   EXPECT_THROW(parse_schedule("all"), UsageError);
@@ -158,6 +179,8 @@ TEST(CheckSettings, NamesWhatIsWrong) {
       {"beta2", [](TrainSettings& s) { s.beta2 = -0.1; }},
       {"weight-decay", [](TrainSettings& s) { s.weight_decay = -1; }},
       {"warmup", [](TrainSettings& s) { s.warmup = -1; }},
+      {"distil", [](TrainSettings& s) { s.distil = 1.5; }},
+      {"temperature", [](TrainSettings& s) { s.temperature = 0; }},
       {"clip", [](TrainSettings& s) { s.clip = 0; }},
       {"4 granularities",
        [](TrainSettings& s) {

@@ -2,15 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <string>
 
 #include "families/family.h"
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tensors.h"
 
 namespace mnm {
 namespace {
@@ -136,7 +140,7 @@ TEST_F(TrainerTest, EveryGranularityLearns) {
 TEST_F(TrainerTest, EveryFamilyLearnsByEverySchedule) {
   for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
     model_ = family_of(config).describe(config, {});
-    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
       settings_.schedule = schedule;
       const std::string name = model_.family + " " + std::string(to_string(schedule));
       const TrainReport last = train(name).back();
@@ -194,7 +198,7 @@ TEST_F(TrainerTest, TheResultIsACheckpointThatOpens) {
 TEST_F(TrainerTest, ResumingGivesTheSameBitsAsNeverStopping) {
   for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
     model_ = family_of(config).describe(config, {});
-    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint}) {
+    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
       settings_.schedule = schedule;
       const std::string run = model_.family + std::string(to_string(schedule));
       train(run);
@@ -269,6 +273,146 @@ TEST_F(TrainerTest, ALossThatIsNoNumberEndsTheRun) {
 TEST_F(TrainerTest, TokensOutsideTheVocabularyAreNamed) {
   std::ofstream(dir_.path() / "tokens.bin", std::ios::binary) << std::string(4000, '\x20');
   EXPECT_NE(error("run").find("tokens.bin"), std::string::npos) << error("run");
+}
+
+// What healing does to a checkpoint that was trained before.
+class Healing : public TrainerTest {
+ protected:
+  Healing() {
+    train("first");
+    settings_.start = std::make_shared<const Checkpoint>(Checkpoint::open(first()));
+    settings_.seed = 2;
+  }
+
+  fs::path first() const { return dir_.path() / "first" / "model"; }
+  std::shared_ptr<const Teacher> teacher(const fs::path& directory) const {
+    OpenedModel opened = open_model(directory);
+    return std::make_shared<const Teacher>(
+        Teacher{std::move(opened.model), std::move(opened.checkpoint)});
+  }
+
+  // Which rows of a matrix are not those of the first checkpoint.
+  std::vector<bool> changed_rows(const std::string& name, const std::string& tensor) const {
+    const Checkpoint before = Checkpoint::open(first());
+    const Checkpoint after = Checkpoint::open(dir_.path() / name / "model");
+    const std::vector<float> a = test::values_of(before, before.at(tensor)),
+                             b = test::values_of(after, after.at(tensor));
+    const auto rows = static_cast<std::size_t>(before.at(tensor).shape[0]);
+    const std::size_t columns = a.size() / rows;
+    std::vector<bool> changed(rows);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (a[i] != b[i]) changed[i / columns] = true;
+    }
+    return changed;
+  }
+  bool changed(const std::string& name, const std::string& tensor) const {
+    const std::vector<bool> rows = changed_rows(name, tensor);
+    return std::ranges::find(rows, true) != rows.end();
+  }
+};
+
+TEST_F(Healing, BeginsWithTheWeightsOfTheCheckpoint) {
+  settings_.steps = settings_.report_every = 1;
+  settings_.learning_rate = 1e-12;
+  train("healed");
+  EXPECT_EQ(weights("healed"), weights("first"));
+}
+
+TEST_F(Healing, ResumesToTheSameBits) {
+  settings_.schedule = Schedule::kSandwich;
+  settings_.distil = 0.5;
+  settings_.teacher = teacher(first());
+  train("whole");
+  train("parts", 20);
+  train("parts");
+  EXPECT_EQ(weights("parts"), weights("whole"));
+  train("other", 20);
+  settings_.temperature = 2;
+  EXPECT_NE(error("other").find("distil"), std::string::npos);
+}
+
+TEST_F(Healing, FrozenTensorsStay) {
+  settings_.freeze = true;
+  train("healed");
+  for (const TensorSpec& spec : model_.table.tensors) {
+    EXPECT_EQ(changed("healed", spec.name), spec.cut_dim >= 0) << spec.name;
+  }
+}
+
+TEST_F(Healing, OneSubmodelLeavesTheRestAsItWas) {
+  settings_.widths = {8, 24};
+  train("healed");
+  for (const int layer : {0, 1}) {
+    const std::vector<bool> rows =
+        changed_rows("healed", fmt::format("model.layers.{}.mlp.gate_proj.weight", layer));
+    const auto width = static_cast<std::size_t>(settings_.widths[static_cast<std::size_t>(layer)]);
+    for (std::size_t row = 0; row < rows.size(); ++row) {
+      EXPECT_EQ(rows[row], row < width) << "layer " << layer << ", row " << row;
+    }
+  }
+  settings_.widths = {8, 33};
+  EXPECT_NE(error("wider").find("33"), std::string::npos);
+}
+
+TEST_F(Healing, AModelHasNothingToLearnFromItself) {
+  settings_.distil = 1;
+  settings_.steps = settings_.report_every = 1;
+  settings_.weights = {0, 0, 1};
+  const double own = train("itself").back().gradient_norm;
+  EXPECT_GT(own, 1e-2) << "without a teacher the full width learns from the text";
+  settings_.teacher = teacher(first());
+  EXPECT_LT(train("twin").back().gradient_norm, 1e-5 * own);
+}
+
+TEST_F(Healing, RefusesWhatDoesNotFit) {
+  settings_.teacher = teacher(first());
+  EXPECT_NE(error("deaf").find("--distil 0 does not listen"), std::string::npos);
+  nlohmann::json other = tiny_config();
+  other["vocab_size"] = 17;
+  settings_.distil = 0.5;
+  settings_.teacher = std::make_shared<const Teacher>(
+      Teacher{family_of(other).describe(other, {}), Checkpoint::open(first())});
+  EXPECT_NE(error("words").find("it has 17 words, the model that is trained has 16"),
+            std::string::npos);
+  settings_.teacher = nullptr;
+  settings_.start = nullptr;
+  settings_.freeze = true;
+  EXPECT_NE(error("fresh").find("cannot freeze fresh weights"), std::string::npos);
+}
+
+// Cross-entropy, divergence and the norm of their gradient against transformers.
+TEST_F(Healing, LossAndGradientAreWhatTransformersComputes) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  settings_.seed = 3;
+  train("teacher");  // another one, by other steps
+  // One sequence alone, so that every step has the same.
+  const std::string text = read_text(settings_.tokens).substr(0, 33);
+  std::ofstream(dir_.path() / "one.bin", std::ios::binary) << text;
+  settings_.tokens = dir_.path() / "one.bin";
+  settings_.validation.clear();
+  settings_.batch = settings_.steps = settings_.report_every = 1;
+  nlohmann::json cases = nlohmann::json::array();
+  for (const bool outside : {false, true}) {
+    for (const double distil : {0.0, 0.3, 1.0}) {
+      if (outside && distil == 0) continue;
+      for (const Widths& widths : {Widths{8, 8}, Widths{16, 32}}) {
+        settings_.widths = widths;
+        settings_.distil = distil;
+        settings_.temperature = 2.5;
+        settings_.teacher =
+            outside ? teacher(dir_.path() / "teacher" / "model") : std::shared_ptr<const Teacher>();
+        const TrainReport report = train(fmt::format("case{}", cases.size())).back();
+        cases.push_back({{"widths", widths},
+                         {"distil", distil},
+                         {"temperature", 2.5},
+                         {"teacher", outside ? "teacher" : "first"},
+                         {"loss", report.train_loss.front()},
+                         {"gradient_norm", report.gradient_norm}});
+      }
+    }
+  }
+  test::spew(dir_.path() / "cases.json", cases.dump());
+  EXPECT_EQ(test::python_failure("train/healing_check.py", {dir_.path()}, dir_), "");
 }
 
 }  // namespace

@@ -1,0 +1,116 @@
+// mixnmatch nest and the healing after it, as a user runs them: done, or one sentence and nothing
+// written.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tests/end_to_end/workshop.h"
+
+namespace mnm::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Nest : public Workshop {
+ protected:
+  Nest() {
+    llama_.granularities = {};
+    ordinary_ = llama_.write(dir_ / "ordinary").string();
+  }
+
+  std::vector<std::string> nest(const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {"nest", ordinary_, "--out", path("out"), "--threads", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  std::string file(const std::string& name, const std::string& bytes) const {
+    spew(dir_ / name, bytes);
+    return path(name);
+  }
+
+  std::string ordinary_;
+};
+
+TEST_F(Nest, AnOrdinaryModelIsSearchedAndHealed) {
+  const Result done =
+      expect_done(nest({"--data", search_, "--context", "32", "--granularities", "1/4,1/2,1"}));
+  EXPECT_NE(
+      done.out.find("4 layers of 32 neurons sorted by iterative over 256 tokens of search.bin"),
+      std::string::npos)
+      << done.out;
+  EXPECT_NE(done.out.find("the order of summation explains"), std::string::npos) << done.out;
+  EXPECT_TRUE(fs::exists(path("out/probe.safetensors")));
+  const nlohmann::json note = nlohmann::json::parse(slurp(path("out/config.json")))["mixnmatch"];
+  EXPECT_EQ(note["nested"]["score"], "iterative");
+  EXPECT_EQ(note["nested"]["sequences"], 8);
+  expect_done({"search", path("out"), "--data", search_, "--confirm", confirm_, "--db", db_,
+               "--context", "32", "--threads", "1", "--strategy", "uniform", "--keep", "0=full"});
+  const std::vector<std::string> healing = {
+      "train",     "--from",   path("out"), "--tokens", search_,     "--out", path("run"),
+      "--context", "16",       "--steps",   "2",        "--batch",   "1",     "--schedule",
+      "sandwich",  "--distil", "0.5",       "--freeze", "--threads", "1"};
+  expect_done(healing);
+  expect_done(
+      {"export", path("run/model"), "--widths", "8x4", "--out", path("sub"), "--threads", "1"});
+
+  // Sorting what is nested is asked for twice: it is not sorted by mistake.
+  std::vector<std::string> again = {"nest",  path("out"),   "--score",   "magnitude",
+                                    "--out", path("again"), "--threads", "1"};
+  expect_refused(again, 1, "is nested already: its config names 3 granularities");
+  again.push_back("--force");
+  expect_done(again);
+  EXPECT_TRUE(fs::exists(path("again/model.safetensors")));
+}
+
+TEST_F(Nest, ADryRunWritesNothing) {
+  const Result planned = expect_done(nest({"--dry-run"}));
+  EXPECT_NE(planned.out.find("model.safetensors"), std::string::npos) << planned.out;
+  EXPECT_NE(planned.err.find("4 layers of 32 neurons would be sorted"), std::string::npos)
+      << planned.err;
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(Nest, WhatCannotBeSortedIsOneSentence) {
+  llama_.vocab = 200;
+  const std::string narrow = llama_.write(dir_ / "narrow").string();
+  const std::string same = file("same.bin", std::string(200, 'a'));
+  const std::string shorter = file("short.bin", std::string(20, 'a'));
+  const std::tuple<std::vector<std::string>, int, std::string> cases[] = {
+      {{}, 2, "--score iterative needs --data, text to calibrate on"},
+      {{"--score", "magnitude", "--data", search_}, 2, "reads no text"},
+      {{"--score", "best", "--data", search_}, 2, "best"},
+      {{"--data", same}, 1, "all of its 192 tokens are token 97"},
+      {{"--data", shorter}, 2, "not one sequence of 32 tokens"},
+      {{"--data", path("gone.bin")}, 1, "gone.bin"},
+      {{"--data", search_, "--granularities", "1/5,1"}, 2, "is no whole number"},
+      {{"--data", search_, "--granularities", "64,32"}, 2, "64 is wider than layer 0's full width"},
+  };
+  for (const auto& [more, status, says] : cases) {
+    expect_refused(nest(more), status, says);
+    EXPECT_FALSE(fs::exists(path("out")));
+  }
+  expect_refused({"nest", narrow, "--data", search_, "--token-format", "bytes", "--out",
+                  path("out"), "--threads", "1"},
+                 1, "outside");
+  expect_refused({"nest", ordinary_, "--data", search_, "--out", ordinary_, "--threads", "1"}, 2,
+                 "that would replace");
+  EXPECT_FALSE(fs::exists(path("out")));
+  for (const fs::directory_entry& entry : fs::directory_iterator(dir_.path())) {
+    EXPECT_EQ(entry.path().filename().string().find(".partial-"), std::string::npos);
+  }
+}
+
+TEST_F(Nest, ATeacherOfOtherWordsIsRefused) {
+  llama_.vocab = 200;
+  const std::string other = llama_.write(dir_ / "other").string();
+  expect_refused({"train", "--from", ordinary_, "--tokens", search_, "--out", path("run"),
+                  "--context", "16", "--steps", "1", "--distil", "1", "--teacher", other},
+                 1, "it has 200 words, the model that is trained has 256");
+  expect_refused({"train", "--tokens", search_, "--out", path("run")}, 2,
+                 "give either CONFIG, a config.json, or --from");
+}
+
+}  // namespace
+}  // namespace mnm::test
