@@ -192,7 +192,7 @@ def torchvision_crop(image, height, width):
     def begin(side, want):
         if want > have[side]:
             return -((want - have[side]) // 2)
-        return int(round((have[side] - want) / 2.0))
+        return round((have[side] - want) / 2.0)
 
     return padded_crop(image, height, width, begin("h", height), begin("w", width))
 
