@@ -59,7 +59,9 @@ def check(folder):
         logits = np.array(own["logits"]).reshape(expected.shape)
         worst = np.abs(logits - expected).max() / np.abs(expected).max()
         if not worst <= facts["bound"]:
-            return f"{own['widths']}: logits differ by {worst}, more than {facts['bound']}"
+            return (
+                f"{own['widths']}: logits differ by {worst}, more than {facts['bound']}"
+            )
     return None
 
 

@@ -87,7 +87,9 @@ def write_jpegs(folder, rng):
                 for subsampling in (0, 1, 2) if mode == "RGB" else (None,):
                     for progressive in (False, True):
                         name = f"{mode}-{height}x{width}-{quality}-{subsampling}"
-                        options = {} if subsampling is None else {"subsampling": subsampling}
+                        options = (
+                            {} if subsampling is None else {"subsampling": subsampling}
+                        )
                         image.save(
                             folder / f"{name}-{int(progressive)}.jpg",
                             quality=quality,
@@ -113,22 +115,28 @@ def write_pngs(folder, rng):
             wide = rng.integers(0, 1 << 16, pixels.shape)
             if mode == "L":
                 wide = rng.integers(0, 512, pixels.shape)
-                image.save(folder / f"L-{size}-key.png", transparency=int(pixels[0, 0, 0]))
+                image.save(
+                    folder / f"L-{size}-key.png", transparency=int(pixels[0, 0, 0])
+                )
                 image.convert("1").save(folder / f"1-{size}.png")
             write_png(folder / f"{mode}-{size}-16.png", wide, kind, 16)
-            write_png(folder / f"{mode}-{size}-adam7.png", pixels, kind, 8, interlaced=True)
+            write_png(
+                folder / f"{mode}-{size}-adam7.png", pixels, kind, 8, interlaced=True
+            )
             if mode == "RGB":
                 for bits in (1, 2, 4, 8):
                     few = image.quantize(1 << bits)
                     few.save(folder / f"P-{size}-{bits}.png", bits=bits)
-                    few.save(folder / f"P-{size}-{bits}-key.png", bits=bits, transparency=0)
+                    few.save(
+                        folder / f"P-{size}-{bits}-key.png", bits=bits, transparency=0
+                    )
         for bits in (2, 4):  # grey of few bits
             values = picture(rng, height, width, 1)[..., 0] >> (8 - bits)
             packed = np.zeros((height, -(-width * bits // 8)), np.uint8)
             for x in range(width):
-                packed[:, x * bits // 8] |= (values[:, x] << (8 - bits - x * bits % 8)).astype(
-                    np.uint8
-                )
+                packed[:, x * bits // 8] |= (
+                    values[:, x] << (8 - bits - x * bits % 8)
+                ).astype(np.uint8)
             data = b"".join(b"\0" + row.tobytes() for row in packed)
             path = folder / f"L-{height}x{width}-{bits}bits.png"
             write_png(path, values[..., None], 0, 8)
@@ -154,7 +162,11 @@ def decode_cases(folder, rng, expected):
                 with Image.open(path) as image:
                     turned = ImageOps.exif_transpose(image) if upright else image
                     where = expected.add(turned.convert(mode))
-                yield {"file": path.name, "channels": channels, "upright": upright} | where
+                yield {
+                    "file": path.name,
+                    "channels": channels,
+                    "upright": upright,
+                } | where
 
 
 def resize_cases(draw, rng, expected):
