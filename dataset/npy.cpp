@@ -22,23 +22,27 @@ T load(std::span<const std::byte> bytes, std::uint64_t offset) {
 }
 
 // The header of a .npy file is a Python dict literal with the keys descr, fortran_order and shape.
-// Only what NumPy itself writes for a one-dimensional array is read.
+// Only what NumPy itself writes is read.
 class HeaderText {
  public:
-  HeaderText(std::string_view text, const std::string& path) : text_(text), path_(path) {
+  HeaderText(std::string_view text, const std::string& path, std::string_view what)
+      : text_(text), path_(path), what_(what) {
     expect('{');
     while (!take('}')) {
       const std::string_view key = quoted();
       expect(':');
       if (key == "descr" && !descr) {
         if (peek() != '\'' && peek() != '"') {
-          fail("cannot read tokens from {}: its elements are structures, expected integers", path_);
+          fail("cannot read {} from {}: its elements are structures, expected numbers", what_,
+               path_);
         }
         descr = quoted();
-      } else if (key == "fortran_order" && !ordered_) {
-        ordered_ = take_word("False") || take_word("True");  // alike in one dimension
-        if (!ordered_) refuse("fortran_order is neither True nor False");
-      } else if (key == "shape" && !length) {
+      } else if (key == "fortran_order" && !fortran_order) {
+        fortran_order = take_word("True");
+        if (!*fortran_order && !take_word("False")) {
+          refuse("fortran_order is neither True nor False");
+        }
+      } else if (key == "shape" && shape.empty()) {
         read_shape();
       } else {
         refuse(fmt::format("key '{}' is unknown or there twice", key));
@@ -47,15 +51,18 @@ class HeaderText {
     }
     skip_space();
     if (at_ != text_.size()) refuse("something follows the closing brace");
-    if (!descr || !ordered_ || !length) refuse("descr, fortran_order or shape is missing");
+    if (!descr || !fortran_order || shape.empty()) {
+      refuse("descr, fortran_order or shape is missing");
+    }
   }
 
   std::optional<std::string_view> descr;
-  std::optional<std::uint64_t> length;
+  std::optional<bool> fortran_order;
+  std::vector<std::uint64_t> shape;
 
  private:
   [[noreturn]] void refuse(const std::string& why) const {
-    fail("cannot read tokens from {}: its .npy header is malformed at byte {}: {}", path_, at_,
+    fail("cannot read {} from {}: its .npy header is malformed at byte {}: {}", what_, path_, at_,
          why);
   }
   void skip_space() {
@@ -89,7 +96,6 @@ class HeaderText {
   }
   void read_shape() {
     expect('(');
-    std::size_t dimensions = 0;
     while (!take(')')) {
       skip_space();
       std::uint64_t size = 0;
@@ -97,41 +103,56 @@ class HeaderText {
       const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), size);
       if (error != std::errc()) refuse("shape is not a tuple of sizes");
       at_ += static_cast<std::size_t>(end - begin);
-      length = size;
-      ++dimensions;
+      shape.push_back(size);
       if (!take(',') && peek() != ')') refuse("shape is not a tuple of sizes");
     }
-    if (dimensions != 1) {
-      fail("cannot read tokens from {}: the array has {} dimensions, expected one", path_,
-           dimensions);
+    if (shape.empty() || shape.size() > kNpyDimensions) {
+      fail("cannot read {} from {}: the array has {} dimensions, expected 1 to {}", what_, path_,
+           shape.size(), kNpyDimensions);
     }
   }
 
   std::string_view text_;
   const std::string& path_;
+  std::string_view what_;
   std::size_t at_ = 0;
-  bool ordered_ = false;
 };
 
 }  // namespace
 
-NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& name) {
-  if (file.size() < 10) fail("cannot read tokens from {}: its .npy header is cut off", name);
+std::optional<std::uint64_t> NpyHeader::elements_in(std::uint64_t file_bytes,
+                                                    std::uint64_t element) const {
+  const std::uint64_t room = file_bytes - offset;
+  std::uint64_t elements = 1;
+  for (const std::uint64_t size : shape) {
+    if (size != 0 && elements > room / element / size) return std::nullopt;
+    elements *= size;
+  }
+  if (elements * element != room) return std::nullopt;
+  return elements;
+}
+
+NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& name,
+                          std::string_view what) {
+  const auto refuse = [&](const std::string& why) {
+    fail("cannot read {} from {}: {}", what, name, why);
+  };
+  if (file.size() < 10) refuse("its .npy header is cut off");
   const auto major = load<std::uint8_t>(file, 6);
   if (major < 1 || major > 3) {
-    fail("cannot read tokens from {}: .npy version {}, expected 1, 2 or 3", name, major);
+    refuse(fmt::format(".npy version {}, expected 1, 2 or 3", major));
   }
   const std::uint64_t begin = major == 1 ? 10 : 12;
-  if (file.size() < begin) fail("cannot read tokens from {}: its .npy header is cut off", name);
+  if (file.size() < begin) refuse("its .npy header is cut off");
   const std::uint64_t length =
       major == 1 ? load<std::uint16_t>(file, 8) : load<std::uint32_t>(file, 8);
   if (length > file.size() - begin) {
-    fail("cannot read tokens from {}: its .npy header of {} bytes is cut off after {}", name,
-         length, file.size() - begin);
+    refuse(fmt::format("its .npy header of {} bytes is cut off after {}", length,
+                       file.size() - begin));
   }
   const auto* const text = reinterpret_cast<const char*>(file.data() + begin);
-  const HeaderText header({text, static_cast<std::size_t>(length)}, name);
-  return {*header.descr, begin + length, *header.length};
+  const HeaderText header({text, static_cast<std::size_t>(length)}, name, what);
+  return {*header.descr, begin + length, header.shape, *header.fortran_order};
 }
 
 std::string npy_head(std::string_view descr, std::span<const std::int64_t> shape,

@@ -4,25 +4,33 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mnm {
 
 constexpr std::string_view kNpyMagic = "\x93NUMPY";  // that a file begins with
 
-// The header of an array of one dimension.
 struct NpyHeader {
-  std::string_view descr;    // the type of its elements, in the file: "<u2"
-  std::uint64_t offset = 0;  // of the first element, in bytes
-  std::uint64_t length = 0;  // elements
-};
+  std::string_view descr;            // the type of its elements, in the file: "<u2"
+  std::uint64_t offset = 0;          // of the first element, in bytes
+  std::vector<std::uint64_t> shape;  // of at most kNpyDimensions
+  bool fortran_order = false;        // the first index is the fastest; alike in one dimension
 
-// Reads the header of a file that begins with kNpyMagic. Error, which calls the file `name`, if the
-// header is cut off or malformed, if its version is not 1, 2 or 3, or if the array does not have
-// one dimension.
-NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& name);
+  // The number of elements if these, of `element` bytes each, fill the rest of a file of so many
+  // bytes exactly; nothing if they do not.
+  std::optional<std::uint64_t> elements_in(std::uint64_t file_bytes, std::uint64_t element) const;
+};
+inline constexpr std::size_t kNpyDimensions = 8;
+
+// Reads the header of a file that begins with kNpyMagic. Error, which says that `what` cannot be
+// read from `name`, if the header is cut off or malformed, if its version is not 1, 2 or 3, or if
+// the array has structures for elements, no dimension or too many.
+NpyHeader read_npy_header(std::span<const std::byte> file, const std::string& name,
+                          std::string_view what);
 
 // What comes before the elements of an array in C order, format 1.0: a multiple of 64 bytes, and at
 // least `bytes`, so that a place can be kept for a shape that is not known yet. `descr` is "<f4" or

@@ -70,7 +70,11 @@ bool TokenFile::read_header() {
 
 void TokenFile::read_npy() {
   const std::string name = path().string();
-  const NpyHeader npy = read_npy_header(file_.bytes(), name);
+  const NpyHeader npy = read_npy_header(file_.bytes(), name, "tokens");
+  if (npy.shape.size() != 1) {
+    fail("cannot read tokens from {}: the array has {} dimensions, expected one", name,
+         npy.shape.size());
+  }
   struct Element {
     std::string_view descr;
     Kind kind;
@@ -90,7 +94,7 @@ void TokenFile::read_npy() {
   kind_ = element->kind;
   format_ = element->format;
   offset_ = npy.offset;
-  size_ = npy.length;
+  size_ = npy.shape.front();
 }
 
 void TokenFile::read_shard() {

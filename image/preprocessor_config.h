@@ -5,17 +5,11 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <vector>
 
+#include "dataset/pixel_scale.h"
 #include "image/preparation.h"
 
 namespace mnm {
-
-// What is done to pixels once they have the model's size: (pixel * scale - mean) / deviation.
-struct PixelScale {
-  double scale = 1.0 / 255;
-  std::vector<double> mean, deviation;  // [channels]
-};
 
 struct Preprocessing {
   Preparation preparation;

@@ -24,7 +24,12 @@ MAY_INCLUDE = {
     "dataset": {"model"},
     "report": {"model"},
     "extract": {"model"},
-    "image": {"dataset/npy.h", "extract/ordered_pipeline.h", "model"},
+    "image": {
+        "dataset/npy.h",
+        "dataset/pixel_scale.h",
+        "extract/ordered_pipeline.h",
+        "model",
+    },
     "text": {"model"},
     "search": {"heuristics", "model"},
     "export": {"extract", "model", "text"},
