@@ -2,7 +2,8 @@
 
 usage: vit_check.py ROOT
 
-Every folder of ROOT is a checkpoint with facts.json: images, and the logits of submodels. A submodel
+Every folder of ROOT is a checkpoint with facts.json: images, and the logits of submodels in f64. SDPA is
+used because the eager form takes the softmax in f32. A submodel
 is the published class with the columns of fc2 beyond its widths set to zero, and without the layers
 of width 0. Exits with 1 if any logits differ by more than the bound, relative to the largest.
 """
@@ -20,7 +21,7 @@ def load(folder):
     model, info = ViTForImageClassification.from_pretrained(
         folder,
         dtype=torch.float64,
-        attn_implementation="eager",
+        attn_implementation="sdpa",
         output_loading_info=True,
     )
     wrong = {key: value for key, value in info.items() if value}

@@ -130,7 +130,7 @@ TEST(VitFold, ComputesWhatTransformersComputes) {
     const double in_double = roundings(config) * 0x1p-53, in_float = roundings(config) * 0x1p-24;
     nlohmann::json facts = {{"pixels", json_of(images)},
                             {"shape", images.sizes().vec()},
-                            {"bound", 2 * in_float},
+                            {"bound", 2 * in_double},
                             {"submodels", nlohmann::json::array()}};
     const std::vector<Widths> all = candidates(model);
     std::vector<at::Tensor> with_gradients;
@@ -144,7 +144,7 @@ TEST(VitFold, ComputesWhatTransformersComputes) {
       EXPECT_LE(worst(shared[node], alone), in_double) << name << ", " << c;
       EXPECT_LE(worst(in_f32[node], alone), in_float) << name << ", " << c;
       EXPECT_LE(worst(single.alone(images, all[c]), alone), in_float) << name << ", " << c;
-      facts["submodels"].push_back({{"widths", all[c]}, {"logits", json_of(in_f32[node])}});
+      facts["submodels"].push_back({{"widths", all[c]}, {"logits", json_of(shared[node])}});
     }
     EXPECT_GT(worst(shared[0], shared[4]), 100 * in_float) << "widths make no difference";
     test::spew(scratch / ("cases/" + name + "/facts.json"), facts.dump());
