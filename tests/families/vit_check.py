@@ -2,10 +2,10 @@
 
 usage: vit_check.py ROOT
 
-Every folder of ROOT is a checkpoint with facts.json: images, and the logits of submodels in f64. SDPA is
-used because the eager form takes the softmax in f32. A submodel
-is the published class with the columns of fc2 beyond its widths set to zero, and without the layers
-of width 0. Exits with 1 if any logits differ by more than the bound, relative to the largest.
+Every folder of ROOT is a checkpoint with facts.json: images, and the logits of submodels in f64. A
+submodel is the published class with the columns of fc2 beyond its widths set to zero, and without
+the layers of width 0. Attention is SDPA, because the eager form takes the softmax in f32. Exits
+with 1 if any logits differ by more than the bound, relative to the largest.
 """
 
 import json
