@@ -13,7 +13,7 @@ using test::contains;
 
 WidthSpace five_layers() {
   WidthSpace space;
-  space.layers.assign(5, {.granularities = {64, 128, 256}, .step = 1, .may_skip = true});
+  space.layers.assign(5, {{64, 128, 256}, 1, true, ""});
   return space.with_untrained(32);
 }
 
