@@ -1,6 +1,7 @@
 #include "families/row_norm.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/rms_norm.h>
@@ -13,6 +14,9 @@
 namespace mnm {
 
 at::Tensor row_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  if (weight.scalar_type() == at::kFloat && at::isReducedFloatingType(x.scalar_type())) {
+    return row_norm(x.to(at::kFloat), weight, epsilon).to(x.scalar_type());
+  }
   const bool single = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat;
   if (on_cuda(x) || !single || !x.is_contiguous() || at::GradMode::is_enabled()) {
     return at::rms_norm(x, weight.sizes(), weight, epsilon);
@@ -26,6 +30,12 @@ at::Tensor row_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
     rms_norm(from + begin * d, scale, end - begin, d, static_cast<float>(epsilon), to + begin * d);
   });
   return out;
+}
+
+at::Tensor offset_weight(const at::Tensor& weight, double offset) {
+  if (offset == 0) return weight;
+  const bool narrow = at::isReducedFloatingType(weight.scalar_type());
+  return (narrow ? weight.to(at::kFloat) : weight) + offset;
 }
 
 }  // namespace mnm

@@ -25,6 +25,7 @@ class LlamaFold final : public Fold {
         weight_(inputs.weight),
         embedding_(inputs, "model.embed_tokens.weight"),
         head_(config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight")),
+        element_bytes_(weight_("model.norm.weight").element_size()),
         final_norm_(norm_weight("model.norm.weight")),
         attention_(config_, final_norm_.device()),
         layers_(static_cast<std::size_t>(config_.layers)) {}
@@ -33,7 +34,7 @@ class LlamaFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    return {{{times(embedding_.at(batch.tokens), config_.embedding_multiplier).unsqueeze(0)}}, {}};
+    return {{{scaled(embedding_.at(batch.tokens)).unsqueeze(0)}}, {}};
   }
 
   State step(std::size_t index, const Givens&, const State& parents,
@@ -62,7 +63,7 @@ class LlamaFold final : public Fold {
     return {{llama_ffn(config_, layer.ffn, x, child)}};
   }
 
-  std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
+  std::uint64_t element_bytes() const override { return element_bytes_; }
 
   at::Tensor readout(const State& state) override {
     return times(row_norm(state.tensors.front(), final_norm_, config_.rms_norm_eps),
@@ -128,19 +129,26 @@ class LlamaFold final : public Fold {
     return {attention, ffn};
   }
 
+  // Embeddings times their multiplier, which Gemma rounds to their type before.
+  at::Tensor scaled(const at::Tensor& x) const {
+    const double factor = config_.embedding_multiplier;
+    if (!config_.architecture->unit_norms) return times(x, factor);
+    return x * at::full({}, factor, x.options());
+  }
+
   static at::Tensor times(const at::Tensor& weight, double factor) {
     return factor == 1 || !weight.defined() ? weight : weight * factor;
   }
 
   // What the norm's result is multiplied by.
   at::Tensor norm_weight(const std::string& name) const {
-    const at::Tensor weight = weight_(name);
-    return config_.norm_offset == 0 ? weight : weight + config_.norm_offset;
+    return offset_weight(weight_(name), config_.norm_offset);
   }
 
   LlamaConfig config_;
   WeightSource weight_;
   EndMatrix embedding_, head_;
+  std::uint64_t element_bytes_;
   at::Tensor final_norm_;
   LlamaAttention attention_;
   std::vector<LlamaLayer> layers_;
