@@ -72,14 +72,14 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   const std::int64_t hidden = config.hidden_size, q = config.q_size(), kv = config.kv_size();
   const std::int64_t full = config.full_width(layer);
 
-  const bool post_norms = config.architecture->post_norms;
-  if (!post_norms) to.norm("input_layernorm", hidden);
+  const LlamaArchitecture& architecture = *config.architecture;
+  if (architecture.norms_before()) to.norm("input_layernorm", hidden);
   const auto attention = [&](const std::string& name, std::int64_t rows, std::int64_t columns,
                              bool bias) {
     to.matrix("self_attn." + name, rows, columns);
     if (bias) to.bias("self_attn." + name, rows);
   };
-  const bool fused = config.architecture->fused;
+  const bool fused = architecture.fused;
   if (fused) {
     attention("qkv_proj", q + 2 * kv, hidden, config.qkv_bias);
   } else {
@@ -93,7 +93,8 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
     to.norm("self_attn.k_norm", config.k_norm_size());
   }
 
-  to.norm("post_attention_layernorm", hidden);
+  if (architecture.norms_after()) to.norm("post_attention_layernorm", hidden);
+  if (architecture.norms_before()) to.norm(architecture.ffn_norm(), hidden);
   if (fused) {
     TensorSpec& both = to.matrix("mlp.gate_up_proj", 2 * full, hidden);
     cut(both, kRows);
@@ -106,7 +107,7 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   }
   cut(to.matrix("mlp.down_proj", hidden, full), kColumns);
   if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
-  if (post_norms) to.norm("post_feedforward_layernorm", hidden);
+  if (architecture.norms_after()) to.norm("post_feedforward_layernorm", hidden);
 }
 
 constexpr Exporter kExporters[] = {

@@ -25,6 +25,13 @@ enum class WindowRule : std::uint8_t {
   kAll,      // sliding_window in every layer, unless it is null
   kFlagged,  // only where use_sliding_window is true: from layer max_window_layers on
   kNoRope,   // only where use_sliding_window is true: in layers that do not turn their heads
+  kTyped,    // where layer_types says so; without it, in all layers but every full_every-th
+};
+
+enum class BlockNorms : std::uint8_t {
+  kBefore,  // of what attention and FFN are given
+  kAfter,   // of what they give
+  kBoth,
 };
 
 enum class HeadNorms : std::uint8_t {
@@ -45,27 +52,38 @@ struct LlamaArchitecture {
   std::int64_t kv_heads = 0, head_dim = 0, positions = 2048;
   double epsilon = 1e-6, theta = 10000;
   bool tied = false;
-  std::string_view act = "silu";
+  std::string_view act = "silu", act_key = "hidden_act";
 
   BiasRule bias = BiasRule::kStated;
   bool mlp_bias = false;      // the key mlp_bias is read
   bool default_rope = false;  // RoPE of the type default alone is read
   bool fused = false;         // one matrix of q, k and v, and one of gate and up
   HeadNorms head_norms = HeadNorms::kNone;
-  bool post_norms = false;  // a block's output is normed and not its input
+  BlockNorms block_norms = BlockNorms::kBefore;
   WindowRule window = WindowRule::kNone;
   std::int64_t default_window = 0;  // without the key; 0: none
+  std::int64_t full_every = 0;      // of WindowRule::kTyped; 0: all layers have the window
   bool multipliers = false;     // embedding_, attention_, residual_multiplier and logits_scaling
   bool unit_norms = false;      // norms multiply by 1 + weight; embeddings by sqrt(hidden_size)
   bool gelu_is_tanh = false;    // "gelu" means its tanh approximation
+  bool soft_caps = false;       // attn_logit_softcapping, final_logit_softcapping
+  bool query_scalar = false;    // query_pre_attn_scalar takes head_dim's place in attention's scale
   bool no_rope_layers = false;  // no_rope_layers, no_rope_layer_interval: some layers do not turn
 
   std::string_view gguf = {};  // llama.cpp's architecture for layers of one width
   bool gguf_pairs = true;      // whose rotary heads turn neighbours, and not halves
   bool gguf_output_bias = false, gguf_mlp_bias = false;  // which it may have
+  bool gguf_windows = false;  // it has the windows of full_every, and no others
 
   // Whether llama.cpp has layers of different widths, which it has for Llama's arithmetic alone.
   constexpr bool mixes_in_gguf() const { return gguf == "llama"; }
+
+  constexpr bool norms_before() const { return block_norms != BlockNorms::kAfter; }
+  constexpr bool norms_after() const { return block_norms != BlockNorms::kBefore; }
+  // Of the norm of what the FFN is given.
+  constexpr const char* ffn_norm() const {
+    return norms_after() ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  }
 };
 
 // In the order in which people shall read them; Llama is the first.

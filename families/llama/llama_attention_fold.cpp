@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "families/level.h"
+#include "families/llama/llama_capped_attention_fold.h"
 #include "families/row_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
@@ -155,8 +156,9 @@ at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::T
                                at::Tensor* rotated) {
   const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
   const bool windowed = weights.window > 0 && qkv.size(1) > weights.window;
+  const double cap = config_.attention_cap;
   const bool single =
-      !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
+      cap == 0 && !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
   if (single && weights.turns && !windowed && config_.head_dim % 16 == 0 &&
       qkv.size(1) * config_.head_dim <= kKernelKeys) {
     return mix_by_kernel(qkv);
@@ -166,6 +168,10 @@ at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::T
   const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
   at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
   at::Tensor v = qkv.narrow(2, q_heads + kv_heads, kv_heads).transpose(1, 2);
+  if (cap != 0) {
+    const at::Tensor capped = capped_attention(q, k, v, weights.window, cap);
+    return capped.transpose(1, 2).reshape({-1, config_.q_size()});
+  }
   // On a device LibTorch's attention in f32 takes heads that share keys only by way of the whole
   // matrix of scores.
   if (on_device(q) && q.scalar_type() == at::kFloat && q_heads != kv_heads) {
@@ -216,6 +222,13 @@ at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, std::int64_t po
   const std::int64_t tokens = queries.size(1), end = position + tokens;
   // The first key that any of them sees.
   const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, position - window + 1);
+  const at::Tensor keys = cache.tensors[0].narrow(2, first, end - first);
+  const at::Tensor values = cache.tensors[1].narrow(2, first, end - first);
+  if (const double cap = config_.attention_cap; cap != 0) {
+    return capped_attention(queries.transpose(1, 2), keys, values, window, cap)
+        .transpose(1, 2)
+        .reshape({-1, config_.q_size()});
+  }
   // The heads that share keys are rows of one product: [sequences, kv, group * tokens, head_dim].
   const std::int64_t group = config_.heads / config_.kv_heads;
   const at::Tensor q =
@@ -224,8 +237,7 @@ at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, std::int64_t po
   if (tokens > 1) {
     seen = seen_keys(tokens, position - first, window, q.options()).repeat({group, 1});
   }
-  return at::scaled_dot_product_attention(q, cache.tensors[0].narrow(2, first, end - first),
-                                          cache.tensors[1].narrow(2, first, end - first), seen)
+  return at::scaled_dot_product_attention(q, keys, values, seen)
       .reshape({-1, config_.heads, tokens, config_.head_dim})
       .transpose(1, 2)
       .reshape({-1, config_.q_size()});

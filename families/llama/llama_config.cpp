@@ -20,13 +20,13 @@ constexpr std::pair<std::string_view, Activation> kActivations[] = {
     {"relu", Activation::kRelu},
 };
 
-Activation parse_activation(const std::string& text) {
+Activation parse_activation(const std::string& text, std::string_view key) {
   std::string known;
   for (const auto& [name, activation] : kActivations) {
     if (text == name) return activation;
     known += (known.empty() ? "" : ", ") + std::string(name);
   }
-  fail("hidden_act is '{}', expected one of {}", text, known);
+  fail("{} is '{}', expected one of {}", key, text, known);
 }
 
 GateVariant parse_gate(const ConfigReader& keys) {
@@ -48,6 +48,9 @@ void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& arch
         std::ranges::find(expected, list->front()) == std::end(expected)) {
       fail("architectures is {}, expected {}", shown(*list), own);
     }
+  }
+  if (keys.flag("use_bidirectional_attention", false)) {
+    fail("use_bidirectional_attention is true: only attention to earlier tokens is computed here");
   }
   for (const std::string_view key : {"quantization_config", "per_layer_config"}) {
     if (keys.find(key) != nullptr) {
@@ -227,6 +230,10 @@ bool has_window(const ConfigReader& keys, const LlamaConfig& config, std::size_t
     }
     case WindowRule::kNoRope:
       return !config.turns[layer];
+    case WindowRule::kTyped: {
+      const std::int64_t step = config.architecture->full_every;
+      return step == 0 || (static_cast<std::int64_t>(layer) + 1) % step != 0;
+    }
   }
   return false;
 }
@@ -237,8 +244,9 @@ std::vector<std::int64_t> read_windows(const ConfigReader& keys, const nlohmann:
   const LlamaArchitecture& architecture = *config.architecture;
   std::vector<std::int64_t> windows(static_cast<std::size_t>(config.layers), 0);
   if (architecture.window == WindowRule::kNone) return windows;
-  const bool asked =
-      architecture.window == WindowRule::kAll || keys.flag("use_sliding_window", false);
+  const bool flagged =
+      architecture.window == WindowRule::kFlagged || architecture.window == WindowRule::kNoRope;
+  const bool asked = !flagged || keys.flag("use_sliding_window", false);
   const bool said = json.contains("sliding_window");  // a null is none, not the default
   const std::int64_t window =
       said ? keys.optional_size("sliding_window").value_or(0) : architecture.default_window;
@@ -275,10 +283,25 @@ void read_multipliers(const ConfigReader& keys, LlamaConfig& config) {
     config.residual_multiplier = keys.positive("residual_multiplier").value_or(1);
     config.logits_divisor = keys.positive("logits_scaling").value_or(1);
   }
+  if (architecture.query_scalar) {
+    constexpr std::int64_t kDefault = 256;
+    config.query_scalar = keys.optional_size("query_pre_attn_scalar").value_or(kDefault);
+    config.attention_scale = 1 / std::sqrt(static_cast<double>(config.query_scalar));
+  }
   if (architecture.unit_norms) {
     config.norm_offset = 1;
     config.embedding_multiplier = std::sqrt(static_cast<double>(config.hidden_size));
   }
+}
+
+// A cap that is null is none, and not the default.
+void read_soft_caps(const ConfigReader& keys, const nlohmann::json& json, LlamaConfig& config) {
+  if (!config.architecture->soft_caps) return;
+  const auto cap = [&](const char* key, double absent) {
+    return json.contains(key) ? keys.positive(key).value_or(0) : absent;
+  };
+  config.attention_cap = cap("attn_logit_softcapping", 50);
+  config.logits_cap = cap("final_logit_softcapping", 30);
 }
 
 // Full FFN width of every layer: intermediate_size, or matformer_widths where layers differ.
@@ -356,7 +379,8 @@ std::string_view to_string(RopeType type) {
 std::string LlamaConfig::differs_from_llama() const {
   if (qkv_bias != o_bias) return "it has biases on q, k and v alone";
   if (architecture->fused) return "its matrices are fused";
-  if (architecture->post_norms) return "it norms what blocks give";
+  if (architecture->norms_after()) return "it norms what blocks give";
+  if (attention_cap != 0 || logits_cap != 0) return "it caps scores or logits";
   if (head_norms != HeadNorms::kNone) return "it norms the heads of q and k";
   if (attention_scale != 1 / std::sqrt(static_cast<double>(head_dim)) ||
       embedding_multiplier != 1 || residual_multiplier != 1 || logits_divisor != 1) {
@@ -406,14 +430,15 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nestin
   config.o_bias = stated_bias;
   config.mlp_bias = architecture->mlp_bias && keys.flag("mlp_bias", false);
   config.head_norms = architecture->head_norms;
-  config.hidden_act = keys.text("hidden_act").value_or(std::string(architecture->act));
+  config.hidden_act = keys.text(architecture->act_key).value_or(std::string(architecture->act));
   if (architecture->gelu_is_tanh && config.hidden_act == "gelu") {
     config.hidden_act = "gelu_pytorch_tanh";
   }
-  config.activation = parse_activation(config.hidden_act);
+  config.activation = parse_activation(config.hidden_act, architecture->act_key);
   config.gate = parse_gate(keys);
   read_ropes(keys, config);
   read_multipliers(keys, config);
+  read_soft_caps(keys, json, config);
   config.turns = read_turns(keys, config);
   config.windows = read_windows(keys, json, config);
   config.dtype = stated_dtype(json).value_or(Dtype::kF32);

@@ -74,7 +74,9 @@ struct LlamaConfig {
   double attention_scale = 0;  // of scores: 1 / sqrt(head_dim), unless stated
   double embedding_multiplier = 1, residual_multiplier = 1;
   double logits_divisor = 1;
-  double norm_offset = 0;             // norms multiply by this plus their weight
+  std::int64_t query_scalar = 0;             // query_pre_attn_scalar, which attention_scale is of
+  double attention_cap = 0, logits_cap = 0;  // x is cap * tanh(x / cap); 0: there is none
+  double norm_offset = 0;                    // norms multiply by this plus their weight
   std::vector<std::int64_t> windows;  // [layers]: positions a token attends to, itself among them;
                                       // 0: all. Less than max_position_embeddings
   std::vector<bool> turns;            // [layers]: whether positions turn its heads

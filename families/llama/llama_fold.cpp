@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -70,9 +71,9 @@ class LlamaFold final : public Fold {
                  1 / config_.logits_divisor);
   }
 
-  at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows); }
+  at::Tensor logits(const at::Tensor& rows) override { return capped(head_.product(rows)); }
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
-    return head_.product(rows, first, count);
+    return capped(head_.product(rows, first, count));
   }
 
  private:
@@ -87,12 +88,13 @@ class LlamaFold final : public Fold {
     // Attention's functions scale scores by 1 / sqrt(head_dim).
     const double scale = config_.attention_scale * std::sqrt(static_cast<double>(config_.head_dim));
     LlamaAttentionWeights attention;
-    const bool post = config_.architecture->post_norms;
+    const bool before = config_.architecture->norms_before();
+    const bool after = config_.architecture->norms_after();
     const auto norm = [&](const char* name, bool there) {
       return there ? norm_weight(base + name + ".weight") : at::Tensor();
     };
-    attention.norm = norm("input_layernorm", !post);
-    attention.post_norm = norm("post_attention_layernorm", post);
+    attention.norm = norm("input_layernorm", before);
+    attention.post_norm = norm("post_attention_layernorm", after);
     if (config_.architecture->fused) {
       attention.qkv = w("self_attn.qkv_proj");
     } else {
@@ -111,8 +113,8 @@ class LlamaFold final : public Fold {
     attention.o = times(w("self_attn.o_proj"), residual);
     attention.o_bias = times(b("self_attn.o_proj", config_.o_bias), residual);
     LlamaFfnWeights ffn;
-    ffn.norm = norm("post_attention_layernorm", !post);
-    ffn.post_norm = norm("post_feedforward_layernorm", post);
+    ffn.norm = norm(config_.architecture->ffn_norm(), before);
+    ffn.post_norm = norm("post_feedforward_layernorm", after);
     if (config_.architecture->fused) {
       const at::Tensor both = w("mlp.gate_up_proj");
       const std::int64_t half = both.size(0) / 2;
@@ -134,6 +136,15 @@ class LlamaFold final : public Fold {
     const double factor = config_.embedding_multiplier;
     if (!config_.architecture->unit_norms) return times(x, factor);
     return x * at::full({}, factor, x.options());
+  }
+
+  // cap * tanh(logits / cap), in their place where nothing is to be differentiated.
+  at::Tensor capped(const at::Tensor& logits) const {
+    const double cap = config_.logits_cap;
+    if (cap == 0) return logits;
+    if (at::GradMode::is_enabled()) return at::tanh(logits / cap) * cap;
+    at::Tensor in_place = logits;
+    return in_place.div_(cap).tanh_().mul_(cap);
   }
 
   static at::Tensor times(const at::Tensor& weight, double factor) {

@@ -23,7 +23,10 @@ constexpr Name kInLayer[] = {
     {"self_attn.k_norm", "attn_k_norm"}, {"self_attn.qkv_proj", "attn_qkv"},
     {"mlp.gate_up_proj", "ffn_up"}};
 
-constexpr Name kAfterBlocks[] = {{"post_attention_layernorm", "post_attention_norm"},
+// Where blocks are normed after, and perhaps before.
+constexpr Name kAfterBlocks[] = {{"input_layernorm", "attn_norm"},
+                                 {"post_attention_layernorm", "post_attention_norm"},
+                                 {"pre_feedforward_layernorm", "ffn_norm"},
                                  {"post_feedforward_layernorm", "post_ffw_norm"}};
 
 template <typename Names>
@@ -50,7 +53,7 @@ GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config, bool pai
   }
   const std::string ours = fmt::format("model.layers.{}.", spec.layer),
                     theirs = fmt::format("blk.{}.", spec.layer);
-  const bool after = config.architecture->post_norms && spec.norm_groups > 0 &&
+  const bool after = config.architecture->norms_after() && spec.norm_groups > 0 &&
                      spec.name.find(".self_attn.") == std::string::npos;
   tensor.name = after ? renamed(spec.name, ours, theirs, kAfterBlocks)
                       : renamed(spec.name, ours, theirs, kInLayer);
@@ -78,14 +81,42 @@ bool is_usual(const RopeScaling& scaling) {
          scaling.attention_factor == usual.attention_factor;
 }
 
-// llama.cpp's architectures for these models attend to all positions: within the shortest window
-// that is the same.
+// Where llama.cpp's architecture attends to all positions: within the shortest window that is the
+// same.
 std::int64_t context_of(const LlamaConfig& config) {
   std::int64_t context = config.max_position_embeddings;
+  if (config.architecture->gguf_windows) return context;
   for (const std::int64_t window : config.windows) {
     if (window > 0) context = std::min(context, window);
   }
   return context;
+}
+
+// Why llama.cpp computes something else than Gemma 2's caps, windows and scale; empty: it does not.
+std::string capped_refusal(const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  if (architecture.soft_caps && (config.attention_cap == 0 || config.logits_cap == 0)) {
+    return "llama.cpp always caps its scores and logits, and a cap of this model is null";
+  }
+  if (architecture.query_scalar) {
+    constexpr std::int64_t kLargest = 46;  // layers of the one whose scale is another
+    const std::int64_t scalar =
+        config.layers == kLargest ? config.hidden_size / config.heads : config.head_dim;
+    if (config.query_scalar != scalar) {
+      return fmt::format("query_pre_attn_scalar is {}, and llama.cpp takes {}", config.query_scalar,
+                         scalar);
+    }
+  }
+  const std::int64_t window = std::ranges::max(config.windows);
+  for (std::size_t layer = 0; architecture.gguf_windows && layer < config.windows.size(); ++layer) {
+    const auto step = static_cast<std::size_t>(architecture.full_every);
+    if (config.windows[layer] != ((layer + 1) % step != 0 ? window : 0)) {
+      return fmt::format(
+          "llama.cpp has a window in all layers but every {}. one, and layer {} is otherwise", step,
+          layer);
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -129,7 +160,7 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
     return "its yarn has a beta or an attention_factor of its own, and llama.cpp takes the "
            "defaults";
   }
-  return "";
+  return capped_refusal(config);
 }
 
 bool llama_gguf_mixes(const LlamaConfig& config) {
@@ -186,6 +217,14 @@ GgufModel llama_gguf(const NestedModel& submodel) {
     add("embedding_scale", static_cast<float>(config.embedding_multiplier));
     add("residual_scale", static_cast<float>(config.residual_multiplier));
     add("logit_scale", static_cast<float>(config.logits_divisor));
+  }
+  if (config.architecture->gguf_windows) {
+    const std::int64_t window = std::ranges::max(config.windows);
+    add("attention.sliding_window", number(window > 0 ? window : config.max_position_embeddings));
+  }
+  if (config.architecture->soft_caps) {
+    add("attn_logit_softcapping", static_cast<float>(config.attention_cap));
+    add("final_logit_softcapping", static_cast<float>(config.logits_cap));
   }
   if (config.rope_scaling && config.rope_scaling->type != RopeType::kLlama3) {
     const RopeScaling& scaling = *config.rope_scaling;

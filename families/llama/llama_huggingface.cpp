@@ -77,10 +77,14 @@ void write_layer_kinds(const LlamaConfig& config, const Widths& widths, nlohmann
   }
   if (architecture.no_rope_layers) json["no_rope_layers"] = turns;
   if (architecture.window == WindowRule::kNone) return;
+  // Classes whose layers have types want a window even where no layer has it.
+  const bool typed = architecture.window == WindowRule::kTyped;
+  if (window == 0 && typed) window = config.max_position_embeddings;
   json["sliding_window"] = window > 0 ? nlohmann::json(window) : nlohmann::json(nullptr);
   if (architecture.window == WindowRule::kAll) return;
-  json["use_sliding_window"] = window > 0;
   json["layer_types"] = types;
+  if (typed) return;
+  json["use_sliding_window"] = window > 0;
   // Readers without layer_types.
   const auto first = std::ranges::find(types, "sliding_attention");
   if (architecture.window == WindowRule::kFlagged)
@@ -106,7 +110,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   const LlamaArchitecture& architecture = written_as(*config.architecture);
   if (architecture.bias == BiasRule::kStated) json["attention_bias"] = config.o_bias;
   json["head_dim"] = config.head_dim;
-  json["hidden_act"] = config.hidden_act;
+  json[architecture.act_key] = config.hidden_act;
   json["intermediate_size"] = std::ranges::max(kept);
   json["max_position_embeddings"] = config.max_position_embeddings;
   if (architecture.mlp_bias) json["mlp_bias"] = config.mlp_bias;
@@ -122,6 +126,14 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
     json["residual_multiplier"] = config.residual_multiplier;
     json["logits_scaling"] = config.logits_divisor;
   }
+  const auto cap = [](double value) {
+    return value == 0 ? nlohmann::json() : nlohmann::json(value);
+  };
+  if (architecture.soft_caps) {
+    json["attn_logit_softcapping"] = cap(config.attention_cap);
+    json["final_logit_softcapping"] = cap(config.logits_cap);
+  }
+  if (architecture.query_scalar) json["query_pre_attn_scalar"] = config.query_scalar;
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
 

@@ -172,8 +172,9 @@ class LlamaGraph {
 
   OnnxValue attend(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
-    const bool post = config_.architecture->post_norms;
-    const OnnxValue h = post ? x : norm(x, "input_layernorm", base + "input_layernorm");
+    const LlamaArchitecture& architecture = *config_.architecture;
+    const OnnxValue h =
+        architecture.norms_before() ? norm(x, "input_layernorm", base + "input_layernorm") : x;
     const auto scope = graph_.scope("self_attn");
     const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
     // [batch, heads, sequence, head_dim]
@@ -213,7 +214,8 @@ class LlamaGraph {
     if (groups() > 1) q = graph_.reshape(q, {0, kv, -1, dim});
     OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
     if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
-    scores = graph_.add(graph_.cast(scores, graph_.type(), OnnxType::kF32),
+    scores = graph_.cast(scores, graph_.type(), OnnxType::kF32);
+    scores = graph_.add(capped(scores, config_.attention_cap),
                         biases_.at(config_.windows[static_cast<std::size_t>(layer)]));
     OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
     weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
@@ -223,7 +225,14 @@ class LlamaGraph {
     mixed = graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
     const OnnxValue out = product(mixed, "o_proj", base + "self_attn.", config_.o_bias);
     const char* const name = "post_attention_layernorm";
-    return add_to(x, post ? norm(out, name, base + name) : out);
+    return add_to(x, architecture.norms_after() ? norm(out, name, base + name) : out);
+  }
+
+  // cap * tanh(x / cap), in f32; x itself where there is no cap.
+  OnnxValue capped(const OnnxValue& x, double cap) {
+    if (cap == 0) return x;
+    const OnnxValue inner = graph_.op("Div", {x, graph_.number(cap, OnnxType::kF32)});
+    return graph_.mul(graph_.op("Tanh", {inner}), graph_.number(cap, OnnxType::kF32));
   }
 
   OnnxValue add_to(const OnnxValue& x, const OnnxValue& block) {
@@ -242,9 +251,9 @@ class LlamaGraph {
 
   OnnxValue feed_forward(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
-    const bool post = config_.architecture->post_norms;
-    const OnnxValue h =
-        post ? x : norm(x, "post_attention_layernorm", base + "post_attention_layernorm");
+    const LlamaArchitecture& architecture = *config_.architecture;
+    const char* const before = architecture.ffn_norm();
+    const OnnxValue h = architecture.norms_before() ? norm(x, before, base + before) : x;
     const auto scope = graph_.scope("mlp");
     const auto projected = [&](const OnnxValue& in, const char* name) {
       return product(in, name, base + "mlp.", config_.mlp_bias);
@@ -264,7 +273,7 @@ class LlamaGraph {
                                 : graph_.mul(activate(graph_, gate, config_.activation), up);
     const OnnxValue out = projected(inner, "down_proj");
     const char* const name = "post_feedforward_layernorm";
-    return add_to(x, post ? norm(out, name, base + name) : out);
+    return add_to(x, architecture.norms_after() ? norm(out, name, base + name) : out);
   }
 
   void readout(const OnnxValue& x) {
@@ -274,7 +283,8 @@ class LlamaGraph {
         onnx_linear(graph_, h, config_.tied ? "model.embed_tokens" : "lm_head", false);
     const OnnxValue logits = graph_.cast(graph_.reshape(rows, with_sizes({config_.vocab_size})),
                                          graph_.type(), OnnxType::kF32);
-    graph_.output("logits", logits, OnnxType::kF32, {kBatch, kSequence, config_.vocab_size});
+    graph_.output("logits", capped(logits, config_.logits_cap), OnnxType::kF32,
+                  {kBatch, kSequence, config_.vocab_size});
   }
 
   std::int64_t groups() const { return config_.heads / config_.kv_heads; }

@@ -25,7 +25,8 @@ class MixNMatchLlamaMLP(nn.Module):
             self.gate_proj = nn.Linear(config.hidden_size, width, bias=bias)
             self.up_proj = nn.Linear(config.hidden_size, width, bias=bias)
         self.down_proj = nn.Linear(width, config.hidden_size, bias=bias)
-        self.act_fn = ACT2FN[config.hidden_act]
+        act = getattr(config, "hidden_activation", None) or config.hidden_act
+        self.act_fn = ACT2FN[act]
         gate = getattr(config, "matformer_gate", "act(gate)*up")
         if gate not in ("act(gate)*up", "act(gate*up)"):
             raise ValueError(f"matformer_gate is {gate!r}")

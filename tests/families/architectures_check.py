@@ -23,7 +23,11 @@ from transformers import AutoModelForCausalLM
 
 TOKENS = torch.arange(20).reshape(1, 20) * 7 % 50
 # llama.cpp's rotary heads of these turn halves, so that rows stay in order.
-HALVES = ("qwen2", "qwen3", "gemma", "phi3", "olmo2")
+HALVES = ("qwen2", "qwen3", "gemma", "gemma2", "phi3", "olmo2")
+# llama.cpp's architecture of these is Llama's.
+AS_LLAMA = {"mistral": "llama"}
+# The facts of llama.cpp's architectures that this file's reader holds a GGUF file to.
+WITH_WINDOWS = ("gemma2",)
 DRAWS, MARGIN = 8, 4  # as export/probe.cpp has them for narrow norms
 WITHOUT_MIXED_GGUF = "llama.cpp has them for Llama's arithmetic alone"
 
@@ -94,6 +98,8 @@ def gguf_trouble(directory, huggingface, mixed):
     if name != wanted:
         return f"gguf: architecture {name}, expected {wanted}"
     windows = config.get("sliding_window")
+    if kind in WITH_WINDOWS:
+        windows = None
     context = min(config["max_position_embeddings"], windows or 1 << 30)
     fields = {"context_length": context, "attention.key_length": config["head_dim"]}
     if kind == "granite":
@@ -102,6 +108,12 @@ def gguf_trouble(directory, huggingface, mixed):
             "embedding_scale": config["embedding_multiplier"],
             "residual_scale": config["residual_multiplier"],
             "logit_scale": config["logits_scaling"],
+        }
+    if kind == "gemma2":
+        fields |= {
+            "attn_logit_softcapping": config["attn_logit_softcapping"],
+            "final_logit_softcapping": config["final_logit_softcapping"],
+            "attention.sliding_window": config["sliding_window"] or context,
         }
     rope = config["rope_parameters"]
     if rope["rope_type"] != "default":
@@ -132,7 +144,7 @@ def gguf_trouble(directory, huggingface, mixed):
             if f".{part}." in source and (mixed or kind not in HALVES):
                 halves = values.reshape(config[key], 2, -1, *values.shape[1:])
                 values = halves.swapaxes(1, 2).reshape(values.shape)
-        if kind == "gemma" and "norm" in source:
+        if kind.startswith("gemma") and "norm" in source:
             values = values + 1
         found = tensors.pop(own)
         if found.data.tobytes() != values.astype(np.float32).tobytes():

@@ -21,7 +21,7 @@ struct TinyArchitecture {
   std::vector<TestTensor> tensors() const {
     std::vector<TestTensor> all;
     const NestedModel model = family_of(config).describe(config, {});
-    const float centre = config["model_type"] == "gemma" ? 0 : 1;
+    const float centre = config["model_type"].get<std::string>().starts_with("gemma") ? 0 : 1;
     for (const TensorSpec& spec : model.table.tensors) {
       const auto id = static_cast<std::uint32_t>(all.size()) + 1000;
       const bool norm = spec.norm_groups > 0, bias = spec.name.ends_with(".bias");
@@ -73,6 +73,21 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
                                   {"tie_word_embeddings", true}};
   nlohmann::json biased = granite;
   biased["attention_bias"] = biased["mlp_bias"] = true;
+  // Caps that are near the scores and logits, so that they change them.
+  const auto gemma2 = [](const nlohmann::json& window) -> nlohmann::json {
+    return {{"attn_logit_softcapping", 2.0},
+            {"final_logit_softcapping", 3.0},
+            {"head_dim", 16},
+            {"hidden_activation", "gelu_pytorch_tanh"},
+            {"query_pre_attn_scalar", 16},
+            {"sliding_window", window},
+            {"tie_word_embeddings", true}};
+  };
+  nlohmann::json uncapped = gemma2(5);
+  uncapped["attn_logit_softcapping"] = uncapped["final_logit_softcapping"] = nullptr;
+  uncapped["query_pre_attn_scalar"] = 9;
+  uncapped["layer_types"] = {"full_attention", "sliding_attention", "sliding_attention",
+                             "full_attention"};
   const auto all = tiny_architecture;
   return {
       all("llama_linear", "Llama", "llama", {{"rope_scaling", linear}}),
@@ -98,6 +113,9 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
       all("olmo2", "Olmo2", "olmo2", {}),
       all("gemma", "Gemma", "gemma",
           {{"head_dim", 16}, {"hidden_act", "gelu"}, {"tie_word_embeddings", true}}),
+      all("gemma2", "Gemma2", "gemma2", gemma2(7)),
+      all("gemma2_full", "Gemma2", "gemma2", gemma2(4096)),
+      all("gemma2_uncapped", "Gemma2", "gemma2", uncapped),
   };
 }
 
