@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -326,7 +327,10 @@ int generate_command(const Arguments& arguments) {
   const DeviceOptions& device = request.device;
   Engine& engine = open_engine(device.device);
   const auto session = engine.load(model, opened.checkpoint, device);
-  const auto decoder = session->decoder(widths);
+  // The context is int64's largest where the model has no limit.
+  const std::int64_t room = limits.context - static_cast<std::int64_t>(tokens.size());
+  const auto decoder = session->decoder(
+      widths, limits.context - std::max<std::int64_t>(0, room - limits.new_tokens));
   Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
   Random random(request.seed);
   const Generation generation =

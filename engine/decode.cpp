@@ -35,8 +35,10 @@ at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& tokens, std:
 
 class TorchDecoder final : public Decoder {
  public:
-  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths)
-      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {}
+  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths, std::int64_t context)
+      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {
+    for (LayerCache& cache : caches_) cache.context = context;
+  }
 
   std::span<const float> feed(std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
@@ -148,8 +150,9 @@ at::Tensor sequence_of(std::span<const std::int64_t> tokens) {
       .unsqueeze(0);
 }
 
-std::unique_ptr<Decoder> make_decoder(Fold& fold, const at::Device& device, const Widths& widths) {
-  return std::make_unique<TorchDecoder>(fold, device, widths);
+std::unique_ptr<Decoder> make_decoder(Fold& fold, const at::Device& device, const Widths& widths,
+                                      std::int64_t context) {
+  return std::make_unique<TorchDecoder>(fold, device, widths, context);
 }
 
 std::unique_ptr<PassTimer> make_timer(Fold& fold, const at::Device& device,

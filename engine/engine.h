@@ -53,8 +53,10 @@ class ModelSession {
   // f32 logits at every position of one sequence: [tokens * vocab], row-major.
   virtual std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) = 0;
 
-  // A decoder at the start of a sequence. It does not outlive the session.
-  virtual std::unique_ptr<Decoder> decoder(const Widths& widths) = 0;
+  // A decoder at the start of a sequence of at most `context` positions. It matters to models alone
+  // that compute otherwise in a long sequence; 0: no longer than they were trained with. It does
+  // not outlive the session.
+  virtual std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context = 0) = 0;
   // Times passes of any submodel over the workload, for measure_latency. It does not outlive the
   // session.
   virtual std::unique_ptr<PassTimer> timer(const Workload& workload) = 0;

@@ -206,9 +206,9 @@ class TorchSession final : public ModelSession {
     });
   }
 
-  std::unique_ptr<Decoder> decoder(const Widths& widths) override {
+  std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context) override {
     require_resident("generate");
-    return make_decoder(*fold_, device_, widths);
+    return make_decoder(*fold_, device_, widths, context);
   }
 
   std::unique_ptr<PassTimer> timer(const Workload& workload) override {

@@ -53,6 +53,10 @@ struct Embedded {
 // It is empty before the first token, and always empty if the layer is skipped.
 struct LayerCache {
   std::vector<at::Tensor> tensors;
+  // The positions that the sequence is opened for, where a family computes otherwise in a long one
+  // (rotary frequencies that are chosen by the length); 0: no more than the model was trained with.
+  // The caller sets it before the first token.
+  std::int64_t context = 0;
 };
 
 // Where a fold gets its weights: by the tensor's name in the checkpoint, on the device and in the

@@ -160,7 +160,7 @@ class Llama final : public Family {
     model.dtype = config.dtype;
     model.vocab_size = config.vocab_size;
     model.hidden_size = config.hidden_size;
-    model.max_context = config.max_position_embeddings;
+    model.max_context = config.context();
     model.tied_head = config.tied;
     model.flow_per_token = config.hidden_size;
 

@@ -55,9 +55,10 @@ struct LlamaArchitecture {
   std::string_view act = "silu", act_key = "hidden_act";
 
   BiasRule bias = BiasRule::kStated;
-  bool mlp_bias = false;      // the key mlp_bias is read
-  bool default_rope = false;  // RoPE of the type default alone is read
-  bool fused = false;         // one matrix of q, k and v, and one of gate and up
+  bool mlp_bias = false;        // the key mlp_bias is read
+  bool longrope = false;        // RoPE is of the types default and longrope alone
+  bool partial_rotary = false;  // partial_rotary_factor: only the first elements of a head turn
+  bool fused = false;           // one matrix of q, k and v, and one of gate and up
   HeadNorms head_norms = HeadNorms::kNone;
   BlockNorms block_norms = BlockNorms::kBefore;
   WindowRule window = WindowRule::kNone;

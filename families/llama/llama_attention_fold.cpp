@@ -36,11 +36,11 @@ at::Tensor seen_keys(std::int64_t tokens, std::int64_t position, std::int64_t wi
 
 LlamaAttention::LlamaAttention(const LlamaConfig& config, const at::Device& device)
     : config_(config),
-      frequencies_(at::tensor(rope_inverse_frequencies(config)).to(device)),
+      device_(device),
       factor_(config.rope_scaling ? config.rope_scaling->attention_factor : 1) {}
 
 at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at::Tensor& x) {
-  return project_out(weights, x, mix(weights, project_in(weights, x), nullptr));
+  return project_out(weights, x, mix(weights, project_in(weights, x), x.size(2), nullptr));
 }
 
 at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
@@ -49,9 +49,9 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
   const std::int64_t tokens = qkv.size(1), q_heads = config_.heads, kv_heads = config_.kv_heads;
   at::Tensor mixed, rotated = qkv.narrow(2, 0, q_heads + kv_heads);
   if (position > 0) {
-    rotated = rotate(weights, rotated, position);
+    rotated = rotate(weights, rotated, position, cache.context);
   } else {
-    mixed = mix(weights, qkv, &rotated);
+    mixed = mix(weights, qkv, cache.context, &rotated);
   }
   make_room(cache, {qkv.size(0), kv_heads, position + tokens, config_.head_dim}, position,
             qkv.options());
@@ -65,13 +65,21 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
   return project_out(weights, x, mixed);
 }
 
-// Cosines and sines of the angles of positions [first, first + tokens), [1, tokens, 1, head_dim /
-// 2], as transformers takes them: angles and functions in f32, then the run's dtype. Kept for all
-// positions seen so far and, where they are asked for one after the other, as many again.
+// Cosines and sines of the angles of positions [first, first + tokens) in a sequence of that
+// length, [1, tokens, 1, rotary_dim / 2], as transformers takes them: angles and functions in f32,
+// then the run's dtype. Kept for all positions seen so far and, where they are asked for one after
+// the other, as many again.
 std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(std::int64_t first, std::int64_t tokens,
+                                                         std::int64_t length,
                                                          at::ScalarType dtype) {
   const std::lock_guard lock(mutex_);
   const std::int64_t end = first + tokens;
+  if (length <= rope_stays_within(config_) || rope_stays_within(config_) == 0) length = 0;
+  if (!frequencies_.defined() || length != length_) {
+    frequencies_ = at::tensor(rope_inverse_frequencies(config_, length)).to(device_);
+    length_ = length;
+    cos_ = at::Tensor();
+  }
   if (!cos_.defined() || cos_.size(1) < end || cos_.scalar_type() != dtype) {
     const at::Tensor position = at::arange(first == 0 ? end : 2 * end, frequencies_.options());
     const at::Tensor angle = at::outer(position, frequencies_).unsqueeze(0).unsqueeze(2);
@@ -84,16 +92,17 @@ std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(std::int64_t first, std
 // x: [batch, tokens, heads, head_dim], whose first token is at position `first`; may be rotated in
 // place.
 at::Tensor LlamaAttention::rotate(const LlamaAttentionWeights& weights, const at::Tensor& x,
-                                  std::int64_t first) {
+                                  std::int64_t first, std::int64_t length) {
   if (!weights.turns) return x;
-  const auto [cos, sin] = rotary(first, x.size(1), x.scalar_type());
-  if (on_device(x)) {
+  const auto [cos, sin] = rotary(first, x.size(1), length, x.scalar_type());
+  const std::int64_t turned = config_.rotary_dim, half = turned / 2;
+  if (on_device(x) && turned == config_.head_dim) {
     rotate_in_place(x, cos, sin);
     return x;
   }
-  const std::int64_t half = config_.head_dim / 2;
   const at::Tensor a = x.narrow(3, 0, half), b = x.narrow(3, half, half);
-  return at::cat({a * cos - b * sin, b * cos + a * sin}, 3);
+  const at::Tensor rest = x.narrow(3, turned, config_.head_dim - turned);
+  return at::cat({a * cos - b * sin, b * cos + a * sin, rest}, 3);
 }
 
 // q, k and v of all nodes as one batch: [nodes * sequences, tokens, q + 2 kv heads, head_dim]
@@ -150,20 +159,21 @@ at::Tensor LlamaAttention::project_out(const LlamaAttentionWeights& weights, con
   return out.view(x.sizes());
 }
 
-// Attention of whole sequences: qkv as project_in gives it, which may be rotated in place ->
-// [batch * tokens, q]. `rotated`, unless nullptr: where to leave q and k after rotation.
+// Attention of sequences from their start on, of which more may come up to `length`: qkv as
+// project_in gives it, which may be rotated in place -> [batch * tokens, q]. `rotated`, unless
+// nullptr: where to leave q and k after rotation.
 at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
-                               at::Tensor* rotated) {
+                               std::int64_t length, at::Tensor* rotated) {
   const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
   const bool windowed = weights.window > 0 && qkv.size(1) > weights.window;
   const double cap = config_.attention_cap;
   const bool single =
       cap == 0 && !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
   if (single && weights.turns && !windowed && config_.head_dim % 16 == 0 &&
-      qkv.size(1) * config_.head_dim <= kKernelKeys) {
-    return mix_by_kernel(qkv);
+      config_.rotary_dim == config_.head_dim && qkv.size(1) * config_.head_dim <= kKernelKeys) {
+    return mix_by_kernel(qkv, length);
   }
-  const at::Tensor qk = rotate(weights, qkv.narrow(2, 0, q_heads + kv_heads), 0);
+  const at::Tensor qk = rotate(weights, qkv.narrow(2, 0, q_heads + kv_heads), 0, length);
   if (rotated != nullptr) *rotated = qk;
   const at::Tensor q = qk.narrow(2, 0, q_heads).transpose(1, 2);
   at::Tensor k = qk.narrow(2, q_heads, kv_heads).transpose(1, 2);
@@ -188,7 +198,7 @@ at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::T
 
 // qkv: [batch, tokens, q + 2 kv heads, head_dim], f32 on the CPU, rotated in place ->
 // [batch * tokens, q]
-at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv) {
+at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv, std::int64_t length) {
   const std::int64_t tokens = qkv.size(1), q_size = config_.q_size(), dim = config_.head_dim;
   const std::int64_t kv_heads = config_.kv_heads, group = config_.heads / kv_heads;
   const AttentionShape shape = {.tokens = tokens,
@@ -196,7 +206,7 @@ at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv) {
                                 .group = group,
                                 .stride = qkv.stride(1),
                                 .out_stride = q_size};
-  const auto [cos, sin] = rotary(0, tokens, at::kFloat);
+  const auto [cos, sin] = rotary(0, tokens, length, at::kFloat);
   const at::Tensor out = at::empty({qkv.size(0) * tokens, q_size}, qkv.options());
   const float* const cosines = cos.const_data_ptr<float>();
   const float* const sines = sin.const_data_ptr<float>();

@@ -34,7 +34,8 @@ class LlamaAttention {
   // Attention over whole sequences, with all nodes as one batch.
   at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
 
-  // Attention of one node whose first token is at `position`. The cache holds rotated keys, and
+  // Attention of one node whose first token is at `position`, of a sequence that is opened for
+  // cache.context positions. The cache holds rotated keys, and
   // values, both [sequences, kv heads, room for tokens, head_dim]. The first `position` places of
   // the room are used.
   at::Tensor attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
@@ -42,13 +43,15 @@ class LlamaAttention {
 
  private:
   std::pair<at::Tensor, at::Tensor> rotary(std::int64_t first, std::int64_t tokens,
-                                           at::ScalarType dtype);
-  at::Tensor rotate(const LlamaAttentionWeights& weights, const at::Tensor& x, std::int64_t first);
+                                           std::int64_t length, at::ScalarType dtype);
+  at::Tensor rotate(const LlamaAttentionWeights& weights, const at::Tensor& x, std::int64_t first,
+                    std::int64_t length);
   at::Tensor project_in(const LlamaAttentionWeights& weights, const at::Tensor& x) const;
   at::Tensor project_out(const LlamaAttentionWeights& weights, const at::Tensor& x,
                          const at::Tensor& heads) const;
-  at::Tensor mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv, at::Tensor* rotated);
-  at::Tensor mix_by_kernel(const at::Tensor& qkv);
+  at::Tensor mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::int64_t length,
+                 at::Tensor* rotated);
+  at::Tensor mix_by_kernel(const at::Tensor& qkv, std::int64_t length);
   at::Tensor norm_heads(const LlamaAttentionWeights& weights, const at::Tensor& qkv) const;
   at::Tensor mix_cached(const at::Tensor& queries, std::int64_t position, std::int64_t window,
                         const LayerCache& cache) const;
@@ -56,10 +59,12 @@ class LlamaAttention {
                  const at::TensorOptions& options) const;
 
   const LlamaConfig& config_;
-  at::Tensor frequencies_;  // [head_dim / 2]
-  double factor_ = 1;       // of cosines and sines
-  at::Tensor cos_, sin_;    // of all positions asked for so far
-  std::mutex mutex_;        // of those two
+  at::Device device_;
+  double factor_ = 1;        // of cosines and sines
+  std::int64_t length_ = 0;  // that the frequencies are of
+  at::Tensor frequencies_;   // [rotary_dim / 2]
+  at::Tensor cos_, sin_;     // of all positions asked for so far
+  std::mutex mutex_;         // of these four
 };
 
 }  // namespace mnm

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "families/config_reader.h"
@@ -56,134 +55,6 @@ void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& arch
     if (keys.find(key) != nullptr) {
       fail("{} is set, which is not computed here: expected plain f32, f16 or bf16 layers", key);
     }
-  }
-}
-
-void refuse_partial_rotary(const ConfigReader& keys) {
-  if (const std::optional<double> part = keys.positive("partial_rotary_factor");
-      part && *part != 1) {
-    fail("{} is {}: only whole heads are turned here, expected 1",
-         keys.name("partial_rotary_factor"), *part);
-  }
-}
-
-struct Rope {
-  std::optional<double> theta;
-  std::optional<RopeScaling> scaling;
-};
-
-constexpr RopeType kRopeTypes[] = {RopeType::kLlama3, RopeType::kLinear, RopeType::kYarn};
-
-// The rope type under `key`; nothing: the default.
-std::optional<RopeType> parse_rope_type(const std::string& name, const std::string& key) {
-  if (name == "default") return std::nullopt;
-  std::string known = "default";
-  for (const RopeType type : kRopeTypes) {
-    if (name == to_string(type)) return type;
-    known += fmt::format(", {}", to_string(type));
-  }
-  fail("{} is '{}': the rope types computed here are {}", key, name, known);
-}
-
-void read_llama3(const ConfigReader& keys, RopeScaling& scaling) {
-  const auto required = [&keys](std::string_view key) {
-    const std::optional<double> number = keys.positive(key);
-    if (!number) fail("{} is missing: rope type llama3 needs it", keys.name(key));
-    return *number;
-  };
-  scaling.low_freq_factor = required("low_freq_factor");
-  scaling.high_freq_factor = required("high_freq_factor");
-  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-    fail("{} is {}, expected more than low_freq_factor, {}", keys.name("high_freq_factor"),
-         scaling.high_freq_factor, scaling.low_freq_factor);
-  }
-}
-
-void read_yarn(const ConfigReader& keys, RopeScaling& scaling) {
-  for (const char* key : {"mscale", "mscale_all_dim"}) {
-    if (const auto* value = keys.find(key)) {
-      fail("{} is {}, which is not computed here: expected none", keys.name(key), shown(*value));
-    }
-  }
-  if (!keys.flag("truncate", true)) {
-    fail("{} is false, which is not computed here: expected true", keys.name("truncate"));
-  }
-  scaling.beta_fast = keys.positive("beta_fast").value_or(32);
-  scaling.beta_slow = keys.positive("beta_slow").value_or(1);
-  if (scaling.beta_fast <= scaling.beta_slow) {
-    fail("{} is {}, expected more than beta_slow, {}", keys.name("beta_fast"), scaling.beta_fast,
-         scaling.beta_slow);
-  }
-  const double stretched = scaling.factor <= 1 ? 1 : 0.1 * std::log(scaling.factor) + 1;
-  scaling.attention_factor = keys.positive("attention_factor").value_or(stretched);
-}
-
-// The object under rope_parameters or rope_scaling.
-Rope read_rope(const ConfigReader& keys, std::optional<std::int64_t> original_positions,
-               std::int64_t max_positions) {
-  const std::optional<std::string> type = keys.text("rope_type"), old_type = keys.text("type");
-  if (type && old_type && *type != *old_type) {
-    fail("{} is '{}' but {} is '{}': two spellings of one setting must agree",
-         keys.name("rope_type"), *type, keys.name("type"), *old_type);
-  }
-  refuse_partial_rotary(keys);
-  Rope rope{keys.positive("rope_theta"), std::nullopt};
-  const std::optional<RopeType> known = parse_rope_type(type.value_or(old_type.value_or("default")),
-                                                        keys.name(type ? "rope_type" : "type"));
-  if (!known) return rope;
-
-  RopeScaling scaling;
-  scaling.type = *known;
-  const std::optional<double> factor = keys.positive("factor");
-  if (!factor) fail("{} is missing: rope type {} needs it", keys.name("factor"), to_string(*known));
-  scaling.factor = *factor;
-  if (*known == RopeType::kLlama3) read_llama3(keys, scaling);
-  if (*known == RopeType::kYarn) read_yarn(keys, scaling);
-  if (*known != RopeType::kLinear) {
-    const auto inner = keys.optional_size("original_max_position_embeddings");
-    if (inner && original_positions && *inner != *original_positions) {
-      fail("{} is {} but original_max_position_embeddings is {}: they must agree",
-           keys.name("original_max_position_embeddings"), *inner, *original_positions);
-    }
-    scaling.original_max_position_embeddings =
-        inner.value_or(original_positions.value_or(max_positions));
-  }
-  if (scaling.factor < 1) {
-    fail("{} is {}, expected at least 1", keys.name("factor"), scaling.factor);
-  }
-  rope.scaling = scaling;
-  return rope;
-}
-
-void read_ropes(const ConfigReader& keys, LlamaConfig& config) {
-  refuse_partial_rotary(keys);
-  const auto original = keys.optional_size("original_max_position_embeddings");
-  std::optional<double> theta = keys.positive("rope_theta");
-  std::string theta_name = "rope_theta";
-  std::optional<Rope> first;
-  for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
-    const std::optional<ConfigReader> object = keys.object(key);
-    if (!object || keys.find(key)->empty()) continue;
-    const Rope rope = read_rope(*object, original, config.max_position_embeddings);
-    if (rope.theta) {
-      if (theta && *theta != *rope.theta) {
-        fail("{} is {} but {} is {}: two spellings of one setting must agree", theta_name, *theta,
-             object->name("rope_theta"), *rope.theta);
-      }
-      theta = rope.theta;
-      theta_name = object->name("rope_theta");
-    }
-    if (first && first->scaling != rope.scaling) {
-      fail("rope_parameters and rope_scaling describe different scalings: {} and {}",
-           shown(*keys.find("rope_parameters")), shown(*keys.find("rope_scaling")));
-    }
-    first = rope;
-  }
-  config.rope_theta = theta.value_or(config.architecture->theta);
-  if (first) config.rope_scaling = first->scaling;
-  if (config.rope_scaling && config.architecture->default_rope) {
-    fail("rope_scaling is of the type {}: of {} the type default is computed here alone",
-         to_string(config.rope_scaling->type), config.architecture->model_type);
   }
 }
 
@@ -268,7 +139,7 @@ std::vector<std::int64_t> read_windows(const ConfigReader& keys, const nlohmann:
              asked ? "sliding_window" : "use_sliding_window", asked ? "null" : "false");
       }
     }
-    const bool reaches = window < config.max_position_embeddings;  // else it hides nothing
+    const bool reaches = window < config.context();  // else it hides nothing
     if (asked && has && reaches) windows[layer] = window;
   }
   return windows;
@@ -364,16 +235,10 @@ void check_sizes(const LlamaConfig& config) {
 
 }  // namespace
 
-std::string_view to_string(RopeType type) {
-  switch (type) {
-    case RopeType::kLlama3:
-      return "llama3";
-    case RopeType::kLinear:
-      return "linear";
-    case RopeType::kYarn:
-      return "yarn";
-  }
-  fail("rope type without a name");
+std::int64_t LlamaConfig::context() const {
+  if (!rope_scaling || rope_scaling->type != RopeType::kDynamic) return max_position_embeddings;
+  const double longer = static_cast<double>(max_position_embeddings) * rope_scaling->factor;
+  return static_cast<std::int64_t>(std::min(longer, static_cast<double>(kMaxSize)));
 }
 
 std::string LlamaConfig::differs_from_llama() const {
@@ -386,6 +251,7 @@ std::string LlamaConfig::differs_from_llama() const {
       embedding_multiplier != 1 || residual_multiplier != 1 || logits_divisor != 1) {
     return "it has multipliers";
   }
+  if (rotary_dim != head_dim) return "it turns a part of every head";
   if (norm_offset != 0) return "its norms multiply by 1 + weight";
   if (std::ranges::find(turns, false) != turns.end()) return "some of its layers do not turn heads";
   if (std::ranges::any_of(windows, [](std::int64_t window) { return window != 0; })) {
@@ -436,7 +302,7 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nestin
   }
   config.activation = parse_activation(config.hidden_act, architecture->act_key);
   config.gate = parse_gate(keys);
-  read_ropes(keys, config);
+  read_rope(keys, config);
   read_multipliers(keys, config);
   read_soft_caps(keys, json, config);
   config.turns = read_turns(keys, config);
@@ -466,76 +332,6 @@ nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64
     list->erase(list->begin() + layers, list->end());
   }
   return shorter;
-}
-
-namespace {
-
-// Short waves stay, waves longer than the original context are stretched by `factor`, those in
-// between are interpolated.
-void stretch_llama3(const RopeScaling& scaling, std::vector<float>& frequencies) {
-  const auto context = static_cast<double>(scaling.original_max_position_embeddings);
-  const auto longest = static_cast<float>(context / scaling.low_freq_factor);
-  const auto shortest = static_cast<float>(context / scaling.high_freq_factor);
-  const auto factor = static_cast<float>(scaling.factor);
-  const auto low = static_cast<float>(scaling.low_freq_factor);
-  const auto span = static_cast<float>(scaling.high_freq_factor - scaling.low_freq_factor);
-  for (float& frequency : frequencies) {
-    // A scalar over a tensor is the tensor's reciprocal times the scalar in PyTorch.
-    const float wave = 1.0f / frequency * (2 * std::numbers::pi_v<float>);
-    if (wave > longest) {
-      frequency /= factor;
-    } else if (wave >= shortest) {
-      const float smooth = (1.0f / wave * static_cast<float>(context) - low) / span;
-      frequency = (1.0f - smooth) * frequency / factor + smooth * frequency;
-    }
-  }
-}
-
-// Peng et al., "YaRN" (arXiv 2309.00071): frequencies that turn often within the original context
-// stay, those that turn seldom are stretched by `factor`, and between lies a ramp over their index.
-void stretch_yarn(const LlamaConfig& config, std::vector<float>& frequencies) {
-  const RopeScaling& scaling = *config.rope_scaling;
-  const auto dim = static_cast<double>(config.head_dim);
-  const auto index_of = [&](double turns) {
-    const auto context = static_cast<double>(scaling.original_max_position_embeddings);
-    return dim * std::log(context / (turns * 2 * std::numbers::pi)) /
-           (2 * std::log(config.rope_theta));
-  };
-  const double low = std::max(std::floor(index_of(scaling.beta_fast)), 0.0);
-  double high = std::min(std::ceil(index_of(scaling.beta_slow)), dim - 1);
-  if (low == high) high += 0.001;
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const double along = (static_cast<double>(i) - low) / (high - low);
-    const float stay = 1.0f - static_cast<float>(std::clamp(along, 0.0, 1.0));
-    const float stretched = frequencies[i] / static_cast<float>(scaling.factor);
-    frequencies[i] = stretched * (1.0f - stay) + frequencies[i] * stay;
-  }
-}
-
-}  // namespace
-
-std::vector<float> rope_inverse_frequencies(const LlamaConfig& config) {
-  const auto theta = static_cast<float>(config.rope_theta);
-  const auto dim = static_cast<float>(config.head_dim);
-  std::vector<float> frequencies(static_cast<std::size_t>(config.head_dim / 2));
-  for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] = 1.0f / std::pow(theta, static_cast<float>(2 * i) / dim);
-  }
-  if (!config.rope_scaling) return frequencies;
-  switch (config.rope_scaling->type) {
-    case RopeType::kLlama3:
-      stretch_llama3(*config.rope_scaling, frequencies);
-      break;
-    case RopeType::kLinear:
-      for (float& frequency : frequencies) {
-        frequency /= static_cast<float>(config.rope_scaling->factor);
-      }
-      break;
-    case RopeType::kYarn:
-      stretch_yarn(config, frequencies);
-      break;
-  }
-  return frequencies;
 }
 
 }  // namespace mnm

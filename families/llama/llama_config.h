@@ -18,6 +18,7 @@
 
 #include "families/granularities.h"
 #include "families/llama/llama_architectures.h"
+#include "families/llama/llama_rope.h"
 #include "families/nesting.h"
 #include "model/dtype.h"
 #include "model/widths.h"
@@ -37,20 +38,6 @@ enum class GateVariant : std::uint8_t {
 };
 std::string_view to_string(GateVariant gate);  // "act(gate)*up", "act(gate*up)"
 
-enum class RopeType : std::uint8_t { kLlama3, kLinear, kYarn };  // but for the default
-std::string_view to_string(RopeType type);                       // "llama3", "linear", "yarn"
-
-// RoPE frequencies stretched for long contexts, as transformers' modeling_rope_utils.py has them.
-struct RopeScaling {
-  RopeType type = RopeType::kLlama3;
-  double factor = 1;
-  double low_freq_factor = 1, high_freq_factor = 4;   // llama3
-  std::int64_t original_max_position_embeddings = 0;  // llama3, yarn
-  double beta_fast = 32, beta_slow = 1;               // yarn
-  double attention_factor = 1;                        // yarn: of cosines and sines
-  friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
-};
-
 struct LlamaConfig {
   const LlamaArchitecture* architecture = nullptr;
   std::int64_t layers = 0;
@@ -68,6 +55,7 @@ struct LlamaConfig {
   std::string hidden_act;  // as the config spells it
   Activation activation = Activation::kSilu;
   GateVariant gate = GateVariant::kActGateTimesUp;
+  std::int64_t rotary_dim = 0;  // first elements of a head that positions turn, even
   double rope_theta = 10000;
   std::optional<RopeScaling> rope_scaling;
   HeadNorms head_norms = HeadNorms::kNone;
@@ -84,6 +72,8 @@ struct LlamaConfig {
   std::vector<std::vector<Width>>
       granularities;  // [layers], ascending; the last one is the full width
 
+  // The longest sequence: a dynamic RoPE stretches what max_position_embeddings says.
+  std::int64_t context() const;
   Width full_width(std::size_t layer) const { return granularities[layer].back(); }
   std::int64_t q_size() const { return heads * head_dim; }
   std::int64_t kv_size() const { return kv_heads * head_dim; }
@@ -103,10 +93,5 @@ LlamaConfig parse_llama_config(const nlohmann::json& config, const Nesting& nest
 
 // Family::with_layers.
 nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64_t layers);
-
-// [head_dim / 2], in f32 step by step as transformers computes them, scaling applied. Position p
-// turns the pair (i, i + head_dim / 2) by p * frequencies[i]; cosines and sines of that are taken
-// times RopeScaling::attention_factor.
-std::vector<float> rope_inverse_frequencies(const LlamaConfig& config);
 
 }  // namespace mnm

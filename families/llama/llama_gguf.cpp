@@ -62,6 +62,8 @@ GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config, bool pai
   return tensor;
 }
 
+GgufValue number(std::int64_t value) { return static_cast<std::uint32_t>(value); }
+
 // By how much each frequency is divided: of Llama 3's scaling.
 std::vector<float> frequency_divisors(LlamaConfig config) {
   const std::vector<float> scaled = rope_inverse_frequencies(config);
@@ -71,14 +73,47 @@ std::vector<float> frequency_divisors(LlamaConfig config) {
   return divisors;
 }
 
-GgufValue number(std::int64_t value) { return static_cast<std::uint32_t>(value); }
-
 // Whether llama.cpp, which takes the defaults of everything but the factor, computes this yarn.
 bool is_usual(const RopeScaling& scaling) {
-  RopeScaling usual;
-  usual.attention_factor = scaling.factor <= 1 ? 1 : 0.1 * std::log(scaling.factor) + 1;
+  const RopeScaling usual;
   return scaling.beta_fast == usual.beta_fast && scaling.beta_slow == usual.beta_slow &&
-         scaling.attention_factor == usual.attention_factor;
+         scaling.attention_factor == usual_attention_factor(scaling);
+}
+
+// Whether llama.cpp reads what frequencies are divided by from a tensor, for this architecture.
+bool reads_divisors(const LlamaArchitecture& architecture, RopeType type) {
+  if (type == RopeType::kLongrope && architecture.gguf == "phi3") return true;
+  return architecture.gguf == "llama" || architecture.gguf == "granite";
+}
+
+void add_divisors(const std::string& name, std::vector<float> values, GgufModel& gguf) {
+  GgufTensor& divisors = gguf.tensors.emplace_back();
+  divisors.name = name;
+  divisors.values = std::move(values);
+}
+
+void add_rope_scaling(const LlamaConfig& config, GgufModel& gguf) {
+  // Of the type dynamic there is nothing to say: the file's context is the original one.
+  if (!config.rope_scaling || config.rope_scaling->type == RopeType::kDynamic) return;
+  const RopeScaling& scaling = *config.rope_scaling;
+  const auto add = [&gguf](const char* key, GgufValue value) {
+    gguf.fields.emplace_back(fmt::format("{}.rope.scaling.{}", gguf.architecture, key),
+                             std::move(value));
+  };
+  if (scaling.type == RopeType::kLlama3) {
+    return add_divisors("rope_freqs.weight", frequency_divisors(config), gguf);
+  }
+  add("type", std::string(to_string(scaling.type)));
+  if (scaling.type != RopeType::kLongrope) add("factor", static_cast<float>(scaling.factor));
+  if (scaling.type != RopeType::kLinear) {
+    add("original_context_length", number(scaling.original_max_position_embeddings));
+  }
+  if (scaling.type != RopeType::kLongrope) return;
+  add("attn_factor", static_cast<float>(scaling.attention_factor));
+  add_divisors("rope_factors_long.weight", {scaling.long_factor.begin(), scaling.long_factor.end()},
+               gguf);
+  add_divisors("rope_factors_short.weight",
+               {scaling.short_factor.begin(), scaling.short_factor.end()}, gguf);
 }
 
 // Where llama.cpp's architecture attends to all positions: within the shortest window that is the
@@ -150,10 +185,12 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
   if (config.mlp_bias && !architecture.gguf_mlp_bias) {
     return "llama.cpp has no biases in its FFN, and mlp_bias is true";
   }
-  if (config.rope_scaling && config.rope_scaling->type == RopeType::kLlama3 &&
-      architecture.gguf != "llama" && architecture.gguf != "granite") {
-    return fmt::format("its RoPE is of the type llama3, which llama.cpp does not compute for {}",
-                       architecture.gguf);
+  for (const RopeType type : {RopeType::kLlama3, RopeType::kLongrope}) {
+    if (config.rope_scaling && config.rope_scaling->type == type &&
+        !reads_divisors(architecture, type)) {
+      return fmt::format("its RoPE is of the type {}, which llama.cpp does not compute for {}",
+                         to_string(type), architecture.gguf);
+    }
   }
   if (config.rope_scaling && config.rope_scaling->type == RopeType::kYarn &&
       !is_usual(*config.rope_scaling)) {
@@ -209,7 +246,7 @@ GgufModel llama_gguf(const NestedModel& submodel) {
   add("attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
   add("attention.key_length", number(config.head_dim));
   add("attention.value_length", number(config.head_dim));
-  add("rope.dimension_count", number(config.head_dim));
+  add("rope.dimension_count", number(config.rotary_dim));
   add("rope.freq_base", static_cast<float>(config.rope_theta));
 
   if (config.architecture->multipliers) {
@@ -226,18 +263,7 @@ GgufModel llama_gguf(const NestedModel& submodel) {
     add("attn_logit_softcapping", static_cast<float>(config.attention_cap));
     add("final_logit_softcapping", static_cast<float>(config.logits_cap));
   }
-  if (config.rope_scaling && config.rope_scaling->type != RopeType::kLlama3) {
-    const RopeScaling& scaling = *config.rope_scaling;
-    add("rope.scaling.type", std::string(to_string(scaling.type)));
-    add("rope.scaling.factor", static_cast<float>(scaling.factor));
-    if (scaling.type == RopeType::kYarn) {
-      add("rope.scaling.original_context_length", number(scaling.original_max_position_embeddings));
-    }
-  } else if (config.rope_scaling) {
-    GgufTensor& divisors = gguf.tensors.emplace_back();
-    divisors.name = "rope_freqs.weight";
-    divisors.values = frequency_divisors(config);
-  }
+  add_rope_scaling(config, gguf);
   for (const TensorSpec& spec : submodel.table.tensors) {
     gguf.tensors.push_back(tensor_of(spec, config, pairs));
   }

@@ -1,6 +1,7 @@
 #include "families/llama/llama_huggingface.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "families/llama/llama_config.h"
 #include "families/may_skip.h"
@@ -35,10 +36,31 @@ bool is_native(const LlamaConfig& config, const Widths& kept) {
   return is_uniform(kept) && config.gate == GateVariant::kActGateTimesUp;
 }
 
+// Whether a reader that is told the divisors alone computes the rest: older ones of Phi-3 take no
+// other keys.
+bool is_usual_longrope(const LlamaConfig& config) {
+  const RopeScaling& scaling = *config.rope_scaling;
+  const auto original = static_cast<double>(scaling.original_max_position_embeddings);
+  return scaling.attention_factor == usual_attention_factor(scaling) &&
+         scaling.factor == static_cast<double>(config.max_position_embeddings) / original;
+}
+
+// A partial_rotary_factor of which a reader, who cuts off the product with head_dim, takes
+// rotary_dim.
+double rotary_factor(const LlamaConfig& config) {
+  const auto head = static_cast<double>(config.head_dim);
+  double factor = static_cast<double>(config.rotary_dim) / head;
+  if (std::trunc(head * factor) < static_cast<double>(config.rotary_dim)) {
+    factor = std::nextafter(factor, 2.0);
+  }
+  return factor;
+}
+
 void write_rope(const LlamaConfig& config, nlohmann::json& json) {
   nlohmann::json rope = {{"rope_type", "default"}};
   if (config.rope_scaling) {
     const RopeScaling& scaling = *config.rope_scaling;
+    const bool longrope = scaling.type == RopeType::kLongrope;
     rope = {{"rope_type", to_string(scaling.type)}, {"factor", scaling.factor}};
     if (scaling.type == RopeType::kLlama3) {
       rope["low_freq_factor"] = scaling.low_freq_factor;
@@ -49,11 +71,30 @@ void write_rope(const LlamaConfig& config, nlohmann::json& json) {
       rope["beta_slow"] = scaling.beta_slow;
       rope["attention_factor"] = scaling.attention_factor;
     }
-    if (scaling.type != RopeType::kLinear) {
+    if (longrope) {
+      rope["short_factor"] = scaling.short_factor;
+      rope["long_factor"] = scaling.long_factor;
+      rope["attention_factor"] = scaling.attention_factor;
+    }
+    if (scaling.type != RopeType::kLinear && scaling.type != RopeType::kDynamic) {
       rope["original_max_position_embeddings"] = scaling.original_max_position_embeddings;
     }
-    json["rope_scaling"] = rope;  // without rope_theta, which older readers do not know in there
-    json["rope_scaling"]["type"] = to_string(scaling.type);  // as still older ones spell it
+    if (!config.architecture->longrope) {
+      json["rope_scaling"] = rope;  // without rope_theta, which older readers do not know in there
+      json["rope_scaling"]["type"] = to_string(scaling.type);  // as still older ones spell it
+    } else if (is_usual_longrope(config)) {
+      json["rope_scaling"] = {{"type", to_string(scaling.type)},
+                              {"short_factor", scaling.short_factor},
+                              {"long_factor", scaling.long_factor}};
+    }
+  }
+  if (config.architecture->longrope) {
+    json["original_max_position_embeddings"] =
+        config.rope_scaling ? config.rope_scaling->original_max_position_embeddings
+                            : config.max_position_embeddings;
+  }
+  if (config.architecture->partial_rotary) {
+    rope["partial_rotary_factor"] = json["partial_rotary_factor"] = rotary_factor(config);
   }
   rope["rope_theta"] = config.rope_theta;
   json["rope_parameters"] = rope;

@@ -65,17 +65,19 @@ class LlamaGraph {
       q_shape_ = with_sizes({config_.heads, config_.head_dim});
       kv_shape_ = with_sizes({config_.kv_heads, config_.head_dim});
       const OnnxValue sequence = dimension(ids_shape_, 1), one = graph_.integer(1);
-      OnnxValue total = sequence, past = graph_.integer(0);
+      total_ = sequence;
+      OnnxValue past = graph_.integer(0);
       if (cached_) {
         mask = graph_.input("attention_mask", OnnxType::kI64, {kBatch, kTotal});
-        total = dimension(graph_.op("Shape", {mask}), 1);
-        past = graph_.sub(total, sequence);
+        total_ = dimension(graph_.op("Shape", {mask}), 1);
+        past = graph_.sub(total_, sequence);
         position = graph_.unsqueeze(
             graph_.input("position_ids", OnnxType::kI64, {kBatch, kSequence}), {1, 3});
       }
-      const OnnxValue query = graph_.reshape(graph_.op("Range", {past, total, one}), {1, 1, -1, 1});
+      const OnnxValue query =
+          graph_.reshape(graph_.op("Range", {past, total_, one}), {1, 1, -1, 1});
       const OnnxValue key = graph_.reshape(
-          cached_ ? graph_.op("Range", {graph_.integer(0), total, one}) : query, {1, 1, 1, -1});
+          cached_ ? graph_.op("Range", {graph_.integer(0), total_, one}) : query, {1, 1, 1, -1});
       if (!cached_) position = query;
       OnnxValue seen = graph_.op("LessOrEqual", {key, query});
       if (cached_) {
@@ -101,7 +103,7 @@ class LlamaGraph {
                                        graph_.reshape(sequence, {1}), graph_.integers({-1})},
                                       0);
         grouped_shape_ = graph_.concat(
-            {graph_.integers({0, config_.kv_heads, -1}), graph_.reshape(total, {1})}, 0);
+            {graph_.integers({0, config_.kv_heads, -1}), graph_.reshape(total_, {1})}, 0);
       }
     }
     rotary(position);
@@ -116,23 +118,62 @@ class LlamaGraph {
     return graph_.op("Gather", {shape, graph_.integer(dim)}, {{"axis", std::int64_t{0}}});
   }
 
+  // [rotary_dim / 2]: constants, or by the length of the sequence so far.
+  OnnxValue frequencies() {
+    constexpr OnnxType kType = OnnxType::kF32;
+    const std::int64_t within = rope_stays_within(config_);
+    const auto usual = [&] {
+      return graph_.vector("rotary_emb.inv_freq", rope_inverse_frequencies(config_), kType);
+    };
+    if (within == 0) return usual();
+    const RopeScaling& scaling = *config_.rope_scaling;
+    if (scaling.type == RopeType::kLongrope) {
+      const OnnxValue others = graph_.vector("rotary_emb.long_inv_freq",
+                                             rope_inverse_frequencies(config_, within + 1), kType);
+      return graph_.op("Where",
+                       {graph_.op("Greater", {total_, graph_.integer(within)}), others, usual()});
+    }
+    // The base grows with the length; up to `within` by a factor of 1.
+    const auto number = [this](double value) { return graph_.number(value, kType); };
+    const auto dim = static_cast<double>(config_.rotary_dim);
+    const OnnxValue length = graph_.op(
+        "Max", {graph_.cast(total_, OnnxType::kI64, kType), number(static_cast<double>(within))});
+    const OnnxValue times = graph_.op(
+        "Div", {graph_.mul(length, number(scaling.factor)), number(static_cast<double>(within))});
+    const OnnxValue grown =
+        graph_.op("Pow", {graph_.sub(times, number(scaling.factor - 1)), number(dim / (dim - 2))});
+    std::vector<float> exponents;
+    for (std::int64_t i = 0; i < config_.rotary_dim; i += 2) {
+      exponents.push_back(static_cast<float>(i) / static_cast<float>(config_.rotary_dim));
+    }
+    const OnnxValue base = graph_.mul(grown, number(config_.rope_theta));
+    return graph_.op(
+        "Reciprocal",
+        {graph_.op("Pow", {base, graph_.vector("rotary_emb.exponents", exponents, kType)})});
+  }
+
   // cos and sin of every position's angles, in f32 as transformers takes them: [batch or 1, 1,
-  // sequence, head_dim], such that x turned is x * cos + (x with its halves swapped) * sin. Those
-  // of queries also hold attention's scale.
+  // sequence, head_dim], such that x turned is x * cos + (x with its halves swapped) * sin; what is
+  // not turned has a cos of 1 and a sin of 0. Those of queries also hold attention's scale.
   void rotary(const OnnxValue& position) {
     const auto scope = graph_.scope("rotary_emb");
     constexpr OnnxType kType = OnnxType::kF32;
-    const OnnxValue frequencies =
-        graph_.vector("rotary_emb.inv_freq", rope_inverse_frequencies(config_), kType);
-    const OnnxValue angle = graph_.mul(graph_.cast(position, OnnxType::kI64, kType), frequencies);
+    const OnnxValue place = graph_.cast(position, OnnxType::kI64, kType);
+    const OnnxValue angle = graph_.mul(place, frequencies());
     OnnxValue cos = graph_.op("Cos", {angle}), sin = graph_.op("Sin", {angle});
     if (config_.rope_scaling && config_.rope_scaling->attention_factor != 1) {
       const OnnxValue factor = graph_.number(config_.rope_scaling->attention_factor, kType);
       cos = graph_.mul(cos, factor);
       sin = graph_.mul(sin, factor);
     }
-    const OnnxValue whole_cos = graph_.concat({cos, cos}, -1);
-    const OnnxValue whole_sin = graph_.concat({graph_.op("Neg", {sin}), sin}, -1);
+    std::vector<OnnxValue> cosines = {cos, cos}, sines = {graph_.op("Neg", {sin}), sin};
+    if (const std::int64_t rest = config_.head_dim - config_.rotary_dim; rest > 0) {
+      const std::vector<float> still(static_cast<std::size_t>(rest), 0);
+      const OnnxValue none = graph_.mul(place, graph_.vector("rotary_emb.still", still, kType));
+      cosines.push_back(graph_.op("Cos", {none}));
+      sines.push_back(none);
+    }
+    const OnnxValue whole_cos = graph_.concat(cosines, -1), whole_sin = graph_.concat(sines, -1);
     const OnnxValue scale = graph_.number(config_.attention_scale, kType);
     const auto finished = [&](const OnnxValue& x) { return graph_.cast(x, kType, graph_.type()); };
     key_table_ = {finished(whole_cos), finished(whole_sin)};
@@ -141,9 +182,12 @@ class LlamaGraph {
 
   // x: [batch, heads, sequence, head_dim]
   OnnxValue rotate(const OnnxValue& x, const std::pair<OnnxValue, OnnxValue>& table) {
-    const std::int64_t half = config_.head_dim / 2;
-    const auto halves = graph_.split(x, -1, {half, half});
-    const OnnxValue swapped = graph_.concat({halves[1], halves[0]}, -1);
+    const std::int64_t half = config_.rotary_dim / 2, rest = config_.head_dim - 2 * half;
+    std::vector<std::int64_t> sizes = {half, half};
+    if (rest > 0) sizes.push_back(rest);
+    auto parts = graph_.split(x, -1, sizes);
+    std::swap(parts[0], parts[1]);
+    const OnnxValue swapped = graph_.concat(parts, -1);
     return graph_.add(graph_.mul(x, table.first), graph_.mul(swapped, table.second));
   }
 
@@ -293,6 +337,7 @@ class LlamaGraph {
   OnnxBuilder graph_;
   bool cached_;
   OnnxValue ids_shape_;  // [2]: batch, sequence
+  OnnxValue total_;      // tokens so far, these included
   // Window -> [batch or 1, 1, sequence, total] f32: 0 where a query sees a key.
   std::map<std::int64_t, OnnxValue> biases_;
   OnnxValue q_shape_, kv_shape_, scores_shape_, grouped_shape_;

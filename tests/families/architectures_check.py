@@ -56,8 +56,20 @@ def reference(directory, widths):
     return model
 
 
-def onnx_logits(directory):
-    """Of the whole sequence, and token by token through the decoder with its cache."""
+def short_length(config):
+    """Past which RoPE's frequencies are others: the whole differs from token by token there."""
+    rope = config.rope_parameters
+    if rope["rope_type"] == "dynamic":
+        # transformers forgets the frequencies of a long sequence below that length alone.
+        return min(config.max_position_embeddings - 1, TOKENS.shape[1])
+    if rope["rope_type"] == "longrope":
+        return min(rope["original_max_position_embeddings"], TOKENS.shape[1])
+    return TOKENS.shape[1]
+
+
+def onnx_logits(directory, short):
+    """Of the whole sequence, and token by token, `short` of them, through the decoder with its
+    cache."""
     scorer = onnxruntime.InferenceSession(directory / "scorer.onnx")
     yield scorer.run(["logits"], {"input_ids": TOKENS.numpy()})[0]
     decoder = onnxruntime.InferenceSession(directory / "model.onnx")
@@ -68,7 +80,7 @@ def onnx_logits(directory):
         if i.name.startswith("past_key_values")
     }
     rows = []
-    for at in range(TOKENS.shape[1]):
+    for at in range(short):
         given = {
             "input_ids": TOKENS[:, at : at + 1].numpy(),
             "attention_mask": np.ones([1, at + 1], np.int64),
@@ -116,11 +128,26 @@ def gguf_trouble(directory, huggingface, mixed):
             "attention.sliding_window": config["sliding_window"] or context,
         }
     rope = config["rope_parameters"]
-    if rope["rope_type"] != "default":
+    divisors = {}
+    if rope["rope_type"] in ("linear", "yarn"):
         fields |= {
             "rope.scaling.type": rope["rope_type"],
             "rope.scaling.factor": rope["factor"],
         }
+    if rope["rope_type"] == "longrope":
+        fields |= {
+            "rope.scaling.type": "longrope",
+            "rope.scaling.attn_factor": rope["attention_factor"],
+            "rope.scaling.original_context_length": rope[
+                "original_max_position_embeddings"
+            ],
+        }
+        divisors = {
+            "rope_factors_long.weight": rope["long_factor"],
+            "rope_factors_short.weight": rope["short_factor"],
+        }
+    part = rope.get("partial_rotary_factor", 1)
+    fields["rope.dimension_count"] = int(config["head_dim"] * part)
     for key, value in fields.items():
         found = reader.fields[f"{name}.{key}"].contents()
         if found != (np.float32(value) if isinstance(value, float) else value):
@@ -131,6 +158,9 @@ def gguf_trouble(directory, huggingface, mixed):
     known = {gguf.TENSOR_NAMES[t] for t in gguf.MODEL_TENSORS[arch]}
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     tensors = {t.name: t for t in reader.tensors}
+    for own, values in divisors.items():
+        if tensors.pop(own).data.tolist() != np.float32(values).tolist():
+            return f"gguf: {own} has other values"
     for source, values in stored.items():
         own = names.get_name(source, try_suffixes=(".weight", ".bias"))
         if own is None or own not in tensors:
@@ -218,8 +248,9 @@ def check_widths(place, full, facts):
         if trouble:
             return f"huggingface: {trouble}"
     if "onnx" in facts:
-        for logits in onnx_logits(place / "onnx"):
-            worst = np.abs(logits - expected.numpy()).max()
+        for logits in onnx_logits(place / "onnx", short_length(model.config)):
+            tokens = TOKENS[:, : logits.shape[1]]
+            worst = np.abs(logits - model(tokens, use_cache=False).logits.numpy()).max()
             if not worst <= bound * size:
                 return f"onnx: logits differ by {worst / size} of the largest"
     if facts.get("gguf"):

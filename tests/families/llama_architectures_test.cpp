@@ -8,6 +8,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -66,8 +67,11 @@ class Model {
     }
     return logits(state);
   }
+  // In a sequence that is opened for all of the tokens, so that RoPE's frequencies are those of the
+  // whole.
   at::Tensor by_chunks(const at::Tensor& tokens, const Widths& widths, std::int64_t chunk) {
     std::vector<LayerCache> caches(widths.size());
+    for (LayerCache& cache : caches) cache.context = tokens.size(1);
     std::vector<at::Tensor> all;
     for (std::int64_t position = 0; position < tokens.size(1); position += chunk) {
       const std::int64_t count = std::min(chunk, tokens.size(1) - position);
@@ -228,6 +232,22 @@ TEST(LlamaArchitectures, OldSpellingsOfLlamaAreRead) {
   EXPECT_EQ(written["architectures"], nlohmann::json({"LlamaForCausalLM"}));
 }
 
+// As Phi-3 called it first.
+TEST(LlamaArchitectures, LongropeIsReadByItsOldNames) {
+  for (const char* name : {"su", "yarn", "longrope"}) {
+    const nlohmann::json scaling = {
+        {"type", name}, {"short_factor", {1, 1}}, {"long_factor", {1, 2}}};
+    const TinyArchitecture tiny = test::tiny_architecture(
+        "long", "Phi3", "phi3",
+        {{"rope_scaling", scaling}, {"original_max_position_embeddings", 16}});
+    const LlamaConfig config = parse_llama_config(tiny.config, {});
+    ASSERT_TRUE(config.rope_scaling.has_value());
+    EXPECT_EQ(config.rope_scaling->type, RopeType::kLongrope) << name;
+    EXPECT_EQ(config.rope_scaling->factor, 4);
+    EXPECT_DOUBLE_EQ(config.rope_scaling->attention_factor, std::sqrt(1.5));  // 1 + ln 4 / ln 16
+  }
+}
+
 TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
   const struct {
     const char *stem, *type, *key, *value, *part;
@@ -250,7 +270,22 @@ TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
       {"Llama", "llama", "rope_scaling", R"({"type": "linear"})", "rope_scaling.factor is missing"},
       {"Llama", "llama", "rope_scaling", R"({"type": "linear", "factor": 0.5})", "at least 1"},
       {"Llama", "llama", "rope_scaling", R"({"type": "su", "factor": 2})",
-       "are default, llama3, linear, yarn"},
+       "are default, llama3, linear, yarn, dynamic, longrope"},
+      {"Llama", "llama", "rope_scaling", R"({"type": "dynamic"})",
+       "rope_scaling.factor is missing"},
+      {"Llama", "llama", "partial_rotary_factor", "0.5", "only whole heads are turned here"},
+      {"Phi3", "phi3", "partial_rotary_factor", "0.3", "which makes 1 of a head's 4 elements"},
+      {"Phi3", "phi3", "partial_rotary_factor", "1.5", "expected at most 1"},
+      {"Phi3", "phi3", "rope_scaling", R"({"type": "linear", "factor": 2})",
+       "are default, longrope"},
+      {"Phi3", "phi3", "rope_scaling", R"({"type": "su", "short_factor": [1, 1]})",
+       "rope_scaling.long_factor is missing, expected 2 numbers"},
+      {"Phi3", "phi3", "rope_scaling",
+       R"({"type": "su", "short_factor": [1], "long_factor": [1, 1]})",
+       "rope_scaling.short_factor is [1], expected 2 numbers"},
+      {"Phi3", "phi3", "rope_scaling",
+       R"({"type": "su", "short_factor": [1, 0], "long_factor": [1, 1]})",
+       "rope_scaling.short_factor holds 0"},
       {"Falcon", "falcon", "vocab_size", "50", "model_type is \"falcon\""},
   };
   for (const auto& c : cases) {

@@ -232,7 +232,7 @@ TEST(LlamaConfig, EveryBadValueIsRefusedByItsKey) {
       {"architectures", "[]", "architectures is []"},
       {"architectures", "\"LlamaForCausalLM\"", "architectures is \"LlamaForCausalLM\""},
       {"quantization_config", "{\"bits\": 4}", "quantization_config is set"},
-      {"per_layer_config", "{\"0\": {\"intermediate_size\": 8}}", "per_layer_config is set"},
+      {"per_layer_config", "{\"0\": {\"head_dim\": 8}}", "per_layer_config.0.head_dim is 8"},
   };
   const json sound = TinyLlama{}.config();
   parse(sound);
@@ -394,7 +394,7 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
     SCOPED_TRACE(fmt::format("theta {} head_dim {}", c.theta, c.head_dim));
     LlamaConfig config;
     config.rope_theta = c.theta;
-    config.head_dim = c.head_dim;
+    config.head_dim = config.rotary_dim = c.head_dim;
     config.rope_scaling = c.scaling;
     const std::vector<float> frequencies = rope_inverse_frequencies(config);
     ASSERT_EQ(frequencies.size(), c.expected.size());

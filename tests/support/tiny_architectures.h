@@ -66,6 +66,16 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
   const nlohmann::json linear = {{"type", "linear"}, {"factor", 4.0}};
   const nlohmann::json yarn = {
       {"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 16}};
+  const nlohmann::json dynamic = {{"type", "dynamic"}, {"factor", 4.0}};
+  // Of Phi-3's, which was trained with that length and turns half of each head.
+  const auto longrope = [](std::int64_t original) -> nlohmann::json {
+    return {{"num_attention_heads", 2},
+            {"num_key_value_heads", 1},
+            {"original_max_position_embeddings", original},
+            {"partial_rotary_factor", 0.5},
+            {"rope_scaling",
+             {{"type", "longrope"}, {"short_factor", {1.0, 1.25}}, {"long_factor", {1.0, 2.5}}}}};
+  };
   const nlohmann::json granite = {{"attention_multiplier", 0.0625},
                                   {"embedding_multiplier", 12.0},
                                   {"logits_scaling", 6.0},
@@ -93,6 +103,17 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
       all("llama_linear", "Llama", "llama", {{"rope_scaling", linear}}),
       all("llama_linear_1", "Llama", "llama",
           {{"rope_scaling", {{"type", "linear"}, {"factor", 1.0}}}}),
+      all("llama_dynamic", "Llama", "llama",
+          {{"head_dim", 16}, {"max_position_embeddings", 16}, {"rope_scaling", dynamic}}),
+      all("llama_dynamic_within", "Llama", "llama", {{"rope_scaling", dynamic}}),
+      all("llama_longrope", "Llama", "llama",
+          {{"rope_scaling",
+            {{"rope_type", "longrope"},
+             {"short_factor", {1.0, 1.5}},
+             {"long_factor", {1.0, 3.0}},
+             {"factor", 4.0},
+             {"attention_factor", 1.125},
+             {"original_max_position_embeddings", 16}}}}),
       all("llama_yarn", "Llama", "llama", {{"head_dim", 16}, {"rope_scaling", yarn}}),
       all("mistral", "Mistral", "mistral", {{"sliding_window", nullptr}, {"head_dim", 6}}),
       all("mistral_window", "Mistral", "mistral", {{"sliding_window", 7}, {"head_dim", 16}}),
@@ -105,6 +126,12 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
       all("qwen3", "Qwen3", "qwen3", {{"head_dim", 16}, {"sliding_window", nullptr}}),
       all("qwen3_bias", "Qwen3", "qwen3", {{"head_dim", 6}, {"attention_bias", true}}),
       all("phi3", "Phi3", "phi3", {{"sliding_window", 7}, {"pad_token_id", 0}}),
+      all("phi3_long", "Phi3", "phi3", longrope(16)),
+      all("phi3_short", "Phi3", "phi3", longrope(32)),
+      all("phi3_partial", "Phi3", "phi3",
+          {{"num_attention_heads", 2},
+           {"num_key_value_heads", 1},
+           {"partial_rotary_factor", 0.75}}),
       all("granite", "Granite", "granite", granite),
       all("granite_bias", "Granite", "granite", biased),
       all("smollm3", "SmolLM3", "smollm3", {{"no_rope_layer_interval", 4}}),
