@@ -32,13 +32,16 @@ struct Job {
   const Exporter& exporter;
 };
 
-std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel&,
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel& submodel,
                                        HuggingFaceTexts stated) {
   HuggingFaceOptions settings;
   settings.dtype = dtype;
   settings.shard_bytes = job.options.shard_bytes;
   settings.metadata = {{"mixnmatch_widths", to_string(job.widths)},
                        {"mixnmatch_source", job.nested.checkpoint.fingerprint()}};
+  if (job.options.per_layer_config) {
+    stated = {job.nested.family->with_per_layer_config(submodel), {}};
+  }
   auto& [config, texts] = stated;
   const bool bridged = !texts.empty();
   config["mixnmatch"] = job.provenance;
@@ -101,6 +104,10 @@ std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widt
   }
   if (options.no_tokenizer && options.format != "gguf") {
     fail_usage("--no-tokenizer is of --format gguf: {} carries the tokenizer's files as they are",
+               options.format);
+  }
+  if (options.per_layer_config && options.format != "huggingface") {
+    fail_usage("--per-layer-config is of --format huggingface: {} says widths in its own way",
                options.format);
   }
   nested.model.space.require(widths);

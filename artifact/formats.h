@@ -18,7 +18,8 @@ struct ExportOptions {
   std::string format = "huggingface";
   std::string dtype;  // of the weights, as the format spells it; empty: the checkpoint's
   std::uint64_t shard_bytes = 5'000'000'000;  // of tensors in one file, where a format has several
-  bool no_tokenizer = false;  // of a format that holds the tokenizer in its own terms
+  bool no_tokenizer = false;      // of a format that holds the tokenizer in its own terms
+  bool per_layer_config = false;  // of huggingface: widths in that key of config.json, no bridge
 };
 
 // As --format spells them.

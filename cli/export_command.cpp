@@ -9,6 +9,7 @@
 #include "artifact/checked_export.h"
 #include "artifact/explain.h"
 #include "artifact/formats.h"
+#include "artifact/padding.h"
 #include "artifact/provenance.h"
 #include "artifact/selection.h"
 #include "cli/common_options.h"
@@ -43,7 +44,7 @@ struct Request {
   ExportOptions target;
   DeviceOptions device;
   std::int64_t check_layers = 0;
-  bool no_check = false, dry_run = false, force = false;
+  bool no_check = false, dry_run = false, force = false, pad = false;
   bool explain = false, json = false;
   std::string runtime;
 
@@ -87,6 +88,13 @@ OptionTable option_table(Request& request) {
               "the most bytes of tensors in one file")
       .option("no-tokenizer", flag_value(request.target.no_tokenizer),
               "with gguf: write token ids alone, where llama.cpp has no such tokenizer")
+      .option(
+          "pad-to-uniform", flag_value(request.pad),
+          "pad the narrower layers with zeros to the widest one's width, for programs that take "
+          "one width for all: it computes the same, and saves nothing")
+      .option("per-layer-config", flag_value(request.target.per_layer_config),
+              "with huggingface: write widths as the key per_layer_config, without a bridge; "
+              "transformers' own classes do not load it yet")
       .option("dry-run", flag_value(request.dry_run),
               "list the files and their sizes, write nothing")
       .option("explain", flag_value(request.explain),
@@ -129,8 +137,14 @@ class ExportCommand {
     choose();
     if (request_.explain) return print_why();
     if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
+    std::optional<PaddedModel> padded;
+    source_ = &*opened_;
+    if (request_.pad) {
+      padded.emplace(*opened_, widths_, request_.out);
+      source_ = &padded->opened();
+    }
     const std::unique_ptr<PlannedExport> plan =
-        plan_export(*opened_, widths_,
+        plan_export(*source_, request_.pad ? source_->model.space.full() : widths_,
                     provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
                     request_.target);
     if (request_.dry_run) {
@@ -161,6 +175,9 @@ class ExportCommand {
     }
     if (request_.explain && !request_.out.empty()) {
       fail_usage("export: --explain writes nothing, so --out does not go with it");
+    }
+    if (request_.pad && !request_.writes()) {
+      fail_usage("export: --pad-to-uniform writes: --dry-run and --explain do not go with it");
     }
     if (!request_.out.empty()) require_new_target();
     if (request_.out.empty() && request_.writes()) {
@@ -297,7 +314,7 @@ class ExportCommand {
 
   // What of the model was run, where it was not all.
   std::string part_text(std::size_t layers) const {
-    const std::size_t all = opened_->model.layers();
+    const std::size_t all = source_->model.layers();
     if (layers == all) return "";
     return fmt::format(
         " through the first {} of {} layers alone ({}, so there is no probe)", layers, all,
@@ -317,13 +334,31 @@ class ExportCommand {
       return bytes_shown_on(*bar, guard_)(now);
     };
     const CheckedExport written =
-        write_checked(*opened_, plan, request_.out, check(), replaceable(request_.force), progress);
-    print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(), to_string(widths_),
-          quantity(static_cast<double>(cost_of(opened_->model, plan.slices()).params)),
+        write_checked(*source_, plan, request_.out, check(), replaceable(request_.force), progress);
+    print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(),
+          to_string(plan.slices().widths),
+          quantity(static_cast<double>(cost_of(source_->model, plan.slices()).params)),
           quantity(static_cast<double>(written.bytes)), plan.dtype());
     print_check(plan, written);
+    if (request_.pad) print_padding(written);
     record(plan, written);
     print("\n{}", Lines{plan.loading(request_.out)});
+  }
+
+  void print_padding(const CheckedExport& written) const {
+    print(
+        "padded: {}, with zeros up to the widest layer; it takes as much time and memory as that "
+        "width in every layer\n",
+        to_string(widths_));
+    if (!written.probe || written.layers != source_->model.layers()) return;
+    const Probe& probe = *written.probe;
+    const double moved = padding_difference(*opened_, widths_, probe, request_.device);
+    if (!(moved <= probe.tolerance)) {
+      fail(
+          "'{}' is written, but is not the submodel {}: a logit differs by {}, where {} is allowed",
+          request_.out.string(), to_string(widths_), moved, probe.tolerance);
+    }
+    print("the nested model at these widths differs from it by {:.2g} in a logit\n", moved);
   }
 
   void print_check(const PlannedExport& plan, const CheckedExport& written) const {
@@ -353,6 +388,7 @@ class ExportCommand {
     if (request_.db.empty()) return;
     Store::Artifact artifact =
         artifact_row(plan, written, request_.out, store_->model(model_row(*opened_)), chosen_);
+    artifact.widths = widths_;
     artifact.command_line = command_line("export", arguments_);
     try {
       const std::int64_t id = store_->add_artifact(artifact);
@@ -367,6 +403,7 @@ class ExportCommand {
   const Arguments& arguments_;
   const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
+  const OpenedModel* source_ = nullptr;  // of the tensors: opened_, or what it is padded to
   std::optional<Store> store_;
   std::vector<Budget> budgets_;
   bool by_rule_ = false;                  // a budget alone

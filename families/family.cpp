@@ -37,6 +37,14 @@ NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dty
   return describe(huggingface_config(model, widths, dtype), {});
 }
 
+std::string Family::why_not_padded(const NestedModel&) const {
+  return fmt::format("the family '{}' does not say what zeros would change", name());
+}
+
+nlohmann::json Family::with_per_layer_config(const NestedModel&) const {
+  fail("the family '{}' has no config with per_layer_config: leave out --per-layer-config", name());
+}
+
 const Exporter& Family::exporter(std::string_view format) const {
   const std::span<const Exporter> all = exporters();
   const auto found = std::ranges::find(all, format, &Exporter::format);

@@ -64,6 +64,12 @@ class Family {
   // Files that must lie beside that config: file name -> content. Empty if it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
+  // Why a submodel whose narrower layers are padded with zeros up to the widest would compute
+  // something else; empty: it computes the same.
+  virtual std::string why_not_padded(const NestedModel& model) const;
+  // config.json of a model in Hugging Face's spelling, as a reader wants it that takes widths per
+  // layer from the key per_layer_config. Error if the family has none.
+  virtual nlohmann::json with_per_layer_config(const NestedModel& model) const;
   // The formats that submodels can be written in, or the reasons why not, in the order in which
   // people shall read them.
   virtual std::span<const Exporter> exporters() const = 0;

@@ -222,6 +222,12 @@ class Llama final : public Family {
                                                         const Widths& widths) const override {
     return llama_huggingface_bridge(model, widths);
   }
+  // A neuron whose rows of gate and up are zeros gives act(0) * 0, and act(0) is 0 for every
+  // activation that is read.
+  std::string why_not_padded(const NestedModel&) const override { return ""; }
+  nlohmann::json with_per_layer_config(const NestedModel& model) const override {
+    return llama_per_layer_config(model);
+  }
   std::span<const Exporter> exporters() const override { return kExporters; }
   std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
     return llama_runtimes(model);

@@ -1,6 +1,7 @@
 #include "families/llama/llama_config.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <utility>
 
@@ -51,10 +52,10 @@ void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& arch
   if (keys.flag("use_bidirectional_attention", false)) {
     fail("use_bidirectional_attention is true: only attention to earlier tokens is computed here");
   }
-  for (const std::string_view key : {"quantization_config", "per_layer_config"}) {
-    if (keys.find(key) != nullptr) {
-      fail("{} is set, which is not computed here: expected plain f32, f16 or bf16 layers", key);
-    }
+  if (keys.find("quantization_config") != nullptr) {
+    fail(
+        "quantization_config is set, which is not computed here: expected plain f32, f16 or bf16 "
+        "layers");
   }
 }
 
@@ -175,8 +176,47 @@ void read_soft_caps(const ConfigReader& keys, const nlohmann::json& json, LlamaC
   config.logits_cap = cap("final_logit_softcapping", 30);
 }
 
-// Full FFN width of every layer: intermediate_size, or matformer_widths where layers differ.
+// Of the key that transformers has for layers that differ: from the layers' numbers, as text, to
+// what is otherwise in them. The FFN's width may be.
+std::vector<Width> read_per_layer_config(const ConfigReader& keys, std::int64_t layers) {
+  const ConfigReader map = *keys.object("per_layer_config");
+  const auto usual = keys.optional_size("intermediate_size");
+  std::vector<Width> widths(static_cast<std::size_t>(layers),
+                            static_cast<Width>(usual.value_or(0)));
+  for (const auto& [number, own] : keys.find("per_layer_config")->items()) {
+    std::size_t layer = widths.size();
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), layer);
+    if (error != std::errc() || end != number.data() + number.size() || layer >= widths.size()) {
+      fail("per_layer_config has the key '{}', expected a layer's number from 0 to {}", number,
+           layers - 1);
+    }
+    const std::optional<ConfigReader> object = map.object(number);
+    if (!object) continue;
+    for (const auto& [key, value] : own.items()) {
+      if (key != "intermediate_size") {
+        fail("{} is {}, which is not computed here: expected intermediate_size alone",
+             object->name(key), shown(value));
+      }
+    }
+    if (const auto width = object->optional_size("intermediate_size")) {
+      widths[layer] = static_cast<Width>(*width);
+    }
+  }
+  if (std::ranges::find(widths, 0) != widths.end()) {
+    fail("intermediate_size is missing, and per_layer_config does not say it of every layer");
+  }
+  return widths;
+}
+
+// Full FFN width of every layer: intermediate_size, or per_layer_config or matformer_widths where
+// layers differ.
 std::vector<Width> read_full_widths(const ConfigReader& keys, std::int64_t layers) {
+  if (keys.object("per_layer_config")) {
+    if (keys.find(kWidthsKey) != nullptr) {
+      fail("per_layer_config and {} are both there: expected one of them", kWidthsKey);
+    }
+    return read_per_layer_config(keys, layers);
+  }
   const auto widest = static_cast<Width>(keys.size("intermediate_size"));
   const nlohmann::json* list = keys.find(kWidthsKey);
   if (list == nullptr) return std::vector<Width>(static_cast<std::size_t>(layers), widest);
@@ -322,6 +362,18 @@ nlohmann::json llama_config_with_layers(const nlohmann::json& config, std::int64
   const auto widths = shorter.find(kWidthsKey);
   if (widths != shorter.end() && !widths->empty()) {
     shorter["intermediate_size"] = *std::ranges::max_element(*widths);
+  }
+  const auto map = shorter.find("per_layer_config");
+  if (map != shorter.end() && map->is_object() && !map->empty()) {
+    const std::vector<Width> all = read_full_widths(
+        ConfigReader(config), ConfigReader(config).size("num_hidden_layers", kMaxLayers));
+    if (std::cmp_less(all.size(), layers)) {
+      fail_usage("per_layer_config says what {} layers are: more of them cannot be made up",
+                 all.size());
+    }
+    for (std::size_t layer = static_cast<std::size_t>(layers); layer < all.size(); ++layer) {
+      map->erase(fmt::format("{}", layer));
+    }
   }
   for (const char* key : {"layer_types", "no_rope_layers"}) {
     const auto list = shorter.find(key);

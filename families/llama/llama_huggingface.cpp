@@ -141,9 +141,10 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   const Widths kept = kept_widths(widths);
   nlohmann::json json = model.config;
   // What described the source, and is written anew where it holds still.
-  for (const char* key : {"_name_or_path", "auto_map", "matformer_gate", "matformer_granularities",
-                          "matformer_widths", "mixnmatch", "original_max_position_embeddings",
-                          "partial_rotary_factor", "rope_scaling", "transformers_version"}) {
+  for (const char* key :
+       {"_name_or_path", "auto_map", "matformer_gate", "matformer_granularities",
+        "matformer_widths", "mixnmatch", "original_max_position_embeddings",
+        "partial_rotary_factor", "per_layer_config", "rope_scaling", "transformers_version"}) {
     json.erase(key);
   }
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
@@ -191,6 +192,26 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   json["model_type"] = bridge_type_of(architecture);
   if (!is_uniform(kept)) json["matformer_widths"] = kept;
   json["matformer_gate"] = to_string(config.gate);
+  return json;
+}
+
+nlohmann::json llama_per_layer_config(const NestedModel& model) {
+  const LlamaConfig config = parse_llama_config(model.config, {});
+  if (config.gate != GateVariant::kActGateTimesUp) {
+    fail("per_layer_config cannot say that the FFN computes {}: leave out --per-layer-config",
+         to_string(config.gate));
+  }
+  const Widths widths = model.space.full();
+  const LlamaArchitecture& architecture = written_as(*config.architecture);
+  nlohmann::json json = llama_huggingface_config(model, widths, config.dtype);
+  for (const char* key : {"auto_map", "matformer_gate", "matformer_widths"}) json.erase(key);
+  json["architectures"] = {class_of(architecture)};
+  json["model_type"] = architecture.model_type;
+  const Width widest = std::ranges::max(widths);
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    if (widths[layer] == widest) continue;
+    json["per_layer_config"][fmt::format("{}", layer)] = {{"intermediate_size", widths[layer]}};
+  }
   return json;
 }
 

@@ -27,4 +27,8 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
 std::map<std::string, std::string> llama_huggingface_bridge(const NestedModel& model,
                                                             const Widths& widths);
 
+// The same of a model at its full widths, with the key per_layer_config for layers that differ, for
+// the class that the hub's libraries have. Error for a gate that they have not.
+nlohmann::json llama_per_layer_config(const NestedModel& model);
+
 }  // namespace mnm

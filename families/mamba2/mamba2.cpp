@@ -249,6 +249,10 @@ class Mamba2 final : public Family {
                                                         const Widths& widths) const override {
     return mamba2_huggingface_bridge(model, widths);
   }
+  std::string why_not_padded(const NestedModel&) const override {
+    return "the norm of a layer's gated output runs over its width, and zeros would make its mean "
+           "smaller";
+  }
   std::span<const Exporter> exporters() const override { return kExporters; }
   std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
     return mamba2_runtimes(model);

@@ -12,7 +12,7 @@ import math
 import torch
 from bridges import load, trouble_with
 from cases import judge
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 
 def silenced(directory, widths, gate):
@@ -59,5 +59,20 @@ def check(case):
     )
 
 
+def needs_the_bridge():
+    """Whether transformers' own Llama still loads no per_layer_config. When it does, layers that
+    differ need no bridge, and `export` should write that key without being asked."""
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "vocab_size": 50}
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 4}
+    try:
+        config = LlamaConfig(
+            **sizes, **layers, per_layer_config={"0": {"intermediate_size": 8}}
+        )
+        return widths_of(LlamaForCausalLM(config)) != [8, 32]
+    except RuntimeError as error:
+        return "intermediate_size" in str(error)
+
+
 if __name__ == "__main__":
+    assert needs_the_bridge(), needs_the_bridge.__doc__
     judge(check)

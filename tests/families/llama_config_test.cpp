@@ -404,6 +404,55 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
   }
 }
 
+// The key that transformers has for layers that differ: a sparse map from a layer's number.
+TEST(LlamaConfig, WidthsPerLayerAreReadFromPerLayerConfig) {
+  const auto widths_of = [](const json& per_layer, const json& usual) {
+    json config = TinyLlama{}.config();  // 3 layers
+    config.erase("matformer_granularities");
+    config["per_layer_config"] = per_layer;
+    config["intermediate_size"] = usual;
+    std::vector<Width> widths;
+    for (const auto& layer : parse_llama_config(config, {}).granularities) {
+      widths.push_back(layer.back());
+    }
+    return widths;
+  };
+  const json eight = {{"intermediate_size", 8}}, wide = {{"intermediate_size", 48}};
+  EXPECT_EQ(widths_of(json::object(), 32), (std::vector<Width>{32, 32, 32}));
+  EXPECT_EQ(widths_of({{"1", eight}}, 32), (std::vector<Width>{32, 8, 32}));
+  EXPECT_EQ(widths_of({{"0", wide}, {"2", eight}, {"1", nullptr}}, 32),
+            (std::vector<Width>{48, 32, 8}));
+  EXPECT_EQ(widths_of({{"0", wide}, {"2", eight}, {"1", eight}}, nullptr),
+            (std::vector<Width>{48, 8, 8}));
+  const struct {
+    json per_layer, usual;
+    const char* part;
+  } refused[] = {
+      {{{"3", eight}}, 32, "has the key '3', expected a layer's number from 0 to 2"},
+      {{{"-1", eight}}, 32, "has the key '-1'"},
+      {{{"1x", eight}}, 32, "has the key '1x'"},
+      {{{"", eight}}, 32, "has the key ''"},
+      {{{"1", 7}}, 32, "per_layer_config.1"},
+      {{{"1", {{"intermediate_size", 0}}}}, 32, "per_layer_config.1.intermediate_size is 0"},
+      {{{"1", {{"num_key_value_heads", 1}}}},
+       32,
+       "num_key_value_heads is 1, which is not computed"},
+      {{{"1", {{"skip", {"mlp"}}}}}, 32, "skip is [\"mlp\"], which is not computed"},
+      {{{"1", eight}}, nullptr, "intermediate_size is missing"},
+      {json::array({1}), 32, "per_layer_config is [1]"},
+  };
+  for (const auto& c : refused) {
+    test::expect_error<Error>([&] { widths_of(c.per_layer, c.usual); }, c.part);
+  }
+  json both = TinyLlama{}.config();
+  both.erase("matformer_granularities");
+  both["per_layer_config"] = {{"1", eight}};
+  EXPECT_EQ(parse_llama_config(llama_config_with_layers(both, 1), {}).granularities.size(), 1u);
+  test::expect_error<UsageError>([&] { llama_config_with_layers(both, 4); }, "3 layers");
+  both["matformer_widths"] = {32, 8, 32};
+  test::expect_error<Error>([&] { parse_llama_config(both, {}); }, "are both there");
+}
+
 TEST(LlamaConfig, LayersAreThoseTheConfigHasOrMoreOfTheSame) {
   const auto full_widths = [](const json& config) {
     std::vector<Width> widths;

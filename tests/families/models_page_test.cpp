@@ -26,9 +26,12 @@ weights are in safetensors.
 - Every row can be exported as ONNX.
 - The columns about GGUF name llama.cpp's architecture for submodels of one width and of different
   widths. Where it has none, `export --format gguf` says so.
-- RoPE is read in the types default, linear, llama3 and yarn.
-- A window of positions is computed. llama.cpp's architectures have none, so a GGUF file states the
-  window as its context length.
+- RoPE is read in the types default, linear, llama3, yarn, dynamic and longrope. The last two take
+  their frequencies from the length of the whole sequence. `generate` takes the length of the prompt
+  and of the tokens that it may add.
+- A window of positions is computed. llama.cpp has windows for Gemma 2 alone, so the GGUF file of
+  another model states the window as its context length.
+- Widths that differ from layer to layer are also read from transformers' key `per_layer_config`.
 )";
   for (const Family* family : families()) {
     text += fmt::format("\n## Family {}\n\n", family->name());
