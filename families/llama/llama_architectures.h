@@ -65,6 +65,7 @@ struct LlamaArchitecture {
   std::int64_t default_window = 0;  // without the key; 0: none
   std::int64_t full_every = 0;      // of WindowRule::kTyped; 0: all layers have the window
   bool multipliers = false;     // embedding_, attention_, residual_multiplier and logits_scaling
+  bool mup_scales = false;      // the same by scale_emb, scale_depth and dim_model_base
   bool unit_norms = false;      // norms multiply by 1 + weight; embeddings by sqrt(hidden_size)
   bool gelu_is_tanh = false;    // "gelu" means its tanh approximation
   bool soft_caps = false;       // attn_logit_softcapping, final_logit_softcapping

@@ -155,6 +155,13 @@ void read_multipliers(const ConfigReader& keys, LlamaConfig& config) {
     config.residual_multiplier = keys.positive("residual_multiplier").value_or(1);
     config.logits_divisor = keys.positive("logits_scaling").value_or(1);
   }
+  if (architecture.mup_scales) {
+    const auto layers = static_cast<double>(config.layers);
+    config.embedding_multiplier = keys.positive("scale_emb").value_or(1);
+    config.residual_multiplier = keys.positive("scale_depth").value_or(1) / std::sqrt(layers);
+    config.logits_divisor = static_cast<double>(config.hidden_size) /
+                            static_cast<double>(keys.optional_size("dim_model_base").value_or(1));
+  }
   if (architecture.query_scalar) {
     constexpr std::int64_t kDefault = 256;
     config.query_scalar = keys.optional_size("query_pre_attn_scalar").value_or(kDefault);

@@ -147,6 +147,9 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
         "partial_rotary_factor", "per_layer_config", "rope_scaling", "transformers_version"}) {
     json.erase(key);
   }
+  if (config.architecture->mup_scales) {
+    for (const char* key : {"scale_emb", "scale_depth", "dim_model_base"}) json.erase(key);
+  }
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
   // Defaults differ between readers and versions, so what is computed is spelled out.
   const LlamaArchitecture& architecture = written_as(*config.architecture);

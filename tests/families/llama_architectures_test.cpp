@@ -190,7 +190,7 @@ TEST(LlamaArchitectures, AreWhatOtherPeopleCompute) {
     }
     test::spew(place / "case.json", facts.dump());
   }
-  EXPECT_EQ(types.size() + 1, llama_architectures().size());  // Yi's is the test below
+  EXPECT_EQ(types.size() + 2, llama_architectures().size());  // Yi and MiniCPM are the tests below
 
   if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   EXPECT_EQ(test::python_failure("families/architectures_check.py", {dir / "cases"}, dir), "");
@@ -222,6 +222,53 @@ TEST(LlamaArchitectures, YiIsLlamaByOtherNames) {
   const Widths widths = {16, 16, 16, 16};
   EXPECT_EQ(opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
             same.family->huggingface_config(same.model, widths, Dtype::kF32));
+}
+
+// MiniCPM is not in transformers: it is a Llama some of whose tensors are scaled, here by powers of
+// two, which round nothing.
+TEST(LlamaArchitectures, MiniCpmIsALlamaOfScaledTensors) {
+  const TempDir dir;
+  at::set_num_threads(1);
+  const at::NoGradGuard no_grad;
+  const TinyArchitecture minicpm =
+      test::tiny_architecture("minicpm", "MiniCPM", "minicpm",
+                              {{"scale_emb", 16.0}, {"scale_depth", 1.0}, {"dim_model_base", 8}});
+  const std::vector<TestTensor> tensors = minicpm.tensors();
+  std::vector<TestTensor> scaled = tensors;
+  for (TestTensor& tensor : scaled) {
+    const bool out = tensor.name.ends_with("o_proj.weight") ||
+                     tensor.name.ends_with("down_proj.weight") || tensor.name == "lm_head.weight";
+    const float factor = tensor.name == "model.embed_tokens.weight" ? 16.0f : out ? 0.5f : 1.0f;
+    for (float& value : tensor.values) value *= factor;
+  }
+  const TinyArchitecture llama = test::tiny_architecture("llama", "Llama", "llama", {});
+  const OpenedModel opened = open_model(minicpm.write(dir / "minicpm"));
+  test::write_checkpoint(dir / "llama", llama.config, scaled);
+  const OpenedModel same = open_model(dir / "llama");
+  const at::Tensor tokens = tokens_of(opened.model.vocab_size);
+  const double bound = roundings(parse_llama_config(opened.model.config, {})) * 0x1p-53;
+  for (const Widths& widths : {Widths{32, 32, 32, 32}, Widths{16, 16, 16, 16}}) {
+    Model ours(opened.model, tensors, at::kDouble), judge(same.model, scaled, at::kDouble);
+    const at::Tensor expected = judge.whole(tokens, widths);
+    EXPECT_LE(worst(ours.whole(tokens, widths), expected), bound);
+    EXPECT_LE(worst(ours.by_chunks(tokens, widths, 3), expected), bound);
+    EXPECT_LE(worst(ours.shared(tokens, widths), expected), bound);
+
+    const fs::path place = dir / fmt::format("export {}", widths[0]);
+    EXPECT_EQ(write_export(opened, widths, "huggingface", place), "");
+    const OpenedModel written = open_model(place);
+    EXPECT_EQ(written.model.config["architectures"], nlohmann::json({"GraniteForCausalLM"}));
+    std::vector<TestTensor> stored;
+    for (const TensorSpec& spec : written.model.table.tensors) {
+      const StoredTensor& tensor = written.checkpoint.at(spec.name);
+      stored.push_back({spec.name, tensor.shape, test::values_of(written.checkpoint, tensor)});
+    }
+    Model granite(written.model, stored, at::kDouble);
+    EXPECT_LE(worst(granite.whole(tokens, widths), expected), bound);
+  }
+  for (const char* format : {"onnx", "gguf"}) {
+    EXPECT_EQ(write_export(opened, {16, 16, 16, 16}, format, dir / format), "") << format;
+  }
 }
 
 TEST(LlamaArchitectures, OldSpellingsOfLlamaAreRead) {
