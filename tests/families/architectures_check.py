@@ -25,7 +25,7 @@ TOKENS = torch.arange(20).reshape(1, 20) * 7 % 50
 # llama.cpp's rotary heads of these turn halves, so that rows stay in order.
 HALVES = ("qwen2", "qwen3", "gemma", "gemma2", "phi3", "olmo2")
 # llama.cpp's architecture of these is Llama's.
-AS_LLAMA = {"mistral": "llama"}
+AS_LLAMA = {"mistral": "llama", "ministral": "llama"}
 # The facts of llama.cpp's architectures that this file's reader holds a GGUF file to.
 WITH_WINDOWS = ("gemma2",)
 DRAWS, MARGIN = 8, 4  # as export/probe.cpp has them for narrow norms
