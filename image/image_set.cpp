@@ -165,7 +165,8 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
       static_cast<std::uint64_t>(result.extent.height * result.extent.width * preparation.channels);
 
   UnfinishedSet set(unfinished_set(options.target),
-                    identity_of(source, preparation, result.extent, options.max_pixels), row_bytes);
+                    identity_of(source, preparation, result.extent, options.max_pixels), total,
+                    row_bytes);
   result.resumed = set.next();
   require_space(static_cast<std::uint64_t>(total - set.next()) * row_bytes, options.target);
   Meter meter(progress, static_cast<double>(total), kEveryStep);

@@ -1,9 +1,9 @@
 // A set that is being written (image/image_set.h): its pixels, and a journal of how far it is.
 //
-// The journal's first line identifies source and preparation. Each further line is a JSON object:
-// the number of the next picture, and the pictures before it that are broken since the last line. A
-// line is written after the pixels that it counts. So what a dead process left is sound up to its
-// last whole line.
+// The journal's first line says whose it is, and identifies source and preparation. Each further
+// line is a JSON object: the number of the next picture, and the pictures before it that are broken
+// since the last line. A line is written after the pixels that it counts. So what a dead process
+// left is sound up to its last whole line.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,14 @@ namespace mnm {
 
 class UnfinishedSet {
  public:
-  // Goes on with what is in `directory` if its journal begins with `identity`; else starts anew.
-  // `row_bytes`: of one picture. Error if another process has it open.
-  UnfinishedSet(std::filesystem::path directory, const std::string& identity,
+  // Goes on with what is in `directory` if its journal names `identity`; starts anew if it names
+  // another. A journal ends before its first line that cannot be right. `total`: pictures of the
+  // source. `row_bytes`: of one picture.
+  //
+  // Error if another process has it open, and if no such call can have left what is there: a link,
+  // a directory of another user, any other file, a file that has a second name, a journal that
+  // begins otherwise. Nothing of that is written to or removed.
+  UnfinishedSet(std::filesystem::path directory, const std::string& identity, std::int64_t total,
                 std::uint64_t row_bytes);
   UnfinishedSet(const UnfinishedSet&) = delete;
   UnfinishedSet& operator=(const UnfinishedSet&) = delete;
@@ -39,12 +44,13 @@ class UnfinishedSet {
   void append(std::span<const std::uint8_t> pixels, std::int64_t next, std::vector<Broken> broken);
 
   // Writes the head of images.npy, flushes it to the disk, and moves it to `path`. Then the
-  // directory can be removed.
+  // directory can be removed; only these two files are removed with it.
   void finish(const Extent& extent, std::int64_t channels, const std::filesystem::path& path);
   void remove();
 
  private:
-  void read_journal(const std::string& identity);
+  void read_journal(const std::string& first, std::int64_t total);
+  void close_all();
 
   std::filesystem::path directory_;
   std::uint64_t row_bytes_;

@@ -130,13 +130,17 @@ TEST_F(ImageSet, AKilledProcessLeavesASoundBeginning) {
     const auto stop = [&](const Progress&) { return ++calls < 40; };
     EXPECT_THROW(make(out_ / "set", true, 1, stop), Stopped);
   };
-  // A line cut in the middle, pixels that are not there, another source, no file at all.
+  // A line cut in the middle, pixels that are not there, another source, a journal hardly begun.
   const auto journal = [&] { return test::slurp(left / "journal"); };
+  const std::string mark = "mixnmatch unfinished image set ";
   const std::vector<std::function<void()>> damages = {
       [&] { test::spew(left / "journal", journal().substr(0, journal().size() - 3)); },
       [&] { fs::resize_file(left / kImagesFile, 1000); },
-      [&] { test::spew(left / "journal", "another\n{\"next\":50,\"broken\":{}}\n"); },
-      [&] { fs::remove(left / "journal"); }};
+      [&] { test::spew(left / "journal", mark + "another\n{\"next\":50,\"broken\":{}}\n"); },
+      [&] {
+        test::spew(left / "journal", mark.substr(0, 9));
+        fs::resize_file(left / kImagesFile, 0);
+      }};
   for (std::size_t i = 0; i < damages.size(); ++i) {
     fs::remove_all(out_ / "set");
     leave();
