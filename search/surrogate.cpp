@@ -7,6 +7,10 @@
 //   taken to have the losses that are expected of them; so where the model is uncertain, and that
 //   uncertainty might pay, it explores.
 // - Among which members: those near the front that the model predicts (candidate_pool.h).
+// - Every fourth member of a batch is chosen by a second model, without the pairs of particular
+//   layers. Near the front some layers change together only. Then the results leave open whether a
+//   layer matters or a pair does, and the first model can be wrong about it and sure. It would
+//   never ask for what could show that. The second model has fewer explanations.
 // Losses far outside the others' range are moved to its edge: a model of the front need not know
 // how bad the worst is. Failed candidates say nothing. Where the results do not differ, there is
 // nothing to model, and members are drawn uniformly.
@@ -14,6 +18,7 @@
 #include <cmath>
 #include <deque>
 #include <numeric>
+#include <optional>
 
 #include "model/error.h"
 #include "search/ask_queue.h"
@@ -33,6 +38,7 @@ constexpr std::uint64_t kSmallestBatch = 8, kLargestBatch = 64;
 constexpr std::size_t kModelled = 640;  // results at most, so that a batch takes about a second
 constexpr double kMargin = 0.02;  // of the costs' range, that the best losses' area extends over
 constexpr double kFarOut = 20;    // ranges between quartile and median, beyond which losses are cut
+constexpr std::size_t kSecondOpinion = 4;  // one in so many members of a batch
 constexpr double kThoroughly = 1.5;  // growth of the results from one thorough fit to the next
 
 // Candidates for one batch, as the posterior sees them.
@@ -61,7 +67,11 @@ struct Seen {
 class SurrogateSearch final : public Strategy {
  public:
   SurrogateSearch(const SearchProblem& problem, const StrategySettings& settings)
-      : set_(problem), random_(settings.seed), sampler_(set_, random_), model_(set_) {
+      : set_(problem),
+        random_(settings.seed),
+        sampler_(set_, random_),
+        model_(set_),
+        simple_(set_, SurrogateModel::Pairs::kShared) {
     total_ = set_.count(settings.max_evaluations);
     const bool listed = set_.count(kListedMembers + 1) <= kListedMembers;
     pool_ = listed ? make_listed_pool(set_) : make_searched_pool(set_);
@@ -74,8 +84,8 @@ class SurrogateSearch final : public Strategy {
     }
     while (queue_.size() < designed_) queue_.push_back(sampler_.draw());
   }
-  SurrogateSearch(const SurrogateSearch&) =
-      delete;  // sampler_ and others refer to their neighbours
+  // sampler_ and others refer to their neighbours.
+  SurrogateSearch(const SurrogateSearch&) = delete;
   SurrogateSearch& operator=(const SurrogateSearch&) = delete;
 
   std::vector<Widths> ask(std::size_t n) override {
@@ -203,33 +213,45 @@ class SurrogateSearch final : public Strategy {
     for (std::size_t row = 0; row < rows.size(); ++row) {
       if (noises_[rows[row]] > 0) known[rows[row]].loss = model_.smoothed(row);
     }
+    condition(simple_, thorough);
     Seen seen = look(model_, sampler_.all());
+    Seen seen_simply = look(simple_, sampler_.all());
     Staircase front = stairs(known, seen.costs);
-    while (queue_.size() < std::min(size, seen.views.size())) {
-      std::size_t best = 0;
-      double best_gain = -1, best_gap = 0;
-      for (std::size_t i = 0; i < seen.views.size(); ++i) {
-        if (seen.chosen[i]) continue;
-        const double mean = seen.views[i].mean;
-        const double gain = front.expected_gain(seen.costs[i], mean, std::sqrt(seen.variances[i]));
-        const double gap = mean - front.loss_at(seen.costs[i]);
-        if (gain > best_gain || (gain == best_gain && gap < best_gap)) {
-          best = i;
-          best_gain = gain;
-          best_gap = gap;
-        }
+    for (std::size_t pick = 1; queue_.size() < std::min(size, seen.views.size()); ++pick) {
+      if (pick % kSecondOpinion != 0 || !choose_one(simple_, seen_simply, front)) {
+        if (!choose_one(model_, seen, front)) break;
       }
-      seen.choose(model_, best);
-      front.add({seen.costs[best], seen.views[best].mean});
-      sampler_.take(seen.views[best].levels);
-      queue_.push_back(seen.views[best].levels);
     }
+  }
+
+  // Chooses the candidate of largest expected gain for the queue. False if all are chosen.
+  bool choose_one(const SurrogateModel& model, Seen& seen, Staircase& front) {
+    std::optional<std::size_t> best;
+    double best_gain = -1, best_gap = 0;
+    for (std::size_t i = 0; i < seen.views.size(); ++i) {
+      // Another model may have chosen it.
+      if (seen.chosen[i] || sampler_.all().contains(seen.views[i].levels)) continue;
+      const double mean = seen.views[i].mean;
+      const double gain = front.expected_gain(seen.costs[i], mean, std::sqrt(seen.variances[i]));
+      const double gap = mean - front.loss_at(seen.costs[i]);
+      if (gain > best_gain || (gain == best_gain && gap < best_gap)) {
+        best = i;
+        best_gain = gain;
+        best_gap = gap;
+      }
+    }
+    if (!best) return false;
+    seen.choose(model, *best);
+    front.add({seen.costs[*best], seen.views[*best].mean});
+    sampler_.take(seen.views[*best].levels);
+    queue_.push_back(seen.views[*best].levels);
+    return true;
   }
 
   FeasibleSet set_;
   Random random_;
   MemberSampler sampler_;
-  SurrogateModel model_;
+  SurrogateModel model_, simple_;  // the first and the second
   std::unique_ptr<CandidatePool> pool_;
   std::uint64_t total_ = 0;
   std::size_t designed_ = 0;     // members of the start

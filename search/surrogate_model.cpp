@@ -63,7 +63,11 @@ double code(std::int32_t level, std::size_t step) {
 
 }  // namespace
 
-SurrogateModel::SurrogateModel(const FeasibleSet& set) : set_(set), variances_(kPrior) {
+SurrogateModel::SurrogateModel(const FeasibleSet& set, Pairs pairs) : set_(set), prior_(kPrior) {
+  if (pairs == Pairs::kShared) {
+    prior_[kSharedNeighbours] = prior_[kNeighbours] = prior_[kPair] = 0;
+  }
+  variances_ = prior_;
   std::map<std::vector<Width>, std::size_t> kinds;
   const WidthSpace& space = set.problem().space;
   kind_at_ = {0};
@@ -229,7 +233,8 @@ double SurrogateModel::log_evidence() {
   if (!factorise()) return -std::numeric_limits<double>::infinity();
   double sum = -0.5 * (misfit_ + log_determinant_);
   for (std::size_t g = 0; g < kGroups; ++g) {
-    const double off = portable_log(variances_[g] / kPrior[g]) / kSpread;
+    if (prior_[g] == 0) continue;
+    const double off = portable_log(variances_[g] / prior_[g]) / kSpread;
     sum -= 0.5 * off * off;
   }
   const double off = (decay_ - kPriorDecay) / kDecaySpread;
@@ -248,6 +253,7 @@ void SurrogateModel::climb(double factor, int sweeps) {
   for (bool moved = true; moved && sweeps > 0; --sweeps) {
     moved = false;
     for (double& variance : variances_) {
+      if (variance == 0) continue;
       const double before = variance;
       for (const double times : {factor, 1 / factor}) {
         variance = before * times;
@@ -294,7 +300,7 @@ void SurrogateModel::fit(std::span<const Levels> members, std::span<const double
   };
   take(std::min(n, kEvidenceRows));
   if (thorough) {
-    variances_ = kPrior;
+    variances_ = prior_;
     set_decay(kPriorDecay);
     climb(8, 2);
     climb(4, 2);

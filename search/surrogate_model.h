@@ -53,7 +53,11 @@ class SurrogateModel {
     double decay = 0;                  // a step's variance halves `decay` times with each doubling
   };
 
-  explicit SurrogateModel(const FeasibleSet& set);
+  // Which pairs of layers have weights: any two, or only those that all pairs of layers share
+  // (kSharedPair). Variances of groups that are left out stay 0.
+  enum class Pairs : std::uint8_t { kAll, kShared };
+
+  explicit SurrogateModel(const FeasibleSet& set, Pairs pairs = Pairs::kAll);
 
   // Fits the model to these results. `noises` are the standard deviations of what chance does to
   // each loss alone. All values are finite, and at least two losses differ. The search for the
@@ -126,6 +130,7 @@ class SurrogateModel {
     std::vector<std::vector<double>> kernel;  // [levels][levels]: sum of steps' products
   };
   const FeasibleSet& set_;
+  std::array<double, kGroups> prior_;  // where the search for the variances starts
   std::vector<Layer> layers_;
   std::vector<std::size_t> kind_at_;  // [kinds + 1]: where a kind's steps begin in totals
   double pairs_ = 1;                  // of layers

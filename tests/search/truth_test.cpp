@@ -112,6 +112,63 @@ TEST(Truth, SurrogateReachesTheFloor) {
   }
 }
 
+// The front that surrogate names, if it is told of noise, against that of all noisy losses. The
+// losses without noise judge both. bench/search.py has more seeds.
+TEST(Truth, SurrogateSeesThroughNoise) {
+  ASSERT_NE(table(), nullptr);
+  const LossTable::Exhaustive all = table()->exhaustive();
+  for (const double noise : {0.002, 0.005}) {
+    double named = 0, lucky = 0;
+    for (const std::uint64_t seed : {1u, 2u, 3u}) {
+      Random random(seed);
+      std::vector<Point> noisy;
+      for (std::size_t i = 0; i < LossTable::kSize; ++i) {
+        noisy.push_back(table()->at(LossTable::widths_at(i)));
+        noisy.back().loss += noise * spread(random);
+      }
+      const auto search =
+          make_strategy("surrogate", all.problem, {.seed = seed, .max_evaluations = 200});
+      while (!search->finished()) {
+        for (const Widths& widths : search->ask(search->preferred_batch())) {
+          search->tell(widths, noisy[index_of(widths)], noise);
+        }
+      }
+      std::vector<Point> believed, best;
+      for (const Belief& belief : search->believed_front()) {
+        believed.push_back(table()->at(belief.widths));
+      }
+      for (const std::size_t i : front_of(noisy)) {
+        best.push_back(table()->at(LossTable::widths_at(i)));
+      }
+      named += hypervolume(believed, all.reference) / all.hypervolume / 3;
+      lucky += hypervolume(best, all.reference) / all.hypervolume / 3;
+    }
+    std::printf("noise %g: surrogate %.4f, front of all noisy losses %.4f\n", noise, named, lucky);
+    EXPECT_GE(named, lucky) << noise;
+  }
+}
+
+// Losses in random order say nothing of each other: it then searches as well as evolution does.
+TEST(Truth, SurrogateIsNoWorseWhereNothingCanBePredicted) {
+  ASSERT_NE(table(), nullptr);
+  Random random(5);
+  std::vector<float> losses;
+  for (std::size_t i = 0; i < LossTable::kSize; ++i) {
+    losses.push_back(static_cast<float>(table()->at(LossTable::widths_at(i)).loss));
+  }
+  random.shuffle(losses);
+  const LossTable shuffled(std::move(losses));
+  const LossTable::Exhaustive all = shuffled.exhaustive();
+  double surrogate = 0, evolution = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const StrategySettings settings{.seed = seed, .max_evaluations = 100};
+    surrogate += shuffled.share_found("surrogate", all, settings) / kSeeds;
+    evolution += shuffled.share_found("evolution", all, settings) / kSeeds;
+  }
+  std::printf("without structure: surrogate %.4f, evolution %.4f\n", surrogate, evolution);
+  EXPECT_GE(surrogate, evolution - 0.01);
+}
+
 TEST(Truth, GridOfEverythingFindsEverything) {
   ASSERT_NE(table(), nullptr);
   EXPECT_EQ(
