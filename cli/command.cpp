@@ -33,6 +33,11 @@ constexpr Command kCommands[] = {
 #undef MNM_COMMAND
 };
 
+constexpr const char* kOutOfMemory =
+    "out of memory; fewer --threads may help, or a smaller --memory or --context, where the "
+    "command "
+    "has them";
+
 std::string overview() {
   std::string text =
       "mixnmatch finds the best submodels of a nested checkpoint, and writes them out.\n\n"
@@ -106,9 +111,9 @@ int run_program(const Arguments& arguments) {
   } catch (const std::filesystem::filesystem_error& error) {
     message = fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message());
   } catch (const std::bad_alloc&) {
-    message = "out of memory; a smaller --memory or --context may help";
+    message = kOutOfMemory;
   } catch (const std::length_error&) {
-    message = "out of memory; a smaller --memory or --context may help";
+    message = kOutOfMemory;
   } catch (const Error& error) {
     message = error.what();
   } catch (const std::exception& error) {

@@ -18,7 +18,6 @@
 namespace mnm {
 namespace {
 
-constexpr std::int64_t kLargestSide = 1 << 16;
 constexpr std::size_t kListed = 20;  // broken images, for people
 
 struct Request {

@@ -36,9 +36,12 @@ Image in_channels(Image image, std::int64_t channels);
 // MAX_IMAGE_PIXELS).
 inline constexpr std::int64_t kMaxPixels = 178'956'970;
 
-// Whether the area is more than `most`, without overflow. Sides are not negative.
+// Pixels of a side that a picture can be asked to have.
+inline constexpr std::int64_t kLargestSide = 1 << 16;
+
+// Whether the area is more than `most`, without overflow, or a side is less than 1.
 inline bool exceeds(const Extent& extent, std::int64_t most) {
-  return extent.width > 0 && extent.height > most / extent.width;
+  return extent.width < 1 || extent.height < 1 || extent.height > most / extent.width;
 }
 
 }  // namespace mnm

@@ -156,6 +156,7 @@ fs::path unfinished_set(const fs::path& target) {
 ImageSetResult make_image_set(const ImageSource& source, const Preparation& preparation,
                               const ImageSetOptions& options, const ProgressSink& progress) {
   AtomicDirectory::require_replaceable(options.target, options.replaceable);
+  check(preparation, options.max_pixels);
   const DecodeOptions decode{preparation.channels, preparation.upright(), options.max_pixels};
   ImageSetResult result;
   result.extent = extent_of(source, preparation, decode);

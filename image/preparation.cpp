@@ -23,8 +23,14 @@ Extent resized(const Extent& have, const Preparation& preparation) {
   if (preparation.fit == Fit::kKeep) return have;
   if (preparation.fit == Fit::kSquash) return preparation.size;
   const auto longer = [&](std::int64_t short_side, std::int64_t long_side) {
-    return static_cast<std::int64_t>(static_cast<double>(preparation.size.height * long_side) /
-                                     static_cast<double>(short_side));
+    // No picture has such a side, and no f64 below it loses a pixel.
+    constexpr double kEndless = 1e15;
+    std::int64_t product = 0;
+    if (__builtin_mul_overflow(preparation.size.height, long_side, &product)) {
+      return static_cast<std::int64_t>(kEndless);
+    }
+    const double side = static_cast<double>(product) / static_cast<double>(short_side);
+    return static_cast<std::int64_t>(std::min(side, kEndless));
   };
   if (have.width <= have.height) {
     return {longer(have.width, have.height), preparation.size.height};
@@ -78,8 +84,21 @@ std::string Preparation::text() const {
   return text + fmt::format(", as {}", to_string(convention));
 }
 
+void check(const Preparation& preparation, std::int64_t max_pixels) {
+  const auto require = [&](const Extent& extent, std::string_view what) {
+    if (extent.height > kLargestSide || extent.width > kLargestSide ||
+        exceeds(extent, max_pixels)) {
+      fail("cannot {} images to {} x {} pixels: expected sides of 1 to {}, and at most {} in all",
+           what, extent.width, extent.height, kLargestSide, max_pixels);
+    }
+  };
+  if (preparation.fit != Fit::kKeep) require(preparation.size, "resize");
+  if (preparation.crop) require(*preparation.crop, "crop");
+}
+
 Image prepare(const Image& image, const Preparation& preparation, const std::string& name,
               std::int64_t max_pixels) {
+  check(preparation, max_pixels);
   const Extent size = resized(image.extent, preparation);
   if (exceeds(size, max_pixels)) {
     fail("cannot resize {}: of {} x {} pixels it would become {} x {}, the limit is {} in all",

@@ -47,7 +47,12 @@ struct Preparation {
   std::string text() const;  // "shorter side to 256 (bicubic), crop 224 x 224, as timm"
 };
 
-// Error, which names the picture `name`, if it would have more than `max_pixels` once resized.
+// Error if a side that is asked for is not of 1 to kLargestSide pixels, or if every picture would
+// have more than `max_pixels`.
+void check(const Preparation& preparation, std::int64_t max_pixels);
+
+// Error, which names the picture `name`, if it would have more than `max_pixels` once resized or
+// cropped.
 Image prepare(const Image& image, const Preparation& preparation, const std::string& name,
               std::int64_t max_pixels = kMaxPixels);
 

@@ -14,7 +14,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kLargestSide = 1 << 16;
+// Of crop_pct. timm's own are from 0.8 to 1.15; past 1 there are zeros around the picture.
+constexpr double kLeastShare = 0.01, kMostShare = 2;
 
 // An image processor, and what it does where its file is silent.
 struct Processor {
@@ -219,9 +220,16 @@ Preprocessing parse_pretrained_cfg(const Json& config, const std::string& what) 
   const Extent crop{settings.side_of(input->at(1), "input_size"),
                     settings.side_of(input->at(2), "input_size")};
   const double share = settings.number("crop_pct", 0.875);
-  if (!(share > 0 && share <= 1)) settings.refuse("crop_pct", "more than 0 and at most 1");
+  if (!(share >= kLeastShare && share <= kMostShare)) {
+    settings.refuse("crop_pct", fmt::format("{} to {}", kLeastShare, kMostShare));
+  }
   const auto grown = [&](std::int64_t side) {
-    return static_cast<std::int64_t>(std::floor(static_cast<double>(side) / share));
+    const double size = std::floor(static_cast<double>(side) / share);
+    if (size < 1 || size > static_cast<double>(kLargestSide)) {
+      settings.refuse("crop_pct", fmt::format("a share of which {} pixels are a size of 1 to {}",
+                                              side, kLargestSide));
+    }
+    return static_cast<std::int64_t>(size);
   };
   const std::string mode = settings.text("crop_mode", "center");
   if (mode != "center" && mode != "squash") settings.refuse("crop_mode", "center or squash");

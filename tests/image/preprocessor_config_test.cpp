@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/error_of.h"
@@ -61,6 +62,33 @@ TEST(PreprocessorConfig, ReadsTimmsConfig) {
             "shorter side to 518 (bilinear), crop 518 x 518, as timm");
   EXPECT_EQ(text(R"({"input_size": [3, 384, 256], "crop_pct": 0.95, "crop_mode": "squash"})"),
             "squashed to 269 x 404 (bilinear), crop 256 x 384, as timm");
+}
+
+TEST(PreprocessorConfig, TimmsShareOfTheCropHasBounds) {
+  const auto config = [](const std::string& share, const std::string& mode, int side) {
+    return json::parse(
+        fmt::format(R"({{"input_size": [3, {0}, {0}], "crop_pct": {1}, "crop_mode": "{2}"}})", side,
+                    share, mode));
+  };
+  for (const std::string mode : {"center", "squash"}) {
+    for (const char* share : {"1e-300", "5e-324", "1.3e-16", "0.0099", "0", "-1", "2.1", "1e300"}) {
+      const std::string error =
+          error_of([&] { parse_pretrained_cfg(config(share, mode, 224), "p"); });
+      EXPECT_TRUE(contains(error, "expected 0.01 to 2")) << share << ": " << error;
+    }
+    for (const auto& [share, side] :
+         std::vector<std::pair<const char*, int>>{{"0.01", 656}, {"0.5", 65536}, {"2", 1}}) {
+      const std::string error = error_of([&, &most = side, &part = share] {
+        parse_pretrained_cfg(config(part, mode, most), "p");
+      });
+      EXPECT_TRUE(contains(error, "a size of 1 to 65536")) << share << ": " << error;
+    }
+    const Extent most = parse_pretrained_cfg(config("0.01", mode, 655), "p").preparation.size;
+    EXPECT_EQ(most, (Extent{65500, 65500}));
+  }
+  // As timm has it for volo_d4_448.
+  EXPECT_EQ(parse_pretrained_cfg(config("1.15", "center", 448), "p").preparation.text(),
+            "shorter side to 389 (bilinear), crop 448 x 448, as timm");
 }
 
 TEST(PreprocessorConfig, AnErrorNamesTheKey) {
