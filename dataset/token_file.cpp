@@ -7,6 +7,7 @@
 #include "dataset/llm_c_shard.h"
 #include "dataset/npy.h"
 #include "dataset/overlap.h"
+#include "dataset/text_format.h"
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/fingerprint.h"
@@ -18,6 +19,21 @@ constexpr std::size_t kTogether = 1 << 16;  // tokens that are read at once
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Whether a file is taken as bytes although it is no text in UTF-8: text of another kind, bytes
+// that are all tokens of a vocabulary that has not all of them, or too few to tell.
+bool may_be_bytes(const Resemblance& like, std::string_view bytes, std::int64_t vocab_size) {
+  if (like.kind != Resemblance::Kind::kUnknown) return false;
+  if (is_documents(bytes)) return true;
+  constexpr std::size_t kFew = 64;
+  const auto below = [&](char byte) { return static_cast<unsigned char>(byte) < vocab_size; };
+  return bytes.size() < kFew ||
+         (vocab_size < 256 && std::ranges::all_of(bytes.substr(0, kFormatSample), below));
+}
+
+std::string or_else(const std::string& help, std::string_view other) {
+  return help.empty() ? std::string(other) : fmt::format("{}; or {}", help, other);
 }
 
 }  // namespace
@@ -132,37 +148,41 @@ void TokenFile::read_without_header(const TokenReading& reading) {
     case TokenFormat::kRecognised:
       break;
   }
-  const Resemblance like = resemblance_of(file_.bytes(), path(), reading.vocab_size);
-  const auto refuse = [&](std::string_view help) {
-    fail("cannot read tokens from {}: it has no header that says what they are, and {}{}", name,
-         like.what.empty() ? "looks like nothing that is known"
-                           : fmt::format("looks like {}", like.what),
-         help.empty() ? "; say what it is with --token-format" : fmt::format("; {}", help));
-  };
-  if (path().extension() == ".npy" && like.kind != Resemblance::Kind::kForeign) {
+  read_as_recognised(resemblance_of(file_.bytes(), path(), reading.vocab_size), reading);
+}
+
+void TokenFile::read_as_recognised(const Resemblance& like, const TokenReading& reading) {
+  using Like = Resemblance::Kind;
+  const bool asked = reading.text && like.kind != Like::kForeign && like.kind != Like::kNumbers;
+  const TextTokens text = asked ? reading.text() : TextTokens{};
+  const bool plain = like.kind == Like::kText && like.help.empty();
+  const bool of_bytes = text.bytes || reading.vocab_size <= 256;
+  const std::string name = path().string();
+  if (path().extension() == ".npy" && like.kind != Like::kForeign) {
     fail("cannot read tokens from {}: it is named .npy but does not begin as one{}", name,
-         like.kind == Resemblance::Kind::kNumbers
-             ? fmt::format(", and looks like {}; {}", like.what, like.help)
-             : "");
+         like.kind == Like::kNumbers ? fmt::format(", and may be {}; {}", like.what, like.help)
+                                     : "");
   }
-  if (like.kind == Resemblance::Kind::kForeign || like.kind == Resemblance::Kind::kNumbers) {
-    refuse(like.help);
-  }
-  const TextTokens text = reading.text ? reading.text() : TextTokens{};
-  if (text.bytes ||
-      (reading.vocab_size <= 256 && !(text.encode && like.kind == Resemblance::Kind::kText))) {
+  if (plain && text.encode && !text.bytes) return read_text(text);
+  if (of_bytes && (plain || may_be_bytes(like, text_of(file_.bytes()), reading.vocab_size))) {
     return take_numbers(Kind::kU8, "bytes");
   }
-  if (like.kind == Resemblance::Kind::kText && like.help.empty() && text.encode) {
-    return read_text(text);
+  std::string help = like.help;
+  if (plain) {
+    help = fmt::format(
+        "the checkpoint's tokenizer is not read ({}): tokenize it where it is, and save the ids "
+        "with numpy.save",
+        text.why_not.empty() ? "there is none" : text.why_not);
+  } else if (of_bytes && !(like.kind == Like::kText && text.encode)) {
+    help = or_else(help, "take its bytes as tokens with --token-format bytes");
+  } else if (like.kind == Like::kText && text.encode) {
+    help = or_else(help, "take it as text with --token-format text");
   }
-  if (like.kind == Resemblance::Kind::kText && like.help.empty()) {
-    refuse(
-        fmt::format("the checkpoint's tokenizer is not read ({}): tokenize it where it is, and "
-                    "save the ids with numpy.save",
-                    text.why_not.empty() ? "there is none" : text.why_not));
-  }
-  refuse(like.help);
+  fail("cannot read tokens from {}: it has no header that says what they are, and {}{}", name,
+       like.what.empty()
+           ? "looks like nothing that is known"
+           : fmt::format("{} {}", like.kind == Like::kNumbers ? "may be" : "looks like", like.what),
+       help.empty() ? "; say what it is with --token-format" : fmt::format("; {}", help));
 }
 
 void TokenFile::read_text(const TextTokens& text) {

@@ -27,9 +27,12 @@ namespace mnm {
 //
 // 1. A header is recognised by its content, whatever the file's name is. It counts more than
 //    --token-format.
-// 2. A file without a header is bytes if a byte is a token of the model: the model has at most 256
-//    tokens, or its tokenizer maps token i to byte i.
-// 3. Else text is tokenized, if the checkpoint's tokenizer can be read.
+// 2. Text without a header is bytes if a byte is a token of the model: the model has at most 256
+//    tokens, or its tokenizer maps token i to byte i. So is text that is not UTF-8, texts with a
+//    zero byte after each, a file of fewer than 64 bytes, and a file whose bytes are all below a
+//    vocabulary of fewer than 256.
+// 3. Else text is tokenized, if the checkpoint's tokenizer can be read. Token ids written as text,
+//    JSON, web pages and pointers of Git LFS are not taken as text, unless `reading` says so.
 // 4. Any other file is an Error, which says what the file looks like and what helps. So is a header
 //    that is cut off, contradicts the size of the file, or names another element type. So is a file
 //    that is written between two reads.
@@ -50,6 +53,7 @@ class TokenFile {
   void read_npy();
   void read_shard();
   void read_without_header(const TokenReading& reading);
+  void read_as_recognised(const Resemblance& like, const TokenReading& reading);
   void read_text(const TextTokens& text);
   void take_numbers(Kind kind, std::string_view format);
   std::span<const std::byte> tokens() const;  // where the numbers lie

@@ -1,7 +1,9 @@
 #include "dataset/token_format.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -93,7 +95,7 @@ TEST(TokenFormat, WhatIsNoFileOfTokensIsNamedAndRefused) {
 
 TEST(TokenFormat, WhereBytesAreTokensOnlyWhatIsPlainlyAnotherFormatIsRefused) {
   const TempDir dir;
-  for (const std::string file : {"wiki.jsonl", "wiki.txt", "noise"}) {
+  for (const std::string file : {"wiki.txt", "noise"}) {
     for (const Case& c : foreign()) {
       if (c.file != file) continue;
       spew(dir / file, c.bytes);
@@ -101,7 +103,8 @@ TEST(TokenFormat, WhereBytesAreTokensOnlyWhatIsPlainlyAnotherFormatIsRefused) {
       EXPECT_EQ(TokenFile(dir / file).size(), c.bytes.size());
     }
   }
-  for (const std::string file : {"tokens.npz", "tokens.pt", "text_document.idx", "shard.bin"}) {
+  for (const std::string file :
+       {"tokens.npz", "tokens.pt", "text_document.idx", "shard.bin", "wiki.jsonl"}) {
     for (const Case& c : foreign()) {
       if (c.file != file) continue;
       spew(dir / file, c.bytes);
@@ -175,6 +178,152 @@ TEST(TokenFormat, TextIsTokenizedWhereTheTokenizerIsRead) {
   EXPECT_EQ(TokenFile(dir / "wiki.txt", {TokenFormat::kRecognised, 256, words}).format(), "text");
   spew(dir / "ids", "\x80\x02\xff");
   EXPECT_EQ(TokenFile(dir / "ids", {TokenFormat::kRecognised, 256, words}).format(), "bytes");
+}
+
+// Texts that are no text of a corpus, and what the refusal says.
+std::vector<Case> texts_of_ids() {
+  std::string lines, table = "id,token\n", spaced, pretty = "{\n \"tokens\": [\n", floats, sets;
+  for (int i = 0; i < 300; ++i) {
+    lines += std::to_string(i * 7 % 600) + "\n";
+    table += fmt::format("{},{}\n", i, i * 7 % 600);
+    spaced += std::to_string(i * 7 % 600) + " ";
+    pretty += fmt::format("  {},\n", i * 7 % 600);
+    floats += fmt::format("{:.18e}\n", i * 7 % 600 * 1.0);
+    sets += "{\n  \"text\": \"a thing\"\n}\n";
+  }
+  const std::string bom = "\xef\xbb\xbf", array = "[" + spaced + "1]";
+  std::string commas = array;
+  std::ranges::replace(commas, ' ', ',');
+  std::string many = "[";
+  while (many.size() < (1 << 20) + 100) many += "{\"text\": \"a thing\"},\n";
+  const std::string ids = "token ids written as text";
+  return {
+      {"ids.csv", lines, ids},
+      {"table.csv", table, ids},
+      {"ids.txt", spaced, ids},
+      {"savetxt.txt", floats, ids},
+      {"marked.txt", bom + spaced, ids},
+      {"arr.json", commas, ids},
+      {"crlf.jsonl", "[1,2,3]\r\n[4,5,6]\r\n", ids},
+      {"pretty.json", pretty + "  7\n ]\n}\n", "jq -c .tokens"},
+      {"dolma.jsonl", bom + "{\"text\": \"abc\"}\n{\"text\": \"abc\"}\n", "jq -r .text"},
+      {"objects.json", sets, "looks like JSON"},
+      {"large.json", many, "looks like JSON"},
+      {"strings.json", "[\n\"a thing\",\n\"another\"\n]\n", "looks like JSON"},
+      {"lfs.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+       "git lfs pull"},
+      {"404.html", "\n<!DOCTYPE html>\n<html><title>404</title></html>", "a web page"},
+      {"small.htm", "<HTML><body>gone</body></HTML>", "a web page"},
+      {"denied.xml", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "XML"},
+  };
+}
+
+TextTokens words() {
+  return {false,
+          [](std::string_view text) { return std::vector<std::int64_t>(text.size() / 2, 321); },
+          ""};
+}
+
+TEST(TokenFormat, TextThatIsNoTextOfACorpusIsRefusedUnlessItIsCalledText) {
+  const TempDir dir;
+  for (const Case& c : texts_of_ids()) {
+    spew(dir / c.file, c.bytes);
+    const std::string error = error_of([&] {
+      TokenFile(dir / c.file, {TokenFormat::kRecognised, 600, words});
+    });
+    EXPECT_TRUE(contains(error, c.phrase)) << c.file << ": " << error;
+    EXPECT_TRUE(contains(error, "--token-format text")) << c.file << ": " << error;
+    EXPECT_EQ(TokenFile(dir / c.file, {TokenFormat::kText, 600, words}).format(), "text") << c.file;
+    // A model of bytes would take them in silence as well.
+    const std::string of_bytes = error_of([&] { TokenFile{dir / c.file}; });
+    EXPECT_TRUE(contains(of_bytes, c.phrase)) << c.file << ": " << of_bytes;
+    EXPECT_TRUE(contains(of_bytes, "--token-format bytes")) << c.file << ": " << of_bytes;
+    EXPECT_EQ(TokenFile(dir / c.file, {TokenFormat::kBytes}).size(), c.bytes.size());
+  }
+}
+
+TEST(TokenFormat, TextThatOnlyBeginsAsSomethingElseIsText) {
+  const TempDir dir;
+  for (const std::string text :
+       {"[1] A. Author. A title, 2020.\n[2] B. Author.", "{ is a brace, and so is }.\n", "[ab",
+        "1984 was written in 1948.", "BZh is how it begins", "ORC and elf", "RIFF raff",
+        "x^2 + y^2 = 1", "version 2 of git-lfs", "<p>html</p>", "---\n+++\n", "(see above)"}) {
+    spew(dir / "a.txt", text);
+    EXPECT_EQ(TokenFile(dir / "a.txt", {TokenFormat::kRecognised, 600, words}).format(), "text")
+        << text;
+    EXPECT_EQ(TokenFile(dir / "a.txt").format(), "bytes") << text;
+  }
+}
+
+std::string repeated(const std::string& begin, const std::string& text) {
+  std::string bytes = begin;
+  while (bytes.size() < 1600) bytes += text;
+  return bytes;
+}
+
+TEST(TokenFormat, ForeignBinariesAreNoBytesOfAModelOfBytes) {
+  const TempDir dir;
+  const std::string prose = "some text about a thing\n";
+  std::string noise, floats, wide;
+  std::uint32_t state = 1;
+  for (int i = 0; i < 1600; ++i)
+    noise += static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  for (const std::int64_t id : ids()) {
+    const auto value = static_cast<float>(id % 256);
+    floats.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  for (const char c : repeated("", prose)) wide += {'\0', c};
+  const std::vector<Case> cases = {
+      {"a.arrow", repeated({"\xff\xff\xff\xff\x58\2\0\0", 8}, prose), "an Arrow stream"},
+      {"a.bz2", "BZh1" + noise, "bunzip2"},
+      {"a.lz4", repeated("\x04\x22\x4d\x18", prose), "unlz4"},
+      {"a.lzo", repeated({"\x89LZO\0\r\n\x1a\n", 9}, prose), "lzop -d"},
+      {"a.z", "x\x9c" + noise, "nothing that is known"},
+      {"a.avro", repeated("Obj\1", prose), "Avro"},
+      {"a.ftr", repeated("FEA1", prose), "Feather"},
+      {"a.orc", "ORC" + noise, "ORC"},
+      // A length of 3, its checksum as TensorFlow masks it, and a record.
+      {"a.tfrecord", std::string("\3\0\0\0\0\0\0\0", 8) + "\xb0\x99\x49\x0e" + noise, "TFRecord"},
+      {"a.mds", repeated({"\3\0\0\0\x14\0\0\0\x90\1\0\0", 12}, prose), "nothing that is known"},
+      {"a.tar", repeated("a.txt" + std::string(95, '\0') + "0000644", prose),
+       "nothing that is known"},
+      {"a.f32", floats, "may be float32"},
+      {"a.utf16", repeated("\xff\xfe", "\x22\x6f\x57\x5b"), "UTF-16"},
+      {"odd.utf16", repeated("\xff\xfe", {"a\0b\0", 4}) + "\n", "UTF-16"},
+      {"big.utf16", wide, "UTF-16BE"},
+      {"a.utf32", repeated({"\0\0\xfe\xff", 4}, {"\0\0\0a", 4}), "UTF-32"},
+      {"noise", noise, "nothing that is known"},
+      {"zeros", std::string(1600, '\0'), "nothing that is known"},
+  };
+  for (const Case& c : cases) {
+    spew(dir / c.file, c.bytes);
+    const std::string error = error_of([&] { TokenFile{dir / c.file}; });
+    EXPECT_TRUE(contains(error, c.phrase)) << c.file << ": " << error;
+    EXPECT_TRUE(contains(error, "--token-format bytes")) << c.file << ": " << error;
+    EXPECT_EQ(TokenFile(dir / c.file, {TokenFormat::kBytes}).size(), c.bytes.size()) << c.file;
+  }
+  // With many words a file of floats is none of 16-bit numbers.
+  const std::string error = error_of([&] { TokenFile(dir / "a.f32", {.vocab_size = 49152}); });
+  EXPECT_TRUE(contains(error, "may be float32") && contains(error, "\"<f4\"")) << error;
+}
+
+TEST(TokenFormat, WhatTokenizeWritesForAModelOfBytesIsReadUnasked) {
+  const TempDir dir;
+  std::string page = "<html><p>one page</p></html>", records = "{\"text\": \"a\"}\n",
+              numbers = "1 2\n";
+  for (std::string text : {std::string("plain text\n"), page, records, numbers,
+                           std::string("caf\xe9 in latin-1, "), std::string("\xc3\xa9\f\x1b[0m")}) {
+    const std::string bytes = repeated("", text + std::string(1, '\0'));
+    spew(dir / "train.bin", bytes);
+    EXPECT_EQ(TokenFile(dir / "train.bin").size(), bytes.size()) << text;
+  }
+  // A rare control character is in many a file of source code.
+  spew(dir / "train.bin", repeated("", std::string(300, 'a') + "\1\n"));
+  EXPECT_EQ(TokenFile(dir / "train.bin").format(), "bytes");
+  // Ids of a vocabulary that has not all bytes need not be text.
+  std::string below = repeated({"\0\0", 2}, "\1\2\3\4\5\6\7");
+  spew(dir / "ids.bin", below);
+  EXPECT_EQ(TokenFile(dir / "ids.bin", {.vocab_size = 65}).format(), "bytes");
 }
 
 }  // namespace

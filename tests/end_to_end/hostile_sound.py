@@ -91,9 +91,11 @@ def shard(magic, version, values, size):
 def make_sound(sound, parts):
     """What the cases damage; only the program's own commands make it."""
     generator = random.Random(0)
-    tokens = list(generator.randbytes(16 * 8 + 1))
+    tokens = generator.choices(range(32, 127), k=16 * 8 + 1)
     (sound / "search.bin").write_bytes(bytes(tokens))
-    (sound / "confirm.bin").write_bytes(generator.randbytes(16 * 8 + 1))
+    (sound / "confirm.bin").write_bytes(
+        bytes(generator.choices(range(32, 127), k=16 * 8 + 1))
+    )
     (sound / "u16.bin").write_bytes(shard(20240520, 1, tokens, 2))
     (sound / "u32.bin").write_bytes(shard(20240801, 7, tokens, 4))
     (sound / "tokens.npy").write_bytes(npy("|u1", tokens, 1))
