@@ -47,29 +47,6 @@ text { fill: #f0f6fc; }
 </style>
 )";
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;  // XML 1.0 has no control characters
-    }
-  }
-  return out;
-}
-
 bool finite(const PlotPoint& point) {
   return std::isfinite(point.cost) && std::isfinite(point.loss);
 }
@@ -97,7 +74,7 @@ std::string text_at(double x, double y, const char* css, const char* anchor,
                     const std::string& text) {
   return fmt::format(R"(<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>)"
                      "\n",
-                     x, y, css, anchor, escaped(text));
+                     x, y, css, anchor, xml_escaped(text));
 }
 
 std::string line_at(double x1, double y1, double x2, double y2, const char* css) {
@@ -110,14 +87,14 @@ std::string circle_at(double x, double y, const std::string& title) {
   return fmt::format(
       R"(<circle cx="{:.1f}" cy="{:.1f}" r="4" class="front"><title>{}</title></circle>)"
       "\n",
-      x, y, escaped(title));
+      x, y, xml_escaped(title));
 }
 
 std::string diamond_at(double x, double y, const std::string& title) {
   return fmt::format(
       R"(<path d="M{:.1f} {:.1f}l7 7l-7 7l-7-7z" class="uniform"><title>{}</title></path>)"
       "\n",
-      x, y - 7, escaped(title));
+      x, y - 7, xml_escaped(title));
 }
 
 class Drawing {
@@ -142,7 +119,7 @@ class Drawing {
         fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0:.0f}" height="{1:.0f}" )"
                     R"(viewBox="0 0 {0:.0f} {1:.0f}" role="img" aria-label="{2}">)"
                     "\n",
-                    kWidth, kHeight, escaped(plot_.title));
+                    kWidth, kHeight, xml_escaped(plot_.title));
     out += kStyle;
     out += fmt::format(
         R"(<rect x="0.5" y="0.5" width="{:.0f}" height="{:.0f}" rx="8" class="ground"/>)"
@@ -184,7 +161,7 @@ class Drawing {
     out += fmt::format(
         R"svg(<text x="24" y="{0:.1f}" class="quiet" text-anchor="middle" transform="rotate(-90 24 {0:.1f})">{1}</text>)svg"
         "\n",
-        middle, escaped(plot_.loss_axis));
+        middle, xml_escaped(plot_.loss_axis));
     return out;
   }
 
@@ -270,6 +247,29 @@ class Drawing {
 };
 
 }  // namespace
+
+std::string xml_escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;  // XML 1.0 has no control characters
+    }
+  }
+  return out;
+}
 
 std::vector<double> axis_ticks(double low, double high, int count) {
   const double rough = (high - low) / count;

@@ -27,6 +27,10 @@ struct FrontPlot {
 // however many points there are.
 std::string front_svg(const FrontPlot& plot);
 
+// Text as the content of an element or an attribute: its markup and control characters are no
+// longer that.
+std::string xml_escaped(const std::string& text);
+
 // Round numbers inside [low, high] that divide it into about `count` steps, ascending.
 std::vector<double> axis_ticks(double low, double high, int count);
 
