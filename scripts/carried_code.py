@@ -57,6 +57,21 @@ def python_files(directory):
     )
 
 
+def named_kernels(value, key=""):
+    """What settings such as _attn_implementation name of another repository, at any depth."""
+    if isinstance(value, dict):
+        inside = "implementation" in key  # of one for each part of the model
+        return [
+            n
+            for k, inner in value.items()
+            for n in named_kernels(inner, key if inside else k)
+        ]
+    if isinstance(value, list):
+        return [n for inner in value for n in named_kernels(inner, key)]
+    named = "implementation" in key and isinstance(value, str) and "/" in value
+    return [f"the kernel {value} that its {key} names"] if named else []
+
+
 def foreign_python(directory):
     """What transformers would run of the export that is not this program's, in words."""
     config = read_config(directory / "config.json")
@@ -72,8 +87,9 @@ def foreign_python(directory):
                 f"its auto_map names code of another repository, {name}, which is not fetched:"
                 " put the code beside the weights"
             )
+    kernels = named_kernels(config)
     if not classes:
-        return []  # transformers runs none of the files then
+        return kernels  # transformers runs none of the files then
     bridges = shipped_bridges()
     foreign = [
         name
@@ -87,7 +103,7 @@ def foreign_python(directory):
     ]
     if missing:
         raise ValueError(f"its auto_map names {missing[0]}, which is not there")
-    return foreign
+    return kernels + foreign
 
 
 def strings_in(value):

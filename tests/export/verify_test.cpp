@@ -226,7 +226,7 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");
-  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel"}) {
     write_export(dir / "model", llama, dir / name, {8, 32, 4}, Dtype::kF32, 5'000'000'000);
   }
   const fs::path mark = dir / "PWNED", victim = dir / "victim.json";
@@ -243,11 +243,13 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
       R"({"model_type": "llama", "auto_map": {}, "configuration_files": ["config.4.0.0.json"]})");
   test::spew(dir / "elsewhere/config.4.0.0.json",
              R"({"model_type": "llama", "auto_map": {"AutoConfig": "evil.X"}})");
+  test::spew(dir / "kernel/config.json",
+             R"({"model_type": "llama", "text": {"_attn_implementation": "attacker/kernel:fn"}})");
   test::spew(victim, "[]");
   fs::create_symlink(victim, dir / "linked/verified.json");
 
   std::string arguments;
-  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel"}) {
     arguments += " " + (dir / name).string();
   }
   const Answer answer = verify("transformers" + arguments);
@@ -260,6 +262,7 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   says("changed", "transformers is not asked: it would run modeling_mixnmatch_llama.py");
   says("foreign", "transformers is not asked: its auto_map names code of another repository");
   says("elsewhere", "transformers is not asked: its config.json names other files");
+  says("kernel", "transformers is not asked: it would run the kernel attacker/kernel:fn");
   says("linked", "the answer is not recorded in verified.json");
   EXPECT_FALSE(fs::exists(mark));
   EXPECT_EQ(test::slurp(victim), "[]");
