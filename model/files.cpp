@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -126,21 +127,84 @@ int lock_existing(const fs::path& path) {
   return fd;
 }
 
-// Removes what killed processes left beside `target`: siblings that nobody holds locked.
-void remove_stale_siblings(const fs::path& target) {
-  const std::string prefix = partial_prefix(target);
-  std::error_code ignored;
-  std::vector<fs::path> siblings;
-  for (fs::directory_iterator it(parent_of(target), ignored), end; !ignored && it != end;
-       it.increment(ignored)) {
-    if (it->path().filename().string().starts_with(prefix)) siblings.push_back(it->path());
+// The empty file beside a directory that is being written. It says that this program made it.
+fs::path mark_of(const fs::path& partial) { return fs::path(partial) += ".mark"; }
+// Where a replaced directory lies for a moment.
+fs::path old_of(const fs::path& partial) { return fs::path(partial) += ".old"; }
+
+void leave_mark(const fs::path& partial) {
+  int fd = ::open(mark_of(partial).c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+  close_quietly(fd);
+}
+
+bool exists_at_all(const fs::path& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+bool is_mark(const fs::path& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0;
+}
+
+// Once nothing is left that it stands for.
+void remove_mark(const fs::path& partial) {
+  if (exists_at_all(partial) || exists_at_all(old_of(partial))) return;
+  if (is_mark(mark_of(partial))) ::unlink(mark_of(partial).c_str());
+}
+
+// The name that make_partial gave, of the name of what was written so, of its mark or of what it
+// replaced: `prefix`, digits, and perhaps a dot and more digits. Empty if it is no such name.
+std::string partial_name(std::string name, std::string_view prefix) {
+  for (const std::string_view suffix : {".mark", ".old"}) {
+    if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
   }
-  for (const fs::path& sibling : siblings) {
-    int fd = lock_existing(sibling);
-    if (fd < 0) continue;
-    fs::remove_all(sibling, ignored);
+  if (!name.starts_with(prefix)) return "";
+  std::string_view number = std::string_view(name).substr(prefix.size());
+  const auto take_digits = [&] {
+    const std::size_t digits = std::min(number.find_first_not_of("0123456789"), number.size());
+    number.remove_prefix(digits);
+    return digits > 0;
+  };
+  if (!take_digits()) return "";
+  if (number.starts_with('.')) {
+    number.remove_prefix(1);
+    if (!take_digits()) return "";
+  }
+  return number.empty() ? name : "";
+}
+
+// Removes what a killed process wrote as `partial`, unless somebody holds it locked: a file, an
+// empty directory, or a directory with its mark. Any other directory is not this program's.
+void remove_stale(const fs::path& partial) {
+  std::error_code ignored;
+  const bool marked = is_mark(mark_of(partial));
+  if (exists_at_all(partial)) {
+    int fd = lock_existing(partial);
+    if (fd < 0) return;
+    if (marked || !fs::is_directory(partial, ignored)) {
+      fs::remove_all(partial, ignored);
+    } else {
+      ::rmdir(partial.c_str());
+    }
     close_quietly(fd);
   }
+  if (marked) fs::remove_all(old_of(partial), ignored);
+  remove_mark(partial);
+}
+
+// Removes what killed processes left beside `target`.
+void remove_stale_siblings(const fs::path& target) {
+  const std::string prefix = partial_prefix(target);
+  const fs::path parent = parent_of(target);
+  std::error_code ignored;
+  std::set<std::string> names;
+  for (fs::directory_iterator it(parent, ignored), end; !ignored && it != end;
+       it.increment(ignored)) {
+    names.insert(partial_name(it->path().filename().string(), prefix));
+  }
+  names.erase("");
+  for (const std::string& name : names) remove_stale(parent / name);
 }
 
 // Makes a locked sibling of `target` with `create`, which returns 0 or sets errno. Names that are
@@ -162,11 +226,6 @@ std::pair<fs::path, int> make_partial(const fs::path& target, const Create& crea
   }
   fail("cannot write '{}': all temporary names beside it ({}...) are taken", target.string(),
        base.string());
-}
-
-bool exists_at_all(const fs::path& path) {
-  struct stat status {};
-  return ::lstat(path.c_str(), &status) == 0;
 }
 
 // Whether SQLite would open it: by the first bytes.
@@ -362,6 +421,7 @@ AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
   require_replaceable(target_, replaceable_);
   std::tie(partial_, lock_) =
       make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });
+  leave_mark(partial_);
 }
 
 void AtomicDirectory::require_replaceable(const fs::path& target, const Replaceable& replaceable) {
@@ -397,6 +457,7 @@ AtomicDirectory::~AtomicDirectory() {
   if (!committed_) {
     std::error_code ignored;
     fs::remove_all(partial_, ignored);
+    remove_mark(partial_);
   }
   close_quietly(lock_);
 }
@@ -410,6 +471,7 @@ void AtomicDirectory::commit(Flush flush) {
   // by the next writer that can.
   std::error_code ignored;
   if (!old.empty()) fs::remove_all(old, ignored);
+  remove_mark(partial_);
 }
 
 // Gives the partial directory its final name; returns where a replaced one lies now, or nothing.
@@ -438,8 +500,7 @@ fs::path AtomicDirectory::move_to_target() {
   fs::path old;
   if (exists_at_all(target_)) {
     require_permission();
-    old = partial_;
-    old += ".old";
+    old = old_of(partial_);
     if (::rename(target_.c_str(), old.c_str()) != 0) fail_on("replace", target_, errno);
   }
   if (::rename(partial_.c_str(), target_.c_str()) != 0) {

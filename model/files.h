@@ -82,8 +82,8 @@ class OutputFile {
 
 // A directory that appears whole or not at all. It is written as a hidden sibling of `target`
 // (".name.partial-PID", on the same file system). commit() renames it; otherwise the destructor
-// removes it. It is locked (flock) while it is written. A sibling that nobody locks is therefore
-// stale, and is removed when a new one is made.
+// removes it. It is locked (flock) while it is written, and has a mark beside it (".name....mark").
+// A sibling with its mark that nobody locks is stale, and is removed when a new one is made.
 //
 // If `target` is a link to a directory, it stands for that directory. An empty directory at
 // `target` is used. Anything else there is an Error, unless `replaceable` has no objection; then
@@ -154,8 +154,8 @@ std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes
 // Parses JSON text that comes from outside. Error names `what` and the position if the text is no
 // JSON, repeats a key, or nests deeper than 64 levels.
 nlohmann::json parse_json(std::string_view text, const std::string& what);
-// The same for a file. Infinity, -Infinity and NaN are read as null. Python writes them, although
-// JSON has no such numbers.
+// The same for a file. Python's Infinity, -Infinity and NaN are read as null in arrays. As the value
+// of a key they are read as strings of their names, since null stands for a key's default.
 nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);

@@ -329,6 +329,8 @@ TEST(AtomicDirectory, RemovesStaleSiblingsAndNoOthers) {
   const test::TempDir dir;
   fs::create_directory(dir / ".out.partial-123456789");
   spew(dir / ".out.partial-123456789/file", "x");
+  spew(dir / ".out.partial-123456789.mark", "");
+  fs::create_directory(dir / ".out.partial-12.3");  // killed before it had a mark
   fs::create_directory(dir / ".out2.partial-123456789");
   spew(dir / ".out.partial", "not ours");
   fs::create_directory(dir / ".out.partial-7");
@@ -338,6 +340,28 @@ TEST(AtomicDirectory, RemovesStaleSiblingsAndNoOthers) {
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{".out.partial", ".out.partial-7",
                                                             ".out2.partial-123456789"}));
   ::close(alive);
+}
+
+// A hidden name with a number in it says nothing of who made a directory.
+TEST(AtomicDirectory, LeavesWhatOthersMadeUnderSuchNames) {
+  const test::TempDir dir;
+  std::vector<std::string> names;
+  for (const std::string name : {".out.partial-99", ".out.partial-98.old", ".out.partial-97.1",
+                                 ".out.partial-x", ".out.partial-9.x", ".out.partial-"}) {
+    fs::create_directory(dir / name);
+    spew(dir / name / "thesis.tex", "t");
+    names.push_back(name);
+  }
+  // What is called a mark and holds something is none.
+  spew(dir / ".out.partial-99.mark", "t");
+  names.push_back(".out.partial-99.mark");
+  AtomicDirectory(dir / "out").commit();
+  write_file_atomically(dir / "out/file", "x");
+  names.push_back("out");
+  std::ranges::sort(names);
+  EXPECT_EQ(names_in(dir.path()), names);
+  EXPECT_EQ(slurp(dir / ".out.partial-99/thesis.tex"), "t");
+  EXPECT_EQ(slurp(dir / ".out.partial-99.mark"), "t");
 }
 
 // Runs `work` in a child and kills it after a while, or lets it end.
