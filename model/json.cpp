@@ -67,11 +67,12 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<std::unordered_set<std::string>> keys_;  // of every object or array that is open
 };
 
-// Infinity, -Infinity and NaN outside of strings become null, padded so that positions in errors
-// stay those of the file.
-void null_non_numbers(std::string& text) {
+// Infinity, -Infinity and NaN outside of strings become null in an array, as in [0.0, Infinity]. As
+// the value of a key they become a string of their name: null would stand for the key's default.
+void name_non_numbers(std::string& text) {
   static constexpr std::string_view kNames[] = {"-Infinity", "Infinity", "NaN"};
   bool in_string = false;
+  char before = 0;  // the last that is no white space
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (in_string && text[i] == '\\') {
       ++i;
@@ -80,13 +81,13 @@ void null_non_numbers(std::string& text) {
     } else if (!in_string) {
       for (const std::string_view name : kNames) {
         if (std::string_view(text).substr(i, name.size()) != name) continue;
-        // "NaN" is shorter than null: nothing that JSON knows is as short, so the text grows.
-        text.replace(i, name.size(),
-                     name.size() < 4 ? "null" : "null" + std::string(name.size() - 4, ' '));
-        i += 3;
+        const std::string named = before == ':' ? fmt::format("\"{}\"", name) : "null";
+        text.replace(i, name.size(), named);
+        i += named.size() - 1;
         break;
       }
     }
+    if (std::string_view(" \t\r\n").find(text[i]) == std::string_view::npos) before = text[i];
   }
 }
 
@@ -108,7 +109,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
 
 nlohmann::json read_json(const std::filesystem::path& path) {
   std::string text = read_text(path);
-  null_non_numbers(text);
+  name_non_numbers(text);
   return parse_json(text, path.string());
 }
 
