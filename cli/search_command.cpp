@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -50,7 +51,7 @@ struct Request {
   double max_seconds = 0;
   DeviceOptions device;
   std::optional<std::int64_t> resume, latency;
-  bool dry_run = false, json = false, csv = false;
+  bool halving = false, dry_run = false, json = false, csv = false;
 };
 
 constexpr std::int64_t kWidest = std::numeric_limits<Width>::max();
@@ -105,6 +106,10 @@ OptionTable option_table(Request& request) {
       .option("batch", of_run(count_value(request.batch, 1, 1 << 20)),
               "submodels that are scored and stored together: a larger batch shares more work, "
               "and loses more when it is killed");
+  options.option(
+      "halving", of_run(flag_value(request.halving)),
+      "score each batch on an eighth of the examples, the more promising half of it on a "
+      "quarter, and half of that on all: at most 0.4 of the tokens");
   add_device_options(options, request.device);
   options.section("store and output")
       .option("db", required(path_value(request.db)), "the store; it is made if it does not exist")
@@ -192,6 +197,7 @@ class SearchCommand {
     const NestedModel& model = opened_->model;
     request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
     data_ = load_examples(request_.data, model);
+    if (request_.halving) parts_.emplace(*data_);
     if (request_.confirm.empty()) return;
     ExampleOptions confirm = request_.data;
     confirm.path = request_.confirm;
@@ -205,6 +211,7 @@ class SearchCommand {
   int serve() {
     std::vector<const Examples*> datasets = {data_.get()};
     if (confirm_) datasets.push_back(confirm_.get());
+    if (parts_) std::ranges::copy(parts_->scored(), std::back_inserter(datasets));
     Scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(), note_line)
         .serve(datasets);
     return 0;
@@ -252,6 +259,7 @@ class SearchCommand {
     search.settings = request_.settings;
     search.latency = latency_ ? &*latency_ : nullptr;
     search.batch = static_cast<std::size_t>(request_.batch);
+    search.halving = parts_ ? &*parts_ : nullptr;
     search.max_seconds = request_.max_seconds;
     search.started = start_;
     session_.emplace(search);
@@ -327,10 +335,10 @@ class SearchCommand {
     };
     watch.ended = [this](const RunRow& run, const SearchOutcome& outcome) {
       const SearchStatus& status = outcome.status;
-      bar_->note(fmt::format("run {}, {}: {} evaluations ({} known already), front of {}, {}{}",
+      bar_->note(fmt::format("run {}, {}: {} evaluations ({} known already){}, front of {}, {}{}",
                              run.id, run.strategy, status.evaluations,
-                             status.evaluations - status.scored, status.front, best_text(status),
-                             outcome.finished ? "" : ", stopped"));
+                             status.evaluations - status.scored, tokens_text(status), status.front,
+                             best_text(status), outcome.finished ? "" : ", stopped"));
       bar_.reset();
     };
     return watch;
@@ -346,6 +354,16 @@ class SearchCommand {
     bar_->show(done / total,
                fmt::format("{:.0f} of {} evaluations, front {}, {}, {} left", done, status.total,
                            status.front, best_text(status), duration_text(left)));
+  }
+
+  // What halving computed, of what it would have been without.
+  std::string tokens_text(const SearchStatus& status) const {
+    const auto tokens = [&](std::uint64_t examples) {
+      return fmt::group_digits(examples * static_cast<std::uint64_t>(data_->context));
+    };
+    if (!parts_) return "";
+    return fmt::format(" on {} of {} tokens", tokens(status.examples),
+                       tokens(status.scored * static_cast<std::uint64_t>(data_->count)));
   }
 
   std::string best_text(const SearchStatus& status) const {
@@ -377,6 +395,7 @@ class SearchCommand {
   std::optional<OpenedModel> opened_;
   std::optional<RunRow> resumed_;
   std::unique_ptr<const Examples> data_, confirm_;
+  std::optional<HalvingParts> parts_;  // where there is halving
   std::optional<LatencyTable> latency_;
   bool counts_flops_ = false;
   std::unique_ptr<Ranks> ranks_;  // where this is one of several processes

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
+#include <numeric>
 #include <set>
 #include <string>
 
@@ -10,13 +13,10 @@ namespace {
 
 class Loop {
  public:
-  explicit Loop(const SearchLoop& loop) : loop_(loop) {
+  explicit Loop(const SearchLoop& loop) : loop_(loop), judge_(loop.metric, loop.cost) {
     status_.total = loop.max_evaluations;
     const std::uint64_t asked = loop.strategy.total();
     if (asked > 0) status_.total = std::min(status_.total, asked);
-    for (const Record& record : loop.store.records_of(loop.run.id)) {
-      noted_.insert(to_string(record.widths));
-    }
   }
 
   SearchOutcome run() {
@@ -27,9 +27,15 @@ class Loop {
       if (asked.empty()) break;
       for (std::size_t at = 0; at < asked.size(); at += loop_.batch) {
         if (!loop_.proceed(status_)) return {status_, false};
-        take(std::span(asked).subspan(at, std::min(loop_.batch, asked.size() - at)));
+        const auto batch = std::span(asked).subspan(at, std::min(loop_.batch, asked.size() - at));
+        if (loop_.halving != nullptr) {
+          take_halved(batch);
+        } else {
+          take(batch);
+        }
       }
     }
+    if (loop_.halving != nullptr && !promote_the_last()) return {status_, false};
     status_.total = status_.evaluations;
     loop_.proceed(status_);
     return {status_, true};
@@ -51,6 +57,9 @@ class Loop {
       std::vector<Score> scored =
           loop_.score(unknown, status_, [this](std::span<const Score> scores) { keep(scores); });
       status_.scored += scored.size();
+      for (const Score& score : scored) {
+        status_.examples += static_cast<std::uint64_t>(score.samples);
+      }
       std::size_t next = 0;
       for (auto& result : results) {
         if (!result) result = std::move(scored[next++]);
@@ -61,23 +70,37 @@ class Loop {
     for (const auto& result : results) all.push_back(*result);
     keep(all);
 
-    for (const auto& result : results) tell(*result);
+    for (const auto& result : results) {
+      const double objective = objective_of(loop_.metric, result->value(loop_.metric));
+      tell(result->widths, {loop_.cost(result->widths), objective});
+      note(*result);
+    }
   }
 
-  // What the run does not refer to yet, in one transaction.
-  void keep(std::span<const Score> scores) {
+  // What a run does not refer to yet, in one transaction.
+  void keep(std::span<const Score> scores) { keep(scores, loop_.run.id); }
+  void keep(std::span<const Score> scores, std::int64_t run) {
+    if (!noted_.contains(run)) {
+      for (const Record& record : loop_.store.records_of(run)) {
+        noted_[run].insert(to_string(record.widths));
+      }
+    }
     std::vector<Score> added;
     for (const Score& score : scores) {
-      if (noted_.insert(to_string(score.widths)).second) added.push_back(score);
+      if (noted_[run].insert(to_string(score.widths)).second) added.push_back(score);
     }
-    if (!added.empty()) loop_.store.add(loop_.run.id, added);
+    if (!added.empty()) loop_.store.add(run, added);
   }
 
-  void tell(const Score& score) {
+  void tell(const Widths& widths, const Point& point, double noise = 0) {
+    loop_.strategy.tell(widths, point, noise);
+    ++status_.evaluations;
+  }
+
+  // Of a score on all examples.
+  void note(const Score& score) {
     const double objective = objective_of(loop_.metric, score.value(loop_.metric));
     const Point point = {loop_.cost(score.widths), objective};
-    loop_.strategy.tell(score.widths, point);
-    ++status_.evaluations;
     if (std::isnan(objective)) return;
     if (!status_.best || objective < best_) {
       best_ = objective;
@@ -94,11 +117,146 @@ class Loop {
     status_.front = front_.size();
   }
 
+  // Halving. A candidate, and how far it got.
+  struct Entrant {
+    Score score;  // on the examples of that round
+    std::size_t round = 0;
+  };
+
+  std::span<const std::int64_t> examples(std::size_t round) const {
+    return loop_.halving->rounds[round].examples;
+  }
+  std::size_t last_round() const { return loop_.halving->rounds.size() - 1; }
+
+  void take_halved(std::span<const Widths> candidates) {
+    std::vector<Entrant> entrants(candidates.size());
+    std::vector<std::size_t> left(candidates.size());
+    std::iota(left.begin(), left.end(), std::size_t{0});
+    for (std::size_t i = 0; i < candidates.size(); ++i) entrants[i].score.widths = candidates[i];
+    for (std::size_t round = 0; round <= last_round() && !left.empty(); ++round) {
+      advance(entrants, left, round);
+      if (round == last_round()) break;
+      std::vector<Score> peers;
+      for (const std::size_t i : left) peers.push_back(entrants[i].score);
+      std::vector<HalvingJudge::Standing> standings;
+      for (const Score& peer : peers) {
+        standings.push_back(judge_.of(peer, examples(round), peers));
+      }
+      std::vector<std::size_t> on;
+      // Half, and of the first batch one at least, which the others are compared with.
+      const std::size_t half = std::max<std::size_t>(left.size() / 2, judge_.empty() ? 1 : 0);
+      for (const std::size_t k : judge_.promising(standings, half)) {
+        on.push_back(left[k]);
+      }
+      std::ranges::sort(on);
+      left = std::move(on);
+    }
+    for (const std::size_t i : left) judge_.add(entrants[i].score);
+    for (Entrant& entrant : entrants) {
+      const auto [point, error] = judge_.of(entrant.score, examples(entrant.round), {});
+      const bool whole = entrant.round == last_round();
+      tell(entrant.score.widths, point, whole ? 0 : error);
+      if (whole) {
+        note(entrant.score);
+      } else {
+        ended_early_.push_back(std::move(entrant));
+      }
+    }
+  }
+
+  // Scores those that are left, and were scored in the round before, on the examples of a round.
+  void advance(std::vector<Entrant>& entrants, std::span<const std::size_t> left,
+               std::size_t round) {
+    const HalvingRound& here = loop_.halving->rounds[round];
+    std::vector<std::size_t> unknown;
+    std::vector<Widths> widths;
+    for (const std::size_t i : left) {
+      spent_ += here.examples.size() - (round == 0 ? 0 : examples(entrants[i].round).size());
+      std::optional<Score> known = stored(entrants[i].score.widths, round);
+      if (known) {
+        entrants[i] = {std::move(*known), round};
+      } else {
+        unknown.push_back(i);
+        widths.push_back(entrants[i].score.widths);
+      }
+    }
+    if (!unknown.empty()) {
+      std::vector<Score> scored = loop_.halving->score(widths, round);
+      if (round == 0) status_.scored += scored.size();
+      for (std::size_t k = 0; k < unknown.size(); ++k) {
+        Entrant& entrant = entrants[unknown[k]];
+        status_.examples += static_cast<std::uint64_t>(scored[k].samples);
+        entrant.score =
+            round == 0 ? std::move(scored[k])
+                       : joined(entrant.score, examples(entrant.round), scored[k], here.examples);
+        entrant.round = round;
+      }
+    }
+    std::vector<Score> all;
+    for (const std::size_t i : left) all.push_back(entrants[i].score);
+    keep(all, here.run.id);
+  }
+
+  // A score on the examples of a round, where the store has it, or has it on all of them.
+  std::optional<Score> stored(const Widths& widths, std::size_t round) const {
+    for (const std::size_t at : {round, last_round()}) {
+      const RunRow& run = loop_.halving->rounds[at].run;
+      const std::optional<Record> record = loop_.store.find(run.model, run.data, run.dtype, widths);
+      if (!record || !(*record)[loop_.metric]) continue;
+      Score score = *record;
+      for (const MetricRow& row : metric_table()) {
+        if (score[row.metric]) {
+          score.per_example[row.metric] = loop_.store.per_example(record->id, row.metric);
+        }
+      }
+      if (score.per_example[loop_.metric].size() != examples(at).size()) continue;
+      return at == round ? score : part_of(score, examples(round));
+    }
+    return std::nullopt;
+  }
+
+  // After the last batch: all examples for the most promising of those that ended early. False
+  // where it was told to stop.
+  bool promote_the_last() {
+    const double all = static_cast<double>(examples(last_round()).size());
+    const double most = kHalvedShare * all * static_cast<double>(status_.evaluations);
+    while (true) {
+      std::vector<HalvingJudge::Standing> standings;
+      for (const Entrant& entrant : ended_early_) {
+        standings.push_back(judge_.of(entrant.score, examples(entrant.round), {}));
+      }
+      // What one that got no further than the first round needs.
+      const double each = all - static_cast<double>(examples(0).size());
+      const double room = std::max(0.0, (most - static_cast<double>(spent_)) / each);
+      const std::size_t count = std::min(loop_.batch, static_cast<std::size_t>(room));
+      std::vector<std::size_t> chosen = judge_.promising(standings, count);
+      if (count == 0 || chosen.empty()) return true;
+      if (!loop_.proceed(status_)) return false;
+      std::ranges::sort(chosen);
+      for (std::size_t round = 1; round <= last_round(); ++round) {
+        std::vector<std::size_t> here;
+        std::ranges::copy_if(chosen, std::back_inserter(here),
+                             [&](std::size_t i) { return ended_early_[i].round == round - 1; });
+        advance(ended_early_, here, round);
+      }
+      for (const std::size_t i : chosen) {
+        judge_.add(ended_early_[i].score);
+        note(ended_early_[i].score);
+      }
+      std::erase_if(ended_early_, [&](const Entrant& e) { return e.round == last_round(); });
+    }
+  }
+
   const SearchLoop& loop_;
   SearchStatus status_;
-  double best_ = 0;              // the objective of status_.best, where there is one
-  std::set<std::string> noted_;  // widths that the run refers to already
+  double best_ = 0;  // the objective of status_.best, where there is one
+  std::map<std::int64_t, std::set<std::string>> noted_;  // widths that a run refers to already
   std::vector<Point> front_;
+
+  // Of a search with halving.
+  HalvingJudge judge_;
+  std::vector<Entrant> ended_early_;
+  std::uint64_t spent_ = 0;  // examples, of known scores too: what is promoted depends on it
 };
 
 }  // namespace

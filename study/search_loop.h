@@ -10,12 +10,14 @@
 
 #include "db/store.h"
 #include "search/strategy.h"
+#include "study/halving.h"
 
 namespace mnm {
 
 struct SearchStatus {
   std::uint64_t evaluations = 0;  // results told so far, known ones included
   std::uint64_t scored = 0;       // of these, scored by this loop
+  std::uint64_t examples = 0;     // that those were scored on, counted for each of them
   std::uint64_t total = 0;        // that there will be, at most
   std::size_t front = 0;          // members
   std::optional<Score> best;      // of those told, by the metric
@@ -39,6 +41,10 @@ struct SearchLoop {
       score{};
   // Called before each batch and at the end; false: stop here.
   std::function<bool(const SearchStatus&)> proceed{};
+  // Given: each batch goes through these rounds, and `score` is not called. The strategy is told
+  // the scores on all examples, and of the rest what is estimated, with its noise. Front and best
+  // are of scores on all examples.
+  const Halving* halving = nullptr;
 };
 
 struct SearchOutcome {

@@ -1,6 +1,7 @@
 #include "study/session.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "model/error.h"
@@ -8,6 +9,11 @@
 #include "study/store_rows.h"
 
 namespace mnm {
+namespace {
+
+constexpr const char* kHalvingCommand = "halving";  // of runs on a part of the data
+
+}  // namespace
 
 SearchProblem make_problem(const NestedModel& model, const CostTable& costs, CostKind cost,
                            std::span<const Budget> budgets) {
@@ -25,6 +31,23 @@ SearchProblem make_problem(const NestedModel& model, const CostTable& costs, Cos
   }
   problem.require_feasible();
   return problem;
+}
+
+HalvingParts::HalvingParts(const Examples& data) : rounds_(halving_rounds(data.count)) {
+  std::vector<std::int64_t> before;
+  for (const std::vector<std::int64_t>& round : rounds_) {
+    of_.push_back(std::make_unique<ExampleSubset>(data, round));
+    std::vector<std::int64_t> added;
+    std::ranges::set_difference(round, before, std::back_inserter(added));
+    added_by_.push_back(std::make_unique<ExampleSubset>(data, std::move(added)));
+    before = round;
+  }
+}
+
+std::vector<const Examples*> HalvingParts::scored() const {
+  std::vector<const Examples*> all;
+  for (const auto& part : added_by_) all.push_back(part.get());
+  return all;
 }
 
 SearchSession::SearchSession(const SearchRequest& request)
@@ -127,7 +150,55 @@ SearchOutcome SearchSession::search_one(const RunRow& run, const SearchWatch& wa
     return proceed(status) &&
            (request_.max_seconds == 0 || elapsed() < deadline_ || status.scored == 0);
   };
-  return run_search(loop);
+  if (request_.halving == nullptr) return run_search(loop);
+  return search_halved(run, loop);
+}
+
+// With a run of the store for each round but the last, which is the search's own.
+SearchOutcome SearchSession::search_halved(const RunRow& run, SearchLoop& loop) {
+  const HalvingParts& parts = *request_.halving;
+  Halving halving;
+  for (std::size_t round = 0; round + 1 < parts.rounds().size(); ++round) {
+    halving.rounds.push_back({parts.rounds()[round], begin_part(run, parts.of(round))});
+  }
+  halving.rounds.push_back({parts.rounds().back(), run});
+  halving.score = [&](std::span<const Widths> candidates, std::size_t round) {
+    return scorer_->score(candidates, parts.added_by(round), [](const Progress&) { return true; });
+  };
+  loop.halving = &halving;
+  const auto end = [&](const char* status) {
+    for (const HalvingRound& round : halving.rounds) {
+      if (round.run.id != run.id) store_->finish_run(round.run.id, status);
+    }
+  };
+  try {
+    const SearchOutcome outcome = run_search(loop);
+    end(outcome.finished ? "done" : "stopped");
+    return outcome;
+  } catch (...) {
+    end("stopped");
+    throw;
+  }
+}
+
+// The run that scores on a part of the data for `whole`: a new one, or the one that it had when it
+// was stopped. It is no search of its own, and no search's part is named by it.
+RunRow SearchSession::begin_part(const RunRow& whole, const Examples& part) {
+  RunRow run = whole;
+  run.data = store_->data(data_row(part));
+  run.command = kHalvingCommand;
+  run.part.clear();
+  for (const RunRow& row : store_->runs()) {
+    if (row.command == run.command && row.session == whole.session && row.data == run.data &&
+        row.strategy == run.strategy && row.status != "done") {
+      store_->resume_run(row.id);
+      return row;
+    }
+  }
+  run.session = whole.session;
+  run.status = "running";
+  run.id = store_->begin_run(run);
+  return run;
 }
 
 Strategy& SearchSession::strategy_of(const RunRow& run) {

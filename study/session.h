@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "dataset/example_subset.h"
 #include "dataset/examples.h"
 #include "db/store.h"
 #include "families/open_model.h"
@@ -27,6 +28,24 @@ namespace mnm {
 // The strategy of a search that names none.
 inline constexpr const char* kDefaultStrategy = "surrogate";
 
+// The parts of the search part that halving scores on.
+class HalvingParts {
+ public:
+  // `data` outlives it. UsageError if it has too few examples.
+  explicit HalvingParts(const Examples& data);
+
+  const std::vector<std::vector<std::int64_t>>& rounds() const { return rounds_; }
+  // The examples of a round, and those that it adds to the round before.
+  const Examples& of(std::size_t round) const { return *of_[round]; }
+  const Examples& added_by(std::size_t round) const { return *added_by_[round]; }
+  // All that are scored: what every rank must have (Scorer::serve).
+  std::vector<const Examples*> scored() const;
+
+ private:
+  std::vector<std::vector<std::int64_t>> rounds_;
+  std::vector<std::unique_ptr<const ExampleSubset>> of_, added_by_;  // [rounds]
+};
+
 // What is searched, and how. The references and pointers outlive the session.
 struct SearchRequest {
   const OpenedModel& opened;
@@ -39,6 +58,8 @@ struct SearchRequest {
   StrategySettings settings{};
   const LatencyTable* latency = nullptr;  // needed if latency is the cost or has a budget
   std::size_t batch = 256;                // submodels that are scored and kept together
+  // The parts that halving (study/halving.h) scores on. Null: everything is scored on all examples.
+  const HalvingParts* halving = nullptr;
   // Counted from `started`, and shared evenly by the strategies. When the share of a strategy is
   // over, it finishes the batch that is being scored and stops. Each scores at least one batch. 0:
   // no limit.
@@ -91,6 +112,8 @@ class SearchSession {
  private:
   double elapsed() const;
   SearchOutcome search_one(const RunRow& run, const SearchWatch& watch);
+  SearchOutcome search_halved(const RunRow& run, SearchLoop& loop);
+  RunRow begin_part(const RunRow& whole, const Examples& part);
   Strategy& strategy_of(const RunRow& run);
 
   const SearchRequest request_;

@@ -11,8 +11,6 @@
 namespace mnm {
 namespace {
 
-constexpr std::uint64_t kEvaluations = 150;
-
 WidthSpace space() {
   WidthSpace space;
   for (int layer = 0; layer < 5; ++layer) {
@@ -52,6 +50,9 @@ struct Killed {};
 // A store, and searches in it that may be cut short.
 class SearchLoopTest : public ::testing::TestWithParam<std::string> {
  protected:
+  // A model of many results takes its time.
+  static std::uint64_t most() { return GetParam() == "surrogate" ? 60 : 150; }
+
   Store open(const std::string& name) { return Store::open(dir_ / name, Store::Mode::kWrite); }
 
   std::int64_t begin(Store& store) {
@@ -75,14 +76,14 @@ class SearchLoopTest : public ::testing::TestWithParam<std::string> {
     problem.cost = cost_of;
     problem.limits = {{"params", 30, cost_of}};
     StrategySettings settings;
-    settings.max_evaluations = kEvaluations;
+    settings.max_evaluations = most();
     settings.population = 16;
     const auto strategy = make_strategy(GetParam(), problem, settings);
     std::size_t scored_batches = 0;
     const RunRow row = *store.run(run);
     SearchLoop loop{*strategy, store, row};
     loop.metric = metric;
-    loop.max_evaluations = kEvaluations;
+    loop.max_evaluations = most();
     loop.batch = batch;
     loop.cost = cost_of;
     loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
@@ -122,7 +123,7 @@ TEST_P(SearchLoopTest, KeepsEveryEvaluationOfTheRun) {
   const std::int64_t run = begin(store);
   const SearchOutcome outcome = go(store, run, 64);
   EXPECT_TRUE(outcome.finished);
-  EXPECT_LE(outcome.status.evaluations, kEvaluations);
+  EXPECT_LE(outcome.status.evaluations, most());
   EXPECT_EQ(outcome.status.scored, outcome.status.evaluations);
   EXPECT_EQ(store.records_of(run).size(), outcome.status.evaluations);
   FrontQuery query;
@@ -170,6 +171,30 @@ TEST_P(SearchLoopTest, WhatAnotherRunScoredIsNotScoredAgain) {
   EXPECT_EQ(trace(store, second), trace(store, first));
 }
 
+// Whatever a store knows, the search asks for the same: here every submodel was scored, in another
+// order.
+TEST_P(SearchLoopTest, WhatAnotherStrategyScoredChangesNothing) {
+  Store fresh = open("fresh.db"), full = open("full.db");
+  const std::int64_t expected = begin(fresh), other = begin(full);
+  go(fresh, expected, 64);
+  std::vector<Score> everything;
+  Widths widths(5, 8);
+  for (int i = 0; i < 1024; ++i) {
+    for (int layer = 0; layer < 5; ++layer) {
+      widths[static_cast<std::size_t>(layer)] = 8 >> (i >> 2 * layer & 3);
+    }
+    everything.push_back(fake_score(widths));
+    everything.back().metrics[Metric::kAccuracy].reset();
+  }
+  full.add(other, everything);
+  scored_ = 0;
+  const std::int64_t run = begin(full);
+  const SearchOutcome outcome = go(full, run, 64);
+  EXPECT_EQ(scored_, 0u);
+  EXPECT_EQ(outcome.status.evaluations, fresh.records_of(expected).size());
+  EXPECT_EQ(trace(full, run), trace(fresh, expected));
+}
+
 // The larger accuracy wins, and here it goes with the smaller loss: the same search, whose records
 // gain the metric that they lacked.
 TEST_P(SearchLoopTest, AnotherMetricIsMeasuredWhereRecordsLackItAndFoundByIt) {
@@ -194,7 +219,7 @@ TEST_P(SearchLoopTest, AnotherMetricIsMeasuredWhereRecordsLackItAndFoundByIt) {
 
 INSTANTIATE_TEST_SUITE_P(Strategies, SearchLoopTest,
                          ::testing::Values("uniform", "least-slope", "monotone", "grid", "random",
-                                           "evolution"),
+                                           "evolution", "surrogate", "sensitivity", "knapsack"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');

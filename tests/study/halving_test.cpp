@@ -1,0 +1,281 @@
+#include "study/halving.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "eval/standard_error.h"
+#include "model/error.h"
+#include "model/random.h"
+#include "study/search_loop.h"
+#include "tests/support/temp_dir.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kExamples = 64;
+constexpr std::uint64_t kEvaluations = 120;
+
+double cost_of(const Widths& widths) {
+  double sum = 0;
+  for (const Width width : widths) sum += width;
+  return sum;
+}
+
+SearchProblem problem() {
+  LayerChoices choices;
+  choices.granularities = {1, 2, 4, 8};
+  SearchProblem problem;
+  problem.space.layers.assign(5, choices);
+  problem.cost = cost_of;
+  return problem;
+}
+
+// The loss of a submodel on one example. Examples differ a hundred times as much as submodels do,
+// and move all submodels together; a small part is each submodel's and example's own.
+float loss_on(const Widths& widths, std::int64_t example) {
+  double loss = 0;
+  std::uint64_t hash = 17;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    loss += 1.0 / (widths[layer] * (1.0 + 0.3 * static_cast<double>(layer)));
+    hash = hash * 31 + static_cast<std::uint64_t>(widths[layer]);
+  }
+  Random shared(static_cast<std::uint64_t>(example) + 1);
+  Random own(hash * 1000 + static_cast<std::uint64_t>(example));
+  return static_cast<float>(loss + 100 * shared.uniform() + 0.02 * (own.uniform() - 0.5));
+}
+
+Score score_on(const Widths& widths, const std::vector<std::int64_t>& examples) {
+  Score score;
+  score.widths = widths;
+  score.cost.params = static_cast<std::int64_t>(cost_of(widths));
+  for (const std::int64_t example : examples) {
+    score.per_example[Metric::kLoss].push_back(loss_on(widths, example));
+  }
+  score.samples = static_cast<std::int64_t>(examples.size());
+  const Estimate of = mean_of(score.per_example[Metric::kLoss]);
+  score.metrics[Metric::kLoss] = Measured{of.value, of.standard_error};
+  return score;
+}
+
+std::vector<std::int64_t> all_examples() { return halving_rounds(kExamples).back(); }
+
+TEST(Halving, RoundsAreNestedAndSpread) {
+  for (const std::int64_t examples : {16, 17, 63, 64, 1000}) {
+    const auto rounds = halving_rounds(examples);
+    ASSERT_EQ(rounds.size(), 3u);
+    for (std::size_t r = 0; r + 1 < rounds.size(); ++r) {
+      EXPECT_TRUE(std::ranges::includes(rounds[r + 1], rounds[r]));
+    }
+    EXPECT_EQ(rounds[0].size(), static_cast<std::size_t>((examples + 7) / 8));
+    EXPECT_EQ(rounds[1].size(), static_cast<std::size_t>((examples + 3) / 4));
+    EXPECT_EQ(rounds[2].size(), static_cast<std::size_t>(examples));
+    EXPECT_GE(rounds[0].back(), examples - 8);
+  }
+  EXPECT_THROW(halving_rounds(15), UsageError);
+}
+
+TEST(Halving, JoinedPartsAreTheWhole) {
+  const auto rounds = halving_rounds(kExamples);
+  const Widths widths = {1, 8, 4, 2, 2};
+  const Score whole = score_on(widths, rounds[2]);
+  std::vector<std::int64_t> rest;
+  std::ranges::set_difference(rounds[2], rounds[1], std::back_inserter(rest));
+  const Score joined_up =
+      joined(score_on(widths, rounds[1]), rounds[1], score_on(widths, rest), rounds[2]);
+  EXPECT_EQ(joined_up.per_example[Metric::kLoss], whole.per_example[Metric::kLoss]);
+  EXPECT_EQ(joined_up.value(), whole.value());
+  EXPECT_EQ(joined_up.samples, kExamples);
+  const Score part = part_of(whole, rounds[0]);
+  EXPECT_EQ(part.value(), score_on(widths, rounds[0]).value());
+  EXPECT_EQ(part.samples, kExamples / 8);
+}
+
+// Of many submodels, the estimate lies within its errors of the loss on all examples.
+TEST(Halving, EstimatesTheLossOnAllExamplesFromAnAnchor) {
+  const auto rounds = halving_rounds(kExamples);
+  HalvingJudge judge(Metric::kLoss, cost_of);
+  judge.add(score_on({4, 4, 4, 4, 4}, rounds[2]));
+  judge.add(score_on({1, 1, 1, 1, 1}, rounds[2]));
+  double squares = 0;
+  int count = 0;
+  for (const Width a : {1, 2, 4, 8}) {
+    for (const Width b : {1, 2, 8}) {
+      for (const Width c : {2, 8}) {
+        const Widths widths = {a, 4, b, 4, c};
+        const auto [point, error] = judge.of(score_on(widths, rounds[0]), rounds[0], {});
+        const double off = point.loss - score_on(widths, rounds[2]).value();
+        EXPECT_EQ(point.cost, cost_of(widths));
+        EXPECT_LT(std::abs(off), 0.01);  // the part's own mean is off by 8
+        squares += off * off / (error * error);
+        ++count;
+      }
+    }
+  }
+  // Of t values with 7 degrees of freedom, whose variance is 1.4, that share two anchors.
+  EXPECT_LT(squares / count, 4);
+  EXPECT_GT(squares / count, 0.3);
+}
+
+TEST(Halving, KeepsWhatIsNotBeaten) {
+  HalvingJudge judge(Metric::kLoss, cost_of);
+  judge.add(score_on({2, 2, 2, 2, 2}, all_examples()));
+  const double loss = score_on({2, 2, 2, 2, 2}, all_examples()).value();
+  const std::vector<HalvingJudge::Standing> candidates = {
+      {{10, loss + 0.1}, 0.04},  // beaten by 2.5 errors
+      {{10, loss + 0.1}, 0.06},  // not quite
+      {{12, loss - 0.2}, 0.01},
+      {{8, loss + 1}, 0.01},  // nothing is as cheap
+      {{9, std::numeric_limits<double>::quiet_NaN()}, 0},
+  };
+  std::vector<std::size_t> kept = judge.promising(candidates, 5);
+  std::ranges::sort(kept);
+  EXPECT_EQ(kept, (std::vector<std::size_t>{1, 2, 3}));
+  EXPECT_EQ(judge.promising(candidates, 1).size(), 1u);
+  EXPECT_TRUE(judge.promising(std::span(candidates).last(1), 1).empty());
+}
+
+// A whole search in a store, halved or not.
+class HalvedSearch : public ::testing::Test {
+ protected:
+  struct Killed {};
+
+  RunRow begin(Store& store, const std::string& data, std::int64_t examples) {
+    RunRow run;
+    run.model = store.model({"m", "m", "llama", "{}", "1,2,4,8"});
+    run.data = store.data({data, data, 4, examples});
+    run.command = "search";
+    run.strategy = "surrogate";
+    run.settings = "{}";
+    run.id = store.begin_run(run);
+    return *store.run(run.id);
+  }
+
+  std::vector<RunRow> begin_all(Store& store) {
+    std::vector<RunRow> runs;
+    for (const char* data : {"eighth", "quarter", "all"}) {
+      const auto round = halving_rounds(kExamples)[runs.size()];
+      runs.push_back(begin(store, data, static_cast<std::int64_t>(round.size())));
+    }
+    return runs;
+  }
+
+  // Throws Killed after so many calls of the scorer.
+  SearchOutcome go(Store& store, const std::vector<RunRow>& runs, bool halved,
+                   int calls = 1 << 20) {
+    const auto rounds = halving_rounds(kExamples);
+    const auto strategy = make_strategy("surrogate", problem(), {.max_evaluations = kEvaluations});
+    Halving halving;
+    for (std::size_t r = 0; r < rounds.size(); ++r) halving.rounds.push_back({rounds[r], runs[r]});
+    const auto score = [&](std::span<const Widths> candidates, const auto& examples) {
+      if (calls-- == 0) throw Killed{};
+      std::vector<Score> scores;
+      for (const Widths& widths : candidates) scores.push_back(score_on(widths, examples));
+      return scores;
+    };
+    halving.score = [&](std::span<const Widths> candidates, std::size_t round) {
+      std::vector<std::int64_t> added;
+      std::ranges::set_difference(rounds[round],
+                                  round == 0 ? std::vector<std::int64_t>{} : rounds[round - 1],
+                                  std::back_inserter(added));
+      return score(candidates, added);
+    };
+    SearchLoop loop{*strategy, store, runs.back()};
+    loop.cost = cost_of;
+    loop.max_evaluations = kEvaluations;
+    loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
+                     const SearchLoop::Keep&) { return score(candidates, rounds.back()); };
+    loop.proceed = [](const SearchStatus&) { return true; };
+    if (halved) loop.halving = &halving;
+    return run_search(loop);
+  }
+
+  Store open(const std::string& name) { return Store::open(dir_ / name, Store::Mode::kWrite); }
+
+  // What the front of the records on all examples covers.
+  static double area(const Store& store, const RunRow& run) {
+    FrontQuery query;
+    query.runs = {run.id};
+    double sum = 0, before = score_on({1, 1, 1, 1, 1}, all_examples()).value();
+    for (const Record& record : store.front(query)) {
+      sum +=
+          (40 - static_cast<double>(record.cost.params)) * std::max(0.0, before - record.value());
+      before = record.value();
+    }
+    return sum;
+  }
+
+  test::TempDir dir_;
+};
+
+TEST_F(HalvedSearch, FindsAsMuchForTwoFifthsOfTheExamples) {
+  Store whole = open("whole.db"), halved = open("halved.db");
+  const auto whole_runs = begin_all(whole), halved_runs = begin_all(halved);
+  const SearchStatus all = go(whole, whole_runs, false).status;
+  const SearchStatus some = go(halved, halved_runs, true).status;
+  EXPECT_EQ(all.examples, kEvaluations * kExamples);
+  EXPECT_EQ(some.evaluations, all.evaluations);
+  EXPECT_LE(static_cast<double>(some.examples), kHalvedShare * static_cast<double>(all.examples));
+  EXPECT_GT(area(halved, halved_runs[2]), 0.995 * area(whole, whole_runs[2]));
+  // Each score is kept with the examples that it is of, and with no others.
+  const auto rounds = halving_rounds(kExamples);
+  std::size_t before = kEvaluations + 1;
+  for (std::size_t r = 0; r < rounds.size(); ++r) {
+    const std::vector<Record> records = halved.records_of(halved_runs[r].id);
+    EXPECT_LT(records.size(), before);
+    before = records.size();
+    for (const Record& record : records) {
+      EXPECT_EQ(record.data, halved_runs[r].data);
+      EXPECT_EQ(halved.per_example(record.id, Metric::kLoss),
+                score_on(record.widths, rounds[r]).per_example[Metric::kLoss]);
+    }
+  }
+}
+
+TEST_F(HalvedSearch, KilledAndResumedGivesTheSameRecords) {
+  Store whole = open("whole.db");
+  const auto runs = begin_all(whole);
+  const SearchStatus expected = go(whole, runs, true).status;
+  std::uint64_t examples = 0;
+  std::vector<RunRow> again;
+  {
+    Store store = open("killed.db");
+    again = begin_all(store);
+  }
+  for (bool finished = false; !finished;) {
+    Store store = open("killed.db");
+    try {
+      examples = go(store, again, true, 7).status.examples;
+      finished = true;
+    } catch (const Killed&) {
+    }
+  }
+  EXPECT_LT(examples, expected.examples);
+  const Store store = open("killed.db");
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    const std::vector<Record> one = whole.records_of(runs[r].id);
+    const std::vector<Record> other = store.records_of(again[r].id);
+    ASSERT_EQ(one.size(), other.size());
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      EXPECT_EQ(one[i].widths, other[i].widths);
+      EXPECT_EQ(one[i].value(), other[i].value());
+    }
+  }
+}
+
+// A search without halving finds nothing scored by one that was halved, but for what is of all
+// examples.
+TEST_F(HalvedSearch, PartsAreNoScoresOfTheWhole) {
+  Store store = open("a.db");
+  const auto runs = begin_all(store);
+  go(store, runs, true);
+  const std::size_t known = store.records_of(runs[2].id).size();
+  const SearchStatus status = go(store, begin_all(store), false).status;
+  EXPECT_LE(status.evaluations - status.scored, known);
+}
+
+}  // namespace
+}  // namespace mnm
