@@ -45,6 +45,10 @@ bool is_set(const Json& object, const char* key) {
 std::vector<const Json*> steps_of(const Json& node, const char* key) {
   std::vector<const Json*> out;
   add_steps(node, key, 0, out);
+  constexpr std::size_t kMost = 64;  // each goes through the whole text
+  if (out.size() > kMost) {
+    fail("its sequence of {} has {} steps, and at most {} are read", key, out.size(), kMost);
+  }
   return out;
 }
 

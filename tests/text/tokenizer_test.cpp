@@ -150,6 +150,17 @@ TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
       {"/post_processor", template_of(1, 2000), "a token of 2000 ids"},
       {"/post_processor", template_of(20'000, 1000), "more than 1024 tokens"},
   };
+  // Steps cost a pass through the text each.
+  const auto sequence = [](std::size_t steps) {
+    return nlohmann::json{{"type", "Sequence"},
+                          {"normalizers", std::vector<nlohmann::json>(steps, {{"type", "NFKD"}})}};
+  };
+  nlohmann::json long_sequence = sound;
+  long_sequence["normalizer"] = sequence(64);
+  EXPECT_EQ(made(long_sequence), "");
+  long_sequence["normalizer"]["normalizers"].push_back(sequence(3));
+  EXPECT_TRUE(contains(made(long_sequence), "sequence of normalizers has 67 steps"))
+      << made(long_sequence);
   for (const Case& c : cases) {
     nlohmann::json broken = sound;
     broken[nlohmann::json::json_pointer(c.at)] = nlohmann::json::parse(c.value);
