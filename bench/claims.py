@@ -1,0 +1,191 @@
+"""What MatFormer's and MatMamba's authors say of submodels, tested on a nested model of 8 layers of 4
+widths whose losses are all known: widths that increase with depth beat the same widths decreasing;
+least slope, the trained granularities and linear decay are near the front. Differences are paired
+over sequences; of each claim's tests those count that Holm's correction leaves at 5 %.
+
+    python3 -m venv claims && claims/bin/pip install numpy scipy
+    claims/bin/python bench/claims.py data/reference data/reference/truth.npy
+"""
+
+import argparse
+import itertools
+import pathlib
+import sqlite3
+import subprocess
+import tempfile
+
+import numpy
+from scipy.stats import ttest_rel
+
+LAYERS = 8
+
+
+def text_of(widths):
+    runs = [(width, len(list(same))) for width, same in itertools.groupby(widths)]
+    return ",".join(
+        f"{width}x{count}" if count > 1 else str(width) for width, count in runs
+    )
+
+
+def increasing(choices):
+    """All non-decreasing lists that are not uniform."""
+    return [
+        widths
+        for widths in itertools.combinations_with_replacement(choices, LAYERS)
+        if widths[0] != widths[-1]
+    ]
+
+
+def least_slope(choices):
+    lists = [(choices[0],) * LAYERS]
+    for low, high in itertools.pairwise(choices):
+        lists += [
+            (low,) * (LAYERS - wide) + (high,) * wide for wide in range(1, LAYERS + 1)
+        ]
+    return lists
+
+
+def linear_decay(choices):
+    """From each level one level down after every r layers."""
+    lists = {}
+    for top in range(len(choices)):
+        for each in range(1, LAYERS + 1):
+            levels = [max(0, top - layer // each) for layer in range(LAYERS)]
+            lists[tuple(choices[level] for level in levels)] = None
+    return list(lists)
+
+
+def front_of(costs, losses):
+    front, best = [], numpy.inf
+    for i in numpy.lexsort((losses, costs)):
+        if losses[i] < best:
+            front.append(i)
+            best = losses[i]
+    return front
+
+
+def hypervolume(points, reference):
+    area, best = 0.0, reference[1]
+    for cost, loss in sorted(points):
+        if loss < best:
+            area += (reference[0] - cost) * (best - loss)
+            best = loss
+    return area
+
+
+class Table:
+    """The losses of all submodels, the first layer most significant, narrowest first."""
+
+    def __init__(self, path, choices):
+        self.choices = choices
+        self.losses = numpy.load(path).astype(float)
+        members = itertools.product(choices, repeat=LAYERS)
+        self.costs = numpy.array([sum(member) for member in members])
+        self.front = front_of(self.costs, self.losses)
+        self.reference = self.costs.max(), self.losses.max()
+
+    def member(self, index):
+        levels = [index // 4 ** (LAYERS - 1 - layer) % 4 for layer in range(LAYERS)]
+        return tuple(self.choices[level] for level in levels)
+
+    def index(self, widths):
+        index = 0
+        for width in widths:
+            index = index * 4 + self.choices.index(width)
+        return index
+
+    def best_at(self, cost):
+        """The widths of the front's member at this cost or less."""
+        within = [i for i in self.front if self.costs[i] <= cost]
+        return self.member(within[-1])
+
+    def share(self, lists):
+        """Of the hypervolume of everything."""
+        points = [(sum(widths), self.losses[self.index(widths)]) for widths in lists]
+        every = [(self.costs[i], self.losses[i]) for i in self.front]
+        return hypervolume(points, self.reference) / hypervolume(every, self.reference)
+
+
+def score(arguments, lists):
+    """{widths: losses per sequence}, by the program."""
+    texts = {text_of(widths): widths for widths in lists}
+    with tempfile.TemporaryDirectory() as directory:
+        store = pathlib.Path(directory, "claims.db")
+        command = [arguments.program, "eval", arguments.model, "--data", arguments.data]
+        command += ["--max-tokens", "16384", "--db", str(store), "--csv"]
+        for text in texts:
+            command += ["--widths", text]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows = sqlite3.connect(store).execute(
+            "SELECT widths, f32 FROM record JOIN example_scores ON record = record.id "
+            "WHERE metric = 'loss'"
+        )
+        return {
+            texts[widths]: numpy.frombuffer(values, "<f4").astype(float)
+            for widths, values in rows
+        }
+
+
+def holm(p):
+    """Adjusted p of each test."""
+    adjusted, worst = numpy.ones(len(p)), 0.0
+    for rank, i in enumerate(numpy.argsort(p)):
+        worst = max(worst, min(1.0, p[i] * (len(p) - rank)))
+        adjusted[i] = worst
+    return adjusted
+
+
+def compare(title, pairs, losses):
+    """Prints how often the first of each two has less loss than the second, and the other way."""
+    differences = [losses[a] - losses[b] for a, b in pairs if a != b]
+    equal = len(pairs) - len(differences)
+    p = holm([ttest_rel(losses[a], losses[b]).pvalue for a, b in pairs if a != b])
+    means = numpy.array([difference.mean() for difference in differences])
+    less = int(((p < 0.05) & (means < 0)).sum())
+    more = int(((p < 0.05) & (means > 0)).sum())
+    over_all = numpy.mean(differences, axis=0)
+    error = over_all.std(ddof=1) / len(over_all) ** 0.5
+    print(
+        f"{title}: {len(pairs)} pairs, {equal} the same; less loss in {less}, more in {more}, "
+        f"not told apart in {len(pairs) - equal - less - more}; "
+        f"mean difference {over_all.mean():+.4f} ± {error:.4f}, "
+        f"from {means.min():+.4f} to {means.max():+.4f}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("table")
+    parser.add_argument("--data", default="data/reference/search.bin")
+    parser.add_argument("--widths", default="64,128,256,512")
+    parser.add_argument("--program", default="build/release/bin/mixnmatch")
+    arguments = parser.parse_args()
+    choices = [int(width) for width in arguments.widths.split(",")]
+    table = Table(arguments.table, choices)
+    claims = {
+        "least slope": least_slope(choices),
+        "trained granularities": [(width,) * LAYERS for width in choices],
+        "linear decay": linear_decay(choices),
+    }
+    turned = [(widths, widths[::-1]) for widths in increasing(choices)]
+    nearest = {
+        title: [(widths, table.best_at(sum(widths))) for widths in lists]
+        for title, lists in claims.items()
+    }
+    pairs = turned + [pair for several in nearest.values() for pair in several]
+    losses = score(
+        arguments, dict.fromkeys(widths for pair in pairs for widths in pair)
+    )
+    worst = max(abs(losses[w].mean() - table.losses[table.index(w)]) for w in losses)
+    if worst > 1e-4:
+        raise SystemExit(f"the table is of another model or data: off by {worst:.1e}")
+    compare("increasing, to the same widths decreasing", turned, losses)
+    for title, several in nearest.items():
+        share = table.share(claims[title])
+        print(f"{title}: {share:.4f} of the hypervolume")
+        compare(f"{title}, to the front at the same cost or less", several, losses)
+
+
+if __name__ == "__main__":
+    main()
