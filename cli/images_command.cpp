@@ -146,12 +146,7 @@ ImageSetResult make(const Request& request, const ImageSource& source,
                          progress.total, done / std::max(seconds, 1e-9), duration_text(left)));
     return !guard.interrupted();
   };
-  try {
-    return make_image_set(source, preparation, options, sink);
-  } catch (const Stopped&) {
-    bar.note("the same command goes on from here");
-    throw;
-  }
+  return make_image_set(source, preparation, options, sink);
 }
 
 void list_broken(const ImageSetResult& result) {
@@ -195,7 +190,13 @@ int images_command(const Arguments& arguments) {
   for (const auto& path : paths) require_apart(request.out, path);
   require_target(request.out, request.force);
   const auto source = open_image_source(paths, {request.labels, lines_of(request.classes)});
-  const ImageSetResult result = make(request, *source, preparation);
+  ImageSetResult result;
+  try {
+    result = make(request, *source, preparation);
+  } catch (const Stopped&) {
+    note("stopped; the same command goes on from {}\n", unfinished_set(request.out).string());
+    return 1;
+  }
   if (result.resumed > 0) {
     note("{} of {} images were read by an earlier run\n", result.resumed, source->images.size());
   }
