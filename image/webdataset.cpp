@@ -88,6 +88,10 @@ class WebDataset final : public ImageSource {
     if (end == ".cls") {
       const std::string_view text(
           reinterpret_cast<const char*>(file.bytes().data() + member.offset), member.size);
+      if (example.label) {
+        fail("cannot read {}: '{}' is the second class of its key", file.path().string(),
+             member.name);
+      }
       std::int64_t label = 0;
       const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), label);
       const std::string_view tail = text.substr(static_cast<std::size_t>(rest - text.data()));

@@ -417,14 +417,16 @@ void require_no_store(const fs::path& target) {
 
 AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
     : target_(followed(normal_target(target))), replaceable_(std::move(replaceable)) {
-  require_no_store(target_);
   require_replaceable(target_, replaceable_);
   std::tie(partial_, lock_) =
       make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });
   leave_mark(partial_);
 }
 
-void AtomicDirectory::require_replaceable(const fs::path& target, const Replaceable& replaceable) {
+void AtomicDirectory::require_replaceable(const fs::path& given, const Replaceable& replaceable) {
+  // "name/" is no directory if "name" is a file, and then nothing seems to be there.
+  const fs::path target = followed(normal_target(given));
+  require_no_store(target);
   if (!exists_at_all(target)) return;
   std::error_code error;
   if (!fs::is_directory(target, error)) {

@@ -158,6 +158,20 @@ TEST_F(ImageSet, PicturesOfOtherSizesAreBrokenWhereSizesAreKept) {
   EXPECT_TRUE(contains(result.broken.back().why, "the first picture has 30 x 20"));
 }
 
+TEST_F(ImageSet, AFileIsNoPlaceForASetWhateverItsNameEndsIn) {
+  test::spew(out_ / "r.db", std::string("SQLite format 3\0", 16) + std::string(84, '\0'));
+  test::spew(out_ / "notes.txt", "text");
+  for (const char* name : {"r.db", "r.db/", "r.db/.", "notes.txt", "notes.txt//"}) {
+    int calls = 0;
+    const std::string error =
+        error_of([&] { make(out_ / name, true, 1, [&](const Progress&) { return ++calls > 0; }); });
+    EXPECT_NE(error, "") << name;
+    EXPECT_EQ(calls, 0) << name;
+  }
+  EXPECT_FALSE(fs::exists(unfinished_set(out_ / "r.db")));
+  EXPECT_FALSE(fs::exists(unfinished_set(out_ / "notes.txt")));
+}
+
 TEST_F(ImageSet, ASetIsNotReplacedUnasked) {
   make(out_ / "set", true);
   EXPECT_NE(error_of([&] { make(out_ / "set", true); }), "");

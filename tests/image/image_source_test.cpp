@@ -143,6 +143,8 @@ TEST(ImageSource, AWebDatasetPairsMembersOfOneKey) {
            {tar_member("a.cls", "1 2") + tar_member("a.jpg", jpeg), "holds no number of a class"},
            {tar_member("a.cls", "-1") + tar_member("a.jpg", jpeg), "has label -1"},
            {tar_member("a.jpg", jpeg) + tar_member("a.png", png), "the second picture of its key"},
+           {tar_member("a.cls", "1") + tar_member("a.jpg", jpeg) + tar_member("a.cls", "2"),
+            "the second class of its key"},
            {tar_member("a.jpg", jpeg) + tar_member("a.cls", "1") + tar_member("b.cls", "1") +
                 tar_member("b.jpg", jpeg) + tar_member("a.txt", ""),
             "members of 'a' do not follow each other"},
