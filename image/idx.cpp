@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -17,20 +18,22 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMostUnzipped = std::uint64_t{8} << 30;  // bytes, held in memory
+constexpr std::uint64_t kMostPictures = std::uint64_t{1} << 26;  // each is listed in memory
+constexpr std::uint64_t kMostRatio = 1032;                       // of deflate (zlib's page)
+constexpr std::size_t kStep = std::size_t{1} << 20;              // bytes read at a time
 
-// The bytes of a file of so many dimensions, and its sizes.
-struct IdxFile {
-  IdxFile(const fs::path& path, std::size_t dimensions) {
-    const MappedFile file(path);
-    const std::string name = path.string();
-    const bool zipped = is_gzip(file.bytes());
-    const auto first = [&](std::uint64_t most) {
-      if (zipped) return gunzip(file.bytes(), name, most);
-      const auto head = file.bytes().first(std::min<std::uint64_t>(most, file.bytes().size()));
-      return std::vector<std::byte>(head.begin(), head.end());
-    };
-    const std::size_t head = 4 + 4 * dimensions;
-    const std::vector<std::byte> header = first(head);
+// A file of bytes in so many dimensions. Its header is read first, and judged before its data.
+class IdxFile {
+ public:
+  IdxFile(const fs::path& path, std::size_t dimensions)
+      : file_(path), head_(4 + 4 * dimensions), zipped_(is_gzip(file_.bytes())) {
+    std::vector<std::byte> header(std::min<std::uint64_t>(head_, file_.bytes().size()));
+    if (zipped_) {
+      header = gunzip(file_.bytes(), name(), head_);
+    } else {
+      file_.read(0, header);
+    }
     const auto number = [&](std::size_t at) {
       std::uint32_t value = 0;
       for (std::size_t i = 0; i < 4; ++i) {
@@ -39,29 +42,78 @@ struct IdxFile {
       return value;
     };
     const std::uint32_t magic = 0x800 + static_cast<std::uint32_t>(dimensions);
-    if (header.size() < head || number(0) != magic) {
-      fail("cannot read {}: it is no IDX file of {} (bytes with {} dimensions, magic {:#x})", name,
-           dimensions == 1 ? "labels" : "pictures", dimensions, magic);
+    if (header.size() < head_ || number(0) != magic) {
+      fail("cannot read {}: it is no IDX file of {} (bytes with {} dimensions, magic {:#x})",
+           name(), dimensions == 1 ? "labels" : "pictures", dimensions, magic);
     }
-    std::uint64_t bytes = 1;
-    for (std::size_t i = 0; i < dimensions; ++i) {
-      sizes.push_back(number(4 + 4 * i));
-      if (sizes.back() != 0 && bytes > kMostBytes / sizes.back()) {
-        fail("cannot read {}: its header says sizes of {}, which are too large", name,
-             fmt::join(sizes, " x "));
-      }
-      bytes *= sizes.back();
-    }
-    content = first(head + bytes + 1);
-    if (content.size() != head + bytes) {
-      fail("cannot read {}: its header says {} bytes of data, it holds {}", name, bytes,
-           content.size() > head + bytes ? "more" : std::to_string(content.size() - head));
-    }
-    content.erase(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(head));
+    for (std::size_t i = 0; i < dimensions; ++i) sizes_.push_back(number(4 + 4 * i));
+    require_sizes();
   }
 
-  std::vector<std::uint64_t> sizes;
-  std::vector<std::byte> content;
+  std::string name() const { return file_.path().string(); }
+  std::uint64_t count() const { return sizes_[0]; }
+  Extent extent() const {
+    return {static_cast<std::int64_t>(sizes_[1]), static_cast<std::int64_t>(sizes_[2])};
+  }
+  std::uint64_t bytes() const { return bytes_; }  // of the data
+
+  // Before read(). Error if there is not as much data as the header says.
+  void load() {
+    std::uint64_t held = file_.bytes().size() - std::min(file_.bytes().size(), head_);
+    if (zipped_) {
+      unzipped_ = gunzip(file_.bytes(), name(), head_ + bytes_ + 1);
+      held = unzipped_.size() - std::min(unzipped_.size(), head_);
+    }
+    if (held != bytes_) {
+      fail("cannot read {}: its header says {} bytes of data, it holds {}", name(), bytes_,
+           held > bytes_ ? "more" : std::to_string(held));
+    }
+  }
+  // Data from `begin` on. Several threads may call this at once.
+  void read(std::uint64_t begin, std::span<std::byte> into) const {
+    if (zipped_) {
+      std::copy_n(unzipped_.data() + head_ + begin, into.size(), into.data());
+    } else {
+      file_.read(head_ + begin, into);
+    }
+  }
+
+ private:
+  void require_sizes() {
+    for (const std::uint64_t size : sizes_) {
+      if (size != 0 && bytes_ > kMostBytes / size) {
+        fail("cannot read {}: its header says sizes of {}, which are too large", name(),
+             fmt::join(sizes_, " x "));
+      }
+      bytes_ *= size;
+    }
+    if (count() > kMostPictures) {
+      fail("cannot read {}: its header says {} pictures, the limit is {}; split it", name(),
+           count(), kMostPictures);
+    }
+    if (count() > 0 && bytes_ == 0) {
+      fail("cannot read {}: its header says sizes of {}, expected at least 1 pixel", name(),
+           fmt::join(sizes_, " x "));
+    }
+    if (!zipped_) return;
+    if (bytes_ > kMostUnzipped) {
+      fail(
+          "cannot read {}: its header says {} bytes of data, the limit is {} in a gzip file; "
+          "gunzip it first",
+          name(), bytes_, kMostUnzipped);
+    }
+    if (bytes_ / kMostRatio > file_.bytes().size()) {
+      fail("cannot read {}: its header says {} bytes of data, a gzip file of {} cannot hold them",
+           name(), bytes_, file_.bytes().size());
+    }
+  }
+
+  MappedFile file_;
+  std::size_t head_;  // bytes
+  bool zipped_;
+  std::vector<std::uint64_t> sizes_;
+  std::uint64_t bytes_ = 1;
+  std::vector<std::byte> unzipped_;  // with the header
 };
 
 // The file of labels that goes with one of pictures.
@@ -89,39 +141,42 @@ fs::path labels_beside(const fs::path& pictures) {
 class Idx final : public ImageSource {
  public:
   Idx(const fs::path& pictures, const SourceOptions& options)
-      : pixels_(pictures, 3),
-        extent_{static_cast<std::int64_t>(pixels_.sizes[1]),
-                static_cast<std::int64_t>(pixels_.sizes[2])} {
+      : pixels_(pictures, 3), extent_(pixels_.extent()) {
     kind = "idx";
-    const fs::path path = options.labels.empty() ? labels_beside(pictures) : options.labels;
-    const IdxFile labels(path, 1);
-    if (labels.sizes[0] != pixels_.sizes[0]) {
+    IdxFile labels(options.labels.empty() ? labels_beside(pictures) : options.labels, 1);
+    if (labels.count() != pixels_.count()) {
       fail("cannot read {}: it has {} pictures, and {} has {} labels", pictures.string(),
-           pixels_.sizes[0], path.string(), labels.sizes[0]);
+           pixels_.count(), labels.name(), labels.count());
     }
-    for (std::size_t i = 0; i < labels.content.size(); ++i) {
-      images.push_back({std::to_string(i), std::to_integer<std::int64_t>(labels.content[i])});
-    }
-    classes = class_names(images, options.classes, pictures.string());
     Fingerprint print;
     print.add(fmt::format("{} x {}", extent_.height, extent_.width));
-    print.add(std::span(pixels_.content));
-    print.add(std::span(labels.content));
+    std::vector<std::byte> step;
+    const auto each = [&](IdxFile& file, const auto& use) {
+      file.load();
+      for (std::uint64_t at = 0; at < file.bytes(); at += step.size()) {
+        step.resize(std::min<std::uint64_t>(kStep, file.bytes() - at));
+        file.read(at, step);
+        print.add(std::span<const std::byte>(step));
+        use(step);
+      }
+    };
+    each(pixels_, [](const auto&) {});
+    each(labels, [&](const std::vector<std::byte>& bytes) {
+      for (const std::byte label : bytes) {
+        images.push_back({std::to_string(images.size()), std::to_integer<std::int64_t>(label)});
+      }
+    });
+    classes = class_names(images, options.classes, pictures.string());
     fingerprint = print.hex();
   }
 
   Image decode(std::size_t index, const DecodeOptions& options) const override {
-    if (extent_.height < 1 || extent_.width < 1) {
-      fail("cannot decode picture {}: it has {} x {} pixels", images[index].name, extent_.width,
-           extent_.height);
-    }
     if (exceeds(extent_, options.max_pixels)) {
       fail("cannot decode picture {}: it has {} x {} pixels, the limit is {} in all",
            images[index].name, extent_.width, extent_.height, options.max_pixels);
     }
     Image image = blank_image(extent_, 1);
-    const auto* const from = reinterpret_cast<const std::uint8_t*>(pixels_.content.data());
-    std::copy_n(from + index * image.pixels.size(), image.pixels.size(), image.pixels.begin());
+    pixels_.read(index * image.pixels.size(), std::as_writable_bytes(std::span(image.pixels)));
     return in_channels(std::move(image), options.channels);
   }
 

@@ -38,6 +38,11 @@ std::string big_endian(std::uint32_t value) {
   return bytes;
 }
 
+// Of an IDX file of pictures.
+std::string header(std::uint32_t count, std::uint32_t height, std::uint32_t width) {
+  return big_endian(0x803) + big_endian(count) + big_endian(height) + big_endian(width);
+}
+
 std::string gzip(const std::string& text) {
   z_stream z{};
   deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
@@ -103,6 +108,14 @@ TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
            {"", labels, "it is no IDX file of pictures"},
            {big_endian(0x803) + std::string(12, '\xff'), labels, "which are too large"},
            {gzip(pictures).substr(0, 25), labels, "the gzip file is truncated"},
+           // What a header says is judged before the data is unzipped, which here is none.
+           {gzip(header(1000, 1000, 1000)), labels, "a gzip file of"},
+           {gzip(header(1 << 20, 1 << 10, 1 << 4)), labels, "gunzip it first"},
+           {gzip(header(100, 4, 4)), labels, "has 100 pictures, and"},
+           {header((1u << 26) + 1, 1, 1), labels, "the limit is 67108864; split it"},
+           {header(2, 0, 0), labels, "expected at least 1 pixel"},
+           {header(4000000000u, 0, 1), labels, "the limit is"},
+           {pictures, big_endian(0x801) + big_endian(4000000000u), "the limit is"},
            {pictures, big_endian(0x801) + big_endian(1) + "\x01", "has 2 pictures, and"},
            {big_endian(0x803) + std::string(12, '\0'), big_endian(0x801) + big_endian(0),
             "it holds none"}}) {
