@@ -19,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kTogether = 16;  // pictures that a thread decodes at a time
+// What a thread prepares before it is written: pictures, and bytes of them.
+constexpr std::int64_t kMostTogether = 16, kBytesTogether = 16 << 20;
 
 // What pictures become, where it is left to the pictures: what the first sound one becomes.
 Extent extent_of(const ImageSource& source, const Preparation& preparation,
@@ -47,10 +48,7 @@ struct Making {
   UnfinishedSet& set;
   std::int64_t first = 0;  // picture of the first part
   Meter& meter;
-
-  std::size_t row_bytes() const {
-    return static_cast<std::size_t>(extent.height * extent.width * preparation.channels);
-  }
+  std::int64_t together = 1;  // pictures of a part
 };
 
 class Preparer final : public PartWorker {
@@ -77,20 +75,24 @@ class Preparer final : public PartWorker {
 
  private:
   std::pair<std::int64_t, std::int64_t> range(std::uint64_t part) const {
-    const std::int64_t begin = making_.first + static_cast<std::int64_t>(part) * kTogether;
+    const std::int64_t begin = making_.first + static_cast<std::int64_t>(part) * making_.together;
     const auto count = static_cast<std::int64_t>(making_.source.images.size());
-    return {begin, std::min(begin + kTogether, count)};
+    return {begin, std::min(begin + making_.together, count)};
   }
 
   void add(std::int64_t index) {
     const auto i = static_cast<std::size_t>(index);
     const std::string& name = making_.source.images[i].name;
-    const Image image = mnm::prepare(making_.source.decode(i, making_.decode), making_.preparation,
-                                     name, making_.decode.max_pixels);
+    Image image = mnm::prepare(making_.source.decode(i, making_.decode), making_.preparation, name,
+                               making_.decode.max_pixels);
     if (image.extent != making_.extent) {
       fail("cannot take {}: it has {} x {} pixels, the first picture has {} x {}; have all resized",
            name, image.extent.width, image.extent.height, making_.extent.width,
            making_.extent.height);
+    }
+    if (pixels_.empty()) {
+      pixels_ = std::move(image.pixels);
+      return;
     }
     pixels_.insert(pixels_.end(), image.pixels.begin(), image.pixels.end());
   }
@@ -172,8 +174,10 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
   require_space(static_cast<std::uint64_t>(total - set.next()) * row_bytes, options.target);
   Meter meter(progress, static_cast<double>(total), kEveryStep);
   meter.go_back(static_cast<double>(set.next()));
-  Making making{source, preparation, decode, result.extent, set, set.next(), meter};
-  const auto parts = static_cast<std::uint64_t>((total - set.next() + kTogether - 1) / kTogether);
+  const std::int64_t together = std::clamp<std::int64_t>(
+      kBytesTogether / static_cast<std::int64_t>(row_bytes), 1, kMostTogether);
+  Making making{source, preparation, decode, result.extent, set, set.next(), meter, together};
+  const auto parts = static_cast<std::uint64_t>((total - set.next() + together - 1) / together);
   run_in_order(parts, options.threads, [&] { return std::make_unique<Preparer>(making); });
   meter.finish();
 
