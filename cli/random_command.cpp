@@ -108,6 +108,8 @@ int random_command(const Arguments& arguments) {
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
   require_apart(request.out, request.config);
+  require_no_store(request.out);
+  AtomicDirectory::require_replaceable(request.out, replaceable(request.force));
   const DescribedModel described = describe(request);
   const HuggingFacePlan plan = make_plan(request, described);
   if (request.dry_run) {

@@ -130,7 +130,9 @@ TEST_F(Workshop, NoOutputIsAFileOfAStore) {
       expect_refused({"tokenize", search_, "--train", out, "--force"}, 1, "store");
       expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 1,
                      "store");
-      expect_refused({"random", model_ + "/config.json", "--force", "--out", out}, 1, "store");
+      for (const char* run : {"--force", "--dry-run"}) {
+        expect_refused({"random", model_ + "/config.json", run, "--out", out}, 1, "store");
+      }
       if (suffix[0] == 0) continue;
       expect_refused({"eval", model_, "--data", search_, "--db", out}, 1, "the store");
     }
