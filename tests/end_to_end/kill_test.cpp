@@ -187,7 +187,11 @@ TEST_F(Kills, TimeLimitStopsLikeAnInterruptAndReportsWhatThereIs) {
   expect_done({"search", "--db", db_, "--resume", "1", "--threads", "1"});
   const std::string whole = path("whole.db");
   expect_done(evolution(whole));
-  EXPECT_EQ(records(db_).size(), records(whole).size());
+  // The limited run also confirmed its own front, which the whole search may have left behind.
+  const std::vector<std::string> resumed = records(db_), at_once = records(whole);
+  EXPECT_TRUE(std::includes(resumed.begin(), resumed.end(), at_once.begin(), at_once.end()));
+  const auto of_search = [](const std::string& record) { return record.starts_with("search "); };
+  EXPECT_EQ(std::ranges::count_if(resumed, of_search), std::ranges::count_if(at_once, of_search));
 }
 
 TEST_F(Kills, ResumedRunsKeepTheirSettings) {
