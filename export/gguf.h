@@ -3,7 +3,7 @@
 //
 //   magic "GGUF", version u32, tensors u64, fields u64
 //   per field   key, type u32, value. A string is its length u64 and its bytes. An array is the
-//               type u32 of its elements, their number u64, and the elements
+//               type u32 of its elements, their number u64, and the elements.
 //   per tensor  name, dimensions u32, sizes u64 (the innermost first), type u32, offset u64 from
 //               the start of the data
 //   data        from the next multiple of 32 on; every tensor at a multiple of 32

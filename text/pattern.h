@@ -8,7 +8,7 @@
 // - groups, and (?i:...) over ASCII
 // - | ? * + {n} {n,m}, and the lazy ?? *? +?
 // - of a single character, the possessive ?+ *+ ++, and lookahead: (?!x) (?=x)
-// - ^ and $, which are the ends of a line, as in Ruby
+// - ^ and $, which are the ends of a line, as in Ruby.
 #pragma once
 
 #include <bitset>
@@ -27,8 +27,8 @@ namespace mnm {
 // A set of characters.
 struct CharSet {
   std::bitset<128> ascii;
-  // A character beyond ASCII is in the set if it is of one of these classes or in one of these
-  // ranges, or, if `negated`, in neither.
+  // Of characters beyond ASCII, the set has those of these classes and in these ranges. If it is
+  // `negated`, it has all others.
   ClassSet classes = 0;
   std::vector<std::pair<char32_t, char32_t>> ranges;  // ascending, with gaps between them
   bool negated = false;
