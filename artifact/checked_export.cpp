@@ -41,7 +41,7 @@ Probe probe_outline(const OpenedModel& nested, const PlannedExport& plan) {
 CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan,
                             const std::filesystem::path& target, const CheckOptions& options,
                             const AtomicDirectory::Replaceable& replaceable,
-                            const ProgressSink& progress) {
+                            const ProgressSink& progress, const OpenWritten& open_written) {
   DeviceOptions device = options.device;
   device.dtype = Dtype::kF32;
   // First of all: what cannot be written is not worth computing a probe for.
@@ -64,7 +64,10 @@ CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan
     const OpenedModel written = reopen_export(plan, directory.path());
     check_written_tensors(nested, plan, written.checkpoint);
     if (done.probe) {
-      done.difference = check_written_logits(*done.probe, plan, written, done.layers, device);
+      std::optional<OpenedModel> other;
+      if (open_written) other.emplace(open_written(directory.path()));
+      done.difference =
+          check_written_logits(*done.probe, plan, other ? *other : written, done.layers, device);
     }
   }
   const auto bytes = static_cast<double>(plan.bytes());

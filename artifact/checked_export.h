@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include "artifact/check.h"
@@ -39,13 +40,18 @@ std::size_t checked_layers(const OpenedModel& nested, const PlannedExport& plan,
 // The probe that would lie beside the export, without its logits. It is enough to tell its size.
 Probe probe_outline(const OpenedModel& nested, const PlannedExport& plan);
 
+// Opens what was written, for the comparison of logits.
+using OpenWritten = std::function<OpenedModel(const std::filesystem::path& directory)>;
+
 // Writes `plan` to `target`. `replaceable` says what may be there already and is replaced. If a
 // check fails, it throws an Error and leaves `target` as it was. `progress` counts bytes, and is
-// called once more at the end; if it says stop, this throws Stopped.
+// called once more at the end; if it says stop, this throws Stopped. Without `open_written`, logits
+// are compared as the plan reads its files back.
 CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan,
                             const std::filesystem::path& target, const CheckOptions& options = {},
                             const AtomicDirectory::Replaceable& replaceable = {},
-                            const ProgressSink& progress = {});
+                            const ProgressSink& progress = {},
+                            const OpenWritten& open_written = {});
 
 // The row of the store for such an export. `record`: the record of the submodel, if there is one.
 Store::Artifact artifact_row(const PlannedExport& plan, const CheckedExport& written,

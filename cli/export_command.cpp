@@ -324,15 +324,8 @@ class ExportCommand {
   }
 
   void write(const PlannedExport& plan) {
-    std::optional<ProgressBar> bar;  // while bytes are written, neither before nor after
-    const ProgressSink progress = [&](const Progress& now) {
-      if (now.done >= now.total) {
-        bar.reset();
-        return !guard_.interrupted();
-      }
-      if (!bar) bar.emplace("writing");
-      return bytes_shown_on(*bar, guard_)(now);
-    };
+    std::optional<ProgressBar> bar;
+    const ProgressSink progress = writing_shown_on(bar, guard_);
     const CheckedExport written =
         write_checked(*source_, plan, request_.out, check(), replaceable(request_.force), progress);
     print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(),

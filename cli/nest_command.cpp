@@ -185,15 +185,8 @@ class NestCommand {
   }
 
   void write(const PlannedExport& plan) const {
-    std::optional<ProgressBar> bar;  // while bytes are written, neither before nor after
-    const ProgressSink progress = [&](const Progress& now) {
-      if (now.done >= now.total) {
-        bar.reset();
-        return !guard_.interrupted();
-      }
-      if (!bar) bar.emplace("writing");
-      return bytes_shown_on(*bar, guard_)(now);
-    };
+    std::optional<ProgressBar> bar;
+    const ProgressSink progress = writing_shown_on(bar, guard_);
     const CheckedExport written = write_nested(
         *opened_, plan, request_.out, {!request_.no_check, request_.check_layers, request_.device},
         replaceable(request_.force), progress);

@@ -89,4 +89,15 @@ ProgressSink bytes_shown_on(ProgressBar& bar, const InterruptGuard& guard) {
   };
 }
 
+ProgressSink writing_shown_on(std::optional<ProgressBar>& bar, const InterruptGuard& guard) {
+  return [&bar, &guard](const Progress& now) {
+    if (now.done >= now.total) {
+      bar.reset();
+      return !guard.interrupted();
+    }
+    if (!bar) bar.emplace("writing");
+    return bytes_shown_on(*bar, guard)(now);
+  };
+}
+
 }  // namespace mnm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,5 +44,7 @@ double seconds_left(double fraction, double elapsed);
 // "1.2GB of 8GB, 510MB/s, 13s left".
 ProgressSink shown_on(ProgressBar& bar, const InterruptGuard& guard);
 ProgressSink bytes_shown_on(ProgressBar& bar, const InterruptGuard& guard);
+// The same on a bar "writing" in `bar`, which is there only while bytes are written.
+ProgressSink writing_shown_on(std::optional<ProgressBar>& bar, const InterruptGuard& guard);
 
 }  // namespace mnm

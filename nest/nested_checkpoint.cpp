@@ -178,34 +178,9 @@ CheckedExport write_nested(const OpenedModel& opened, const PlannedExport& plan,
                            const fs::path& target, const CheckOptions& options,
                            const AtomicDirectory::Replaceable& replaceable,
                            const ProgressSink& progress) {
-  DeviceOptions device = options.device;
-  device.dtype = Dtype::kF32;
-  AtomicDirectory directory(target, replaceable);
-  require_space(plan.bytes(), directory.path());
-  CheckedExport done;
-  done.layers = checked_layers(opened, plan, options);
-  if (done.layers > 0) done.probe = make_probe(opened, plan, done.layers, device);
-  plan.write(opened.checkpoint, directory.path(), progress);
-  done.bytes = plan.bytes();
-  if (done.probe && done.layers == opened.model.layers()) {
-    done.probe->artifact = plan.fingerprint(directory.path());
-    write_probe(*done.probe, directory.path() / kProbeFile);
-    done.bytes += fs::file_size(directory.path() / kProbeFile);
-  }
-  plan.check_layout(directory.path());
-  if (options.values) {
-    check_written_tensors(opened, plan, reopen_export(plan, directory.path()).checkpoint);
-    // The files as every reader sees them, with the neurons in their new order.
-    const OpenedModel written = open_model(directory.path());
-    if (done.probe) {
-      done.difference = check_written_logits(*done.probe, plan, written, done.layers, device);
-    }
-  }
-  const auto bytes = static_cast<double>(plan.bytes());
-  if (progress && !progress({bytes, bytes})) throw Stopped();
-  directory.commit(Flush::kToKernel);
-  done.checked_values = options.values;
-  return done;
+  // Logits are of the files as every reader sees them, with the neurons in their new order.
+  return write_checked(opened, plan, target, options, replaceable, progress,
+                       [](const fs::path& directory) { return open_model(directory); });
 }
 
 }  // namespace mnm
