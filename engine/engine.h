@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dataset/examples.h"
+#include "engine/sequences.h"
 #include "eval/channel_statistics.h"
 #include "eval/latency.h"
 #include "eval/scores.h"
@@ -57,6 +58,8 @@ class ModelSession {
   // that compute otherwise in a long sequence; 0: no longer than they were trained with. It does
   // not outlive the session.
   virtual std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context = 0) = 0;
+  // Sequences that grow side by side at any widths. It does not outlive the session.
+  virtual std::unique_ptr<Sequences> sequences() = 0;
   // Times passes of any submodel over the workload, for measure_latency. It does not outlive the
   // session.
   virtual std::unique_ptr<PassTimer> timer(const Workload& workload) = 0;

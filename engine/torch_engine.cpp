@@ -16,6 +16,7 @@
 #include "engine/decode.h"
 #include "engine/engine.h"
 #include "engine/torch_error.h"
+#include "engine/torch_sequences.h"
 #include "engine/weight_reader.h"
 #include "eval/memory.h"
 #include "fold/calibrate.h"
@@ -209,6 +210,11 @@ class TorchSession final : public ModelSession {
   std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context) override {
     require_resident("generate");
     return make_decoder(*fold_, device_, widths, context);
+  }
+
+  std::unique_ptr<Sequences> sequences() override {
+    require_resident("generate");
+    return make_sequences(*fold_, device_, model_);
   }
 
   std::unique_ptr<PassTimer> timer(const Workload& workload) override {
