@@ -49,6 +49,7 @@ class Sequences {
   // Whether `rewind` and `fork` can go to `position`, which is at most `length`. They always can go
   // to 0 and to `length`, and no further back than `take_back` from the longest that the sequence
   // has been if its cache does not tell tokens apart.
+  virtual bool reaches(SequenceId sequence, std::int64_t position) const = 0;
   // Forgets the tokens from `position` on. Error if it does not reach there.
   virtual void rewind(SequenceId sequence, std::int64_t position) = 0;
   // A new sequence that starts with the first `position` tokens, with the same options. Error if it
