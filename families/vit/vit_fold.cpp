@@ -69,7 +69,8 @@ class VitFold final : public Fold {
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
   }
 
-  State extend(std::size_t, const Givens&, const State&, std::span<const Run>) override {
+  State extend(std::size_t, const Givens&, const State&, Width, std::int64_t,
+               std::span<LayerCache>) override {
     fail("cannot continue an image: a vision transformer reads all patches at once");
   }
 

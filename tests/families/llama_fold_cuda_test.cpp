@@ -59,7 +59,7 @@ class Model {
       for (std::size_t layer = 0; layer < layers(); ++layer) {
         const std::vector<Width>& widths = model_.space.layers[layer].granularities;
         state =
-            extend_layer(fold(), layer, givens, state, widths[layer % widths.size()], position, caches);
+            fold().extend(layer, givens, state, widths[layer % widths.size()], position, caches);
       }
       logits.push_back(
           fold().logits(fold().readout(state).flatten(0, 2)).view({tokens.size(0), piece, -1}));

@@ -137,7 +137,7 @@ at::Tensor extend(Model& model, const Widths& widths, const at::Tensor& tokens,
     const auto [root, givens] = model.fold().embed({tokens.narrow(1, position, chunk)});
     State state = root;
     for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-      state = extend_layer(model.fold(), layer, givens, state, widths[layer], position, caches);
+      state = model.fold().extend(layer, givens, state, widths[layer], position, caches);
     }
     const at::Tensor hidden = model.fold().readout(state);
     logits.push_back(model.fold()
@@ -197,7 +197,7 @@ TEST(LlamaFold, ItsCacheMovesAsOftenAsItDoubles) {
   for (std::int64_t position = 0; position < tokens; ++position) {
     const auto [state, givens] =
         model.fold().embed({at::full({1, 1}, position % llama.vocab, at::kLong)});
-    extend_layer(model.fold(), 0, givens, state, static_cast<Width>(llama.full), position, {&cache, 1});
+    model.fold().extend(0, givens, state, static_cast<Width>(llama.full), position, {&cache, 1});
     if (cache.tensors.at(0).const_data_ptr() != keys) ++moves;
     keys = cache.tensors.at(0).const_data_ptr();
   }

@@ -128,7 +128,7 @@ inline at::Tensor extend(Mamba2Model& model, const Widths& widths, const at::Ten
     const auto [root, givens] = model.fold().embed({tokens.narrow(1, position, piece)});
     State state = root;
     for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-      state = extend_layer(model.fold(), layer, givens, state, widths[layer], position, caches);
+      state = model.fold().extend(layer, givens, state, widths[layer], position, caches);
     }
     const at::Tensor hidden = model.fold().readout(state);
     logits.push_back(model.fold()
