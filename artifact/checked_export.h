@@ -8,7 +8,7 @@
 #include <functional>
 #include <optional>
 
-#include "artifact/check.h"
+#include "artifact/export_check.h"
 #include "db/store.h"
 #include "export/probe.h"
 #include "export/target.h"

@@ -7,7 +7,7 @@
 
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
-#include "export/onnx.h"
+#include "export/onnx_writer.h"
 #include "model/error.h"
 
 namespace mnm {

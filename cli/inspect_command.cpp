@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "artifact/explain.h"
-#include "artifact/verification.h"
+#include "artifact/probe_files.h"
 #include "cli/common_options.h"
 #include "cli/options.h"
 #include "cli/output.h"

@@ -14,6 +14,7 @@
 #include "model/cost.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/json.h"
 #include "report/table.h"
 
 namespace mnm {

@@ -1,7 +1,7 @@
 #include "cli/stored_json.h"
 
 #include "model/error.h"
-#include "model/files.h"
+#include "model/json.h"
 
 namespace mnm {
 

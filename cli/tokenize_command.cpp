@@ -13,6 +13,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
+#include "model/json.h"
 #include "report/table.h"
 #include "text/end_tokens.h"
 #include "text/tokenizer.h"

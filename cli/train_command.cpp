@@ -18,6 +18,7 @@
 #include "families/open_model.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/json.h"
 #include "model/quantity.h"
 
 namespace mnm {

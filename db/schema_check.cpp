@@ -12,8 +12,8 @@
 namespace mnm {
 
 extern const std::string_view kSchema;   // db/schema.sql
-extern const std::string_view kSchema3;  // db/schema_3.sql
-extern const std::string_view kSchema4;  // db/schema_4.sql, what version 4 was made of
+extern const std::string_view kSchema3;  // db/old_schema_3.sql
+extern const std::string_view kSchema4;  // db/old_schema_4.sql, what version 4 was made of
 
 namespace {
 

@@ -1,208 +1,322 @@
 #include "export/onnx.h"
 
-#include <algorithm>
-#include <utility>
+#include <google/protobuf/stubs/logging.h>
+#include <onnx/checker.h>
+#include <onnx/onnx_pb.h>
+#include <onnx/shape_inference/implementation.h>
 
-#include "export/companion_files.h"
-#include "export/probe.h"
-#include "export/shards.h"
-#include "extract/extract.h"
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
 #include "model/error.h"
 #include "model/files.h"
+#include "model/shapes.h"
 
 namespace mnm {
 namespace {
 
-namespace fs = std::filesystem;
+constexpr std::int64_t kIrVersion = 8;  // that of opset 17
 
-std::uint64_t aligned(std::uint64_t bytes) {
-  return (bytes + kOnnxAlignment - 1) / kOnnxAlignment * kOnnxAlignment;
+onnx::TensorProto::DataType data_type(OnnxType type) {
+  switch (type) {
+    case OnnxType::kF32:
+      return onnx::TensorProto::FLOAT;
+    case OnnxType::kF16:
+      return onnx::TensorProto::FLOAT16;
+    case OnnxType::kBF16:
+      return onnx::TensorProto::BFLOAT16;
+    case OnnxType::kI64:
+      return onnx::TensorProto::INT64;
+    case OnnxType::kBool:
+      return onnx::TensorProto::BOOL;
+  }
+  return onnx::TensorProto::UNDEFINED;
 }
 
-// Reference: onnxruntime-genai, src/config.cpp. Its own cache buffers would need operators outside
-// of ONNX, so past and present do not share one.
-nlohmann::json genai_config(const NestedModel& model, std::size_t layers,
-                            const OnnxDecoder& decoder) {
-  nlohmann::json json;
-  nlohmann::json& part = json["model"];
-  part["type"] = decoder.genai_type;
-  part["context_length"] = model.max_context;
-  part["vocab_size"] = model.vocab_size;
-  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
-    const auto found = model.config.find(key);
-    if (found != model.config.end() && !found->is_null()) part[key] = *found;
+onnx::TensorProto::DataType data_type(Dtype dtype) {
+  if (dtype == Dtype::kF16) return onnx::TensorProto::FLOAT16;
+  return dtype == Dtype::kBF16 ? onnx::TensorProto::BFLOAT16 : onnx::TensorProto::FLOAT;
+}
+
+std::optional<Dtype> dtype_of(std::int32_t type) {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+    if (type == data_type(dtype)) return dtype;
   }
-  part["decoder"] = {
-      {"filename", kOnnxDecoder},
-      {"hidden_size", model.hidden_size},
-      {"num_hidden_layers", layers},
-      {"num_attention_heads", decoder.heads},
-      {"num_key_value_heads", decoder.kv_heads},
-      {"head_size", decoder.head_size},
-      {"session_options", {{"provider_options", nlohmann::json::array()}}},
-      {"inputs",
-       {{"input_ids", "input_ids"},
-        {"attention_mask", "attention_mask"},
-        {"position_ids", "position_ids"},
-        {"past_key_names", "past_key_values.%d.key"},
-        {"past_value_names", "past_key_values.%d.value"}}},
-      {"outputs",
-       {{"logits", "logits"},
-        {"present_key_names", "present.%d.key"},
-        {"present_value_names", "present.%d.value"}}},
+  return std::nullopt;
+}
+
+// One line of what the library says over several.
+std::string one_line(const char* text) {
+  std::string line;
+  for (const char* c = text; *c != '\0'; ++c) {
+    const bool space = *c == '\n' || *c == '\r' || *c == ' ';
+    if (!space) line += *c;
+    if (space && !line.empty() && line.back() != ' ') line += ' ';
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
+void encode_value(const OnnxValueInfo& value, onnx::ValueInfoProto& proto) {
+  proto.set_name(value.name);
+  onnx::TypeProto::Tensor& tensor = *proto.mutable_type()->mutable_tensor_type();
+  tensor.set_elem_type(data_type(value.type));
+  onnx::TensorShapeProto& shape = *tensor.mutable_shape();  // there, also where it is a scalar's
+  for (const OnnxDim& dim : value.shape) {
+    onnx::TensorShapeProto::Dimension& out = *shape.add_dim();
+    if (const auto* size = std::get_if<std::int64_t>(&dim)) {
+      out.set_dim_value(*size);
+    } else {
+      out.set_dim_param(std::get<std::string>(dim));
+    }
+  }
+}
+
+void encode_constant(const OnnxConstant& constant, onnx::TensorProto& proto) {
+  proto.set_name(constant.name);
+  proto.set_data_type(data_type(constant.type));
+  for (const std::int64_t size : constant.shape) proto.add_dims(size);
+  std::string bytes;
+  std::size_t count = 0;
+  if (const auto* floats = std::get_if<std::vector<float>>(&constant.values)) {
+    const Dtype dtype = *dtype_of(proto.data_type());
+    count = floats->size();
+    bytes.resize(count * size_of(dtype));
+    from_f32(*floats, dtype, std::as_writable_bytes(std::span(bytes)));
+  } else {
+    const auto& integers = std::get<std::vector<std::int64_t>>(constant.values);
+    count = integers.size();
+    bytes.resize(count * sizeof(std::int64_t));
+    std::memcpy(bytes.data(), integers.data(), bytes.size());
+  }
+  if (static_cast<std::int64_t>(count) != element_count(constant.shape)) {
+    fail("the constant '{}' has {} values for the shape {}", constant.name, count,
+         shape_text(constant.shape));
+  }
+  proto.set_raw_data(std::move(bytes));
+}
+
+void encode_graph(const OnnxGraph& graph, onnx::GraphProto& proto);
+
+void encode_attribute(const std::string& name, const OnnxAttribute& attribute,
+                      onnx::AttributeProto& proto) {
+  proto.set_name(name);
+  struct Visitor {
+    onnx::AttributeProto& to;
+    void operator()(std::int64_t value) const {
+      to.set_type(onnx::AttributeProto::INT);
+      to.set_i(value);
+    }
+    void operator()(OnnxType type) const { (*this)(std::int64_t{data_type(type)}); }
+    void operator()(float value) const {
+      to.set_type(onnx::AttributeProto::FLOAT);
+      to.set_f(value);
+    }
+    void operator()(const std::string& value) const {
+      to.set_type(onnx::AttributeProto::STRING);
+      to.set_s(value);
+    }
+    void operator()(const std::vector<std::int64_t>& values) const {
+      to.set_type(onnx::AttributeProto::INTS);
+      for (const std::int64_t value : values) to.add_ints(value);
+    }
+    void operator()(const std::vector<float>& values) const {
+      to.set_type(onnx::AttributeProto::FLOATS);
+      for (const float value : values) to.add_floats(value);
+    }
+    void operator()(const std::shared_ptr<const OnnxGraph>& body) const {
+      to.set_type(onnx::AttributeProto::GRAPH);
+      encode_graph(*body, *to.mutable_g());
+    }
   };
-  json["search"] = {{"do_sample", false},
-                    {"max_length", model.max_context},
-                    {"past_present_share_buffer", false}};
-  return json;
+  std::visit(Visitor{proto}, attribute);
 }
 
-class OnnxExport final : public PlannedExport {
- public:
-  OnnxExport(SlicePlan slices, const Checkpoint& checkpoint, const OnnxModel& onnx,
-             nlohmann::json config, const OnnxOptions& options, const NestedModel& model)
-      : PlannedExport(std::move(slices)), dtype_(options.dtype), config_(std::move(config)) {
-    for (const TensorSlice& slice : this->slices().tensors) {
-      weights_.push_back({slice.name, dtype_, slice.shape, data_bytes_});
-      data_bytes_ += aligned(weights_.back().bytes());
+// All but the weights.
+void encode_graph(const OnnxGraph& graph, onnx::GraphProto& proto) {
+  proto.set_name(graph.name);
+  for (const OnnxValueInfo& input : graph.inputs) encode_value(input, *proto.add_input());
+  for (const OnnxValueInfo& output : graph.outputs) encode_value(output, *proto.add_output());
+  for (const OnnxConstant& constant : graph.constants) {
+    encode_constant(constant, *proto.add_initializer());
+  }
+  for (const OnnxNode& node : graph.nodes) {
+    onnx::NodeProto& out = *proto.add_node();
+    out.set_op_type(node.op);
+    out.set_name(node.name);
+    for (const std::string& input : node.inputs) out.add_input(input);
+    for (const std::string& output : node.outputs) out.add_output(output);
+    for (const auto& [name, attribute] : node.attributes) {
+      encode_attribute(name, attribute, *out.add_attribute());
     }
-    add_graph(kOnnxScorer, onnx.scorer, options.metadata);
-    if (onnx.decoder) {
-      add_graph(kOnnxDecoder, onnx.decoder->graph, options.metadata);
-      const std::size_t layers = kept_widths(this->slices().widths).size();
-      texts_[kGenaiConfig] = genai_config(model, layers, *onnx.decoder).dump(2) + "\n";
+  }
+}
+
+void add_external(const char* key, std::string value, onnx::TensorProto& proto) {
+  onnx::StringStringEntryProto& entry = *proto.add_external_data();
+  entry.set_key(key);
+  entry.set_value(std::move(value));
+}
+
+void encode_weight(const OnnxWeight& weight, const std::string& location,
+                   onnx::TensorProto& proto) {
+  proto.set_name(weight.name);
+  proto.set_data_type(data_type(weight.dtype));
+  for (const std::int64_t size : weight.shape) proto.add_dims(size);
+  proto.set_data_location(onnx::TensorProto::EXTERNAL);
+  add_external("location", location, proto);
+  add_external("offset", std::to_string(weight.offset), proto);
+  add_external("length", std::to_string(weight.bytes()), proto);
+}
+
+onnx::ModelProto decode(std::span<const std::byte> file, const std::string& path) {
+  // What the library has to say of a damaged file it prints; the error below is ours.
+  const google::protobuf::LogSilencer silence;
+  onnx::ModelProto model;
+  if (file.empty() || file.size() > kOnnxLargest ||
+      !model.ParseFromArray(file.data(), static_cast<int>(file.size())) || !model.has_graph()) {
+    fail("cannot read '{}': it is no ONNX model", path);
+  }
+  return model;
+}
+
+std::uint64_t parse_bytes(const std::string& text, const std::string& path,
+                          const std::string& tensor, const char* key) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail("cannot read '{}': the {} of tensor '{}' is no number of bytes", path, key, tensor);
+  }
+  return value;
+}
+
+OnnxWeight parse_weight(const onnx::TensorProto& proto, const std::string& path,
+                        const std::string& location, std::uint64_t data_bytes) {
+  OnnxWeight weight;
+  weight.name = proto.name();
+  const std::optional<Dtype> dtype = dtype_of(proto.data_type());
+  if (!dtype) {
+    fail("cannot read '{}': tensor '{}' has the type {}, expected f32, f16 or bf16", path,
+         weight.name, proto.data_type());
+  }
+  weight.dtype = *dtype;
+  weight.shape.assign(proto.dims().begin(), proto.dims().end());
+  const auto elements = try_element_count(weight.shape);
+  if (!elements || *elements > std::int64_t{1} << 60) {
+    fail("cannot read '{}': tensor '{}' has the shape {}, which no file holds", path, weight.name,
+         shape_text(weight.shape));
+  }
+  std::unordered_map<std::string, std::string> entries;
+  for (const onnx::StringStringEntryProto& entry : proto.external_data()) {
+    if (!entries.emplace(entry.key(), entry.value()).second) {
+      fail("cannot read '{}': tensor '{}' states its {} twice", path, weight.name, entry.key());
     }
-    for (CarriedFile& file : carried_files(checkpoint.directory())) {
-      if (!texts_.contains(file.name)) carried_.push_back(std::move(file));
-    }
   }
-
-  std::string_view format() const override { return "onnx"; }
-  std::string_view dtype() const override { return to_string(dtype_); }
-
-  std::map<std::string, std::uint64_t> files() const override {
-    std::map<std::string, std::uint64_t> files = {{kOnnxData, data_bytes_}};
-    for (const auto& [name, content] : texts_) files[name] = content.size();
-    for (const CarriedFile& file : carried_) files[file.name] = file.bytes;
-    return files;
+  if (entries["location"] != location) {
+    fail("cannot read '{}': tensor '{}' lies in '{}', expected '{}'", path, weight.name,
+         entries["location"], location);
   }
-
-  void write(const Checkpoint& checkpoint, const fs::path& directory, const ProgressSink& progress,
-             Flush flush) const override {
-    require_space(bytes(), directory);
-    Meter meter(progress, static_cast<double>(bytes()), kEveryStep);
-    write_texts(texts_, directory, meter, flush);
-    copy_carried(carried_, checkpoint.directory(), directory, meter, flush);
-    OutputFile out(directory / kOnnxData);
-    Extractor extractor(checkpoint);
-    extractor.read_ahead(slices_of(slices()));
-    for (std::size_t i = 0; i < weights_.size(); ++i) {
-      extractor.append(slices().tensors[i], dtype_, out, &meter);
-      const std::uint64_t bytes = weights_[i].bytes();
-      const std::string padding(aligned(bytes) - bytes, '\0');
-      out.write(padding);
-      if (!padding.empty()) meter.add(static_cast<double>(padding.size()));
-    }
-    if (out.position() != data_bytes_) {
-      fail("cannot write '{}': {} bytes came out, where {} were planned", out.path().string(),
-           out.position(), data_bytes_);
-    }
-    out.close(flush);
-    extractor.check_unchanged();
-    for (const std::string& graph : graphs_) check_onnx(directory / graph);
+  weight.offset = parse_bytes(entries["offset"], path, weight.name, "offset");
+  const std::uint64_t length = parse_bytes(entries["length"], path, weight.name, "length");
+  if (length != weight.bytes()) {
+    fail("cannot read '{}': tensor '{}' of shape {} has {} bytes, expected {}", path, weight.name,
+         shape_text(weight.shape), length, weight.bytes());
   }
-
-  Checkpoint reopen(const fs::path& directory) const override {
-    const auto data = std::make_shared<const MappedFile>(directory / kOnnxData);
-    std::vector<StoredTensor> tensors;
-    for (const std::string& graph : graphs_) {
-      const MappedFile file(directory / graph);
-      const std::string path = file.path().string();
-      const OnnxFile parsed = parse_onnx(file.bytes(), path, kOnnxData, data->bytes().size());
-      for (const OnnxWeight& planned : weights_) {
-        const auto found = std::ranges::find(parsed.weights, planned.name, &OnnxWeight::name);
-        if (found == parsed.weights.end()) {
-          fail("cannot read '{}': it has no tensor '{}'", path, planned.name);
-        }
-        if (*found != planned) {
-          fail("cannot read '{}': tensor '{}' has another type, shape or place than planned", path,
-               planned.name);
-        }
-      }
-      if (parsed.weights.size() != weights_.size()) {
-        fail("cannot read '{}': it has {} tensors, expected {}", path, parsed.weights.size(),
-             weights_.size());
-      }
-    }
-    for (const OnnxWeight& weight : weights_) {
-      StoredTensor& tensor = tensors.emplace_back();
-      tensor.name = weight.name;
-      tensor.dtype = weight.dtype;
-      tensor.shape = weight.shape;
-      tensor.decode = [data, offset = weight.offset](std::uint64_t begin,
-                                                     std::span<std::byte> into) {
-        data->read(offset + begin, into);
-      };
-    }
-    return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
+  if (weight.offset % kOnnxAlignment != 0) {
+    fail("cannot read '{}': tensor '{}' begins at byte {}, which is no multiple of {}", path,
+         weight.name, weight.offset, kOnnxAlignment);
   }
-
-  void check_layout(const fs::path& directory) const override {
-    PlannedExport::check_layout(directory);
-    reopen(directory);
+  if (weight.offset > data_bytes || length > data_bytes - weight.offset) {
+    fail("cannot read '{}': tensor '{}' ends past the {} bytes of '{}'", path, weight.name,
+         data_bytes, location);
   }
-
-  void round(const TensorSlice& slice, std::span<float> values) const override {
-    check_range(values, dtype_, slice.name);
-    std::vector<std::byte> bytes(values.size() * size_of(dtype_));
-    from_f32(values, dtype_, bytes);
-    to_f32(bytes, dtype_, values);
-  }
-
-  bool rounds(const Checkpoint& checkpoint) const override {
-    return std::ranges::any_of(slices().tensors, [&](const TensorSlice& slice) {
-      return roundoff(checkpoint.at(slice.spec->name).dtype, dtype_) > 0;
-    });
-  }
-  // bf16 is stored and cast; f16 is what the graph computes in.
-  Dtype arithmetic() const override { return dtype_ == Dtype::kF16 ? dtype_ : Dtype::kF32; }
-
-  std::string loading(const fs::path& directory) const override {
-    return fmt::format(
-        "import onnxruntime\n"
-        "model = onnxruntime.InferenceSession({})\n"
-        "print([output.name for output in model.get_outputs()])\n",
-        python_literal(directory / kOnnxScorer));
-  }
-
- private:
-  void add_graph(const char* file, const OnnxGraph& graph, const OnnxMetadata& metadata) {
-    for (const OnnxWeight& weight : weights_) {
-      const auto uses = std::ranges::count(graph.weights, weight.name);
-      if (uses != 1)
-        fail("the graph '{}' names the tensor {} {} times", graph.name, weight.name, uses);
-    }
-    texts_[file] = encode_onnx(graph, weights_, kOnnxData, metadata);
-    graphs_.push_back(file);
-  }
-
-  Dtype dtype_;
-  nlohmann::json config_;
-  std::vector<OnnxWeight> weights_;  // as the slices of the plan
-  std::uint64_t data_bytes_ = 0;
-  std::vector<std::string> graphs_;           // files
-  std::map<std::string, std::string> texts_;  // of those and of the settings: name -> content
-  std::vector<CarriedFile> carried_;
-};
+  return weight;
+}
 
 }  // namespace
 
-std::unique_ptr<PlannedExport> plan_onnx(const NestedModel& model, const Checkpoint& checkpoint,
-                                         const Widths& widths, const OnnxModel& onnx,
-                                         nlohmann::json config, const OnnxOptions& options) {
-  model.space.require(widths);
-  return std::make_unique<OnnxExport>(plan_slices(model.table, widths), checkpoint, onnx,
-                                      std::move(config), options, model);
+std::uint64_t OnnxWeight::bytes() const {
+  return static_cast<std::uint64_t>(element_count(shape)) * size_of(dtype);
+}
+
+std::string encode_onnx(const OnnxGraph& graph, std::span<const OnnxWeight> weights,
+                        const std::string& location, const OnnxMetadata& metadata,
+                        std::uint64_t largest) {
+  onnx::ModelProto model;
+  model.set_ir_version(kIrVersion);
+  model.set_producer_name("mixnmatch");
+  onnx::OperatorSetIdProto& opset = *model.add_opset_import();
+  opset.set_domain("");
+  opset.set_version(kOnnxOpset);
+  onnx::GraphProto& proto = *model.mutable_graph();
+  std::unordered_map<std::string, const OnnxWeight*> by_name;
+  for (const OnnxWeight& weight : weights) by_name.emplace(weight.name, &weight);
+  for (const std::string& name : graph.weights) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) fail("no tensor is called {}", name);
+    encode_weight(*found->second, location, *proto.add_initializer());
+  }
+  encode_graph(graph, proto);
+  for (const auto& [key, value] : metadata) {
+    onnx::StringStringEntryProto& entry = *model.add_metadata_props();
+    entry.set_key(key);
+    entry.set_value(value);
+  }
+  if (model.ByteSizeLong() > largest) {
+    fail(
+        "cannot write the graph '{}' as an ONNX model: it takes {} bytes without its weights, and "
+        "protobuf holds {}; choose a model of fewer layers, or another format",
+        graph.name, model.ByteSizeLong(), largest);
+  }
+  return model.SerializeAsString();
+}
+
+void check_onnx(const std::filesystem::path& path) {
+  try {
+    onnx::checker::check_model(path.string());
+    const MappedFile file(path);
+    onnx::ModelProto model = decode(file.bytes(), path.string());
+    onnx::shape_inference::InferShapes(model, onnx::OpSchemaRegistry::Instance(),
+                                       onnx::ShapeInferenceOptions(true, 1, true));
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("the ONNX library refuses '{}': {}", path.string(), one_line(error.what()));
+  }
+}
+
+OnnxFile parse_onnx(std::span<const std::byte> file, const std::string& path,
+                    const std::string& location, std::uint64_t data_bytes) {
+  const onnx::ModelProto model = decode(file, path);
+  const bool known = std::ranges::any_of(model.opset_import(), [](const auto& opset) {
+    return opset.domain().empty() && opset.version() == kOnnxOpset;
+  });
+  if (!known) fail("cannot read '{}': it is not of opset {}", path, kOnnxOpset);
+  OnnxFile result;
+  std::set<std::string> names;
+  for (const onnx::TensorProto& proto : model.graph().initializer()) {
+    if (!names.insert(proto.name()).second) {
+      fail("cannot read '{}': it holds the tensor '{}' twice", path, proto.name());
+    }
+    if (proto.data_location() != onnx::TensorProto::EXTERNAL) continue;
+    result.weights.push_back(parse_weight(proto, path, location, data_bytes));
+  }
+  std::ranges::sort(result.weights, {},
+                    [](const OnnxWeight& w) { return std::pair(w.offset, w.name); });
+  for (std::size_t i = 1; i < result.weights.size(); ++i) {
+    const OnnxWeight &before = result.weights[i - 1], &after = result.weights[i];
+    if (after.offset < before.offset + before.bytes()) {
+      fail("cannot read '{}': the tensors '{}' and '{}' overlap", path, before.name, after.name);
+    }
+  }
+  for (const onnx::StringStringEntryProto& entry : model.metadata_props()) {
+    result.metadata.emplace_back(entry.key(), entry.value());
+  }
+  return result;
 }
 
 }  // namespace mnm

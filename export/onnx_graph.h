@@ -1,5 +1,5 @@
 // An ONNX graph as plain data. A family states its submodel in this form, mostly through
-// onnx_builder.h, and export/onnx_format.h encodes it. No type of the ONNX library appears here.
+// onnx_builder.h, and export/onnx.h encodes it. No type of the ONNX library appears here.
 // Operators: https://onnx.ai/onnx/operators, of the default domain at opset 17.
 #pragma once
 

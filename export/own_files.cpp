@@ -10,6 +10,7 @@
 #include "export/probe.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/json.h"
 #include "model/safetensors.h"
 
 namespace mnm {

@@ -12,6 +12,7 @@
 #include "families/config_reader.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/json.h"
 
 namespace mnm {
 namespace {

@@ -2,8 +2,8 @@
 //
 // A plan is carried out batch by batch of sequences (fold/walk.h). On the CPU every thread takes
 // batches of its own. If the weights are streamed, the plan is carried out layer by layer instead
-// (fold/sweep.h). The limit decides how much memory is used, not the number of candidates. Nothing
-// is computed twice, unless the limit is so low that the children of one parent must be split.
+// (fold/sweep.h). The limit decides how much memory is used, not the number of candidates. A walk
+// computes nothing twice, unless the limit is so low that the children of one parent must be split.
 #pragma once
 
 #include <ATen/core/Tensor.h>

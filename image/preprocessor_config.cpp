@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "model/error.h"
-#include "model/files.h"
+#include "model/json.h"
 
 namespace mnm {
 namespace {

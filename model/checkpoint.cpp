@@ -9,6 +9,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
+#include "model/json.h"
 #include "model/safetensors.h"
 #include "model/shapes.h"
 

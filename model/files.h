@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -150,13 +149,6 @@ class AtomicFile {
 void write_file_atomically(const std::filesystem::path& target, std::string_view content);
 
 std::string read_text(const std::filesystem::path& path, std::uint64_t max_bytes = 64u << 20);
-
-// Parses JSON text that comes from outside. Error names `what` and the position if the text is no
-// JSON, repeats a key, or nests deeper than 64 levels.
-nlohmann::json parse_json(std::string_view text, const std::string& what);
-// The same for a file. Python's Infinity, -Infinity and NaN are read as null in arrays. As the
-// value of a key they are read as strings of their names, since null stands for a default.
-nlohmann::json read_json(const std::filesystem::path& path);
 
 std::uint64_t free_bytes(const std::filesystem::path& directory);
 

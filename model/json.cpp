@@ -1,4 +1,5 @@
-// JSON of somebody else's making: files.h's parse_json and read_json.
+#include "model/json.h"
+
 #include <unordered_set>
 #include <vector>
 

@@ -11,7 +11,7 @@
 #include <tuple>
 
 #include "model/error.h"
-#include "model/files.h"
+#include "model/json.h"
 #include "model/shapes.h"
 #include "model/shell_word.h"
 

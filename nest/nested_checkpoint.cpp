@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "artifact/check.h"
+#include "artifact/export_check.h"
 #include "export/companion_files.h"
 #include "export/shards.h"
 #include "families/granularities.h"

@@ -1,6 +1,5 @@
 // A whole search, from the budgets to the confirmed front. Several strategies may share its time;
-// each is a run of its own in the store. To go on with a search that was stopped, give one of its
-// runs.
+// each is a run of its own in the store. To resume a search that was stopped, give one of its runs.
 #pragma once
 
 #include <chrono>

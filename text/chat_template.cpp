@@ -6,6 +6,7 @@
 
 #include "model/error.h"
 #include "model/files.h"
+#include "model/json.h"
 #include "text/json_members.h"
 #include "text/unicode_classes.h"
 #include "text/utf8.h"

@@ -1,6 +1,6 @@
 #include "text/end_tokens.h"
 
-#include "model/files.h"
+#include "model/json.h"
 
 namespace mnm {
 

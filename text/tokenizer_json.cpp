@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/error.h"
-#include "model/files.h"
+#include "model/json.h"
 #include "text/byte_letters.h"
 #include "text/json_members.h"
 

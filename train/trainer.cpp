@@ -304,7 +304,8 @@ class Trainer {
     return at::log_softmax(logits / settings_.temperature, 1);
   }
 
-  // The loss to the targets, joined to the distance to the teacher's words where there are any.
+  // The loss to the targets. With knowledge distillation it is joined to the distance to the
+  // teacher's words.
   at::Tensor joined(const at::Tensor& loss, const at::Tensor& logits,
                     const at::Tensor& words) const {
     if (!words.defined()) return loss;

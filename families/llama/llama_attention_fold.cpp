@@ -8,9 +8,9 @@
 #include <optional>
 #include <vector>
 
-#include "families/level.h"
+#include "families/level_products.h"
 #include "families/llama/llama_capped_attention_fold.h"
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
 #include "kernels/attention.h"
@@ -110,7 +110,7 @@ at::Tensor LlamaAttention::project_in(const LlamaAttentionWeights& weights,
                                       const at::Tensor& x) const {
   const std::int64_t tokens = x.size(2), batch = x.size(0) * x.size(1);
   const at::Tensor in =
-      weights.norm.defined() ? row_norm(x, weights.norm, config_.rms_norm_eps) : x;
+      weights.norm.defined() ? rms_norm(x, weights.norm, config_.rms_norm_eps) : x;
   const at::Tensor h = in.view({batch * tokens, -1});
   const at::Tensor qkv =
       product(h, weights.qkv, weights.qkv_bias)
@@ -126,7 +126,7 @@ at::Tensor LlamaAttention::norm_heads(const LlamaAttentionWeights& weights,
   const at::Tensor q = qkv.narrow(2, 0, q_heads), k = qkv.narrow(2, q_heads, kv_heads);
   const auto normed = [&](const at::Tensor& heads, const at::Tensor& weight) {
     const at::Tensor rows = config_.head_norms == HeadNorms::kWhole ? heads.flatten(2) : heads;
-    return row_norm(rows, weight, epsilon).view(heads.sizes());
+    return rms_norm(rows, weight, epsilon).view(heads.sizes());
   };
   const at::Tensor normed_q = normed(q, weights.q_norm), normed_k = normed(k, weights.k_norm);
   if (at::GradMode::is_enabled()) {
@@ -143,7 +143,7 @@ at::Tensor LlamaAttention::project_out(const LlamaAttentionWeights& weights, con
   const at::Tensor rows = x.view({heads.size(0), -1});
   at::Tensor out;
   if (weights.post_norm.defined()) {
-    out = rows + row_norm(product(heads, weights.o, weights.o_bias), weights.post_norm,
+    out = rows + rms_norm(product(heads, weights.o, weights.o_bias), weights.post_norm,
                           config_.rms_norm_eps);
     return out.view(x.sizes());
   }

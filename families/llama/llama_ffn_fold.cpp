@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "families/level.h"
-#include "families/row_norm.h"
+#include "families/level_products.h"
+#include "families/rms_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
 #include "kernels/gated_silu.h"
@@ -86,7 +86,7 @@ void gate_by_kernel(const at::Tensor& gate, const at::Tensor& up) {
 at::Tensor activations(const LlamaConfig& config, const LlamaFfnWeights& weights,
                        const at::Tensor& rows, std::int64_t width) {
   const at::Tensor h =
-      weights.norm.defined() ? row_norm(rows, weights.norm, config.rms_norm_eps) : rows;
+      weights.norm.defined() ? rms_norm(rows, weights.norm, config.rms_norm_eps) : rows;
   at::Tensor gate = product_up_to(h, weights.gate, weights.gate_bias, width);
   const at::Tensor up = product_up_to(h, weights.up, weights.up_bias, width);
   const bool of_product = config.gate == GateVariant::kActOfProduct;
@@ -119,7 +119,7 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
       at::Tensor y =
           at::addmm(post ? at::zeros_like(rows) : rows, act, weights.down.narrow(1, 0, width).t());
       if (weights.down_bias.defined()) y = y + weights.down_bias;
-      if (post) y = rows + row_norm(y, weights.post_norm, config.rms_norm_eps);
+      if (post) y = rows + rms_norm(y, weights.post_norm, config.rms_norm_eps);
       out.push_back(y.view(parent.sizes()));
     }
   }
@@ -146,7 +146,7 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
   }
   for (std::size_t s = 0; post && s < widths.size(); ++s) {
     at::Tensor child = siblings[static_cast<std::int64_t>(s)].narrow(0, row, count);
-    at::add_out(child, rows, row_norm(child, weights.post_norm, config.rms_norm_eps));
+    at::add_out(child, rows, rms_norm(child, weights.post_norm, config.rms_norm_eps));
   }
 }
 
@@ -190,9 +190,9 @@ at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, 
         {weights.gate, weights.up, weights.down, weights.gate_bias, weights.up_bias,
          weights.down_bias, act_of(config.activation), config.gate == GateVariant::kActOfProduct},
         post ? at::zeros_like(in) : in,
-        weights.norm.defined() ? row_norm(in, weights.norm, config.rms_norm_eps) : in, children);
+        weights.norm.defined() ? rms_norm(in, weights.norm, config.rms_norm_eps) : in, children);
     if (post) {
-      out = row_norm(out, weights.post_norm, config.rms_norm_eps);
+      out = rms_norm(out, weights.post_norm, config.rms_norm_eps);
       for (std::int64_t p = 0; p < children.parents(); ++p) {
         out.narrow(0, children.begin_of(p), static_cast<std::int64_t>(children.of(p).size()))
             .add_(in[p]);

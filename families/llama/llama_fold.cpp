@@ -8,7 +8,7 @@
 #include "families/llama/llama_attention_fold.h"
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_ffn_fold.h"
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 #include "fold/fold.h"
 
 namespace mnm {
@@ -67,7 +67,7 @@ class LlamaFold final : public Fold {
   std::uint64_t element_bytes() const override { return element_bytes_; }
 
   at::Tensor readout(const State& state) override {
-    return times(row_norm(state.tensors.front(), final_norm_, config_.rms_norm_eps),
+    return times(rms_norm(state.tensors.front(), final_norm_, config_.rms_norm_eps),
                  1 / config_.logits_divisor);
   }
 

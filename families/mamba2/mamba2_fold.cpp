@@ -6,7 +6,7 @@
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_mixer_fold.h"
 #include "families/mamba2/mamba2_sequence_fold.h"
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 #include "fold/fold.h"
 #include "fold/launch.h"
 #include "fold/product.h"
@@ -119,7 +119,7 @@ class Mamba2Fold final : public Fold {
   }
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
-    return row_norm(x.to(weight.scalar_type()), weight, config_.norm_eps);
+    return rms_norm(x.to(weight.scalar_type()), weight, config_.norm_eps);
   }
 
   // What a width keeps of a tensor that is cut along `dim` as `spec` says.

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 #include "fold/product.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
@@ -70,7 +70,7 @@ class SequenceMixer {
     for (std::int64_t begin = 0; begin < tokens; begin += block_) {
       const std::int64_t n = std::min(block_, tokens - begin);
       const at::Tensor parent = x.narrow(0, begin, n);
-      project_in(row_norm(parent, layer_.norm, config_.norm_eps));
+      project_in(rms_norm(parent, layer_.norm, config_.norm_eps));
       convolve(n, before);
       scan_heads(n, scan);
       gate(n);

@@ -86,7 +86,7 @@ inline void make_version_3(const std::filesystem::path& version_4) {
   query(version_4,
         "DROP VIEW pareto; DROP TABLE latency_member; DROP VIEW latency_stands; "
         "PRAGMA user_version = 3; " +
-            slurp(MNM_SOURCE_DIR "/db/schema_3.sql"));
+            slurp(MNM_SOURCE_DIR "/db/old_schema_3.sql"));
 }
 inline void make_version_2(const std::filesystem::path& version_3) {
   query(version_3,

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "families/open_model.h"
-#include "model/files.h"
+#include "model/json.h"
 #include "tests/end_to_end/workshop.h"
 #include "tests/support/tiny_mamba2.h"
 

@@ -10,7 +10,7 @@
 #include "export/huggingface.h"
 #include "export/q8_0.h"
 #include "families/open_model.h"
-#include "model/files.h"
+#include "model/json.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"

@@ -1,5 +1,3 @@
-#include "export/onnx.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <variant>
 
 #include "export/onnx_layers.h"
+#include "export/onnx_writer.h"
 #include "families/open_model.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"

@@ -10,7 +10,7 @@
 #include "export/huggingface.h"
 #include "export/probe.h"
 #include "families/open_model.h"
-#include "model/files.h"
+#include "model/json.h"
 #include "tests/db/stores.h"
 #include "tests/export/reference_llama.h"
 #include "tests/support/temp_dir.h"

@@ -18,7 +18,7 @@
 
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
-#include "export/onnx.h"
+#include "export/onnx_writer.h"
 #include "families/llama/llama_config.h"
 #include "families/open_model.h"
 #include "fold/fold.h"

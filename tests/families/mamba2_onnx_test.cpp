@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <variant>
 
-#include "export/onnx.h"
+#include "export/onnx_writer.h"
 #include "families/open_model.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_mamba2.h"

@@ -10,7 +10,7 @@
 
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
-#include "export/onnx.h"
+#include "export/onnx_writer.h"
 #include "extract/extract.h"
 #include "families/open_model.h"
 #include "model/cost.h"

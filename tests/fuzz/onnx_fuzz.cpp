@@ -1,4 +1,4 @@
-#include "export/onnx_format.h"
+#include "export/onnx.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 #include "kernels/cuda/ssd_scan.h"
 #include "kernels/cuda/sum_product.h"
 #include "kernels/cuda/token_sums.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels/activation.h"
-#include "kernels/rotary.h"
+#include "kernels/rope.h"
 
 namespace mnm::test {
 

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cuda/activation.h"
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
 

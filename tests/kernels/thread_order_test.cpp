@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/cuda/activation.h"
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 #include "kernels/cuda/ssd_scan.h"
 #include "kernels/cuda/token_sums.h"
 #include "tests/kernels/device.h"

@@ -1,6 +1,7 @@
+#include "model/json.h"
+
 #include <gtest/gtest.h>
 
-#include "model/files.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

@@ -1,4 +1,4 @@
-#include "artifact/check.h"
+#include "artifact/export_check.h"
 
 #include <algorithm>
 #include <cmath>

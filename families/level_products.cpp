@@ -1,4 +1,4 @@
-#include "families/level.h"
+#include "families/level_products.h"
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
@@ -10,7 +10,7 @@
 
 #include "fold/launch.h"
 #include "kernels/cuda/activation.h"
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 #include "kernels/cuda/sum_product.h"
 
 namespace mnm {

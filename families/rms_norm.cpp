@@ -1,4 +1,4 @@
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -13,9 +13,9 @@
 
 namespace mnm {
 
-at::Tensor row_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   if (weight.scalar_type() == at::kFloat && at::isReducedFloatingType(x.scalar_type())) {
-    return row_norm(x.to(at::kFloat), weight, epsilon).to(x.scalar_type());
+    return rms_norm(x.to(at::kFloat), weight, epsilon).to(x.scalar_type());
   }
   const bool single = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat;
   if (on_cuda(x) || !single || !x.is_contiguous() || at::GradMode::is_enabled()) {

@@ -1,4 +1,4 @@
-#include "kernels/rotary.h"
+#include "kernels/rope.h"
 
 namespace mnm {
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 
 #include "kernels/failure.h"
 

@@ -1,5 +1,5 @@
 // What runs here is the CUDA kernel's arithmetic, in its blocks and threads, on the host.
-#include "kernels/rotary.h"
+#include "kernels/rope.h"
 
 #include <gtest/gtest.h>
 

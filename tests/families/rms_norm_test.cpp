@@ -1,5 +1,5 @@
 // RMSNorm of 16 bits whose weight is an offset from 1, as Gemma's, against the formula in double.
-#include "families/row_norm.h"
+#include "families/rms_norm.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -37,12 +37,12 @@ TEST(RowNorm, RoundsOnceWhereTheWeightIsAnOffset) {
     for (const auto& [type, roundoff] :
          {std::pair(at::kBFloat16, 0x1p-8), std::pair(at::kHalf, 0x1p-11)}) {
       const at::Tensor x = some({5, 96}, 2, type), weight = some({96}, 0.3, type);
-      const at::Tensor got = row_norm(x, offset_weight(weight, 1), kEpsilon);
+      const at::Tensor got = rms_norm(x, offset_weight(weight, 1), kEpsilon);
       EXPECT_EQ(got.scalar_type(), type);
       const at::Tensor exact = by_formula(x, weight, 1);
       EXPECT_LE(worst(got, exact), roundoff + 0x1p-20);
       // What it would be if 1 + weight were rounded before: the bound tells the two apart.
-      EXPECT_GT(worst(row_norm(x, weight + 1, kEpsilon), exact), roundoff + 0x1p-20);
+      EXPECT_GT(worst(rms_norm(x, weight + 1, kEpsilon), exact), roundoff + 0x1p-20);
     }
   }
 }
@@ -51,7 +51,7 @@ TEST(RowNorm, AWeightOfManyBitsKeepsItsTypeBesideItsOffset) {
   const at::NoGradGuard no_grad;
   const at::Tensor x = some({3, 48}, 2, at::kDouble), weight = some({48}, 0.3, at::kDouble);
   EXPECT_EQ(offset_weight(weight, 1).scalar_type(), at::kDouble);
-  EXPECT_LE(worst(row_norm(x, offset_weight(weight, 1), kEpsilon), by_formula(x, weight, 1)),
+  EXPECT_LE(worst(rms_norm(x, offset_weight(weight, 1), kEpsilon), by_formula(x, weight, 1)),
             48 * 0x1p-53);
   EXPECT_TRUE(offset_weight(weight, 0).is_same(weight));
 }

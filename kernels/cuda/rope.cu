@@ -1,10 +1,10 @@
 // A thread per group of eight pairs of a head. Compiled for the architectures that
 // kernels/CMakeLists.txt names:
-//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/rotary.cu
+//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/rope.cu
 //
 // Bound by memory: an element of bf16 is read and written once, 4 bytes, 1 ps at 4 TB/s; the tables
 // stay in cache. As products, sums and a concatenation it was 18 bytes.
-#include "kernels/cuda/rotary.h"
+#include "kernels/cuda/rope.h"
 
 #include "kernels/cuda/launch.h"
 

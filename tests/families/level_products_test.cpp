@@ -1,7 +1,5 @@
 // What a layer does to a level of states on a device, here by the host's half of its kernels:
 // against the definition in double.
-#include "families/level.h"
-
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -9,6 +7,8 @@
 
 #include <string>
 #include <vector>
+
+#include "families/level_products.h"
 
 namespace mnm {
 namespace {

@@ -1,4 +1,4 @@
-#include "artifact/verification.h"
+#include "artifact/probe_files.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "export/probe.h"
 #include "export/target.h"
 #include "model/error.h"
-#include "model/files.h"
+#include "model/json.h"
 
 namespace mnm {
 namespace {

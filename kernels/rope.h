@@ -1,5 +1,5 @@
 // Rotary position embedding (RoPE) of queries and keys, in place and in one pass. The parts marked
-// MNM_HD are also a device's arithmetic (kernels/cuda/rotary.h).
+// MNM_HD are also a device's arithmetic (kernels/cuda/rope.h).
 #pragma once
 
 #include <cstdint>
