@@ -1,5 +1,7 @@
 // What a layer does to a level of states on a device, here by the host's half of its kernels:
 // against the definition in double.
+#include "families/level_products.h"
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -7,8 +9,6 @@
 
 #include <string>
 #include <vector>
-
-#include "families/level_products.h"
 
 namespace mnm {
 namespace {
