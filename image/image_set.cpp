@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -111,14 +112,15 @@ std::string identity_of(const ImageSource& source, const Preparation& preparatio
   return print.hex();
 }
 
-// Everything but the pixels, which are at their place already.
+// Everything but the pixels, which are at their place already. `broken` is ascending.
 void write_notes(const ImageSource& source, const Preparation& preparation,
-                 const std::vector<BrokenImage>& broken, const fs::path& directory) {
+                 std::span<const UnfinishedSet::Broken> broken, const fs::path& directory) {
   std::vector<std::int64_t> labels;
   nlohmann::json names = nlohmann::json::array(), skipped = nlohmann::json::array();
   auto next = broken.begin();
-  for (const ListedImage& image : source.images) {
-    if (next != broken.end() && next->name == image.name) {
+  for (std::size_t i = 0; i < source.images.size(); ++i) {
+    const ListedImage& image = source.images[i];
+    if (next != broken.end() && std::cmp_equal(next->index, i)) {
       skipped.push_back({{"image", image.name}, {"why", next->why}});
       ++next;
       continue;
@@ -191,7 +193,7 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
   if (!result.broken.empty() && !options.skip_broken) return result;
   AtomicDirectory directory(options.target, options.replaceable);
   set.finish(result.extent, result.channels, directory.path() / kImagesFile);
-  write_notes(source, preparation, result.broken, directory.path());
+  write_notes(source, preparation, set.broken(), directory.path());
   directory.commit();
   set.remove();
   result.written = true;

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -28,6 +31,35 @@ MemberName split(std::string_view name) {
   return {name.substr(0, point), name.substr(point)};
 }
 
+// The last parts of a path, as many as `parts` says or as there are.
+std::string end_of(const fs::path& path, std::ptrdiff_t parts) {
+  const std::ptrdiff_t all = std::distance(path.begin(), path.end());
+  fs::path end;
+  for (auto it = std::next(path.begin(), std::max<std::ptrdiff_t>(all - parts, 0));
+       it != path.end(); ++it) {
+    end /= *it;
+  }
+  return end.string();
+}
+
+// What the archives are called in the set: their file names, with as many of their folders as tell
+// all of them apart. UsageError if one is given twice.
+std::vector<std::string> names_apart(std::span<const fs::path> archives) {
+  std::set<fs::path> paths;
+  for (const fs::path& archive : archives) {
+    if (!paths.insert(fs::absolute(archive).lexically_normal()).second) {
+      fail_usage("the archive {} is given twice", archive.string());
+    }
+  }
+  for (std::ptrdiff_t parts = 1;; ++parts) {
+    std::vector<std::string> names;
+    for (const fs::path& archive : archives) {
+      names.push_back(end_of(fs::absolute(archive).lexically_normal(), parts));
+    }
+    if (std::set(names.begin(), names.end()).size() == names.size()) return names;
+  }
+}
+
 // Members of one key.
 struct Example {
   const TarMember* picture = nullptr;
@@ -36,7 +68,8 @@ struct Example {
 
 class WebDataset final : public ImageSource {
  public:
-  WebDataset(std::span<const fs::path> archives, const SourceOptions& options) {
+  WebDataset(std::span<const fs::path> archives, const SourceOptions& options)
+      : names_(names_apart(archives)) {
     kind = "webdataset";
     Fingerprint print;
     for (const fs::path& path : archives) {
@@ -118,11 +151,12 @@ class WebDataset final : public ImageSource {
       fail("cannot read {}: '{}' has no class, expected '{}.cls'", shown, example.picture->name,
            key);
     }
-    const std::string file = archives_[archive].path().filename().string();
-    images.push_back({fmt::format("{}/{}", file, example.picture->name), *example.label});
+    images.push_back(
+        {fmt::format("{}/{}", names_[archive], example.picture->name), *example.label});
     places_.push_back({archive, example.picture->offset, example.picture->size});
   }
 
+  std::vector<std::string> names_;  // [archives]
   std::vector<MappedFile> archives_;
   std::vector<Place> places_;  // [images]
 };

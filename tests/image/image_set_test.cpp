@@ -8,6 +8,7 @@
 
 #include "tests/support/error_of.h"
 #include "tests/support/pictures.h"
+#include "tests/support/tar_of.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {
@@ -86,6 +87,28 @@ TEST_F(ImageSet, HoldsTheSoundPicturesInOrder) {
   EXPECT_EQ(nlohmann::json::parse(test::slurp(out_ / "set/classes.json")),
             (nlohmann::json{"even", "odd"}));
   EXPECT_FALSE(fs::exists(unfinished_set(out_ / "set")));
+}
+
+// Pictures are told apart by their number, whatever a source calls them.
+TEST_F(ImageSet, LabelsStayWithTheirPicturesWhereNamesAreAlike) {
+  std::string archive;
+  for (int i = 0; i < 5; ++i) {
+    const std::string png = i == 2 ? "no picture" : test::png_of(test::picture(4, 4, 3));
+    archive += test::tar_member(fmt::format("{}.png", i), png) +
+               test::tar_member(fmt::format("{}.cls", i), std::to_string(i));
+  }
+  test::spew(out_ / "a.tar", archive + test::kTarEnd);
+  const auto source = open_image_source(std::vector{out_ / "a.tar"}, {});
+  for (ListedImage& image : source->images) image.name = "same.png";
+  ImageSetOptions options;
+  options.target = out_ / "set";
+  options.skip_broken = true;
+  EXPECT_EQ(make_image_set(*source, preparation_, options, {}).count, 4);
+  const std::string labels = test::slurp(out_ / "set/labels.npy");
+  ASSERT_EQ(labels.size(), 128u + 4 * 8);
+  for (const auto& [row, label] : {std::pair(0u, 0), {1u, 1}, {2u, 3}, {3u, 4}}) {
+    EXPECT_EQ(labels[128 + 8 * row], label) << row;
+  }
 }
 
 TEST_F(ImageSet, BytesDoNotDependOnThreads) {

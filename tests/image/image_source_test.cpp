@@ -168,6 +168,28 @@ TEST(ImageSource, AWebDatasetPairsMembersOfOneKey) {
   }
 }
 
+TEST(ImageSource, ArchivesOfOneNameAreToldApartByTheirFolders) {
+  const test::TempDir root;
+  const std::string archive = tar_member("0.png", test::png_of(test::picture(2, 2, 3))) +
+                              tar_member("0.cls", "0") + kTarEnd;
+  for (const char* folder : {"a/s", "b/s", "c/s"}) {
+    fs::create_directories(root / folder);
+    test::spew(root / folder / "0.tar", archive);
+  }
+  const auto named = [&](std::vector<fs::path> paths) {
+    return names(*open_image_source(paths, {}));
+  };
+  EXPECT_EQ(named({root / "a/s/0.tar", root / "b/s/0.tar"}),
+            (std::vector<std::string>{"a/s/0.tar/0.png=0", "b/s/0.tar/0.png=0"}));
+  test::spew(root / "c/s/1.tar", archive);
+  EXPECT_EQ(named({root / "a/s/0.tar", root / "c/s/1.tar"}),
+            (std::vector<std::string>{"0.tar/0.png=0", "1.tar/0.png=0"}));
+  EXPECT_TRUE(contains(test::usage_error_of([&] {
+                         named({root / "a/s/0.tar", root / "a/s/../s/0.tar"});
+                       }),
+                       "is given twice"));
+}
+
 TEST(ImageSource, AnErrorSaysWhichSourcesThereAre) {
   const test::TempDir root;
   EXPECT_TRUE(contains(error_of([&] { open_one(root / "gone"); }), "there is no"));
