@@ -145,13 +145,12 @@ Resemblance structured_like(std::string_view bytes) {
 Resemblance foreign_like(std::string_view bytes, const std::filesystem::path& path, bool text) {
   if (bytes.starts_with("PK\x03\x04") || bytes.starts_with("PK\x05\x06")) {
     const std::string_view head = bytes.substr(0, 256);
-    const std::string file = fmt::format("r\"{}\"", path.string());
     if (head.find(".pkl") != std::string_view::npos || path.extension() == ".pt") {
       return foreign("a pickled tensor of PyTorch (.pt)",
-                     save_npy("numpy, torch", fmt::format("torch.load({}).numpy()", file)));
+                     save_npy("torch", "torch.load(sys.argv[1], weights_only=True).numpy()", path));
     }
     return foreign("a zip archive, as NumPy's .npz",
-                   save_npy("numpy", fmt::format("[*numpy.load({}).values()][0]", file)));
+                   save_npy("", "[*numpy.load(sys.argv[1]).values()][0]", path));
   }
   if (bytes.size() > 2 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 &&
       bytes.back() == '.') {

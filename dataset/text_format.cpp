@@ -8,7 +8,6 @@
 #include <string>
 
 #include "dataset/numpy_command.h"
-#include "model/shell_word.h"
 
 namespace mnm {
 namespace {
@@ -113,18 +112,19 @@ std::string help_with_json(std::string_view text, const std::filesystem::path& p
   }
   if (!found->ids) {
     return fmt::format("write its text to a file of its own: jq -r .{} {} > text.txt", found->name,
-                       shell_quoted(path.string()));
+                       path_word(path));
   }
   return fmt::format(
       "write its ids to a file of their own, and save that as .npy: jq -c .{} {} "
       "> ids.txt",
-      found->name, shell_quoted(path.string()));
+      found->name, path_word(path));
 }
 
 std::string help_with_ids(const std::filesystem::path& path) {
-  return save_npy("numpy, re", fmt::format("numpy.array(re.findall(r\"-?\\d[\\d.eE+-]*\", "
-                                           "open(r\"{}\").read()), float).astype(\"<i4\")",
-                                           path.string()));
+  return save_npy("re",
+                  "numpy.array(re.findall(r\"-?\\d[\\d.eE+-]*\", "
+                  "open(sys.argv[1]).read()), float).astype(\"<i4\")",
+                  path);
 }
 
 std::string_view sample_of(std::string_view bytes) { return bytes.substr(0, kFormatSample); }

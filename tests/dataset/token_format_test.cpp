@@ -5,7 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataset/token_file.h"
@@ -68,7 +73,8 @@ std::vector<Case> foreign() {
       {"dolma.npy", packed<std::uint16_t>(), "--token-format u16"},
       {"text_document.idx", std::string("MMIDIDX\0\0\1\0\0\0", 13), "text_document.bin"},
       {"tokens.npz", std::string("PK\3\4") + std::string(26, '\1') + "tokens.npy", "NumPy's .npz"},
-      {"tokens.pt", std::string("PK\3\4") + std::string(26, '\1') + "x/data.pkl", "torch.load"},
+      {"tokens.pt", std::string("PK\3\4") + std::string(26, '\1') + "x/data.pkl",
+       "torch.load(sys.argv[1], weights_only=True)"},
       {"old.pt", "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.", "a Python pickle"},
       {"shard.bin", shard(20240899, false, packed<std::uint16_t>()), "\"<u2\", offset=1024"},
       {"big.bin", shard(20240520, true, packed<std::uint16_t>(true)), "\">u2\", offset=1024"},
@@ -216,6 +222,49 @@ std::vector<Case> texts_of_ids() {
       {"small.htm", "<HTML><body>gone</body></HTML>", "a web page"},
       {"denied.xml", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "XML"},
   };
+}
+
+// The commands of the help, run in a shell by programs that write down what they are given.
+TEST(TokenFormat, ANameIsOneWordOfAnAdvisedCommandAndNoPartOfItsProgram) {
+  const TempDir dir, bin;
+  const std::string given = (dir / "given").string(), pwned = (dir / "pwned").string();
+  for (const char* const program : {"python3", "jq"}) {
+    spew(bin / program, fmt::format("#!/bin/sh\nprintf '%s\\0' \"$@\" > '{}'\n", given));
+    std::filesystem::permissions(bin / program, std::filesystem::perms::owner_all);
+  }
+  std::vector<Case> cases = foreign();
+  for (Case& c : texts_of_ids()) cases.push_back(std::move(c));
+  const std::vector<std::string> names = {"-rf",
+                                          "a b",
+                                          "'$(touch $PWNED)'",
+                                          "`touch $PWNED`;",
+                                          "\"); import os; os.system(\"touch $PWNED\"); (\"",
+                                          "''\"\"\"\\",
+                                          "\n\t",
+                                          "caf\xe9"};
+  int ran = 0;
+  for (const Case& c : cases) {
+    for (const std::string& name : names) {
+      const std::filesystem::path file = name + std::filesystem::path(c.file).extension().string();
+      const Resemblance like = resemblance_of(std::as_bytes(std::span(c.bytes)), file, 600);
+      const std::size_t at = std::min(like.help.find("python3 -c "), like.help.find("jq -"));
+      if (at == std::string::npos) continue;
+      spew(bin / "advised", like.help.substr(at));
+      const std::string shell =
+          fmt::format("cd '{0}' && PATH='{1}':$PATH PWNED='{2}' sh '{1}/advised'",
+                      dir.path().string(), bin.path().string(), pwned);
+      ASSERT_EQ(std::system(shell.c_str()), 0) << like.help;
+      std::vector<std::string> words;
+      std::istringstream in(test::slurp(given));
+      for (std::string word; std::getline(in, word, '\0');) words.push_back(word);
+      ASSERT_EQ(words.size(), 3u) << like.help;
+      EXPECT_EQ(words[1].find(name), std::string::npos) << like.help;
+      EXPECT_EQ(words[2], (name.starts_with('-') ? "./" : "") + file.string()) << like.help;
+      ++ran;
+    }
+  }
+  EXPECT_GT(ran, 100);
+  EXPECT_FALSE(std::filesystem::exists(pwned));
 }
 
 TextTokens words() {
