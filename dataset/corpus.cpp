@@ -1,5 +1,3 @@
-#include "dataset/corpus.h"
-
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -8,7 +6,9 @@
 #include <set>
 #include <utility>
 
+#include "dataset/corpus.h"
 #include "dataset/llm_c_shard.h"
+#include "model/directory.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
@@ -66,6 +66,24 @@ bool append_document(CorpusPart& part, const std::string& name, const std::strin
   return true;
 }
 
+// The regular files below a directory, without those below links.
+void list_below(const std::filesystem::path& root, const std::string& glob,
+                std::vector<CorpusFile>& files) {
+  std::vector<std::filesystem::path> folders = {root};
+  while (!folders.empty()) {
+    const std::filesystem::path folder = std::move(folders.back());
+    folders.pop_back();
+    for (const std::filesystem::directory_entry& entry : list_directory(folder)) {
+      const std::filesystem::path& path = entry.path();
+      const std::filesystem::file_status status = entry.symlink_status();
+      if (std::filesystem::is_directory(status)) folders.push_back(path);
+      if (!std::filesystem::is_regular_file(status)) continue;
+      if (fnmatch(glob.c_str(), path.filename().c_str(), 0) != 0) continue;
+      files.push_back({path, path.lexically_relative(root).generic_string()});
+    }
+  }
+}
+
 }  // namespace
 
 DocumentTokens byte_documents() {
@@ -97,11 +115,7 @@ std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> input
   for (const fs::path& input : inputs) {
     const fs::file_status status = fs::status(input);
     if (fs::is_directory(status)) {
-      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(input)) {
-        if (entry.is_symlink() || !entry.is_regular_file()) continue;
-        if (fnmatch(glob.c_str(), entry.path().filename().c_str(), 0) != 0) continue;
-        files.push_back({entry.path(), entry.path().lexically_relative(input).generic_string()});
-      }
+      list_below(input, glob, files);
     } else if (fs::is_regular_file(status)) {
       files.push_back({input, input.filename().string()});
     } else {

@@ -22,8 +22,9 @@ struct CorpusFile {
 };
 
 // The regular files among `inputs` and below them whose last path component matches `glob`
-// (fnmatch), by ascending name. Links are not followed. Error: an input does not exist, no file
-// matches, or two files below two directories have the same name.
+// (fnmatch), by ascending name. Links below a directory are not followed. Error: an input does not
+// exist, a directory cannot be read, no file matches, or two files below two directories have the
+// same name.
 std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
                                     const std::string& glob);
 
