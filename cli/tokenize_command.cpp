@@ -17,6 +17,7 @@
 #include "report/table.h"
 #include "text/end_tokens.h"
 #include "text/tokenizer.h"
+#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -147,9 +148,22 @@ DocumentTokens documents_of_model(const std::filesystem::path& directory) {
     vocab_size = config["vocab_size"].get<std::int64_t>();
   }
   const auto tokenizer = tokenizer_of(directory, vocab_size);
+  const auto encode = [=](const std::string& text) -> std::optional<std::vector<std::int64_t>> {
+    const bool may_be_any = tokenizer->json().is_of_bytes();
+    if (!may_be_any && valid_utf8(text) != text.size()) return std::nullopt;
+    return tokenizer->encode(text);
+  };
   const std::vector<std::int64_t> ends = end_tokens(directory, config);
-  return documents_of([=](const std::string& text) { return tokenizer->encode(text); },
-                      ends.empty() ? -1 : ends.front(), vocab_size);
+  const std::int64_t end = ends.empty() ? -1 : ends.front();
+  if (end < 0) {
+    note("{} names no token that ends a text, so nothing separates the files\n",
+         directory.string());
+  }
+  try {
+    return documents_of(encode, end, vocab_size);
+  } catch (const Error& error) {
+    fail("cannot tokenize with the tokenizer of {}: {}", directory.string(), error.what());
+  }
 }
 
 // Parts of different corpora overlap: the new ones take the places of old ones once all are whole.

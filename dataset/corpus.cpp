@@ -1,12 +1,14 @@
+#include "dataset/corpus.h"
+
 #include <fnmatch.h>
 
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
-#include "dataset/corpus.h"
 #include "dataset/llm_c_shard.h"
 #include "model/directory.h"
 #include "model/error.h"
@@ -27,9 +29,31 @@ std::string hash_of(std::uint64_t seed, const std::string& name) {
 
 std::string content_of(const CorpusFile& file) {
   const MappedFile mapped(file.path);
-  const auto bytes = mapped.bytes();
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  std::string text(mapped.bytes().size(), '\0');
+  mapped.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
 }
+
+std::string fingerprint_of(const std::string& text) {
+  Fingerprint fingerprint;
+  fingerprint.add(std::as_bytes(std::span(text)));
+  return fingerprint.hex();
+}
+
+// A file that counts. It is read twice: to see whether it counts, and for its tokens.
+struct Document {
+  const CorpusFile* file = nullptr;
+  std::string fingerprint;
+
+  std::string text() const {
+    std::string content = content_of(*file);
+    if (fingerprint_of(content) != fingerprint) {
+      fail("cannot use {}: it was written while the corpus was read; try again when nothing does",
+           file->path.string());
+    }
+    return content;
+  }
+};
 
 // At most `length` bytes of `text`, starting at the line after a place that `hash` picks.
 std::string excerpt_of(const std::string& text, std::int64_t length, const std::string& hash) {
@@ -54,15 +78,41 @@ std::string whole_characters(const std::string& text) {
   return text.substr(begin, (last + length <= text.size() ? text.size() : last) - begin);
 }
 
-// Whether the document is a part now. False if it cannot be tokenized.
-bool append_document(CorpusPart& part, const std::string& name, const std::string& text,
-                     const DocumentTokens& documents) {
-  try {
-    part.tokens += documents.encode(text);
-  } catch (const Error&) {
-    return false;
+// Those that count, by the hash of seed and name.
+std::map<std::string, Document> documents_by_hash(std::span<const CorpusFile> files,
+                                                  std::uint64_t seed,
+                                                  std::vector<std::string>& skipped) {
+  std::map<std::string, Document> by_hash;
+  std::set<std::string> seen;
+  for (const CorpusFile& file : files) {
+    const std::string text = content_of(file);
+    Document document{&file, fingerprint_of(text)};
+    const bool zero = text.find('\0') != std::string::npos;
+    if (text.empty() || zero || !seen.insert(document.fingerprint).second) {
+      skipped.push_back(file.name);
+    } else {
+      by_hash.emplace(hash_of(seed, file.name), std::move(document));
+    }
   }
-  part.names.push_back(name);
+  if (by_hash.empty()) {
+    fail("the corpus has no usable file: each of {} is empty, has a zero byte or is a copy",
+         files.size());
+  }
+  return by_hash;
+}
+
+// Whether the document is a part now. False if it is not UTF-8.
+bool append_document(CorpusPart& part, const CorpusFile& file, const std::string& text,
+                     const DocumentTokens& documents) {
+  std::optional<std::string> tokens;
+  try {
+    tokens = documents.encode(text);
+  } catch (const Error& error) {
+    fail("cannot tokenize {}: {}", file.path.string(), error.what());
+  }
+  if (!tokens) return false;
+  part.tokens += *tokens;
+  part.names.push_back(file.name);
   return true;
 }
 
@@ -90,22 +140,30 @@ DocumentTokens byte_documents() {
   return {1, [](const std::string& text) { return text + '\0'; }};
 }
 
-DocumentTokens documents_of(std::function<std::vector<std::int64_t>(const std::string&)> encode,
-                            std::int64_t end, std::int64_t vocab_size) {
+DocumentTokens documents_of(
+    std::function<std::optional<std::vector<std::int64_t>>(const std::string&)> encode,
+    std::int64_t end, std::int64_t vocab_size) {
+  if (end >= vocab_size) {
+    fail("token {} cannot end texts: the vocabulary has {} tokens; correct eos_token_id", end,
+         vocab_size);
+  }
   const std::size_t width = vocab_size <= 0x10000 ? 2 : 4;
-  return {width, [=, encode = std::move(encode)](const std::string& text) {
-            std::vector<std::int64_t> ids = encode(whole_characters(text));
-            if (end >= 0) ids.push_back(end);
-            std::string tokens;
-            tokens.reserve(ids.size() * width);
-            for (const std::int64_t id : ids) {
-              if (id < 0 || id >= vocab_size) {
-                fail("token {} is outside the vocabulary of {}", id, vocab_size);
-              }
-              tokens.append(reinterpret_cast<const char*>(&id), width);
-            }
-            return tokens;
-          }};
+  const auto document =
+      [=, encode = std::move(encode)](const std::string& text) -> std::optional<std::string> {
+    auto ids = encode(whole_characters(text));
+    if (!ids) return std::nullopt;
+    if (end >= 0) ids->push_back(end);
+    std::string tokens;
+    tokens.reserve(ids->size() * width);
+    for (const std::int64_t id : *ids) {
+      if (id < 0 || id >= vocab_size) {
+        fail("token {} is outside the vocabulary of {}", id, vocab_size);
+      }
+      tokens.append(reinterpret_cast<const char*>(&id), width);
+    }
+    return tokens;
+  };
+  return {width, document};
 }
 
 std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
@@ -138,34 +196,23 @@ std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> input
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
                          std::uint64_t seed, const DocumentTokens& documents) {
   SplitCorpus split;
-  std::map<std::string, const CorpusFile*> by_hash;  // those that count
-  std::set<std::string> seen;
-  for (const CorpusFile& file : files) {
-    const MappedFile mapped(file.path);
-    const auto bytes = mapped.bytes();
-    Fingerprint content;
-    content.add(bytes);
-    const bool zero = std::ranges::find(bytes, std::byte{0}) != bytes.end();
-    if (bytes.empty() || zero || !seen.insert(content.hex()).second) {
-      split.skipped.push_back(file.name);
-    } else {
-      by_hash.emplace(hash_of(seed, file.name), &file);
-    }
-  }
-
+  const std::map<std::string, Document> by_hash = documents_by_hash(files, seed, split.skipped);
+  std::size_t usable = by_hash.size();
   auto next = by_hash.begin();
   for (const HeldOut& request : held_out) {
     CorpusPart& part = split.held_out.emplace_back();
     const std::size_t wanted = (static_cast<std::size_t>(request.tokens) + 1) * documents.width;
     for (; part.tokens.size() < wanted; ++next) {
       if (next == by_hash.end()) {
-        fail("the corpus is too small: its {} usable files give no {} held-out tokens{}",
-             by_hash.size(), request.tokens,
+        fail("the corpus is too small: its {} usable files give no {} held-out tokens{}", usable,
+             request.tokens,
              request.excerpt > 0 ? fmt::format(" of at most {} from each", request.excerpt) : "");
       }
-      const std::string text = excerpt_of(content_of(*next->second), request.excerpt, next->first);
-      if (!append_document(part, next->second->name, text, documents)) {
-        split.skipped.push_back(next->second->name);
+      const CorpusFile& file = *next->second.file;
+      const std::string text = excerpt_of(next->second.text(), request.excerpt, next->first);
+      if (!append_document(part, file, text, documents)) {
+        split.skipped.push_back(file.name);
+        --usable;
       }
     }
     part.tokens.resize(wanted);
@@ -173,14 +220,20 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
   if (next == by_hash.end())
     fail("the held-out parts took every file: nothing is left to train on");
 
-  std::vector<const CorpusFile*> rest;
-  for (; next != by_hash.end(); ++next) rest.push_back(next->second);
+  std::vector<const Document*> rest;
+  for (; next != by_hash.end(); ++next) rest.push_back(&next->second);
   std::sort(rest.begin(), rest.end(),
-            [](const CorpusFile* a, const CorpusFile* b) { return a->name < b->name; });
-  for (const CorpusFile* file : rest) {
-    if (!append_document(split.train, file->name, content_of(*file), documents)) {
-      split.skipped.push_back(file->name);
+            [](const Document* a, const Document* b) { return a->file->name < b->file->name; });
+  for (const Document* document : rest) {
+    if (!append_document(split.train, *document->file, document->text(), documents)) {
+      split.skipped.push_back(document->file->name);
     }
+  }
+  if (split.train.tokens.empty()) {
+    fail(
+        "nothing is left to train on: each of the {} files that no held-out part took is not "
+        "UTF-8 or has no tokens",
+        rest.size());
   }
   std::sort(split.skipped.begin(), split.skipped.end());
   return split;

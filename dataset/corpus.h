@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,20 +38,21 @@ struct HeldOut {
 // How documents become tokens.
 struct DocumentTokens {
   std::size_t width = 1;  // bytes of a token: 1, 2 or 4, little-endian
-  // The tokens of a document, with what separates it from the next. Error, with only the reason, if
-  // the text cannot be tokenized.
-  std::function<std::string(const std::string& text)> encode;
+  // The tokens of a document, with what separates it from the next; nothing if it is not UTF-8 and
+  // has to be. Error, with only the reason, if it cannot be tokenized for another reason.
+  std::function<std::optional<std::string>(const std::string& text)> encode;
 };
 
 // A document's tokens are its bytes, followed by one zero byte.
 DocumentTokens byte_documents();
 
 // A document's tokens are those that `encode` gives, followed by `end` unless that is negative. The
-// pieces of a character that an excerpt begins or ends within are left out.
-// Their width is 2 bytes for a vocabulary of at most 65,536 tokens, else 4.
+// pieces of a character that an excerpt begins or ends within are left out. `encode` gives nothing
+// for a text that is not UTF-8 and has to be. Their width is 2 bytes for a vocabulary of at most
+// 65,536 tokens, else 4. Error if `end` is not below `vocab_size`.
 DocumentTokens documents_of(
-    std::function<std::vector<std::int64_t>(const std::string& text)> encode, std::int64_t end,
-    std::int64_t vocab_size);
+    std::function<std::optional<std::vector<std::int64_t>>(const std::string& text)> encode,
+    std::int64_t end, std::int64_t vocab_size);
 
 struct CorpusPart {
   std::vector<std::string> names;  // of the files it is made of, in the order of the tokens
@@ -60,11 +62,12 @@ struct CorpusPart {
 struct SplitCorpus {
   CorpusPart train;                  // every file no held-out part took, by ascending name
   std::vector<CorpusPart> held_out;  // one per request, files by ascending hash of seed and name
-  // Empty, with a zero byte, the same as an earlier file, or no text that can be tokenized.
+  // Empty, with a zero byte, the same as an earlier file, or not UTF-8 where it has to be.
   std::vector<std::string> skipped;
 };
 
-// Error if the corpus has too few tokens for the held-out parts and one training file.
+// Error if the corpus has too few tokens for the held-out parts and one training file, if a file
+// cannot be tokenized, and if one is written meanwhile.
 SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const HeldOut> held_out,
                          std::uint64_t seed, const DocumentTokens& documents = byte_documents());
 

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "dataset/token_file.h"
 #include "model/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {
@@ -102,6 +104,54 @@ TEST_F(Corpus, TooSmallIsAnError) {
   const HeldOut everything[] = {
       {static_cast<std::int64_t>(split_corpus(all, {}, 1).train.tokens.size()) - 1, 0}};
   EXPECT_THROW(split_corpus(all, everything, 1), Error);
+}
+
+// Ids from 0 on for the letters from 'a' on. A text with an x is not UTF-8, and one with a y cannot
+// be tokenized.
+std::optional<std::vector<std::int64_t>> letters(const std::string& text) {
+  if (test::contains(text, "x")) return std::nullopt;
+  if (test::contains(text, "y")) fail("it has a y");
+  std::vector<std::int64_t> ids;
+  for (const char c : text) ids.push_back(c - 'a');
+  return ids;
+}
+
+TEST_F(Corpus, OnlyWhatIsNotUtf8IsLeftOut) {
+  const auto split = [&](const std::vector<std::string>& texts, std::int64_t end,
+                         std::vector<HeldOut> held_out = {}) {
+    std::vector<CorpusFile> files;
+    for (const std::string& text : texts) {
+      files.push_back({dir_ / std::to_string(files.size()), std::to_string(files.size())});
+      test::spew(files.back().path, text);
+    }
+    return split_corpus(files, held_out, 1, documents_of(letters, end, 20));
+  };
+  const auto error = [&](const std::vector<std::string>& texts, std::int64_t end,
+                         std::vector<HeldOut> held_out = {}) {
+    return test::error_of([&] { split(texts, end, held_out); });
+  };
+  EXPECT_EQ(split({"abc", "x", "ab"}, 19).skipped, std::vector<std::string>{"1"});
+  EXPECT_EQ(split({"abc", "x", "ab"}, 19).train.tokens.size(), 2u * (4 + 3));
+  // The tokenizer's own refusal, and a letter past the vocabulary, name the file.
+  EXPECT_TRUE(test::contains(error({"abc", "y"}, 19), (dir_ / "1").string() + ": it has a y"));
+  EXPECT_TRUE(test::contains(error({"abc", "uz"}, 19), "/1: token 20 is outside"));
+  // An end of text that is none is told before any file is read.
+  EXPECT_TRUE(test::contains(test::error_of([] { documents_of(letters, 20, 20); }),
+                             "token 20 cannot end texts: the vocabulary has 20 tokens"));
+  EXPECT_TRUE(test::contains(error({"x", "xx"}, 19), "nothing is left to train on: each of the 2"));
+  EXPECT_TRUE(test::contains(error({"", std::string(1, '\0')}, 19), "each of 2 is empty"));
+  EXPECT_TRUE(test::contains(error({"abc", "x", "ab"}, 19, {{100, 0}}), "its 2 usable files"));
+}
+
+TEST_F(Corpus, AFileThatIsWrittenMeanwhileIsNoPartOfIt) {
+  const CorpusFile file[] = {{dir_ / "a/notes.txt", "notes.txt"}, {dir_ / "a/f01.py", "f01.py"}};
+  test::spew(dir_ / "a/f01.py", "another text");
+  const DocumentTokens documents = {1, [&](const std::string& text) {
+                                      for (const CorpusFile& f : file) test::spew(f.path, "new");
+                                      return text;
+                                    }};
+  EXPECT_TRUE(test::contains(test::error_of([&] { split_corpus(file, {}, 1, documents); }),
+                             "it was written while the corpus was read"));
 }
 
 TEST_F(Corpus, TokenFilesAreReadBack) {

@@ -319,6 +319,9 @@ TEST_F(Workshop, TokenizeWithTheTokenizerOfACheckpoint) {
                  2, "2 bytes");
   expect_refused({"tokenize", path("texts"), "--model", path("texts"), "--train", path("u.bin")}, 2,
                  "tokenizer.json");
+  spew(path("words/config.json"), R"({"vocab_size": 300, "eos_token_id": 300})");
+  expect_refused({"tokenize", path("texts"), "--model", path("words"), "--train", path("u.bin")}, 1,
+                 "token 300 cannot end texts");
   spew(path("words/tokenizer.json"), R"({"model": {"type": "Unigram"}})");
   expect_refused({"tokenize", path("texts"), "--model", path("words"), "--train", path("u.bin")}, 1,
                  "cannot tokenize with");
