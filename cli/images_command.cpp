@@ -190,6 +190,10 @@ int images_command(const Arguments& arguments) {
   for (const auto& path : paths) require_apart(request.out, path);
   require_target(request.out, request.force);
   const auto source = open_image_source(paths, {request.labels, lines_of(request.classes)});
+  if (source->without_class > 0) {
+    note("{} holds images beside its folders of classes, which are left out: {}\n",
+         paths.front().string(), source->without_class);
+  }
   ImageSetResult result;
   try {
     result = make(request, *source, preparation);

@@ -10,8 +10,9 @@
 namespace mnm {
 
 // Pictures are in torchvision's order: class by class, folder by folder, by ascending name. Links
-// to files are followed; links to directories are not, except those that are classes. Error if the
-// directory has no folder.
+// are followed. What is named as a picture and cannot be read, such as a link that leads nowhere,
+// is listed too, so that it is found to be broken. Error if the directory has no folder, if a
+// folder cannot be listed, if one is reached in two ways, and if another link leads nowhere.
 std::unique_ptr<ImageSource> open_image_folder(const std::filesystem::path& root);
 
 // Whether a file of this name is taken for a picture: .jpg, .jpeg, .png, and those of formats that

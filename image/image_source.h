@@ -31,6 +31,7 @@ class ImageSource {
   std::vector<ListedImage> images;   // in the order of the set
   std::vector<std::string> classes;  // labels are below their number
   std::string fingerprint;           // of names, labels, and the sizes and times of the files
+  std::int64_t without_class = 0;    // pictures that are left out because they have no class
 
   // Decodes one picture. Several threads may call this at once. Error as decode_image() has it, and
   // where the file cannot be read.

@@ -1,6 +1,7 @@
 #include "image/image_source.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include <string>
@@ -78,6 +79,52 @@ TEST(ImageSource, AFolderIsListedAsTorchvisionListsIt) {
   EXPECT_EQ(open_one(root.path())->fingerprint, before);
   test::spew(root / "dog/3.png", png);
   EXPECT_NE(open_one(root.path())->fingerprint, before);
+}
+
+TEST(ImageSource, NoPictureOfAFolderIsLeftOutInSilence) {
+  const test::TempDir root, elsewhere;
+  fs::create_directories(root / "cat");
+  fs::create_directories(elsewhere / "dog/deep");
+  const std::string png = test::png_of(test::picture(2, 3, 3));
+  test::spew(root / "cat/a.png", png);
+  test::spew(root / "of_no_class.png", png);
+  test::spew(elsewhere / "dog/deep/b.png", png);
+  test::spew(elsewhere / "dog/c.png", png);
+  // A class is a link, and a link below a class leads to a folder.
+  fs::create_directory_symlink(elsewhere / "dog", root / "dog");
+  fs::create_directory(elsewhere / "more");
+  test::spew(elsewhere / "more/d.png", png);
+  fs::create_directory_symlink(elsewhere / "more", root / "cat/more");
+  fs::create_symlink(root / "gone", root / "cat/gone.jpg");
+  ASSERT_EQ(mkfifo((root / "cat/pipe.png").c_str(), 0600), 0);
+  const auto source = open_one(root.path());
+  EXPECT_EQ(names(*source),
+            (std::vector<std::string>{"cat/a.png=0", "cat/gone.jpg=0", "cat/pipe.png=0",
+                                      "cat/more/d.png=0", "dog/c.png=1", "dog/deep/b.png=1"}));
+  EXPECT_EQ(source->without_class, 1);
+  EXPECT_TRUE(contains(error_of([&] { source->decode(1, {}); }), "gone.jpg"));
+  EXPECT_TRUE(contains(error_of([&] { source->decode(2, {}); }), "a device or pipe"));
+}
+
+TEST(ImageSource, AFolderIsEnteredOnceAndALinkLeadsSomewhere) {
+  const test::TempDir root;
+  fs::create_directories(root / "cat/deep");
+  fs::create_directory(root / "dog");
+  const auto linked = [&](const fs::path& to) {
+    fs::create_symlink(to, root / "cat/deep/link");
+    const std::string error = error_of([&] { open_one(root.path()); });
+    fs::remove(root / "cat/deep/link");
+    return error;
+  };
+  for (const fs::path& to : {fs::path("."), fs::path(".."), root.path(), root / "dog"}) {
+    EXPECT_TRUE(contains(linked(to), "are one folder")) << to << ": " << linked(to);
+  }
+  for (const fs::path& to : {fs::path("gone"), fs::path("link")}) {
+    EXPECT_TRUE(contains(linked(to), "cat/deep/link' cannot be followed"))
+        << to << ": " << linked(to);
+  }
+  fs::create_symlink("gone", root / "bird");
+  EXPECT_TRUE(contains(error_of([&] { open_one(root.path()); }), "bird' cannot be followed"));
 }
 
 TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
