@@ -1,5 +1,6 @@
 #include "image/tar.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
@@ -93,16 +94,30 @@ class Archive {
     std::vector<TarMember> members;
     while (bytes_.size() - at_ >= kBlock) {
       const Header header(bytes_.subspan(at_, kBlock));
-      if (header.blank()) return members;
+      if (header.blank()) {
+        require_nothing_more();
+        return members;
+      }
       if (!header.sound()) refuse(header.name(), "its header has a wrong checksum");
       at_ += kBlock;
       take(header, members);
     }
-    if (at_ != bytes_.size()) fail("cannot read {}: the tar archive is truncated", name_);
-    return members;
+    fail("cannot read {}: the tar archive is truncated: it has no block of zeros at its end",
+         name_);
   }
 
  private:
+  // Of archives that were joined, only the first would be read.
+  void require_nothing_more() const {
+    const auto rest = bytes_.subspan(at_);
+    const auto more = std::ranges::find_if(rest, [](std::byte b) { return b != std::byte{0}; });
+    if (more == rest.end()) return;
+    fail(
+        "cannot read {}: the tar archive ends at byte {}, and more follows at byte {}; if it is "
+        "several that were joined, give them one by one",
+        name_, at_, at_ + static_cast<std::uint64_t>(more - rest.begin()));
+  }
+
   void take(const Header& header, std::vector<TarMember>& members) {
     std::string member = next_name_.value_or(header.name());
     std::optional<std::uint64_t> size = next_size_ ? next_size_ : header.size();

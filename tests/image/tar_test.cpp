@@ -73,7 +73,10 @@ TEST(Tar, RefusesWhatNoSetOfPicturesHolds) {
            {damaged, "a wrong checksum"},
            {huge, "the archive ends before it does"},
            {good.substr(0, 513), "the archive ends before it does"},
-           {good + "rest", "the tar archive is truncated"}}) {
+           {good, "it has no block of zeros at its end"},
+           {good + "rest", "it has no block of zeros at its end"},
+           {good + kTarEnd + good + kTarEnd, "ends at byte 1024, and more follows at byte 2048"},
+           {good + kTarEnd + "x", "and more follows at byte 2048"}}) {
     const std::string error = error_of([&] { list(archive); });
     EXPECT_TRUE(contains(error, "a.tar") && contains(error, phrase)) << error << " / " << phrase;
   }
