@@ -27,6 +27,13 @@ constexpr Signature kOthers[] = {
 
 }  // namespace
 
+std::uint64_t most_encoded(const DecodeOptions& options) {
+  // What colours and alpha of 8 bits take before they are compressed, and room for what else a file
+  // may hold.
+  constexpr std::uint64_t kPerPixel = 4, kElse = std::uint64_t{16} << 20;
+  return kPerPixel * static_cast<std::uint64_t>(options.max_pixels) + kElse;
+}
+
 Image decode_image(std::span<const std::byte> file, const std::string& name,
                    const DecodeOptions& options) {
   const std::string_view bytes(reinterpret_cast<const char*>(file.data()), file.size());
@@ -34,10 +41,10 @@ Image decode_image(std::span<const std::byte> file, const std::string& name,
   int orientation = kUpright;
   Image image;
   if (bytes.starts_with("\xff\xd8\xff")) {
-    image = decode_jpeg(file, name, options.max_pixels);
+    image = decode_jpeg(file, name, options);
     if (options.upright) orientation = jpeg_orientation(file);
   } else if (bytes.starts_with("\x89PNG\r\n\x1a\n")) {
-    image = decode_png(file, name, options.max_pixels);
+    image = decode_png(file, name, options);
     if (options.upright) orientation = png_orientation(file);
   } else {
     for (const Signature& other : kOthers) {

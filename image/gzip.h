@@ -9,6 +9,9 @@
 
 namespace mnm {
 
+// Of deflate: how many bytes one byte becomes at most (https://zlib.net/zlib_tech.html).
+inline constexpr std::uint64_t kMostRatio = 1032;
+
 bool is_gzip(std::span<const std::byte> file);
 
 // The first bytes of what a gzip file holds, at most `most`; fewer if it holds fewer. Error, which

@@ -18,9 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;
-constexpr std::uint64_t kMostUnzipped = std::uint64_t{8} << 30;  // bytes, held in memory
-constexpr std::uint64_t kMostPictures = std::uint64_t{1} << 26;  // each is listed in memory
-constexpr std::uint64_t kMostRatio = 1032;                       // of deflate (zlib's page)
+constexpr std::uint64_t kMostUnzipped = std::uint64_t{1} << 30;  // bytes, held in memory
+constexpr std::uint64_t kMostPictures = std::uint64_t{1} << 24;  // each is listed in memory
 constexpr std::size_t kStep = std::size_t{1} << 20;              // bytes read at a time
 
 // A file of bytes in so many dimensions. Its header is read first, and judged before its data.
@@ -62,12 +61,16 @@ class IdxFile {
     std::uint64_t held = file_.bytes().size() - std::min(file_.bytes().size(), head_);
     if (zipped_) {
       unzipped_ = gunzip(file_.bytes(), name(), head_ + bytes_ + 1);
+      file_.check_unchanged();
       held = unzipped_.size() - std::min(unzipped_.size(), head_);
     }
     if (held != bytes_) {
       fail("cannot read {}: its header says {} bytes of data, it holds {}", name(), bytes_,
            held > bytes_ ? "more" : std::to_string(held));
     }
+  }
+  void check_unchanged() const {
+    if (!zipped_) file_.check_unchanged();
   }
   // Data from `begin` on. Several threads may call this at once.
   void read(std::uint64_t begin, std::span<std::byte> into) const {
@@ -95,12 +98,26 @@ class IdxFile {
       fail("cannot read {}: its header says sizes of {}, expected at least 1 pixel", name(),
            fmt::join(sizes_, " x "));
     }
+    for (std::size_t i = 1; i < sizes_.size(); ++i) {
+      if (sizes_[i] <= static_cast<std::uint64_t>(kLargestSide)) continue;
+      fail(
+          "cannot read {}: its header says sizes of {}, expected pictures with sides of at most {}",
+          name(), fmt::join(sizes_, " x "), kLargestSide);
+    }
     if (!zipped_) return;
     if (bytes_ > kMostUnzipped) {
       fail(
           "cannot read {}: its header says {} bytes of data, the limit is {} in a gzip file; "
           "gunzip it first",
           name(), bytes_, kMostUnzipped);
+    }
+    // Each picture costs some bytes besides its pixels.
+    if (sizes_.size() > 1 && count() > file_.bytes().size()) {
+      fail(
+          "cannot read {}: its header says {} pictures, in a gzip file of {} bytes the limit is "
+          "one "
+          "for each byte; gunzip it first",
+          name(), count(), file_.bytes().size());
     }
     if (bytes_ / kMostRatio > file_.bytes().size()) {
       fail("cannot read {}: its header says {} bytes of data, a gzip file of {} cannot hold them",
@@ -161,6 +178,7 @@ class Idx final : public ImageSource {
       }
     };
     each(pixels_, [](const auto&) {});
+    images.reserve(labels.count());
     each(labels, [&](const std::vector<std::byte>& bytes) {
       for (const std::byte label : bytes) {
         images.push_back({std::to_string(images.size()), std::to_integer<std::int64_t>(label)});
@@ -175,10 +193,16 @@ class Idx final : public ImageSource {
       fail("cannot decode picture {}: it has {} x {} pixels, the limit is {} in all",
            images[index].name, extent_.width, extent_.height, options.max_pixels);
     }
+    constexpr std::uint64_t kChannels = 1 + 3;  // as it is stored, and as colours
+    if (options.reserve) {
+      options.reserve(kChannels * static_cast<std::uint64_t>(extent_.height * extent_.width));
+    }
     Image image = blank_image(extent_, 1);
     pixels_.read(index * image.pixels.size(), std::as_writable_bytes(std::span(image.pixels)));
     return in_channels(std::move(image), options.channels);
   }
+
+  void check_unchanged() const override { pixels_.check_unchanged(); }
 
  private:
   IdxFile pixels_;

@@ -47,10 +47,7 @@ class ImageFolder final : public ImageSource {
   Image decode(std::size_t index, const DecodeOptions& options) const override {
     const std::string& name = images[index].name;
     const MappedFile file(root_ / name);
-    // Read, not mapped: a file may shrink while it is decoded.
-    std::vector<std::byte> bytes(file.bytes().size());
-    file.read(0, bytes);
-    return decode_image(bytes, name, options);
+    return decode_image(read_encoded(file, 0, file.bytes().size(), name, options), name, options);
   }
 
  private:

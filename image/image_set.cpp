@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <utility>
 
 #include "dataset/npy.h"
 #include "extract/ordered_pipeline.h"
+#include "image/decoding_budget.h"
 #include "image/unfinished_set.h"
 #include "model/error.h"
 #include "model/fingerprint.h"
@@ -22,6 +22,9 @@ namespace fs = std::filesystem;
 
 // What a thread prepares before it is written: pictures, and bytes of them.
 constexpr std::int64_t kMostTogether = 16, kBytesTogether = 16 << 20;
+
+// What all threads may hold of pictures that are being decoded, and again of prepared ones.
+constexpr std::uint64_t kBytesOfAll = std::uint64_t{2} << 30;
 
 // What pictures become, where it is left to the pictures: what the first sound one becomes.
 Extent extent_of(const ImageSource& source, const Preparation& preparation,
@@ -50,6 +53,7 @@ struct Making {
   std::int64_t first = 0;  // picture of the first part
   Meter& meter;
   std::int64_t together = 1;  // pictures of a part
+  DecodingBudget budget{kBytesOfAll};
 };
 
 class Preparer final : public PartWorker {
@@ -84,8 +88,11 @@ class Preparer final : public PartWorker {
   void add(std::int64_t index) {
     const auto i = static_cast<std::size_t>(index);
     const std::string& name = making_.source.images[i].name;
-    Image image = mnm::prepare(making_.source.decode(i, making_.decode), making_.preparation, name,
-                               making_.decode.max_pixels);
+    DecodingBudget::Share share(making_.budget);
+    DecodeOptions options = making_.decode;
+    options.reserve = [&](std::uint64_t bytes) { share.take(bytes); };
+    Image image = mnm::prepare(making_.source.decode(i, options), making_.preparation, name,
+                               options.max_pixels);
     if (image.extent != making_.extent) {
       fail("cannot take {}: it has {} x {} pixels, the first picture has {} x {}; have all resized",
            name, image.extent.width, image.extent.height, making_.extent.width,
@@ -103,6 +110,12 @@ class Preparer final : public PartWorker {
   std::vector<UnfinishedSet::Broken> broken_;
 };
 
+// As many threads as may each hold a part of so many bytes, twice while a picture is resized.
+unsigned threads_for(unsigned asked, std::uint64_t part_bytes) {
+  const std::uint64_t most = std::max<std::uint64_t>(kBytesOfAll / (2 * part_bytes), 1);
+  return static_cast<unsigned>(std::min<std::uint64_t>(asked, most));
+}
+
 std::string identity_of(const ImageSource& source, const Preparation& preparation,
                         const Extent& extent, std::int64_t max_pixels) {
   Fingerprint print;
@@ -112,11 +125,41 @@ std::string identity_of(const ImageSource& source, const Preparation& preparatio
   return print.hex();
 }
 
+std::string json_text(const nlohmann::json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// A list of texts, written as it comes: there may be millions.
+class JsonList {
+ public:
+  explicit JsonList(const fs::path& path) : file_(path) {}
+  void add(const std::string& text) {
+    constexpr std::size_t kTogether = 1 << 16;  // bytes
+    waiting_ += std::exchange(first_, false) ? "[\n " : ",\n ";
+    waiting_ += json_text(text, -1);
+    if (waiting_.size() < kTogether) return;
+    file_.write(waiting_);
+    waiting_.clear();
+  }
+  void close() {
+    waiting_ += first_ ? "[]\n" : "\n]\n";
+    file_.write(waiting_);
+    file_.close();
+  }
+
+ private:
+  OutputFile file_;
+  std::string waiting_;
+  bool first_ = true;
+};
+
 // Everything but the pixels, which are at their place already. `broken` is ascending.
 void write_notes(const ImageSource& source, const Preparation& preparation,
                  std::span<const UnfinishedSet::Broken> broken, const fs::path& directory) {
   std::vector<std::int64_t> labels;
-  nlohmann::json names = nlohmann::json::array(), skipped = nlohmann::json::array();
+  labels.reserve(source.images.size() - broken.size());
+  JsonList names(directory / kNamesFile);
+  nlohmann::json skipped = nlohmann::json::array();
   auto next = broken.begin();
   for (std::size_t i = 0; i < source.images.size(); ++i) {
     const ListedImage& image = source.images[i];
@@ -126,22 +169,20 @@ void write_notes(const ImageSource& source, const Preparation& preparation,
       continue;
     }
     labels.push_back(image.label);
-    names.push_back(image.name);
+    names.add(image.name);
   }
-  const auto write = [&](const char* name, std::string_view content) {
+  names.close();
+  const auto count = static_cast<std::int64_t>(labels.size());
+  OutputFile label_file(directory / kLabelsFile);
+  label_file.write(npy_head("<i8", {&count, 1}));
+  label_file.write(std::as_bytes(std::span(labels)));
+  label_file.close();
+  const auto write_json = [&](const char* name, const nlohmann::json& json) {
     OutputFile file(directory / name);
-    file.write(content);
+    file.write(json_text(json, 1) + "\n");
     file.close();
   };
-  const auto write_json = [&](const char* name, const nlohmann::json& json) {
-    write(name, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  };
-  const auto count = static_cast<std::int64_t>(labels.size());
-  std::string bytes = npy_head("<i8", {&count, 1});
-  bytes.append(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(labels[0]));
-  write(kLabelsFile, bytes);
   write_json(kClassesFile, source.classes);
-  write_json(kNamesFile, names);
   write_json(kSetFile, {{"mixnmatch",
                          {{"image_set", 1},
                           {"source", source.kind},
@@ -180,7 +221,10 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
       kBytesTogether / static_cast<std::int64_t>(row_bytes), 1, kMostTogether);
   Making making{source, preparation, decode, result.extent, set, set.next(), meter, together};
   const auto parts = static_cast<std::uint64_t>((total - set.next() + together - 1) / together);
-  run_in_order(parts, options.threads, [&] { return std::make_unique<Preparer>(making); });
+  run_in_order(parts,
+               threads_for(options.threads, row_bytes * static_cast<std::uint64_t>(together)),
+               [&] { return std::make_unique<Preparer>(making); });
+  source.check_unchanged();
   meter.finish();
 
   for (const UnfinishedSet::Broken& image : set.broken()) {

@@ -8,9 +8,22 @@
 #include "image/image_folder.h"
 #include "image/webdataset.h"
 #include "model/error.h"
-#include "model/files.h"
 
 namespace mnm {
+
+std::vector<std::byte> read_encoded(const MappedFile& file, std::uint64_t begin, std::uint64_t size,
+                                    const std::string& name, const DecodeOptions& options) {
+  const std::uint64_t most = most_encoded(options);
+  if (size > most) {
+    fail("cannot decode {}: its file has {} bytes, the limit is {} for {} pixels", name, size, most,
+         options.max_pixels);
+  }
+  if (options.reserve) options.reserve(size);
+  // Read, not mapped: a file may shrink while it is decoded.
+  std::vector<std::byte> bytes(size);
+  file.read(begin, bytes);
+  return bytes;
+}
 
 std::vector<std::string> class_names(const std::vector<ListedImage>& images,
                                      const std::vector<std::string>& given,

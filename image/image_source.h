@@ -14,6 +14,7 @@
 
 #include "image/decode.h"
 #include "image/image.h"
+#include "model/files.h"
 
 namespace mnm {
 
@@ -36,6 +37,9 @@ class ImageSource {
   // Decodes one picture. Several threads may call this at once. Error as decode_image() has it, and
   // where the file cannot be read.
   virtual Image decode(std::size_t index, const DecodeOptions& options) const = 0;
+
+  // Error if a file that holds many pictures was written or replaced since it was opened.
+  virtual void check_unchanged() const {}
 };
 
 struct SourceOptions {
@@ -48,6 +52,11 @@ struct SourceOptions {
 // not as many labels as pictures; or if a label is not below the number of classes.
 std::unique_ptr<ImageSource> open_image_source(std::span<const std::filesystem::path> paths,
                                                const SourceOptions& options);
+
+// One picture's file, which is `size` bytes of `file` from `begin` on. Error, which names the
+// picture `name`, if it has more than most_encoded() bytes.
+std::vector<std::byte> read_encoded(const MappedFile& file, std::uint64_t begin, std::uint64_t size,
+                                    const std::string& name, const DecodeOptions& options);
 
 // The names "0", "1", ... up to the largest label, or `given`. Error if a label is negative or is
 // not among those that were given, or if there are more than a million classes.

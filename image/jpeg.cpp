@@ -1,5 +1,6 @@
 #include "image/jpeg.h"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <vector>
@@ -17,6 +18,11 @@ namespace {
 // A progressive file may ask for any number of passes over all of its pixels. Real ones have about
 // ten.
 constexpr int kMostScans = 500;
+
+// A Huffman code has a bit at least, and there is one for the mean of each block of 8 x 8 samples.
+// The fewest blocks are there if one channel has a quarter of the rows, and another has a quarter
+// of the columns: then 1024 pixels have 8 blocks.
+constexpr std::uint64_t kMostPixelsOfAByte = 1024;
 
 // What the library calls back. It must not return from an error, and C++ exceptions must not cross
 // it, so errors jump to where the library was called.
@@ -87,6 +93,13 @@ class Decompression {
   }
 
   const jpeg_decompress_struct& info() const { return info_; }
+  // The pixels or the colours that are made of them, a picture that is made of those, and of a file
+  // of several scans the library's coefficients of 16 bits.
+  std::uint64_t bytes_of_a_pixel() {
+    const auto channels = static_cast<std::uint64_t>(info_.num_components);
+    return std::max<std::uint64_t>(channels, 3) + 3 +
+           (jpeg_has_multiple_scans(&info_) ? 2 * channels : 0);
+  }
   const char* message() const { return failure_.message; }
   bool cut_off() const { return failure_.cut_off; }
 
@@ -114,18 +127,24 @@ Image rgb_of_cmyk(const Extent& extent, const std::vector<std::uint8_t>& cmyk) {
 }  // namespace
 
 Image decode_jpeg(std::span<const std::byte> file, const std::string& name,
-                  std::int64_t max_pixels) {
+                  const DecodeOptions& options) {
   Decompression jpeg;
   if (!jpeg.read_header(file)) fail("cannot decode {}: {}", name, jpeg.message());
   const Extent extent{jpeg.info().image_height, jpeg.info().image_width};
   const int channels = jpeg.info().num_components;
-  if (exceeds(extent, max_pixels)) {
+  if (exceeds(extent, options.max_pixels)) {
     fail("cannot decode {}: it says that it has {} x {} pixels, the limit is {} in all", name,
-         extent.width, extent.height, max_pixels);
+         extent.width, extent.height, options.max_pixels);
+  }
+  const auto pixels = static_cast<std::uint64_t>(extent.height * extent.width);
+  if (!jpeg.info().arith_code && pixels / kMostPixelsOfAByte > file.size()) {
+    fail("cannot decode {}: it says that it has {} x {} pixels, which its {} bytes cannot hold",
+         name, extent.width, extent.height, file.size());
   }
   if (channels != 1 && channels != 3 && channels != 4) {
     fail("cannot decode {}: it has {} channels, expected 1, 3 or 4", name, channels);
   }
+  if (options.reserve) options.reserve(pixels * jpeg.bytes_of_a_pixel());
   Image image;
   std::vector<std::uint8_t> cmyk;
   if (channels == 4) {

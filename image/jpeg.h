@@ -6,12 +6,13 @@
 #include <span>
 #include <string>
 
+#include "image/decode.h"
 #include "image/image.h"
 
 namespace mnm {
 
 // As decode_image() has it; grey files give one channel, all others three.
 Image decode_jpeg(std::span<const std::byte> file, const std::string& name,
-                  std::int64_t max_pixels);
+                  const DecodeOptions& options);
 
 }  // namespace mnm

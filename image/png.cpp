@@ -9,6 +9,7 @@
 #include <new>
 #include <vector>
 
+#include "image/gzip.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -34,6 +35,7 @@ class PngReader {
   bool read_header() {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
     png_read_info(png_, info_);
+    stored_row_bytes_ = png_get_rowbytes(png_, info_);
     png_set_interlace_handling(png_);
     const bool deep_grey = grey() && depth() == 16 && !alpha();
     if (!deep_grey) png_set_strip_16(png_);
@@ -52,6 +54,7 @@ class PngReader {
   Extent extent() const {
     return {png_get_image_height(png_, info_), png_get_image_width(png_, info_)};
   }
+  std::size_t stored_row_bytes() const { return stored_row_bytes_; }  // of the file's own pixels
   // After read_header() these are of the rows that read_pixels() gives.
   std::size_t row_bytes() const { return png_get_rowbytes(png_, info_); }
   int depth() const { return png_get_bit_depth(png_, info_); }
@@ -79,6 +82,7 @@ class PngReader {
   std::span<const std::byte> rest_;
   png_structp png_ = nullptr;
   png_infop info_ = nullptr;
+  std::size_t stored_row_bytes_ = 0;
   char message_[256] = {};
 };
 
@@ -94,16 +98,26 @@ Image saturated(const Extent& extent, const std::vector<std::uint8_t>& wide) {
 }  // namespace
 
 Image decode_png(std::span<const std::byte> file, const std::string& name,
-                 std::int64_t max_pixels) {
+                 const DecodeOptions& options) {
   PngReader png(file);
   if (!png.read_header()) fail("cannot decode {}: {}", name, png.message());
   const Extent extent = png.extent();
-  if (exceeds(extent, max_pixels)) {
+  if (exceeds(extent, options.max_pixels)) {
     fail("cannot decode {}: it says that it has {} x {} pixels, the limit is {} in all", name,
-         extent.width, extent.height, max_pixels);
+         extent.width, extent.height, options.max_pixels);
+  }
+  const auto height = static_cast<std::uint64_t>(extent.height);
+  if (png.stored_row_bytes() * height / kMostRatio > file.size()) {
+    fail("cannot decode {}: it says that it has {} x {} pixels, which its {} bytes cannot hold",
+         name, extent.width, extent.height, file.size());
   }
   const std::size_t stride = png.row_bytes();
-  std::vector<std::uint8_t> pixels(stride * static_cast<std::size_t>(extent.height));
+  if (options.reserve) {
+    // The rows or the colours that are made of them, and a picture that is made of those.
+    const std::uint64_t colours = 3 * static_cast<std::uint64_t>(extent.width);
+    options.reserve((std::max<std::uint64_t>(stride, colours) + colours) * height);
+  }
+  std::vector<std::uint8_t> pixels(stride * height);
   std::vector<png_bytep> rows(static_cast<std::size_t>(extent.height));
   for (std::size_t y = 0; y < rows.size(); ++y) rows[y] = pixels.data() + y * stride;
   if (!png.read_pixels(rows.data())) fail("cannot decode {}: {}", name, png.message());

@@ -6,11 +6,13 @@
 #include <span>
 #include <string>
 
+#include "image/decode.h"
 #include "image/image.h"
 
 namespace mnm {
 
 // As decode_image() has it; grey files give one channel, all others three.
-Image decode_png(std::span<const std::byte> file, const std::string& name, std::int64_t max_pixels);
+Image decode_png(std::span<const std::byte> file, const std::string& name,
+                 const DecodeOptions& options);
 
 }  // namespace mnm

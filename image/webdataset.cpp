@@ -78,6 +78,7 @@ class WebDataset final : public ImageSource {
       print.add(fmt::format("{} {}", file.bytes().size(),
                             fs::last_write_time(path).time_since_epoch().count()));
       read(archives_.size() - 1);
+      file.check_unchanged();
     }
     classes = class_names(images, options.classes, archives.front().string());
     for (const ListedImage& image : images)
@@ -87,9 +88,14 @@ class WebDataset final : public ImageSource {
 
   Image decode(std::size_t index, const DecodeOptions& options) const override {
     const Place& place = places_[index];
-    std::vector<std::byte> bytes(place.size);
-    archives_[place.archive].read(place.offset, bytes);
-    return decode_image(bytes, images[index].name, options);
+    const std::string& name = images[index].name;
+    return decode_image(
+        read_encoded(archives_[place.archive], place.offset, place.size, name, options), name,
+        options);
+  }
+
+  void check_unchanged() const override {
+    for (const MappedFile& archive : archives_) archive.check_unchanged();
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "image/decode.h"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <cstring>
 #include <string>
@@ -71,6 +72,39 @@ TEST(Decode, ABombIsRefusedByItsHeader) {
                        "65280 x 65280 pixels, the limit is 1000"));
   jpeg.replace(frame + 5, 4, std::string(4, '\0'));
   EXPECT_NE(error_of([&] { decode(jpeg); }), "");
+}
+
+// Of files that are too small for the pixels that they say, no memory is taken.
+TEST(Decode, AFileHoldsNoMorePixelsThanItsBytesCan) {
+  constexpr std::string_view kSide("\0\0\x20\0", 4);  // 8192
+  std::string png = test::png_of(test::picture(8, 8, 1));
+  png.replace(16, 4, kSide).replace(20, 4, kSide);
+  const auto sum = static_cast<std::uint32_t>(
+      crc32(0, reinterpret_cast<const unsigned char*>(png.data() + 12), 17));
+  for (std::size_t i = 0; i < 4; ++i) png[29 + i] = static_cast<char>(sum >> (24 - 8 * i));
+  std::string jpeg = test::jpeg_of(test::picture(8, 8, 1));
+  jpeg.replace(jpeg.find("\xff\xc0") + 5, 4, "\x20\0\x20\0", 4);
+  for (const std::string& file : {png, jpeg}) {
+    DecodeOptions options;
+    options.reserve = [](std::uint64_t) { FAIL(); };
+    EXPECT_TRUE(contains(
+        error_of([&] { decode(file, options); }),
+        "8192 x 8192 pixels, which its " + std::to_string(file.size()) + " bytes cannot hold"))
+        << error_of([&] { decode(file, options); });
+  }
+}
+
+TEST(Decode, MemoryIsAskedForBeforeItIsTaken) {
+  const Image image = test::picture(50, 60, 3);
+  for (const std::string& file : {test::png_of(image), test::jpeg_of(image)}) {
+    std::uint64_t asked = 0;
+    DecodeOptions options;
+    options.reserve = [&](std::uint64_t bytes) { asked += bytes; };
+    decode(file, options);
+    EXPECT_EQ(asked, 2 * image.pixels.size());
+    options.reserve = [](std::uint64_t) { fail("no memory"); };
+    EXPECT_EQ(error_of([&] { decode(file, options); }), "no memory");
+  }
 }
 
 TEST(Decode, DamagedBytesNeverGoUnbounded) {

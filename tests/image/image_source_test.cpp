@@ -158,8 +158,11 @@ TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
            // What a header says is judged before the data is unzipped, which here is none.
            {gzip(header(1000, 1000, 1000)), labels, "a gzip file of"},
            {gzip(header(1 << 20, 1 << 10, 1 << 4)), labels, "gunzip it first"},
-           {gzip(header(100, 4, 4)), labels, "has 100 pictures, and"},
-           {header((1u << 26) + 1, 1, 1), labels, "the limit is 67108864; split it"},
+           {gzip(header(20, 4, 4)), labels, "has 20 pictures, and"},
+           {header((1u << 24) + 1, 1, 1), labels, "the limit is 16777216; split it"},
+           {header(1, 1, (1u << 16) + 1), labels, "sides of at most 65536"},
+           {gzip(header(1 << 20, 1, 1) + std::string(1 << 20, '\0')), labels,
+            "the limit is one for each byte; gunzip it first"},
            {header(2, 0, 0), labels, "expected at least 1 pixel"},
            {header(4000000000u, 0, 1), labels, "the limit is"},
            {pictures, big_endian(0x801) + big_endian(4000000000u), "the limit is"},
@@ -175,6 +178,30 @@ TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
                          open_one(root / "t-images-idx3-ubyte", {{}, {"a"}});
                        }),
                        "0 has label 7, but there are 1 names"));
+}
+
+TEST(ImageSource, AFileTooLargeForAPictureIsNotRead) {
+  const test::TempDir root;
+  fs::create_directory(root / "cat");
+  test::spew(root / "cat/a.png", test::png_of(test::picture(2, 3, 3)));
+  fs::resize_file(root / "cat/a.png", std::uint64_t{6} << 30);  // its end is a hole
+  test::spew(root / "a.tar", tar_member("0.png", std::string((16u << 20) + 41, 'x')) +
+                                 tar_member("0.cls", "0") + kTarEnd);
+  EXPECT_TRUE(contains(error_of([&] { open_one(root.path())->decode(0, {}); }),
+                       "its file has 6442450944 bytes, the limit is 732605096"));
+  EXPECT_TRUE(contains(error_of([&] { open_one(root / "a.tar")->decode(0, {.max_pixels = 10}); }),
+                       "its file has 16777257 bytes, the limit is 16777256 for 10 pixels"));
+}
+
+TEST(ImageSource, AnArchiveThatIsWrittenMeanwhileIsSeen) {
+  const test::TempDir root;
+  const std::string png = test::png_of(test::picture(2, 3, 3));
+  const std::string archive = tar_member("0.png", png) + tar_member("0.cls", "0") + kTarEnd;
+  test::spew(root / "a.tar", archive);
+  const auto source = open_one(root / "a.tar");
+  source->check_unchanged();
+  test::spew(root / "a.tar", archive);
+  EXPECT_TRUE(contains(error_of([&] { source->check_unchanged(); }), "was written or replaced"));
 }
 
 TEST(ImageSource, AWebDatasetPairsMembersOfOneKey) {
