@@ -191,8 +191,10 @@ void TokenFile::read_text(const TextTokens& text) {
     fail("cannot read {} as text: the checkpoint's tokenizer is not read ({})", path().string(),
          text.why_not.empty() ? "there is none" : text.why_not);
   }
+  std::string content(file_.bytes().size(), '\0');
+  file_.read(0, std::as_writable_bytes(std::span(content)));
   try {
-    const std::vector<std::int64_t> tokens = text.encode(text_of(file_.bytes()));
+    const std::vector<std::int64_t> tokens = text.encode(content);
     text_.assign(tokens.begin(), tokens.end());
   } catch (const Error& error) {
     fail("cannot read {} as text: {}", path().string(), error.what());
@@ -200,10 +202,6 @@ void TokenFile::read_text(const TextTokens& text) {
   kind_ = Kind::kI32;
   format_ = "text";
   size_ = text_.size();
-}
-
-std::span<const std::byte> TokenFile::tokens() const {
-  return !text_.empty() ? std::as_bytes(std::span(text_)) : file_.bytes().subspan(offset_);
 }
 
 std::string_view TokenFile::format() const { return format_; }
@@ -251,7 +249,16 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int64_t> out,
 std::string TokenFile::fingerprint() const {
   Fingerprint fingerprint;
   fingerprint.add(format_);
-  fingerprint.add(tokens());
+  if (!text_.empty()) {
+    fingerprint.add(std::as_bytes(std::span(text_)));
+    return fingerprint.hex();
+  }
+  std::vector<std::byte> block;
+  for (std::uint64_t at = offset_; at < file_.bytes().size(); at += block.size()) {
+    block.resize(std::min<std::uint64_t>(file_.bytes().size() - at, kTogether));
+    file_.read(at, block);
+    fingerprint.add(std::span<const std::byte>(block));
+  }
   return fingerprint.hex();
 }
 

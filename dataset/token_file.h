@@ -56,7 +56,6 @@ class TokenFile {
   void read_as_recognised(const Resemblance& like, const TokenReading& reading);
   void read_text(const TextTokens& text);
   void take_numbers(Kind kind, std::string_view format);
-  std::span<const std::byte> tokens() const;  // where the numbers lie
 
   MappedFile file_;
   std::vector<std::int32_t> text_;  // its tokens, where it is text

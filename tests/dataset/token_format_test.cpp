@@ -186,6 +186,21 @@ TEST(TokenFormat, TextIsTokenizedWhereTheTokenizerIsRead) {
   EXPECT_EQ(TokenFile(dir / "ids", {TokenFormat::kRecognised, 256, words}).format(), "bytes");
 }
 
+TEST(TokenFormat, ATextThatIsWrittenBeforeItIsTokenizedIsRefused) {
+  const TempDir dir;
+  spew(dir / "wiki.txt", "ab ab");
+  const auto writes = [&] {
+    spew(dir / "wiki.txt", "cd cd");
+    return TextTokens{
+        false,
+        [](std::string_view text) { return std::vector<std::int64_t>(text.size() / 2, 321); }, ""};
+  };
+  for (const TokenFormat format : {TokenFormat::kRecognised, TokenFormat::kText}) {
+    const std::string error = error_of([&] { TokenFile(dir / "wiki.txt", {format, 600, writes}); });
+    EXPECT_TRUE(contains(error, "the file was written since it was opened")) << error;
+  }
+}
+
 // Texts that are no text of a corpus, and what the refusal says.
 std::vector<Case> texts_of_ids() {
   std::string lines, table = "id,token\n", spaced, pretty = "{\n \"tokens\": [\n", floats, sets;
