@@ -59,7 +59,8 @@ OptionTable option_table(Request& request) {
       "end-of-text token after each file; else the bytes of every file, and a zero byte after "
       "each. Whole files are held out, chosen by a hash of the seed and their path. So the parts "
       "share no file. Empty files, files with a zero byte, copies of earlier files and, with "
-      "--model, files that are not UTF-8 are left out.");
+      "--model, files that are not UTF-8 are left out; links below a directory are not "
+      "followed.");
   options.argument("CORPUS", required(texts_value(inputs, "")), "directories and files to read")
       .section("corpus")
       .option("model", path_value(model),
@@ -78,7 +79,9 @@ OptionTable option_table(Request& request) {
       .option("confirm", path_value(parts[1].path), "the file to write the confirm part to")
       .option("confirm-tokens", quantity_value(parts[1].held_out.tokens, "N"),
               "targets of the confirm part; its file has one token more")
-      .option("list", path_value(list_path), "also write a list of which file is in which part")
+      .option("list", path_value(list_path),
+              "also write a list of which file is in which part: lines of PART, a tab and NAME, in "
+              "which a control character stands as \\x0a and a backslash as two")
       .option(
           "token-format", token_format_value(format),
           "format of the files: one byte per token (the default without --model), numbers of 16 or "
@@ -166,6 +169,22 @@ DocumentTokens documents_of_model(const std::filesystem::path& directory) {
   }
 }
 
+// A file's name as a field of the list: it ends neither the field nor the line.
+std::string field(const std::string& name) {
+  std::string out;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\\') {
+      out += "\\\\";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 // Parts of different corpora overlap: the new ones take the places of old ones once all are whole.
 class PartWriter {
  public:
@@ -182,12 +201,12 @@ class PartWriter {
     table_.rows.push_back({cell(name), cell(static_cast<std::int64_t>(part.names.size())),
                            cell(static_cast<std::int64_t>(part.tokens.size() / width_)),
                            cell(path.string()), fingerprint_cell(bytes)});
-    for (const std::string& file : part.names) list_ += fmt::format("{}\t{}\n", name, file);
+    for (const std::string& file : part.names) list_ += fmt::format("{}\t{}\n", name, field(file));
   }
 
   // The list, and all files under their names.
   const Table& finish(const std::vector<std::string>& skipped) {
-    for (const std::string& file : skipped) list_ += fmt::format("skipped\t{}\n", file);
+    for (const std::string& file : skipped) list_ += fmt::format("skipped\t{}\n", field(file));
     if (!request_.list_path.empty()) keep(request_.list_path, list_);
     for (AtomicFile& file : written_) file.commit();
     return table_;

@@ -284,6 +284,11 @@ TEST_F(Workshop, TokenizeMakesFilesThatEvalReads) {
           .json();
   EXPECT_EQ(parts.size(), 3u);
   EXPECT_EQ(std::filesystem::file_size(path("s.bin")), 257u);
+  // A name with the end of a line adds no line.
+  spew(path("corpus/b\ntrain\tforged\\.md"), "text");
+  expect_done({"tokenize", path("corpus"), "--glob", "*.md", "--train", path("other.bin"), "--list",
+               path("list.txt")});
+  EXPECT_EQ(slurp(path("list.txt")), "train\tb\\x0atrain\\x09forged\\\\.md\n");
   EXPECT_EQ(expect_done({"eval", model_, "--data", path("s.bin"), "--context", "32", "--widths",
                          "8", "--json", "--threads", "1"})
                 .json()
