@@ -1,5 +1,7 @@
 #include "artifact/checked_export.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 namespace mnm {
@@ -10,7 +12,8 @@ std::string check_text(const CheckedExport& written) {
   nlohmann::json check = {{"tensors_equal", true}};
   if (written.difference) {
     check = {{"tensors_equal", true},
-             {"probe_tokens", written.probe->tokens.size()},
+             {fmt::format("probe_{}", words_of(written.probe->inputs.each.type).kind),
+              written.probe->outputs()},
              {"layers_run", written.layers},
              {"worst_logit_difference", written.difference->worst},
              {"tolerance", written.probe->tolerance},
@@ -34,7 +37,7 @@ Probe probe_outline(const OpenedModel& nested, const PlannedExport& plan) {
   probe.widths = to_string(plan.slices().widths);
   probe.fingerprint = nested.checkpoint.fingerprint();
   probe.vocab_size = nested.model.vocab_size;
-  probe.tokens = probe_tokens(probe.vocab_size, nested.model.max_context);
+  probe.inputs = probe_inputs(nested.model);
   return probe;
 }
 

@@ -10,6 +10,7 @@
 
 #include "export/runtimes.h"
 #include "model/error.h"
+#include "model/example_words.h"
 #include "study/score_cells.h"
 #include "study/store_rows.h"
 
@@ -126,7 +127,7 @@ Table empty_runtimes() {
           {}};
 }
 
-Table empty_detours(Dtype dtype) {
+Table empty_detours(Dtype dtype, const ExampleWords& words) {
   return {{{"requirement", "requirement", false},
            {"runtimes", "of", false},
            {"widths", "widths", false},
@@ -135,7 +136,7 @@ Table empty_detours(Dtype dtype) {
            {"params", "parameters"},
            {"relative_params", "change"},
            {"bytes", fmt::format("bytes {}", to_string(dtype)), true, false, false},
-           {"flops", "FLOPs/token"},
+           {"flops", in_words("FLOPs/token", words)},
            {"loss", "loss", true, true},
            {"difference", "loss more, paired", true, true},
            {"data", "on", false}},
@@ -179,7 +180,8 @@ std::vector<Cell> detour_row(const Detour& detour, const Widths& asked, const Co
 Explanation explain(const OpenedModel& nested, const Widths& widths, const std::string& runtime,
                     const ExportOptions& options, const CostBasis& basis,
                     const std::optional<KnownScores>& scores) {
-  Explanation out{widths, empty_runtimes(), empty_detours(basis.dtype)};
+  Explanation out{widths, empty_runtimes(),
+                  empty_detours(basis.dtype, words_of(nested.model.input.type))};
   Unmet unmet;
   for (const RuntimeRule& rule : rules_of(nested, runtime)) {
     std::optional<std::string> refusal = refusal_of(rule, widths);

@@ -16,28 +16,29 @@
 #include "model/files.h"
 #include "model/quantity.h"
 #include "model/random.h"
+#include "model/random_inputs.h"
 #include "model/shapes.h"
 
 namespace mnm {
 namespace {
 
-constexpr std::int64_t kProbeTokens = 32;
-constexpr std::int64_t kProbeLogits = (4 << 20) / static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kProbeTokens = 32, kProbeImages = 8;
+constexpr std::int64_t kProbeFloats = (4 << 20) / static_cast<std::int64_t>(sizeof(float));
 
 // The longest sum of products: of a row of a tensor, and, in a layer that carries a state along the
 // sequence, of that row, the state's elements and what every token before added to it, one after
 // the other.
-std::int64_t longest_product(const NestedModel& model, const SlicePlan& plan, std::size_t tokens) {
+std::int64_t longest_product(const NestedModel& model, const SlicePlan& plan, std::int64_t tokens) {
   std::int64_t longest = 1;
   for (const TensorSlice& slice : plan.tensors) {
     if (slice.spec->flops_per_element > 0 && !slice.shape.empty()) {
-      longest = std::max(longest, slice.shape.back());
+      longest = std::max(longest, element_count(slice.shape) / slice.shape.front());
     }
   }
   std::int64_t carried = 0;
   for (const LayerMixing& mixing : model.mixing) {
     if (mixing.state_per_width == 0) continue;
-    carried = std::max(carried, mixing.state_per_width + static_cast<std::int64_t>(tokens));
+    carried = std::max(carried, mixing.state_per_width + tokens);
   }
   return longest + carried;
 }
@@ -105,12 +106,12 @@ double memory_of(const DeviceOptions& device) {
 }
 
 std::vector<float> logits_of(const NestedModel& model, const Checkpoint& checkpoint,
-                             const Widths& widths, std::span<const std::int64_t> tokens,
+                             const Widths& widths, const ExampleInputs& inputs,
                              DeviceOptions device) {
   device.single_pass = true;
   const double memory = memory_of(device);
   if (is_cpu(device) && std::isfinite(memory)) device.memory = static_cast<std::uint64_t>(memory);
-  return open_engine(device.device).load(model, checkpoint, device)->logits(widths, tokens);
+  return open_engine(device.device).load(model, checkpoint, device)->logits(widths, inputs);
 }
 
 // Whether the model is run several times whatever its conditioning: with weights as the plan stores
@@ -132,7 +133,7 @@ class ProbeMaker {
     probe_.widths = to_string(plan.slices().widths);
     probe_.fingerprint = checkpoint_.fingerprint();
     probe_.vocab_size = nested.model.vocab_size;
-    probe_.tokens = probe_tokens(nested.model.vocab_size, nested.model.max_context);
+    probe_.inputs = probe_inputs(nested.model);
   }
 
   Probe make() {
@@ -152,7 +153,7 @@ class ProbeMaker {
 
  private:
   std::vector<float> logits(const Checkpoint& checkpoint, const DeviceOptions& device) const {
-    return logits_of(model_, checkpoint, widths_, probe_.tokens, device);
+    return logits_of(model_, checkpoint, widths_, probe_.inputs, device);
   }
   std::vector<float> altered_logits(const Noise& noise, Dtype arithmetic = Dtype::kF32) const {
     AlteredWeights altered(model_, checkpoint_, plan_, noise);
@@ -193,7 +194,8 @@ class ProbeMaker {
   }
 
   void set_tolerance() {
-    const std::int64_t longest = longest_product(model_, plan_.slices(), probe_.tokens.size());
+    const std::int64_t longest =
+        longest_product(model_, plan_.slices(), probe_.inputs.each.elements());
     const double noise = summation_roundoff(longest);
     probe_.tolerance = logits_tolerance(probe_.logits, longest, model_.layers());
     if (draws_.count == 1) {
@@ -246,17 +248,16 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
   return layers;
 }
 
-std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context) {
-  const std::int64_t count = std::max<std::int64_t>(
-      1,
-      std::min({kProbeTokens, max_context, kProbeLogits / std::max<std::int64_t>(1, vocab_size)}));
+ExampleInputs probe_inputs(const NestedModel& model) {
   Random random(1);
-  std::vector<std::int64_t> tokens;
-  for (std::int64_t i = 0; i < count; ++i) {
-    tokens.push_back(
-        static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(vocab_size))));
+  const std::int64_t outputs = kProbeFloats / std::max<std::int64_t>(1, model.vocab_size);
+  if (model.reads_tokens()) {
+    const std::int64_t tokens = std::min({kProbeTokens, model.max_context, outputs});
+    return random_inputs(model, 1, std::max<std::int64_t>(1, tokens), random);
   }
-  return tokens;
+  const std::int64_t images =
+      std::min({kProbeImages, outputs, kProbeFloats / model.input.elements()});
+  return random_inputs(model, std::max<std::int64_t>(1, images), model.max_context, random);
 }
 
 Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
@@ -310,13 +311,16 @@ Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
   const std::size_t kept = kept_widths(first_widths(plan.slices().widths, layers)).size();
   const NestedModel model = first_layers(written, kept);
   const std::vector<float> logits =
-      logits_of(model, written.checkpoint, model.space.full(), probe.tokens, device);
+      logits_of(model, written.checkpoint, model.space.full(), probe.inputs, device);
   const Difference difference = compare_logits(probe.logits, logits, probe.vocab_size);
   if (!(difference.worst <= probe.tolerance)) {
+    const ExampleWords& words = words_of(model.input.type);
     fail(
-        "the export does not compute what the nested model computes at {}: a logit (token {}, word "
-        "{}) is off by {:.3g}, where the order of summation explains {:.3g}; nothing was written",
-        probe.widths, difference.position, difference.word, difference.worst, probe.tolerance);
+        "the export does not compute what the nested model computes at {}: a logit ({} {}, {} {}) "
+        "is "
+        "off by {:.3g}, where the order of summation explains {:.3g}; nothing was written",
+        probe.widths, words.output, difference.position, words.choice, difference.word,
+        difference.worst, probe.tolerance);
   }
   return difference;
 }

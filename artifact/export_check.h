@@ -12,9 +12,10 @@
 
 namespace mnm {
 
-// One sequence of pseudo-random tokens, the same for every export of the same vocabulary and
-// context: at most 32, fewer where their logits would pass 4 MiB.
-std::vector<std::int64_t> probe_tokens(std::int64_t vocab_size, std::int64_t max_context);
+// Pseudo-random inputs, the same for every export of models with the same inputs and vocabulary.
+// They are one sequence of at most 32 tokens, fewer where their logits would pass 4 MiB; or at most
+// 8 images, fewer where their pixels or logits would.
+ExampleInputs probe_inputs(const NestedModel& model);
 
 // How many of the first layers the check runs. Each is held alone.
 //

@@ -40,15 +40,15 @@ std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const Nested
   settings.metadata = {{"mixnmatch_widths", to_string(job.widths)},
                        {"mixnmatch_source", job.nested.checkpoint.fingerprint()}};
   if (job.options.per_layer_config) {
-    stated = {job.nested.family->with_per_layer_config(submodel), {}};
+    stated = {job.nested.family->with_per_layer_config(submodel), {}, stated.auto_class};
   }
-  auto& [config, texts] = stated;
+  auto& [config, texts, auto_class] = stated;
   const bool bridged = !texts.empty();
   config["mixnmatch"] = job.provenance;
   texts["config.json"] = config.dump(2) + "\n";
   return huggingface_export(plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
                                              std::move(texts), settings),
-                            bridged, job.exporter.format);
+                            bridged, job.exporter.format, auto_class);
 }
 
 // What a file says of itself, in formats that hold such pairs.

@@ -121,7 +121,7 @@ double padding_difference(const OpenedModel& nested, const Widths& widths, const
                           DeviceOptions device) {
   device.dtype = Dtype::kF32;
   const auto session = open_engine(device.device).load(nested.model, nested.checkpoint, device);
-  return compare_logits(session->logits(widths, probe.tokens), probe.logits, probe.vocab_size)
+  return compare_logits(session->logits(widths, probe.inputs), probe.logits, probe.vocab_size)
       .worst;
 }
 

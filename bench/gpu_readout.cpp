@@ -161,7 +161,7 @@ void bench(const Sizes& sizes, std::int64_t vocab) {
   const at::Tensor full = hidden + at::randn_like(hidden) * 0.1;
   Batch batch;
   const std::vector<std::int64_t> shape = {sizes.sequences, sizes.context};
-  batch.tokens = at::randint(vocab, shape, options.dtype(at::kLong));
+  batch.inputs = at::randint(vocab, shape, options.dtype(at::kLong));
   batch.targets = at::randint(vocab, shape, options.dtype(at::kLong));
   LogitTile tile = sizes.tile;
   tile.vocab = vocab;

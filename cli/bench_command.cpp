@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/text_tokens.h"
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "engine/engine.h"
 #include "eval/prefix_tree.h"
 #include "export/probe.h"
@@ -89,7 +90,7 @@ struct Comparison {
 
 class Bench {
  public:
-  Bench(const OpenedModel& opened, const TokenExamples& data, const DeviceOptions& device,
+  Bench(const OpenedModel& opened, const Examples& data, const DeviceOptions& device,
         const InterruptGuard& guard)
       : opened_(opened),
         data_(data),
@@ -167,15 +168,12 @@ class Bench {
     for (const LayerChoices& layer : model.space.layers) {
       longest = std::max<std::int64_t>(longest, layer.full());
     }
-    std::vector<std::int64_t> tokens(static_cast<std::size_t>(data_.context));
-    data_.read(0, tokens);
-    return 2 *
-           logits_tolerance(session_->logits(model.space.full(), tokens), longest, model.layers()) *
-           rounding_;
+    const std::vector<float> logits = session_->logits(model.space.full(), inputs_of(data_, 0, 1));
+    return 2 * logits_tolerance(logits, longest, model.layers()) * rounding_;
   }
 
   const OpenedModel& opened_;
-  const TokenExamples& data_;
+  const Examples& data_;
   const InterruptGuard& guard_;
   double rounding_;  // of the dtype, in those of f32
   std::unique_ptr<ModelSession> session_;
@@ -259,10 +257,10 @@ int bench_command(const Arguments& arguments) {
   const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
-  request.data.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
-  const TokenExamples data = load_token_examples(request.data, model.vocab_size, model.max_context);
+  read_as_model(request.data, opened);
+  const std::unique_ptr<const Examples> data = load_examples(request.data, model);
   const DeviceOptions& device = request.device;
-  Bench bench(opened, data, device, guard);
+  Bench bench(opened, *data, device, guard);
   Table table = empty_table();
   for (const std::string& set : request.sets) {
     // Before and after, since whatever else runs here makes the product slower and the share
@@ -273,7 +271,7 @@ int bench_command(const Arguments& arguments) {
     const double before = product_rate();
     const Comparison comparison =
         bench.compare(candidates_of(set, model.space), static_cast<std::size_t>(request.sample));
-    table.rows.push_back(row_of(set, comparison, static_cast<double>(data.count * data.context),
+    table.rows.push_back(row_of(set, comparison, static_cast<double>(data->count * data->context),
                                 std::max(before, product_rate())));
   }
   print_table(table, output);

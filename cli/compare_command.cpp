@@ -10,6 +10,7 @@
 #include "cli/print.h"
 #include "db/store.h"
 #include "model/error.h"
+#include "model/example_words.h"
 #include "model/quantity.h"
 #include "report/table.h"
 #include "study/score_cells.h"
@@ -60,12 +61,19 @@ std::vector<Record> named_records(const Store& store, const std::vector<Record>&
   return found;
 }
 
-std::string cost_text(const Record& record) {
+std::string cost_text(const Record& record, const ExampleWords& words) {
   const auto text = [&](CostKind kind) {
     return quantity(static_cast<double>(record.cost.of(kind)));
   };
-  return fmt::format("{} parameters, {}B, {}FLOPs per token", text(CostKind::kParams),
-                     text(CostKind::kBytes), text(CostKind::kFlops));
+  return fmt::format("{} parameters, {}B, {}{}", text(CostKind::kParams), text(CostKind::kBytes),
+                     text(CostKind::kFlops), in_words("FLOPs per token", words));
+}
+
+const ExampleWords& words_of_data(const Store& store, std::int64_t data) {
+  for (const auto& [id, row] : store.datasets()) {
+    if (id == data) return words_of(row.kind);
+  }
+  return words_of(InputType::kTokenIds);
 }
 
 OptionTable option_table(Request& request) {
@@ -91,16 +99,16 @@ OptionTable option_table(Request& request) {
   return options;
 }
 
-Table empty_table(Metric metric) {
+Table empty_table(Metric metric, const ExampleWords& words) {
   Table table{{{"model", "model"},
                {"data", "data", false},
                {"part", "part", false},
                {"dtype", "dtype", false},
-               {"sequences", "sequences"}},
+               {"sequences", in_words("sequences", words)}},
               {}};
   for (const std::string side : {"A", "B"}) {
     const std::string key = side == "A" ? "a" : "b";
-    const auto column = [&](const char* name, const char* title, bool number) {
+    const auto column = [&](const char* name, const std::string& title, bool number) {
       table.columns.push_back({fmt::format("{}_{}", key, name), fmt::format("{}: {}", side, title),
                                number, false, false});
     };
@@ -108,7 +116,7 @@ Table empty_table(Metric metric) {
     column("widths", "widths", false);
     column("params", "parameters", true);
     column("bytes", "bytes", true);
-    column("flops", "FLOPs/token", true);
+    column("flops", in_words("FLOPs/token", words), true);
     table.columns.push_back({fmt::format("{}_{}", key, to_string(metric)),
                              fmt::format("{} of {}", to_string(metric), side), true, true});
   }
@@ -125,8 +133,8 @@ void add_record(std::vector<Cell>& row, const Record& record, Metric metric) {
 
 // A line for each pair that was scored alike.
 Table pair_table(const Store& store, const std::vector<Record>& a_records,
-                 const std::vector<Record>& b_records, Metric metric) {
-  Table table = empty_table(metric);
+                 const std::vector<Record>& b_records, Metric metric, const ExampleWords& words) {
+  Table table = empty_table(metric, words);
   const auto datasets = store.datasets();
   const std::vector<DataUse> uses = store.data_uses();
   for (const Record& a : a_records) {
@@ -164,7 +172,8 @@ int compare_command(const Arguments& arguments) {
   const std::vector<Record> a_records = named_records(store, all, request.a_word);
   const std::vector<Record> b_records = named_records(store, all, request.b_word);
   const Record &a = a_records.front(), &b = b_records.front();
-  const Table table = pair_table(store, a_records, b_records, query.metric);
+  const ExampleWords& words = words_of_data(store, a.data);
+  const Table table = pair_table(store, a_records, b_records, query.metric, words);
   if (table.rows.empty()) {
     fail_usage(
         "record {} ({}) and record {} ({}) were not scored with the same model, on the same data, "
@@ -173,8 +182,8 @@ int compare_command(const Arguments& arguments) {
         a.id, to_string(a.widths), b.id, to_string(b.widths));
   }
   if (output == OutputFormat::kText) {
-    print("A  {}  {}\nB  {}  {}\n\n", to_string(a.widths), cost_text(a), to_string(b.widths),
-          cost_text(b));
+    print("A  {}  {}\nB  {}  {}\n\n", to_string(a.widths), cost_text(a, words), to_string(b.widths),
+          cost_text(b, words));
   }
   print_table(table, output);
   return 0;

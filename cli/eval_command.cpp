@@ -1,20 +1,22 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
 
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
-#include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "eval/prefix_tree.h"
 #include "families/open_model.h"
 #include "model/error.h"
+#include "model/example_words.h"
 #include "model/quantity.h"
 #include "report/table.h"
 #include "study/ranks.h"
@@ -41,22 +43,23 @@ constexpr std::string_view kParts[] = {"search", "confirm"};
 
 // `metric`: what the paired difference to the first is of.
 Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> measured,
-                  Metric metric) {
+                  Metric metric, const ExampleWords& words) {
   const bool several = scores.size() > 1;
   Table table{{{"widths", "widths", false},
                {"params", "parameters"},
                {"non_embedding", "non-embedding", true, false, false},
                {"bytes", "bytes"},
-               {"flops", "FLOPs/token"},
+               {"flops", in_words("FLOPs/token", words)},
                {"kv_bytes", "KV bytes/token", true, false, false},
                {"status", "status", false, false, false},
-               {"loss", "loss, nats/token", true, true},
+               {"loss", in_words("loss, nats/token", words), true, true},
                {"perplexity", "perplexity"}},
               {}};
   for (const MetricRow& row : metric_table()) {
     if (row.metric == Metric::kLoss) continue;
-    const bool shown = static_cast<std::size_t>(row.metric) < measured.size();
-    table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
+    const bool shown =
+        std::ranges::find(measured, row.metric, &MetricRow::metric) != measured.end();
+    table.columns.push_back({std::string(row.name), in_words(row.title, words), true, true, shown});
   }
   table.columns.push_back(
       {"difference", fmt::format("{} - first's, paired", to_string(metric)), true, true, several});
@@ -137,7 +140,7 @@ class EvalCommand {
         arguments_(arguments),
         opened_(open_model(request.model.directory, request.model.nesting)),
         candidates_(candidates_of(request.widths, opened_.model)) {
-    request_.data.text = text_tokens(opened_.checkpoint.directory(), opened_.model.vocab_size);
+    read_as_model(request_.data, opened_);
     data_ = load_examples(request_.data, opened_.model);
   }
 
@@ -155,7 +158,9 @@ class EvalCommand {
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
     const std::vector<Score> scores = score(scorer);
     if (store) record_run(*store, run_row(scorer), opened_, *data_, scores);
-    print_table(score_table(scores, request_.score.measured(), compared), output);
+    print_table(score_table(scores, request_.score.measured(), compared,
+                            words_of(opened_.model.input.type)),
+                output);
     return 0;
   }
 
@@ -167,8 +172,8 @@ class EvalCommand {
     const bool alone = request_.score.one_by_one;
     const double flops =
         (alone ? plan.one_by_one : plan.shared) * static_cast<double>(data.count * data.context);
-    note("{} submodels on {} sequences of {} tokens: {}FLOPs, {}\n", candidates_.size(), data.count,
-         data.context, quantity(flops),
+    note("{} submodels on {}: {}FLOPs, {}\n", candidates_.size(),
+         examples_text(data.kind(), data.count, data.context), quantity(flops),
          alone ? std::string("one by one")
                : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
     ProgressBar bar("scoring");

@@ -358,10 +358,10 @@ class ExportCommand {
     if (written.difference) {
       const Probe& probe = *written.probe;
       print(
-          "checked: every tensor is its slice; over {} tokens{} the largest difference of a "
+          "checked: every tensor is its slice; over {} {}{} the largest difference of a "
           "logit is {:.2g}, where the order of summation explains {:.2g}\n",
-          probe.tokens.size(), part_text(written.layers), written.difference->worst,
-          probe.tolerance);
+          probe.outputs(), words_of(probe.inputs.each.type).kind, part_text(written.layers),
+          written.difference->worst, probe.tolerance);
       if (probe.moved > 0) {
         print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
               probe.moved, largest(probe.logits));

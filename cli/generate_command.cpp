@@ -313,6 +313,10 @@ int generate_command(const Arguments& arguments) {
 
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
+  if (model.one_output) {
+    fail("cannot generate with '{}': it says the class of {}, and writes no text",
+         opened.checkpoint.directory().string(), words_of(model.input.type).kind);
+  }
   const Widths widths = widths_of(request.widths, model);
   const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
   const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);

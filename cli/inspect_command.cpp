@@ -12,6 +12,7 @@
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/error.h"
+#include "model/example_words.h"
 #include "model/files.h"
 #include "model/fingerprint.h"
 #include "model/quantity.h"
@@ -126,7 +127,7 @@ Table cost_table(const NestedModel& model, const CostBasis& basis) {
                {"params", "parameters"},
                {"non_embedding", "non-embedding"},
                {"bytes", fmt::format("bytes {}", to_string(basis.dtype))},
-               {"flops", "FLOPs/token"},
+               {"flops", in_words("FLOPs/token", words_of(model.input.type))},
                {"kv_bytes", "KV bytes/token"},
                {"state_bytes", "state bytes", true, false, has_state(model)},
                {"relative_flops", "of full"}},
@@ -216,6 +217,7 @@ void print_as_json(const Request& request, const Inspected& inspected,
   out["max_context"] = model.max_context == kAnyContext ? nlohmann::ordered_json()
                                                         : nlohmann::ordered_json(model.max_context);
   out["tied_head"] = model.tied_head;
+  out["reads"] = words_of(model.input.type).kind;
   out["submodels"] = model.space.submodels();
   out["width_space"] = space_json(model.space);
   out["cost_basis"] = {{"dtype", to_string(request.basis.dtype)},
@@ -232,14 +234,20 @@ void print_as_json(const Request& request, const Inspected& inspected,
   print_json(out);
 }
 
+std::string input_text(const NestedModel& model) {
+  if (!model.reads_tokens()) {
+    return fmt::format("images of {} (channels, height, width), {} positions, {} classes",
+                       fmt::join(model.input.shape, " x "), model.max_context, model.vocab_size);
+  }
+  return fmt::format("vocabulary {}, context {}", model.vocab_size,
+                     model.max_context == kAnyContext ? "any" : std::to_string(model.max_context));
+}
+
 void print_as_text(const Request& request, const Inspected& inspected,
                    const std::optional<Exported>& artifact) {
   const NestedModel& model = inspected.opened.model;
-  print("{}: {}, {} layers, hidden size {}, vocabulary {}, context {}, stored in {}\n",
-        request.model.directory.string(), model.family, model.layers(), model.hidden_size,
-        model.vocab_size,
-        model.max_context == kAnyContext ? "any" : std::to_string(model.max_context),
-        to_string(model.dtype));
+  print("{}: {}, {} layers, hidden size {}, {}, stored in {}\n", request.model.directory.string(),
+        model.family, model.layers(), model.hidden_size, input_text(model), to_string(model.dtype));
   print("widths       {}\n", space_text(model.space));
   print("submodels    {}{}\n", model.space.submodels_text(),
         model.space.submodels() == 1 && !artifact
@@ -248,7 +256,9 @@ void print_as_text(const Request& request, const Inspected& inspected,
   print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance_of(model));
   print("\n{}", Lines{cost_table(model, request.basis).text()});
-  print("\nFLOPs are forward, at a context of {} tokens.\n", request.basis.context);
+  if (model.reads_tokens()) {
+    print("\nFLOPs are forward, at a context of {} tokens.\n", request.basis.context);
+  }
   if (!artifact) return;
   print("\n{}", Lines{artifact->runtimes.runtimes.text()});
   if (!artifact->verified.rows.empty()) print("\n{}", Lines{artifact->verified.text()});
@@ -272,7 +282,9 @@ int inspect_command(const Arguments& arguments) {
   const NestedModel& model = inspected.opened.model;
   CostBasis& basis = request.basis;
   basis.dtype = request.dtype.value_or(model.dtype);
-  if (model.max_context > 0) basis.context = std::min(basis.context, model.max_context);
+  if (model.max_context > 0) {
+    basis.context = model.positions(std::min(basis.context, model.max_context));
+  }
   const std::optional<Exported> artifact = exported(inspected, directory, basis);
   (request.json ? print_as_json : print_as_text)(request, inspected, artifact);
   return 0;

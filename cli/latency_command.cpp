@@ -121,6 +121,20 @@ OptionTable option_table(Request& request) {
   return options;
 }
 
+// Of a model that reads a whole example at once: one pass is of that example.
+void take_whole_examples(Workload& workload, const OptionTable& options, const NestedModel& model) {
+  if (options.given("phase") && workload.phase == Phase::kDecode) {
+    fail_usage("the model reads whole {}: there is no next token to decode",
+               words_of(model.input.type).kind);
+  }
+  if (options.given("length") && workload.length != model.max_context) {
+    fail_usage("--length {} is not possible: the model computes {} positions of every {}",
+               workload.length, model.max_context, words_of(model.input.type).example);
+  }
+  workload.phase = Phase::kPrefill;
+  workload.length = model.max_context;
+}
+
 void require_positions(const Workload& workload, const NestedModel& model) {
   const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
   if (positions > model.max_context) {
@@ -169,6 +183,7 @@ int latency_command(const Arguments& arguments) {
   request.workload.phase = parse_phase(request.phase);
   const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
+  if (!opened.model.reads_tokens()) take_whole_examples(request.workload, options, opened.model);
   require_positions(request.workload, opened.model);
   require_device(request.device);
   std::optional<Store> store;

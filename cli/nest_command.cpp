@@ -11,13 +11,13 @@
 
 #include "artifact/provenance.h"
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/progress.h"
-#include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "families/open_model.h"
 #include "model/error.h"
@@ -113,7 +113,7 @@ class NestCommand {
     nlohmann::json config = nested_config(*opened_, nesting(), note_of(nullptr));
     if (request_.dry_run) return print_plan(config);
     if (row_.needs_data) {
-      request_.data.text = text_tokens(opened_->checkpoint.directory(), opened_->model.vocab_size);
+      read_as_model(request_.data, *opened_);
       data_ = load_examples(request_.data, opened_->model);
       require_varied(*data_);
       config["mixnmatch"] = note_of(&*data_);
@@ -217,7 +217,7 @@ class NestCommand {
         "checked: every tensor is the checkpoint's, but for the order of neurons; over {} tokens{} "
         "the largest difference of a logit is {:.2g}, where the order of summation explains "
         "{:.2g}\n",
-        written.probe->tokens.size(),
+        written.probe->outputs(),
         written.layers == all
             ? ""
             : fmt::format(" through the first {} of {} layers alone, so there is no probe,",

@@ -16,6 +16,7 @@
 #include "dataset/npy.h"
 #include "db/store.h"
 #include "model/error.h"
+#include "model/example_words.h"
 #include "model/files.h"
 #include "report/escape.h"
 #include "report/svg.h"
@@ -130,6 +131,7 @@ void note_best(const Store& store, const FrontQuery& query, const DataOf& data) 
 Table record_table(const std::vector<Record>& records, const DataOf& data, const FrontQuery& query,
                    const std::vector<double>& p) {
   const bool by_params = query.cost == CostKind::kParams;
+  const ExampleWords& words = words_of(records.empty() ? "" : data.row(records.front()).kind);
   Table table{
       {{"record", "record"},
        {"model", "model"},
@@ -140,15 +142,16 @@ Table record_table(const std::vector<Record>& records, const DataOf& data, const
        {"params", "parameters"},
        {"non_embedding", "non-embedding", true, false, query.cost == CostKind::kNonEmbedding},
        {"bytes", "bytes", true, false, query.cost == CostKind::kBytes},
-       {"flops", "FLOPs/token", true, false, query.cost == CostKind::kFlops || by_params},
+       {"flops", in_words("FLOPs/token", words), true, false,
+        query.cost == CostKind::kFlops || by_params},
        {"context", "at context", true, false, query.cost == CostKind::kFlops},
        {"latency", "latency", true, false, query.latency != nullptr},
        {"status", "status", false, false, query.all},
-       {"sequences", "sequences", true, false, false}},
+       {"sequences", in_words("sequences", words), true, false, false}},
       {}};
   for (const MetricRow& row : metric_table()) {
     const bool shown = row.metric == Metric::kLoss || row.metric == query.metric;
-    table.columns.push_back({std::string(row.name), std::string(row.title), true, true, shown});
+    table.columns.push_back({std::string(row.name), in_words(row.title, words), true, true, shown});
   }
   table.columns.push_back({"p_neighbour", "p of neighbour", true, false, false});
   table.columns.push_back({"distinguishable", "distinguishable", false, false, !p.empty()});
@@ -208,8 +211,9 @@ void write_svg(const std::filesystem::path& path, const Store& store, const Fron
     trained = row.granularities;
   }
   plot.title = fmt::format("Submodels of {}", name);
-  plot.cost_axis = std::string(cost_axis(query.cost));
-  plot.loss_axis = row_of(query.metric).unit;
+  const ExampleWords& words = words_of(data.row(first).kind);
+  plot.cost_axis = in_words(cost_axis(query.cost), words);
+  plot.loss_axis = in_words(row_of(query.metric).unit, words);
   double error = std::numeric_limits<double>::quiet_NaN();  // the largest; NaN: none is known
   const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
     if (!record.ok(query.metric)) return;

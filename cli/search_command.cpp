@@ -11,13 +11,13 @@
 
 #include "cli/common_options.h"
 #include "cli/confirmed_front.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "cli/run_settings.h"
-#include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "families/keep_widths.h"
 #include "families/open_model.h"
@@ -195,7 +195,7 @@ class SearchCommand {
     }
     keep_widths(request_.keep, opened_->model.space);
     const NestedModel& model = opened_->model;
-    request_.data.text = text_tokens(opened_->checkpoint.directory(), model.vocab_size);
+    read_as_model(request_.data, *opened_);
     data_ = load_examples(request_.data, model);
     if (request_.halving) parts_.emplace(*data_);
     if (request_.confirm.empty()) return;
@@ -278,7 +278,7 @@ class SearchCommand {
       const auto found = text == "0" ? meant.find(name) : meant.end();
       if (!text.empty()) note("  {:<16} {}\n", name, found == meant.end() ? text : found->second);
     }
-    if (counts_flops_) {
+    if (counts_flops_ && opened_->model.reads_tokens()) {
       note("FLOPs are counted at a context of {} tokens, the data's\n", data_->context);
     }
     if (request_.max_seconds > 0 && strategies_.size() > 1) {
@@ -337,7 +337,7 @@ class SearchCommand {
       const SearchStatus& status = outcome.status;
       bar_->note(fmt::format("run {}, {}: {} evaluations ({} known already){}, front of {}, {}{}",
                              run.id, run.strategy, status.evaluations,
-                             status.evaluations - status.scored, tokens_text(status), status.front,
+                             status.evaluations - status.scored, outputs_text(status), status.front,
                              best_text(status), outcome.finished ? "" : ", stopped"));
       bar_.reset();
     };
@@ -357,13 +357,14 @@ class SearchCommand {
   }
 
   // What halving computed, of what it would have been without.
-  std::string tokens_text(const SearchStatus& status) const {
-    const auto tokens = [&](std::uint64_t examples) {
-      return fmt::group_digits(examples * static_cast<std::uint64_t>(data_->context));
+  std::string outputs_text(const SearchStatus& status) const {
+    const auto outputs = [&](std::uint64_t examples) {
+      return fmt::group_digits(examples * static_cast<std::uint64_t>(data_->outputs()));
     };
     if (!parts_) return "";
-    return fmt::format(" on {} of {} tokens", tokens(status.examples),
-                       tokens(status.scored * static_cast<std::uint64_t>(data_->count)));
+    return fmt::format(" on {} of {} {}", outputs(status.examples),
+                       outputs(status.scored * static_cast<std::uint64_t>(data_->count)),
+                       data_->kind());
   }
 
   std::string best_text(const SearchStatus& status) const {

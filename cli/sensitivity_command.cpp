@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/progress.h"
-#include "cli/text_tokens.h"
 #include "dataset/examples.h"
 #include "eval/paired_difference.h"
 #include "families/open_model.h"
@@ -151,7 +151,7 @@ int sensitivity_command(const Arguments& arguments) {
   const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
-  request.data.text = text_tokens(opened.checkpoint.directory(), model.vocab_size);
+  read_as_model(request.data, opened);
   const std::unique_ptr<const Examples> examples = load_examples(request.data, model);
   const Examples& data = *examples;
   require_device(request.device);
@@ -175,9 +175,11 @@ int sensitivity_command(const Arguments& arguments) {
     record_run(*store, run, opened, data, scores);
   }
   const Score& full = scores.front();
-  const std::string caption = fmt::format(
-      "loss above the full model's {}, nats per token, on {} sequences",
-      full.ok() ? fmt::format("{:.4f}", full.value()) : std::string(full.status()), data.count);
+  const ExampleWords& words = words_of(model.input.type);
+  const std::string caption =
+      fmt::format("loss above the full model's {}, nats per {}, on {} {}s",
+                  full.ok() ? fmt::format("{:.4f}", full.value()) : std::string(full.status()),
+                  words.output, data.count, words.example);
   const Table table = sensitivity_table(model.space, members, scores);
   if (!request.svg.empty()) {
     const std::string title = fmt::format("Sensitivity of {}", model_row(opened).name);

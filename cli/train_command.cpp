@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
-#include "cli/text_tokens.h"
 #include "engine/engine.h"
 #include "families/family.h"
 #include "families/granularities.h"

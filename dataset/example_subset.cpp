@@ -42,7 +42,7 @@ void ExampleSubset::read_inputs(std::int64_t begin, std::int64_t n,
 
 void ExampleSubset::read_targets(std::int64_t begin, std::int64_t n,
                                  std::span<std::int64_t> out) const {
-  const auto each = static_cast<std::size_t>(context);
+  const auto each = static_cast<std::size_t>(outputs());
   for (std::int64_t i = 0; i < n; ++i) {
     whole_.read_targets(chosen_[static_cast<std::size_t>(begin + i)], 1,
                         out.subspan(static_cast<std::size_t>(i) * each, each));

@@ -18,6 +18,7 @@ class ExampleSubset final : public Examples {
 
   std::string_view kind() const override { return whole_.kind(); }
   InputSpec input() const override { return whole_.input(); }
+  std::int64_t outputs() const override { return whole_.outputs(); }
   void read_inputs(std::int64_t begin, std::int64_t n, std::span<std::byte> out) const override;
   void read_targets(std::int64_t begin, std::int64_t n, std::span<std::int64_t> out) const override;
   // Of the whole set: never less than of this one.

@@ -1,7 +1,8 @@
 // What a model is scored on: a set of examples. An example is one independent sample. It has an
-// input, a target at each of its positions, and the positions that are scored. Token files make one
-// kind of examples (dataset/token_file.h). The rest of the program counts examples and positions.
-// Only this room and the folds ask what an input is and what a target may be.
+// input, a target for each output of the model, and the outputs that are scored. There are token
+// files (dataset/token_file.h) and sets of images (dataset/image_examples.h). The rest of the
+// program counts examples, positions and outputs. Only this room and the folds ask what an input is
+// and what a target may be.
 #pragma once
 
 #include <cstddef>
@@ -9,41 +10,37 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "dataset/pixel_scale.h"
 #include "dataset/positions.h"
 #include "dataset/token_format.h"
+#include "model/example_inputs.h"
 #include "model/nested_model.h"
 
 namespace mnm {
-
-enum class InputType : std::uint8_t { kTokenIds };  // int64
-
-// What the input of one example is.
-struct InputSpec {
-  InputType type = InputType::kTokenIds;
-  std::vector<std::int64_t> shape;  // kTokenIds: [context]
-};
 
 class Examples {
  public:
   virtual ~Examples() = default;
 
   std::string name;          // the file's
-  std::string fingerprint;   // of inputs, targets and scored positions
+  std::string fingerprint;   // of inputs, targets and scored outputs
   std::int64_t count = 0;    // examples
   std::int64_t context = 0;  // positions of each, all of which a model computes
-  // The positions that are scored: the same number for each example, ascending, [count *
-  // targets()]. Empty: all positions.
+  // The outputs that are scored: the same number for each example, ascending, [count * targets()].
+  // Empty: all.
   std::vector<std::int32_t> scored;
 
-  virtual std::string_view kind() const = 0;  // as the store calls it: "tokens"
+  virtual std::string_view kind() const = 0;  // as the store calls it: "tokens", "images"
   virtual InputSpec input() const = 0;
-  // Reads examples [begin, begin + n): n inputs of their type, one after the other, and n * context
-  // targets. Each target is a class of the model's output. The spans have these sizes.
+  virtual std::int64_t outputs() const = 0;  // of an example, each with a target: `context`, or 1
+  // Reads examples [begin, begin + n): n inputs of their type, one after the other, and n *
+  // outputs() targets, each below the model's vocab_size. The spans have these sizes.
   virtual void read_inputs(std::int64_t begin, std::int64_t n, std::span<std::byte> out) const = 0;
   virtual void read_targets(std::int64_t begin, std::int64_t n,
                             std::span<std::int64_t> out) const = 0;
@@ -51,25 +48,34 @@ class Examples {
   // sets are disjoint or of different kinds.
   virtual std::int64_t shared_with(const Examples& other) const = 0;
 
-  // The number of scored positions of an example, and their share of all positions.
+  // The number of scored outputs of an example, and their share of all outputs.
   std::int64_t targets() const {
-    return scored.empty() ? context : static_cast<std::int64_t>(scored.size()) / count;
+    return scored.empty() ? outputs() : static_cast<std::int64_t>(scored.size()) / count;
   }
-  double share() const { return static_cast<double>(targets()) / static_cast<double>(context); }
+  double share() const { return static_cast<double>(targets()) / static_cast<double>(outputs()); }
 };
 
+// "16 sequences of 256 tokens", "2000 images": of the kind that the store names.
+std::string examples_text(std::string_view kind, std::int64_t count, std::int64_t context);
+
+// The inputs of examples [begin, begin + n).
+ExampleInputs inputs_of(const Examples& examples, std::int64_t begin, std::int64_t n);
+
 struct ExampleOptions {
-  std::filesystem::path path;
+  std::filesystem::path path;   // a file of tokens, or the directory of an image set
   std::int64_t context = 0;     // 0: min(kDefaultContext, the model's)
-  std::int64_t max_tokens = 0;  // whole sequences within it are used; 0: all
+  std::int64_t max_tokens = 0;  // whole examples within so many positions are used; 0: all
   PositionShare positions{};    // that are scored
   // Of a file of tokens (dataset/token_format.h).
   TokenFormat format = TokenFormat::kRecognised;
   std::function<TextTokens()> text{};  // of the checkpoint's tokenizer, as in TokenReading
+  // Of an image set whose pixels are uint8: how the checkpoint normalises them.
+  std::function<std::optional<PixelScale>()> pixels{};
 };
 
-// Loads examples of the kind that the model takes. UsageError if not even one example fits, or the
-// context is longer than the model's.
+// Loads examples of the kind that the model reads. Error if the file or directory is of another
+// kind, or its images or classes are not the model's. UsageError if not even one example fits, or
+// an option is not for such examples.
 std::unique_ptr<Examples> load_examples(const ExampleOptions& options, const NestedModel& model);
 
 }  // namespace mnm

@@ -4,6 +4,7 @@
 #include <limits>
 #include <string_view>
 
+#include "dataset/image_examples.h"
 #include "dataset/llm_c_shard.h"
 #include "dataset/npy.h"
 #include "dataset/overlap.h"
@@ -290,16 +291,15 @@ std::int64_t TokenExamples::shared_with(const Examples& other) const {
   return same ? shared_sequences(*this, *same) : 0;
 }
 
-std::unique_ptr<Examples> load_examples(const ExampleOptions& options, const NestedModel& model) {
-  return std::make_unique<TokenExamples>(
-      load_token_examples(options, model.vocab_size, model.max_context));
-}
-
 TokenExamples load_token_examples(const ExampleOptions& options, std::int64_t vocab_size,
                                   std::int64_t max_context) {
   if (options.context < 0 || options.max_tokens < 0) {
     fail_usage("context and number of tokens must not be negative, got {} and {}", options.context,
                options.max_tokens);
+  }
+  if (is_image_set(options.path)) {
+    fail("cannot read tokens from {}: it is a set of images, and the model reads tokens",
+         options.path.string());
   }
   TokenExamples data;
   data.context = options.context > 0

@@ -80,6 +80,7 @@ class TokenExamples final : public Examples {
 
   std::string_view kind() const override { return "tokens"; }
   InputSpec input() const override { return {InputType::kTokenIds, {context}}; }
+  std::int64_t outputs() const override { return context; }
   void read_inputs(std::int64_t begin, std::int64_t n, std::span<std::byte> out) const override;
   void read_targets(std::int64_t begin, std::int64_t n, std::span<std::int64_t> out) const override;
   std::int64_t shared_with(const Examples& other) const override;

@@ -104,8 +104,8 @@ BEGIN
 END;
 
 -- What was measured of a record. The metrics, their units and which way they win are those of
--- eval/metrics.cpp: loss, kl (nats per token, the smaller wins), accuracy, agreement, acceptance
--- (shares, the larger wins).
+-- eval/metrics.cpp: loss, kl (nats per token or image, the smaller wins), accuracy, accuracy5,
+-- agreement, acceptance (shares, the larger wins).
 CREATE TABLE IF NOT EXISTS score (
   metric         TEXT NOT NULL CHECK (metric <> ''),
   record         INTEGER NOT NULL REFERENCES record,

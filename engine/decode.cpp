@@ -8,29 +8,31 @@
 #include <utility>
 
 #include "engine/torch_error.h"
+#include "fold/batch.h"
 #include "fold/layer_step.h"
+#include "model/random.h"
+#include "model/random_inputs.h"
 
 namespace mnm {
 namespace {
 
-// The tokens [position, position + n) of each sequence through all layers: f32 logits at the last
-// of them, on the CPU, [sequences, vocab]. stamp(l) is called after layer l, and before the first
-// one stamp(-1).
+// The positions [position, position + n) of each example through all layers: f32 logits of its
+// last output, on the CPU, [examples, vocab]. stamp(l) is called after layer l, and before the
+// first one stamp(-1).
 template <typename Stamp>
-at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& tokens, std::int64_t position,
-                std::vector<LayerCache>& caches, const Stamp& stamp) {
-  const Embedded start = fold.embed({tokens});
+at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& inputs, std::int64_t position,
+                bool one_output, std::vector<LayerCache>& caches, const Stamp& stamp) {
+  const Embedded start = fold.embed({inputs});
   State state = start.state;
   stamp(-1);
   for (std::size_t l = 0; l < widths.size(); ++l) {
     state = extend_layer(fold, l, start.givens, state, widths[l], position, caches);
     stamp(static_cast<std::int64_t>(l));
   }
-  State last;
-  for (const at::Tensor& t : state.tensors) {
-    last.tensors.push_back(t.narrow(2, tokens.size(1) - 1, 1).contiguous());
+  for (at::Tensor& t : state.tensors) {
+    if (!one_output) t = t.narrow(2, t.size(2) - 1, 1).contiguous();
   }
-  return fold.logits(fold.readout(last).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
+  return fold.logits(fold.readout(state).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
 }
 
 class TorchDecoder final : public Decoder {
@@ -43,8 +45,8 @@ class TorchDecoder final : public Decoder {
   std::span<const float> feed(std::span<const std::int64_t> tokens) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("generating", device_, [&] {
-      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_, caches_,
-                     [](std::int64_t) {});
+      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_,
+                     /*one_output=*/false, caches_, [](std::int64_t) {});
       position_ += static_cast<std::int64_t>(tokens.size());
       return std::span<const float>(logits_.const_data_ptr<float>(),
                                     static_cast<std::size_t>(logits_.numel()));
@@ -64,25 +66,23 @@ class TorchTimer final : public PassTimer {
  public:
   TorchTimer(Fold& fold, const at::Device& device, const NestedModel& model,
              const Workload& workload)
-      : fold_(fold), device_(device), layers_(model.layers()) {
+      : fold_(fold),
+        device_(device),
+        layers_(model.layers()),
+        one_output_(model.one_output),
+        before_(layers_) {
     const c10::AutoGradMode no_grad(false);
     guarded("preparing to time", device_, [&] {
-      // Which tokens they are does not matter, but they should not be one row of the embedding.
-      const at::Tensor tokens = at::arange(workload.batch * (workload.length + 1), at::kLong)
-                                    .mul(7919)
-                                    .remainder(model.vocab_size)
-                                    .view({workload.batch, -1})
-                                    .to(device);
-      if (workload.phase == Phase::kPrefill) {
-        tokens_ = tokens.narrow(1, 0, workload.length).contiguous();
-        before_.resize(layers_);
-        return;
-      }
+      // What they are does not matter, but tokens should not be one row of the embedding.
+      Random random(1);
+      const auto draw = [&](std::int64_t length) {
+        return upload(random_inputs(model, workload.batch, length, random), device);
+      };
+      inputs_ = draw(workload.phase == Phase::kPrefill ? workload.length : 1);
+      if (workload.phase == Phase::kPrefill) return;
       // The cached tokens come from the whole model; how long a pass takes does not hang on them.
-      before_.resize(layers_);
-      pass(fold_, model.space.full(), tokens.narrow(1, 0, workload.length).contiguous(), 0, before_,
+      pass(fold_, model.space.full(), draw(workload.length), 0, one_output_, before_,
            [](std::int64_t) {});
-      tokens_ = tokens.narrow(1, workload.length, 1).contiguous();
       position_ = workload.length;
     });
   }
@@ -126,7 +126,8 @@ class TorchTimer final : public PassTimer {
       }
       wait();
       const Clock::time_point start = Clock::now();
-      pass(fold_, widths, tokens_, position_, caches, stamp);  // its logits arrive on the CPU
+      pass(fold_, widths, inputs_, position_, one_output_, caches,
+           stamp);  // its logits arrive on the CPU
       return std::pair(start, std::chrono::duration<double>(Clock::now() - start).count());
     });
   }
@@ -138,7 +139,8 @@ class TorchTimer final : public PassTimer {
   Fold& fold_;
   at::Device device_;
   std::size_t layers_;
-  at::Tensor tokens_;               // [batch, of one pass]
+  bool one_output_;
+  at::Tensor inputs_;               // of one pass
   std::int64_t position_ = 0;       // of the first of them
   std::vector<LayerCache> before_;  // what each pass starts with
 };

@@ -37,7 +37,7 @@ class ModelSession {
  public:
   virtual ~ModelSession() = default;
 
-  // Scores candidates on every sequence of the dataset; result i belongs to candidates[i].
+  // Scores candidates on every example of the dataset; result i belongs to candidates[i].
   virtual std::vector<CandidateScores> score(std::span<const Widths> candidates,
                                              const Examples& dataset, const ScoreOptions& options,
                                              const ProgressSink& progress) = 0;
@@ -51,12 +51,13 @@ class ModelSession {
   // A note to the user that says that the weights are streamed, and why. Empty if they are not.
   virtual std::string streaming() const = 0;
 
-  // f32 logits at every position of one sequence: [tokens * vocab], row-major.
-  virtual std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) = 0;
+  // f32 logits of every output of these examples, one example after the other: [examples * outputs
+  // * vocab], row-major.
+  virtual std::vector<float> logits(const Widths& widths, const ExampleInputs& inputs) = 0;
 
   // A decoder at the start of a sequence of at most `context` positions. It matters to models alone
   // that compute otherwise in a long sequence; 0: no longer than they were trained with. It does
-  // not outlive the session.
+  // not outlive the session. Error if the model does not write tokens one after the other.
   virtual std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context = 0) = 0;
   // Sequences that grow side by side at any widths. It does not outlive the session.
   virtual std::unique_ptr<Sequences> sequences() = 0;

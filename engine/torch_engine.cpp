@@ -19,6 +19,7 @@
 #include "engine/torch_sequences.h"
 #include "engine/weight_reader.h"
 #include "eval/memory.h"
+#include "fold/batch.h"
 #include "fold/calibrate.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
@@ -189,10 +190,10 @@ class TorchSession final : public ModelSession {
     });
   }
 
-  std::vector<float> logits(const Widths& widths, std::span<const std::int64_t> tokens) override {
+  std::vector<float> logits(const Widths& widths, const ExampleInputs& inputs) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("computing logits", device_, [&] {
-      const Embedded start = fold_->embed({sequence_of(tokens).to(device_)});
+      const Embedded start = fold_->embed({upload(inputs, device_)});
       State state = start.state;
       for (std::size_t l = 0; l < widths.size(); ++l) {
         const bool load = memory_.stream && widths[l] != kSkip;
@@ -209,6 +210,7 @@ class TorchSession final : public ModelSession {
 
   std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context) override {
     require_resident("generate");
+    if (model_.one_output) fail("cannot generate with a model that only says an example's class");
     return make_decoder(*fold_, device_, widths, context);
   }
 

@@ -58,6 +58,15 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
        .difference = paired_difference,
        .meaning = "the probability that speculative sampling at temperature 1 keeps a word that "
                   "the submodel drafts for the full model"},
+      {.metric = Metric::kAccuracy5,
+       .name = "accuracy5",
+       .title = "top-5 accuracy",
+       .unit = "top-5 accuracy, share of targets",
+       .larger_wins = true,
+       .second_pass = true,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of targets that are among the five most likely words or classes"},
   }};
   return kTable;
 }
@@ -77,15 +86,15 @@ Metric parse_metric(std::string_view name) {
   fail_usage("there is no metric '{}': expected one of {}", name, fmt::join(metric_names(), ", "));
 }
 
-std::span<const MetricRow> measured_for(std::span<const Metric> wanted) {
-  const std::span<const MetricRow> table = metric_table();
-  bool full = false, second = false;
-  for (const Metric metric : wanted) {
-    full |= row_of(metric).needs_full;
-    second |= row_of(metric).second_pass;
+std::vector<MetricRow> measured_for(std::span<const Metric> wanted) {
+  const bool full =
+      std::ranges::any_of(wanted, [](Metric metric) { return row_of(metric).needs_full; });
+  std::vector<MetricRow> measured;
+  for (const MetricRow& row : metric_table()) {
+    const bool asked = std::ranges::find(wanted, row.metric) != wanted.end();
+    if (row.second_pass ? asked : full || !row.needs_full) measured.push_back(row);
   }
-  const auto last = second ? Metric::kAcceptance : full ? Metric::kAgreement : Metric::kAccuracy;
-  return table.first(static_cast<std::size_t>(last) + 1);
+  return measured;
 }
 
 double objective_of(Metric metric, double value) {

@@ -17,8 +17,8 @@ namespace mnm {
 
 // In the order in which a readout computes them. First come the metrics that any pass over the
 // vocabulary gives, then those that need the full model, then those that need a second pass.
-enum class Metric : std::uint8_t { kLoss, kAccuracy, kKl, kAgreement, kAcceptance };
-inline constexpr std::size_t kMetricCount = 5;
+enum class Metric : std::uint8_t { kLoss, kAccuracy, kKl, kAgreement, kAcceptance, kAccuracy5 };
+inline constexpr std::size_t kMetricCount = 6;
 
 struct MetricRow {
   Metric metric = Metric::kLoss;
@@ -41,10 +41,10 @@ inline std::string_view to_string(Metric metric) { return row_of(metric).name; }
 Metric parse_metric(std::string_view name);  // UsageError names them all
 std::vector<std::string_view> metric_names();
 
-// The metrics that a scoring run measures if `wanted` are asked for: the first rows of the table.
+// The metrics that a scoring run measures if `wanted` are asked for, in the order of the table.
 // Every run measures loss and accuracy. A run that compares with the full model measures both KL
-// and agreement.
-std::span<const MetricRow> measured_for(std::span<const Metric> wanted);
+// and agreement. What needs a second pass is measured if it is wanted itself.
+std::vector<MetricRow> measured_for(std::span<const Metric> wanted);
 
 // One T for each metric.
 template <typename T>

@@ -129,9 +129,10 @@ PlanCost cost_of(const PrefixTree& plan, const NestedModel& model, std::int64_t 
   // Candidates below each node, from the leaves up: one by one, a node is computed once for each.
   std::vector<double> below(static_cast<std::size_t>(plan.levels.back().nodes()), 0.0);
   for (const std::int32_t leaf : plan.leaf) below[static_cast<std::size_t>(leaf)] += 1;
+  cost.embedding = flops.embedding();
   cost.readout = flops.readout() * static_cast<double>(below.size());
-  cost.one_by_one = flops.readout() * static_cast<double>(plan.leaf.size());
-  cost.shared = cost.readout;
+  cost.one_by_one = (flops.embedding() + flops.readout()) * static_cast<double>(plan.leaf.size());
+  cost.shared = cost.embedding + cost.readout;
   for (std::size_t level = plan.levels.size(); level-- > 0;) {
     const Children& nodes = plan.levels[level];
     cost.shared += flops_of(nodes, level, flops);

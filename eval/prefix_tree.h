@@ -61,16 +61,17 @@ PrefixTree make_prefix_tree(std::span<const Widths> candidates);
 std::vector<std::vector<std::size_t>> split_by_prefix(std::span<const Widths> candidates,
                                                       std::int64_t widest);
 
-// Forward FLOPs per token of one step of a layer: the widest child of each parent, and what its
+// Forward FLOPs per position of one step of a layer: the widest child of each parent, and what its
 // siblings do for themselves.
 double flops_of(const Children& children, std::size_t layer, const ForwardFlops& flops);
 
-// Forward FLOPs per token of carrying out a plan.
+// Forward FLOPs per position of carrying out a plan.
 struct PlanCost {
-  // This plan: the widest child of each parent, what its siblings do for themselves, and a readout
-  // per leaf.
+  // This plan: the embedding, the widest child of each parent, what its siblings do for themselves,
+  // and a readout per leaf.
   double shared = 0;
   double one_by_one = 0;  // every candidate alone
+  double embedding = 0;   // once in the plan, once per candidate one by one
   double readout = 0;     // the head's product: in both, once per leaf or candidate
   double gain() const { return one_by_one / shared; }
 };

@@ -1,8 +1,8 @@
 // The options of scoring, and its results. Plain data.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -35,8 +35,11 @@ struct ScoreOptions {
   std::vector<Metric> metrics{};  // wanted beside loss and accuracy, which come with every pass
   bool one_by_one = false;        // no sharing: the shared plan is judged by it
 
-  std::span<const MetricRow> measured() const { return measured_for(metrics); }
-  bool compares() const { return measured().back().needs_full; }  // with the full model
+  std::vector<MetricRow> measured() const { return measured_for(metrics); }
+  bool wants(Metric metric) const { return std::ranges::find(metrics, metric) != metrics.end(); }
+  bool compares() const {  // with the full model
+    return std::ranges::any_of(metrics, [](Metric metric) { return row_of(metric).needs_full; });
+  }
 };
 
 // The scores of one candidate, per metric that was measured, per example: means over the example's

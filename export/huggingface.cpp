@@ -61,11 +61,13 @@ std::set<std::string> tensors_in_step(const HuggingFacePlan& plan, const Checkpo
 
 class HuggingFaceExport final : public PlannedExport {
  public:
-  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code, std::string_view format)
+  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code, std::string_view format,
+                    std::string auto_class)
       : PlannedExport(plan.slices),
         plan_(std::move(plan)),
         trust_(trust_remote_code),
-        format_(format) {}
+        format_(format),
+        auto_class_(std::move(auto_class)) {}
 
   std::string_view format() const override { return format_; }
   std::string_view dtype() const override { return to_string(plan_.dtype); }
@@ -109,16 +111,17 @@ class HuggingFaceExport final : public PlannedExport {
 
   std::string loading(const fs::path& directory) const override {
     return fmt::format(
-        "from transformers import AutoModelForCausalLM\n"
-        "model = AutoModelForCausalLM.from_pretrained({}{})\n"
+        "from transformers import {0}\n"
+        "model = {0}.from_pretrained({1}{2})\n"
         "print(model.num_parameters())\n",
-        python_literal(directory), trust_ ? ", trust_remote_code=True" : "");
+        auto_class_, python_literal(directory), trust_ ? ", trust_remote_code=True" : "");
   }
 
  private:
   HuggingFacePlan plan_;
   bool trust_;
   std::string_view format_;
+  std::string auto_class_;
 };
 
 }  // namespace
@@ -197,8 +200,9 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
 }
 
 std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
-                                                  std::string_view format) {
-  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code, format);
+                                                  std::string_view format, std::string auto_class) {
+  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code, format,
+                                             std::move(auto_class));
 }
 
 }  // namespace mnm

@@ -65,8 +65,9 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
 
 // The plan behind the interface of every format. `trust_remote_code`: whether the bridge is among
 // the plan's texts, in which case a user must say that they trust it. `format`: the name of this
-// variant of the layout, a literal.
+// variant of the layout, a literal. `auto_class`: transformers' class that loads it.
 std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
-                                                  std::string_view format = "huggingface");
+                                                  std::string_view format = "huggingface",
+                                                  std::string auto_class = "AutoModelForCausalLM");
 
 }  // namespace mnm

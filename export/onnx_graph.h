@@ -68,10 +68,11 @@ struct OnnxDecoder {
   std::int64_t heads = 0, kv_heads = 0, head_size = 0;
 };
 
-// A submodel as ONNX graphs. Every tensor of the slice plan is a weight of the scorer.
+// A submodel as ONNX graphs. Every tensor of the slice plan is a weight of the scorer, which is
+//   input_ids [batch, sequence] int64 -> logits [batch, sequence, vocabulary] f32, or
+//   pixel_values [batch, channels, height, width] f32 -> logits [batch, classes] f32
 struct OnnxModel {
-  OnnxGraph
-      scorer;  // input_ids [batch, sequence] int64 -> logits [batch, sequence, vocabulary] f32
+  OnnxGraph scorer;
   std::optional<OnnxDecoder> decoder;
 };
 

@@ -1,6 +1,6 @@
 // The ONNX writer: a directory that ONNX Runtime and onnxruntime-genai load.
 //
-//   scorer.onnx        input_ids -> logits: for scoring and for checking
+//   scorer.onnx        input_ids or pixel_values -> logits: for scoring and for checking
 //   model.onnx         the decoder with its cache, if the family has one: for generating
 //   model.onnx.data    the weights of both, once
 //   genai_config.json  what onnxruntime-genai must know of the decoder

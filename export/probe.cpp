@@ -20,20 +20,37 @@ namespace {
 
 constexpr const char* kFormat = "mixnmatch-probe-2";
 
+constexpr const char *kLogits = "logits", *kPixels = "pixel_values";
+
+// [images, channels, height, width]
+std::vector<std::int64_t> pixel_shape(const ExampleInputs& inputs) {
+  std::vector<std::int64_t> shape = {inputs.count};
+  shape.insert(shape.end(), inputs.each.shape.begin(), inputs.each.shape.end());
+  return shape;
+}
+
 std::string head_of(const Probe& probe) {
   std::vector<TensorEntry> tensors(1);
-  tensors[0].name = "logits";
-  tensors[0].shape = {static_cast<std::int64_t>(probe.tokens.size()), probe.vocab_size};
+  tensors[0].name = kLogits;
+  tensors[0].shape = {probe.outputs(), probe.vocab_size};
   // Of one length, so that the file's size is known before.
   const auto decimal = [](double value) { return fmt::format("{:.8e}", value); };
-  return safetensors_head(tensors, {{"format", kFormat},
-                                    {"widths", probe.widths},
-                                    {"fingerprint", probe.fingerprint},
-                                    {"artifact", fmt::format("{:>32}", probe.artifact)},
-                                    {"tokens", fmt::format("{}", fmt::join(probe.tokens, ","))},
-                                    {"tolerance", decimal(probe.tolerance)},
-                                    {"operand_tolerance", decimal(probe.operand_tolerance)},
-                                    {"moved", decimal(probe.moved)}});
+  std::map<std::string, std::string> metadata = {
+      {"format", kFormat},
+      {"widths", probe.widths},
+      {"fingerprint", probe.fingerprint},
+      {"artifact", fmt::format("{:>32}", probe.artifact)},
+      {"tolerance", decimal(probe.tolerance)},
+      {"operand_tolerance", decimal(probe.operand_tolerance)},
+      {"moved", decimal(probe.moved)}};
+  if (probe.has_tokens()) {
+    metadata["tokens"] = fmt::format("{}", fmt::join(probe.inputs.tokens, ","));
+  } else {
+    TensorEntry& pixels = tensors.emplace_back();
+    pixels.name = kPixels;
+    pixels.shape = pixel_shape(probe.inputs);
+  }
+  return safetensors_head(tensors, metadata);
 }
 
 double largest_of(std::span<const float> logits) {
@@ -78,7 +95,7 @@ std::vector<std::int64_t> parse_tokens(std::string_view text, const std::filesys
 }  // namespace
 
 void write_probe(const Probe& probe, const std::filesystem::path& path) {
-  const auto expected = probe.tokens.size() * static_cast<std::size_t>(probe.vocab_size);
+  const auto expected = static_cast<std::size_t>(probe.outputs() * probe.vocab_size);
   const double largest = largest_of(probe.logits);
   if (probe.logits.size() != expected || !is_tolerance(probe.tolerance, largest) ||
       !is_tolerance(probe.operand_tolerance, largest) || !is_distance(probe.moved)) {
@@ -94,13 +111,50 @@ void write_probe(const Probe& probe, const std::filesystem::path& path) {
   std::vector<std::byte> bytes(probe.logits.size() * sizeof(float));
   from_f32(probe.logits, Dtype::kF32, bytes);
   out.write(bytes);
+  if (!probe.has_tokens()) out.write(probe.inputs.bytes());
   out.close();
 }
 
 std::uint64_t probe_bytes(const Probe& probe) {
-  return head_of(probe).size() +
-         static_cast<std::uint64_t>(probe.vocab_size) * probe.tokens.size() * sizeof(float);
+  const std::uint64_t logits =
+      static_cast<std::uint64_t>(probe.vocab_size * probe.outputs()) * sizeof(float);
+  return head_of(probe).size() + logits + probe.inputs.pixels.size() * sizeof(float);
 }
+
+namespace {
+
+const TensorEntry* f32_tensor(const SafetensorsHeader& header, const char* name) {
+  for (const TensorEntry& tensor : header.tensors) {
+    if (tensor.name == name && tensor.dtype == Dtype::kF32) return &tensor;
+  }
+  return nullptr;
+}
+
+std::vector<float> values_of(const MappedFile& file, const SafetensorsHeader& header,
+                             const TensorEntry& tensor) {
+  std::vector<float> values((tensor.end - tensor.begin) / sizeof(float));
+  to_f32(file.bytes().subspan(header.data_offset + tensor.begin, tensor.end - tensor.begin),
+         Dtype::kF32, values);
+  return values;
+}
+
+// The images of a probe that has no tokens.
+ExampleInputs read_images(const MappedFile& file, const SafetensorsHeader& header) {
+  const TensorEntry* const pixels = f32_tensor(header, kPixels);
+  if (!pixels || header.tensors.size() != 2 || pixels->shape.size() != 4) {
+    fail(
+        "cannot read the probe '{}': it has no tokens, and its tensors are not 'logits' and "
+        "'pixel_values' F32 [images, channels, height, width]",
+        file.path().string());
+  }
+  ExampleInputs images;
+  images.each = {InputType::kPixels, {pixels->shape.begin() + 1, pixels->shape.end()}};
+  images.count = pixels->shape.front();
+  images.pixels = values_of(file, header, *pixels);
+  return images;
+}
+
+}  // namespace
 
 Probe read_probe(const std::filesystem::path& path) {
   const MappedFile file(path);
@@ -120,7 +174,11 @@ Probe read_probe(const std::filesystem::path& path) {
   Probe probe;
   probe.widths = field("widths");
   probe.fingerprint = field("fingerprint");
-  probe.tokens = parse_tokens(field("tokens"), path);
+  if (header.metadata.contains("tokens")) {
+    probe.inputs = ExampleInputs::of_tokens(parse_tokens(field("tokens"), path));
+  } else {
+    probe.inputs = read_images(file, header);
+  }
   probe.artifact = field("artifact");
   for (const auto& [key, value] : {std::pair("tolerance", &probe.tolerance),
                                    std::pair("operand_tolerance", &probe.operand_tolerance),
@@ -130,22 +188,21 @@ Probe read_probe(const std::filesystem::path& path) {
   if (!is_distance(probe.moved)) {
     fail("cannot read the probe '{}': its moved is {}", path.string(), probe.moved);
   }
-  const TensorEntry* logits = header.tensors.size() == 1 ? &header.tensors[0] : nullptr;
-  if (logits == nullptr || logits->name != "logits" || logits->dtype != Dtype::kF32 ||
-      logits->shape.size() != 2 ||
-      logits->shape[0] != static_cast<std::int64_t>(probe.tokens.size())) {
-    fail("cannot read the probe '{}': it must hold one tensor, 'logits' F32 [{}, vocabulary]",
-         path.string(), probe.tokens.size());
+  const TensorEntry* logits = f32_tensor(header, kLogits);
+  if (logits == nullptr || header.tensors.size() != (probe.has_tokens() ? 1 : 2) ||
+      logits->shape.size() != 2 || logits->shape[0] != probe.outputs()) {
+    fail("cannot read the probe '{}': it must hold {}, 'logits' F32 [{}, {}]", path.string(),
+         probe.has_tokens() ? "one tensor" : "beside the images one tensor", probe.outputs(),
+         probe.has_tokens() ? "vocabulary" : "classes");
   }
   probe.vocab_size = logits->shape[1];
-  for (std::int64_t token : probe.tokens) {
+  for (const std::int64_t token : probe.inputs.tokens) {
     if (token < 0 || token >= probe.vocab_size) {
       fail("cannot read the probe '{}': token {} is outside the vocabulary of {}", path.string(),
            token, probe.vocab_size);
     }
   }
-  probe.logits.resize((logits->end - logits->begin) / sizeof(float));
-  to_f32(file.bytes().subspan(header.data_offset), Dtype::kF32, probe.logits);
+  probe.logits = values_of(file, header, *logits);
   const double largest = largest_of(probe.logits);
   for (const auto& [key, value] : {std::pair("tolerance", probe.tolerance),
                                    std::pair("operand_tolerance", probe.operand_tolerance)}) {

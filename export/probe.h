@@ -1,14 +1,17 @@
-// The probe that an export carries: tokens, and the logits that the nested model computes for them
+// The probe that an export carries: inputs, and the logits that the nested model computes for them
 // with the weights as the export stores them. So scripts/verify can check whether any runtime
 // computes the same.
 //
-// probe.safetensors holds one tensor, `logits` F32 [tokens, vocab], and this metadata:
+// probe.safetensors holds the tensor `logits` F32 [tokens, vocab], or, of a model that reads
+// images, the tensors `logits` F32 [images, classes] and `pixel_values` F32 [images, channels,
+// height, width]; and this metadata:
 //
 //   format             "mixnmatch-probe-2"
 //   widths             canonical text
 //   fingerprint        of the nested checkpoint, 32 hex digits
 //   artifact           of the files beside the probe, 32 hex digits
-//   tokens             decimal, separated by commas: one sequence from position 0
+//   tokens             decimal, separated by commas: one sequence from position 0; absent if there
+//                      are images
 //   tolerance          decimal: the largest |difference| that the order of summation explains, in a
 //                      runtime that computes in f32
 //   operand_tolerance  decimal: the same in a runtime that rounds the operands of a product with a
@@ -24,19 +27,25 @@
 
 #include "model/checkpoint.h"
 #include "model/dtype.h"
+#include "model/example_inputs.h"
 
 namespace mnm {
 
 struct Probe {
-  std::string widths;                // canonical text
-  std::string fingerprint;           // of the nested checkpoint
-  std::string artifact;              // PlannedExport::fingerprint of the files beside the probe
-  std::vector<std::int64_t> tokens;  // one sequence
+  std::string widths;       // canonical text
+  std::string fingerprint;  // of the nested checkpoint
+  std::string artifact;     // PlannedExport::fingerprint of the files beside the probe
+  ExampleInputs inputs;     // one sequence of tokens, or some images
   std::int64_t vocab_size = 0;
-  std::vector<float> logits;  // [tokens * vocab_size], f32, of the nested model at `widths`
+  std::vector<float> logits;  // [outputs() * vocab_size], f32, of the nested model at `widths`
   // The two tolerances are in (0, largest |logit|], and 0 if all logits are 0. A larger tolerance
   // would let any model of that size pass.
   double tolerance = 0, operand_tolerance = 0, moved = 0;
+
+  bool has_tokens() const { return inputs.each.type == InputType::kTokenIds; }
+  std::int64_t outputs() const {  // one for each token, or for each image
+    return has_tokens() ? inputs.each.elements() : inputs.count;
+  }
 };
 
 // The same input gives the same bytes. Error, here and when it is read, if a tolerance is not in
@@ -83,8 +92,8 @@ double roundoff(Dtype from, Dtype to);
 
 struct Difference {
   double worst = 0;           // the largest |a - b|; NaN if either is
-  std::int64_t position = 0;  // of the worst: the token
-  std::int64_t word = 0;      // and the vocabulary index
+  std::int64_t position = 0;  // of the worst: the output, that is the token or the image
+  std::int64_t word = 0;      // and the index in the vocabulary or of the class
 };
 Difference compare_logits(std::span<const float> a, std::span<const float> b,
                           std::int64_t vocab_size);

@@ -20,6 +20,7 @@ namespace mnm {
 struct HuggingFaceTexts {
   nlohmann::json config;
   std::map<std::string, std::string> bridge;
+  std::string auto_class = "AutoModelForCausalLM";  // transformers' class that loads it
 };
 
 // The alternative decides which writer writes the files.

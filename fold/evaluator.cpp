@@ -75,8 +75,9 @@ class Evaluation {
   double flops(const std::vector<Group>& groups) const {
     double total = 0;
     const std::vector<Widths> full = {full_};
-    const double reference =
-        cost_of(make_prefix_tree(full), model_, dataset_.context, dataset_.share()).shared;
+    const PlanCost alone =
+        cost_of(make_prefix_tree(full), model_, dataset_.context, dataset_.share());
+    const double reference = alone.shared - alone.embedding;  // which the plan's is
     for (const Group& group : groups) {
       total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
       if (options_.compares() && !group.reference) total += reference;
@@ -125,6 +126,10 @@ class Evaluation {
                    .memory = memory,
                    .reference = options_.compares()},
                   device_.is_cpu() ? at::get_num_threads() : 1);
+  }
+
+  SecondPass second_pass() const {
+    return {options_.wants(Metric::kAcceptance), options_.wants(Metric::kAccuracy5)};
   }
 
   // In half of what the device had no memory for, from now on, or, where that is too little for
@@ -184,10 +189,9 @@ class Evaluation {
                  std::span<CandidateScores> results) const {
     const std::int64_t count = range.size();
     const Batch batch = batch_of(dataset_, range.begin, count, device_);
-    const at::Tensor means =
-        walk.run(batch, options_.compares() ? &full_ : nullptr, options_.measured().back())
-            .to(at::kCPU)
-            .contiguous();
+    const at::Tensor means = walk.run(batch, options_.compares() ? &full_ : nullptr, second_pass())
+                                 .to(at::kCPU)
+                                 .contiguous();
     const float* const values = means.const_data_ptr<float>();
     const std::int64_t metrics = means.size(1);
     for (std::size_t i = 0; i < results.size(); ++i) {
@@ -207,7 +211,7 @@ class Evaluation {
                      limits_.stream->spill);
       try {
         return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference,
-                      options_.measured()},
+                      options_.measured(), second_pass()},
                      meter, results);
       } catch (const c10::Error& error) {
         const std::optional<Division> less = after(error, group.plan, dataset_.count, division);

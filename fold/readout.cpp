@@ -4,8 +4,11 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <limits>
 
 #include "fold/launch.h"
 #include "kernels/cuda/token_sums.h"
@@ -15,7 +18,7 @@ namespace mnm {
 namespace {
 
 void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::Tensor& reference,
-                 const at::Tensor& values) {
+                 bool acceptance, const at::Tensor& values) {
   const std::int64_t vocab = logits.size(1);
   const float* const x = logits.const_data_ptr<float>();
   const std::int64_t* const target = targets.const_data_ptr<std::int64_t>();
@@ -31,8 +34,26 @@ void measure_cpu(const at::Tensor& logits, const at::Tensor& targets, const at::
     token_consistency(x + begin * vocab, log_p + begin * vocab, vocab, target + begin, losses,
                       accuracy,
                       {out(Metric::kKl, begin), out(Metric::kAgreement, begin),
-                       values.size(0) > 4 ? out(Metric::kAcceptance, begin) : nullptr});
+                       acceptance ? out(Metric::kAcceptance, begin) : nullptr});
   });
+}
+
+// How many of these words come before the target: logits [rows, words] of words first, first + 1,
+// ..., the target's logit and number [rows] -> int64 [rows]. Of equal ones the first counts.
+at::Tensor words_before(const at::Tensor& logits, std::int64_t first,
+                        const at::Tensor& target_logit, const at::Tensor& target) {
+  const at::Tensor word = at::arange(first, first + logits.size(1), target.options());
+  const at::Tensor limit = target_logit.unsqueeze(1);
+  return logits.gt(limit)
+      .logical_or(logits.eq(limit).logical_and(word.lt(target.unsqueeze(1))))
+      .sum(1);
+}
+
+// Of `before`, into the row of accuracy5, which is the last. A loss that is no number makes none.
+void top5_into(const at::Tensor& before, const at::Tensor& values) {
+  constexpr std::int64_t kMost = 5;
+  values[-1].copy_(before.lt(kMost));
+  values[-1].masked_fill_(values[0].isnan(), std::numeric_limits<float>::quiet_NaN());
 }
 
 // By the kernels of the device where `where` lies.
@@ -66,10 +87,10 @@ void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where,
 
 }  // namespace
 
-Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, bool acceptance)
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second)
     : fold_(fold),
       tile_(tile),
-      acceptance_(acceptance),
+      second_(second),
       sequences_(batch.targets.size(0)),
       context_(batch.targets.size(1)),
       targets_(batch.targets.reshape({-1})) {
@@ -144,7 +165,10 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
     targets = targets.repeat({together});
     if (reference.defined()) reference = reference.repeat({together, 1});
   }
-  measure_cpu(logits, targets, reference, values);
+  measure_cpu(logits, targets, reference, second_.acceptance, values);
+  if (!second_.accuracy5) return;
+  const at::Tensor target_logit = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
+  top5_into(words_before(logits, 0, target_logit, targets), values);
 }
 
 // What `make` gives for the chunk of the reference that begins at a row and a word.
@@ -204,7 +228,7 @@ void Readout::for_each_chunk(const at::Tensor& hidden, std::int64_t row, std::in
                                 .full = with_reference ? full.const_data_ptr() : nullptr,
                                 .full_stride = words,
                                 .targets = targets_.const_data_ptr<std::int64_t>() + row};
-      read(chunk, node);
+      read(chunk, node, logits);
     }
   }
 }
@@ -221,9 +245,10 @@ void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int
     return values.data_ptr<float>() + static_cast<std::int64_t>(metric) * values.stride(0) +
            node * rows + row;
   };
-  for_each_chunk(hidden, row, n, [&](const LogitChunk& chunk, std::int64_t node) {
-    read(chunk, hidden, sum + node * n);
-  });
+  for_each_chunk(hidden, row, n,
+                 [&](const LogitChunk& chunk, std::int64_t node, const at::Tensor&) {
+                   read(chunk, hidden, sum + node * n);
+                 });
   const std::int64_t whole = std::max<std::int64_t>(1, tile_.rows / rows);
   for (std::int64_t node = 0; node < nodes; node += whole) {
     score(sum + node * n, std::min(whole, nodes - node) * n, hidden,
@@ -232,10 +257,35 @@ void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int
            with_reference ? out(Metric::kKl, node) : nullptr,
            with_reference ? out(Metric::kAgreement, node) : nullptr});
   }
-  if (!with_reference || !acceptance_) return;
-  for_each_chunk(hidden, row, n, [&](const LogitChunk& chunk, std::int64_t node) {
-    accept(chunk, hidden, sum + node * n, out(Metric::kAcceptance, node));
-  });
+  if (second_.accuracy5) measure_top5(hidden, row, n, sums, values);
+  if (!with_reference || !second_.acceptance) return;
+  for_each_chunk(hidden, row, n,
+                 [&](const LogitChunk& chunk, std::int64_t node, const at::Tensor&) {
+                   accept(chunk, hidden, sum + node * n, out(Metric::kAcceptance, node));
+                 });
+}
+
+// sums: the TokenSums of rows [row, row + n) of every leaf, as bytes.
+void Readout::measure_top5(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                           const at::Tensor& sums, const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;
+  constexpr auto kFloats = static_cast<std::int64_t>(sizeof(TokenSums) / sizeof(float));
+  constexpr auto kTarget = static_cast<std::int64_t>(offsetof(TokenSums, target) / sizeof(float));
+  const at::Tensor target_logit =
+      sums.view(at::kFloat).view({nodes * n, kFloats}).select(1, kTarget);
+  const at::Tensor target = targets_.narrow(0, row, n);
+  const at::Tensor before = at::zeros({nodes * n}, target.options());
+  for_each_chunk(hidden, row, n,
+                 [&](const LogitChunk& chunk, std::int64_t node, const at::Tensor& logits) {
+                   const at::Tensor limit = target_logit.narrow(0, node * n, chunk.rows);
+                   before.narrow(0, node * n, chunk.rows)
+                       .add_(words_before(logits.to(at::kFloat), chunk.first, limit,
+                                          target.repeat({chunk.rows / n})));
+                 });
+  const at::Tensor of_rows = values.view({values.size(0), nodes, rows}).narrow(2, row, n);
+  for (std::int64_t node = 0; node < nodes; ++node) {
+    top5_into(before.narrow(0, node * n, n), of_rows.select(1, node));
+  }
 }
 
 }  // namespace mnm

@@ -18,19 +18,27 @@
 
 namespace mnm {
 
+// Metrics that take a second pass over the words, where these come in chunks.
+struct SecondPass {
+  bool acceptance = false;  // measured if there is a reference
+  bool accuracy5 = false;
+};
+
 class Readout {
  public:
   // The fold outlives the readout. On the CPU, chunks of fewer words than the vocabulary take the
-  // same route as on a device, with the host's version of the kernels. `acceptance`: acceptance is
-  // measured too if there is a reference, in a second pass over the words if they come in chunks.
-  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, bool acceptance = false);
+  // same route as on a device, with the host's version of the kernels.
+  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second = {});
 
   // Sets the one node to compare with, at full width.
   void set_reference(const State& full);
 
-  // How many rows of the metric table (eval/metrics.h) are measured: two, or four or five with a
-  // reference.
-  std::int64_t metrics() const { return !reference_hidden_.defined() ? 2 : acceptance_ ? 5 : 4; }
+  // How many metrics are measured, in the order of their table (eval/metrics.h): loss and accuracy;
+  // with a reference also KL and agreement; and those of the second pass.
+  std::int64_t metrics() const {
+    const bool reference = reference_hidden_.defined();
+    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.accuracy5 ? 1 : 0);
+  }
   // Measures leaves: means over the scored targets of each sequence, f32 [nodes, metrics(),
   // sequences].
   at::Tensor measure(const State& leaves);
@@ -43,6 +51,8 @@ class Readout {
   void measure_in_words(const at::Tensor& hidden, const at::Tensor& values);
   void measure_block(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
                      const at::Tensor& values);
+  void measure_top5(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
+                    const at::Tensor& sums, const at::Tensor& values);
   template <typename Read>
   void for_each_chunk(const at::Tensor& hidden, std::int64_t row, std::int64_t n, const Read& read);
   at::Tensor logits_in(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
@@ -52,7 +62,7 @@ class Readout {
 
   Fold& fold_;
   LogitTile tile_;
-  bool acceptance_;
+  SecondPass second_;
   std::int64_t sequences_ = 0, context_ = 0;  // context: scored positions
   at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
   at::Tensor targets_;                        // [sequences * context]

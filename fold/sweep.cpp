@@ -122,8 +122,8 @@ class Sweep {
   Batch batch(std::size_t b) const {
     return batch_of(inputs_.dataset, begin_of(b), sequences_of(b), inputs_.room.device());
   }
-  void count(std::size_t b, double flops_per_token) const {
-    meter_.add(flops_per_token * static_cast<double>(sequences_of(b) * inputs_.dataset.context));
+  void count(std::size_t b, double flops_per_position) const {
+    meter_.add(flops_per_position * static_cast<double>(sequences_of(b) * inputs_.dataset.context));
   }
 
   template <typename Work>
@@ -142,6 +142,7 @@ class Sweep {
     givens_.keep(b, start.givens);
     states.open(b, 1, start.state);
     states.write(b, 0, start.state);
+    count(b, inputs_.flops.embedding());
   }
 
   // In the steps that a walk would take.
@@ -165,7 +166,7 @@ class Sweep {
 
   void measure_batch(std::size_t b, LevelStates& states) const {
     const Tiling& tiling = inputs_.division.tiling;
-    Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.metrics.back().second_pass);
+    Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.second);
     if (inputs_.reference) readout.set_reference(states.read(b, *inputs_.reference, 1));
     const std::int64_t leaves = inputs_.plan.levels.back().nodes();
     std::vector<at::Tensor> parts;

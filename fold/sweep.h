@@ -15,6 +15,7 @@
 #include "eval/scores.h"
 #include "fold/fold.h"
 #include "fold/level_states.h"
+#include "fold/readout.h"
 #include "model/progress.h"
 
 namespace mnm {
@@ -29,6 +30,7 @@ struct SweepInputs {
   std::optional<std::int32_t>
       reference;                       // the leaf of the full model, if leaves are compared with it
   std::span<const MetricRow> metrics;  // the metrics that are measured
+  SecondPass second{};                 // those of them that take a second pass
 };
 
 // Fills in the scores of the plan's candidates. If `results` has fewer entries, the last candidates

@@ -11,26 +11,26 @@ Walk::Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const Forwa
            Meter& meter)
     : fold_(fold), plan_(plan), tiling_(tiling), flops_(flops), meter_(meter) {}
 
-at::Tensor Walk::run(const Batch& batch, const Widths* reference, const MetricRow& last) {
+at::Tensor Walk::run(const Batch& batch, const Widths* reference, SecondPass second) {
   counted_ = 0;
-  sequences_ = batch.tokens.size(0);
-  context_ = batch.tokens.size(1);
-  readout_.emplace(fold_, tiling_.logits, batch, last.second_pass);
+  examples_ = batch.examples();
+  readout_.emplace(fold_, tiling_.logits, batch, second);
   Embedded start = fold_.embed(batch);
+  count(flops_.embedding());
   if (reference) {
     readout_->set_reference(step_layers(fold_, start, *reference));
     for (std::size_t l = 0; l < reference->size(); ++l) count(flops_.layer(l, (*reference)[l]));
     count(flops_.readout());
   }
   givens_ = std::move(start.givens);
-  means_ = at::empty({plan_.levels.back().nodes(), readout_->metrics(), sequences_},
-                     batch.tokens.options().dtype(at::kFloat));
+  means_ = at::empty({plan_.levels.back().nodes(), readout_->metrics(), examples_},
+                     batch.inputs.options().dtype(at::kFloat));
   descend(0, start.state, 0);
   return means_;
 }
 
-void Walk::count(double flops_per_token) {
-  const double flops = flops_per_token * static_cast<double>(sequences_ * context_);
+void Walk::count(double flops_per_position) {
+  const double flops = flops_per_position * static_cast<double>(examples_ * flops_.context());
   meter_.add(flops);
   counted_ += flops;
 }

@@ -1,4 +1,4 @@
-// Carries one batch of sequences through one plan. Compiled only into the engine.
+// Carries one batch of examples through one plan. Compiled only into the engine.
 //
 // The tree is walked depth first in chunks of nodes. So the states that are alive at once are one
 // chunk per level and never a whole level. The tiling decides how much memory is used, not the
@@ -28,16 +28,16 @@ class Walk {
   Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const ForwardFlops& flops,
        Meter& meter);
 
-  // Runs a batch. Returns the mean over the targets, per leaf, metric and sequence: f32 [leaves,
-  // metrics, sequences] on the fold's device. The metrics are the rows of the table up to `last`.
+  // Runs a batch. Returns the mean over the targets, per leaf, metric and example: f32 [leaves,
+  // metrics, examples] on the fold's device. The metrics are those of a Readout.
   // `reference`: the full widths to compare with, or nullptr.
-  at::Tensor run(const Batch& batch, const Widths* reference, const MetricRow& last);
+  at::Tensor run(const Batch& batch, const Widths* reference, SecondPass second);
 
   // Tells the meter that the run that just failed will be done again.
   void take_back();
 
  private:
-  void count(double flops_per_token);
+  void count(double flops_per_position);
   void descend(std::size_t level, const State& parents, std::int64_t first);
   void measure(const State& leaves, std::int64_t first);
 
@@ -48,7 +48,7 @@ class Walk {
   Meter& meter_;
   double counted_ = 0;  // of this run
   // Of this batch:
-  std::int64_t sequences_ = 0, context_ = 0;
+  std::int64_t examples_ = 0;
   Givens givens_;
   std::optional<Readout> readout_;
   at::Tensor means_;  // what run() returns

@@ -23,6 +23,19 @@ void add_tensor(CostPart& part, const TensorSpec& spec, std::int64_t elements) {
   part.flops += spec.flops_per_element * static_cast<double>(elements);
 }
 
+// A tied head is an embedding whose products are the readout's.
+void add_fixed(CostPart& part, const TensorSpec& spec, bool tied_head) {
+  const std::int64_t elements = spec.elements_of(-1, kSkip);
+  add_tensor(part, spec, elements);
+  if (spec.role != Role::kEmbedding || tied_head) return;
+  part.embedding_flops += spec.flops_per_element * static_cast<double>(elements);
+}
+
+CostBasis basis_for(const NestedModel& model, CostBasis basis) {
+  basis.context = model.positions(basis.context);
+  return basis;
+}
+
 void add_mixing(CostPart& part, const LayerMixing& mixing, Width width, const CostBasis& basis) {
   if (width == kSkip) return;
   part.flops += mixing_flops(mixing, width, basis.context);
@@ -47,13 +60,15 @@ void add(CostPart& sum, const CostPart& part) {
   sum.state_elements = checked_add(sum.state_elements, part.state_elements);
 }
 
-Cost finish(const CostPart& sum, const CostBasis& basis) {
-  if (!(sum.flops < 0x1p63)) fail("the FLOPs per token, {:.3g}, do not fit 64 bits", sum.flops);
+Cost finish(const CostPart& sum, const NestedModel& model, const CostBasis& basis) {
+  const double flops =
+      model.one_output ? sum.flops * static_cast<double>(basis.context) : sum.flops;
+  if (!(flops < 0x1p63)) fail("the FLOPs per output, {:.3g}, do not fit 64 bits", flops);
   const auto element = static_cast<std::int64_t>(size_of(basis.dtype));
   return {.params = sum.params,
           .non_embedding = sum.non_embedding,
           .bytes = checked_mul(sum.params, element),
-          .flops = std::llround(sum.flops),
+          .flops = std::llround(flops),
           .kv_bytes = checked_mul(sum.kv_elements, element),
           .state_bytes = checked_mul(sum.state_elements, element)};
 }
@@ -96,7 +111,8 @@ std::int64_t Cost::of(CostKind kind) const {
   return 0;
 }
 
-Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& basis) {
+Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& wanted) {
+  const CostBasis basis = basis_for(model, wanted);
   CostPart sum;
   std::vector<CostPart> layers(plan.widths.size());
   for (const TensorSlice& tensor : plan.tensors) {
@@ -117,7 +133,7 @@ Cost cost_of(const NestedModel& model, const SlicePlan& plan, const CostBasis& b
     add_mixing(layers[i], model.mixing.at(i), plan.widths[i], basis);
     add(sum, layers[i]);
   }
-  return finish(sum, basis);
+  return finish(sum, model, basis);
 }
 
 Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& basis) {
@@ -126,14 +142,14 @@ Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& ba
 
 CostTable::CostTable(const NestedModel& model, const CostBasis& basis, const LatencyTable* latency)
     : model_(model),
-      basis_(basis),
+      basis_(basis_for(model, basis)),
       latency_(latency),
       tensors_(model.layers()),
       choices_(model.layers()) {
   for (const TensorSpec& spec : model.table.tensors) {
     for (const int layer : layers_of(spec)) {
       if (layer < 0) {
-        add_tensor(fixed_, spec, spec.elements_of(layer, kSkip));
+        add_fixed(fixed_, spec, model.tied_head);
       } else {
         tensors_.at(static_cast<std::size_t>(layer)).push_back(&spec);
       }
@@ -167,7 +183,7 @@ Cost CostTable::of(const Widths& widths) const {
   assert(widths.size() == choices_.size());
   CostPart sum = fixed_;
   for (std::size_t i = 0; i < widths.size(); ++i) add(sum, layer(i, widths[i]));
-  Cost cost = finish(sum, basis_);
+  Cost cost = finish(sum, model_, basis_);
   if (latency_ != nullptr) cost.latency = latency_->nanoseconds(widths);
   return cost;
 }

@@ -28,18 +28,21 @@ inline constexpr std::int64_t kDefaultContext = 256;
 
 // What a cost depends on besides the widths.
 struct CostBasis {
-  Dtype dtype = Dtype::kBF16;              // of the stored weights
-  std::int64_t context = kDefaultContext;  // tokens per sequence
+  Dtype dtype = Dtype::kBF16;  // of the stored weights
+  // Positions of an example: the tokens of a sequence. A model that knows only one number takes
+  // that (NestedModel::positions).
+  std::int64_t context = kDefaultContext;
 };
 
 struct Cost {
   std::int64_t params = 0;         // all parameters, a tied head counted once
   std::int64_t non_embedding = 0;  // without embedding and head
   std::int64_t bytes = 0;          // of the weights in basis.dtype
-  std::int64_t flops = 0;          // per token, forward, multiply and add counted apart
-  std::int64_t kv_bytes = 0;       // key/value cache per token, in basis.dtype
-  std::int64_t state_bytes = 0;    // recurrent state and windowed cache per sequence, likewise
-  std::int64_t latency = 0;        // nanoseconds of a pass; 0 where no measurement was at hand
+  // Forward, per output: per token, or per image. A multiplication and an addition are two.
+  std::int64_t flops = 0;
+  std::int64_t kv_bytes = 0;     // key/value cache per token, in basis.dtype
+  std::int64_t state_bytes = 0;  // recurrent state and windowed cache per sequence, likewise
+  std::int64_t latency = 0;      // nanoseconds of a pass; 0 where no measurement was at hand
 
   std::int64_t of(CostKind kind) const;
 };
@@ -55,7 +58,8 @@ Cost cost_of(const NestedModel& model, const Widths& widths, const CostBasis& ba
 // is left, which no layer adds.
 struct CostPart {
   std::int64_t params = 0, non_embedding = 0;
-  double flops = 0;
+  double flops = 0;            // per position
+  double embedding_flops = 0;  // of these, what makes the first layer's input
   std::int64_t kv_elements = 0, state_elements = 0;
 };
 

@@ -1,6 +1,7 @@
-// FLOPs of a forward pass, per token. A multiplication and an addition are two FLOPs. Only these
-// are counted: products with the model's tensors, attention, and scans. model/cost.h uses the
-// counts for one submodel, and eval/prefix_tree.h for a set of submodels that share work.
+// FLOPs of a forward pass, per position (token) of an example. A multiplication and an addition are
+// two FLOPs. Only these are counted: products with the model's tensors, attention, and scans.
+// model/cost.h uses the counts for one submodel, and eval/prefix_tree.h for a set of submodels that
+// share work.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ double mixing_flops(const LayerMixing& mixing, Width width, std::int64_t context
 // it is skipped.
 double sibling_flops(const LayerMixing& mixing, Width width);
 
-// FLOPs of the parts of a model for sequences of `context` tokens. `scored` is the share of the
-// positions that are read out. The model outlives this object.
+// FLOPs of the parts of a model for examples of `context` positions. `scored` is the share of the
+// outputs that are computed. The model outlives this object.
 class ForwardFlops {
  public:
   ForwardFlops(const NestedModel& model, std::int64_t context, double scored = 1)
@@ -37,9 +38,12 @@ class ForwardFlops {
   double sibling(std::size_t layer, Width width, bool widest) const {
     return widest ? this->layer(layer, width) : sibling_flops(model_.mixing.at(layer), width);
   }
-  double readout() const {  // what belongs to no layer: the head
-    return costs_.fixed().flops * scored_;
+  // What belongs to no layer: what makes the first layer's input, and the head.
+  double embedding() const { return costs_.fixed().embedding_flops; }
+  double readout() const {
+    return (costs_.fixed().flops - costs_.fixed().embedding_flops) * scored_;
   }
+  std::int64_t context() const { return costs_.basis().context; }
 
  private:
   const NestedModel& model_;

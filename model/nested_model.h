@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/dtype.h"
+#include "model/example_inputs.h"
 #include "model/tensor_table.h"
 #include "model/width_space.h"
 
@@ -48,9 +49,17 @@ struct NestedModel {
   std::string family;         // the registry's name: "llama"
   nlohmann::json config;      // config.json in Hugging Face's spelling, mostly as read
   Dtype dtype = Dtype::kF32;  // what the config says its tensors are stored in
-  std::int64_t vocab_size = 0;
+  // The input of an example. The shape of token ids is empty: a sequence has as many as there are
+  // positions.
+  InputSpec input;
+  // Whether an example has one output, the class that it belongs to. Else each position has one:
+  // the next token.
+  bool one_output = false;
+  std::int64_t vocab_size = 0;  // what an output chooses among: the vocabulary, or the classes
   std::int64_t hidden_size = 0;
-  std::int64_t max_context = 0;  // positions the config allows; kAnyContext: no limit
+  // Positions that layers compute for an example: the most that the config allows (kAnyContext: no
+  // limit), or, if the input is not token ids, exactly so many.
+  std::int64_t max_context = 0;
   bool tied_head = false;
   TensorTable table;
   WidthSpace space;
@@ -59,6 +68,14 @@ struct NestedModel {
   bool flow_in_f32 = false;  // states between layers are f32 even if the run's dtype is smaller
 
   std::size_t layers() const { return space.layers.size(); }
+  bool reads_tokens() const { return input.type == InputType::kTokenIds; }
+  // The positions of an example for which somebody wants `wanted` of them: these, unless the model
+  // knows only one number.
+  std::int64_t positions(std::int64_t wanted) const {
+    return reads_tokens() ? wanted : max_context;
+  }
+  // The outputs of an example with so many positions.
+  std::int64_t outputs(std::int64_t positions) const { return one_output ? 1 : positions; }
 };
 
 }  // namespace mnm

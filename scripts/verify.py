@@ -1,7 +1,9 @@
 """Asks a runtime whether it computes what an export's probe says: see scripts/verify.
 
-A runtime is one function: the export's directory and token ids in, logits [tokens, vocab] out, in
-float32. It goes into RUNTIMES with its name, and the Python package that has its version.
+A runtime is one function: the export's directory and the probe's inputs in, logits out, in float32.
+The inputs are a list of token ids, or images as an array [images, channels, height, width]. Logits
+are [tokens, vocab] or [images, classes]. The function goes into RUNTIMES with its name, and the
+Python package that has its version.
 """
 
 import argparse
@@ -82,16 +84,27 @@ class Probe:
                     f"its format is {metadata.get('format')!r}, where {FORMAT!r} is known"
                 )
             self.widths = metadata["widths"]
-            self.tokens = [int(token) for token in metadata["tokens"].split(",")]
+            if "tokens" in metadata:
+                self.tokens = [int(token) for token in metadata["tokens"].split(",")]
+                self.inputs = self.tokens
+            else:
+                self.tokens = []
+                self.inputs = file.get_tensor("pixel_values")
             self.artifact = metadata["artifact"]
             self.tolerance = float(metadata["tolerance"])
             self.operand_tolerance = float(metadata["operand_tolerance"])
             self.logits = file.get_tensor("logits")
         shape = self.logits.shape
-        if len(shape) != 2 or shape[0] != len(self.tokens):
-            raise ValueError(f"{len(self.tokens)} tokens with logits of shape {shape}")
+        if len(shape) != 2 or shape[0] != len(self.inputs):
+            raise ValueError(f"{len(self.inputs)} inputs with logits of shape {shape}")
         if self.logits.dtype != np.float32:
             raise ValueError(f"its logits are {self.logits.dtype}, not float32")
+        if not self.tokens and (
+            self.inputs.ndim != 4 or self.inputs.dtype != np.float32
+        ):
+            raise ValueError(
+                f"its pixel_values are {self.inputs.dtype} {self.inputs.shape}"
+            )
         for token in self.tokens:
             if not 0 <= token < shape[1]:
                 raise ValueError(
@@ -119,7 +132,16 @@ def read_probe(directory):
     return attempt("cannot read its probe.safetensors", Probe, directory)
 
 
-def run_transformers(directory, tokens):
+def are_images(inputs):
+    return isinstance(inputs, np.ndarray)
+
+
+def require_tokens(inputs):
+    if are_images(inputs):
+        raise ValueError("it runs language models, and the probe has images")
+
+
+def run_transformers(directory, inputs):
     import torch
     import transformers
 
@@ -128,7 +150,10 @@ def run_transformers(directory, tokens):
     config = read_config(directory / "config.json")
     if (directory / "adapter_config.json").exists():
         raise ValueError("it holds an adapter, which loads another model: remove it")
-    model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
+    classes = transformers.AutoModelForCausalLM
+    if are_images(inputs):
+        classes = transformers.AutoModelForImageClassification
+    model, loaded = classes.from_pretrained(
         directory,
         dtype=torch.float32,
         # What require_trust let pass.
@@ -144,13 +169,16 @@ def run_transformers(directory, tokens):
                 f"transformers reports {problem}: {sorted(loaded[problem])[:3]}"
             )
     with torch.inference_mode():
-        return model.eval()(torch.tensor([tokens])).logits[0].numpy()
+        if are_images(inputs):
+            return model.eval()(torch.from_numpy(inputs)).logits.numpy()
+        return model.eval()(torch.tensor([inputs])).logits[0].numpy()
 
 
 def run_llama_cpp(directory, tokens):
     """llama-cpp-python, with a cache in f32: scripts/llama-cpp installs it."""
     import llama_cpp
 
+    require_tokens(tokens)
     model = llama_cpp.Llama(
         str(directory / "model.gguf"),
         n_ctx=len(tokens),
@@ -164,7 +192,7 @@ def run_llama_cpp(directory, tokens):
     return np.array(model.scores[: len(tokens)])
 
 
-def run_onnxruntime(directory, tokens):
+def run_onnxruntime(directory, inputs):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -172,13 +200,16 @@ def run_onnxruntime(directory, tokens):
     session = onnxruntime.InferenceSession(
         directory / "scorer.onnx", options, providers=["CPUExecutionProvider"]
     )
-    return session.run(["logits"], {"input_ids": np.array([tokens])})[0][0]
+    if are_images(inputs):
+        return session.run(["logits"], {"pixel_values": inputs})[0]
+    return session.run(["logits"], {"input_ids": np.array([inputs])})[0][0]
 
 
 def run_onnxruntime_genai(directory, tokens):
     """The decoder with its cache: the first half of the tokens at once, then one after another."""
     import onnxruntime_genai as genai
 
+    require_tokens(tokens)
     model = genai.Model(str(directory))
     settings = genai.GeneratorParams(model)
     settings.set_search_options(max_length=len(tokens) + 1)
@@ -217,9 +248,9 @@ RUNTIMES = {
 }
 
 
-def run(name, directory, tokens):
+def run(name, directory, inputs):
     try:
-        return np.asarray(RUNTIMES[name].run(directory, tokens), dtype=np.float64)
+        return np.asarray(RUNTIMES[name].run(directory, inputs), dtype=np.float64)
     except ModuleNotFoundError as error:
         installs = {"llama.cpp": "scripts/llama-cpp"}
         by = installs.get(name, "scripts/setup test")
@@ -252,7 +283,7 @@ def verify(name, directory, trusted):
             f" are, {probe.largest:.3g}, so that none would tell whether it computes the same"
         )
     require_trust(name, directory, trusted)
-    logits = attempt(f"{name} failed", run, name, directory, probe.tokens)
+    logits = attempt(f"{name} failed", run, name, directory, probe.inputs)
     if logits.shape != probe.logits.shape:
         raise Failure(
             f"{name} failed: it gave logits of shape {logits.shape}, where the probe has"
@@ -263,10 +294,11 @@ def verify(name, directory, trusted):
     difference[np.isnan(difference)] = np.inf
     position, word = np.unravel_index(difference.argmax(), difference.shape)
     worst = float(difference[position, word])
+    names = ("image", "class") if are_images(probe.inputs) else ("token", "word")
     agrees = worst <= tolerance
     print(
         f"{shown(directory)}: {name} {'agrees' if agrees else 'DISAGREES'}: worst difference"
-        f" {worst:.3g} (token {position}, word {word}), tolerance {tolerance:.3g},"
+        f" {worst:.3g} ({names[0]} {position}, {names[1]} {word}), tolerance {tolerance:.3g},"
         f" largest logit {probe.largest:.3g}, widths {probe.widths}"
     )
     now = datetime.datetime.now(datetime.UTC)

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "model/example_words.h"
 #include "model/version.h"
 #include "report/table.h"
 #include "study/front_statistics.h"
@@ -26,6 +27,15 @@ using Json = nlohmann::ordered_json;
 Json drawn(double value) {
   if (!std::isfinite(value)) return nullptr;
   return std::strtod(fmt::format("{:.7g}", value).c_str(), nullptr);
+}
+
+// Those of images if all data of the store are images.
+const ExampleWords& words_of_all(const Store& store) {
+  const auto datasets = store.datasets();
+  for (const auto& [id, row] : datasets) {
+    if (row.kind != datasets.front().second.kind) return words_of(InputType::kTokenIds);
+  }
+  return words_of(datasets.empty() ? "" : datasets.front().second.kind);
 }
 
 Json pair_of(double value, double error) { return Json::array({drawn(value), drawn(error)}); }
@@ -236,13 +246,14 @@ Json evidence(const Store& store, const FrontQuery& query, const std::string& db
     return std::tuple(record.model, record.data, record.dtype);
   };
   const MetricRow& metric = row_of(query.metric);
+  const ExampleWords& words = words_of_all(store);
   Json json = {{"db", db},
                {"build", build_text()},
                {"created", now_utc()},
                {"metric", metric.name},
-               {"metric_axis", metric.unit},
+               {"metric_axis", in_words(metric.unit, words)},
                {"larger_wins", metric.larger_wins},
-               {"cost_axis", cost_axis(query.cost)},
+               {"cost_axis", in_words(cost_axis(query.cost), words)},
                {"alpha", kAlpha},
                {"groups", Json::array()}};
   GroupsOfStore groups(store, query);

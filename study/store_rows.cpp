@@ -149,8 +149,9 @@ std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
 }
 
 std::string data_text(const DataRow& row, const std::string& part) {
-  return fmt::format("{}{}{}, {} sequences of {} tokens", row.name, part.empty() ? "" : ", ",
-                     part.empty() ? "" : part + " part", row.sequences, row.context);
+  return fmt::format("{}{}{}, {}", row.name, part.empty() ? "" : ", ",
+                     part.empty() ? "" : part + " part",
+                     examples_text(row.kind, row.sequences, row.context));
 }
 
 void require_something_within(const Store& store, const FrontQuery& query) {

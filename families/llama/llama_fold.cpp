@@ -35,7 +35,7 @@ class LlamaFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    return {{{scaled(embedding_.at(batch.tokens)).unsqueeze(0)}}, {}};
+    return {{{scaled(embedding_.at(batch.inputs)).unsqueeze(0)}}, {}};
   }
 
   State step(std::size_t index, const Givens&, const State& parents,

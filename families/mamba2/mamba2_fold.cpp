@@ -42,7 +42,7 @@ class Mamba2Fold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    const at::Tensor x = embedding_.at(batch.tokens).unsqueeze(0);
+    const at::Tensor x = embedding_.at(batch.inputs).unsqueeze(0);
     const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
     return {{{half && config_.residual_in_fp32 ? x.to(at::kFloat) : x}}, {}};
   }

@@ -5,13 +5,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "families/family.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
 #include "families/vit/vit_config.h"
+#include "families/vit/vit_huggingface.h"
+#include "families/vit/vit_onnx.h"
+#include "families/vit/vit_runtimes.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -86,7 +91,69 @@ void add_embeddings(const VitConfig& config, TensorTable& table) {
   to.add("patch_embeddings.projection.bias", {d}, Init::kZero);
 }
 
+constexpr Exporter kExporters[] = {
+    {"huggingface",
+     [](const NestedModel& submodel, Dtype) -> FormatModel {
+       return HuggingFaceTexts{submodel.config, vit_huggingface_bridge(submodel.space.full()),
+                               "AutoModelForImageClassification"};
+     }},
+    {"decilm", nullptr, "vit classifies images, and block_configs describe layers of a decoder"},
+    {"gguf", nullptr,
+     "vit classifies images: llama.cpp runs language models, and has no architecture for it"},
+    {"onnx",
+     [](const NestedModel& submodel, Dtype stored) -> FormatModel {
+       return vit_onnx(submodel, stored);
+     }},
+};
+
+class Vit final : public Family {
+ public:
+  std::string_view name() const override { return "vit"; }
+
+  bool recognizes(const nlohmann::json& config) const override {
+    const auto type = config.find("model_type");
+    return type != config.end() && (*type == kVitModelType || *type == kVitBridgeModelType);
+  }
+  std::vector<ModelKind> kinds() const override {
+    return {{.model_type = kVitModelType,
+             .class_name = kVitClass,
+             .published = "ViT of all sizes with a classifier, DeiT without the distillation "
+                          "token; MatViT once it is in this layout",
+             .differs = "",
+             .gguf = "",
+             .gguf_mixed = ""}};
+  }
+  NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const override {
+    return describe_vit(config, nesting);
+  }
+  nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const override {
+    nlohmann::json shorter = config;
+    shorter["num_hidden_layers"] = layers;
+    keep_first_layers(shorter, layers);
+    const auto widths = shorter.find(kWidthsKey);
+    if (widths != shorter.end() && widths->is_array() && !widths->empty()) {
+      shorter["intermediate_size"] = *std::ranges::max_element(*widths);
+    }
+    return shorter;
+  }
+  nlohmann::json huggingface_config(const NestedModel& model, const Widths& widths,
+                                    Dtype dtype) const override {
+    return vit_huggingface_config(model, widths, dtype);
+  }
+  std::map<std::string, std::string> huggingface_bridge(const NestedModel&,
+                                                        const Widths& widths) const override {
+    return vit_huggingface_bridge(widths);
+  }
+  std::span<const Exporter> exporters() const override { return kExporters; }
+  std::vector<RuntimeRule> runtimes(const NestedModel&) const override { return vit_runtimes(); }
+};
+
 }  // namespace
+
+const Family& vit_family() {
+  static const Vit family;
+  return family;
+}
 
 bool vit_reads_class_token_alone(const NestedModel& model) {
   return !model.space.layers.back().may_skip;
@@ -98,6 +165,8 @@ NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
   model.family = "vit";
   model.config = json;
   model.dtype = config.dtype;
+  model.input = {InputType::kPixels, {config.channels, config.height, config.width}};
+  model.one_output = true;
   model.vocab_size = config.classes;
   model.hidden_size = model.flow_per_token = config.hidden_size;
   model.max_context = config.positions();

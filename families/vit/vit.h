@@ -3,12 +3,8 @@
 //
 // The first token is the class token, and only it is read after the last layer. So the last layer
 // computes queries, the output of attention and the MLP for this token alone, unless the layer may
-// be skipped: then the states before and after it must have the same tokens. FLOPs per token are
-// means over the tokens of an image; times NestedModel::max_context, the number of tokens, they are
-// the FLOPs of an image.
-//
-// The family has no line in families/list.inc yet, so no command opens such a checkpoint: examples
-// (dataset/examples.h) and the checks of exports still take tokens alone.
+// be skipped: then the states before and after it must have the same tokens. FLOPs per
+// position are means over the tokens of an image.
 #pragma once
 
 #include <nlohmann/json.hpp>

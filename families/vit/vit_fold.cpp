@@ -20,7 +20,6 @@ struct VitLayer {
   VitMlpWeights mlp;
 };
 
-// Images are batch.tokens: f32 [images, channels, height, width], normalised.
 class VitFold final : public Fold {
  public:
   explicit VitFold(const FoldInputs& inputs)
@@ -41,7 +40,7 @@ class VitFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    const at::Tensor& pixels = batch.tokens;
+    const at::Tensor& pixels = batch.inputs;
     const std::vector<std::int64_t> expected = {config_.channels, config_.height, config_.width};
     if (pixels.dim() != 4 || pixels.sizes().slice(1) != at::IntArrayRef(expected)) {
       fail("cannot run a vision transformer on input of another shape than {} x {} x {}",
@@ -69,9 +68,13 @@ class VitFold final : public Fold {
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
   }
 
-  State extend(std::size_t, const Givens&, const State&, Width, std::int64_t,
-               std::span<LayerCache>) override {
-    fail("cannot continue an image: a vision transformer reads all patches at once");
+  // An image has no next part: the whole of it is at position 0.
+  State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
+               std::int64_t position, std::span<LayerCache>) override {
+    if (position != 0) fail("cannot go on with an image: a vision transformer reads it at once");
+    Children child;
+    child.add(0, width);
+    return step(layer, givens, state, child);
   }
 
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }

@@ -46,7 +46,8 @@ TEST(Conditioning, IsMeasuredOfEveryModel) {
     const Probe probe = read_probe(out / kProbeFile);
     const test::ReferenceLlama reference(llama);  // in f64
     const auto off = [&](const std::vector<int>& widths) {
-      return compare_logits(probe.logits, reference.logits(probe.tokens, widths), llama.vocab)
+      return compare_logits(probe.logits, reference.logits(probe.inputs.tokens, widths),
+                            llama.vocab)
           .worst;
     };
     const double rounding = off(kWidths);

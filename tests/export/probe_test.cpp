@@ -25,7 +25,7 @@ Probe sample() {
   Probe probe;
   probe.widths = "512x4,256x8";
   probe.fingerprint = "00112233445566778899aabbccddeeff";
-  probe.tokens = {3, 0, 2};
+  probe.inputs = ExampleInputs::of_tokens({3, 0, 2});
   probe.vocab_size = 4;
   for (int i = 0; i < 12; ++i) probe.logits.push_back(0.1f * static_cast<float>(i) - 0.7f);
   probe.artifact = "ffeeddccbbaa99887766554433221100";
@@ -43,7 +43,7 @@ TEST(Probe, ComesBackAsItWasWritten) {
   EXPECT_EQ(back.widths, probe.widths);
   EXPECT_EQ(back.fingerprint, probe.fingerprint);
   EXPECT_EQ(back.artifact, probe.artifact);
-  EXPECT_EQ(back.tokens, probe.tokens);
+  EXPECT_EQ(back.inputs.tokens, probe.inputs.tokens);
   EXPECT_EQ(back.vocab_size, probe.vocab_size);
   EXPECT_EQ(back.logits, probe.logits);
   EXPECT_EQ(back.tolerance, probe.tolerance);
@@ -51,6 +51,47 @@ TEST(Probe, ComesBackAsItWasWritten) {
   EXPECT_EQ(back.moved, probe.moved);
   write_probe(probe, dir / "again");
   EXPECT_EQ(slurp(dir / "p"), slurp(dir / "again"));
+}
+
+Probe sample_of_images() {
+  Probe probe = sample();
+  probe.inputs = ExampleInputs::of({InputType::kPixels, {2, 1, 3}}, 3);
+  for (std::size_t i = 0; i < probe.inputs.pixels.size(); ++i) {
+    probe.inputs.pixels[i] = 0.25f * static_cast<float>(i) - 1;
+  }
+  return probe;
+}
+
+TEST(Probe, OfImagesComesBackAsItWasWritten) {
+  TempDir dir;
+  const Probe probe = sample_of_images();
+  write_probe(probe, dir / "p");
+  EXPECT_EQ(std::filesystem::file_size(dir / "p"), probe_bytes(probe));
+  const Probe back = read_probe(dir / "p");
+  EXPECT_EQ(back.inputs.each, probe.inputs.each);
+  EXPECT_EQ(back.inputs.count, 3);
+  EXPECT_EQ(back.inputs.pixels, probe.inputs.pixels);
+  EXPECT_EQ(back.logits, probe.logits);
+  EXPECT_EQ(back.vocab_size, 4);
+  EXPECT_EQ(back.outputs(), 3);
+}
+
+TEST(Probe, OfImagesMustHaveTwoTensorsThatFit) {
+  TempDir dir;
+  write_probe(sample_of_images(), dir / "p");
+  const std::string good = slurp(dir / "p");
+  for (const auto& [from, to] :
+       std::vector<std::pair<std::string, std::string>>{{"pixel_values", "pixel_valuez"},
+                                                        {"[3,2,1,3]", "[2,3,1,3]"},
+                                                        {"[3,2,1,3]", "[3,2,3]  "}}) {
+    std::string bad = good;
+    const std::size_t at = bad.find(from);
+    ASSERT_NE(at, bad.npos) << from;
+    bad.replace(at, from.size(), to);
+    spew(dir / "bad", bad);
+    const std::string error = test::error_of([&] { read_probe(dir / "bad"); });
+    EXPECT_TRUE(test::contains(error, "cannot read the probe")) << to << ": " << error;
+  }
 }
 
 TEST(Probe, SizeIsKnownBeforeTheLogitsAre) {

@@ -53,9 +53,10 @@ void write_export(const fs::path& source, const test::TinyLlama& llama, const fs
   Probe probe;
   probe.widths = to_string(widths);
   probe.fingerprint = opened.checkpoint.fingerprint();
-  probe.tokens = {1, 7, 3, 49, 0, 12, 12, 30};
+  probe.inputs = ExampleInputs::of_tokens({1, 7, 3, 49, 0, 12, 12, 30});
   probe.vocab_size = opened.model.vocab_size;
-  probe.logits = test::ReferenceLlama(llama).logits(probe.tokens, {widths.begin(), widths.end()});
+  probe.logits =
+      test::ReferenceLlama(llama).logits(probe.inputs.tokens, {widths.begin(), widths.end()});
   probe.artifact = Checkpoint::open(target).fingerprint();
   probe.tolerance = probe.operand_tolerance =
       logits_tolerance(probe.logits, llama.full, widths.size());

@@ -147,7 +147,7 @@ std::string write_export(const OpenedModel& opened, const Widths& widths, const 
   } else if (const auto* onnx = std::get_if<OnnxModel>(&*stated)) {
     plan = plan_onnx(model, opened.checkpoint, widths, *onnx, config, {Dtype::kF32, {}});
   } else {
-    auto [json, texts] = std::get<HuggingFaceTexts>(std::move(*stated));
+    auto [json, texts, auto_class] = std::get<HuggingFaceTexts>(std::move(*stated));
     const bool bridged = !texts.empty();
     texts["config.json"] = json.dump();
     HuggingFaceOptions options;

@@ -160,7 +160,7 @@ TEST(DeciLm, TransformersComputesItWithTheBridge) {
     const std::filesystem::path place = dir / "cases" / llama.name;
     nlohmann::json stock = llama.config();
     test::write_checkpoint(place / "full", stock, llama.tensors());
-    const auto [config, bridge] = std::get<HuggingFaceTexts>(
+    const auto [config, bridge, auto_class] = std::get<HuggingFaceTexts>(
         family.in_format("decilm", family.describe(llama.config(), {}), widths, llama.dtype));
     test::write_checkpoint(place / "submodel", config, llama.tensors_at(widths));
     for (const auto& [file, text] : bridge) test::spew(place / "submodel" / file, text);

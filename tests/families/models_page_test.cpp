@@ -17,8 +17,9 @@ std::string page() {
 A checkpoint is read if one of these tables has the `model_type` of its `config.json`, and if its
 weights are in safetensors.
 
-- Every row is tested on tiny checkpoints with random weights: whole sequences, token by token, and
-  submodels. transformers, ONNX Runtime and the `gguf` package are the judges (`tests/families`).
+- Every row is tested on tiny checkpoints with random weights: whole sequences or images, token by
+  token where the model writes text, and submodels. transformers, ONNX Runtime and the `gguf`
+  package are the judges (`tests/families`).
 - A submodel with one width in all layers loads in transformers with the class of its row. A
   submodel of different widths needs a bridge: a Python file that the export holds, and that is
   loaded with `trust_remote_code`. Some Mamba-2 submodels of one width need it too

@@ -35,7 +35,7 @@ std::unique_ptr<PlannedExport> planned(const OpenedModel& opened, const Widths& 
   if (const auto* onnx = std::get_if<OnnxModel>(&stated)) {
     return plan_onnx(model, opened.checkpoint, widths, *onnx, config, {Dtype::kF32, {}});
   }
-  auto [json, texts] = std::get<HuggingFaceTexts>(std::move(stated));
+  auto [json, texts, auto_class] = std::get<HuggingFaceTexts>(std::move(stated));
   const bool bridged = !texts.empty();
   texts["config.json"] = json.dump();
   HuggingFaceOptions options;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/prefix_tree.h"
 #include "families/vit/vit_config.h"
 #include "model/cost.h"
 #include "model/error.h"
@@ -63,15 +64,34 @@ TEST(Vit, CountsTheFlopsOfAnImage) {
   const double layer = 2 * tokens * (4 * d * d + 2 * d * w) + attention;
   const double last = 2 * tokens * 2 * d * d + 2 * (2 * d * d + 2 * d * w) + attention / tokens;
   const double ends = 2 * (tokens - 1) * d * 48 + 2 * d * classes;
-  CostBasis basis;
-  basis.context = model.max_context;
-  const Cost cost = cost_of(model, model.space.full(), basis);
-  EXPECT_NEAR(static_cast<double>(cost.flops) * tokens, 2 * layer + last + ends, tokens);
+  const Cost cost = cost_of(model, model.space.full());
+  EXPECT_NEAR(static_cast<double>(cost.flops), 2 * layer + last + ends, 1);
   EXPECT_EQ(cost.kv_bytes, 0);
+  // Whatever context somebody asks for: an image has as many positions as it has.
+  EXPECT_EQ(cost_of(model, model.space.full(), {Dtype::kF32, 4}).flops, cost.flops);
+  EXPECT_EQ(CostTable(model, {Dtype::kF32, 4}).of(model.space.full()).flops, cost.flops);
   // Where the last layer may be left out, it computes all tokens.
   const NestedModel skipping = describe_vit(tiny_vit({{"mixnmatch_may_skip", {2}}}), {});
-  EXPECT_NEAR(static_cast<double>(cost_of(skipping, skipping.space.full(), basis).flops) * tokens,
-              3 * layer + ends, tokens);
+  EXPECT_NEAR(static_cast<double>(cost_of(skipping, skipping.space.full()).flops), 3 * layer + ends,
+              1);
+}
+
+// The product with the patches is taken once for all candidates, the head's once for each.
+TEST(Vit, APlanEmbedsAnImageOnce) {
+  const NestedModel model = describe_vit(tiny_vit(), {});
+  const std::vector<Widths> candidates = {{8, 8, 8}, {8, 8, 40}, {40, 16, 8}};
+  const PlanCost plan = cost_of(make_prefix_tree(candidates), model, model.max_context);
+  double alone = 0;
+  for (const Widths& widths : candidates) {
+    alone += static_cast<double>(cost_of(model, widths).flops);
+  }
+  EXPECT_NEAR(plan.one_by_one * 10, alone, 3);
+  EXPECT_NEAR(plan.embedding * 10, 2.0 * 9 * 24 * 48, 1e-6);
+  EXPECT_NEAR(plan.readout * 10, 3 * 2.0 * 24 * 4, 1e-6);
+  const std::vector<Widths> one = {{8, 8, 8}};
+  const PlanCost first = cost_of(make_prefix_tree(one), model, model.max_context);
+  EXPECT_NEAR(first.shared, first.one_by_one, 1e-6);
+  EXPECT_EQ(first.embedding, plan.embedding);
 }
 
 TEST(Vit, AWidthCutsTheMlpAlone) {

@@ -25,7 +25,7 @@ constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
 struct Drawn {
   explicit Drawn(const ReadoutCase& c)
       : model(test::toy_model({.vocab = c.vocab})), fold(model, 3), shape{c.sequences, c.context} {
-    batch.tokens = at::randint(c.vocab, shape, at::kLong);
+    batch.inputs = at::randint(c.vocab, shape, at::kLong);
     batch.targets = at::randint(c.vocab, shape, at::kLong);
     if (c.scored) batch.scored = at::tensor({0, 2}, at::kLong).repeat({c.sequences, 1});
   }
@@ -47,21 +47,24 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
     const State leaves = drawn.state(c.nodes), full = drawn.state(1);
     for (const bool reference : {false, true}) {
       for (const std::int64_t rows : {1, 2, 6, 1000}) {
-        Readout whole(fold, {rows, c.vocab, c.vocab}, batch, /*acceptance=*/rows > 1);
+        const SecondPass second = {.acceptance = rows > 1, .accuracy5 = rows != 2};
+        Readout whole(fold, {rows, c.vocab, c.vocab}, batch, second);
         if (reference) whole.set_reference(full);
         const at::Tensor expected = whole.measure(leaves);
         for (const std::int64_t words : {1, 4, 8, 512}) {
           if (words >= c.vocab) continue;
           fold.most_words = 0;
-          Readout chunked(fold, {rows, words, c.vocab}, batch, /*acceptance=*/rows > 1);
+          Readout chunked(fold, {rows, words, c.vocab}, batch, second);
           if (reference) chunked.set_reference(full);
           const at::Tensor got = chunked.measure(leaves);
           ASSERT_EQ(got.sizes(), expected.sizes());
-          EXPECT_EQ(got.size(1), reference ? (rows > 1 ? 5 : 4) : 2);
+          EXPECT_EQ(got.size(1), (reference ? (rows > 1 ? 5 : 4) : 2) + (rows != 2));
           EXPECT_EQ(fold.most_words, words);
           const at::Tensor apart = got.sub(expected).abs().amax({0, 2});
           for (std::int64_t metric = 0; metric < apart.size(0); ++metric) {
-            const MetricRow& row = metric_table()[static_cast<std::size_t>(metric)];
+            const bool top5 = second.accuracy5 && metric + 1 == apart.size(0);
+            const MetricRow& row = top5 ? row_of(Metric::kAccuracy5)
+                                        : metric_table()[static_cast<std::size_t>(metric)];
             EXPECT_LE(apart[metric].item<double>(),
                       row.larger_wins && row.metric != Metric::kAcceptance ? 0 : 2 * kTolerance)
                 << row.name << " of " << c.nodes << " nodes, " << c.vocab << " words, " << words
@@ -69,6 +72,28 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
           }
         }
       }
+    }
+  }
+}
+
+// Against a sort of each row's logits, ties and all: logits in bf16 make ties.
+TEST(Readout, Accuracy5IsTheShareOfTargetsAmongTheFirstFive) {
+  for (const std::int64_t vocab : {1, 4, 5, 6, 13, 40}) {
+    Drawn drawn({.nodes = 3, .sequences = 4, .context = 5, .vocab = vocab, .scored = false});
+    const State leaves = drawn.state(3);
+    for (const std::int64_t words : {vocab, std::int64_t{3}}) {
+      drawn.fold.logits_type = at::kBFloat16;
+      Readout readout(drawn.fold, {6, words, vocab}, drawn.batch, {.accuracy5 = true});
+      const at::Tensor got = readout.measure(leaves);
+      const at::Tensor logits =
+          drawn.fold.logits(drawn.fold.readout(leaves).flatten(0, 2)).to(at::kFloat);
+      const at::Tensor order = std::get<1>(at::sort(logits, /*stable=*/true, 1, true));
+      const at::Tensor hits = order.narrow(1, 0, std::min<std::int64_t>(5, vocab))
+                                  .eq(drawn.batch.targets.flatten().repeat({3}).unsqueeze(1))
+                                  .any(1);
+      const at::Tensor expected = hits.view({3, 4, 5}).to(at::kDouble).mean(-1).to(at::kFloat);
+      EXPECT_TRUE(got.select(1, 2).equal(expected)) << vocab << " words, " << words << " at once";
+      EXPECT_TRUE(got.select(1, 2).ge(got.select(1, 1)).all().item<bool>());
     }
   }
 }

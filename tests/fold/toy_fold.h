@@ -86,10 +86,10 @@ class ToyFold final : public Fold {
   }
 
   Embedded embed(const Batch& batch) override {
-    const at::Tensor x = at::embedding(weights["embed"], batch.tokens).unsqueeze(0);
-    const at::Tensor given = at::embedding(weights["given"], batch.tokens);
+    const at::Tensor x = at::embedding(weights["embed"], batch.inputs).unsqueeze(0);
+    const at::Tensor given = at::embedding(weights["given"], batch.inputs);
     Embedded start = {{{x, at::zeros_like(x.narrow(3, 0, 1)), at::zeros_like(x)}}, {}};
-    start.givens.shared = {batch.tokens.remainder(2).unsqueeze(2).to(at::kDouble).mul(0.1)};
+    start.givens.shared = {batch.inputs.remainder(2).unsqueeze(2).to(at::kDouble).mul(0.1)};
     for (const at::Tensor& column : given.split(1, 2)) start.givens.layers.push_back({column});
     return start;
   }

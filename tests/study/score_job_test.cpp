@@ -25,8 +25,8 @@ TEST(ScoreJob, ComesBackAsItWent) {
 
 TEST(ScoreJob, ScoresComeBackBitByBit) {
   for (const std::vector<Metric>& wanted :
-       {std::vector<Metric>{}, {Metric::kAgreement}, {Metric::kAcceptance}}) {
-    const std::span<const MetricRow> measured = measured_for(wanted);
+       {std::vector<Metric>{}, {Metric::kAgreement}, {Metric::kAcceptance}, {Metric::kAccuracy5}}) {
+    const std::vector<MetricRow> measured = measured_for(wanted);
     std::vector<CandidateScores> scores(2);
     for (CandidateScores& s : scores) {
       for (const MetricRow& row : measured) {

@@ -1,7 +1,9 @@
-#include "cli/text_tokens.h"
+#include "cli/example_readers.h"
 
 #include <memory>
+#include <optional>
 
+#include "image/preprocessor_config.h"
 #include "model/error.h"
 #include "text/byte_letters.h"
 #include "text/tokenizer.h"
@@ -35,6 +37,19 @@ std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
       return {false, {}, error.what()};
     }
   };
+}
+
+std::function<std::optional<PixelScale>()> pixel_scale(const std::filesystem::path& directory) {
+  return [directory]() -> std::optional<PixelScale> {
+    const std::optional<Preprocessing> found = read_preprocessing(directory);
+    return found ? std::optional(found->pixels) : std::nullopt;
+  };
+}
+
+void read_as_model(ExampleOptions& data, const OpenedModel& opened) {
+  const std::filesystem::path directory = opened.checkpoint.directory();
+  data.text = text_tokens(directory, opened.model.vocab_size);
+  data.pixels = pixel_scale(directory);
 }
 
 }  // namespace mnm

@@ -1,0 +1,24 @@
+// What a checkpoint says about reading the data that its model is scored on: its tokenizer, and how
+// pixels are normalised.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "dataset/examples.h"
+#include "families/open_model.h"
+
+namespace mnm {
+
+// The result reads the tokenizer.json of `directory` when it is called for the first time.
+std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
+                                        std::int64_t vocab_size);
+
+// The result reads preprocessor_config.json, or pretrained_cfg in the config.json, of `directory`.
+std::function<std::optional<PixelScale>()> pixel_scale(const std::filesystem::path& directory);
+
+// Sets the readers of `data` to those of the checkpoint. Each reads its file when it is called.
+void read_as_model(ExampleOptions& data, const OpenedModel& opened);
+
+}  // namespace mnm

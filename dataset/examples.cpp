@@ -1,0 +1,34 @@
+#include "dataset/examples.h"
+
+#include <fmt/format.h>
+
+#include "dataset/image_examples.h"
+#include "dataset/token_file.h"
+
+namespace mnm {
+
+std::string examples_text(std::string_view kind, std::int64_t count, std::int64_t context) {
+  const ExampleWords& words = words_of(kind);
+  const std::string examples = fmt::format("{} {}s", count, words.example);
+  if (words.example == words.output) return examples;
+  return fmt::format("{} of {} {}s", examples, context, words.output);
+}
+
+ExampleInputs inputs_of(const Examples& examples, std::int64_t begin, std::int64_t n) {
+  ExampleInputs inputs = ExampleInputs::of(examples.input(), n);
+  examples.read_inputs(begin, n, inputs.bytes());
+  return inputs;
+}
+
+std::unique_ptr<Examples> load_examples(const ExampleOptions& options, const NestedModel& model) {
+  switch (model.input.type) {
+    case InputType::kTokenIds:
+      return std::make_unique<TokenExamples>(
+          load_token_examples(options, model.vocab_size, model.max_context));
+    case InputType::kPixels:
+      return std::make_unique<ImageExamples>(load_image_examples(options, model));
+  }
+  return nullptr;
+}
+
+}  // namespace mnm

@@ -1,0 +1,69 @@
+#include "families/vit/vit_huggingface.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "families/granularities.h"
+#include "families/may_skip.h"
+#include "families/vit/vit_config.h"
+#include "model/error.h"
+
+namespace mnm {
+
+extern const std::string_view modeling_mixnmatch_vit;  // the bridge file's text
+
+namespace {
+
+constexpr std::string_view kBridge = "modeling_mixnmatch_vit";
+
+nlohmann::json sides(std::int64_t height, std::int64_t width) {
+  if (height == width) return height;
+  return {height, width};
+}
+
+}  // namespace
+
+nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& widths, Dtype dtype) {
+  model.space.require(widths);
+  const VitConfig config = parse_vit_config(model.config, {});
+  const Widths kept = kept_widths(widths);
+  nlohmann::json json = model.config;
+  // What described the source, and is written anew where it holds still.
+  for (const char* key : {"_name_or_path", "auto_map", kGranularitiesKey, kWidthsKey, "mixnmatch",
+                          "transformers_version"}) {
+    json.erase(key);
+  }
+  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  // Defaults differ between readers and versions, so what is computed is spelled out.
+  json["hidden_act"] = config.hidden_act;
+  json["image_size"] = sides(config.height, config.width);
+  json["intermediate_size"] = std::ranges::max(kept);
+  json["layer_norm_eps"] = config.layer_norm_eps;
+  json["num_channels"] = config.channels;
+  json["num_hidden_layers"] = kept.size();
+  json["patch_size"] = sides(config.patch_height, config.patch_width);
+  json["qkv_bias"] = config.qkv_bias;
+  write_granularities(model.space, widths, json);
+  write_may_skip(model.space, widths, json);
+  if (is_uniform(kept)) {
+    json["architectures"] = {kVitClass};
+    json["model_type"] = kVitModelType;
+    return json;
+  }
+  const std::string own = fmt::format("MixNMatch{}", kVitClass);
+  json["architectures"] = {own};
+  json["auto_map"] = {{"AutoConfig", fmt::format("{}.MixNMatchViTConfig", kBridge)},
+                      {"AutoModelForImageClassification", fmt::format("{}.{}", kBridge, own)}};
+  json["matformer_widths"] = kept;
+  json["model_type"] = kVitBridgeModelType;
+  return json;
+}
+
+std::map<std::string, std::string> vit_huggingface_bridge(const Widths& widths) {
+  if (is_uniform(kept_widths(widths))) return {};
+  return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_vit)}};
+}
+
+}  // namespace mnm

@@ -1,0 +1,132 @@
+// The graph is that of vit_fold.cpp. Between attentions, activations are rows [batch * tokens,
+// hidden], so that every product is one Gemm with the matrix as the checkpoint has it.
+#include "families/vit/vit_onnx.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+#include "export/onnx_layers.h"
+#include "families/vit/vit_config.h"
+
+namespace mnm {
+namespace {
+
+constexpr const char* kBatch = "batch_size";
+
+class VitGraph {
+ public:
+  VitGraph(const VitConfig& config, Dtype stored)
+      : config_(config), tokens_(config.positions()), graph_("scorer", stored) {}
+
+  OnnxGraph build() {
+    const OnnxValue pixels = graph_.input(
+        "pixel_values", OnnxType::kF32, {kBatch, config_.channels, config_.height, config_.width});
+    OnnxValue x = embed(pixels);
+    for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
+      const auto scope = graph_.scope(fmt::format("layers.{}", layer));
+      const std::string base = fmt::format("vit.encoder.layer.{}.", layer);
+      const OnnxValue h = norm(x, base + "layernorm_before");
+      x = graph_.add(x, attend(h, base + "attention."));
+      x = graph_.add(x, mlp(norm(x, base + "layernorm_after"), base));
+    }
+    readout(x);
+    return graph_.finish();
+  }
+
+ private:
+  // -> [batch * tokens, hidden]: the class token, then the patches in raster order.
+  OnnxValue embed(const OnnxValue& pixels) {
+    const auto scope = graph_.scope("embeddings");
+    const std::string base = "vit.embeddings.", projection = base + "patch_embeddings.projection";
+    const std::vector<std::int64_t> patch = {config_.patch_height, config_.patch_width};
+    const OnnxValue projected =
+        graph_.op("Conv",
+                  {graph_.cast(pixels, OnnxType::kF32, graph_.type()),
+                   graph_.weight(projection + ".weight"), graph_.weight(projection + ".bias")},
+                  {{"kernel_shape", patch}, {"strides", patch}});
+    const OnnxValue patches =
+        graph_.transpose(graph_.reshape(projected, {0, config_.hidden_size, -1}), {0, 2, 1});
+    const OnnxValue batch =
+        graph_.op("Gather", {graph_.op("Shape", {pixels}), graph_.integers({0})},
+                  {{"axis", std::int64_t{0}}});
+    const OnnxValue shape = graph_.concat({batch, graph_.integers({1, config_.hidden_size})}, 0);
+    const OnnxValue first = graph_.op("Expand", {graph_.weight(base + "cls_token"), shape});
+    const OnnxValue all =
+        graph_.add(graph_.concat({first, patches}, 1), graph_.weight(base + "position_embeddings"));
+    return graph_.reshape(all, {-1, config_.hidden_size});
+  }
+
+  // In f32, whatever the type of the arithmetic.
+  OnnxValue norm(const OnnxValue& x, const std::string& name) {
+    const auto scope = graph_.scope("norm");
+    constexpr OnnxType kType = OnnxType::kF32;
+    const OnnxValue normal = graph_.op(
+        "LayerNormalization",
+        {graph_.cast(x, graph_.type(), kType), graph_.weight(name + ".weight", kType),
+         graph_.weight(name + ".bias", kType)},
+        {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(config_.layer_norm_eps)}});
+    return graph_.cast(normal, kType, graph_.type());
+  }
+
+  // [batch * tokens, hidden] -> [batch, heads, tokens, head_dim]
+  OnnxValue heads_of(const OnnxValue& x, const std::string& name) {
+    const OnnxValue rows = onnx_linear(graph_, x, name, config_.qkv_bias);
+    const OnnxValue apart = graph_.reshape(rows, {-1, tokens_, config_.heads, config_.head_dim()});
+    return graph_.transpose(apart, {0, 2, 1, 3});
+  }
+
+  OnnxValue attend(const OnnxValue& x, const std::string& base) {
+    const auto scope = graph_.scope("attention");
+    const std::string own = base + "attention.";
+    const OnnxValue query = heads_of(x, own + "query"), key = heads_of(x, own + "key"),
+                    value = heads_of(x, own + "value");
+    const double scale = 1 / std::sqrt(static_cast<double>(config_.head_dim()));
+    const OnnxValue scores = graph_.op(
+        "MatMul", {graph_.mul(query, graph_.number(scale)), graph_.transpose(key, {0, 1, 3, 2})});
+    const OnnxValue shares =
+        graph_.op("Softmax", {graph_.cast(scores, graph_.type(), OnnxType::kF32)},
+                  {{"axis", std::int64_t{-1}}});
+    const OnnxValue mixed =
+        graph_.op("MatMul", {graph_.cast(shares, OnnxType::kF32, graph_.type()), value});
+    const OnnxValue rows =
+        graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.hidden_size});
+    return onnx_linear(graph_, rows, base + "output.dense", true);
+  }
+
+  OnnxValue mlp(const OnnxValue& x, const std::string& base) {
+    const auto scope = graph_.scope("mlp");
+    const OnnxValue h = onnx_linear(graph_, x, base + "intermediate.dense", true);
+    const OnnxValue act = config_.activation == VitActivation::kGeluTanh ? onnx_gelu_tanh(graph_, h)
+                                                                         : onnx_gelu(graph_, h);
+    return onnx_linear(graph_, act, base + "output.dense", true);
+  }
+
+  // Of the class token alone.
+  void readout(const OnnxValue& x) {
+    const OnnxValue tokens = graph_.reshape(x, {-1, tokens_, config_.hidden_size});
+    const OnnxValue first =
+        graph_.reshape(graph_.slice(tokens, 1, 0, 1), {-1, config_.hidden_size});
+    const OnnxValue features = norm(first, "vit.layernorm");
+    const OnnxValue logits = onnx_linear(graph_, features, "classifier", true);
+    graph_.output("logits", graph_.cast(logits, graph_.type(), OnnxType::kF32), OnnxType::kF32,
+                  {kBatch, config_.classes});
+  }
+
+  const VitConfig& config_;
+  std::int64_t tokens_;
+  OnnxBuilder graph_;
+};
+
+}  // namespace
+
+OnnxModel vit_onnx(const NestedModel& submodel, Dtype stored) {
+  const VitConfig config = parse_vit_config(submodel.config, {});
+  OnnxModel onnx;
+  onnx.scorer = VitGraph(config, stored).build();
+  return onnx;
+}
+
+}  // namespace mnm
