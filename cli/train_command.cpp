@@ -25,7 +25,7 @@ namespace mnm {
 namespace {
 
 struct Request {
-  std::filesystem::path config, from, teacher;
+  std::filesystem::path config, from, teacher, tokens, images;
   TrainSettings settings;
   std::string widths;
   Nesting nesting;
@@ -68,8 +68,8 @@ std::string losses_text(const std::vector<double>& losses) {
 }
 
 OptionTable option_table(Request& request) {
-  auto& [config, from, teacher, settings, widths, nesting, schedule, weights, device, force] =
-      request;
+  auto& [config, from, teacher, tokens, images, settings, widths, nesting, schedule, weights,
+         device, force] = request;
   OptionTable options(
       "train",
       "Trains a nested model. Every step draws one granularity for the whole model, as MatFormer "
@@ -84,13 +84,15 @@ OptionTable option_table(Request& request) {
       .option("from", path_value(from, "DIR"),
               "the checkpoint to go on from, ordinary or nested: its config and its weights")
       .section("data")
-      .option("tokens", required(path_value(settings.tokens)), "the token file to train on")
+      .option("tokens", path_value(tokens), "the token file to train on")
+      .option("images", path_value(images, "SET"),
+              "the image set to train on, for a model that reads images")
       .option("token-format", token_format_value(settings.format),
               "format of token files without a header; else bytes or text, if the model reads them")
       .option("validation", path_value(settings.validation),
-              "a token file of held-out tokens, for the reports")
+              "a held-out token file or image set, for the reports")
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
-              "how many held-out tokens a report takes")
+              "how many held-out tokens a report takes; of an image, each patch is one")
       .option("out", required(path_value(settings.directory, "OUT")), "the directory of the run")
       .option("force", flag_value(force),
               "replace OUT/model if it exists and this program wrote it")
@@ -119,7 +121,8 @@ OptionTable option_table(Request& request) {
               "of both distributions in that divergence")
       .section("optimisation")
       .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
-      .option("batch", count_value(settings.batch, 1, 1 << 20), "sequences per micro-batch")
+      .option("batch", count_value(settings.batch, 1, 1 << 20),
+              "sequences or images per micro-batch")
       .option("accumulate", count_value(settings.accumulate, 1, 1 << 20), "micro-batches per step")
       .option("context", count_value(settings.context, 1, 1 << 24), "tokens per sequence")
       .option("learning-rate", real_value(settings.learning_rate, 0, 10),
@@ -132,6 +135,11 @@ OptionTable option_table(Request& request) {
       .option("beta2", real_value(settings.beta2, 0, 1), "decay rate of AdamW's second moment")
       .option("weight-decay", real_value(settings.weight_decay, 0, 10), "weight decay of matrices")
       .option("clip", real_value(settings.clip, 0, 1e9), "the largest norm of the gradient")
+      .option("label-smoothing", real_value(settings.label_smoothing, 0, 1),
+              "the share of a target's probability that all words or classes share")
+      .option("flip", flag_value(settings.flip), "mirror half of the images, left to right")
+      .option("shift", count_value(settings.shift, 0, 1 << 16, "PIXELS"),
+              "move each image by up to so many pixels in both directions; its edge is repeated")
       .option("seed", count_value(settings.seed), "seed of weights, batches and granularities")
       .section("run")
       .option("report-every", count_value(settings.report_every, 1, std::int64_t{1} << 40),
@@ -147,9 +155,25 @@ OptionTable option_table(Request& request) {
 // Said before hours of training, not after.
 void require_target_of(const Request& request) {
   const std::filesystem::path inputs[] = {request.config, request.from, request.teacher,
-                                          request.settings.tokens, request.settings.validation};
+                                          request.settings.data, request.settings.validation};
   for (const auto& input : inputs) require_apart(request.model(), input);
   require_target(request.model(), request.force);
+}
+
+// The data, which must be what the model reads, and what lies beside the config about them.
+void take_data(Request& request, const NestedModel& model) {
+  const bool of_tokens = model.reads_tokens();
+  if ((of_tokens ? request.tokens : request.images).empty()) {
+    fail_usage("train: the model reads {0}: give --{0}", words_of(model.input.type).kind);
+  }
+  const std::filesystem::path parent = request.config.parent_path();
+  const std::filesystem::path beside = parent.empty() ? "." : parent;
+  request.settings.text = text_tokens(beside, model.vocab_size);
+  request.settings.pixels = pixel_scale(beside);
+  const std::filesystem::path preprocessing = beside / "preprocessor_config.json";
+  if (!of_tokens && std::filesystem::exists(preprocessing)) {
+    request.settings.companions["preprocessor_config.json"] = read_text(preprocessing);
+  }
 }
 
 // Takes weights, tokenizer and teacher into the settings. The config is that of --from, if given.
@@ -196,14 +220,14 @@ void print_head(const NestedModel& model, const Widths& widths, const OptionTabl
     header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));
   }
   print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm", header,
-        header, "tokens/s");
+        header, fmt::format("{}/s", words_of(model.input.type).kind));
   std::fflush(stdout);
 }
 
 void print_report(const TrainReport& report) {
   print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
         report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
-        losses_text(report.validation_loss), report.tokens_per_second,
+        losses_text(report.validation_loss), report.outputs_per_second,
         duration_text(report.seconds_left));
   std::fflush(stdout);
 }
@@ -218,13 +242,16 @@ int train_command(const Arguments& arguments) {
   settings.schedule = parse_schedule(request.schedule);
   settings.weights = parse_weights(request.weights);
   const InterruptGuard guard;
+  if (request.tokens.empty() == request.images.empty()) {
+    fail_usage("train: give either --tokens, a token file, or --images, an image set");
+  }
+  settings.data = request.tokens.empty() ? request.images : request.tokens;
   open_checkpoints(request);
   require_target_of(request);
   settings.replaceable = replaceable(request.force);
   const NestedModel model = described_model(request);
   if (!request.widths.empty()) settings.widths = parse_widths(request.widths, model.layers());
-  const std::filesystem::path beside = request.config.parent_path();
-  settings.text = text_tokens(beside.empty() ? "." : beside, model.vocab_size);
+  take_data(request, model);
   print_head(model, settings.widths, options);
 
   const TrainSink sink{print_report, [&](const Progress&) { return !guard.interrupted(); }};

@@ -23,7 +23,21 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
 double unit(std::uint64_t x) { return static_cast<double>(x >> 11) * 0x1p-53; }
 
 // Streams of random numbers, one per use.
-enum : std::uint64_t { kLevelStream = 1, kOrderStream = 2, kOffsetStream = 3 };
+enum : std::uint64_t {
+  kLevelStream = 1,
+  kOrderStream = 2,
+  kOffsetStream = 3,
+  kMirrorStream = 4,
+  kDownStream = 5,
+  kRightStream = 6
+};
+
+// The first example of a micro-batch, counted from the first of the training.
+std::uint64_t first_of(const TrainSettings& settings, std::int64_t step, std::int64_t micro_batch) {
+  return (static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(settings.accumulate) +
+          static_cast<std::uint64_t>(micro_batch)) *
+         static_cast<std::uint64_t>(settings.batch);
+}
 
 // A permutation of [0, n) that needs no table: a Feistel network over the next even number of
 // bits, walked until it lands inside.
@@ -117,10 +131,7 @@ std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint6
   // One sequence fewer than fit leaves room for a pass's own offset in [0, context).
   const std::uint64_t fit = (tokens - 1) / context;
   const std::uint64_t pass_length = fit > 1 ? fit - 1 : 1;
-  const std::uint64_t first =
-      (static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(settings.accumulate) +
-       static_cast<std::uint64_t>(micro_batch)) *
-      batch;
+  const std::uint64_t first = first_of(settings, step, micro_batch);
   std::vector<std::uint64_t> starts;
   for (std::uint64_t i = first; i < first + batch; ++i) {
     const std::uint64_t pass = i / pass_length;
@@ -131,7 +142,25 @@ std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint6
   return starts;
 }
 
-void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t tokens) {
+std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t images,
+                                    std::int64_t step, std::int64_t micro_batch) {
+  const auto count = static_cast<std::uint64_t>(images);
+  const auto span = static_cast<std::uint64_t>(2 * settings.shift + 1);
+  const std::uint64_t first = first_of(settings, step, micro_batch);
+  std::vector<DrawnImage> drawn;
+  for (std::uint64_t i = first; i < first + static_cast<std::uint64_t>(settings.batch); ++i) {
+    const std::uint64_t key = mix(settings.seed, kOrderStream, i / count);
+    const auto moved = [&](std::uint64_t stream) {
+      return static_cast<std::int64_t>(mix(settings.seed, stream, i) % span) - settings.shift;
+    };
+    drawn.push_back({static_cast<std::int64_t>(permuted(i % count, count, key)),
+                     settings.flip && mix(settings.seed, kMirrorStream, i) % 2 == 1,
+                     moved(kDownStream), moved(kRightStream)});
+  }
+  return drawn;
+}
+
+void check_settings(const TrainSettings& s, std::size_t levels) {
   const auto positive = [](const char* name, double value) {
     if (!(value > 0)) fail_usage("training needs a positive {}, not {}", name, value);
   };
@@ -157,6 +186,8 @@ void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t to
   if (!(s.distil >= 0 && s.distil <= 1)) {
     fail_usage("training needs distil in [0, 1], not {}", s.distil);
   }
+  share("label-smoothing", s.label_smoothing);
+  if (s.shift < 0) fail_usage("training needs shift >= 0, not {}", s.shift);
   positive("temperature", s.temperature);
   if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
   if (!s.weights.empty()) {
@@ -169,8 +200,11 @@ void check_settings(const TrainSettings& s, std::size_t levels, std::uint64_t to
       fail_usage("the model has {} granularities: give that many weights, not all 0", levels);
     }
   }
+}
+
+void require_a_sequence(const TrainSettings& s, std::uint64_t tokens) {
   if (tokens < static_cast<std::uint64_t>(s.context) + 1) {
-    fail_usage("{} holds {} tokens: a sequence of context {} needs {}", s.tokens.string(), tokens,
+    fail_usage("{} holds {} tokens: a sequence of context {} needs {}", s.data.string(), tokens,
                s.context, s.context + 1);
   }
 }

@@ -31,7 +31,20 @@ std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t lev
 std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint64_t tokens,
                                        std::int64_t step, std::int64_t micro_batch);
 
+// An image of a micro-batch, and what is done to it.
+struct DrawnImage {
+  std::int64_t index = 0;
+  bool mirrored = false;
+  std::int64_t down = 0, right = 0;  // pixels, of [-shift, shift]
+  friend bool operator==(const DrawnImage&, const DrawnImage&) = default;
+};
+// Every pass over `images` images visits each of them once, in an order of its own.
+std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t images,
+                                    std::int64_t step, std::int64_t micro_batch);
+
 // Checks every number. UsageError names the setting.
-void check_settings(const TrainSettings& settings, std::size_t levels, std::uint64_t tokens);
+void check_settings(const TrainSettings& settings, std::size_t levels);
+// UsageError if a file of so many tokens has not one sequence.
+void require_a_sequence(const TrainSettings& settings, std::uint64_t tokens);
 
 }  // namespace mnm

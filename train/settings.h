@@ -4,11 +4,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "dataset/pixel_scale.h"
 #include "dataset/token_format.h"
 #include "model/checkpoint.h"
 #include "model/files.h"
@@ -37,15 +40,22 @@ struct Teacher {
 };
 
 struct TrainSettings {
-  std::filesystem::path tokens;                   // training tokens (any token file)
-  std::filesystem::path validation;               // held-out tokens for the reports; may be empty
-  TokenFormat format = TokenFormat::kRecognised;  // of both files, if they have no header
-  std::function<TextTokens()> text{};             // of the tokenizer beside the config
+  std::filesystem::path data;        // any token file, or an image set, as the model reads them
+  std::filesystem::path validation;  // the same, held out for the reports; may be empty
+  TokenFormat format = TokenFormat::kRecognised;        // of token files without a header
+  std::function<TextTokens()> text{};                   // of the tokenizer beside the config
+  std::function<std::optional<PixelScale>()> pixels{};  // of the preprocessing beside the config
+  std::map<std::string, std::string> companions{};      // files of model/: name -> content
   std::filesystem::path directory;  // state.safetensors while training; model/ at the end
   std::int64_t steps = 1000;
-  std::int64_t batch = 8;       // sequences per micro-batch
+  std::int64_t batch = 8;       // examples per micro-batch
   std::int64_t accumulate = 1;  // micro-batches per step
-  std::int64_t context = 256;
+  std::int64_t context = 256;   // tokens of a sequence
+  // Of images. Half of them are mirrored, left to right, and each is moved by up to so many pixels
+  // in both directions; its edge is repeated in what it leaves.
+  bool flip = false;
+  std::int64_t shift = 0;
+  double label_smoothing = 0;   // this share of a target's probability is shared by all words
   double learning_rate = 1e-3;  // at its peak; see train/schedule.h
   double min_rate = 0.1;
   std::int64_t warmup = 100;  // steps
@@ -71,7 +81,7 @@ struct TrainSettings {
   std::int64_t report_every = 100;  // steps
   std::int64_t checkpoint_every = 500;
   AtomicDirectory::Replaceable replaceable{};  // whether directory/model is, where it is there
-  std::int64_t validation_tokens = 16384;      // of the held-out file, per report
+  std::int64_t validation_tokens = 16384;      // positions of the held-out data, per report
 };
 
 struct TrainReport {
@@ -80,7 +90,7 @@ struct TrainReport {
   double gradient_norm = 0;
   std::vector<double> train_loss;  // [granularities], mean since the last report; NaN: not drawn
   std::vector<double> validation_loss;  // [granularities]; empty when not validated
-  double tokens_per_second = 0;
+  double outputs_per_second = 0;        // tokens, or images
   double seconds_left = 0;
 };
 // What a caller of the trainer hears: reports, and after every step how many are done.

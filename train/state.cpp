@@ -122,7 +122,8 @@ TrainState state_from(const NestedModel& model, const Checkpoint& checkpoint,
 }
 
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
-                 const fs::path& directory, const AtomicDirectory::Replaceable& replaceable) {
+                 const std::map<std::string, std::string>& companions, const fs::path& directory,
+                 const AtomicDirectory::Replaceable& replaceable) {
   AtomicDirectory target(directory, replaceable);
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (std::size_t i = 0; i < state.names.size(); ++i) {
@@ -134,6 +135,9 @@ void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
   // Of what the weights were trained by, and not of what their config was cut from.
   config["mixnmatch"] = {{"trained", {{"steps", state.step}}}};
   write_file_atomically(target.path() / "config.json", config.dump(2) + "\n");
+  for (const auto& [name, content] : companions) {
+    write_file_atomically(target.path() / name, content);
+  }
   target.commit();
 }
 

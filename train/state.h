@@ -40,9 +40,11 @@ at::Tensor stored_tensor(const Checkpoint& checkpoint, const std::string& name,
 TrainState state_from(const NestedModel& model, const Checkpoint& checkpoint,
                       const at::Device& device);
 
-// Writes a Hugging Face directory with the weights in `dtype` and the model's config.json. Error if
-// the directory exists, unless `replaceable` has no objection.
+// Writes a Hugging Face directory with the weights in `dtype`, the model's config.json and the
+// companions (file name -> content). Error if the directory exists, unless `replaceable` has no
+// objection.
 void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
+                 const std::map<std::string, std::string>& companions,
                  const std::filesystem::path& directory,
                  const AtomicDirectory::Replaceable& replaceable);
 

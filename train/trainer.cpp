@@ -12,7 +12,7 @@
 #include <limits>
 #include <numeric>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "eval/standard_error.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
@@ -23,12 +23,15 @@
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/state.h"
+#include "train/training_data.h"
 
 namespace mnm {
 namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kNone = -100;  // LibTorch's number of a target that does not count
 
 std::string granularities_text(const NestedModel& model) {
   std::string text;
@@ -40,10 +43,10 @@ std::string granularities_text(const NestedModel& model) {
 
 // Settings that a resumed run must share with the one it continues, as text.
 std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
-                                            const TokenFile& tokens, Dtype dtype) {
+                                            const TrainingData& data, Dtype dtype) {
   std::map<std::string, std::string> same = {
       {"config", model.config.dump()},
-      {"tokens", tokens.fingerprint()},
+      {data.kind(), data.fingerprint()},
       {"steps", std::to_string(s.steps)},
       {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
       {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
@@ -53,6 +56,8 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
       {"arithmetic", std::string(to_string(dtype))},
       {"seed", std::to_string(s.seed)}};
   // Only where they are used, so that states of runs without them go on.
+  if (s.flip || s.shift > 0) same["moved"] = fmt::format("{} {}", s.flip, s.shift);
+  if (s.label_smoothing > 0) same["label smoothing"] = fmt::format("{}", s.label_smoothing);
   if (s.start) same["from"] = s.start->fingerprint();
   if (!s.widths.empty()) same["widths"] = to_string(s.widths);
   if (s.freeze) same["freeze"] = "all but what widths cut";
@@ -78,7 +83,11 @@ void check_together(const TrainSettings& s, const NestedModel& model) {
         "both must have one vocabulary",
         s.teacher->checkpoint.directory().string(), s.teacher->model.vocab_size, model.vocab_size);
   }
-  if (s.context > s.teacher->model.max_context) {
+  if (s.teacher->model.input != model.input) {
+    fail("cannot learn from the teacher '{}': it reads other inputs than the model that is trained",
+         s.teacher->checkpoint.directory().string());
+  }
+  if (model.reads_tokens() && s.context > s.teacher->model.max_context) {
     fail_usage("a context of {} is longer than the teacher's {}", s.context,
                s.teacher->model.max_context);
   }
@@ -160,28 +169,26 @@ class Trainer {
         settings_(settings),
         device_(options.device),
         dtype_(options.dtype),
-        tokens_(settings.tokens, {settings.format, model.vocab_size, settings.text}) {
+        context_(model.positions(settings.context)) {
     const std::size_t levels = settings_.widths.empty() ? model_.space.levels() : 1;
-    check_settings(settings_, levels, tokens_.size());
+    check_settings(settings_, levels);
     check_together(settings_, model_);
-    if (settings_.context > model_.max_context) {
-      fail_usage("a context of {} is longer than the model's {}", settings_.context,
-                 model_.max_context);
-    }
+    data_ = training_data(settings_, model_);
     if (!settings_.validation.empty()) {
-      validation_ = load_token_examples({settings_.validation,
-                                         settings_.context,
-                                         settings_.validation_tokens,
-                                         {},
-                                         settings_.format,
-                                         settings_.text},
-                                        model_.vocab_size, model_.max_context);
+      validation_ = load_examples({settings_.validation,
+                                   context_,
+                                   settings_.validation_tokens,
+                                   {},
+                                   settings_.format,
+                                   settings_.text,
+                                   settings_.pixels},
+                                  model_);
     }
     for (std::size_t k = 0; k < levels; ++k) levels_.push_back(model_.space.uniform(k));
     if (!settings_.widths.empty()) levels_ = {settings_.widths};
     fs::create_directories(settings_.directory);
     require_space(bytes_to_come(model_), state_path());
-    const auto same = identity(settings_, model_, tokens_, dtype_);
+    const auto same = identity(settings_, model_, *data_, dtype_);
     state_ = first_state(same);
     state_.settings = same;
     for (std::size_t i = 0; i < state_.names.size(); ++i) {
@@ -215,7 +222,8 @@ class Trainer {
         throw Stopped();
       }
     }
-    write_model(model_, state_, Dtype::kBF16, settings_.directory / "model", settings_.replaceable);
+    write_model(model_, state_, Dtype::kBF16, settings_.companions, settings_.directory / "model",
+                settings_.replaceable);
   }
 
  private:
@@ -238,22 +246,6 @@ class Trainer {
   std::unique_ptr<Fold> fold() const {
     return make_fold(
         {model_, [this](const std::string& name) { return state_.weights[index_.at(name)]; }});
-  }
-
-  // [batch, context] inputs and [batch * context] targets.
-  std::pair<at::Tensor, at::Tensor> micro_batch(std::int64_t micro) const {
-    const std::int64_t context = settings_.context;
-    at::Tensor input = at::empty({settings_.batch, context}, at::kLong);
-    at::Tensor target = at::empty({settings_.batch, context}, at::kLong);
-    std::vector<std::int64_t> row(static_cast<std::size_t>(context) + 1);
-    auto* in = input.mutable_data_ptr<std::int64_t>();
-    auto* out = target.mutable_data_ptr<std::int64_t>();
-    for (const std::uint64_t start : draw_starts(settings_, tokens_.size(), state_.step, micro)) {
-      tokens_.read(start, row, model_.vocab_size);
-      in = std::copy(row.begin(), row.end() - 1, in);
-      out = std::copy(row.begin() + 1, row.end(), out);
-    }
-    return {input.to(device_), target.flatten().to(device_)};
   }
 
   void step() {
@@ -289,7 +281,7 @@ class Trainer {
     }
   }
 
-  // Rows of logits of one submodel: [batch * context, vocab], f32.
+  // Rows of logits of one submodel: [batch * outputs, vocab], f32.
   static at::Tensor logits_of(Fold& model, const Embedded& start, const Widths& widths) {
     const State state = step_layers(model, start, widths);
     return model.logits(model.readout(state).flatten(0, 2)).to(at::kFloat);
@@ -320,7 +312,8 @@ class Trainer {
   // A micro-batch's part of the step's loss. Adds to `losses` what each granularity's own is.
   at::Tensor forward(std::int64_t micro, std::span<const Share> shares,
                      std::vector<double>& losses) const {
-    const auto [input, target] = micro_batch(micro);
+    const TrainingBatch batch = data_->batch(state_.step, micro);
+    const at::Tensor input = batch.inputs.to(device_), target = batch.targets.to(device_);
     const auto accumulate = static_cast<double>(settings_.accumulate);
     const Autocast autocast(device_, dtype_);
     const std::unique_ptr<Fold> model = fold();
@@ -330,7 +323,9 @@ class Trainer {
     for (const Share& share : shares) {
       const Widths& widths = levels_[share.level];
       const at::Tensor logits = logits_of(*model, start, widths);
-      const at::Tensor loss = at::cross_entropy_loss(logits, target) / accumulate;
+      const at::Tensor loss = at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, kNone,
+                                                     settings_.label_smoothing) /
+                              accumulate;
       losses[share.level] += loss.item<double>();
       // The full width is its own teacher, if there is no other.
       const bool taught = teacher_ || widths != model_.space.full();
@@ -353,11 +348,11 @@ class Trainer {
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
     const auto taken = static_cast<double>(state_.step - first_step_);
-    report.tokens_per_second =
-        taken * static_cast<double>(settings_.accumulate * settings_.batch * settings_.context) /
-        seconds;
+    const std::int64_t each =
+        settings_.accumulate * settings_.batch * model_.outputs(settings_.context);
+    report.outputs_per_second = taken * static_cast<double>(each) / seconds;
     report.seconds_left = seconds / taken * static_cast<double>(settings_.steps - state_.step);
-    if (validation_.count > 0) report.validation_loss = validate();
+    if (validation_) report.validation_loss = validate();
     return report;
   }
 
@@ -366,7 +361,7 @@ class Trainer {
     const std::unique_ptr<Fold> model = fold();
     std::vector<double> losses;
     for (const CandidateScores& scores :
-         score_candidates(*model, model_, device_, levels_, validation_, {}, {},
+         score_candidates(*model, model_, device_, levels_, *validation_, {}, {},
                           [](const Progress&) { return true; })) {
       losses.push_back(mean_of(scores[Metric::kLoss]).value);
     }
@@ -382,8 +377,9 @@ class Trainer {
   const TrainSettings& settings_;
   at::Device device_;
   Dtype dtype_;
-  TokenFile tokens_;
-  TokenExamples validation_;
+  std::int64_t context_;  // positions of an example
+  std::unique_ptr<TrainingData> data_;
+  std::unique_ptr<Examples> validation_;  // null: none
   std::vector<Widths> levels_;
   TrainState state_;
   std::map<std::string, std::size_t> index_;

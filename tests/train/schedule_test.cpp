@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "model/error.h"
 
@@ -194,20 +198,74 @@ TEST(CheckSettings, NamesWhatIsWrong) {
        [](TrainSettings& s) {
          s.weights = {1, -1, 1, 1};
        }},
+      {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 1; }},
+      {"shift", [](TrainSettings& s) { s.shift = -1; }},
       {"257", [](TrainSettings& s) { s.context = 256; }},
   };
   TrainSettings fine;
   fine.context = 99;
-  check_settings(fine, 4, 100);
+  const auto check = [](const TrainSettings& s) {
+    check_settings(s, 4);
+    require_a_sequence(s, 100);
+  };
+  check(fine);
   for (const Case& c : cases) {
     TrainSettings s = fine;
     c.breaks(s);
     try {
-      check_settings(s, 4, 100);
+      check(s);
       ADD_FAILURE() << "accepted what should name " << c.says;
     } catch (const UsageError& error) {
       EXPECT_NE(std::string(error.what()).find(c.says), std::string::npos) << error.what();
     }
+  }
+}
+
+// A pass visits every image once, in another order than the one before; micro-batches follow each
+// other; half of the images are mirrored, and shifts are as often one as another.
+TEST(DrawImages, APassVisitsEveryImageOnce) {
+  TrainSettings s;
+  s.batch = 5;
+  s.accumulate = 2;
+  s.flip = true;
+  s.shift = 2;
+  constexpr std::int64_t kImages = 50;
+  std::vector<DrawnImage> drawn;
+  for (std::int64_t step = 0; step < 100; ++step) {
+    for (std::int64_t micro = 0; micro < 2; ++micro) {
+      for (const DrawnImage& image : draw_images(s, kImages, step, micro)) drawn.push_back(image);
+    }
+  }
+  ASSERT_EQ(drawn.size(), 1000u);
+  std::vector<std::vector<std::int64_t>> passes;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    if (i % kImages == 0) passes.emplace_back();
+    passes.back().push_back(drawn[i].index);
+  }
+  for (std::vector<std::int64_t> pass : passes) {
+    std::ranges::sort(pass);
+    for (std::int64_t i = 0; i < kImages; ++i) EXPECT_EQ(pass[static_cast<std::size_t>(i)], i);
+  }
+  EXPECT_NE(passes[0], passes[1]);
+  std::map<std::int64_t, int> downs, rights;
+  int mirrored = 0;
+  for (const DrawnImage& image : drawn) {
+    mirrored += image.mirrored;
+    ++downs[image.down];
+    ++rights[image.right];
+  }
+  EXPECT_NEAR(mirrored, 500, 80);
+  for (const auto* const moves : {&downs, &rights}) {
+    ASSERT_EQ(moves->size(), 5u);
+    for (const auto& [move, times] : *moves) {
+      EXPECT_LE(std::abs(move), 2);
+      EXPECT_NEAR(times, 200, 60);
+    }
+  }
+  s.flip = false;
+  s.shift = 0;
+  for (const DrawnImage& image : draw_images(s, kImages, 3, 1)) {
+    EXPECT_EQ(image, (DrawnImage{image.index, false, 0, 0}));
   }
 }
 

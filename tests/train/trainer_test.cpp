@@ -75,8 +75,8 @@ class TrainerTest : public ::testing::Test {
     }
     std::ofstream(dir_.path() / "tokens.bin", std::ios::binary) << tokens;
     model_ = family_of(tiny_config()).describe(tiny_config(), {});
-    settings_.tokens = dir_.path() / "tokens.bin";
-    settings_.validation = settings_.tokens;
+    settings_.data = dir_.path() / "tokens.bin";
+    settings_.validation = settings_.data;
     settings_.validation_tokens = 256;
     settings_.steps = 60;
     settings_.batch = 4;
@@ -386,9 +386,9 @@ TEST_F(Healing, LossAndGradientAreWhatTransformersComputes) {
   settings_.seed = 3;
   train("teacher");  // another one, by other steps
   // One sequence alone, so that every step has the same.
-  const std::string text = read_text(settings_.tokens).substr(0, 33);
+  const std::string text = read_text(settings_.data).substr(0, 33);
   std::ofstream(dir_.path() / "one.bin", std::ios::binary) << text;
-  settings_.tokens = dir_.path() / "one.bin";
+  settings_.data = dir_.path() / "one.bin";
   settings_.validation.clear();
   settings_.batch = settings_.steps = settings_.report_every = 1;
   nlohmann::json cases = nlohmann::json::array();
