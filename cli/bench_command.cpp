@@ -194,7 +194,8 @@ OptionTable option_table(Request& request) {
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
       .option("data", required(path_value(data.path)),
-              "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
+              "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
+              "an image set");
   add_data_options(options, data);
   add_device_options(options, device);
   options.section("output");

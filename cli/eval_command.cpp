@@ -115,7 +115,8 @@ OptionTable option_table(Request& request) {
               "uniform submodel (the default)")
       .section("data")
       .option("data", required(path_value(data.path)),
-              "token file: an llm.c shard, .npy, bytes, text, or what --token-format says");
+              "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
+              "an image set");
   add_data_options(options, data);
   options.section("scores")
       .option("metric", metrics_value(score.metrics),

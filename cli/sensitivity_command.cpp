@@ -119,9 +119,9 @@ OptionTable option_table(Request& request) {
       "shows what each narrowing loses: the paired difference to the full model, "
       "with its standard error. A table of layers by widths.");
   add_model_options(options, request.model);
-  options.section("data").option(
-      "data", required(path_value(request.data.path)),
-      "token file: an llm.c shard, .npy, bytes, text or what --token-format says");
+  options.section("data").option("data", required(path_value(request.data.path)),
+                                 "token file (an llm.c shard, .npy, bytes, text, or what "
+                                 "--token-format says), or an image set");
   add_data_options(options, request.data);
   add_device_options(options, request.device);
   options.section("output")

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "model/error.h"
-#include "model/files.h"
 #include "model/fingerprint.h"
+#include "model/json.h"
 
 namespace mnm {
 namespace {

@@ -71,6 +71,7 @@ inline NestedModel pieces_model(int layers, std::int64_t hidden, std::int64_t he
   model.vocab_size = 7;
   model.hidden_size = model.flow_per_token = hidden;
   model.max_context = 64;
+  model.tied_head = true;
   const std::int64_t inner = 2 * granularities.back(), heads = inner / head;
   auto& tensors = model.table.tensors;
   tensors.push_back(uncut("embed", {7, hidden}, -1, 2, Role::kEmbedding));
