@@ -31,7 +31,7 @@ class SequencesOf : public ::testing::TestWithParam<std::string> {
   // At `every` token the logits that whole-sequence evaluation gives.
   void expect_logits(std::span<const float> got, const Widths& widths, const Tokens& tokens,
                      std::int64_t first, const std::string& what) {
-    const std::vector<float> whole = session_->logits(widths, tokens);
+    const std::vector<float> whole = session_->logits(widths, ExampleInputs::of_tokens(tokens));
     const auto vocab = static_cast<std::size_t>(opened_.model.vocab_size);
     const std::size_t begin = static_cast<std::size_t>(first) * vocab;
     ASSERT_EQ(got.size(), whole.size() - begin) << what;
