@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -33,10 +34,11 @@ class ImageSets : public ::testing::Test {
   // Image i is all (10 i + seed).
   void write(const std::string& name, const std::vector<std::int64_t>& labels, int seed = 0) {
     const auto count = static_cast<std::int64_t>(labels.size());
-    std::string pixels = npy_head("|u1", {count, 3, 3, 2});
+    std::filesystem::create_directories(dir_ / name);
+    std::string pixels = npy_head("|u1", std::vector<std::int64_t>{count, 3, 3, 2});
     for (std::int64_t i = 0; i < count; ++i) pixels.append(18, static_cast<char>(10 * i + seed));
     test::spew(dir_ / (name + "/images.npy"), pixels);
-    std::string bytes = npy_head("<i8", {count});
+    std::string bytes = npy_head("<i8", std::vector<std::int64_t>{count});
     bytes.append(reinterpret_cast<const char*>(labels.data()), labels.size() * 8);
     test::spew(dir_ / (name + "/labels.npy"), bytes);
   }
@@ -88,7 +90,7 @@ TEST_F(ImageSets, AnExampleIsAnImageWithOneTarget) {
 TEST_F(ImageSets, AreIdentifiedByWhatTheModelGets) {
   const std::string all = load()->fingerprint;
   EXPECT_EQ(load()->fingerprint, all);
-  const auto four = load({.max_tokens = 24});  // whole images of 5 positions
+  const auto four = load({.path = {}, .max_tokens = 24});  // whole images of 5 positions
   EXPECT_EQ(four->count, 4);
   EXPECT_NE(four->fingerprint, all);
   write("relabelled", {2, 0, 1, 3, 3, 0});
@@ -111,6 +113,7 @@ TEST_F(ImageSets, ThatAreNotTheModelsAreRefused) {
     std::string error;
     const char* phrase;
   };
+  std::filesystem::create_directories(dir_ / "named");
   test::spew(dir_ / "named/classes.json", R"(["a", "b", "c"])");
   test::spew(dir_ / "named/images.npy", test::slurp(dir_ / "set/images.npy"));
   test::spew(dir_ / "named/labels.npy", test::slurp(dir_ / "set/labels.npy"));
@@ -129,10 +132,12 @@ TEST_F(ImageSets, ThatAreNotTheModelsAreRefused) {
       {refusal(nothing, {.path = dir_ / "named"}), "it has 3 classes, and the model 4"},
       {refusal(nothing, {.path = dir_ / "text"}), "it is no image set, and the model reads images"},
       {refusal(nothing, {.path = dir_ / "absent"}), "it is no image set"},
-      {refusal(nothing, {.context = 4}), "the model computes 5 positions of every image"},
-      {refusal(nothing, {.max_tokens = 4}), "not one is within the 4 to be used"},
-      {refusal(nothing, {.positions = {1, 2}}), "the model has one output for an image"},
-      {refusal(nothing, {.format = TokenFormat::kBytes}), "the model reads images"},
+      {refusal(nothing, {.path = {}, .context = 4}),
+       "the model computes 5 positions of every image"},
+      {refusal(nothing, {.path = {}, .max_tokens = 4}), "not one is within the 4 to be used"},
+      {refusal(nothing, {.path = {}, .positions = {1, 2}}),
+       "the model has one output for an image"},
+      {refusal(nothing, {.path = {}, .format = TokenFormat::kBytes}), "the model reads images"},
       {refusal([](NestedModel& m) {
          m.input = {};
          m.max_context = 8;

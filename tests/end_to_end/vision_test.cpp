@@ -21,6 +21,7 @@ const std::string kRoot = MNM_SOURCE_DIR;
 class Vision : public Workshop {
  protected:
   Vision() {
+    fs::create_directory(dir_ / "config");
     spew(dir_ / "config/config.json", tiny_vit({{"layer_norm_eps", 1e-6}}).dump());
     vit_ = path("vit");
     const Result made = mixnmatch(
@@ -34,7 +35,8 @@ class Vision : public Workshop {
   // Pictures of 12 x 12 in four classes, each of its own brightness.
   std::string images(const std::string& name, std::uint32_t seed, std::int64_t count) const {
     std::mt19937 random(seed);
-    std::string pixels = npy_head("|u1", {count, 12, 12, 3}), labels = npy_head("|u1", {count});
+    std::string pixels = npy_head("|u1", std::vector<std::int64_t>{count, 12, 12, 3}),
+                labels = npy_head("|u1", std::vector<std::int64_t>{count});
     for (std::int64_t i = 0; i < count; ++i) {
       const unsigned label = static_cast<unsigned>(i) % 4;
       labels += static_cast<char>(label);
@@ -42,6 +44,7 @@ class Vision : public Workshop {
         pixels += static_cast<char>(60 * label + random() % 60);
       }
     }
+    fs::create_directory(dir_ / name);
     spew(dir_ / (name + "/images.npy"), pixels);
     spew(dir_ / (name + "/labels.npy"), labels);
     return path(name);
@@ -172,6 +175,7 @@ TEST_F(Vision, WhatIsNotTheModelsIsRefused) {
   expect_refused({"train", path("config/config.json"), "--tokens", text, "--out", path("run")}, 2,
                  "the model reads images: give --images");
   expect_refused({"train", path("config/config.json"), "--out", path("run")}, 2, "give either");
+  fs::create_directory(dir_ / "named");
   spew(dir_ / "named/classes.json", R"(["a", "b"])");
   for (const char* file : {"images.npy", "labels.npy"}) {
     spew(dir_ / "named" / file, slurp(images_ + "/" + file));

@@ -11,6 +11,7 @@
 
 #include "model/error.h"
 #include "model/safetensors.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
 
