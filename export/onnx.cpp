@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -210,7 +211,7 @@ OnnxWeight parse_weight(const onnx::TensorProto& proto, const std::string& path,
     fail("cannot read '{}': tensor '{}' has the shape {}, which no file holds", path, weight.name,
          shape_text(weight.shape));
   }
-  std::unordered_map<std::string, std::string> entries;
+  std::map<std::string, std::string> entries;
   for (const onnx::StringStringEntryProto& entry : proto.external_data()) {
     if (!entries.emplace(entry.key(), entry.value()).second) {
       fail("cannot read '{}': tensor '{}' states its {} twice", path, weight.name, entry.key());

@@ -11,6 +11,7 @@
 #include "model/fingerprint.h"
 #include "model/json.h"
 #include "model/safetensors.h"
+#include "model/seeded_hash.h"
 #include "model/shapes.h"
 
 namespace mnm {
@@ -185,7 +186,8 @@ struct Checkpoint::Impl {
   std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> left_aside;
   std::deque<std::string> other_names;
-  std::unordered_map<std::string_view, std::size_t> by_name;  // views of tensors[i].name and these
+  // Views of tensors[i].name and of other_names.
+  std::unordered_map<std::string_view, std::size_t, SeededHash> by_name;
 
   void read_shard(const fs::path& path) {
     MappedFile file(path);

@@ -1,10 +1,12 @@
 #include "model/json.h"
 
+#include <algorithm>
 #include <unordered_set>
 #include <vector>
 
 #include "model/error.h"
 #include "model/files.h"
+#include "model/seeded_hash.h"
 
 namespace mnm {
 namespace {
@@ -65,31 +67,38 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   const std::string& what_;
-  std::vector<std::unordered_set<std::string>> keys_;  // of every object or array that is open
+  std::vector<std::unordered_set<std::string, SeededHash>>
+      keys_;  // of every object or array that is open
 };
 
-// Infinity, -Infinity and NaN outside of strings become null in an array, as in [0.0, Infinity]. As
-// the value of a key they become a string of their name: null would stand for the key's default.
-void name_non_numbers(std::string& text) {
+// The text in which Infinity, -Infinity and NaN outside of strings became null in an array, as in
+// [0.0, Infinity]. As the value of a key they become a string of their name: null would stand for
+// the key's default.
+std::string with_named_non_numbers(std::string_view text) {
   static constexpr std::string_view kNames[] = {"-Infinity", "Infinity", "NaN"};
+  std::string out;
+  out.reserve(text.size());
   bool in_string = false;
   char before = 0;  // the last that is no white space
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (in_string && text[i] == '\\') {
-      ++i;
-    } else if (text[i] == '"') {
+  while (!text.empty()) {
+    std::size_t taken = 1;
+    if (in_string && text[0] == '\\') {
+      taken = std::min<std::size_t>(2, text.size());
+    } else if (text[0] == '"') {
       in_string = !in_string;
-    } else if (!in_string) {
-      for (const std::string_view name : kNames) {
-        if (std::string_view(text).substr(i, name.size()) != name) continue;
-        const std::string named = before == ':' ? fmt::format("\"{}\"", name) : "null";
-        text.replace(i, name.size(), named);
-        i += named.size() - 1;
-        break;
-      }
+    } else if (const auto* name = std::ranges::find_if(
+                   kNames, [&](std::string_view each) { return text.starts_with(each); });
+               !in_string && name != std::end(kNames)) {
+      out += before == ':' ? fmt::format("\"{}\"", *name) : "null";
+      before = text[name->size() - 1];
+      text.remove_prefix(name->size());
+      continue;
     }
-    if (std::string_view(" \t\r\n").find(text[i]) == std::string_view::npos) before = text[i];
+    out += text.substr(0, taken);
+    if (std::string_view(" \t\r\n").find(text[0]) == std::string_view::npos) before = text[0];
+    text.remove_prefix(taken);
   }
+  return out;
 }
 
 }  // namespace
@@ -109,9 +118,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& what) {
 }
 
 nlohmann::json read_json(const std::filesystem::path& path) {
-  std::string text = read_text(path);
-  name_non_numbers(text);
-  return parse_json(text, path.string());
+  return parse_json(with_named_non_numbers(read_text(path)), path.string());
 }
 
 }  // namespace mnm

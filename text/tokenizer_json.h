@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/seeded_hash.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/token_decoder.h"
@@ -34,9 +35,11 @@ struct Token {
   bool takes_left = false, takes_right = false, alone = false;  // added_tokens.h
 };
 
+using TokenIds = std::unordered_map<std::string, std::int32_t, SeededHash>;  // text -> id
+
 struct TokenizerJson {
-  std::vector<Token> tokens;                                // [the model's vocabulary]
-  std::unordered_map<std::string, std::int32_t> ids;        // text -> id
+  std::vector<Token> tokens;  // [the model's vocabulary]
+  TokenIds ids;
   std::vector<std::pair<std::string, std::string>> merges;  // by rank: the first is merged first
   std::vector<NormalizerStep> normalizer;
   PreTokenizer pre_tokenizer;  // without effect if is_of_bytes()
