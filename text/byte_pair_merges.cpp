@@ -3,20 +3,29 @@
 #include <algorithm>
 #include <bit>
 #include <queue>
+#include <random>
 #include <utility>
 
 namespace mnm {
 
 BytePairMerges::BytePairMerges(std::size_t pairs)
-    : entries_(std::bit_ceil(2 * std::max<std::size_t>(pairs, 1))) {}
+    : entries_(std::bit_ceil(2 * std::max<std::size_t>(pairs, 1))) {
+  std::random_device random;
+  seed_ = static_cast<std::uint64_t>(random()) << 32 | random();
+}
 
 // Where the pair is, or would be.
 std::size_t BytePairMerges::slot_of(std::int32_t left, std::int32_t right) const {
+  // The finalizer of SplitMix64 (Steele, Lea and Flood 2014), before and after the seed. Without a
+  // seed, somebody could choose pairs that all fall on one place.
+  const auto mixed = [](std::uint64_t key) {
+    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9u;
+    key = (key ^ key >> 27) * 0x94d049bb133111ebu;
+    return key ^ key >> 31;
+  };
   const std::uint64_t key =
       static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
-  // Fibonacci hashing: the upper bits of the product hold all of the key.
-  const int shift = 64 - std::countr_zero(entries_.size());
-  std::size_t slot = key * 0x9e3779b97f4a7c15u >> shift;
+  std::size_t slot = mixed(mixed(key) + seed_) & (entries_.size() - 1);
   while (entries_[slot].left >= 0 &&
          (entries_[slot].left != left || entries_[slot].right != right)) {
     slot = (slot + 1) & (entries_.size() - 1);

@@ -31,6 +31,7 @@ class BytePairMerges {
 
   std::vector<Entry> entries_;  // a hash table: a power of two, at most half of it used
   std::size_t count_ = 0;
+  std::uint64_t seed_;  // of the places in the table; random, and no result depends on it
 };
 
 }  // namespace mnm

@@ -110,16 +110,17 @@ std::string TokenDecoder::flushed_bytes() {
 
 std::string TokenDecoder::without_start(std::string text) {
   const std::string& character = json_.decoder.stripped;
-  while (!started_ && !text.empty()) {
+  std::size_t begin = 0;
+  while (!started_ && begin < text.size()) {
     if (stripped_ < json_.decoder.most_stripped && !character.empty() &&
-        text.starts_with(character)) {
-      text.erase(0, character.size());
+        std::string_view(text).substr(begin).starts_with(character)) {
+      begin += character.size();
       ++stripped_;
     } else {
       started_ = true;
     }
   }
-  return text;
+  return text.erase(0, begin);
 }
 
 }  // namespace mnm
