@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "export/gguf_pre_tokenizers.h"
+#include "export/token_parts.h"
 #include "model/error.h"
 #include "text/byte_tokens.h"
 #include "text/chat_template.h"
@@ -151,16 +152,14 @@ std::vector<float> scores_of(const TokenizerJson& tokenizer) {
     if (made == tokenizer.ids.end()) refuse(fmt::format("its merges make '{}', no token", left));
     scores[static_cast<std::size_t>(made->second)] = -static_cast<float>(rank);
   }
-  for (const Token& token : tokenizer.tokens) {
-    if (token.kind != TokenKind::kNormal || byte_of_token(token.text)) continue;
-    for (std::size_t at = 1; at < token.text.size(); ++at) {
-      const std::string left = token.text.substr(0, at), right = token.text.substr(at);
-      const bool tokens = tokenizer.ids.contains(left) && tokenizer.ids.contains(right);
-      if (tokens && !merges.contains(std::pair<std::string_view, std::string_view>(left, right))) {
-        refuse(fmt::format("its tokens '{}' and '{}' make one that no merge makes", left, right));
-      }
-    }
-  }
+  for_each_split(tokenizer.ids, [&](const TokenSplit& split) {
+    const auto& made = tokenizer.tokens[static_cast<std::size_t>(split.whole)];
+    if (made.kind != TokenKind::kNormal || byte_of_token(made.text)) return;
+    const std::string_view left = std::string_view(made.text).substr(0, split.at);
+    const std::string_view right = std::string_view(made.text).substr(split.at);
+    if (merges.contains(std::pair(left, right))) return;
+    refuse(fmt::format("its tokens '{}' and '{}' make one that no merge makes", left, right));
+  });
   return scores;
 }
 
@@ -192,7 +191,9 @@ std::optional<TokenizerJson> tokenizer_of(const fs::path& directory, std::int64_
 GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::int64_t vocab_size,
                           bool text) {
   std::optional<TokenizerJson> tokenizer;
-  if (text) tokenizer = tokenizer_of(directory, vocab_size);
+  if (text) {
+    tokenizer = tokenizer_of(directory, vocab_size);
+  }
   const bool has_text = tokenizer.has_value();
   GgufFields fields = {{"tokenizer.ggml.model", std::string("no_vocab")}};
   if (has_text) {
