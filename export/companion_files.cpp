@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "extract/source_file.h"
+#include "model/directory.h"
 #include "model/error.h"
 
 namespace mnm {
@@ -72,25 +73,36 @@ bool is_carried_name(std::string_view name) {
 
 void require_own_file(const fs::path& path) {
   std::error_code error;
-  if (!fs::is_symlink(path, error)) return;
+  const fs::file_status here = fs::symlink_status(path, error);
+  if (!fs::exists(here)) return;
+  if (const fs::file_status file = fs::status(path, error); !fs::is_regular_file(file)) {
+    fail("cannot carry '{}' along: it is {}, not a file; put the file in its place, or remove it",
+         path.string(),
+         fs::is_directory(file) ? "a directory"
+         : fs::exists(file)     ? "a device or pipe"
+                                : "a link to nothing");
+  }
+  if (!fs::is_symlink(here)) return;
   const fs::path target = fs::canonical(path, error);
-  if (error ||
-      is_own_target(target, fs::canonical(path.has_parent_path() ? path.parent_path() : ".")))
+  if (!error &&
+      is_own_target(target, fs::canonical(path.has_parent_path() ? path.parent_path() : "."))) {
     return;
+  }
   fail(
       "cannot carry '{}' along: it is a link to '{}', which is neither beside it nor in the hub's "
       "cache; put a copy in its place, or remove it",
       path.string(), target.string());
 }
 
-std::vector<CarriedFile> carried_files(const fs::path& directory, Carry what) {
+std::vector<CarriedFile> carried_files(const fs::path& given, Carry what) {
+  const fs::path directory = given.empty() ? "." : given;
+  require_own_file(directory / "config.json");
   std::vector<CarriedFile> files;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(directory.empty() ? "." : directory)) {
+  for (const fs::directory_entry& entry : list_directory(directory)) {
     const std::string name = entry.path().filename().string();
     const bool wanted =
         matches_any(name, kLicence) || (what == Carry::kAll && matches_any(name, kRuntime));
-    if (!wanted || !entry.is_regular_file()) continue;
+    if (!wanted || (entry.is_directory() && !entry.path().has_extension())) continue;
     require_own_file(entry.path());
     files.push_back({name, entry.file_size()});
   }

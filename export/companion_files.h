@@ -22,13 +22,15 @@ struct CarriedFile {
 // latter, for formats that hold the rest.
 enum class Carry : std::uint8_t { kAll, kLicence };
 
-// Error if the file is a link that leads out of its directory, except into the cache of Hugging
-// Face's hub. Whoever made the checkpoint chose where the link leads, and what lies there may be a
-// key of this user.
+// Error if there is something of that name that is no file, or a link that leads out of its
+// directory, except into the cache of Hugging Face's hub. Whoever made the checkpoint chose where
+// the link leads, and what lies there may be a key of this user. Every file whose content an export
+// takes over is asked about here, but for the weights: they are numbers of known names and shapes.
 void require_own_file(const std::filesystem::path& path);
 
-// The files, by name. A link that require_own_file allows counts as the file that it leads to. What
-// is not a file is left out.
+// The files, by name. A link that require_own_file allows counts as the file that it leads to.
+// Directories without an extension, such as LICENSES, are left out. Error where require_own_file
+// has one about a file, or about config.json, whose keys every export takes over.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& directory,
                                        Carry what = Carry::kAll);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "export/companion_files.h"
 #include "export/gguf_pre_tokenizers.h"
 #include "export/token_parts.h"
 #include "model/error.h"
@@ -192,6 +193,9 @@ GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::in
                           bool text) {
   std::optional<TokenizerJson> tokenizer;
   if (text) {
+    for (const char* file : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}) {
+      require_own_file(directory / file);
+    }
     tokenizer = tokenizer_of(directory, vocab_size);
   }
   const bool has_text = tokenizer.has_value();

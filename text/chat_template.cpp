@@ -120,10 +120,10 @@ std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
 std::optional<ChatTemplate> find_chat_template(const fs::path& directory) {
   ChatTemplate out;
   Json config;
-  if (fs::exists(directory / "tokenizer_config.json")) {
+  if (fs::exists(fs::symlink_status(directory / "tokenizer_config.json"))) {
     config = read_json(directory / "tokenizer_config.json");
   }
-  if (fs::exists(directory / "chat_template.jinja")) {
+  if (fs::exists(fs::symlink_status(directory / "chat_template.jinja"))) {
     out.text = read_text(directory / "chat_template.jinja");
   } else {
     out.text = template_text(member(config, "chat_template"));

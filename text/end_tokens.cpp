@@ -8,7 +8,7 @@ std::vector<std::int64_t> end_tokens(const std::filesystem::path& checkpoint,
                                      const nlohmann::json& config) {
   const std::filesystem::path file = checkpoint / "generation_config.json";
   nlohmann::json generation;
-  if (std::filesystem::exists(file)) generation = read_json(file);
+  if (std::filesystem::exists(std::filesystem::symlink_status(file))) generation = read_json(file);
   const bool generates = generation.is_object() && generation.contains("eos_token_id");
   const nlohmann::json& from = generates ? generation : config;
   std::vector<std::int64_t> ends;

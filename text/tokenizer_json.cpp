@@ -202,7 +202,8 @@ TokenizerJson byte_tokenizer() {
 }
 
 std::optional<TokenizerJson> find_tokenizer(const fs::path& directory, std::int64_t vocab_size) {
-  if (fs::exists(directory / kFile)) {
+  // A link to nothing is there, too: without it the model would seem to have no tokenizer.
+  if (fs::exists(fs::symlink_status(directory / kFile))) {
     return parse_tokenizer_json(read_json(directory / kFile), vocab_size);
   }
   if (fs::exists(directory / "tokenizer.model")) {

@@ -319,8 +319,7 @@ TEST(HuggingFace, CarriesTokenizerAndLicenceAlong) {
                         "vocabulary", ".gitattributes",    "model.onnx"};
   for (const char* name : carried) spew(model / name, std::string("of ") + name);
   for (const char* name : left) spew(model / name, name);
-  fs::create_directory(model / "tokenizer");  // not a file
-  fs::create_symlink("nowhere", model / "tokenizer_dangling.json");
+  fs::create_directory(model / "tokenizer");  // no file, and without an extension
   fs::create_directory(dir / "blobs");
   spew(dir / "blobs/9f", "behind a link");
   fs::create_symlink("../../blobs/9f", model / "vocab.bpe");
