@@ -175,25 +175,31 @@ std::string partial_name(std::string name, std::string_view prefix) {
 }
 
 // Removes what a killed process wrote as `partial`, unless somebody holds it locked: a file, an
-// empty directory, or a directory with its mark. Any other directory is not this program's.
-void remove_stale(const fs::path& partial) {
+// empty directory, or a directory with its mark. Any other directory is not this program's. What
+// was at `target` before goes back there, if the process was killed while the name was vacant.
+void remove_stale(const fs::path& partial, const fs::path& target) {
   std::error_code ignored;
   const bool marked = is_mark(mark_of(partial));
+  int fd = -1;
   if (exists_at_all(partial)) {
-    int fd = lock_existing(partial);
+    fd = lock_existing(partial);
     if (fd < 0) return;
-    if (marked || !fs::is_directory(partial, ignored)) {
-      fs::remove_all(partial, ignored);
-    } else {
-      ::rmdir(partial.c_str());
-    }
-    close_quietly(fd);
   }
-  if (marked) fs::remove_all(old_of(partial), ignored);
+  if (marked && exists_at_all(target)) {
+    fs::remove_all(old_of(partial), ignored);
+  } else if (marked) {
+    ::rename(old_of(partial).c_str(), target.c_str());
+  }
+  if (marked || !fs::is_directory(partial, ignored)) {
+    fs::remove_all(partial, ignored);
+  } else {
+    ::rmdir(partial.c_str());
+  }
+  close_quietly(fd);
   remove_mark(partial);
 }
 
-// Removes what killed processes left beside `target`.
+// Removes what killed processes left beside `target`, or puts it back there.
 void remove_stale_siblings(const fs::path& target) {
   const std::string prefix = partial_prefix(target);
   const fs::path parent = parent_of(target);
@@ -204,7 +210,7 @@ void remove_stale_siblings(const fs::path& target) {
     names.insert(partial_name(it->path().filename().string(), prefix));
   }
   names.erase("");
-  for (const std::string& name : names) remove_stale(parent / name);
+  for (const std::string& name : names) remove_stale(parent / name, target);
 }
 
 // Makes a locked sibling of `target` with `create`, which returns 0 or sets errno. Names that are
@@ -417,6 +423,7 @@ void require_no_store(const fs::path& target) {
 
 AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
     : target_(followed(normal_target(target))), replaceable_(std::move(replaceable)) {
+  remove_stale_siblings(target_);  // before anything else is asked about what is at the target
   require_replaceable(target_, replaceable_);
   std::tie(partial_, lock_) =
       make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });

@@ -11,10 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <functional>
-#include <thread>
+#include <limits>
 
+#include "tests/support/call_by_call.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 
@@ -364,26 +364,7 @@ TEST(AtomicDirectory, LeavesWhatOthersMadeUnderSuchNames) {
   EXPECT_EQ(slurp(dir / ".out.partial-99.mark"), "t");
 }
 
-// Runs `work` in a child and kills it after a while, or lets it end.
-void run_and_kill(const std::function<void()>& work, std::chrono::microseconds after) {
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    try {
-      work();
-    } catch (...) {
-      ::_exit(1);
-    }
-    ::_exit(0);
-  }
-  std::this_thread::sleep_for(after);
-  ::kill(child, SIGKILL);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "the work itself failed";
-}
-
-constexpr int kFiles = 20;
+constexpr int kFiles = 3;
 
 void write_generation(const fs::path& target, const std::string& content) {
   AtomicDirectory made(target, anything);
@@ -395,39 +376,72 @@ void write_generation(const fs::path& target, const std::string& content) {
   made.commit(Flush::kToKernel);
 }
 
-TEST(AtomicDirectory, AKillAtAnyMomentLeavesOneWholeGeneration) {
+// Kills the writer at every moment, again and again, until one ends by itself.
+void expect_whole_generations(bool without_flags) {
   const test::TempDir dir;
-  bool ever_seen = false;
-  for (int round = 0; round < 60; ++round) {
-    const std::string content = "generation " + std::to_string(round);
-    run_and_kill([&] { write_generation(dir / "out", content); },
-                 std::chrono::microseconds(round * 100));
-    if (!fs::exists(dir / "out")) {
-      ASSERT_FALSE(ever_seen) << "a generation was lost in round " << round;
-      continue;
-    }
-    ever_seen = true;
+  const auto expect_whole = [&](int round) {
     const auto names = names_in(dir / "out");
     ASSERT_EQ(names.size(), static_cast<std::size_t>(kFiles)) << "round " << round;
     const std::string first = slurp(dir / "out/0");
     ASSERT_TRUE(first.starts_with("generation ")) << first;
     for (const std::string& name : names) ASSERT_EQ(slurp(dir / "out" / name), first);
+  };
+  write_generation(dir / "out", "generation -1");
+  int round = 0, vacant = 0;
+  std::string last;
+  for (bool killed = true; killed; ++round) {
+    const std::string content = "generation " + std::to_string(round);
+    killed = test::killed_at(round, [&] {
+      plain_renames_only = without_flags;
+      write_generation(dir / "out", content);
+    });
+    // For a moment nothing has the name, where a file system cannot swap two directories. The next
+    // writer puts back what had it, whatever becomes of its own.
+    if (without_flags && !fs::exists(dir / "out")) ++vacant;
+    if (without_flags) AtomicDirectory(dir / "out", anything);
+    ASSERT_NO_FATAL_FAILURE(expect_whole(round));
+    last = slurp(dir / "out/0");
   }
-  // One that is left alone ends, and clears what the killed ones left.
-  write_generation(dir / "out", "last");
-  EXPECT_EQ(slurp(dir / "out/0"), "last");
+  EXPECT_GT(round, 4 * kFiles) << "hardly a moment was visited";
+  EXPECT_EQ(vacant > 0, without_flags);
+  EXPECT_EQ(last, "generation " + std::to_string(round - 1)) << "it ended by itself";
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
+}
+
+TEST(AtomicDirectory, AKillAtAnyMomentLeavesOneWholeGeneration) {
+  expect_whole_generations(false);
+  expect_whole_generations(true);
+}
+
+TEST(AtomicDirectory, WhatAKilledWriterMovedAsideIsPutBack) {
+  const test::TempDir dir;
+  const auto leave = [&] {
+    fs::create_directory(dir / ".out.partial-123456789");
+    fs::create_directory(dir / ".out.partial-123456789.old");
+    spew(dir / ".out.partial-123456789.old/file", "the only copy");
+    spew(dir / ".out.partial-123456789.mark", "");
+  };
+  leave();
+  // It is there again before the next writer asks what is there.
+  EXPECT_TRUE(contains(error_of([&] { AtomicDirectory(dir / "out"); }), "it exists"));
+  EXPECT_EQ(slurp(dir / "out/file"), "the only copy");
+  EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
+  // Where the writer came to its end, what was replaced goes.
+  leave();
+  spew(dir / "out/file", "the new one");
+  { AtomicDirectory made(dir / "out", anything); }
+  EXPECT_EQ(slurp(dir / "out/file"), "the new one");
   EXPECT_EQ(names_in(dir.path()), (std::vector<std::string>{"out"}));
 }
 
 TEST(AtomicDirectory, AKillBeforeCommitLeavesNothingUnderTheName) {
   const test::TempDir dir;
-  run_and_kill(
-      [&] {
-        AtomicDirectory made(dir / "out");
-        spew(made.path() / "file", "content");
-        ::raise(SIGKILL);
-      },
-      std::chrono::milliseconds(50));
+  const bool killed = test::killed_at(std::numeric_limits<int>::max(), [&] {
+    AtomicDirectory made(dir / "out");
+    spew(made.path() / "file", "content");
+    ::raise(SIGKILL);
+  });
+  EXPECT_TRUE(killed);
   EXPECT_FALSE(fs::exists(dir / "out"));
   { AtomicDirectory made(dir / "out"); }
   EXPECT_TRUE(names_in(dir.path()).empty());
@@ -451,13 +465,12 @@ TEST(WriteFileAtomically, ReplacesWholeFiles) {
 
 TEST(WriteFileAtomically, AKillLeavesTheOldOrTheNew) {
   const test::TempDir dir;
-  write_file_atomically(dir / "a", std::string(1 << 16, 'a'));
-  for (int round = 0; round < 20; ++round) {
-    run_and_kill([&] { write_file_atomically(dir / "a", std::string(1 << 20, 'b')); },
-                 std::chrono::microseconds(round * 100));
+  write_file_atomically(dir / "a", "old");
+  bool killed = true;
+  for (int round = 0; killed; ++round) {
+    killed = test::killed_at(round, [&] { write_file_atomically(dir / "a", "new"); });
     const std::string text = slurp(dir / "a");
-    ASSERT_TRUE(text == std::string(1 << 16, 'a') || text == std::string(1 << 20, 'b'))
-        << text.size();
+    ASSERT_TRUE(text == "new" || (killed && text == "old")) << text;
   }
 }
 
