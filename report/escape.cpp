@@ -9,7 +9,8 @@
 namespace mnm {
 namespace {
 
-// The bytes of the UTF-8 character that `text` starts with; 0 where it is none.
+// The bytes of the UTF-8 character that `text` starts with; 0 where it is none: also a surrogate,
+// what lies past U+10FFFF, and what is longer than need be.
 std::size_t character_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const std::size_t length = byte(0) < 0x80   ? 1
@@ -22,7 +23,13 @@ std::size_t character_length(std::string_view text) {
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  return length;
+  if (length < 3) return length;
+  const bool sound = byte(0) == 0xe0   ? byte(1) >= 0xa0
+                     : byte(0) == 0xed ? byte(1) < 0xa0
+                     : byte(0) == 0xf0 ? byte(1) >= 0x90
+                     : byte(0) == 0xf4 ? byte(1) < 0x90
+                                       : true;
+  return sound ? length : 0;
 }
 
 char32_t code_point(std::string_view character) {
@@ -34,17 +41,14 @@ char32_t code_point(std::string_view character) {
   return code;
 }
 
-// Controls, and what turns the direction of writing, breaks lines or takes no room at all
-// (https://www.unicode.org/reports/tr9/, section 2; general category Cf).
 constexpr std::pair<char32_t, char32_t> kUnprintable[] = {
-    {0x00, 0x1f},     {0x7f, 0x9f},     {0x61c, 0x61c},    {0x180e, 0x180e},
-    {0x200b, 0x200b}, {0x200e, 0x200f}, {0x2028, 0x202e},  {0x2060, 0x206f},
-    {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff}};
+#include "report/unprintable.inc"
+};
 
 bool is_printable(char32_t code) {
-  return std::ranges::none_of(kUnprintable, [code](const auto& range) {
-    return range.first <= code && code <= range.second;
-  });
+  const auto* range =
+      std::ranges::lower_bound(kUnprintable, code, {}, &std::pair<char32_t, char32_t>::second);
+  return range == std::end(kUnprintable) || code < range->first;
 }
 
 // `text` with `escape` in the place of each character that is not printable, or is none (then its

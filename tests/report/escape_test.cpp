@@ -24,9 +24,30 @@ TEST(Printable, ControlCharactersAndBrokenTextAreEscaped) {
       {"\xc0\x9b", "\\xc0\\x9b"},  // longer than need be
       {"\xe2\x82", "\\xe2\\x82"},  // cut short
       {"\xff\xe2\x82\xac", "\\xff\xe2\x82\xac"},
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},           // a surrogate
+      {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // past U+10FFFF
+      {"\xf4\x8f\xbf\xbd", "\xf4\x8f\xbf\xbd"},
+      {"\xe0\x82\x9b", "\\xe0\\x82\\x9b"},  // longer than need be
+      {"\xf0\x80\x82\x9b", "\\xf0\\x80\\x82\\x9b"},
   };
   for (const auto& c : cases) EXPECT_EQ(printable(c.text), c.shown) << c.shown;
   EXPECT_EQ(printable("a\n\x1b", "\n"), "a\n\\x1b");
+}
+
+// Two names that differ in these alone look the same.
+TEST(Printable, WhatCannotBeSeenIsEscaped) {
+  for (const char* invisible :
+       {"\u00ad", "\u034f", "\u061c", "\u115f", "\u180e", "\u200b", "\u200c", "\u200d", "\u202e",
+        "\u2028", "\u2060", "\u2800", "\u3164", "\ufe0f", "\ufeff", "\uffa0", "\U000e0041",
+        "\U0001d173", "\U00013430"}) {
+    const std::string text = invisible;
+    EXPECT_EQ(printable(text + "a"), printable(text) + "a");
+    EXPECT_EQ(printable(text).size(), 4 * text.size()) << printable_json(text);
+    EXPECT_TRUE(printable_json(text).starts_with("\\u")) << text;
+  }
+  for (const std::string seen : {"\u00a0", "\u00ac", "\u0350", "\u2010", "\u3163", "\ufdff"}) {
+    EXPECT_EQ(printable(seen), seen);
+  }
 }
 
 TEST(Printable, WhatIsTooLongLosesItsMiddle) {
