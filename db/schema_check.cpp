@@ -101,15 +101,19 @@ Known make_known() {
 void check_schema(const sqlite::Connection& connection) {
   static const Known known = make_known();
   sqlite::Statement row = connection.prepare(
-      "SELECT type, name, lower(name), sql FROM sqlite_schema WHERE sql IS NOT NULL");
+      "SELECT type, name, lower(name), sql, lower(tbl_name) FROM sqlite_schema "
+      "WHERE sql IS NOT NULL");
   while (row.step()) {
     const auto ours = known.find(row.text(2));
-    if (ours == known.end() ? row.text(0) != "trigger" : ours->second.contains(plain(row.text(3))))
-      continue;
+    const bool is_index_of_ours = row.text(0) == "index" && known.contains(row.text(4));
+    const bool allowed = ours == known.end() ? row.text(0) != "trigger" && !is_index_of_ours
+                                             : ours->second.contains(plain(row.text(3)));
+    if (allowed) continue;
     fail(
         "{} holds the {} '{}', which mixnmatch did not make: it would run whenever the store is "
-        "used; restore a copy, or give a new name",
-        connection.path().string(), row.text(0), row.text(1).substr(0, 100));
+        "used; {}restore a copy, or give a new name",
+        connection.path().string(), row.text(0), row.text(1).substr(0, 100),
+        is_index_of_ours ? "drop it if it is yours, " : "");
   }
 }
 

@@ -39,9 +39,19 @@ std::uint64_t big_endian(std::string_view bytes) {
   return value;
 }
 
+[[noreturn]] void fail_of_another_program(const std::filesystem::path& path,
+                                          std::int64_t application, std::int64_t version) {
+  fail(
+      "{} is a database of another program (application id {:#010x}, version {}; a store has "
+      "{:#010x}, version {}): give a file that mixnmatch made, or a new name",
+      path.string(), static_cast<std::uint32_t>(application), version, kApplicationId, kVersion);
+}
+
 // What SQLite finds out late or never: that the file is another thing, or ends before its last
 // page (https://sqlite.org/fileformat2.html, "The Database Header"). With a journal beside it the
-// file may rightly be shorter than its header says, and SQLite is left to judge.
+// file may rightly be shorter than its header says, and SQLite is left to judge. But SQLite would
+// carry the journal out before it says whose database it is. A store is one from the transaction
+// that makes it, so the file itself says so.
 void check_header(const std::filesystem::path& path, bool has_journal) {
   std::string header(kHeaderBytes, '\0');
   std::ifstream in(path, std::ios::binary);
@@ -61,6 +71,11 @@ void check_header(const std::filesystem::path& path, bool has_journal) {
     const std::string_view view = header;
     const std::uint64_t page = big_endian(view.substr(16, 2));
     const bool counted = view.substr(24, 4) == view.substr(92, 4);
+    const std::uint64_t application = big_endian(view.substr(68, 4));
+    if (has_journal && application != kApplicationId) {
+      fail_of_another_program(path, static_cast<std::int64_t>(application),
+                              static_cast<std::int64_t>(big_endian(view.substr(60, 4))));
+    }
     if (counted && !has_journal)
       expected = (page == 1 ? 65536 : page) * big_endian(view.substr(28, 4));
   }
@@ -262,12 +277,7 @@ bool StoreFile::is_blank() const {
 void StoreFile::check_identity() const {
   const std::int64_t application = connection_.integer("PRAGMA application_id");
   const std::int64_t found = version();
-  if (application != kApplicationId) {
-    fail(
-        "{} is a database of another program (application id {:#010x}, version {}; a store has "
-        "{:#010x}, version {}): give a file that mixnmatch made, or a new name",
-        path_.string(), static_cast<std::uint32_t>(application), found, kApplicationId, kVersion);
-  }
+  if (application != kApplicationId) fail_of_another_program(path_, application, found);
   if (found < kOldest || found > kVersion) {
     fail(
         "{} is a store of version {}, this program reads versions {} to {}: use the mixnmatch that "

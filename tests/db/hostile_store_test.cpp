@@ -135,6 +135,9 @@ TEST(HostileStore, ForeignViewsTriggersAndTablesOfOurNamesAreRefused) {
       "DROP VIEW latency_stands; CREATE VIEW latency_stands AS " + endless +
           "SELECT x AS model, x AS latency FROM c",
       "DROP TABLE example_scores; CREATE TABLE example_scores (record, metric, f32 BLOB)",
+      "CREATE INDEX zz ON score (value)",
+      "CREATE INDEX zz ON Record (hex(zeroblob(100 + 0 * id)))",
+      "CREATE UNIQUE INDEX zz ON run (seed) WHERE 1 / 0",
   };
   const test::TempDir directory;
   const auto path = directory / "results.db";
@@ -160,8 +163,8 @@ TEST(HostileStore, WhatAUserAddedUnderOtherNamesIsLetBe) {
   const auto path = directory / "results.db";
   make(path);
   test::query(path,
-              "CREATE TABLE mine (a); CREATE VIEW best AS SELECT * FROM pareto; "
-              "CREATE INDEX by_value ON score (value); ANALYZE");
+              "CREATE TABLE mine (a); CREATE INDEX by_a ON mine (a); "
+              "CREATE VIEW best AS SELECT * FROM pareto; ANALYZE");
   for (const Store::Mode mode : kModes) EXPECT_EQ(Store::open(path, mode).runs().size(), 1u);
   // What sqlite3's .recover and VACUUM make of it counts as the same.
   test::query(path, "VACUUM INTO '" + (directory / "copy.db").string() + "'");
@@ -234,27 +237,45 @@ TEST(HostileStore, ATreeThatLeadsToTheSamePagesAgainIsNoEndlessTable) {
 }
 
 // What a kill in mid-commit leaves before a store is in WAL mode.
+void leave_hot_journal(const fs::path& path) {
+  test::query(path, "PRAGMA journal_mode = DELETE");
+  const pid_t child = fork();
+  if (child == 0) {
+    sqlite3* handle = nullptr;
+    sqlite3_open(path.c_str(), &handle);
+    sqlite3_exec(handle,
+                 "PRAGMA cache_size = 2; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; "
+                 "CREATE TABLE spill (x); "
+                 "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200) "
+                 "INSERT INTO spill SELECT zeroblob(4000) FROM c",
+                 nullptr, nullptr, nullptr);
+    _exit(9);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_GT(fs::file_size(path.string() + "-journal"), 512u);
+}
+
+TEST(HostileStore, TheJournalOfAnotherProgramsDatabaseIsItsOwnBusiness) {
+  for (const Store::Mode mode : kModes) {
+    const test::TempDir directory;
+    const auto path = directory / "theirs.db";
+    spew(path, "");
+    test::query(path, "CREATE TABLE photos (name); INSERT INTO photos VALUES ('summer')");
+    leave_hot_journal(path);
+    const std::string file = slurp(path), journal = slurp(path.string() + "-journal");
+    EXPECT_SAYS(error_of([&] { Store::open(path, mode); }), "another program");
+    EXPECT_EQ(slurp(path), file);
+    EXPECT_EQ(slurp(path.string() + "-journal"), journal);
+  }
+}
+
 TEST(HostileStore, AHotJournalIsHealedByReaders) {
   for (const Store::Mode mode : kModes) {
     const test::TempDir directory;
     const auto path = directory / "results.db";
     make(path);
-    test::query(path, "PRAGMA journal_mode = DELETE");
-    const pid_t child = fork();
-    if (child == 0) {
-      sqlite3* handle = nullptr;
-      sqlite3_open(path.c_str(), &handle);
-      sqlite3_exec(handle,
-                   "PRAGMA cache_size = 2; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; "
-                   "CREATE TABLE spill (x); "
-                   "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200) "
-                   "INSERT INTO spill SELECT zeroblob(4000) FROM c",
-                   nullptr, nullptr, nullptr);
-      _exit(9);
-    }
-    int status = 0;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_GT(fs::file_size(path.string() + "-journal"), 512u);
+    leave_hot_journal(path);
     const Store store = Store::open(path, mode);
     EXPECT_EQ(store.runs().size(), 1u);
     EXPECT_EQ(store.records_of(1).size(), 40u);
