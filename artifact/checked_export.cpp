@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/own_files.h"
+
 namespace mnm {
 namespace {
 
@@ -73,6 +75,8 @@ CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan
           check_written_logits(*done.probe, plan, other ? *other : written, done.layers, device);
     }
   }
+  write_own_files_list(directory.path());
+  done.bytes += std::filesystem::file_size(directory.path() / kOwnFilesList);
   const auto bytes = static_cast<double>(plan.bytes());
   if (progress && !progress({bytes, bytes})) throw Stopped();
   directory.commit(Flush::kToKernel);  // as its files: a power cut may take both

@@ -26,7 +26,7 @@ struct CheckOptions {
 };
 
 struct CheckedExport {
-  std::uint64_t bytes = 0;      // of all files, with the probe
+  std::uint64_t bytes = 0;      // of all files, with the probe and the list
   bool checked_values = false;  // whether every tensor was compared with its slice, and was equal
   std::size_t layers = 0;       // how many layers were run
   std::optional<Probe> probe;   // if layers were run

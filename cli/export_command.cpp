@@ -289,18 +289,14 @@ class ExportCommand {
   }
 
   void print_plan(const PlannedExport& plan) const {
-    Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
-    for (const auto& [name, bytes] : plan.files()) {
-      table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
-    }
+    std::map<std::string, std::uint64_t> files = plan.files();
     const std::size_t layers = checked_layers(*opened_, plan, check());
     if (layers == opened_->model.layers()) {
-      const std::uint64_t bytes = probe_bytes(probe_outline(*opened_, plan));
-      table.rows.push_back({cell(kProbeFile), cell(static_cast<std::int64_t>(bytes))});
+      files[kProbeFile] = probe_bytes(probe_outline(*opened_, plan));
     }
+    std::uint64_t bytes = 0;
+    const Table table = planned_files(std::move(files), bytes);
     print_table(table, OutputFormat::kText);
-    std::int64_t bytes = 0;
-    for (const auto& row : table.rows) bytes += row[1].value.get<std::int64_t>();
     print("{} parameters, {} bytes in {} files\n", cost_of(opened_->model, plan.slices()).params,
           bytes, table.rows.size());
     if (layers > 0) {

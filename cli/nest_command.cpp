@@ -168,13 +168,11 @@ class NestCommand {
       std::iota(order.begin(), order.end(), 0);
     }
     const std::unique_ptr<PlannedExport> plan = plan_nested(*opened_, orders, config);
-    Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
-    for (const auto& [name, bytes] : plan->files()) {
-      table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
-    }
+    std::uint64_t bytes = 0;
+    const Table table = planned_files(plan->files(), bytes);
     print_table(table, OutputFormat::kText);
     note("dry run: {} would be sorted by {}, {}B in {} files written{}\n", layers_text(*opened_),
-         row_.name, quantity(static_cast<double>(plan->bytes())), table.rows.size(),
+         row_.name, quantity(static_cast<double>(bytes)), table.rows.size(),
          request_.out.empty() ? "" : " to " + request_.out.string());
     return 0;
   }

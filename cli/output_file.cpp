@@ -6,9 +6,9 @@
 #include <cstring>
 #include <set>
 
-#include "export/own_files.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/own_files.h"
 
 namespace mnm {
 
@@ -40,6 +40,17 @@ void require_target(const std::filesystem::path& directory, bool force) {
          directory.string());
   }
   AtomicDirectory::require_replaceable(directory, replaceable(force));
+}
+
+Table planned_files(std::map<std::string, std::uint64_t> files, std::uint64_t& bytes) {
+  files[kOwnFilesList] = own_files_list_bytes(files);
+  Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
+  bytes = 0;
+  for (const auto& [name, size] : files) {
+    table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(size))});
+    bytes += size;
+  }
+  return table;
 }
 
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& input) {

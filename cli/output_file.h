@@ -1,10 +1,14 @@
 // Files that commands write for their user.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
+#include <string>
 
 #include "model/files.h"
+#include "report/table.h"
 
 namespace mnm {
 
@@ -17,6 +21,10 @@ AtomicDirectory::Replaceable replaceable(bool force);
 
 // Throws an Error before any work is done, if the directory could not be written there.
 void require_target(const std::filesystem::path& directory, bool force);
+
+// The files of a directory that would be written (name -> bytes), with the list of them that is
+// written last: a line each, and the sum in `bytes`.
+Table planned_files(std::map<std::string, std::uint64_t> files, std::uint64_t& bytes);
 
 // UsageError if `output` is the same file or directory as `input`, or a directory that holds it,
 // because writing the output would destroy the input. Nothing happens if either does not exist.

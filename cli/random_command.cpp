@@ -15,6 +15,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/json.h"
+#include "model/own_files.h"
 #include "report/table.h"
 
 namespace mnm {
@@ -84,11 +85,8 @@ HuggingFacePlan make_plan(const Request& request, const DescribedModel& describe
 }
 
 void print_plan(const HuggingFacePlan& plan) {
-  Table table{{{"file", "file", false}, {"bytes", "bytes"}}, {}};
-  for (const auto& [name, bytes] : plan.files()) {
-    table.rows.push_back({cell(name), cell(static_cast<std::int64_t>(bytes))});
-  }
-  print_table(table, OutputFormat::kText);
+  std::uint64_t bytes = 0;
+  print_table(planned_files(plan.files(), bytes), OutputFormat::kText);
 }
 
 void write(const Request& request, const HuggingFacePlan& plan) {
@@ -99,6 +97,7 @@ void write(const Request& request, const HuggingFacePlan& plan) {
     write_random_checkpoint(plan, request.seed, directory.path(), bytes_shown_on(bar, guard));
   }
   if (guard.interrupted()) throw Stopped();
+  write_own_files_list(directory.path());
   directory.commit();
 }
 

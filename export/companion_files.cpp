@@ -67,10 +67,6 @@ bool is_own_target(const fs::path& target, const fs::path& directory) {
 
 }  // namespace
 
-bool is_carried_name(std::string_view name) {
-  return matches_any(name, kLicence) || matches_any(name, kRuntime);
-}
-
 void require_own_file(const fs::path& path) {
   std::error_code error;
   const fs::file_status here = fs::symlink_status(path, error);

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/files.h"
@@ -33,9 +32,6 @@ void require_own_file(const std::filesystem::path& path);
 // has one about a file, or about config.json, whose keys every export takes over.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& directory,
                                        Carry what = Carry::kAll);
-
-// Whether some format copies a file of that name.
-bool is_carried_name(std::string_view name);
 
 // Copies the files. Error if a file is no longer the one that was planned, or changes while it is
 // copied.

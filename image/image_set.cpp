@@ -14,6 +14,7 @@
 #include "image/unfinished_set.h"
 #include "model/error.h"
 #include "model/fingerprint.h"
+#include "model/own_files.h"
 
 namespace mnm {
 namespace {
@@ -238,6 +239,7 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
   AtomicDirectory directory(options.target, options.replaceable);
   set.finish(result.extent, result.channels, directory.path() / kImagesFile);
   write_notes(source, preparation, set.broken(), directory.path());
+  write_own_files_list(directory.path());
   directory.commit();
   set.remove();
   result.written = true;

@@ -8,6 +8,7 @@
 #include "model/checkpoint.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/own_files.h"
 #include "model/safetensors.h"
 
 namespace mnm {
@@ -138,6 +139,7 @@ void write_model(const NestedModel& model, const TrainState& state, Dtype dtype,
   for (const auto& [name, content] : companions) {
     write_file_atomically(target.path() / name, content);
   }
+  write_own_files_list(target.path());
   target.commit();
 }
 

@@ -108,6 +108,19 @@ TEST_F(Workshop, AForeignFolderIsNotReplaced) {
       EXPECT_TRUE(fs::exists(path("out/") + file));
     }
   }
+  // What somebody trained further has the names and the keys of an export, and is no more ours.
+  expect_done({"export", model_, "--widths", "8", "--no-check", "--force", "--out", path("out")});
+  nlohmann::json tuned = nlohmann::json::parse(slurp(path("out/config.json")));
+  ASSERT_TRUE(tuned.contains("mixnmatch"));
+  tuned["transformers_version"] = "5.23.0";
+  spew(path("out/config.json"), tuned.dump(2));
+  for (const char* command : {"export", "random"}) {
+    std::vector<std::string> forced = {command, model_, "--force", "--out", path("out")};
+    if (forced[0] == "export") forced.insert(forced.end(), {"--widths", "8", "--no-check"});
+    if (forced[0] == "random") forced[1] += "/config.json";
+    expect_refused(forced, 1, "its 'config.json' is not as this program wrote it; remove it");
+  }
+  EXPECT_EQ(slurp(path("out/config.json")), tuned.dump(2));
   // A link is followed, and what is empty is used without being asked.
   fs::create_directory(path("disk"));
   fs::create_directory_symlink(path("disk"), path("results"));

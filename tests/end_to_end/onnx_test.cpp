@@ -113,7 +113,7 @@ TEST_F(Workshop, OnnxExportsAreListedRecordedRepeatedAndRefused) {
     EXPECT_NE(dry.find(std::to_string(entry.file_size())), std::string::npos) << name << "\n"
                                                                               << dry;
   }
-  EXPECT_EQ(files, 5u) << "two graphs, their data, genai's settings, the probe";
+  EXPECT_EQ(files, 6u) << "two graphs, their data, genai's settings, the probe, the list";
   EXPECT_EQ(expect_done({"runs", "--db", db_, "--json"}).json()["artifacts"][0]["format"], "onnx");
   expect_done(with("b", {"--no-check"}));
   for (const char* name : {"scorer.onnx", "model.onnx", "model.onnx.data", "genai_config.json"}) {

@@ -15,10 +15,10 @@
 
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
-#include "export/own_files.h"
 #include "extract/read_ahead.h"
 #include "model/error.h"
 #include "model/files.h"
+#include "model/own_files.h"
 #include "tests/export/exported.h"
 
 namespace mnm {
@@ -40,6 +40,7 @@ void export_atomically(const HandModel& hand, const fs::path& source, const fs::
       {.dtype = Dtype::kF32, .shard_bytes = 20'000, .metadata = {}});
   AtomicDirectory directory(target, force ? AtomicDirectory::Replaceable(why_not_ours) : nullptr);
   write_huggingface(plan, checkpoint, directory.path(), progress);
+  write_own_files_list(directory.path());
   directory.commit();
 }
 
