@@ -57,6 +57,16 @@ def python_files(directory):
     )
 
 
+def holds(path, content):
+    """Whether it is a file of these bytes. Another one is not read, whatever its size."""
+    return (
+        content is not None
+        and path.is_file()
+        and path.stat().st_size == len(content)
+        and path.read_bytes() == content
+    )
+
+
 def named_kernels(value, key=""):
     """What settings such as _attn_implementation name of another repository, at any depth."""
     if isinstance(value, dict):
@@ -94,7 +104,7 @@ def foreign_python(directory):
     foreign = [
         name
         for name in python_files(directory)
-        if bridges.get(name) != (directory / name).read_bytes()
+        if not holds(directory / name, bridges.get(name))
     ]
     missing = [
         f"{module}.py"

@@ -3,15 +3,21 @@
 A runtime is one function: the export's directory and the probe's inputs in, logits out, in float32.
 The inputs are a list of token ids, or images as an array [images, channels, height, width]. Logits
 are [tokens, vocab] or [images, classes]. The function goes into RUNTIMES with its name, and the
-Python package that has its version.
+Python package that has its version. It runs in a process of its own with limits of time and memory:
+an export comes from a stranger, and some formats can say an endless computation in a few bytes.
 """
 
 import argparse
 import datetime
+import functools
+import importlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import re
+import resource
 import signal
 import sqlite3
 import sys
@@ -34,12 +40,26 @@ FORMAT = "mixnmatch-probe-2"
 APPLICATION_ID = 0x6D6E6D73  # of a store: db/schema.sql
 
 
-# Of a store: what is not ours would run when a row is added.
-OUR_TRIGGERS = {"record_stays", "record_is_kept", "score_stays", "score_is_kept"}
+SCHEMAS = [
+    Path(__file__).resolve().parent.parent / "db" / name
+    for name in ("schema.sql", "old_schema_4.sql", "old_schema_3.sql")
+]
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+LONGEST_VALUE = 64 << 20  # bytes
 MOST_STEPS = 50_000_000  # of SQLite's virtual machine, for one statement
 
-# Calls that Python announces before it makes them: nothing here needs a network.
+LARGEST_PROBE = 64 << 20  # bytes of a file: the program writes at most 4 MiB of logits
+LARGEST_ANSWERS = 1 << 20  # bytes of verified.json
+MOST_LAYERS = 1024  # as the program reads
+
+SECONDS = 600  # that a runtime may take for one export
+MEMORY = 8 << 30  # bytes that it may have besides those for the weights
+COPIES = (
+    8  # of the export's bytes: a runtime may widen the weights, and lay them out again
+)
+
+# Calls that Python announces before it makes them: nothing here needs a network. scripts/verify
+# takes it away from libraries, too, where it can.
 NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
 
 
@@ -47,9 +67,19 @@ class Failure(Exception):
     """A sentence about one export."""
 
 
+def unprintable():
+    """The ranges of characters that the program shows as escapes, too."""
+    table = Path(__file__).resolve().parent.parent / "report" / "unprintable.inc"
+    ranges = re.findall(r"\{0x(\w+), 0x(\w+)\}", table.read_text())
+    return re.compile("[" + "".join(f"\\U{a:>08}-\\U{b:>08}" for a, b in ranges) + "]")
+
+
+UNPRINTABLE = unprintable()
+
+
 def shown(text):
-    """What came from outside, without what steers a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    """What came from outside, without what steers a terminal or cannot be seen."""
+    return UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
 def refuse_network(event, arguments):
@@ -77,6 +107,7 @@ class Probe:
         path = directory / "probe.safetensors"
         if not path.is_file():
             raise ValueError("there is no such file")
+        require_size(path, LARGEST_PROBE)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
@@ -110,7 +141,7 @@ class Probe:
                 raise ValueError(
                     f"token {token} is outside the vocabulary of {shape[1]}"
                 )
-        if not (self.widths + self.artifact).isprintable():
+        if UNPRINTABLE.search(self.widths + self.artifact):
             raise ValueError("its metadata hold characters that steer a terminal")
         finite = np.abs(self.logits[np.isfinite(self.logits)])
         self.largest = float(finite.max(initial=0))
@@ -119,6 +150,13 @@ class Probe:
                 raise ValueError(
                     f"{bound} is no tolerance, where the largest logit is {self.largest:.3g}"
                 )
+
+
+def require_size(path, most):
+    if path.stat().st_size > most:
+        raise ValueError(
+            f"it has {path.stat().st_size} bytes, at most {most} make sense"
+        )
 
 
 def is_tolerance(bound, largest):
@@ -141,13 +179,23 @@ def require_tokens(inputs):
         raise ValueError("it runs language models, and the probe has images")
 
 
+def require_few_layers(config, key=""):
+    """An Error for a config of more layers than any model has: each takes time and memory."""
+    if isinstance(config, dict):
+        for inner_key, inner in config.items():
+            require_few_layers(inner, str(inner_key))
+    elif isinstance(config, int) and "layer" in key and config > MOST_LAYERS:
+        raise ValueError(f"its config.json says {key} {config}, at most {MOST_LAYERS}")
+
+
 def run_transformers(directory, inputs):
+    config = read_config(directory / "config.json")
+    require_few_layers(config)
     import torch
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    config = read_config(directory / "config.json")
     if (directory / "adapter_config.json").exists():
         raise ValueError("it holds an adapter, which loads another model: remove it")
     classes = transformers.AutoModelForCausalLM
@@ -257,6 +305,81 @@ def run(name, directory, inputs):
         raise ValueError(f"{error}; {by} installs it") from error
 
 
+@functools.cache
+def load(name):
+    """Imports what the runtime needs, once for all exports, in the process that has no limits."""
+    modules = {
+        "transformers": ("torch", "transformers.models.auto.modeling_auto"),
+        "llama.cpp": ("llama_cpp",),
+        "onnxruntime": ("onnxruntime",),
+        "onnxruntime-genai": ("onnxruntime_genai",),
+    }
+    try:
+        for module in modules[name]:
+            importlib.import_module(module)
+    except ImportError:
+        pass  # run says so
+
+
+def limit(directory, seconds):
+    """Of this process: it ends when the time is over, and gets no more memory."""
+    held = sum(path.stat().st_size for path in directory.glob("*") if path.is_file())
+    memory = MEMORY + COPIES * held
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or memory < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+
+
+def answer(name, directory, inputs, shape, seconds):
+    """What `run` gives, as the bytes that are sent: a line of JSON, then logits of that shape."""
+    try:
+        limit(directory, seconds)
+        logits = run(name, directory, inputs)
+        head = {"shape": logits.shape}
+    except Exception as error:  # noqa: BLE001
+        head = {"error": reason(error)[:2000]}
+    sound = head.get("shape") == shape
+    return json.dumps(head).encode() + b"\n" + (logits.tobytes() if sound else b"")
+
+
+def run_alone(name, directory, inputs, shape, seconds):
+    """Logits of that shape, or a ValueError: by `run` in a process with limits."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            with open(writer, "wb") as out:
+                out.write(answer(name, directory, inputs, shape, seconds))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as sent:
+        head = sent.readline(1 << 16)
+        logits = sent.read(8 * math.prod(shape))
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        ending = signal.Signals(os.WTERMSIG(status))
+        if ending == signal.SIGALRM:
+            raise ValueError(
+                f"it took more than {seconds} seconds and was stopped; --seconds allows more"
+            )
+        raise ValueError(f"it ended by {ending.name}")
+    said = json.loads(head)
+    if "error" in said:
+        raise ValueError(said["error"])
+    if tuple(said["shape"]) != shape:
+        raise ValueError(
+            f"it gave logits of shape {tuple(said['shape'])}, where the probe has {shape}"
+        )
+    return np.frombuffer(logits, dtype=np.float64).reshape(shape)
+
+
 def require_trust(name, directory, trusted):
     """A Failure where the runtime would run what this program does not ship, unless `trusted`."""
     what = f"{name} is not asked"
@@ -272,7 +395,7 @@ def require_trust(name, directory, trusted):
     print(f"{shown(directory)}: {name} runs {code}, as --trust says", file=sys.stderr)
 
 
-def verify(name, directory, trusted):
+def verify(name, directory, trusted=False, seconds=SECONDS):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
     probe = read_probe(directory)
     runtime = RUNTIMES[name]
@@ -283,12 +406,9 @@ def verify(name, directory, trusted):
             f" are, {probe.largest:.3g}, so that none would tell whether it computes the same"
         )
     require_trust(name, directory, trusted)
-    logits = attempt(f"{name} failed", run, name, directory, probe.inputs)
-    if logits.shape != probe.logits.shape:
-        raise Failure(
-            f"{name} failed: it gave logits of shape {logits.shape}, where the probe has"
-            f" {probe.logits.shape}"
-        )
+    load(name)
+    asked = (name, directory, probe.inputs, probe.logits.shape, seconds)
+    logits = attempt(f"{name} failed", run_alone, *asked)
     difference = np.abs(logits - probe.logits)
     difference[logits == probe.logits] = 0  # equal infinities
     difference[np.isnan(difference)] = np.inf
@@ -319,6 +439,8 @@ def record_beside(directory, found):
     path = directory / "verified.json"
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise ValueError("it is not a file: remove it")
+    if path.exists():
+        require_size(path, LARGEST_ANSWERS)
     known = json.loads(path.read_text()) if path.exists() else []
     if not isinstance(known, list) or not all(
         isinstance(one, dict) and {"artifact", "runtime"} <= one.keys() for one in known
@@ -363,30 +485,63 @@ def require_own_journal(path):
                     )
 
 
+def plain(sql):
+    """Without comments, and with one space between words, as db/schema_check.cpp compares."""
+    quoted = r"'[^']*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]"
+    gap = r"(?:\s|--[^\n]*|/\*.*?(?:\*/|\Z))+"
+    return re.sub(
+        f"{quoted}|{gap}",
+        lambda match: match[0] if match[0][0] in "'\"`[" else " ",
+        sql.strip(),
+        flags=re.DOTALL,
+    )
+
+
+def known_objects():
+    """What this program makes, and what older versions made: kind, name and statement."""
+    known = set()
+    for schema in SCHEMAS:
+        memory = sqlite3.connect(":memory:")
+        memory.executescript(schema.read_text())
+        rows = memory.execute(
+            "SELECT type, name, sql FROM sqlite_schema WHERE sql > ''"
+        )
+        known |= {(kind, name, plain(sql)) for kind, name, sql in rows}
+        memory.close()
+    return known
+
+
 def require_own_tables(store, path):
     """Error where the row would go elsewhere than into our table, or start something."""
-    schema = store.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall()
-    foreign = [
-        name
-        for kind, name, table in schema
-        if (kind == "trigger" and name.lower() not in OUR_TRIGGERS)
-        or (kind == "trigger" and table.lower() == "verification")  # ours are on others
-        or (kind == "view" and name.lower() in ("artifact", "verification"))
-    ]
-    if foreign:
-        raise ValueError(f"{path} holds {foreign[0]!r}, which mixnmatch did not make")
+    known = known_objects()
+    touched = {"artifact", "verification"}  # of which nothing was ever altered
+    schema = store.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    )
+    for kind, name, table, sql in schema:
+        runs = kind == "trigger" or {name.lower(), table.lower()} & touched
+        if runs and (kind, name, plain(sql)) not in known:
+            raise ValueError(f"{path} holds {name!r}, which mixnmatch did not make")
+
+
+def require_store(path):
+    """Error if the file says that it is another program's, before SQLite carries a journal out."""
+    with open(path, "rb") as file:
+        header = file.read(72)
+    if int.from_bytes(header[68:], "big") != APPLICATION_ID:
+        raise ValueError(f"{path} is no store of mixnmatch")
 
 
 def record_in_store(path, directory, found):
     """A row of the table verification, for the artifact of that fingerprint."""
     path = path.resolve()
     require_own_journal(path)
+    require_store(path)
     store = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30)
+    store.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
     steps = iter(range(MOST_STEPS // 10_000))
     store.set_progress_handler(lambda: next(steps, None) is None, 10_000)
     with store:  # one transaction
-        if store.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            raise ValueError(f"{path} is no store of mixnmatch")
         store.execute("PRAGMA trusted_schema = OFF")
         require_own_tables(store, path)
         store.execute("PRAGMA foreign_keys = ON")
@@ -422,7 +577,15 @@ def main():
         action="store_true",
         help="run code that exports bring along, also where this program did not write it",
     )
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=SECONDS,
+        help="how long the runtime may take for one export (%(default)s)",
+    )
     arguments = parser.parse_args()
+    if arguments.seconds < 1:
+        parser.error("--seconds is at least 1")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     with tempfile.TemporaryDirectory() as modules:
@@ -436,7 +599,9 @@ def verify_all(arguments):
     agree = True
     for directory in arguments.directory:
         try:
-            found = verify(arguments.runtime, directory, arguments.trust)
+            found = verify(
+                arguments.runtime, directory, arguments.trust, arguments.seconds
+            )
             agree &= found["agrees"]
             if arguments.db:
                 what = f"the answer is not recorded in {arguments.db}"

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -13,6 +15,7 @@
 #include "model/json.h"
 #include "tests/db/stores.h"
 #include "tests/export/reference_llama.h"
+#include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {
@@ -227,13 +230,14 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");
-  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel"}) {
+  for (const char* name :
+       {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "deep", "answered"}) {
     write_export(dir / "model", llama, dir / name, {8, 32, 4}, Dtype::kF32, 5'000'000'000);
   }
   const fs::path mark = dir / "PWNED", victim = dir / "victim.json";
   const fs::path bridge = dir / "changed/modeling_mixnmatch_llama.py";
-  test::spew(bridge,
-             fmt::format("open('{}', 'w').close()\n{}", mark.string(), test::slurp(bridge)));
+  test::spew(bridge, fmt::format("open('{}', 'w').write(open('/proc/net/dev').read())\n{}",
+                                 mark.string(), test::slurp(bridge)));
   test::spew(
       dir / "foreign/config.json",
       R"({"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "attacker/repo--m.X"}})");
@@ -246,11 +250,15 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
              R"({"model_type": "llama", "auto_map": {"AutoConfig": "evil.X"}})");
   test::spew(dir / "kernel/config.json",
              R"({"model_type": "llama", "text": {"_attn_implementation": "attacker/kernel:fn"}})");
+  test::spew(dir / "deep/config.json", R"({"model_type": "llama", "num_hidden_layers": 3000000})");
+  test::spew(dir / "answered/verified.json", "[]");
+  fs::resize_file(dir / "answered/verified.json", 1 << 30);  // of holes
   test::spew(victim, "[]");
   fs::create_symlink(victim, dir / "linked/verified.json");
 
   std::string arguments;
-  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel"}) {
+  for (const char* name :
+       {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "deep", "answered"}) {
     arguments += " " + (dir / name).string();
   }
   const Answer answer = verify("transformers" + arguments);
@@ -265,6 +273,8 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   says("elsewhere", "transformers is not asked: its config.json names other files");
   says("kernel", "transformers is not asked: it would run the kernel attacker/kernel:fn");
   says("linked", "the answer is not recorded in verified.json");
+  says("deep", "transformers failed: its config.json says num_hidden_layers 3000000, at most 1024");
+  says("answered", "the answer is not recorded in verified.json: it has 1073741824 bytes");
   EXPECT_FALSE(fs::exists(mark));
   EXPECT_EQ(test::slurp(victim), "[]");
   EXPECT_FALSE(fs::exists(dir / "changed/verified.json"));
@@ -283,7 +293,33 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   EXPECT_EQ(trusted.status, 0) << trusted.text;
   EXPECT_NE(trusted.text.find("transformers runs modeling_mixnmatch_llama.py"), std::string::npos)
       << trusted.text;
-  EXPECT_TRUE(fs::exists(mark));
+  // It found no network but the loopback, where a user may take it away.
+  const std::string networks = test::slurp(mark);
+  if (std::system("unshare --user --map-current-user --net true 2> /dev/null") == 0) {
+    EXPECT_EQ(std::ranges::count(networks, ':'), 1) << networks;
+  }
+}
+
+// A few bytes of a graph say a computation without an end, which is stopped.
+TEST(Verify, AnEndlessModelIsStopped) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  TempDir dir;
+  test::TinyLlama llama;
+  llama.write(dir / "model");
+  write_export(dir / "model", llama, dir / "out", {16, 16, 16}, Dtype::kF32, 5'000'000'000);
+  ASSERT_EQ(test::python_failure("export/endless_onnx.py", {dir / "out/scorer.onnx"}, dir), "");
+  ASSERT_LT(fs::file_size(dir / "out/scorer.onnx"), 1000u);
+  const Answer answer = verify("onnxruntime --seconds 1 " + (dir / "out").string());
+  EXPECT_EQ(answer.status, 1);
+  EXPECT_NE(answer.text.find("onnxruntime failed: it took more than 1 seconds and was stopped"),
+            std::string::npos)
+      << answer.text;
+}
+
+TEST(Verify, ItsPartsHoldAgainstStrangers) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  const TempDir dir;
+  EXPECT_EQ(test::python_failure("export/verify_check.py", {dir.path()}, dir), "");
 }
 
 }  // namespace

@@ -1,0 +1,116 @@
+"""What scripts/verify.py does with text, stores and computations of strangers: argv[1] is a scratch
+directory."""
+
+import importlib.util
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+spec = importlib.util.spec_from_file_location("verify", ROOT / "scripts/verify.py")
+verify = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(verify)
+
+scratch = Path(sys.argv[1])
+
+
+def error_of(action, *arguments):
+    try:
+        action(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def check_text():
+    # The program's own table, of which tests/report/escape_test.cpp tests more.
+    for c in (
+        "\x1b\x9b\u00ad\u034f\u115f\u200d\u202e\u2028\u2800\u3164\ufe0f\U000e0041\ud800"
+    ):
+        assert verify.shown(f"a{c}b") == f"a{ascii(c)[1:-1]}b", ascii(c)
+    assert verify.shown("1.39 ± 0.02 µ 模 😀") == "1.39 ± 0.02 µ 模 😀"
+
+
+def new_store(name, changes=""):
+    path = scratch / name
+    with sqlite3.connect(path) as store:
+        for pragma_and_schema in (verify.SCHEMAS[0].read_text(), changes):
+            store.executescript(pragma_and_schema)
+    store.close()
+    return path
+
+
+def check_stores():
+    found = {"artifact": "0" * 32}
+    sound = new_store(
+        "sound.db", "CREATE TABLE mine (a); CREATE INDEX by_a ON mine (a)"
+    )
+    said = error_of(verify.record_in_store, sound, scratch, found)
+    assert "has no artifact" in said, said
+    changes = (
+        "CREATE INDEX zz ON verification (hex(zeroblob(30000000)))",
+        "CREATE INDEX zz ON Artifact (hex(zeroblob(30000000)))",
+        "CREATE TRIGGER zz AFTER INSERT ON verification BEGIN SELECT 1; END",
+        """DROP TRIGGER record_stays;
+        CREATE TRIGGER record_stays BEFORE UPDATE ON record BEGIN SELECT 1; END""",
+        """DROP TABLE verification;
+        CREATE TABLE Verification (artifact, runtime, version, worst, tolerance, agrees, machine,
+        created, x DEFAULT (hex(zeroblob(30000000))))""",
+    )
+    for number, change in enumerate(changes):
+        path = new_store(f"{number}.db", change)
+        said = error_of(verify.record_in_store, path, scratch, found)
+        assert "which mixnmatch did not make" in said, (change, said)
+    assert verify.plain("a --x\n b '-- c' /* d */ e") == "a b '-- c' e"
+
+
+def check_foreign_journal():
+    """SQLite would carry out what a killed writer left, whosever database it is."""
+    path = scratch / "theirs.db"
+    child = os.fork()
+    if child == 0:
+        theirs = sqlite3.connect(path, isolation_level=None)
+        theirs.execute("CREATE TABLE photos (x)")
+        theirs.execute("PRAGMA cache_size = 2")
+        theirs.execute("BEGIN")
+        for _ in range(100):
+            theirs.execute("INSERT INTO photos VALUES (zeroblob(4000))")
+        os._exit(0)
+    os.waitpid(child, 0)
+    journal = scratch / "theirs.db-journal"
+    before = path.read_bytes(), journal.read_bytes()
+    assert len(before[1]) > 512
+    found = {"artifact": "0" * 32}
+    said = error_of(verify.record_in_store, path, scratch, found)
+    assert "is no store of mixnmatch" in said, said
+    assert (path.read_bytes(), journal.read_bytes()) == before
+
+
+def check_limits():
+    """A runtime that wants more memory, ends badly, or gives another shape."""
+
+    def run_alone(runtime):
+        verify.RUNTIMES["own"] = verify.Runtime(runtime, "numpy")
+        return verify.run_alone("own", scratch, [1, 2], (2, 3), 60)
+
+    verify.MEMORY = 1 << 29
+    assert (run_alone(lambda *_: np.eye(2, 3)) == np.eye(2, 3)).all()
+    cases = (
+        (lambda *_: np.ones(1 << 27), "allocate"),
+        (lambda *_: np.ones((3, 2)), "shape (3, 2), where the probe has (2, 3)"),
+        (lambda *_: os.abort(), "it ended by SIGABRT"),
+        (lambda *_: {}["logits"], "there is no 'logits'"),
+    )
+    for runtime, phrase in cases:
+        said = error_of(run_alone, runtime)
+        assert phrase in said, said
+
+
+check_text()
+check_stores()
+check_foreign_journal()
+check_limits()
