@@ -39,6 +39,22 @@ class Kills : public Workshop {
     return all;
   }
 
+  // How often the program begins or ends a system call.
+  static int moments_of(const std::vector<std::string>& command) {
+    Running running(mixnmatch_argv(command), Running::Start::kTraced);
+    int moments = 0;
+    running.hold([&] { return ++moments, false; }, [] {});
+    EXPECT_EQ(running.wait().status, 0);
+    return moments;
+  }
+
+  static Result kill_at(const std::vector<std::string>& command, int moment) {
+    Running running(mixnmatch_argv(command), Running::Start::kTraced);
+    int moments = 0;
+    running.hold([&] { return ++moments == moment; }, [&] { running.signal(SIGKILL); });
+    return running.wait();
+  }
+
   static Json unfinished(const std::string& db) {
     const Result result = mixnmatch({"runs", "--db", db, "--json"});
     if (result.status != 0) return {};
@@ -106,28 +122,26 @@ TEST_F(Kills, SettingsOfARunThatHoldANumberAreASentence) {
   expect_refused({"search", "--db", db_, "--resume", "1"}, 1, "no settings to resume with");
 }
 
+// The moments spread over start-up, the batches and the commits between them.
 TEST_F(Kills, SearchResumesToTheSameRecords) {
   const std::string whole = path("whole.db");
-  double seconds = expect_done(evolution(whole)).seconds;
+  const int moments = moments_of(evolution(whole));
   const std::vector<std::string> expected = records(whole);
 
   const std::string killed = path("killed.db");
-  int kills = 0;
-  // The moments spread over start-up, the batches and the commits between them.
-  for (int i = 0; kills < 5; i = (i + 1) % 6) {
+  int kills = 0, resumed = 0;
+  for (const double share : {0.9, 0.8, 0.97, 0.6, 0.93, 0.7}) {
     const Json run = fs::exists(killed) ? unfinished(killed) : Json();
-    Running search(mixnmatch_argv(run.is_null() ? evolution(killed)
-                                                : std::vector<std::string>{"search", "--db", killed,
-                                                                           "--resume", run.dump(),
-                                                                           "--threads", "1"}));
-    std::this_thread::sleep_for(Milliseconds(static_cast<int>(1000 * seconds * (0.2 + 0.12 * i))));
-    search.signal(SIGKILL);
-    const Result result = search.wait();
+    if (!run.is_null()) ++resumed;
+    const Result result =
+        kill_at(run.is_null() ? evolution(killed)
+                              : std::vector<std::string>{"search", "--db", killed, "--resume",
+                                                         run.dump(), "--threads", "1"},
+                static_cast<int>(share * moments));
     if (result.status == -SIGKILL) ++kills;
-    if (result.status == 0) {  // it was done before: the run that was timed had a slower machine
+    if (result.status == 0) {  // what was resumed had less to do
       EXPECT_EQ(records(killed), expected);
       fs::remove(killed);
-      seconds *= 0.7;
       continue;
     }
     const Json left = fs::exists(killed) ? unfinished(killed) : Json();
@@ -135,7 +149,9 @@ TEST_F(Kills, SearchResumesToTheSameRecords) {
     const std::string hint = expect_done({"runs", "--db", killed}).err;
     EXPECT_NE(hint.find("--resume " + left.dump()), std::string::npos) << hint;
   }
-  const Json run = unfinished(killed);
+  EXPECT_GT(kills, 1);
+  EXPECT_GT(resumed, 0);
+  const Json run = fs::exists(killed) ? unfinished(killed) : Json();
   expect_done(run.is_null() ? evolution(killed)
                             : std::vector<std::string>{"search", "--db", killed, "--resume",
                                                        run.dump(), "--threads", "1"});
@@ -231,24 +247,18 @@ TEST_F(Kills, ExportIsNeverSeenHalfWritten) {
   const std::string model = large.write(dir_ / "large").string();
   const std::vector<std::string> command = {"export",     model,   "--widths", "8192",
                                             "--no-check", "--out", path("out")};
-  double seconds = expect_done(command).seconds;
+  const int moments = moments_of(command);
   const std::string expected = slurp(path("out/model.safetensors"));
   fs::remove_all(path("out"));
   int kills = 0;
-  for (int i = 0; kills < 10; i = (i + 1) % 12) {
-    Running program(mixnmatch_argv(command));
-    std::this_thread::sleep_for(
-        std::chrono::microseconds(static_cast<int>(1e6 * seconds * (0.1 + 0.08 * i))));
-    program.signal(SIGKILL);
-    if (program.wait().status == -SIGKILL) {
-      ++kills;
-    } else {
-      seconds *= 0.7;  // it was done before: the run that was timed had a slower machine
-    }
+  for (int i = 1; i <= 10; ++i) {
+    const Result result = kill_at(command, moments * i / 10);
+    if (result.status == -SIGKILL) ++kills;
     if (!fs::exists(path("out"))) continue;
     EXPECT_EQ(slurp(path("out/model.safetensors")), expected) << "after kill " << i;
     fs::remove_all(path("out"));
   }
+  EXPECT_GT(kills, 5);
   expect_done(command);
   EXPECT_EQ(slurp(path("out/model.safetensors")), expected);
   for (const auto& entry : fs::directory_iterator(dir_.path())) {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -33,8 +35,10 @@ struct Result {
 // A program under way.
 class Running {
  public:
-  // argv[0] is looked up as a path. Standard input is empty.
-  explicit Running(const std::vector<std::string>& argv) {
+  enum class Start { kFree, kTraced };
+
+  // argv[0] is looked up as a path. Standard input is empty. With kTraced it waits for hold().
+  explicit Running(const std::vector<std::string>& argv, Start start = Start::kFree) {
     std::vector<char*> words;
     for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);
@@ -51,6 +55,7 @@ class Running {
       redirect(0, "/dev/null", O_RDONLY);
       redirect(1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC);
       redirect(2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC);
+      if (start == Start::kTraced && ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(125);
       execv(words[0], words.data());
       _exit(127);
     }
@@ -82,6 +87,38 @@ class Running {
       if (err().find(text) != std::string::npos) return true;
       if (last) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  // Of a traced program: lets it run to its end, and calls `act` once, at the first beginning or
+  // end of a system call at which `now` says so. Meanwhile every thread comes as far as its next
+  // call. So a test meets a moment of the program, however fast or busy the machine is. Returns
+  // whether `act` was called.
+  bool hold(const std::function<bool()>& now, const std::function<void()>& act) {
+    constexpr int kCall = SIGTRAP | 0x80;  // the stop at a call, as PTRACE_O_TRACESYSGOOD marks it
+    bool begun = false, acted = false;
+    for (siginfo_t info{};; info = {}) {
+      if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL) != 0) {
+        throw std::runtime_error("waitid failed");
+      }
+      const bool stopped = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED;
+      if (!stopped && info.si_pid == pid_) return acted;  // wait() takes it in
+      int status = 0;
+      waitpid(info.si_pid, &status, __WALL);
+      if (!WIFSTOPPED(status)) continue;  // a thread has ended
+      const int signal = WSTOPSIG(status);
+      if (signal == kCall && !acted && now()) {
+        acted = true;
+        act();
+      }
+      // The others are those that tracing makes: of execve, of new threads and of their beginning.
+      const bool of_program = signal != kCall && signal != SIGTRAP && signal != SIGSTOP;
+      if (!begun) {
+        ptrace(PTRACE_SETOPTIONS, pid_, nullptr,
+               PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
+        begun = true;
+      }
+      ptrace(acted ? PTRACE_CONT : PTRACE_SYSCALL, info.si_pid, nullptr, of_program ? signal : 0);
     }
   }
 

@@ -79,13 +79,10 @@ class Ranks : public Workshop {
     return all;
   }
 
-  // How often one looks for what comes in its time: ten minutes, which no test takes that passes.
-  static constexpr int kLooks = 120'000;
-
-  // The process that is that rank of this test, once it scores: 0 if it never does.
-  pid_t scoring_rank(int rank) const {
+  // The process that is that rank of `job`, once it scores: 0 if the job ends before.
+  pid_t scoring_rank(const Running& job, int rank) const {
     const std::string mark = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
-    for (int i = 0; i < kLooks; ++i, std::this_thread::sleep_for(Milliseconds(5))) {
+    for (; !job.ended(); std::this_thread::sleep_for(Milliseconds(5))) {
       for (const auto& entry : fs::directory_iterator("/proc")) {
         const std::string name = entry.path().filename();
         if (name.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -101,13 +98,11 @@ class Ranks : public Workshop {
     return 0;
   }
 
-  // Whether the process, which is not ours to wait for, ends.
-  static bool ends(pid_t process) {
-    const std::string entry = "/proc/" + std::to_string(process);
-    for (int i = 0; i < kLooks && fs::exists(entry); ++i) {
+  // Waits for a process that is no child of ours. If it never ends, neither does the test.
+  static void wait_for_end(pid_t process) {
+    while (fs::exists("/proc/" + std::to_string(process))) {
       std::this_thread::sleep_for(Milliseconds(5));
     }
-    return !fs::exists(entry);
   }
 
   static std::int64_t records_of_search(const std::string& db) {
@@ -144,7 +139,7 @@ TEST_F(Ranks, ARankThatIsKilledCostsOnlyItsPart) {
   expect_done(grid(db_));
   const std::string shared = path("shared.db");
   Running running(mpirun(3, {"--enable-recovery", "-x", "MNM_SILENCE=1"}, grid(shared)));
-  const pid_t victim = scoring_rank(1);
+  const pid_t victim = scoring_rank(running, 1);
   ASSERT_GT(victim, 0) << running.err();
   kill(victim, SIGKILL);
   const Result result = running.wait();
@@ -159,11 +154,11 @@ TEST_F(Ranks, ARankThatIsStuckIsGivenUpAndItsPartGivenToAnother) {
   expect_done(grid(db_));
   const std::string shared = path("shared.db");
   Running running(mpirun(3, {"--enable-recovery", "-x", "MNM_SILENCE=1"}, grid(shared)));
-  const pid_t victim = scoring_rank(1);
+  const pid_t victim = scoring_rank(running, 1);
   ASSERT_GT(victim, 0) << running.err();
   kill(victim, SIGSTOP);
   const auto reported = [&] { return running.out().find("best:") != std::string::npos; };
-  for (int i = 0; i < kLooks && !reported(); ++i) std::this_thread::sleep_for(Milliseconds(5));
+  while (!reported() && !running.ended()) std::this_thread::sleep_for(Milliseconds(5));
   EXPECT_TRUE(reported()) << running.err();
   EXPECT_NE(running.err().find("rank 1 was not heard of"), std::string::npos) << running.err();
   kill(victim, SIGCONT);
@@ -175,13 +170,13 @@ TEST_F(Ranks, ARankThatStaysStuckEndsWithTheFirst) {
   expect_done(grid(db_));
   const std::string shared = path("shared.db");
   Running running(mpirun(2, {"-x", "MNM_SILENCE=1"}, grid(shared)));
-  const pid_t victim = scoring_rank(1);
+  const pid_t victim = scoring_rank(running, 1);
   ASSERT_GT(victim, 0) << running.err();
   kill(victim, SIGSTOP);
   const Result result = running.wait();
   EXPECT_NE(result.err.find("rank 1 was not heard of"), std::string::npos) << result.err;
   EXPECT_NE(result.out.find("best:"), std::string::npos) << result.err;
-  EXPECT_TRUE(ends(victim)) << "the launcher lets nobody stay behind";
+  wait_for_end(victim);  // the launcher lets nobody stay behind
   expect_same(records(shared), records(db_));
 }
 
@@ -220,16 +215,16 @@ TEST_F(Ranks, WhereTheLauncherEndsAllResumingRedoesOnlyWhatWasLost) {
   expect_done(grid(db_));
   const std::string shared = path("shared.db");
   Running running(mpirun(2, {}, grid(shared)));
-  const pid_t victim = scoring_rank(1), keeper = scoring_rank(0);
+  const pid_t victim = scoring_rank(running, 1), keeper = scoring_rank(running, 0);
   ASSERT_GT(victim, 0) << running.err();
   ASSERT_GT(keeper, 0) << running.err();
   std::int64_t kept = 0;
-  for (int i = 0; i < 1000 && kept == 0; ++i) kept = records_of_search(shared);
+  while (kept == 0 && !running.ended()) kept = records_of_search(shared);
   kill(victim, SIGKILL);
   EXPECT_NE(running.wait().status, 0);
   // The launcher does not wait for the first rank, which ends in its own time; until then the run
   // is its own, and resuming is refused.
-  ASSERT_TRUE(ends(keeper)) << "the first rank did not end";
+  wait_for_end(keeper);
   kept = records_of_search(shared);
   EXPECT_GT(kept, 0) << "a part that is done is kept before the batch is";
   if (kept == 256) GTEST_SKIP() << "this machine was done before the rank was killed";
