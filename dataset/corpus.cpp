@@ -150,7 +150,7 @@ DocumentTokens documents_of(
   const std::size_t width = vocab_size <= 0x10000 ? 2 : 4;
   const auto document =
       [=, encode = std::move(encode)](const std::string& text) -> std::optional<std::string> {
-    auto ids = encode(whole_characters(text));
+    auto ids = encode(text);
     if (!ids) return std::nullopt;
     if (end >= 0) ids->push_back(end);
     std::string tokens;
@@ -163,7 +163,7 @@ DocumentTokens documents_of(
     }
     return tokens;
   };
-  return {width, document};
+  return {width, document, true};
 }
 
 std::vector<CorpusFile> list_corpus(std::span<const std::filesystem::path> inputs,
@@ -209,7 +209,9 @@ SplitCorpus split_corpus(std::span<const CorpusFile> files, std::span<const Held
              request.excerpt > 0 ? fmt::format(" of at most {} from each", request.excerpt) : "");
       }
       const CorpusFile& file = *next->second.file;
-      const std::string text = excerpt_of(next->second.text(), request.excerpt, next->first);
+      const std::string whole = next->second.text();
+      std::string text = excerpt_of(whole, request.excerpt, next->first);
+      if (documents.of_characters && text.size() < whole.size()) text = whole_characters(text);
       if (!append_document(part, file, text, documents)) {
         split.skipped.push_back(file.name);
         --usable;

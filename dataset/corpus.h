@@ -41,15 +41,15 @@ struct DocumentTokens {
   // The tokens of a document, with what separates it from the next; nothing if it is not UTF-8 and
   // has to be. Error, with only the reason, if it cannot be tokenized for another reason.
   std::function<std::optional<std::string>(const std::string& text)> encode;
+  bool of_characters = false;  // an excerpt leaves out the pieces of those that it cuts
 };
 
 // A document's tokens are its bytes, followed by one zero byte.
 DocumentTokens byte_documents();
 
-// A document's tokens are those that `encode` gives, followed by `end` unless that is negative. The
-// pieces of a character that an excerpt begins or ends within are left out. `encode` gives nothing
-// for a text that is not UTF-8 and has to be. Their width is 2 bytes for a vocabulary of at most
-// 65,536 tokens, else 4. Error if `end` is not below `vocab_size`.
+// A document's tokens are those that `encode` gives, followed by `end` unless that is negative.
+// `encode` gives nothing for a text that is not UTF-8 and has to be. Their width is 2 bytes for a
+// vocabulary of at most 65,536 tokens, else 4. Error if `end` is not below `vocab_size`.
 DocumentTokens documents_of(
     std::function<std::optional<std::vector<std::int64_t>>(const std::string& text)> encode,
     std::int64_t end, std::int64_t vocab_size);

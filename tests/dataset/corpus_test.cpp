@@ -106,10 +106,10 @@ TEST_F(Corpus, TooSmallIsAnError) {
   EXPECT_THROW(split_corpus(all, everything, 1), Error);
 }
 
-// Ids from 0 on for the letters from 'a' on. A text with an x is not UTF-8, and one with a y cannot
-// be tokenized.
+// Ids from 0 on for the letters from 'a' on. A text with an x counts as not UTF-8, and one with a y
+// cannot be tokenized.
 std::optional<std::vector<std::int64_t>> letters(const std::string& text) {
-  if (test::contains(text, "x")) return std::nullopt;
+  if (text.find_first_of("x\x80\xc3") != std::string::npos) return std::nullopt;
   if (test::contains(text, "y")) fail("it has a y");
   std::vector<std::int64_t> ids;
   for (const char c : text) ids.push_back(c - 'a');
@@ -132,6 +132,8 @@ TEST_F(Corpus, OnlyWhatIsNotUtf8IsLeftOut) {
   };
   EXPECT_EQ(split({"abc", "x", "ab"}, 19).skipped, std::vector<std::string>{"1"});
   EXPECT_EQ(split({"abc", "x", "ab"}, 19).train.tokens.size(), 2u * (4 + 3));
+  // Of a whole file nothing is cut away to make it UTF-8.
+  EXPECT_EQ(split({"abc", "\x80zabc", "ab\xc3"}, 19).skipped, (std::vector<std::string>{"1", "2"}));
   // The tokenizer's own refusal, and a letter past the vocabulary, name the file.
   EXPECT_TRUE(test::contains(error({"abc", "y"}, 19), (dir_ / "1").string() + ": it has a y"));
   EXPECT_TRUE(test::contains(error({"abc", "uz"}, 19), "/1: token 20 is outside"));
