@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/error_of.h"
@@ -115,6 +117,38 @@ TEST_F(ImageSet, BytesDoNotDependOnThreads) {
   make(out_ / "one", true, 1);
   make(out_ / "many", true, 5);
   EXPECT_EQ(files_of(out_ / "one"), files_of(out_ / "many"));
+}
+
+// Pictures of which each takes all that threads share. One more may be decoded beside it.
+class LargePictures final : public ImageSource {
+ public:
+  LargePictures() {
+    kind = "test";
+    classes = {"one"};
+    for (int i = 0; i < 160; ++i) images.push_back({std::to_string(i), 0});
+  }
+  Image decode(std::size_t, const DecodeOptions& options) const override {
+    if (!options.reserve) fail("nothing is reserved");
+    options.reserve(std::uint64_t{2} << 30);
+    const int now = ++decoding;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+    }
+    for (int i = 0; i < 20; ++i) std::this_thread::yield();
+    --decoding;
+    return test::picture(2, 2, 3);
+  }
+  mutable std::atomic<int> decoding = 0, most = 0;
+};
+
+TEST_F(ImageSet, ThreadsShareTheMemoryOfPicturesThatAreDecoded) {
+  const LargePictures source;
+  ImageSetOptions options;
+  options.target = out_ / "set";
+  options.threads = 8;
+  const ImageSetResult result = make_image_set(source, preparation_, options, {});
+  EXPECT_TRUE(result.written);
+  EXPECT_EQ(result.count, 160);
+  EXPECT_LE(source.most, 2);
 }
 
 TEST_F(ImageSet, BrokenPicturesAreAllListedAndNothingIsWritten) {
