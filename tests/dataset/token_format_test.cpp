@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <sstream>
 #include <string>
@@ -257,28 +258,35 @@ TEST(TokenFormat, ANameIsOneWordOfAnAdvisedCommandAndNoPartOfItsProgram) {
                                           "''\"\"\"\\",
                                           "\n\t",
                                           "caf\xe9"};
+  const auto help = [](const Case& c, const std::filesystem::path& file) {
+    return resemblance_of(std::as_bytes(std::span(c.bytes)), file, 600).help;
+  };
+  std::set<std::string> tried;  // without the last word, the file
   int ran = 0;
   for (const Case& c : cases) {
+    const auto extension = std::filesystem::path(c.file).extension();
+    const std::string plain = help(c, std::filesystem::path("a").replace_extension(extension));
+    if (!tried.insert(plain.substr(0, plain.rfind(" a."))).second) continue;
     for (const std::string& name : names) {
-      const std::filesystem::path file = name + std::filesystem::path(c.file).extension().string();
-      const Resemblance like = resemblance_of(std::as_bytes(std::span(c.bytes)), file, 600);
-      const std::size_t at = std::min(like.help.find("python3 -c "), like.help.find("jq -"));
+      const std::filesystem::path file = name + extension.string();
+      const std::string advice = help(c, file);
+      const std::size_t at = std::min(advice.find("python3 -c "), advice.find("jq -"));
       if (at == std::string::npos) continue;
-      spew(bin / "advised", like.help.substr(at));
+      spew(bin / "advised", advice.substr(at));
       const std::string shell =
           fmt::format("cd '{0}' && PATH='{1}':$PATH PWNED='{2}' sh '{1}/advised'",
                       dir.path().string(), bin.path().string(), pwned);
-      ASSERT_EQ(std::system(shell.c_str()), 0) << like.help;
+      ASSERT_EQ(std::system(shell.c_str()), 0) << advice;
       std::vector<std::string> words;
       std::istringstream in(test::slurp(given));
       for (std::string word; std::getline(in, word, '\0');) words.push_back(word);
-      ASSERT_EQ(words.size(), 3u) << like.help;
-      EXPECT_EQ(words[1].find(name), std::string::npos) << like.help;
-      EXPECT_EQ(words[2], (name.starts_with('-') ? "./" : "") + file.string()) << like.help;
+      ASSERT_EQ(words.size(), 3u) << advice;
+      EXPECT_EQ(words[1].find(name), std::string::npos) << advice;
+      EXPECT_EQ(words[2], (name.starts_with('-') ? "./" : "") + file.string()) << advice;
       ++ran;
     }
   }
-  EXPECT_GT(ran, 100);
+  EXPECT_GT(ran, 50);
   EXPECT_FALSE(std::filesystem::exists(pwned));
 }
 
