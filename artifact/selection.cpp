@@ -8,9 +8,6 @@
 #include "study/store_rows.h"
 
 namespace mnm {
-namespace {
-
-// The data by whose scores the best is chosen.
 std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std::string& name) {
   if (!name.empty()) return data_named(store, name, model);
   FrontQuery query;
@@ -29,8 +26,6 @@ std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std
   }
   fail_usage("the store has scores on several datasets: name the one to choose by with --data");
 }
-
-}  // namespace
 
 std::optional<std::int64_t> model_in(const Store& store, const OpenedModel& opened) {
   const std::string fingerprint = opened.checkpoint.fingerprint();

@@ -19,12 +19,14 @@ namespace mnm {
 // The store's id of a checkpoint, found by its fingerprint. Nothing if the store does not know it.
 std::optional<std::int64_t> model_in(const Store& store, const OpenedModel& opened);
 
+// The data by whose scores the best are chosen: of that name (data_named), or the search part, or
+// the only data that there are. UsageError if it is not clear which.
+std::int64_t data_to_choose_by(const Store& store, std::int64_t model, const std::string& name);
+
 struct BestRequest {
   std::vector<Budget> budgets{};
   CostKind cost = CostKind::kParams;
-  // The data whose scores decide, by a name that data_named takes. Empty: the search part, or, if
-  // there is none, the only data that there are.
-  std::string data{};
+  std::string data{};                     // data_to_choose_by takes it
   const LatencyTable* latency = nullptr;  // needed if a budget is a latency
 };
 

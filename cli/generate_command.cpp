@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <iostream>
 #include <iterator>
 #include <limits>
@@ -89,15 +88,6 @@ Words words_of(const std::filesystem::path& directory, std::int64_t vocab_size) 
   }
 }
 
-std::string today() {
-  const std::time_t now = std::time(nullptr);
-  std::tm date{};
-  localtime_r(&now, &date);
-  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  return fmt::format("{:02} {} {}", date.tm_mday, kMonths[date.tm_mon], 1900 + date.tm_year);
-}
-
 // One turn of a chat, up to where the answer begins.
 std::vector<std::int64_t> chat_of(const OptionTable& options, const PromptOptions& prompt,
                                   const Tokenizer& tokenizer,
@@ -107,7 +97,7 @@ std::vector<std::int64_t> chat_of(const OptionTable& options, const PromptOption
   try {
     const std::optional<ChatTemplate> chat = find_chat_template(directory);
     if (!chat) fail("it has no chat_template");
-    return tokenizer.encode(chat_prompt(*chat, turn, today()), Template::kLeaveOut);
+    return tokenizer.encode(chat_prompt(*chat, turn, chat_date()), Template::kLeaveOut);
   } catch (const Error& error) {
     fail("cannot put a chat's turns as '{}' has them: {}; give the whole text with --prompt",
          directory.string(), error.what());

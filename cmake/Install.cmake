@@ -23,7 +23,7 @@ get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
 # One shared library of all rooms but the command line, and what installs it.
 function(mnm_install_library)
   set(rooms model kernels heuristics search db dataset extract image text export onnx eval families train
-      engine cluster study report artifact nest)
+      engine cluster study report artifact nest serve)
   set(archives)
   foreach(room ${rooms})
     list(APPEND archives $<TARGET_FILE:mnm_${room}>)
@@ -53,15 +53,15 @@ function(mnm_install_library)
     "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/mixnmatch")
   install(TARGETS mixnmatch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(TARGETS mixnmatch_library EXPORT mixnmatch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  # Public is what neither names a type of Torch or SQLite nor includes what does: fold/, kernels/,
-  # the folds of families and the inside of the store are not.
+  # Public is what neither names a type of Torch, SQLite or Boost nor includes what does: fold/,
+  # kernels/, the folds of families, the inside of the store and the server's network are not.
   foreach(room model heuristics search db dataset extract image text export eval families train engine
-               cluster study report artifact nest)
+               cluster study report artifact nest serve)
     file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
          ${PROJECT_SOURCE_DIR}/${room}/*.h ${PROJECT_SOURCE_DIR}/${room}/*.inc)
     foreach(header ${headers})
       file(STRINGS ${header} private
-           REGEX "^#include [<\"](ATen/|c10/|sqlite3|fold/|kernels/|db/sqlite|db/store_impl)")
+           REGEX "^#include [<\"](ATen/|c10/|sqlite3|boost/|fold/|kernels/|db/sqlite|db/store_impl|serve/(api|awaitable|exchange|mailbox)\\.h)")
       if(NOT private)
         get_filename_component(directory ${header} DIRECTORY)
         install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch/${directory})

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "model/error.h"
 #include "model/files.h"
@@ -60,6 +61,9 @@ std::string header_turns(const ChatTemplate& chat, const ChatTurn& turn, std::st
   } else if (turn.system) {
     out += header_turn("system", *turn.system);
   }
+  for (const auto& [user, assistant] : turn.earlier) {
+    out += header_turn("user", user) + header_turn("assistant", assistant);
+  }
   return out + header_turn("user", turn.user) + "<|start_header_id|>assistant<|end_header_id|>\n\n";
 }
 
@@ -94,6 +98,16 @@ std::optional<std::string> own_system(std::string_view text) {
   return std::nullopt;
 }
 
+// Templates of models that think leave out what was thought before an earlier answer.
+std::string_view answer_of(const ChatTemplate& chat, std::string_view assistant) {
+  constexpr std::string_view kEnd = "</think>";
+  const std::size_t end = assistant.rfind(kEnd);
+  if (end == assistant.npos || !has(chat.text, "split('</think>')")) return assistant;
+  assistant.remove_prefix(end + kEnd.size());
+  const std::size_t begin = assistant.find_first_not_of('\n');
+  return begin == assistant.npos ? std::string_view() : assistant.substr(begin);
+}
+
 std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
   bool trims = false;
   for (const std::string_view trim : {"content | trim", "content|trim", "content'] | trim",
@@ -108,6 +122,9 @@ std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
     out += said("system", *turn.system);
   } else if (const std::optional<std::string> own = own_system(chat.text)) {
     out += fmt::format("<|im_start|>system\n{}<|im_end|>\n", *own);
+  }
+  for (const auto& [user, assistant] : turn.earlier) {
+    out += said("user", user) + said("assistant", answer_of(chat, assistant));
   }
   out += said("user", turn.user) + "<|im_start|>assistant\n";
   const bool thinks = has(chat.text, "<|im_start|>assistant\\n<think>\\n'") ||
@@ -150,6 +167,15 @@ std::string chat_prompt(const ChatTemplate& chat, const ChatTurn& turn, std::str
   fail(
       "its chat_template has turns of neither kind that is known here, <|start_header_id|> to "
       "<|eot_id|> and <|im_start|> to <|im_end|>");
+}
+
+std::string chat_date() {
+  const std::time_t now = std::time(nullptr);
+  std::tm date{};
+  localtime_r(&now, &date);
+  static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  return fmt::format("{:02} {} {}", date.tm_mday, kMonths[date.tm_mon], 1900 + date.tm_year);
 }
 
 }  // namespace mnm

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mnm {
 
@@ -20,19 +21,27 @@ struct ChatTemplate {
   std::string begin;  // the token that begins a text, from tokenizer_config.json; may be empty
 };
 
+// What was said and answered before.
+struct ChatExchange {
+  std::string user, assistant;
+};
+
 struct ChatTurn {
   std::optional<std::string> system;
   std::string user;
+  std::vector<ChatExchange> earlier = {};
 };
 
 // Reads chat_template.jinja. If there is no such file, takes the template in tokenizer_config.json.
 // Nothing if that has none either.
 std::optional<ChatTemplate> find_chat_template(const std::filesystem::path& directory);
 
-// The text of the turn, up to where the answer begins. It equals what transformers'
-// apply_chat_template gives with add_generation_prompt. The text contains all special tokens, so it
-// is encoded with Template::kLeaveOut. `today` looks like "26 Jul 2024". Error if the template is
-// of another kind; its message is only the reason, and the caller adds the file.
+// The text of the turn and of those before it, up to where the answer begins. It equals what
+// transformers' apply_chat_template gives with add_generation_prompt. The text contains all special
+// tokens, so it is encoded with Template::kLeaveOut. `today` looks like "26 Jul 2024". Error if the
+// template is of another kind; its message is only the reason, and the caller adds the file.
 std::string chat_prompt(const ChatTemplate& chat, const ChatTurn& turn, std::string_view today);
+
+std::string chat_date();  // today's, of the local clock: "26 Jul 2024"
 
 }  // namespace mnm

@@ -85,6 +85,15 @@ MAY_INCLUDE = {
         "families",
         "model",
     },
+    "serve": {
+        "artifact",
+        "db",
+        "engine",
+        "families",
+        "heuristics",
+        "model",
+        "text",
+    },
 }
 ROOMS = set(MAY_INCLUDE) | {"cli"}
 CPP = (".h", ".cpp", ".cu", ".inc")
@@ -93,6 +102,7 @@ CPP = (".h", ".cpp", ".cu", ".inc")
 ONLY_IN = {
     r"sqlite3\.h": "db/*",
     r"boost/program_options.*": "cli/*",
+    r"boost/(asio|beast)/.*": "serve/*",
     r"(onnx|google/protobuf)/.*": "export/onnx*",
     r"mpi\.h": "cluster/mpi_transport.cpp",
     r"(jpeglib|jerror)\.h": "image/jpeg.cpp",

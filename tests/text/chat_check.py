@@ -2,7 +2,7 @@
 
 usage: chat_check.py make FILE; chat_check.py judge FILE ANSWERS
 
-`make` writes [{"template", "begin", "system", "user"}]; `judge` compares the prompts, in that order,
+`make` writes [{"template", "begin", "system", "earlier", "user"}]; `judge` compares the prompts, in that order,
 with what transformers' apply_chat_template gives.
 """
 
@@ -68,7 +68,7 @@ QWEN_2_5 = r"""{%- if tools %}
     {%- endif %}
 {%- endif %}
 {%- for message in messages %}
-    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or (message.role == "assistant" and not message.tool_calls) %}
         {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
     {%- endif %}
 {%- endfor %}
@@ -88,9 +88,18 @@ QWEN_3 = QWEN_2_5.replace(
     {%- endif %}
 """,
 )
+QWEN_3 = QWEN_3.replace(
+    "message.content + '<|im_end|>'",
+    r"(message.content.split('</think>')[-1].lstrip('\n') if message.role == 'assistant' else message.content) + '<|im_end|>'",
+)
 THINKING = QWEN_3.replace(
     r"'<|im_start|>assistant\n' }}", r"'<|im_start|>assistant\n<think>\n' }}"
 )
+
+EARLIER = [
+    ["Hi", " Hello\n"],
+    ["And you? ", "<think>\nhm\n</think>\n\nFine </think>too.\n "],
+]
 
 
 def make():
@@ -108,13 +117,15 @@ def make():
     ):
         for system in (None, "Answer in rhymes.", "  spaces\u3000\x1c\n"):
             for user in ("Hello", " \n two\nlines <|im_end|>  ", ""):
-                case = {
-                    "template": template,
-                    "begin": "<|begin_of_text|>",
-                    "system": system,
-                    "user": user,
-                }
-                cases.append(case)
+                for earlier in ([], EARLIER):
+                    case = {
+                        "template": template,
+                        "begin": "<|begin_of_text|>",
+                        "system": system,
+                        "earlier": earlier,
+                        "user": user,
+                    }
+                    cases.append(case)
     return cases
 
 
@@ -124,6 +135,9 @@ def judge(cases, answers):
     )
     for case, answer in zip(cases, answers["prompts"], strict=True):
         turns = [{"role": "user", "content": case["user"]}]
+        for user, assistant in reversed(case["earlier"]):
+            turns.insert(0, {"role": "assistant", "content": assistant})
+            turns.insert(0, {"role": "user", "content": user})
         if case["system"] is not None:
             turns.insert(0, {"role": "system", "content": case["system"]})
         expected = tokenizer.apply_chat_template(

@@ -26,11 +26,12 @@ TEST(ChatTemplate, TurnsAreThoseOfTransformers) {
   Json prompts = Json::array();
   for (const Json& c : read_json(dir / "cases.json")) {
     ChatTurn turn{std::nullopt, c["user"].get<std::string>()};
+    for (const Json& both : c["earlier"]) turn.earlier.push_back({both[0], both[1]});
     if (c["system"].is_string()) turn.system = c["system"].get<std::string>();
     const ChatTemplate chat{c["template"].get<std::string>(), c["begin"].get<std::string>()};
     prompts.push_back(chat_prompt(chat, turn, "TODAY"));
   }
-  EXPECT_EQ(prompts.size(), 81u);
+  EXPECT_EQ(prompts.size(), 162u);
   spew(dir / "answers.json", Json{{"prompts", prompts}}.dump());
   EXPECT_EQ(failure({"judge", dir / "cases.json", dir / "answers.json"}), "");
 }

@@ -1,0 +1,216 @@
+#include "serve/api.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <ctime>
+#include <memory>
+#include <random>
+
+#include "serve/api_error.h"
+#include "serve/bearer_token.h"
+#include "serve/completion_answer.h"
+
+namespace mnm {
+namespace {
+
+namespace net = boost::asio;
+
+constexpr std::string_view kHealth = "/health", kMetrics = "/metrics", kModels = "/v1/models",
+                           kCompletionsPath = "/v1/completions", kChatPath = "/v1/chat/completions";
+
+// Without a query.
+std::string_view path_of(const HttpRequest& request) {
+  return std::string_view(request.target).substr(0, request.target.find('?'));
+}
+
+bool is_get(const HttpRequest& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
+
+// "%2C" as ",". What is no such escape stays.
+std::string percent_decoded(std::string_view text) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escape =
+        text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0;
+    out += escape ? static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2])) : text[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
+
+bool is_json(std::string_view content_type) {
+  std::string type(content_type.substr(0, content_type.find(';')));
+  while (!type.empty() && type.back() == ' ') type.pop_back();
+  for (char& c : type) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return type == "application/json";
+}
+
+// Random, so that nobody guesses another's, and different in every process.
+std::string random_id(const char* prefix) {
+  static thread_local std::random_device device;
+  std::string id = prefix;
+  for (int i = 0; i < 3; ++i) id += fmt::format("{:08x}", static_cast<std::uint32_t>(device()));
+  return id;
+}
+
+std::uint64_t random_seed() {
+  static thread_local std::random_device device;
+  return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+// What a request comes to before anything is computed.
+struct Prepared {
+  CompletionRequest request;
+  Submission submission;
+};
+
+// Cancels a request unless it has been answered.
+class Ticket {
+ public:
+  Ticket(CompletionService& service, RequestId id) : service_(service), id_(id) {}
+  Ticket(const Ticket&) = delete;
+  Ticket& operator=(const Ticket&) = delete;
+  ~Ticket() {
+    if (!answered) service_.cancel(id_);
+  }
+  bool answered = false;
+
+ private:
+  CompletionService& service_;
+  RequestId id_;
+};
+
+}  // namespace
+
+Api::Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
+         const ApiSettings& settings)
+    : models_(models), words_(words), service_(service), metrics_(metrics), settings_(settings) {}
+
+std::string_view Api::route_of(const HttpRequest& request) const {
+  const std::string_view path = path_of(request);
+  if (is_get(request)) {
+    if (path == kHealth) return "GET /health";
+    if (path == kMetrics) return "GET /metrics";
+    if (path == kModels) return "GET /v1/models";
+    if (path.starts_with("/v1/models/")) return "GET /v1/models/NAME";
+  }
+  if (request.method == "POST") {
+    if (path == kCompletionsPath) return "POST /v1/completions";
+    if (path == kChatPath) return "POST /v1/chat/completions";
+  }
+  return "other";
+}
+
+HttpResponse Api::error(const ApiError& error) {
+  HttpResponse response{error.status, error.json()};
+  if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+std::optional<HttpResponse> Api::without_body(const HttpRequest& request) const {
+  const std::string_view path = path_of(request);
+  if (path == kHealth && is_get(request)) {
+    if (!service_.draining()) return HttpResponse{200, R"({"status":"ok"})"};
+    return HttpResponse{503, R"({"status":"shutting down"})"};
+  }
+  if (!settings_.token.empty() && !shows_token(request.authorization, settings_.token)) {
+    return error({401, "", "invalid_api_key", "the request does not show this server's token"});
+  }
+  try {
+    if (is_get(request)) {
+      if (path == kMetrics) {
+        return HttpResponse{200, metrics_.text(), "text/plain; version=0.0.4"};
+      }
+      if (path == kModels) return HttpResponse{200, models_.json()};
+      constexpr std::string_view kOne = "/v1/models/";
+      if (path.starts_with(kOne)) {
+        return HttpResponse{200, models_.json_of(percent_decoded(path.substr(kOne.size())))};
+      }
+    }
+    const bool post = path == kCompletionsPath || path == kChatPath;
+    if (!post && path != kHealth && path != kMetrics && path != kModels) {
+      throw ApiError(404, "", "not_found", "this server has nothing under this path");
+    }
+    if (!(post ? request.method == "POST" : is_get(request))) {
+      HttpResponse response = error({405, "", "", "this path does not take this method"});
+      response.headers.emplace_back("Allow", post ? "POST" : "GET, HEAD");
+      return response;
+    }
+    // A page in a browser may send other types to a server on its own machine, without asking.
+    if (!is_json(request.content_type)) {
+      throw ApiError(415, "", "", "the Content-Type must be application/json");
+    }
+  } catch (const ApiError& refused) {
+    return error(refused);
+  }
+  return std::nullopt;
+}
+
+net::awaitable<void> Api::answer(Exchange& exchange) {
+  std::optional<HttpResponse> failure;
+  try {
+    const bool chat = path_of(exchange.request()) == kChatPath;
+    co_await complete(exchange, chat ? Endpoint::kChat : Endpoint::kCompletions);
+  } catch (const ApiError& refused) {
+    failure = error(refused);
+  } catch (const std::exception& wrong) {
+    failure = error({500, "", "failed", wrong.what()});
+  }
+  exchange.unwatch();
+  if (failure && exchange.status() == 0) co_await exchange.reply(*failure);
+}
+
+net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
+  const auto came = std::chrono::steady_clock::now();
+  const auto prepare = [&]() -> net::awaitable<std::shared_ptr<Prepared>> {
+    auto prepared = std::make_shared<Prepared>();
+    prepared->request = parse_completion_request(endpoint, exchange.request().body);
+    const ServedModel model = models_.find(prepared->request.model);
+    prepared->submission.jobs =
+        jobs_of(prepared->request, model, words_,
+                {settings_.vocabulary, settings_.context, random_seed(), chat_date()});
+    co_return prepared;
+  };
+  // A long prompt takes a while to become tokens: other connections go on meanwhile.
+  const std::shared_ptr<Prepared> prepared =
+      co_await net::co_spawn(readers_.get_executor(), prepare, net::use_awaitable);
+  const CompletionRequest& request = prepared->request;
+  const bool chat = endpoint == Endpoint::kChat;
+  Submission& submission = prepared->submission;
+  submission.stop = request.stop;
+  submission.echo = request.echo;
+  submission.continues = !chat;
+  const auto count = static_cast<std::int64_t>(submission.jobs.size());
+
+  const auto mailbox = std::make_shared<Mailbox>(co_await net::this_coro::executor);
+  exchange.watch([mailbox] { mailbox->close(); });
+  const RequestId id = service_.submit(
+      std::move(submission),
+      [mailbox](std::vector<Update> updates) { mailbox->post(std::move(updates)); });
+  Ticket ticket(service_, id);
+  const ResponseHead head{endpoint,
+                          random_id(chat ? "chatcmpl-" : "cmpl-"),
+                          static_cast<std::int64_t>(std::time(nullptr)),
+                          request.model,
+                          request.alternatives,
+                          request.return_token_ids};
+  const AnswerRequest answer{ResponseFormat(head, words_.json()),
+                             chat,
+                             request.stream,
+                             request.include_usage,
+                             count,
+                             request.n,
+                             came + exchange.settings().answer};
+  ticket.answered = co_await answer_completions(exchange, *mailbox, answer);
+}
+
+}  // namespace mnm

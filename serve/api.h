@@ -1,0 +1,60 @@
+// What the server answers on its paths.
+//
+//   GET  /health                 whether it takes requests
+//   GET  /metrics                for Prometheus
+//   GET  /v1/models, /v1/models/NAME
+//   POST /v1/completions, /v1/chat/completions
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "serve/api_error.h"
+#include "serve/awaitable.h"
+#include "serve/exchange.h"
+#include "serve/metrics.h"
+#include "serve/model_list.h"
+#include "serve/service.h"
+#include "serve/words.h"
+
+namespace mnm {
+
+struct ApiSettings {
+  std::int64_t vocabulary = 0, context = 0;
+  std::string token;  // a secret that clients must show; empty: none
+};
+
+class Api {
+ public:
+  // All references outlive it.
+  Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
+      const ApiSettings& settings);
+
+  // The name of the route that a request takes: "POST /v1/completions". One of a few: fit for logs
+  // and metrics. "other" if it takes none.
+  std::string_view route_of(const HttpRequest& request) const;
+
+  // The answer to a request whose body need not be read. Nothing: the body is wanted.
+  std::optional<HttpResponse> without_body(const HttpRequest& request) const;
+
+  // Answers a request with its body. On the thread of the network; text becomes tokens on another.
+  boost::asio::awaitable<void> answer(Exchange& exchange);
+
+  // The answer that says an error.
+  static HttpResponse error(const ApiError& error);
+
+ private:
+  boost::asio::awaitable<void> complete(Exchange& exchange, Endpoint endpoint);
+
+  const ModelList& models_;
+  const Words& words_;
+  CompletionService& service_;
+  Metrics& metrics_;
+  ApiSettings settings_;
+  boost::asio::thread_pool readers_{1};
+};
+
+}  // namespace mnm

@@ -1,0 +1,49 @@
+// One connection: its requests, one after the other.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <cstdint>
+#include <string_view>
+
+#include "serve/api.h"
+#include "serve/awaitable.h"
+#include "serve/http_message.h"
+
+namespace mnm {
+
+class HttpConnection;
+
+// What a connection tells the server that has it.
+class ConnectionOwner {
+ public:
+  virtual ~ConnectionOwner() = default;
+  // It waits for a request, until the number that is returned is given back.
+  virtual std::uint64_t became_idle(HttpConnection& connection) = 0;
+  virtual void became_busy(std::uint64_t number) = 0;
+  virtual bool closing() const = 0;  // no further request is read
+  virtual void answered(std::string_view route, int status, double seconds) = 0;
+};
+
+class HttpConnection {
+ public:
+  // The references outlive it.
+  HttpConnection(boost::asio::ip::tcp::socket socket, ConnectionOwner& owner,
+                 const HttpSettings& settings, Api& api);
+
+  boost::asio::awaitable<void> run();  // until it is closed, by either side
+  void close();                        // run() returns soon after
+
+ private:
+  boost::asio::awaitable<bool> exchange();
+  boost::asio::awaitable<void> linger();
+
+  boost::beast::tcp_stream stream_;
+  boost::beast::flat_buffer buffer_;
+  ConnectionOwner& owner_;
+  const HttpSettings& settings_;
+  Api& api_;
+};
+
+}  // namespace mnm

@@ -1,0 +1,140 @@
+#include "serve/http_server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <map>
+
+#include "model/error.h"
+#include "serve/http_connection.h"
+
+namespace mnm {
+namespace {
+
+namespace net = boost::asio;
+using net::ip::tcp;
+
+// How long accepting rests where the system has no descriptor or no memory for a connection.
+constexpr std::chrono::milliseconds kRest{20};
+
+}  // namespace
+
+struct HttpServer::Impl final : ConnectionOwner {
+  Impl(const HttpSettings& its_settings, Api& its_api, Metrics& its_metrics, LogSink its_log)
+      : settings(its_settings), api(its_api), metrics(its_metrics), log(std::move(its_log)) {}
+
+  void listen() {
+    boost::system::error_code error;
+    const net::ip::address address = net::ip::make_address(settings.address, error);
+    if (error) {
+      fail_usage("cannot listen on '{}': it is no IP address, such as 127.0.0.1 or ::1",
+                 settings.address);
+    }
+    const tcp::endpoint endpoint(address, settings.port);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
+    if (error) {
+      fail("cannot listen on {} port {}: {}; choose another with --port", settings.address,
+           settings.port, error.message());
+    }
+  }
+
+  net::awaitable<void> accept() {
+    while (acceptor.is_open()) {
+      boost::system::error_code error;
+      tcp::socket socket =
+          co_await acceptor.async_accept(net::redirect_error(net::use_awaitable, error));
+      if (!acceptor.is_open() || error == net::error::operation_aborted) co_return;
+      if (error) {
+        close_idlest();
+        net::steady_timer rest(io, kRest);
+        co_await rest.async_wait(net::redirect_error(net::use_awaitable, error));
+        continue;
+      }
+      if (open >= settings.connections) close_idlest();
+      net::co_spawn(io, serve_connection(std::move(socket)), net::detached);
+    }
+  }
+
+  net::awaitable<void> serve_connection(tcp::socket socket) {
+    metrics.connections(++open);
+    try {
+      HttpConnection connection(std::move(socket), *this, settings, api);
+      co_await connection.run();
+    } catch (const std::exception&) {
+      // Only this connection ends by it: out of memory, for instance.
+    }
+    metrics.connections(--open);
+  }
+
+  void close_idlest() {
+    if (!idle.empty()) idle.begin()->second->close();
+  }
+
+  // ConnectionOwner.
+  std::uint64_t became_idle(HttpConnection& connection) override {
+    idle.emplace(++idle_number, &connection);
+    return idle_number;
+  }
+  void became_busy(std::uint64_t number) override { idle.erase(number); }
+  bool closing() const override { return shut; }
+  void answered(std::string_view route, int status, double seconds) override {
+    metrics.request(route, status, seconds);
+    if (log) log(fmt::format("{} {} {:.3f} s", route, status, seconds));
+  }
+
+  const HttpSettings& settings;
+  Api& api;
+  Metrics& metrics;
+  LogSink log;
+  net::io_context io{1};
+  tcp::acceptor acceptor{io};
+  std::map<std::uint64_t, HttpConnection*> idle;  // the one that is so longest first
+  std::uint64_t idle_number = 0;
+  std::int64_t open = 0;
+  bool shut = false;
+};
+
+HttpServer::HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log)
+    : impl_(std::make_unique<Impl>(settings, api, metrics, std::move(log))) {
+  impl_->listen();
+}
+
+HttpServer::~HttpServer() = default;
+
+std::uint16_t HttpServer::port() const { return impl_->acceptor.local_endpoint().port(); }
+
+std::string HttpServer::url() const {
+  const tcp::endpoint at = impl_->acceptor.local_endpoint();
+  const std::string host = at.address().to_string();
+  return at.address().is_v6() ? fmt::format("http://[{}]:{}", host, at.port())
+                              : fmt::format("http://{}:{}", host, at.port());
+}
+
+void HttpServer::run() {
+  net::co_spawn(impl_->io, impl_->accept(), net::detached);
+  impl_->io.run();
+}
+
+void HttpServer::close() {
+  net::post(impl_->io, [this] {
+    impl_->shut = true;
+    boost::system::error_code ignored;
+    impl_->acceptor.close(ignored);
+    for (const auto& [number, connection] : impl_->idle) connection->close();
+  });
+}
+
+void HttpServer::stop() { impl_->io.stop(); }
+
+}  // namespace mnm

@@ -1,0 +1,35 @@
+// The connections of a server: HTTP/1.1 over TCP with Boost.Beast, all on one thread, each
+// connection a coroutine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "serve/api.h"
+#include "serve/http_message.h"
+
+namespace mnm {
+
+class HttpServer {
+ public:
+  // Listens at once. `api`, `metrics` and `settings` outlive it. `log` is called on the thread that
+  // runs, once for each answer. It gets the name of a route, never what a client wrote. Error if
+  // the address is none, or is in use.
+  HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log);
+  ~HttpServer();
+
+  std::uint16_t port() const;
+  std::string url() const;  // "http://127.0.0.1:8080"
+
+  void run();    // until shut down
+  void close();  // any thread: takes no more connections, and closes those that are idle
+  void stop();   // any thread: run() returns at once
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mnm

@@ -1,0 +1,65 @@
+// What a server counts, as text that Prometheus reads (its text format, version 0.0.4). Every
+// function may be called from any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mnm {
+
+// Counts of values up to some bounds.
+class Histogram {
+ public:
+  explicit Histogram(std::vector<double> bounds);  // ascending
+  void add(double value);
+  // The lines of the metric `name`, without those that describe it.
+  std::string lines(std::string_view name) const;
+
+ private:
+  std::vector<double> bounds_;
+  std::vector<std::uint64_t> counts_;  // [bounds + 1], not summed up
+  double sum_ = 0;
+};
+
+// What is so at the moment.
+struct Gauges {
+  std::int64_t running = 0, waiting = 0;  // jobs
+  std::int64_t positions = 0;             // that caches hold or may come to need
+  std::uint64_t cache_bytes = 0;
+  std::int64_t elastic_level = 0;  // 0: the narrowest
+};
+
+class Metrics {
+ public:
+  Metrics();
+
+  // `route` is one of the server's own names, never a path as it came.
+  void request(std::string_view route, int status, double seconds);
+  void tokens(const std::string& widths, std::int64_t prompt, std::int64_t completion);
+  void step(double seconds, std::int64_t rows);
+  void first_token(double seconds);  // since the request came
+  void token_gap(double seconds);    // between two tokens of a completion
+  void cancelled();                  // the client went away
+  void refused();                    // the queue was full
+  void set(const Gauges& gauges);
+  void connections(std::int64_t open);
+
+  std::string text() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, int>, std::uint64_t> requests_;
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> tokens_;  // by widths
+  Histogram request_seconds_, step_seconds_, step_rows_, first_token_seconds_, token_seconds_;
+  std::uint64_t cancelled_ = 0, refused_ = 0;
+  std::int64_t connections_ = 0;
+  Gauges gauges_;
+};
+
+}  // namespace mnm

@@ -1,0 +1,66 @@
+// One completion as the scheduler sees it: what was asked for, and how far it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "engine/sequences.h"
+#include "model/random.h"
+#include "model/widths.h"
+#include "text/sampler.h"
+
+namespace mnm {
+
+using JobId = std::uint64_t;
+
+struct Job {
+  std::vector<std::int64_t> prompt;  // one or more tokens
+  std::optional<Widths> widths;      // nothing: elastic, at the widths of each step
+  double flops = 0;                  // per token at `widths`
+  Sampling sampling;
+  std::uint64_t seed = 1;
+  std::int64_t max_tokens = 16;              // 0: only the prompt is computed
+  std::set<std::int64_t> ends;               // tokens that end a text
+  std::optional<std::int64_t> alternatives;  // as in CompletionRequest
+  bool score_prompt = false;                 // log probabilities of the prompt's tokens, too
+};
+
+// A sequence in the engine, with what it holds.
+struct CachedSequence {
+  SequenceId sequence{};
+  std::vector<std::int64_t> tokens;  // that were fed
+  // The widths that they were computed at: runs of tokens, each by the position after it.
+  std::vector<std::pair<std::size_t, std::shared_ptr<const Widths>>> runs;
+
+  void append(std::span<const std::int64_t> more, const std::shared_ptr<const Widths>& widths);
+  // How many tokens of `prompt` it begins with, all computed at `widths`.
+  std::int64_t common(std::span<const std::int64_t> prompt, const Widths& widths) const;
+};
+
+struct RunningJob {
+  RunningJob(JobId its_id, Job its_job, CachedSequence its_cache, std::int64_t positions);
+
+  std::int64_t prompt_left() const;  // tokens of the prompt that are not computed yet
+
+  JobId id;
+  Job job;
+  std::shared_ptr<const Widths> widths;  // null: elastic
+  CachedSequence cache;
+  std::int64_t reserved;    // positions that it may come to need
+  std::int64_t taken_over;  // tokens that its cache began with
+  bool told = false;        // an event has told of these
+  Sampler sampler;
+  Random random;
+  std::int64_t generated = 0;
+  std::optional<std::int64_t> next;  // a token that was drawn and is not fed yet
+};
+
+// How many tokens two texts have in common from their start.
+std::int64_t common_start(std::span<const std::int64_t> a, std::span<const std::int64_t> b);
+
+}  // namespace mnm
