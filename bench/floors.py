@@ -75,6 +75,13 @@ def state_space(program, scratch):
     yield of_plan(bench(program, short, "--data", SEARCH, "--set", "grid"))
 
 
+def images(program):
+    """The bundled classifier, on 240 images."""
+    data = ["--data", "data/vit/search", "--max-tokens", 4080]
+    for name in ("monotone", "grid"):
+        yield of_plan(bench(program, "data/vit", *data, "--set", name))
+
+
 def large_layers(program, scratch):
     """Llama-3.2-1B's layers, of which few are enough."""
     shape = "data/shapes/llama-3.2-1b.json"
@@ -103,6 +110,7 @@ FLOORS = {
     "monotone": lambda program, _: beside_loop(program, "monotone", 2),
     "grid": lambda program, _: beside_loop(program, "grid", 8),
     "matmamba": state_space,
+    "vit": lambda program, _: images(program),
     "llama_1b": large_layers,
     "lengths": lambda program, _: long_sequences(program),
 }
