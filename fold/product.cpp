@@ -5,12 +5,13 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <string_view>
 
-#include "kernels/bf16_rows.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/few_rows.h"
 
 namespace mnm {
 namespace {
@@ -38,33 +39,50 @@ at::Tensor columns(const at::Tensor& sum, std::int64_t first, std::int64_t count
   return sum.narrow(sum.dim() - 1, first, count);
 }
 
-// Weights in bf16, and few rows: each weight is read once, as it is stored.
-bool few_rows(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
+// f32 on the CPU, few rows, and nothing to differentiate: each weight is read once, as it is
+// stored.
+bool few(const at::Tensor& x, const at::Tensor& w) {
   const auto along = [](const at::Tensor& t) { return t.size(1) <= 1 || t.stride(1) == 1; };
-  return x.size(0) <= kFewRows && w.scalar_type() == at::kBFloat16 && along(out) && along(x) &&
-         along(w);
+  const at::ScalarType stored = w.scalar_type();
+  const bool type = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  return x.size(0) <= kFewRows && x.is_cpu() && type &&
+         (stored == at::kFloat || stored == at::kBFloat16) && !at::GradMode::is_enabled() &&
+         !goes_to_cuda_kernels(false) && along(x) && along(w);
 }
 
-void multiply_few(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w, bool add) {
+// out = x w^T, plus `sum` where it is defined. The elements of a row of `out` lie beside each
+// other.
+void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor& x,
+                  const at::Tensor& w) {
+  if (x.scalar_type() != at::kFloat) {
+    const at::Tensor wide = at::empty({x.size(0), w.size(0)}, x.options().dtype(at::kFloat));
+    multiply_few(wide, {}, x.to(at::kFloat), w);
+    if (sum.defined()) wide.add_(sum);
+    out.copy_(wide);
+    return;
+  }
   constexpr std::int64_t kGrain = 1 << 15;  // weights: waking a thread takes longer than fewer do
-  Bf16Rows all;
+  if (sum.defined() && !sum.is_same(out)) out.copy_(sum.expand_as(out));
+  FewRows all;
   all.rows = x.size(0);
   all.depth = x.size(1);
   all.x = x.const_data_ptr<float>();
   all.x_stride = x.stride(0);
+  all.element = w.scalar_type() == at::kFloat ? Element::kF32 : Element::kBF16;
   all.w_stride = w.stride(0);
   all.out_stride = out.stride(0);
-  all.add = add;
-  const auto* const weights = static_cast<const Bf16*>(w.const_data_ptr());
+  all.add = sum.defined();
+  const auto* const weights = static_cast<const char*>(w.const_data_ptr());
+  const auto size = static_cast<std::int64_t>(w.element_size());
   float* const to = out.data_ptr<float>();
   const std::int64_t grain =
       std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, all.depth));
   at::parallel_for(0, w.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
-    Bf16Rows part = all;
+    FewRows part = all;
     part.columns = end - begin;
-    part.w = weights + begin * part.w_stride;
+    part.w = weights + begin * part.w_stride * size;
     part.out = to + begin;
-    bf16_rows(part);
+    few_rows(part);
   });
 }
 
@@ -72,10 +90,6 @@ void multiply_few(const at::Tensor& out, const at::Tensor& x, const at::Tensor& 
 void multiply_widened(const at::Tensor& out, const at::Tensor& sum, const at::Tensor& x,
                       const at::Tensor& w) {
   const bool add = sum.defined();
-  if (few_rows(out, x, w)) {
-    if (add && !sum.is_same(out)) out.copy_(sum);
-    return multiply_few(out, x, w, add);
-  }
   const std::int64_t all = w.size(0), depth = std::max<std::int64_t>(1, w.size(1));
   const std::int64_t most = std::max<std::int64_t>(1, std::min(kWidenedElements / depth, all));
   const at::Tensor room = at::empty({most, w.size(1)}, x.options());
@@ -107,6 +121,11 @@ at::Tensor in_arithmetic_type(const at::Tensor& stored) {
 }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  if (few(x, w)) {
+    const at::Tensor out = at::empty({x.size(0), w.size(0)}, x.options());
+    multiply_few(out, bias, x, w);
+    return out;
+  }
   if (!is_widened(x, w)) return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
   const at::Tensor out = at::empty({x.size(0), w.size(0)}, x.options());
   multiply_widened(out, bias, x, w);
@@ -114,6 +133,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b
 }
 
 void product_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& w) {
+  if (few(x, w)) return multiply_few(out, {}, x, w);
   if (is_widened(x, w)) return multiply_widened(out, {}, x, w);
   at::Tensor to = out;
   at::mm_out(to, x, w.t());
@@ -121,6 +141,7 @@ void product_into(const at::Tensor& out, const at::Tensor& x, const at::Tensor& 
 
 void add_product_into(const at::Tensor& out, const at::Tensor& sum, const at::Tensor& x,
                       const at::Tensor& w) {
+  if (few(x, w)) return multiply_few(out, sum, x, w);
   if (is_widened(x, w)) return multiply_widened(out, sum, x, w);
   at::Tensor to = out;
   if (sum.is_same(out)) {

@@ -1,0 +1,86 @@
+#include "kernels/few_rows.h"
+
+#include "kernels/tile.h"
+
+namespace mnm {
+namespace {
+
+typedef std::uint16_t Bits16 __attribute__((vector_size(16), aligned(2), may_alias));
+typedef std::uint32_t Bits32 __attribute__((vector_size(32)));
+
+// A vector that is returned would depend on which registers a machine has.
+MNM_INLINE void widen(const float* w, Lanes& to) { to = lanes(w); }
+MNM_INLINE void widen(const Bf16* w, Lanes& to) {
+  const Bits16 stored = *reinterpret_cast<const Bits16*>(w);
+  to = reinterpret_cast<Lanes>(__builtin_convertvector(stored, Bits32) << 16);
+}
+
+// out[r, c] for kRows rows of x and kColumns rows of w, whose sums stay in registers.
+template <int kRows, int kColumns, typename W>
+MNM_INLINE void tile(const FewRows& p, std::int64_t row, std::int64_t column) {
+  const float* const x = p.x + row * p.x_stride;
+  const W* const w = static_cast<const W*>(p.w) + column * p.w_stride;
+  Lanes sum[kRows][kColumns] = {};
+  std::int64_t k = 0;
+  for (; k + kLanes <= p.depth; k += kLanes) {
+    Lanes weights[kColumns];
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) widen(w + c * p.w_stride + k, weights[c]);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const Lanes in = lanes(x + r * p.x_stride + k);
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) sum[r][c] += in * weights[c];
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kColumns; ++c) {
+      float total = 0;
+      for (std::int64_t i = 0; i < kLanes; ++i) total += sum[r][c][i];
+      for (std::int64_t i = k; i < p.depth; ++i) {
+        total += x[r * p.x_stride + i] * to_float(w[c * p.w_stride + i]);
+      }
+      float& to = p.out[(row + r) * p.out_stride + column + c];
+      to = p.add ? to + total : total;
+    }
+  }
+}
+
+// All rows with the weights [column, column + kColumns).
+template <int kColumns, typename W>
+MNM_INLINE void all_rows(const FewRows& p, std::int64_t column) {
+  std::int64_t row = 0;
+  for (; row + 4 <= p.rows; row += 4) tile<4, kColumns, W>(p, row, column);
+  switch (p.rows - row) {
+    case 3:
+      return tile<3, kColumns, W>(p, row, column);
+    case 2:
+      return tile<2, kColumns, W>(p, row, column);
+    case 1:
+      return tile<1, kColumns, W>(p, row, column);
+    default:
+      return;
+  }
+}
+
+template <typename W>
+MNM_INLINE void of_type(const FewRows& p) {
+  std::int64_t column = 0;
+  if (p.rows == 1) {  // as many sums at once as with more rows
+    for (; column + 8 <= p.columns; column += 8) tile<1, 8, W>(p, 0, column);
+  }
+  for (; column + 3 <= p.columns; column += 3) all_rows<3, W>(p, column);
+  for (; column < p.columns; ++column) all_rows<1, W>(p, column);
+}
+
+MNM_INLINE void few_rows_body(const FewRows& p) {
+  p.element == Element::kBF16 ? of_type<Bf16>(p) : of_type<float>(p);
+}
+
+}  // namespace
+
+MNM_KERNEL(few_rows, (const FewRows& product), (product))
+
+}  // namespace mnm
