@@ -83,8 +83,7 @@ class Head final : public Fold {
   State step(std::size_t, const Givens&, const State&, const Children&) override {
     fail("this model has no layers");
   }
-  State extend(std::size_t, const Givens&, const State&, Width, std::int64_t,
-               std::span<LayerCache>) override {
+  State extend(std::size_t, const Givens&, const State&, std::span<const Run>) override {
     fail("this model has no layers");
   }
   std::uint64_t element_bytes() const override { return weight_.element_size(); }

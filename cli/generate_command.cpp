@@ -13,12 +13,14 @@
 #include <set>
 
 #include "cli/common_options.h"
-#include "cli/generation.h"
+#include "cli/generation_way.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
+#include "engine/engine.h"
 #include "families/open_model.h"
+#include "generate/generation.h"
 #include "model/error.h"
 #include "model/files.h"
 #include "model/quantity.h"
@@ -40,7 +42,7 @@ struct PromptOptions {
 
 struct Request {
   ModelOptions model;
-  std::string widths;
+  WayOptions way;
   PromptOptions prompt;
   Sampling sampling;
   std::uint64_t seed = 1;
@@ -190,7 +192,7 @@ struct Speed {
 };
 
 Speed speed_of(const Generation& generation, std::size_t prompt, const OpenedModel& opened,
-               const Widths& widths, const DeviceOptions& device) {
+               const GenerationWay& way, const DeviceOptions& device) {
   Speed speed;
   if (generation.prefill_seconds > 0) {
     speed.prefill = static_cast<double>(prompt) / generation.prefill_seconds;
@@ -198,8 +200,9 @@ Speed speed_of(const Generation& generation, std::size_t prompt, const OpenedMod
   if (generation.decoded == 0) return speed;
   const auto decoded = static_cast<double>(generation.decoded);
   speed.decode = decoded / generation.decode_seconds;
+  if (!way.single()) return speed;
   const double position = static_cast<double>(prompt) + (decoded - 1) / 2;
-  const std::uint64_t bytes = bytes_per_token(opened.model, widths, device.dtype, position);
+  const std::uint64_t bytes = bytes_per_token(opened.model, way.widths(), device.dtype, position);
   speed.bytes = static_cast<double>(bytes);
   speed.bandwidth = open_engine(device.device).read_rate(bytes, device);
   return speed;
@@ -208,7 +211,10 @@ Speed speed_of(const Generation& generation, std::size_t prompt, const OpenedMod
 void report(const Speed& speed, const Generation& generation, std::size_t prompt,
             const std::string& device) {
   note("prompt: {} tokens, {} tokens/s\n", prompt, quantity(speed.prefill));
-  if (generation.decoded > 0) {
+  if (generation.decoded > 0 && speed.bytes == 0) {
+    note("after it: {} tokens, {} tokens/s ({})\n", generation.decoded, quantity(speed.decode),
+         device);
+  } else if (generation.decoded > 0) {
     note(
         "after it: {} tokens, {} tokens/s, {:.2f} of what reading {}B a token allows at {}B/s "
         "({})\n",
@@ -227,8 +233,8 @@ Json json_of(const Speed& speed, const Generation& generation,
                {"finish", to_string(generation.finish)}};
   json["text"] = words.tokenizer ? Json(text_of(*words.tokenizer, generation.tokens)) : Json();
   json["prefill_tokens_per_second"] = speed.prefill;
-  const bool timed = generation.decoded > 0;
-  json["decode_tokens_per_second"] = timed ? Json(speed.decode) : Json();
+  const bool decoded = generation.decoded > 0, timed = speed.bytes > 0;
+  json["decode_tokens_per_second"] = decoded ? Json(speed.decode) : Json();
   json["bytes_per_token"] = timed ? Json(speed.bytes) : Json();
   json["read_bytes_per_second"] = timed ? Json(speed.bandwidth) : Json();
   json["share_of_bound"] = timed ? Json(speed.share()) : Json();
@@ -237,17 +243,15 @@ Json json_of(const Speed& speed, const Generation& generation,
 }
 
 OptionTable option_table(Request& request) {
-  auto& [model, widths, prompt, sampling, seed, limits, ignore_end, device, json] = request;
+  auto& [model, way, prompt, sampling, seed, limits, ignore_end, device, json] = request;
   OptionTable options(
       "generate",
       "Continues a prompt with any submodel of a nested checkpoint, or with an exported one. Text "
       "gives text, and token ids give token ids. It also prints its speed, and the speed that "
       "reading the weights from memory allows.");
   add_model_options(options, model);
-  options
-      .option("widths", text_value(widths, "WIDTHS"),
-              "the submodel: 512x4,256x8, or a single width for all layers; else the whole model")
-      .section("prompt: one of these, or text on standard input")
+  add_way_options(options, way);
+  options.section("prompt: one of these, or text on standard input")
       .option("prompt", text_value(prompt.text, "TEXT"), "the text to continue")
       .option("prompt-file", path_value(prompt.file), "a file with the text to continue")
       .option("chat", text_value(prompt.chat, "TEXT"),
@@ -285,13 +289,6 @@ void require_sampling(const OptionTable& options, const Sampling& sampling) {
   }
 }
 
-Widths widths_of(const std::string& text, const NestedModel& model) {
-  if (text.empty()) return model.space.full();
-  Widths widths = parse_widths(text, model.layers());
-  model.space.require(widths);
-  return widths;
-}
-
 }  // namespace
 
 int generate_command(const Arguments& arguments) {
@@ -307,7 +304,7 @@ int generate_command(const Arguments& arguments) {
     fail("cannot generate with '{}': it says the class of {}, and writes no text",
          opened.checkpoint.directory().string(), words_of(model.input.type).kind);
   }
-  const Widths widths = widths_of(request.widths, model);
+  const GenerationWay way(options, request.way, model, request.device.dtype);
   const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
   const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);
   GenerationLimits& limits = request.limits;
@@ -323,20 +320,25 @@ int generate_command(const Arguments& arguments) {
   const auto session = engine.load(model, opened.checkpoint, device);
   // The context is int64's largest where the model has no limit.
   const std::int64_t room = limits.context - static_cast<std::int64_t>(tokens.size());
-  const auto decoder = session->decoder(
-      widths, limits.context - std::max<std::int64_t>(0, room - limits.new_tokens));
-  Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
+  const auto sequences = session->sequences();
   Random random(request.seed);
+  const auto source =
+      way.source(*sequences, limits.context - std::max<std::int64_t>(0, room - limits.new_tokens),
+                 sampler, random);
+  Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
   const Generation generation =
-      generate(*decoder, tokens, limits, sampler, random, [&](std::optional<std::int64_t> token) {
+      generate(*source, tokens, limits, [&](std::optional<std::int64_t> token) {
         if (token) output.token(*token);
         return !guard.interrupted();
       });
   output.finish();
-  const Speed speed = speed_of(generation, tokens.size(), opened, widths, device);
+  const Speed speed = speed_of(generation, tokens.size(), opened, way, device);
   report(speed, generation, tokens.size(), engine.device_name(device));
+  const Json of_way = way.report(*source, generation);
   if (request.json) {
-    print_json(json_of(speed, generation, tokens, words, widths, engine.device_name(device)));
+    Json json = json_of(speed, generation, tokens, words, way.widths(), engine.device_name(device));
+    json.update(of_way);
+    print_json(json);
   }
   return generation.finish == Finish::kStopped ? 1 : 0;
 }

@@ -20,18 +20,6 @@
 
 namespace mnm {
 
-// One sequence that grows under one submodel. Each layer keeps what it needs of the earlier tokens
-// (the KV cache, for instance).
-class Decoder {
- public:
-  virtual ~Decoder() = default;
-
-  // Feeds the next tokens of the sequence, one or more, within the vocabulary. Returns the f32
-  // logits at the last of them, [vocab], valid until the next call. It makes no difference, but for
-  // rounding, whether tokens come in one call or in several.
-  virtual std::span<const float> feed(std::span<const std::int64_t> tokens) = 0;
-};
-
 // One model's weights, loaded on a device.
 class ModelSession {
  public:
@@ -55,11 +43,8 @@ class ModelSession {
   // * vocab], row-major.
   virtual std::vector<float> logits(const Widths& widths, const ExampleInputs& inputs) = 0;
 
-  // A decoder at the start of a sequence of at most `context` positions. It matters to models alone
-  // that compute otherwise in a long sequence; 0: no longer than they were trained with. It does
-  // not outlive the session. Error if the model does not write tokens one after the other.
-  virtual std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context = 0) = 0;
-  // Sequences that grow side by side at any widths. It does not outlive the session.
+  // Sequences that grow side by side at any widths. It does not outlive the session. Error if the
+  // model does not write tokens one after the other.
   virtual std::unique_ptr<Sequences> sequences() = 0;
   // Times passes of any submodel over the workload, for measure_latency. It does not outlive the
   // session.

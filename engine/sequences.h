@@ -33,6 +33,9 @@ struct Feed {
   std::span<const Width> widths;         // [layers], which the width space allows
   std::span<const std::int64_t> tokens;  // one or more, within the vocabulary
   bool every_position = false;           // logits at each of them, else at the last
+  // They will not be taken back, so nothing is copied for that. `rewind` and `fork` then reach no
+  // further back than the end of this feed, if the cache does not tell tokens apart.
+  bool settled = false;
 };
 
 // Called by one thread at a time. It does not outlive the session that made it.

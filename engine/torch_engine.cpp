@@ -13,10 +13,10 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "engine/decode.h"
 #include "engine/engine.h"
 #include "engine/torch_error.h"
 #include "engine/torch_sequences.h"
+#include "engine/torch_timer.h"
 #include "engine/weight_reader.h"
 #include "eval/memory.h"
 #include "fold/batch.h"
@@ -208,14 +208,9 @@ class TorchSession final : public ModelSession {
     });
   }
 
-  std::unique_ptr<Decoder> decoder(const Widths& widths, std::int64_t context) override {
-    require_resident("generate");
-    if (model_.one_output) fail("cannot generate with a model that only says an example's class");
-    return make_decoder(*fold_, device_, widths, context);
-  }
-
   std::unique_ptr<Sequences> sequences() override {
     require_resident("generate");
+    if (model_.one_output) fail("cannot generate with a model that only says an example's class");
     return make_sequences(*fold_, device_, model_);
   }
 

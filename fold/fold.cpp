@@ -1,10 +1,12 @@
 #include "fold/fold.h"
 
+#include <ATen/ops/clone.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "model/error.h"
 
@@ -27,6 +29,28 @@ State State::select(std::span<const std::int32_t> nodes) const {
   State out;
   for (const at::Tensor& t : tensors) out.tensors.push_back(t.index_select(0, index));
   return out;
+}
+
+void LayerCache::remember(std::int64_t position) {
+  if (take_back == 0) return;
+  earlier.push_back({position, tensors});
+  if (std::cmp_greater(earlier.size(), take_back)) earlier.pop_front();
+}
+
+void LayerCache::rewind(std::int64_t position) {
+  while (!skipped.empty() && skipped.back().begin >= position) skipped.pop_back();
+  if (!skipped.empty()) skipped.back().end = std::min(skipped.back().end, position);
+  // The first token from there on that the layer computed: it found all that came before.
+  const auto found =
+      std::ranges::find_if(earlier, [&](const Earlier& at) { return at.position >= position; });
+  if (found == earlier.end()) return;
+  tensors = found->tensors;
+  earlier.erase(found, earlier.end());
+}
+
+const at::Tensor& own(at::Tensor& tensor) {
+  if (tensor.use_count() > 1) tensor = tensor.clone();
+  return tensor;
 }
 
 State Fold::step_shown(std::size_t layer, const Givens&, const State&, const ChannelSink&) {

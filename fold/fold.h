@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -17,6 +18,7 @@
 #include "eval/scores.h"
 #include "fold/batch.h"
 #include "model/nested_model.h"
+#include "model/slice_plan.h"
 #include "model/widths.h"
 
 namespace mnm {
@@ -50,13 +52,46 @@ struct Embedded {
 
 // What one layer keeps of earlier tokens for later ones: keys and values (the KV cache), or the
 // states of a convolution and a scan. The family decides which tensors these are and how they grow.
-// It is empty before the first token, and always empty if the layer is skipped.
+// It is empty before the first token.
+//
+// A copy shares the tensors. So a fold writes in place only what own() gave it.
 struct LayerCache {
   std::vector<at::Tensor> tensors;
   // The positions that the sequence is opened for, where a family computes otherwise in a long one
   // (rotary frequencies that are chosen by the length); 0: no more than the model was trained with.
   // The caller sets it before the first token.
   std::int64_t context = 0;
+  // Of a family that keeps states (Fold::keeps_states): how many of the tokens that come next can
+  // be taken back later. The caller sets it, for one sequence alone.
+  std::int64_t take_back = 0;
+  // The tensors as they were before each of the last `take_back` tokens, oldest first.
+  struct Earlier {
+    std::int64_t position = 0;  // of that token
+    std::vector<at::Tensor> tensors;
+  };
+  std::deque<Earlier> earlier;
+  // Positions of the tokens that skipped the layer, ascending and disjoint. Nothing of them is
+  // kept.
+  std::vector<Range> skipped;
+
+  // Remembers the tensors as they are before the token at `position`, if take_back asks for it.
+  void remember(std::int64_t position);
+  // Forgets the tokens from `position` on. Of a family that keeps states, `earlier` reaches there.
+  void rewind(std::int64_t position);
+};
+
+// The tensor, as the only owner of its memory: a copy if another cache holds it too.
+const at::Tensor& own(at::Tensor& tensor);
+
+// Tokens that come next in some sequences of one length, at one width.
+struct Run {
+  std::int64_t sequences = 1;
+  std::int64_t tokens = 1;            // of each
+  std::int64_t position = 0;          // of the first of them
+  Width width = 0;                    // of the layer that is computed
+  std::span<LayerCache> caches = {};  // [layers]: of these sequences
+
+  std::int64_t rows() const { return sequences * tokens; }
 };
 
 // Where a fold gets its weights: by the tensor's name in the checkpoint, on the device and in the
@@ -114,16 +149,22 @@ class Fold {
   virtual State step_shown(std::size_t layer, const Givens& givens, const State& state,
                            const ChannelSink& sink);
 
-  // Computes one layer at one width, for one node that holds the tokens [position, position + n) of
-  // each sequence, n >= 1. The result equals what `step` gives for these tokens when it sees all of
-  // [0, position + n).
+  // Computes one layer for the next tokens of many sequences, each run at a width of its own. State
+  // and givens hold all of them as one sequence of one node: run after run, in a run sequence by
+  // sequence, [1, 1, rows, ..] and [1, rows, ..]. The result equals what `step` gives for these
+  // tokens when it sees all of [0, position + tokens), if none of them skipped a layer. Each weight
+  // is read once for all runs that have few tokens.
   //
-  // caches[layer] holds what earlier calls kept of the tokens before `position`. The call adds what
-  // it keeps of the new tokens. Its time and space do not grow with `position`, except for buffers
-  // that grow by doubling. The caches of earlier layers already have the new tokens and may be
-  // read. Without gradients.
-  virtual State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
-                       std::int64_t position, std::span<LayerCache> caches) = 0;
+  // run.caches[layer] holds what earlier calls kept of the tokens before `position`. The call adds
+  // what it keeps of the new tokens. It may have been filled at other widths. Its time and space do
+  // not grow with `position`, except for buffers that grow. The caches of earlier layers already
+  // have the new tokens and may be read. Without gradients.
+  virtual State extend(std::size_t layer, const Givens& givens, const State& state,
+                       std::span<const Run> runs) = 0;
+
+  // Whether a cache is a state that each token changes, so that tokens cannot be taken back but by
+  // going back to a copy (LayerCache::earlier). Else what is kept is addressed by position.
+  virtual bool keeps_states() const { return false; }
 
   // Bytes of an element of a weight. States have the same size, or that of f32 if NestedModel says
   // so.

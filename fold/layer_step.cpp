@@ -1,6 +1,9 @@
 #include "fold/layer_step.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/index_copy.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <vector>
@@ -45,6 +48,27 @@ at::Tensor merged(const Children& children, const at::Tensor& parents, const at:
   return at::cat(parts);
 }
 
+void add_skipped(LayerCache& cache, std::int64_t begin, std::int64_t end) {
+  if (!cache.skipped.empty() && cache.skipped.back().end == begin) {
+    cache.skipped.back().end = end;
+  } else {
+    cache.skipped.push_back({begin, end});
+  }
+}
+
+// The givens of some rows: of what all layers read, and of this layer's.
+Givens rows_of(const Givens& givens, std::size_t layer, const at::Tensor& index) {
+  Givens out;
+  for (const at::Tensor& t : givens.shared) out.shared.push_back(t.index_select(1, index));
+  out.layers.resize(givens.layers.size());
+  if (layer < givens.layers.size()) {
+    for (const at::Tensor& t : givens.layers[layer]) {
+      out.layers[layer].push_back(t.index_select(1, index));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
@@ -80,9 +104,61 @@ State step_layers(Fold& fold, const Embedded& start, const Widths& widths) {
 }
 
 State extend_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
+                   std::span<const Run> runs) {
+  std::vector<Run> stepped;
+  std::vector<std::int64_t> rows;
+  std::int64_t row = 0;
+  for (const Run& run : runs) {
+    if (run.width == kSkip) {
+      add_skipped(run.caches[layer], run.position, run.position + run.tokens);
+    } else {
+      stepped.push_back(run);
+      for (std::int64_t i = 0; i < run.rows(); ++i) rows.push_back(row + i);
+    }
+    row += run.rows();
+  }
+  if (stepped.size() == runs.size()) return fold.extend(layer, givens, state, runs);
+  if (stepped.empty()) return state;
+  const at::Tensor index = at::tensor(rows, at::kLong).to(state.tensors.front().device());
+  State part;
+  for (const at::Tensor& t : state.tensors) part.tensors.push_back(t.index_select(2, index));
+  part = fold.extend(layer, rows_of(givens, layer, index), part, stepped);
+  State out;
+  for (std::size_t i = 0; i < part.tensors.size(); ++i) {
+    out.tensors.push_back(state.tensors[i].index_copy(2, index, part.tensors[i]));
+  }
+  return out;
+}
+
+State extend_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
                    Width width, std::int64_t position, std::span<LayerCache> caches) {
-  if (width == kSkip) return state;
-  return fold.extend(layer, givens, state, width, position, caches);
+  const at::IntArrayRef shape = state.tensors.front().sizes();
+  const std::int64_t sequences = shape[1], tokens = shape[2];
+  const Run run = {sequences, tokens, position, width, caches};
+  const auto shaped = [](const at::Tensor& t, std::int64_t first, std::int64_t outer,
+                         std::int64_t inner) {
+    std::vector<std::int64_t> to = t.sizes().vec();
+    to[static_cast<std::size_t>(first)] = outer;
+    to[static_cast<std::size_t>(first) + 1] = inner;
+    return t.reshape(to);
+  };
+  Givens rows;
+  for (const at::Tensor& t : givens.shared) {
+    rows.shared.push_back(shaped(t, 0, 1, sequences * tokens));
+  }
+  rows.layers.resize(givens.layers.size());
+  if (layer < givens.layers.size()) {
+    for (const at::Tensor& t : givens.layers[layer]) {
+      rows.layers[layer].push_back(shaped(t, 0, 1, sequences * tokens));
+    }
+  }
+  State flat;
+  for (const at::Tensor& t : state.tensors) {
+    flat.tensors.push_back(shaped(t, 1, 1, sequences * tokens));
+  }
+  State out = extend_layer(fold, layer, rows, flat, {&run, 1});
+  for (at::Tensor& t : out.tensors) t = shaped(t, 1, sequences, t.size(2) / sequences);
+  return out;
 }
 
 }  // namespace mnm

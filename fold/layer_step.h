@@ -24,7 +24,12 @@ State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const Stat
 // One candidate through all layers.
 State step_layers(Fold& fold, const Embedded& start, const Widths& widths);
 
-// As Fold::extend. A skipped layer keeps nothing, so its cache stays empty.
+// As Fold::extend, for runs of which some may skip the layer. A skipped layer keeps nothing of the
+// tokens but that it was skipped. If all runs skip it, the fold is not called.
+State extend_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
+                   std::span<const Run> runs);
+// The same for sequences of one length at one width, in the shape of a batch: the state is that of
+// one node, [1, sequences, tokens, ..].
 State extend_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
                    Width width, std::int64_t position, std::span<LayerCache> caches);
 

@@ -29,7 +29,8 @@ Sampler::Sampler(const Sampling& sampling) : sampling_(sampling) {
   }
 }
 
-std::int64_t Sampler::pick(std::span<const float> logits, double uniform) {
+// The most likely token; of several, the first.
+std::int64_t Sampler::likeliest_of(std::span<const float> logits) const {
   float most = -HUGE_VALF;
   std::int64_t likeliest = 0;
   bool numbers = true;
@@ -40,10 +41,15 @@ std::int64_t Sampler::pick(std::span<const float> logits, double uniform) {
       likeliest = static_cast<std::int64_t>(i);
     }
   }
-  if (!numbers || !std::isfinite(most))
+  if (!numbers || !std::isfinite(most)) {
     fail("the model's logits are no numbers: there is no next token");
-  if (sampling_.temperature == 0) return likeliest;
+  }
+  return likeliest;
+}
 
+// The tokens that may be drawn, and their weights. Returns the sum of the weights.
+double Sampler::weigh(std::span<const float> logits, std::int64_t likeliest) {
+  const float most = logits[static_cast<std::size_t>(likeliest)];
   weights_.clear();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const double below = static_cast<double>(logits[i]) - static_cast<double>(most);
@@ -64,14 +70,18 @@ std::int64_t Sampler::pick(std::span<const float> logits, double uniform) {
   if (sampling_.top_k > 0 || sampling_.top_p < 1) std::ranges::sort(weights_, likelier);
   double total = 0;
   for (const auto& [weight, id] : weights_) total += weight;
-  if (sampling_.top_p < 1) {
-    double kept = 0;
-    std::size_t count = 0;
-    while (count < weights_.size() && kept < sampling_.top_p * total)
-      kept += weights_[count++].first;
-    weights_.resize(count);
-    total = kept;
-  }
+  if (sampling_.top_p == 1) return total;
+  double kept = 0;
+  std::size_t count = 0;
+  while (count < weights_.size() && kept < sampling_.top_p * total) kept += weights_[count++].first;
+  weights_.resize(count);
+  return kept;
+}
+
+std::int64_t Sampler::pick(std::span<const float> logits, double uniform) {
+  const std::int64_t likeliest = likeliest_of(logits);
+  if (greedy()) return likeliest;
+  const double total = weigh(logits, likeliest);
   double left = uniform * total;
   for (const auto& [weight, id] : weights_) {
     if (left < weight) return id;
@@ -82,6 +92,31 @@ std::int64_t Sampler::pick(std::span<const float> logits, double uniform) {
     if (weights_[i].first > 0) return weights_[i].second;
   }
   return likeliest;
+}
+
+std::vector<double> Sampler::probabilities(std::span<const float> logits) {
+  std::vector<double> all(logits.size(), 0);
+  const std::int64_t likeliest = likeliest_of(logits);
+  if (greedy()) {
+    all[static_cast<std::size_t>(likeliest)] = 1;
+    return all;
+  }
+  const double total = weigh(logits, likeliest);
+  for (const auto& [weight, id] : weights_) all[static_cast<std::size_t>(id)] = weight / total;
+  return all;
+}
+
+std::int64_t draw(std::span<const double> weights, double total, double uniform) {
+  double left = uniform * total;
+  std::int64_t last = -1;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] <= 0) continue;
+    last = static_cast<std::int64_t>(i);
+    if (left < weights[i]) return last;
+    left -= weights[i];
+  }
+  if (last < 0) fail("cannot draw among {} tokens: none of them has a weight", weights.size());
+  return last;  // only rounding comes here
 }
 
 }  // namespace mnm

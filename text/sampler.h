@@ -24,10 +24,23 @@ class Sampler {
   // not numbers.
   std::int64_t pick(std::span<const float> logits, double uniform);
 
+  // The distribution that `pick` draws from, [vocab], which sums to 1 but for rounding. If the
+  // choice is greedy, one token has all. Error as of `pick`.
+  std::vector<double> probabilities(std::span<const float> logits);
+
+  bool greedy() const { return sampling_.temperature == 0; }
+
  private:
+  std::int64_t likeliest_of(std::span<const float> logits) const;
+  double weigh(std::span<const float> logits, std::int64_t likeliest);
+
   Sampling sampling_;
   std::vector<std::pair<double, std::int64_t>> weights_;  // of one call
 };
+
+// Draws from [vocab] weights that are not negative and sum to `total` but for rounding: the first
+// token at which the sum of the weights exceeds uniform * total. Error if all are zero.
+std::int64_t draw(std::span<const double> weights, double total, double uniform);
 
 // exp(x) for x <= 0, within 2e-16 of it. It uses only additions and products.
 double exp_of_negative(double x);

@@ -10,10 +10,12 @@
 
 #include "families/level_products.h"
 #include "families/llama/llama_capped_attention_fold.h"
+#include "families/llama/llama_kv_cache_fold.h"
 #include "families/rms_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
 #include "kernels/attention.h"
+#include "kernels/cached_attention.h"
 
 namespace mnm {
 namespace {
@@ -23,6 +25,56 @@ constexpr std::int64_t kKernelKeys = 1 << 16;
 
 // Whether the CUDA kernels apply: nothing to differentiate.
 bool on_device(const at::Tensor& x) { return on_cuda(x) && !at::GradMode::is_enabled(); }
+
+// Tokens of a run up to which the kernel of few tokens takes less time than LibTorch's products.
+constexpr std::int64_t kFewTokens = 16;
+
+// The tokens of one sequence of a run, which begin at a row, and the keys that they see.
+struct FewTokens {
+  const Run* run;
+  std::int64_t sequence, row;
+  std::vector<KvPart> kept;
+};
+
+std::vector<FewTokens> few_tokens(std::span<const Run> runs, std::size_t layer,
+                                  std::int64_t window) {
+  std::vector<FewTokens> all;
+  std::int64_t row = 0;
+  for (const Run& run : runs) {
+    const std::int64_t end = run.position + run.tokens;
+    const std::int64_t first =
+        window == 0 ? 0 : std::max<std::int64_t>(0, run.position - window + 1);
+    for (std::int64_t s = 0; s < run.sequences; ++s, row += run.tokens) {
+      all.push_back({&run, s, row, kv_parts(run.caches[layer], first, end)});
+    }
+  }
+  return all;
+}
+
+// Where a block has the key or value at `offset` of a head.
+float* head_of(const at::Tensor& block, std::int64_t sequence, std::int64_t head,
+               std::int64_t offset) {
+  return block.data_ptr<float>() + sequence * block.stride(0) + head * block.stride(1) +
+         offset * block.stride(2);
+}
+
+// Those of the positions [first, end) whose tokens did not skip the layer, less `first`.
+at::Tensor kept_keys(const LayerCache& cache, std::int64_t first, std::int64_t end) {
+  std::vector<std::int64_t> kept;
+  for (const KvPart& part : kv_parts(cache, first, end)) {
+    for (std::int64_t key = part.begin; key < part.end; ++key) kept.push_back(key - first);
+  }
+  return at::tensor(kept, at::kLong);
+}
+
+// Their keys and values.
+std::pair<at::Tensor, at::Tensor> seen_kv(const LayerCache& cache, std::int64_t first,
+                                          std::int64_t end) {
+  const auto [keys, values] = read_kv(cache, first, end);
+  if (cache.skipped.empty() || cache.skipped.back().end <= first) return {keys, values};
+  const at::Tensor index = kept_keys(cache, first, end).to(keys.device());
+  return {keys.index_select(2, index), values.index_select(2, index)};
+}
 
 // Which keys [0, position + tokens) the tokens from `position` on see, [tokens, keys]: themselves,
 // those before, and of these no more than `window` (0: all).
@@ -44,25 +96,24 @@ at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at
 }
 
 at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
-                                         std::int64_t position, LayerCache& cache) {
-  const at::Tensor qkv = project_in(weights, x);
-  const std::int64_t tokens = qkv.size(1), q_heads = config_.heads, kv_heads = config_.kv_heads;
-  at::Tensor mixed, rotated = qkv.narrow(2, 0, q_heads + kv_heads);
-  if (position > 0) {
-    rotated = rotate(weights, rotated, position, cache.context);
-  } else {
-    mixed = mix(weights, qkv, cache.context, &rotated);
+                                         std::size_t layer, std::span<const Run> runs) {
+  const at::Tensor qkv = project_in(weights, x)[0];  // [rows, q + 2 kv heads, head_dim]
+  for (const Run& run : runs) {
+    make_kv_room(run.caches[layer], run, {run.sequences, config_.kv_heads, 0, config_.head_dim},
+                 qkv.options());
   }
-  make_room(cache, {qkv.size(0), kv_heads, position + tokens, config_.head_dim}, position,
-            qkv.options());
-  const at::Tensor keys = rotated.narrow(2, q_heads, kv_heads);
-  const at::Tensor values = qkv.narrow(2, q_heads + kv_heads, kv_heads);
-  cache.tensors[0].narrow(2, position, tokens).copy_(keys.transpose(1, 2));
-  cache.tensors[1].narrow(2, position, tokens).copy_(values.transpose(1, 2));
-  if (position > 0) {
-    mixed = mix_cached(rotated.narrow(2, 0, q_heads), position, weights.window, cache);
+  if (takes_kernel(qkv, runs)) return project_out(weights, x, mix_few(weights, qkv, layer, runs));
+  std::vector<at::Tensor> mixed;
+  std::int64_t row = 0;
+  for (const Run& run : runs) {
+    const at::Tensor rows =
+        qkv.narrow(0, row, run.rows()).view({run.sequences, run.tokens, qkv.size(1), qkv.size(2)});
+    const bool few = takes_kernel(rows, {&run, 1});
+    mixed.push_back(few ? mix_few(weights, rows.flatten(0, 1), layer, {&run, 1})
+                        : mix_run(weights, rows, run, run.caches[layer]));
+    row += run.rows();
   }
-  return project_out(weights, x, mixed);
+  return project_out(weights, x, mixed.size() == 1 ? mixed.front() : at::cat(mixed));
 }
 
 // Cosines and sines of the angles of positions [first, first + tokens) in a sequence of that
@@ -225,46 +276,148 @@ at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv, std::int64_t len
   return out;
 }
 
-// Attention of rotated queries [sequences, tokens, q heads, head_dim], whose first token is at
-// `position`, over the cache, which has these tokens already -> [sequences * tokens, q]
-at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, std::int64_t position,
+// One run by LibTorch's operators: qkv [sequences, tokens, q + 2 kv heads, head_dim] -> [rows, q].
+// Its keys and values go to the cache.
+at::Tensor LlamaAttention::mix_run(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                                   const Run& run, LayerCache& cache) {
+  const std::int64_t q_heads = config_.heads, kv_heads = config_.kv_heads;
+  at::Tensor mixed, rotated = qkv.narrow(2, 0, q_heads + kv_heads);
+  if (run.position > 0) {
+    rotated = rotate(weights, rotated, run.position, cache.context);
+  } else {
+    mixed = mix(weights, qkv, cache.context, &rotated);
+  }
+  const at::Tensor keys = rotated.narrow(2, q_heads, kv_heads);
+  const at::Tensor values = qkv.narrow(2, q_heads + kv_heads, kv_heads);
+  write_kv(cache, run, keys.transpose(1, 2), values.transpose(1, 2));
+  if (run.position == 0) return mixed;
+  return mix_cached(rotated.narrow(2, 0, q_heads), run, weights.window, cache);
+}
+
+// Attention of rotated queries [sequences, tokens, q heads, head_dim] over the cache, which has
+// these tokens already -> [rows, q]
+at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, const Run& run,
                                       std::int64_t window, const LayerCache& cache) const {
-  const std::int64_t tokens = queries.size(1), end = position + tokens;
+  const std::int64_t tokens = run.tokens, position = run.position, end = position + tokens;
   // The first key that any of them sees.
   const std::int64_t first = window == 0 ? 0 : std::max<std::int64_t>(0, position - window + 1);
-  const at::Tensor keys = cache.tensors[0].narrow(2, first, end - first);
-  const at::Tensor values = cache.tensors[1].narrow(2, first, end - first);
+  const bool gaps = !cache.skipped.empty() && cache.skipped.back().end > first;
   if (const double cap = config_.attention_cap; cap != 0) {
-    return capped_attention(queries.transpose(1, 2), keys, values, window, cap)
-        .transpose(1, 2)
-        .reshape({-1, config_.q_size()});
+    // With gaps token by token, since a window counts positions and not keys.
+    const std::int64_t each = gaps ? 1 : tokens;
+    std::vector<at::Tensor> mixed;
+    for (std::int64_t t = 0; t < tokens; t += each) {
+      const std::int64_t stop = position + t + each;
+      const std::int64_t start = gaps && window > 0 ? std::max(first, stop - window) : first;
+      const auto [keys, values] = seen_kv(cache, start, stop);
+      mixed.push_back(capped_attention(queries.narrow(1, t, each).transpose(1, 2), keys, values,
+                                       gaps ? 0 : window, cap));
+    }
+    return at::cat(mixed, 2).transpose(1, 2).reshape({-1, config_.q_size()});
   }
+  const auto [keys, values] = seen_kv(cache, first, end);
   // The heads that share keys are rows of one product: [sequences, kv, group * tokens, head_dim].
   const std::int64_t group = config_.heads / config_.kv_heads;
   const at::Tensor q =
       queries.transpose(1, 2).reshape({-1, config_.kv_heads, group * tokens, config_.head_dim});
-  std::optional<at::Tensor> seen;
+  std::optional<at::Tensor> mask;
   if (tokens > 1) {
-    seen = seen_keys(tokens, position - first, window, q.options()).repeat({group, 1});
+    at::Tensor seen = seen_keys(tokens, position - first, window, queries.options());
+    if (gaps) seen = seen.index_select(1, kept_keys(cache, first, end).to(seen.device()));
+    mask = seen.repeat({group, 1});
   }
-  return at::scaled_dot_product_attention(q, keys, values, seen)
+  return at::scaled_dot_product_attention(q, keys, values, mask)
       .reshape({-1, config_.heads, tokens, config_.head_dim})
       .transpose(1, 2)
       .reshape({-1, config_.q_size()});
 }
 
-// Keys and values for shape[2] tokens, the first `used` of them kept. Room grows by doubling.
-void LlamaAttention::make_room(LayerCache& cache, std::vector<std::int64_t> shape,
-                               std::int64_t used, const at::TensorOptions& options) const {
-  constexpr std::int64_t kLeast = 256;
-  if (!cache.tensors.empty() && cache.tensors[0].size(2) >= shape[2]) return;
-  shape[2] = std::max({shape[2], kLeast, std::min(2 * used, config_.max_position_embeddings)});
-  std::vector<at::Tensor> grown;
-  for (std::size_t i = 0; i < 2; ++i) {
-    grown.push_back(at::empty(shape, options));
-    if (used > 0) grown.back().narrow(2, 0, used).copy_(cache.tensors[i].narrow(2, 0, used));
+// Whether the kernel of few tokens takes these runs: f32 on the CPU.
+bool LlamaAttention::takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const {
+  const bool few =
+      std::ranges::all_of(runs, [](const Run& run) { return run.tokens <= kFewTokens; });
+  return few && !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && qkv.is_contiguous() &&
+         config_.attention_cap == 0 && config_.head_dim % 8 == 0;
+}
+
+// Turns q and k of rows [rows, q + 2 kv heads, head_dim] by their positions, in place.
+void LlamaAttention::rotate_rows(const at::Tensor& rows, std::size_t layer,
+                                 std::span<const Run> runs) {
+  std::vector<at::Tensor> cosines, sines;
+  for (const Run& run : runs) {
+    const auto [cos, sin] =
+        rotary(run.position, run.tokens, run.caches[layer].context, rows.scalar_type());
+    for (std::int64_t s = 0; s < run.sequences; ++s) {
+      cosines.push_back(cos[0]);
+      sines.push_back(sin[0]);
+    }
   }
-  cache.tensors = std::move(grown);
+  const at::Tensor cos = cosines.size() == 1 ? cosines.front() : at::cat(cosines);
+  const at::Tensor sin = sines.size() == 1 ? sines.front() : at::cat(sines);
+  const std::int64_t half = config_.rotary_dim / 2;
+  const at::Tensor turned = rows.narrow(1, 0, config_.heads + config_.kv_heads);
+  const at::Tensor a = turned.narrow(2, 0, half), b = turned.narrow(2, half, half);
+  const at::Tensor first = a * cos - b * sin;
+  b.mul_(cos).add_(a * sin);
+  a.copy_(first);
+}
+
+// Runs of few tokens by the kernel, all of them together: qkv [rows, q + 2 kv heads, head_dim] ->
+// [rows, q]. Their keys and values go to the caches.
+at::Tensor LlamaAttention::mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                                   std::size_t layer, std::span<const Run> runs) {
+  if (weights.turns) rotate_rows(qkv, layer, runs);
+  const std::int64_t dim = config_.head_dim, kv_heads = config_.kv_heads;
+  const std::int64_t q_size = config_.q_size(), stride = qkv.stride(0);
+  const at::Tensor out = at::empty({qkv.size(0), q_size}, qkv.options());
+  const std::vector<FewTokens> parts = few_tokens(runs, layer, weights.window);
+  std::int64_t most = 0, keys = 0;
+  for (const FewTokens& part : parts) {
+    most = std::max(most, part.run->tokens);
+    keys += part.run->position + part.run->tokens;
+  }
+  CachedAttention shape = {.tokens = most,
+                           .group = config_.heads / kv_heads,
+                           .head_dim = dim,
+                           .window = weights.window,
+                           .query_stride = stride,
+                           .out_stride = q_size};
+  const std::int64_t work_size = cached_attention_work(shape);
+  float* const in = qkv.data_ptr<float>();
+  float* const to = out.data_ptr<float>();
+  const auto tasks = static_cast<std::int64_t>(parts.size()) * kv_heads;
+  // Waking a thread takes longer than few keys do.
+  const std::int64_t each = std::max<std::int64_t>(1, keys * kv_heads * dim / tasks);
+  const std::int64_t grain = std::max<std::int64_t>(1, kKernelKeys / each);
+  at::parallel_for(0, tasks, grain, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> work(static_cast<std::size_t>(work_size));
+    std::vector<KeptKeys> kept;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const FewTokens& part = parts[static_cast<std::size_t>(i / kv_heads)];
+      const std::int64_t head = i % kv_heads;
+      const std::vector<at::Tensor>& blocks = part.run->caches[layer].tensors;
+      float* const rows = in + part.row * stride;
+      kept.clear();
+      for (const KvPart& at : part.kept) {
+        float* const k = head_of(blocks[2 * at.block], part.sequence, head, at.offset);
+        float* const v = head_of(blocks[2 * at.block + 1], part.sequence, head, at.offset);
+        // The new tokens among them.
+        for (std::int64_t p = std::max(at.begin, part.run->position); p < at.end; ++p) {
+          const float* const row_of = rows + (p - part.run->position) * stride + q_size;
+          std::copy_n(row_of + head * dim, dim, k + (p - at.begin) * dim);
+          std::copy_n(row_of + (kv_heads + head) * dim, dim, v + (p - at.begin) * dim);
+        }
+        kept.push_back({k, v, at.begin, at.end});
+      }
+      CachedAttention a = shape;
+      a.tokens = part.run->tokens;
+      a.position = part.run->position;
+      a.queries = rows + head * shape.group * dim;
+      a.out = to + part.row * q_size + head * shape.group * dim;
+      cached_attention(a, kept, work.data());
+    }
+  });
+  return out;
 }
 
 }  // namespace mnm

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -34,12 +35,10 @@ class LlamaAttention {
   // Attention over whole sequences, with all nodes as one batch.
   at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
 
-  // Attention of one node whose first token is at `position`, of a sequence that is opened for
-  // cache.context positions. The cache holds rotated keys, and
-  // values, both [sequences, kv heads, room for tokens, head_dim]. The first `position` places of
-  // the room are used.
+  // Attention of the next tokens of some sequences: x [1, 1, rows, d], run after run. The caches of
+  // the layer are as llama_kv_cache_fold.h has them.
   at::Tensor attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,
-                           std::int64_t position, LayerCache& cache);
+                           std::size_t layer, std::span<const Run> runs);
 
  private:
   std::pair<at::Tensor, at::Tensor> rotary(std::int64_t first, std::int64_t tokens,
@@ -53,10 +52,14 @@ class LlamaAttention {
                  at::Tensor* rotated);
   at::Tensor mix_by_kernel(const at::Tensor& qkv, std::int64_t length);
   at::Tensor norm_heads(const LlamaAttentionWeights& weights, const at::Tensor& qkv) const;
-  at::Tensor mix_cached(const at::Tensor& queries, std::int64_t position, std::int64_t window,
+  at::Tensor mix_run(const LlamaAttentionWeights& weights, const at::Tensor& qkv, const Run& run,
+                     LayerCache& cache);
+  at::Tensor mix_cached(const at::Tensor& queries, const Run& run, std::int64_t window,
                         const LayerCache& cache) const;
-  void make_room(LayerCache& cache, std::vector<std::int64_t> shape, std::int64_t used,
-                 const at::TensorOptions& options) const;
+  bool takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const;
+  at::Tensor mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::size_t layer,
+                     std::span<const Run> runs);
+  void rotate_rows(const at::Tensor& rows, std::size_t layer, std::span<const Run> runs);
 
   const LlamaConfig& config_;
   at::Device device_;

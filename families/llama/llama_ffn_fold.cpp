@@ -5,6 +5,9 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "families/level_products.h"
@@ -66,11 +69,12 @@ Act act_of(Activation activation) {
   fail("activation without a kernel");
 }
 
-// The product with the first `width` rows of the weight, plus as much of the bias: [rows, width].
-at::Tensor product_up_to(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
-                         std::int64_t width) {
-  return product(rows, weight.narrow(0, 0, width),
-                 bias.defined() ? bias.narrow(0, 0, width) : bias);
+// The product with some rows of the weight, plus as much of the bias: [rows, neurons].
+at::Tensor product_of(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                      const Range& neurons) {
+  const std::int64_t count = neurons.end - neurons.begin;
+  return product(rows, weight.narrow(0, neurons.begin, count),
+                 bias.defined() ? bias.narrow(0, neurons.begin, count) : bias);
 }
 
 // gate = silu(gate) * up, by the CPU kernel.
@@ -82,13 +86,16 @@ void gate_by_kernel(const at::Tensor& gate, const at::Tensor& up) {
   });
 }
 
-// Products and activation up to `width`, of rows [n, d]: [n, width].
+at::Tensor normed(const LlamaConfig& config, const LlamaFfnWeights& weights,
+                  const at::Tensor& rows) {
+  return weights.norm.defined() ? rms_norm(rows, weights.norm, config.rms_norm_eps) : rows;
+}
+
+// Products and activation of some neurons, of normed rows [n, d]: [n, neurons].
 at::Tensor activations(const LlamaConfig& config, const LlamaFfnWeights& weights,
-                       const at::Tensor& rows, std::int64_t width) {
-  const at::Tensor h =
-      weights.norm.defined() ? rms_norm(rows, weights.norm, config.rms_norm_eps) : rows;
-  at::Tensor gate = product_up_to(h, weights.gate, weights.gate_bias, width);
-  const at::Tensor up = product_up_to(h, weights.up, weights.up_bias, width);
+                       const at::Tensor& h, const Range& neurons) {
+  at::Tensor gate = product_of(h, weights.gate, weights.gate_bias, neurons);
+  const at::Tensor up = product_of(h, weights.up, weights.up_bias, neurons);
   const bool of_product = config.gate == GateVariant::kActOfProduct;
   if (at::GradMode::is_enabled()) {
     return of_product ? activate(gate * up, config.activation)
@@ -114,7 +121,8 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
     const at::Tensor parent = x[p];
     const at::Tensor rows = parent.reshape({-1, config.hidden_size});
     for (const Width width : children.of(p)) {
-      const at::Tensor act = activations(config, weights, rows, width);
+      const at::Tensor act =
+          activations(config, weights, normed(config, weights, rows), {0, width});
       const bool post = weights.post_norm.defined();
       at::Tensor y =
           at::addmm(post ? at::zeros_like(rows) : rows, act, weights.down.narrow(1, 0, width).t());
@@ -131,7 +139,8 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
                        std::span<const Width> widths, const at::Tensor& parent, std::int64_t row,
                        std::int64_t count, const at::Tensor& siblings, const ChannelSink& sink) {
   const at::Tensor rows = parent.narrow(0, row, count);
-  const at::Tensor act = activations(config, weights, rows, widths.back());
+  const at::Tensor act =
+      activations(config, weights, normed(config, weights, rows), {0, widths.back()});
   if (sink) sink(act);
   const bool post = weights.post_norm.defined();
   at::Tensor sum = post ? at::zeros_like(rows) : rows;
@@ -177,7 +186,50 @@ at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& wei
   return out;
 }
 
+// The rows of the runs, the widest runs first: [rows].
+std::vector<std::int64_t> widest_first(std::span<const Run> runs) {
+  std::vector<std::pair<Width, std::int64_t>> starts;
+  std::int64_t row = 0;
+  for (const Run& run : runs) {
+    for (std::int64_t i = 0; i < run.rows(); ++i) starts.emplace_back(run.width, row + i);
+    row += run.rows();
+  }
+  std::ranges::stable_sort(starts, std::greater(), [](const auto& at) { return at.first; });
+  std::vector<std::int64_t> order;
+  for (const auto& [width, at] : starts) order.push_back(at);
+  return order;
+}
+
 }  // namespace
+
+at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
+                     std::span<const Run> runs) {
+  std::map<Width, std::int64_t> wide;  // rows of each width
+  for (const Run& run : runs) wide[run.width] += run.rows();
+  if (wide.size() == 1) {
+    Children child;
+    child.add(0, runs.front().width);
+    return llama_ffn(config, weights, x, child);
+  }
+  const at::Tensor order = at::tensor(widest_first(runs), at::kLong).to(x.device());
+  const at::Tensor rows = x.view({x.size(2), x.size(3)}).index_select(0, order);
+  const at::Tensor h = normed(config, weights, rows);
+  const bool post = weights.post_norm.defined();
+  at::Tensor sum = post ? at::zeros_like(rows) : rows;
+  if (weights.down_bias.defined()) sum = sum + weights.down_bias;
+  std::int64_t done = 0, left = rows.size(0);
+  for (const auto& [width, count] : wide) {
+    const at::Tensor act = activations(config, weights, h.narrow(0, 0, left), {done, width});
+    const at::Tensor to = sum.narrow(0, 0, left);
+    add_product_into(to, to, act, weights.down.narrow(1, done, width - done));
+    done = width;
+    left -= count;
+  }
+  if (post)
+    sum = x.view(rows.sizes()).index_select(0, order) +
+          rms_norm(sum, weights.post_norm, config.rms_norm_eps);
+  return at::empty_like(sum).index_copy_(0, order, sum).view(x.sizes());
+}
 
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
                      const Children& children, const ChannelSink& sink) {

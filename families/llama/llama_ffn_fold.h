@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <span>
+
 #include "families/llama/llama_config.h"
 #include "fold/fold.h"
 
@@ -24,5 +26,11 @@ struct LlamaFfnWeights {
 // if there is one, gets the activations of the widest child, block by block.
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
                      const Children& children, const ChannelSink& sink = {});
+
+// The same for rows [1, 1, rows, d] of which each run has a width of its own, without gradients.
+// Each weight is read once: neurons [w1, w2) are multiplied with the rows whose width is w2 or
+// more.
+at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
+                     std::span<const Run> runs);
 
 }  // namespace mnm

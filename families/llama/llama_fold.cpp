@@ -54,14 +54,12 @@ class LlamaFold final : public Fold {
     return {{llama_ffn(config_, layer.ffn, x, child, sink)}};
   }
 
-  State extend(std::size_t index, const Givens&, const State& state, Width width,
-               std::int64_t position, std::span<LayerCache> caches) override {
+  State extend(std::size_t index, const Givens&, const State& state,
+               std::span<const Run> runs) override {
     const LlamaLayer& layer = layers_[index];
     const at::Tensor x =
-        attention_.attend_cached(layer.attention, state.tensors.front(), position, caches[index]);
-    Children child;
-    child.add(0, width);
-    return {{llama_ffn(config_, layer.ffn, x, child)}};
+        attention_.attend_cached(layer.attention, state.tensors.front(), index, runs);
+    return {{llama_ffn(config_, layer.ffn, x, runs)}};
   }
 
   std::uint64_t element_bytes() const override { return element_bytes_; }

@@ -4,6 +4,7 @@
 
 #include "families/end_matrix.h"
 #include "families/mamba2/mamba2_config.h"
+#include "families/mamba2/mamba2_extend_fold.h"
 #include "families/mamba2/mamba2_mixer_fold.h"
 #include "families/mamba2/mamba2_sequence_fold.h"
 #include "families/rms_norm.h"
@@ -52,7 +53,7 @@ class Mamba2Fold final : public Fold {
     const Mamba2Layer& layer = layers_[index];
     const at::Tensor& x = parents.tensors.front();
     if (c10::GradMode::is_enabled()) return {{each_alone(layer, x, children)}};
-    return {{together(layer, x, children, nullptr)}};
+    return {{together(layer, x, children)}};
   }
 
   // Channels are those of the gated norm's result, which out_proj reads.
@@ -66,17 +67,34 @@ class Mamba2Fold final : public Fold {
     return {{finish(layer, parent, product(flat, layer.out_proj)).unsqueeze(0)}};
   }
 
-  State extend(std::size_t index, const Givens&, const State& state, Width width, std::int64_t,
-               std::span<LayerCache> caches) override {
-    std::vector<at::Tensor>& cache = caches[index].tensors;
-    MixerState carried;
-    if (!cache.empty()) carried = {cache[0], cache[1]};
-    Children child;
-    child.add(0, width);
-    const at::Tensor out = together(layers_[index], state.tensors.front(), child, &carried);
-    cache = {carried.before, carried.scan};
-    return {{out}};
+  State extend(std::size_t index, const Givens&, const State& state,
+               std::span<const Run> runs) override {
+    const Mamba2Layer& layer = layers_[index];
+    const at::Tensor& x = state.tensors.front();
+    if (has_kernels(x)) return {{mamba2_extend(config_, layer, x, index, runs)}};
+    std::vector<at::Tensor> out;
+    std::int64_t row = 0;
+    for (const Run& run : runs) {
+      LayerCache& cache = run.caches[index];
+      const at::Tensor rows = x[0][0].narrow(0, row, run.rows());
+      const at::Tensor parent = rows.view({run.sequences, run.tokens, config_.hidden_size});
+      std::vector<at::Tensor> parts;
+      for (std::int64_t t = 0; t < run.tokens;) {
+        const std::int64_t n = tokens_at_once(cache, run, t, run.tokens - t);
+        MixerState carried = take_state(cache, config_, run.width);
+        std::vector<at::Tensor> child;
+        siblings_of(layer, parent.narrow(1, t, n).contiguous(), {&run.width, 1}, &carried, child);
+        keep_state(cache, config_, run.width, carried);
+        parts.push_back(child.front());
+        t += n;
+      }
+      out.push_back(at::cat(parts, 1).reshape({-1, config_.hidden_size}));
+      row += run.rows();
+    }
+    return {{at::cat(out).view(x.sizes())}};
   }
+
+  bool keeps_states() const override { return true; }
 
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
 
@@ -186,12 +204,12 @@ class Mamba2Fold final : public Fold {
     return at::stack(out);
   }
 
-  at::Tensor together(const Mamba2Layer& layer, const at::Tensor& x, const Children& children,
-                      MixerState* carried) const {
-    if (has_kernels(x)) return mamba2_by_sequence(config_, layer, x, children, carried);
+  at::Tensor together(const Mamba2Layer& layer, const at::Tensor& x,
+                      const Children& children) const {
+    if (has_kernels(x)) return mamba2_by_sequence(config_, layer, x, children);
     std::vector<at::Tensor> out;
     for (std::int64_t p = 0; p < children.parents(); ++p) {
-      siblings_of(layer, x[p], children.of(p), carried, out);
+      siblings_of(layer, x[p], children.of(p), nullptr, out);
     }
     return at::stack(out);
   }

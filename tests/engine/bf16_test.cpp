@@ -66,10 +66,13 @@ TEST_P(InBf16, LossesAreThoseOfTheSameWeightsInF32) {
 TEST_P(InBf16, SoAreLogitsTokenByToken) {
   const auto bf16 = load(Dtype::kBF16), f32 = load(Dtype::kF32);
   const Widths widths = opened_.model.space.uniform(1);
-  const auto a = bf16->decoder(widths), b = f32->decoder(widths);
+  const auto a = bf16->sequences(), b = f32->sequences();
+  const SequenceId in_a = a->open({}), in_b = b->open({});
   for (const std::vector<std::int64_t>& tokens :
        {std::vector<std::int64_t>{10, 20, 30}, {40}, {50}, {60}}) {
-    const std::span<const float> x = a->feed(tokens), y = b->feed(tokens);
+    const Feed to_a{.sequence = in_a, .widths = widths, .tokens = tokens};
+    const Feed to_b{.sequence = in_b, .widths = widths, .tokens = tokens};
+    const std::span<const float> x = a->step({&to_a, 1})[0], y = b->step({&to_b, 1})[0];
     ASSERT_EQ(x.size(), y.size());
     for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], tolerance()) << i;
   }

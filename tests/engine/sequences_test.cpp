@@ -110,7 +110,7 @@ TEST_P(SequencesOf, StepsAtManyWidthsAreEachOneAlone) {
 // those of a sequence that never saw it.
 TEST_P(SequencesOf, WhatIsTakenBackLeavesNoTrace) {
   const WidthSpace& space = opened_.model.space;
-  const Widths wide = space.full(), narrow = space.uniform(space.levels() - 1);
+  const Widths wide = space.full(), narrow = space.uniform(0);
   const Tokens tokens = text(20, 1), draft = text(5, 2);
   const SequenceId id = sequences_->open({.take_back = 6});
   const auto feed = [&](const Widths& widths, std::span<const std::int64_t> part) {
@@ -130,6 +130,91 @@ TEST_P(SequencesOf, WhatIsTakenBackLeavesNoTrace) {
   EXPECT_THROW(sequences_->rewind(id, -1), Error);
   sequences_->rewind(id, 0);
   expect_logits(feed(wide, draft), wide, draft, 4, "from the start");
+}
+
+// A token has the same bits alone, one by one, as among others in one step and beside other
+// sequences: greedy speculative decoding depends on it.
+TEST_P(SequencesOf, ATokenHasTheSameBitsInAnyCompany) {
+  const Widths widths = opened_.model.space.uniform(1);
+  const Tokens tokens = text(70, 7), others = text(9, 8);
+  const SequenceId alone = sequences_->open({.take_back = 10}),
+                   together = sequences_->open({.take_back = 10});
+  const SequenceId beside = sequences_->open({});
+  const Feed prompt{
+      .sequence = alone, .widths = widths, .tokens = std::span(tokens).first(60), .settled = true};
+  Feed same = prompt;
+  same.sequence = together;
+  sequences_->step({&prompt, 1});
+  sequences_->step({&same, 1});
+  std::vector<float> expected;
+  for (std::size_t i = 60; i < 70; ++i) {
+    const Feed one{.sequence = alone, .widths = widths, .tokens = std::span(tokens).subspan(i, 1)};
+    const std::span<const float> logits = sequences_->step({&one, 1})[0];
+    expected.insert(expected.end(), logits.begin(), logits.end());
+  }
+  const std::vector<Feed> feeds = {
+      {.sequence = beside, .widths = widths, .tokens = std::span(others).first(3)},
+      {.sequence = together,
+       .widths = widths,
+       .tokens = std::span(tokens).subspan(60),
+       .every_position = true}};
+  const std::span<const float> got = sequences_->step(feeds)[1];
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], expected[i]) << i;
+}
+
+// Widths change between tokens, down and up: each token is computed at its own, from a cache that
+// the others filled. One step for all equals one token after the other.
+TEST_P(SequencesOf, WidthsChangeFromTokenToToken) {
+  const std::vector<Widths> widths = submodels();
+  const Tokens tokens = text(24, 9);
+  const SequenceId one = sequences_->open({}), other = sequences_->open({.take_back = 30});
+  std::vector<float> last;
+  for (std::size_t i = 0; i < tokens.size(); i += 6) {
+    const Widths& now = widths[i / 6];
+    for (std::size_t t = i; t < i + 6; ++t) {
+      const Feed feed{.sequence = one, .widths = now, .tokens = std::span(tokens).subspan(t, 1)};
+      const std::span<const float> logits = sequences_->step({&feed, 1})[0];
+      last.assign(logits.begin(), logits.end());
+    }
+    const Feed feed{.sequence = other, .widths = now, .tokens = std::span(tokens).subspan(i, 6)};
+    const std::span<const float> logits = sequences_->step({&feed, 1})[0];
+    for (std::size_t v = 0; v < last.size(); ++v) EXPECT_NEAR(logits[v], last[v], kTolerance);
+  }
+  // Back through all changes, and the same again.
+  sequences_->rewind(other, 3);
+  for (std::size_t t = 3; t < tokens.size(); ++t) {
+    const Feed feed{
+        .sequence = other, .widths = widths[t / 6], .tokens = std::span(tokens).subspan(t, 1)};
+    const std::span<const float> logits = sequences_->step({&feed, 1})[0];
+    if (t + 1 < tokens.size()) continue;
+    for (std::size_t v = 0; v < last.size(); ++v) EXPECT_NEAR(logits[v], last[v], kTolerance);
+  }
+}
+
+TEST_P(SequencesOf, RefusalsNameTheSequence) {
+  const Widths wide = opened_.model.space.full();
+  const Tokens tokens = text(5, 1);
+  const SequenceId id = sequences_->open({});
+  const Feed feed{.sequence = id, .widths = wide, .tokens = tokens};
+  const std::vector<Feed> twice = {feed, feed};
+  EXPECT_THROW(sequences_->step(twice), Error);
+  Feed wrong = feed;
+  wrong.tokens = {};
+  EXPECT_THROW(sequences_->step({&wrong, 1}), Error);
+  wrong = feed;
+  const Widths few = {wide.front()};
+  wrong.widths = few;
+  EXPECT_THROW(sequences_->step({&wrong, 1}), Error);
+  EXPECT_EQ(sequences_->length(id), 0);
+  EXPECT_TRUE(sequences_->step({}).empty());
+  sequences_->step({&feed, 1});
+  if (GetParam() == "matmamba") {
+    EXPECT_FALSE(sequences_->reaches(id, 3));
+    EXPECT_THROW(sequences_->fork(id, 3), Error);
+  } else {
+    EXPECT_TRUE(sequences_->reaches(id, 3));
+  }
 }
 
 TEST_P(SequencesOf, AForkIsASequenceOfItsOwn) {

@@ -77,7 +77,7 @@ class Model {
       const std::int64_t count = std::min(chunk, tokens.size(1) - position);
       auto [state, givens] = fold_->embed({tokens.narrow(1, position, count)});
       for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-        state = fold_->extend(layer, givens, state, widths[layer], position, caches);
+        state = extend_layer(*fold_, layer, givens, state, widths[layer], position, caches);
       }
       all.push_back(logits(state));
     }

@@ -10,6 +10,7 @@
 
 #include "families/family.h"
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "tests/support/cuda_path.h"
 #include "tests/support/tiny_llama.h"
 
@@ -58,8 +59,8 @@ class Model {
       State state = root;
       for (std::size_t layer = 0; layer < layers(); ++layer) {
         const std::vector<Width>& widths = model_.space.layers[layer].granularities;
-        state =
-            fold().extend(layer, givens, state, widths[layer % widths.size()], position, caches);
+        state = extend_layer(fold(), layer, givens, state, widths[layer % widths.size()], position,
+                             caches);
       }
       logits.push_back(
           fold().logits(fold().readout(state).flatten(0, 2)).view({tokens.size(0), piece, -1}));

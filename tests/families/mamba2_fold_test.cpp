@@ -99,7 +99,8 @@ TEST(Mamba2Fold, ItsCacheKeepsItsSize) {
   for (std::int64_t position = 0; position < 100; ++position) {
     const auto [state, givens] =
         model.fold().embed({at::full({1, 1}, position % tiny.vocab, at::kLong)});
-    model.fold().extend(0, givens, state, static_cast<Width>(tiny.full()), position, {&cache, 1});
+    extend_layer(model.fold(), 0, givens, state, static_cast<Width>(tiny.full()), position,
+                 {&cache, 1});
     std::size_t now = 0;
     for (const at::Tensor& tensor : cache.tensors) now += tensor.nbytes();
     if (position > 0) {

@@ -13,6 +13,7 @@
 
 #include "families/family.h"
 #include "fold/fold.h"
+#include "fold/layer_step.h"
 #include "tests/support/tiny_mamba2.h"
 
 namespace mnm::test {
@@ -128,7 +129,7 @@ inline at::Tensor extend(Mamba2Model& model, const Widths& widths, const at::Ten
     const auto [root, givens] = model.fold().embed({tokens.narrow(1, position, piece)});
     State state = root;
     for (std::size_t layer = 0; layer < widths.size(); ++layer) {
-      state = model.fold().extend(layer, givens, state, widths[layer], position, caches);
+      state = extend_layer(model.fold(), layer, givens, state, widths[layer], position, caches);
     }
     const at::Tensor hidden = model.fold().readout(state);
     logits.push_back(model.fold()

@@ -122,32 +122,33 @@ class ToyFold final : public Fold {
     return {{at::stack(results), at::stack(gathered), at::stack(kept)}};
   }
 
-  // The cache is the cumulative sums of all tokens so far.
-  State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
-               std::int64_t position, std::span<LayerCache> caches) override {
-    const std::string at = std::to_string(layer);
-    EXPECT_NE(width, kSkip) << "skipping is the engine's affair";
-    EXPECT_EQ(caches.size(), loaded.size());
-    check(layer, givens, state);
-    const at::Tensor x = state.tensors[0];
-    at::Tensor sums;
-    if (layer + 1 == loaded.size()) {
-      sums = at::zeros_like(x);
-      for (std::size_t l = 0; l < layer; ++l) {
-        if (caches[l].tensors.empty()) continue;
-        EXPECT_EQ(caches[l].tensors[0].size(2), position + x.size(2));
-        sums = caches[l].tensors[0].narrow(2, position, x.size(2));
+  // Run by run.
+  State extend(std::size_t layer, const Givens& givens, const State& state,
+               std::span<const Run> runs) override {
+    std::vector<std::vector<at::Tensor>> parts(state.tensors.size());
+    std::int64_t row = 0;
+    for (const Run& run : runs) {
+      const auto part = [&](const at::Tensor& t, std::int64_t dim) {
+        std::vector<std::int64_t> shape = t.sizes().vec();
+        shape[static_cast<std::size_t>(dim) - 1] = run.sequences;
+        shape[static_cast<std::size_t>(dim)] = run.tokens;
+        return t.narrow(dim, row, run.rows()).reshape(shape);
+      };
+      State of_run;
+      for (const at::Tensor& t : state.tensors) of_run.tensors.push_back(part(t, 2));
+      Givens given;
+      for (const at::Tensor& t : givens.shared) given.shared.push_back(part(t, 1));
+      given.layers.resize(givens.layers.size());
+      for (const at::Tensor& t : givens.layers[layer]) given.layers[layer].push_back(part(t, 1));
+      const State out = extend(layer, given, of_run, run.width, run.position, run.caches);
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        parts[i].push_back(out.tensors[i].flatten(1, 2).unsqueeze(1));
       }
-    } else {
-      std::vector<at::Tensor>& cache = caches[layer].tensors;
-      EXPECT_EQ(cache.empty(), position == 0);
-      sums = x.cumsum(2);
-      if (position > 0) sums = sums + cache[0].narrow(2, position - 1, 1);
-      cache = {position > 0 ? at::cat({cache[0], sums}, 2) : sums};
+      row += run.rows();
     }
-    const at::Tensor mixed = mix(at, givens.layers[layer], givens, x, sums, position);
-    const at::Tensor result = mixed + ffn(at, mixed, 0, width);
-    return {{result, state.tensors[1] + result.narrow(3, 0, 1), state.tensors[2]}};
+    State out;
+    for (const std::vector<at::Tensor>& each : parts) out.tensors.push_back(at::cat(each, 2));
+    return out;
   }
 
   std::uint64_t element_bytes() const override { return 8; }
@@ -187,6 +188,34 @@ class ToyFold final : public Fold {
   std::int64_t most_words = 0;                    // of a readout product in chunks of words
 
  private:
+  // The cache is the cumulative sums of all tokens so far.
+  State extend(std::size_t layer, const Givens& givens, const State& state, Width width,
+               std::int64_t position, std::span<LayerCache> caches) {
+    const std::string at = std::to_string(layer);
+    EXPECT_NE(width, kSkip) << "skipping is the engine's affair";
+    EXPECT_EQ(caches.size(), loaded.size());
+    check(layer, givens, state);
+    const at::Tensor x = state.tensors[0];
+    at::Tensor sums;
+    if (layer + 1 == loaded.size()) {
+      sums = at::zeros_like(x);
+      for (std::size_t l = 0; l < layer; ++l) {
+        if (caches[l].tensors.empty()) continue;
+        EXPECT_EQ(caches[l].tensors[0].size(2), position + x.size(2));
+        sums = caches[l].tensors[0].narrow(2, position, x.size(2));
+      }
+    } else {
+      std::vector<at::Tensor>& cache = caches[layer].tensors;
+      EXPECT_EQ(cache.empty(), position == 0);
+      sums = x.cumsum(2);
+      if (position > 0) sums = sums + cache[0].narrow(2, position - 1, 1);
+      cache = {position > 0 ? at::cat({cache[0], sums}, 2) : sums};
+    }
+    const at::Tensor mixed = mix(at, givens.layers[layer], givens, x, sums, position);
+    const at::Tensor result = mixed + ffn(at, mixed, 0, width);
+    return {{result, state.tensors[1] + result.narrow(3, 0, 1), state.tensors[2]}};
+  }
+
   at::Tensor mix(const std::string& at, const std::vector<at::Tensor>& own, const Givens& givens,
                  const at::Tensor& x, const at::Tensor& sums, std::int64_t position) {
     const at::Tensor count =

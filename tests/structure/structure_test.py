@@ -49,6 +49,7 @@ MAY_INCLUDE = {
     },
     "train": {"dataset", "eval", "fold", "model"},
     "engine": {"dataset", "eval", "families", "fold", "kernels", "model", "train"},
+    "generate": {"engine", "model", "text"},
     "cluster": {"eval", "model"},
     "study": {
         "cluster",

@@ -121,5 +121,31 @@ TEST(Sampler, HostileLogitsAndSettings) {
   EXPECT_TRUE(contains(usage_error_of([] { Sampler({1, 0, 1.5}); }), "top-p"));
 }
 
+// What `pick` draws, over numbers that are spread evenly, is what `probabilities` says.
+TEST(Sampler, ProbabilitiesAreThoseOfThePicks) {
+  const std::vector<float> logits = {0.3f, -1, 2, 0.3f, -INFINITY, 1};
+  for (const Sampling& sampling :
+       {Sampling{1, 0, 1}, {0.4, 0, 1}, {1, 3, 1}, {2, 0, 0.7}, {1.5, 4, 0.6}, {0, 0, 1}}) {
+    Sampler sampler(sampling);
+    const std::vector<double> p = sampler.probabilities(logits);
+    const int draws = 10000;
+    std::vector<double> shares(logits.size());
+    for (int i = 0; i < draws; ++i) {
+      const double uniform = (i + 0.5) / draws;
+      shares[static_cast<std::size_t>(sampler.pick(logits, uniform))] += 1.0 / draws;
+    }
+    for (std::size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(p[i], shares[i], 1.01 / draws) << i;
+  }
+}
+
+TEST(Sampler, DrawsByWeightsThatAreGiven) {
+  const std::vector<double> weights = {0, 0.5, 0, 1.5};
+  EXPECT_EQ(draw(weights, 2, 0), 1);
+  EXPECT_EQ(draw(weights, 2, 0.2499), 1);
+  EXPECT_EQ(draw(weights, 2, 0.25), 3);
+  EXPECT_EQ(draw(weights, 2.1, 0.9999), 3);  // a total that rounding made too large
+  EXPECT_TRUE(contains(error_of([] { draw(std::vector<double>{0, 0}, 1, 0.5); }), "weight"));
+}
+
 }  // namespace
 }  // namespace mnm

@@ -1,4 +1,4 @@
-#include "engine/decode.h"
+#include "engine/torch_timer.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -34,33 +34,6 @@ at::Tensor pass(Fold& fold, const Widths& widths, const at::Tensor& inputs, std:
   }
   return fold.logits(fold.readout(state).flatten(0, 2)).to(at::kCPU, at::kFloat).contiguous();
 }
-
-class TorchDecoder final : public Decoder {
- public:
-  TorchDecoder(Fold& fold, const at::Device& device, const Widths& widths, std::int64_t context)
-      : fold_(fold), device_(device), widths_(widths), caches_(widths.size()) {
-    for (LayerCache& cache : caches_) cache.context = context;
-  }
-
-  std::span<const float> feed(std::span<const std::int64_t> tokens) override {
-    const c10::AutoGradMode no_grad(false);
-    return guarded("generating", device_, [&] {
-      logits_ = pass(fold_, widths_, sequence_of(tokens).to(device_), position_,
-                     /*one_output=*/false, caches_, [](std::int64_t) {});
-      position_ += static_cast<std::int64_t>(tokens.size());
-      return std::span<const float>(logits_.const_data_ptr<float>(),
-                                    static_cast<std::size_t>(logits_.numel()));
-    });
-  }
-
- private:
-  Fold& fold_;
-  at::Device device_;
-  Widths widths_;
-  std::vector<LayerCache> caches_;
-  std::int64_t position_ = 0;
-  at::Tensor logits_;
-};
 
 class TorchTimer final : public PassTimer {
  public:
@@ -146,16 +119,6 @@ class TorchTimer final : public PassTimer {
 };
 
 }  // namespace
-
-at::Tensor sequence_of(std::span<const std::int64_t> tokens) {
-  return at::tensor(at::ArrayRef<std::int64_t>(tokens.data(), tokens.size()), at::kLong)
-      .unsqueeze(0);
-}
-
-std::unique_ptr<Decoder> make_decoder(Fold& fold, const at::Device& device, const Widths& widths,
-                                      std::int64_t context) {
-  return std::make_unique<TorchDecoder>(fold, device, widths, context);
-}
 
 std::unique_ptr<PassTimer> make_timer(Fold& fold, const at::Device& device,
                                       const NestedModel& model, const Workload& workload) {

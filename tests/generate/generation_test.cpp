@@ -1,57 +1,54 @@
-#include "cli/generation.h"
+#include "generate/generation.h"
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "generate/scheduled_widths.h"
+#include "tests/generate/table_sequences.h"
 #include "tests/support/models.h"
 
 namespace mnm {
 namespace {
 
 using test::prefix_model;
+using test::TableSequences;
+using test::Tokens;
 
-// Says the successor of the last token, and remembers what it was fed.
-class Counting final : public Decoder {
- public:
-  std::span<const float> feed(std::span<const std::int64_t> tokens) override {
-    EXPECT_FALSE(tokens.empty());
-    fed.insert(fed.end(), tokens.begin(), tokens.end());
-    longest = std::max(longest, tokens.size());
-    logits_.assign(10, 0);
-    logits_[static_cast<std::size_t>((tokens.back() + 1) % 10)] = 5;
-    return logits_;
-  }
-  std::vector<std::int64_t> fed;
-  std::size_t longest = 0;
-
- private:
-  std::vector<float> logits_;
-};
+// Says the successor of the last token, plus one for every width above 1.
+std::vector<float> successor(const std::vector<test::FedToken>& fed) {
+  std::vector<float> logits(10, 0);
+  const auto next = static_cast<std::size_t>(fed.back().token + fed.back().widths.front());
+  logits[next % 10] = 5;
+  return logits;
+}
 
 struct Outcome {
   Generation result;
-  std::vector<std::int64_t> fed, shown;
+  Tokens fed, shown;
   std::size_t longest = 0;
 };
 
-Outcome run(const std::vector<std::int64_t>& prompt, const GenerationLimits& limits,
-            const Sampling& sampling = {}, std::uint64_t seed = 1,
-            std::size_t stop_after = SIZE_MAX) {
-  Counting decoder;
+Outcome run(const Tokens& prompt, const GenerationLimits& limits, const Sampling& sampling = {},
+            std::uint64_t seed = 1, std::size_t stop_after = SIZE_MAX,
+            std::vector<WidthChange> schedule = {{0, {1}}}) {
+  TableSequences sequences(successor);
   Sampler sampler(sampling);
   Random random(seed);
   Outcome out;
   std::size_t asked = 0;
-  out.result =
-      generate(decoder, prompt, limits, sampler, random, [&](std::optional<std::int64_t> token) {
-        if (token) out.shown.push_back(*token);
-        return ++asked <= stop_after;
-      });
-  out.fed = decoder.fed;
-  out.longest = decoder.longest;
+  {
+    ScheduledWidths source(sequences, {}, std::move(schedule), sampler, random);
+    out.result = generate(source, prompt, limits, [&](std::optional<std::int64_t> token) {
+      if (token) out.shown.push_back(*token);
+      return ++asked <= stop_after;
+    });
+  }
+  EXPECT_EQ(sequences.open_sequences(), 0u);
+  out.fed = sequences.fed;
+  out.longest = sequences.longest;
   return out;
 }
-
-using Tokens = std::vector<std::int64_t>;
 
 TEST(Generation, StopsWhereItShould) {
   const Outcome most = run({1, 2}, {3, 100, {}});
@@ -75,6 +72,12 @@ TEST(Generation, StopsWhereItShould) {
   const Outcome stopped = run({1, 2}, {100, 100, {}}, {}, 1, 2);
   EXPECT_EQ(stopped.result.finish, Finish::kStopped);
   EXPECT_EQ(stopped.result.tokens, (Tokens{3, 4}));
+}
+
+// The prompt and two tokens at width 1, then width 3 and from the fourth token on width 1 again.
+TEST(Generation, AChangeOfWidthsTakesTheNextToken) {
+  const Outcome out = run({1}, {6, 100, {}}, {}, 1, SIZE_MAX, {{0, {1}}, {2, {3}}, {4, {1}}});
+  EXPECT_EQ(out.result.tokens, (Tokens{2, 3, 6, 9, 0, 1}));
 }
 
 TEST(Generation, LongPromptsGoInByParts) {

@@ -1,4 +1,4 @@
-#include "cli/generation.h"
+#include "generate/generation.h"
 
 #include <algorithm>
 #include <chrono>
@@ -31,41 +31,43 @@ std::string_view to_string(Finish finish) {
   return "";
 }
 
-Generation generate(Decoder& decoder, std::span<const std::int64_t> prompt,
-                    const GenerationLimits& limits, Sampler& sampler, Random& random,
+Generation generate(TokenSource& source, std::span<const std::int64_t> prompt,
+                    const GenerationLimits& limits,
                     const std::function<bool(std::optional<std::int64_t>)>& sink) {
   Generation out;
-  std::span<const float> logits;
   const Clock::time_point start = Clock::now();
   for (std::size_t at = 0; at < prompt.size(); at += kChunk) {
     if (!sink({})) return out;
-    logits = decoder.feed(prompt.subspan(at, std::min(kChunk, prompt.size() - at)));
+    source.read(prompt.subspan(at, std::min(kChunk, prompt.size() - at)));
   }
   out.prefill_seconds = since(start);
-  auto position = static_cast<std::int64_t>(prompt.size());
   while (true) {
-    if (std::cmp_greater_equal(out.tokens.size(), limits.new_tokens)) {
+    const auto done = static_cast<std::int64_t>(out.tokens.size());
+    if (done >= limits.new_tokens) {
       out.finish = Finish::kNewTokens;
       return out;
     }
-    const std::int64_t token = sampler.pick(logits, random.uniform());
-    out.tokens.push_back(token);
-    const bool go_on = sink(token);
-    if (limits.ends.contains(token)) {
-      out.finish = Finish::kEnd;
-      return out;
-    }
-    if (!go_on) return out;
-    if (std::cmp_greater_equal(out.tokens.size(), limits.new_tokens)) continue;
-    if (position >= limits.context) {
+    // A token is computed from all before it, which take a position each.
+    const std::int64_t room = limits.context - static_cast<std::int64_t>(prompt.size()) - done + 1;
+    if (room <= 0) {
       out.finish = Finish::kContext;
       return out;
     }
     const Clock::time_point pass = Clock::now();
-    logits = decoder.feed({&token, 1});
-    out.decode_seconds += since(pass);
-    ++out.decoded;
-    ++position;
+    const std::vector<std::int64_t> tokens = source.next(std::min(limits.new_tokens - done, room));
+    if (done > 0) {
+      out.decode_seconds += since(pass);
+      out.decoded += static_cast<std::int64_t>(tokens.size());
+    }
+    for (const std::int64_t token : tokens) {
+      out.tokens.push_back(token);
+      const bool go_on = sink(token);
+      if (limits.ends.contains(token)) {
+        out.finish = Finish::kEnd;
+        return out;
+      }
+      if (!go_on) return out;
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// The generation loop: a prompt through a decoder, then one token after the other.
+// The generation loop: a prompt into a source of tokens, then one token after the other.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/engine.h"
+#include "generate/token_source.h"
 #include "model/cost.h"
 #include "model/nested_model.h"
-#include "model/random.h"
-#include "text/sampler.h"
 
 namespace mnm {
 
@@ -30,15 +28,16 @@ struct Generation {
   std::vector<std::int64_t> tokens;  // without the prompt, with the token that ended the text
   Finish finish = Finish::kStopped;
   double prefill_seconds = 0;
-  double decode_seconds = 0;  // of the passes after the prompt's
-  std::int64_t decoded = 0;   // how many those were
+  double decode_seconds = 0;  // of computing the tokens after the first
+  std::int64_t decoded = 0;   // how many those are
 };
 
 // Generates tokens after `prompt`, which has at least one token and at most `context`. Each new
 // token goes to `sink` at once. If `sink` returns false, generating stops. `sink` is also called
-// between the chunks of the prompt, with no token. Each token takes one random number.
-Generation generate(Decoder& decoder, std::span<const std::int64_t> prompt,
-                    const GenerationLimits& limits, Sampler& sampler, Random& random,
+// between the chunks of the prompt, with no token. Tokens that the source gave after the last one
+// that is wanted are dropped.
+Generation generate(TokenSource& source, std::span<const std::int64_t> prompt,
+                    const GenerationLimits& limits,
                     const std::function<bool(std::optional<std::int64_t>)>& sink);
 
 // Bytes that one pass over one token reads, in `dtype`: the weights of the submodel, and the cache

@@ -1,0 +1,63 @@
+// The options of `generate` that say how tokens come about: at widths that change, with a draft, or
+// as wide as each token needs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "engine/sequences.h"
+#include "generate/generation.h"
+#include "generate/scheduled_widths.h"
+#include "generate/speculation.h"
+#include "generate/token_source.h"
+#include "model/nested_model.h"
+#include "model/random.h"
+#include "text/sampler.h"
+
+namespace mnm {
+
+struct WayOptions {
+  std::string widths;
+  std::vector<std::string> then;  // "64:512x4,256x4"
+  std::string draft, draft_cache = "shared";
+  std::int64_t draft_tokens = 0;
+  std::string adaptive;  // "64,512"
+  double margin = 0.5;
+};
+
+void add_way_options(OptionTable& options, WayOptions& way);
+
+// A way to generate, before a model is loaded and after the text is there.
+class GenerationWay {
+ public:
+  // UsageError if the options contradict each other or name no widths of the model. model outlives
+  // it.
+  GenerationWay(const OptionTable& options, const WayOptions& way, const NestedModel& model,
+                Dtype dtype);
+
+  // The submodel that the text is of, or its first.
+  const Widths& widths() const { return schedule_.front().widths; }
+  // Whether each token takes one pass of `widths`, so that reading its weights bounds the speed.
+  bool single() const { return schedule_.size() == 1 && draft_.empty() && narrow_.empty(); }
+
+  std::unique_ptr<TokenSource> source(Sequences& sequences, std::int64_t context, Sampler& sampler,
+                                      Random& random) const;
+
+  // What `source` says of itself after `generation`: notes, and members of the JSON.
+  nlohmann::ordered_json report(TokenSource& source, const Generation& generation) const;
+
+ private:
+  nlohmann::ordered_json report_draft(Speculation& source, const Generation& generation) const;
+
+  std::vector<WidthChange> schedule_;  // the first is after 0 tokens
+  Widths draft_;                       // empty: none
+  SpeculationSettings speculation_;
+  Widths narrow_;  // of --adaptive; its wide widths are the schedule's
+  double margin_ = 0;
+};
+
+}  // namespace mnm

@@ -1,0 +1,36 @@
+#include "generate/draft_length.h"
+
+namespace mnm {
+
+double tokens_per_verification(double acceptance, std::int64_t length) {
+  double sum = 1, power = 1;
+  for (std::int64_t i = 0; i < length; ++i) sum += power *= acceptance;
+  return sum;
+}
+
+double expected_speedup(double acceptance, std::int64_t length, double cost) {
+  return tokens_per_verification(acceptance, length) / (static_cast<double>(length) * cost + 1);
+}
+
+DraftLength best_draft_length(double acceptance, double cost, std::int64_t most) {
+  DraftLength best;
+  for (std::int64_t length = 1; length <= most; ++length) {
+    const double speedup = expected_speedup(acceptance, length, cost);
+    if (speedup > best.speedup) best = {length, speedup};
+  }
+  return best;
+}
+
+double tokens_per_verification(const std::vector<bool>& agrees, std::int64_t length) {
+  if (agrees.empty()) return 1;
+  std::int64_t rounds = 0;
+  std::size_t at = 0;
+  for (; at < agrees.size(); ++rounds) {
+    std::int64_t run = 0;
+    while (run < length && at < agrees.size() && agrees[at]) ++at, ++run;
+    ++at;  // the verifier's own
+  }
+  return static_cast<double>(at) / static_cast<double>(rounds);
+}
+
+}  // namespace mnm
