@@ -28,12 +28,16 @@ std::vector<std::size_t> read_list(const nlohmann::json& list) {
 }
 
 // Why these layers cannot be the ones that may be skipped, or nothing.
-std::string flaw(const std::vector<std::size_t>& layers, const WidthSpace& space) {
+std::string flaw(const std::vector<std::size_t>& layers, const WidthSpace& space,
+                 std::span<const std::string> why_kept) {
   std::vector<bool> skipped(space.layers.size(), false);
   for (const std::size_t layer : layers) {
     if (layer >= skipped.size()) {
       return fmt::format("there is no layer {}: the model has {}, counted from 0", layer,
                          skipped.size());
+    }
+    if (layer < why_kept.size() && !why_kept[layer].empty()) {
+      return fmt::format("layer {} always stays: {}", layer, why_kept[layer]);
     }
     skipped[layer] = true;
   }
@@ -75,16 +79,17 @@ std::vector<std::size_t> parse_layers(std::string_view text) {
   return layers;
 }
 
-void allow_skips(const nlohmann::json& config, std::string_view said, WidthSpace& space) {
+void allow_skips(const nlohmann::json& config, std::string_view said, WidthSpace& space,
+                 std::span<const std::string> why_kept) {
   std::vector<std::size_t> layers;
   if (!said.empty()) {
     layers = parse_layers(said);
-    if (const std::string why = flaw(layers, space); !why.empty()) {
+    if (const std::string why = flaw(layers, space, why_kept); !why.empty()) {
       fail_usage("layers '{}' cannot be the ones that may be skipped: {}", said, why);
     }
   } else if (const nlohmann::json* stated = ConfigReader(config).find(kMaySkipKey)) {
     layers = read_list(*stated);
-    if (const std::string why = flaw(layers, space); !why.empty()) {
+    if (const std::string why = flaw(layers, space, why_kept); !why.empty()) {
       fail("{} is {}: {}", kMaySkipKey, shown(*stated), why);
     }
   }

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,8 +20,10 @@ std::vector<std::size_t> parse_layers(std::string_view text);
 
 // Lets the space skip the layers of `said`, or, if that is empty, those of the config's list.
 // UsageError if the text is malformed, Error if the list is. Both also if the model has no such
-// layer, or if no layer is left that stays.
-void allow_skips(const nlohmann::json& config, std::string_view said, WidthSpace& space);
+// layer, if a layer always stays, or if no layer is left that stays. why_kept[layer], where there
+// is such a text, says why a layer always stays.
+void allow_skips(const nlohmann::json& config, std::string_view said, WidthSpace& space,
+                 std::span<const std::string> why_kept = {});
 
 // Writes into the config of a submodel at `widths` which of its own layers may be left out. Writes
 // nothing if none may.

@@ -71,7 +71,8 @@ std::optional<std::string> WidthSpace::refusal(const Widths& widths) const {
     if (layer.allows(widths[i])) continue;
     if (widths[i] == kSkip) {
       const std::string others = skippable_text(*this);
-      return fmt::format("layer {} may not be skipped; {}", i,
+      const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);
+      return fmt::format("layer {} may not be skipped{}; {}", i, reason,
                          others.empty() ? "none of the model's may" : "those that may: " + others);
     }
     const std::string reason = layer.why_not.empty() ? "" : fmt::format(" ({})", layer.why_not);

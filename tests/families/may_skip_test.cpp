@@ -50,6 +50,15 @@ TEST(MaySkip, ComesFromTheUserOrTheConfig) {
   EXPECT_EQ(allowed(silent, "1"), (Layers{1}));
   EXPECT_EQ(allowed(stated, "7-8"), (Layers{7, 8}));
   EXPECT_TRUE(contains(usage_error_of([&] { allowed(silent, "10"); }), "no layer 10"));
+  WidthSpace kept = space_of(3);
+  const std::vector<std::string> why_kept = {"", "others read it", ""};
+  EXPECT_TRUE(contains(usage_error_of([&] { allow_skips(silent, "0-1", kept, why_kept); }),
+                       "layer 1 always stays: others read it"));
+  kept.layers[1].why_not = "it keeps its neurons, and others read it";
+  allow_skips(silent, "0", kept, why_kept);
+  EXPECT_EQ(*kept.refusal({8, kSkip, 8}),
+            "layer 1 may not be skipped (it keeps its neurons, and others read it); those that "
+            "may: 0");
   EXPECT_TRUE(contains(usage_error_of([&] { allowed(silent, "0-9"); }), "one at least must stay"));
   for (const nlohmann::json& list :
        {nlohmann::json("2-3"), nlohmann::json({2.5}), nlohmann::json({-1}), nlohmann::json({10}),
