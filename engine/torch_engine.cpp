@@ -12,6 +12,8 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
+#include <mutex>
 
 #include "engine/engine.h"
 #include "engine/torch_error.h"
@@ -19,6 +21,7 @@
 #include "engine/torch_timer.h"
 #include "engine/weight_reader.h"
 #include "eval/memory.h"
+#include "eval/row_tables.h"
 #include "fold/batch.h"
 #include "fold/calibrate.h"
 #include "fold/evaluator.h"
@@ -156,9 +159,10 @@ class TorchSession final : public ModelSession {
     const bool share = device_.is_cpu() && !options.single_pass;
     const std::uint64_t row_bytes =
         kEndPiece / static_cast<std::uint64_t>(share ? at::get_num_threads() : 1);
-    if (!memory_.hold_ends) {
+    const bool by_rows = std::ranges::any_of(model.table.tensors, is_read_by_rows);
+    if (!memory_.hold_ends || (memory_.stream && by_rows)) {
       rows = [this](const std::string& name, std::int64_t first, std::int64_t count,
-                    at::Tensor& room) { return reader_.read_rows(name, first, count, room); };
+                    at::Tensor& room) { return rows_of(name, first, count, room); };
     }
     fold_ = make_fold({model_, [this](const std::string& name) { return reader_.read(name); },
                        /*resident=*/!memory_.stream, std::move(rows), row_bytes});
@@ -224,10 +228,24 @@ class TorchSession final : public ModelSession {
     if (memory_.stream) fail("cannot {} while {}; allow more memory", attempt, memory_.note);
   }
 
+  // As RowSource. Embedding and head are held from their first use on if the plan holds them.
+  at::Tensor rows_of(const std::string& name, std::int64_t first, std::int64_t count,
+                     at::Tensor& room) {
+    if (!memory_.hold_ends || is_read_by_rows(*model_.table.find(name))) {
+      return reader_.read_rows(name, first, count, room);
+    }
+    const std::lock_guard lock(held_mutex_);
+    at::Tensor& held = held_[name];
+    if (!held.defined()) held = reader_.read(name);
+    return held.narrow(0, first, count);
+  }
+
   const NestedModel& model_;
   at::Device device_;
   WeightReader reader_;
   MemoryPlan memory_;
+  std::map<std::string, at::Tensor> held_;  // read by rows, but held
+  std::mutex held_mutex_;
   std::unique_ptr<Fold> fold_;
   EvaluatorLimits limits_;
 };

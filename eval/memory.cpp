@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/row_tables.h"
 #include "model/shapes.h"
 
 namespace mnm {
@@ -25,6 +26,7 @@ WeightBytes weight_bytes(const NestedModel& model, Dtype dtype) {
     const std::uint64_t size =
         static_cast<std::uint64_t>(element_count(spec.shape)) * size_of(dtype);
     bytes.all += size;
+    if (is_read_by_rows(spec)) continue;
     (spec.layer < 0 ? bytes.ends : layers.at(static_cast<std::size_t>(spec.layer))) += size;
   }
   if (!layers.empty()) bytes.largest_layer = *std::ranges::max_element(layers);

@@ -26,6 +26,17 @@ TEST(WeightBytes, AreOfAllTensorsTheEndsAndTheLargestLayer) {
   EXPECT_EQ(bytes.largest_layer, 2u * 70);
 }
 
+TEST(WeightBytes, TablesThatAreReadByRowsAreNoEnds) {
+  NestedModel model = model_of({{-1, 100}, {0, 30}, {-1, 1000}});
+  TensorSpec& table = model.table.tensors.back();
+  table.role = Role::kEmbedding;
+  table.cut_dim = 1;
+  EXPECT_EQ(weight_bytes(model, Dtype::kBF16).all, 2u * 1130);
+  EXPECT_EQ(weight_bytes(model, Dtype::kBF16).ends, 2u * 100);
+  table.flops_per_element = 2;  // a product reads all of it
+  EXPECT_EQ(weight_bytes(model, Dtype::kBF16).ends, 2u * 1100);
+}
+
 TEST(StreamedBytes, AreTheLayersThatAPassHoldsBesideTheEndsOrAPartOfThem) {
   const WeightBytes small{.all = 0, .ends = 1000, .largest_layer = 64};
   const WeightBytes large{.all = 0, .ends = 3 * kEndPiece, .largest_layer = 64};
