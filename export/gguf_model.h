@@ -36,10 +36,16 @@ struct GgufTensor {
   std::string name;           // "blk.0.attn_q.weight"
   std::string source;         // the submodel's tensor; empty: the tensor is `values`
   std::int64_t heads = 0;     // heads that RoPE turns; 0: rows stay in order (paired_row)
-  std::vector<float> values;  // a vector that no checkpoint holds
-  std::vector<std::int64_t> shape = {};  // in the file, row-major; empty: the checkpoint's
+  std::vector<float> values;  // what no checkpoint holds
+  // In the file, row-major; empty: the checkpoint's, or a vector of `values`.
+  std::vector<std::int64_t> shape = {};
   GgufFunction function = GgufFunction::kIdentity;
   bool f32 = false;  // in f32 in any dtype, as vectors are: no product reads it
+  // Matrices of the submodel that follow in the file as parts of the same tensor, whose shape is
+  // given.
+  std::vector<std::string> stacked = {};
+  // Copies of the matrix' first row that follow its last one; the shape is given and counts them.
+  std::int64_t first_row_copies = 0;
 };
 
 struct GgufModel {

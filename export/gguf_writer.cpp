@@ -42,10 +42,12 @@ Dtype dtype_of(GgufType type) {
   return type == GgufType::kBF16 ? Dtype::kBF16 : Dtype::kF32;
 }
 
-// One tensor of the file, with where it comes from.
+// A tensor of the file, or a part of it, with where it comes from.
 struct Item {
   GgufTensor tensor;
   const TensorSlice* slice = nullptr;  // null: tensor.values
+  std::size_t entry = 0;               // the tensor of the file
+  std::uint64_t begin = 0;             // of the part, in bytes of the tensor
 
   std::int64_t head_size() const { return slice->shape.front() / tensor.heads; }
   bool is_copy() const {  // in the file as in the checkpoint, but for the dtype
@@ -192,8 +194,11 @@ class GgufExport final : public PlannedExport {
     }
     extractor.read_ahead(std::move(needed));
     for (std::size_t i = 0; i < items_.size(); ++i) {
-      write_item(items_[i], entries_[i], extractor, out, meter);
-      const std::string padding(aligned(entries_[i].bytes()) - entries_[i].bytes(), '\0');
+      const GgufEntry& entry = entries_[items_[i].entry];
+      write_item(items_[i], entry, extractor, out, meter);
+      write_first_rows(items_[i], entry, checkpoint, out, meter);
+      if (i + 1 < items_.size() && items_[i + 1].entry == items_[i].entry) continue;
+      const std::string padding(aligned(entry.bytes()) - entry.bytes(), '\0');
       out.write(padding);
       if (!padding.empty()) meter.add(static_cast<double>(padding.size()));
     }
@@ -237,7 +242,7 @@ class GgufExport final : public PlannedExport {
       StoredTensor& tensor = tensors.emplace_back();
       tensor.name = item.slice->name;
       tensor.shape = item.slice->shape;
-      const std::uint64_t offset = head.data_offset + entry->offset;
+      const std::uint64_t offset = head.data_offset + entry->offset + item.begin;
       if (entry->type != GgufType::kQ8_0 && item.is_copy()) {
         tensor.dtype = dtype_of(entry->type);
         tensor.decode = [file, offset](std::uint64_t begin, std::span<std::byte> into) {
@@ -248,9 +253,9 @@ class GgufExport final : public PlannedExport {
         tensor.decode = TensorDecoder(file, offset, entry->type, item);
       }
     }
-    if (head.tensors.size() != items_.size()) {
+    if (head.tensors.size() != entries_.size()) {
       fail("cannot read '{}': it has {} tensors, expected {}", path, head.tensors.size(),
-           items_.size());
+           entries_.size());
     }
     return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
   }
@@ -305,19 +310,27 @@ class GgufExport final : public PlannedExport {
     return item.tensor.shape.empty() ? item.slice->shape : item.tensor.shape;
   }
 
+  const TensorSlice& slice_of(const std::string& name) const {
+    const auto& all = slices().tensors;
+    const auto found = std::ranges::find(all, name, &TensorSlice::name);
+    if (found == all.end()) fail("no tensor is called {}", name);
+    return *found;
+  }
+
   void add(const GgufTensor& tensor) {
-    Item item{tensor, nullptr};
-    GgufEntry entry{tensor.name, GgufType::kF32, {}, 0};
+    Item item{tensor, nullptr, entries_.size(), 0};
+    GgufEntry entry{tensor.name, GgufType::kF32, tensor.shape, 0};
     if (tensor.source.empty()) {
-      entry.shape = {static_cast<std::int64_t>(tensor.values.size())};
+      if (entry.shape.empty()) entry.shape = {static_cast<std::int64_t>(tensor.values.size())};
     } else {
-      const auto& all = slices().tensors;
-      const auto found = std::ranges::find(all, tensor.source, &TensorSlice::name);
-      if (found == all.end()) fail("no tensor is called {}", tensor.source);
-      item.slice = &*found;
+      const TensorSlice& first = slice_of(tensor.source);
+      item.slice = &first;
       entry.shape = file_shape(item);
       entry.type = stored_type(item);
-      if (element_count(entry.shape) != found->elements()) {
+      std::int64_t elements =
+          first.elements() + tensor.first_row_copies * first.elements() / first.shape.front();
+      for (const std::string& name : tensor.stacked) elements += slice_of(name).elements();
+      if (element_count(entry.shape) != elements) {
         fail("the tensor {} has other elements in gguf", tensor.source);
       }
       if (entry.shape.back() % block_size(entry.type) != 0) {
@@ -329,6 +342,30 @@ class GgufExport final : public PlannedExport {
     }
     entries_.push_back(std::move(entry));
     items_.push_back(std::move(item));
+    for (const std::string& name : tensor.stacked) {
+      Item part = items_.back();
+      part.begin += row_bytes(entries_.back().type, part.slice->elements());
+      part.slice = &slice_of(name);
+      items_.push_back(std::move(part));
+    }
+  }
+
+  // What a reader that wants more rows finds in them.
+  static void write_first_rows(const Item& item, const GgufEntry& entry,
+                               const Checkpoint& checkpoint, OutputFile& out, Meter& meter) {
+    if (item.tensor.first_row_copies == 0) return;
+    const StoredTensor& stored = checkpoint.at(item.slice->spec->name);
+    std::vector<float> whole(static_cast<std::size_t>(stored.shape.back())), kept;
+    std::vector<std::byte> bytes(whole.size() * size_of(stored.dtype));
+    checkpoint.read(stored, 0, bytes);
+    to_f32(bytes, stored.dtype, whole);
+    for (const Range& range : item.slice->ranges) {
+      kept.insert(kept.end(), whole.begin() + range.begin, whole.begin() + range.end);
+    }
+    encode(item.slice->dim == 1 ? kept : whole, entry.type, entry.name, bytes);
+    for (std::int64_t i = 0; i < item.tensor.first_row_copies; ++i) out.write(bytes);
+    meter.add(static_cast<double>(bytes.size()) *
+              static_cast<double>(item.tensor.first_row_copies));
   }
 
   void write_item(const Item& item, const GgufEntry& entry, Extractor& extractor, OutputFile& out,

@@ -66,14 +66,24 @@ struct OnnxDecoder {
   OnnxGraph graph;
   std::string genai_type;  // "model.type" of genai_config.json
   std::int64_t heads = 0, kv_heads = 0, head_size = 0;
+  std::int64_t cached_layers = 0;  // that have a cache, the first ones; 0: all layers of the model
 };
 
-// A submodel as ONNX graphs. Every tensor of the slice plan is a weight of the scorer, which is
+// The name of the n-th weight of a tensor that is written as several (OnnxModel::columns).
+inline std::string onnx_part_name(const std::string& tensor, std::size_t part) {
+  return tensor + "." + std::to_string(part);
+}
+
+// A submodel as ONNX graphs. Every tensor of the slice plan is a weight of the scorer, or several
+// weights. The scorer is
 //   input_ids [batch, sequence] int64 -> logits [batch, sequence, vocabulary] f32, or
 //   pixel_values [batch, channels, height, width] f32 -> logits [batch, classes] f32
 struct OnnxModel {
   OnnxGraph scorer;
   std::optional<OnnxDecoder> decoder;
+  // Matrices that are written as several weights of so many columns each: name in the submodel ->
+  // columns. Runtimes count a tensor's elements in 32 bits here and there.
+  std::map<std::string, std::int64_t> columns;
 };
 
 }  // namespace mnm

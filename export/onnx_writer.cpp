@@ -57,19 +57,61 @@ nlohmann::json genai_config(const NestedModel& model, std::size_t layers,
   return json;
 }
 
+// A matrix that is cut along its columns, or whole, as matrices of so many columns each.
+std::vector<TensorSlice> parts_of(const TensorSlice& slice, std::int64_t columns) {
+  std::vector<Range> kept = slice.ranges;
+  if (slice.dim < 0) kept = {{0, slice.shape.back()}};
+  std::vector<TensorSlice> parts;
+  for (const Range& range : kept) {
+    for (std::int64_t begin = range.begin; begin < range.end; begin += columns) {
+      TensorSlice& part = parts.emplace_back(slice);
+      part.dim = 1;
+      part.ranges = {{begin, begin + columns}};
+      part.shape.back() = columns;
+    }
+  }
+  return parts;
+}
+
+// Bytes [begin, begin + into.size()) of the matrix whose columns these weights are, side by side.
+void read_parts(const MappedFile& data, const std::vector<OnnxWeight>& parts, std::uint64_t begin,
+                std::span<std::byte> into) {
+  if (parts.size() == 1) return data.read(parts.front().offset + begin, into);
+  const auto columns = static_cast<std::uint64_t>(parts.front().shape.back());
+  const std::uint64_t part = columns * size_of(parts.front().dtype), row = part * parts.size();
+  while (!into.empty()) {
+    const std::uint64_t at = begin % row;
+    const std::size_t count = std::min<std::uint64_t>(into.size(), part - at % part);
+    data.read(parts[at / part].offset + begin / row * part + at % part, into.first(count));
+    begin += count;
+    into = into.subspan(count);
+  }
+}
+
 class OnnxExport final : public PlannedExport {
  public:
   OnnxExport(SlicePlan slices, const Checkpoint& checkpoint, const OnnxModel& onnx,
              nlohmann::json config, const OnnxOptions& options, const NestedModel& model)
       : PlannedExport(std::move(slices)), dtype_(options.dtype), config_(std::move(config)) {
     for (const TensorSlice& slice : this->slices().tensors) {
-      weights_.push_back({slice.name, dtype_, slice.shape, data_bytes_});
-      data_bytes_ += aligned(weights_.back().bytes());
+      first_.push_back(weights_.size());
+      const auto columns = onnx.columns.find(slice.name);
+      if (columns == onnx.columns.end()) {
+        add_weight(slice.name, slice);
+        continue;
+      }
+      const std::vector<TensorSlice> parts = parts_of(slice, columns->second);
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        add_weight(onnx_part_name(slice.name, i), parts[i]);
+      }
     }
+    first_.push_back(weights_.size());
     add_graph(kOnnxScorer, onnx.scorer, options.metadata);
     if (onnx.decoder) {
       add_graph(kOnnxDecoder, onnx.decoder->graph, options.metadata);
-      const std::size_t layers = kept_widths(this->slices().widths).size();
+      const std::size_t layers = onnx.decoder->cached_layers > 0
+                                     ? static_cast<std::size_t>(onnx.decoder->cached_layers)
+                                     : kept_widths(this->slices().widths).size();
       texts_[kGenaiConfig] = genai_config(model, layers, *onnx.decoder).dump(2) + "\n";
     }
     for (CarriedFile& file : carried_files(checkpoint.directory())) {
@@ -95,9 +137,11 @@ class OnnxExport final : public PlannedExport {
     copy_carried(carried_, checkpoint.directory(), directory, meter, flush);
     OutputFile out(directory / kOnnxData);
     Extractor extractor(checkpoint);
-    extractor.read_ahead(slices_of(slices()));
+    std::vector<const TensorSlice*> all;
+    for (const TensorSlice& slice : written_) all.push_back(&slice);
+    extractor.read_ahead(all);
     for (std::size_t i = 0; i < weights_.size(); ++i) {
-      extractor.append(slices().tensors[i], dtype_, out, &meter);
+      extractor.append(written_[i], dtype_, out, &meter);
       const std::uint64_t bytes = weights_[i].bytes();
       const std::string padding(aligned(bytes) - bytes, '\0');
       out.write(padding);
@@ -134,14 +178,17 @@ class OnnxExport final : public PlannedExport {
              weights_.size());
       }
     }
-    for (const OnnxWeight& weight : weights_) {
+    for (std::size_t i = 0; i < slices().tensors.size(); ++i) {
+      const TensorSlice& slice = slices().tensors[i];
       StoredTensor& tensor = tensors.emplace_back();
-      tensor.name = weight.name;
-      tensor.dtype = weight.dtype;
-      tensor.shape = weight.shape;
-      tensor.decode = [data, offset = weight.offset](std::uint64_t begin,
-                                                     std::span<std::byte> into) {
-        data->read(offset + begin, into);
+      tensor.name = slice.name;
+      tensor.dtype = dtype_;
+      tensor.shape = slice.shape;
+      const std::vector<OnnxWeight> parts(
+          weights_.begin() + static_cast<std::ptrdiff_t>(first_[i]),
+          weights_.begin() + static_cast<std::ptrdiff_t>(first_[i + 1]));
+      tensor.decode = [data, parts](std::uint64_t begin, std::span<std::byte> into) {
+        read_parts(*data, parts, begin, into);
       };
     }
     return Checkpoint::assemble(directory, config_, std::move(tensors), nullptr);
@@ -176,6 +223,12 @@ class OnnxExport final : public PlannedExport {
   }
 
  private:
+  void add_weight(std::string name, TensorSlice slice) {
+    weights_.push_back({std::move(name), dtype_, slice.shape, data_bytes_});
+    data_bytes_ += aligned(weights_.back().bytes());
+    written_.push_back(std::move(slice));
+  }
+
   void add_graph(const char* file, const OnnxGraph& graph, const OnnxMetadata& metadata) {
     for (const OnnxWeight& weight : weights_) {
       const auto uses = std::ranges::count(graph.weights, weight.name);
@@ -188,7 +241,9 @@ class OnnxExport final : public PlannedExport {
 
   Dtype dtype_;
   nlohmann::json config_;
-  std::vector<OnnxWeight> weights_;  // as the slices of the plan
+  std::vector<OnnxWeight> weights_;
+  std::vector<TensorSlice> written_;  // what each weight holds: a slice of the plan, or a part
+  std::vector<std::size_t> first_;    // [slices + 1]: each slice's first weight
   std::uint64_t data_bytes_ = 0;
   std::vector<std::string> graphs_;           // files
   std::map<std::string, std::string> texts_;  // of those and of the settings: name -> content
