@@ -32,9 +32,21 @@ Stepped stepped_of(const Children& all) {
   return stepped;
 }
 
+// Whether all of `stepped` is the one parent's, of which it is a view: a tensor that the layer
+// hands on.
+bool is_handed_on(const at::Tensor& parents, const at::Tensor& stepped) {
+  return parents.size(0) == 1 && stepped.const_data_ptr() == parents.const_data_ptr() &&
+         (stepped.size(0) == 1 || stepped.stride(0) == 0);
+}
+
 // All children in their order: the skipped from `parents`, the others one after the other from
 // `stepped`.
 at::Tensor merged(const Children& children, const at::Tensor& parents, const at::Tensor& stepped) {
+  if (is_handed_on(parents, stepped)) {
+    std::vector<std::int64_t> shape = parents.sizes().vec();
+    shape.front() = children.nodes();
+    return parents.expand(shape);
+  }
   std::vector<at::Tensor> parts;
   std::int64_t done = 0;
   for (std::int64_t parent = 0; parent < children.parents(); ++parent) {

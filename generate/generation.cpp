@@ -75,8 +75,8 @@ std::uint64_t bytes_per_token(const NestedModel& model, const Widths& widths, Dt
                               double position) {
   std::int64_t elements = 0;
   for (const TensorSlice& slice : plan_slices(model.table, widths).tensors) {
-    const bool row = slice.spec->role == Role::kEmbedding && !model.tied_head;
-    elements += row ? model.hidden_size : slice.elements();
+    const bool row = slice.spec->role == Role::kEmbedding && slice.spec->flops_per_element == 0;
+    elements += row ? slice.shape.back() : slice.elements();
   }
   const auto context = std::max<std::int64_t>(1, std::llround(position));
   const Cost cost = cost_of(model, widths, {.dtype = dtype, .context = context});

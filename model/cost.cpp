@@ -88,6 +88,7 @@ std::vector<int> layers_of(const TensorSpec& spec) {
 std::string_view to_string(CostKind kind) { return kKindNames[static_cast<std::size_t>(kind)]; }
 
 CostKind parse_cost_kind(std::string_view name) {
+  if (name == "effective") return CostKind::kNonEmbedding;  // as users of Gemma 3n say
   for (const CostKind kind : kCostKinds) {
     if (name == to_string(kind)) return kind;
   }
