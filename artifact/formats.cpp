@@ -39,6 +39,7 @@ std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const Nested
   settings.shard_bytes = job.options.shard_bytes;
   settings.metadata = {{"mixnmatch_widths", to_string(job.widths)},
                        {"mixnmatch_source", job.nested.checkpoint.fingerprint()}};
+  settings.other_parts = other_parts(*job.nested.family, job.nested.model, job.nested.checkpoint);
   if (job.options.per_layer_config) {
     stated = {job.nested.family->with_per_layer_config(submodel), {}, stated.auto_class};
   }

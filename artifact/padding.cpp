@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -30,15 +32,23 @@ class Patch {
   ~Patch() { ::close(descriptor_); }
 
   void zeros(std::uint64_t offset, std::uint64_t bytes) {
-    static const std::vector<char> kZeros(1 << 20, 0);
+    static const std::vector<std::byte> kZeros(1 << 20, std::byte{0});
     while (bytes > 0) {
       const std::size_t part = std::min<std::uint64_t>(bytes, kZeros.size());
+      write(offset, std::span(kZeros).first(part));
+      offset += part;
+      bytes -= part;
+    }
+  }
+
+  void write(std::uint64_t offset, std::span<const std::byte> from) {
+    while (!from.empty()) {
       const ssize_t written =
-          ::pwrite(descriptor_, kZeros.data(), part, static_cast<off_t>(offset));
+          ::pwrite(descriptor_, from.data(), from.size(), static_cast<off_t>(offset));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) fail("cannot write '{}': {}", path_, std::strerror(errno));
       offset += static_cast<std::uint64_t>(written);
-      bytes -= static_cast<std::uint64_t>(written);
+      from = from.subspan(static_cast<std::size_t>(written));
     }
   }
 
@@ -77,6 +87,21 @@ void pad(const Checkpoint& written, const TensorSpec& spec, Width width) {
   }
 }
 
+// Copies of the first `width` rows of a stored matrix in all of its other rows, a whole number of
+// times.
+void repeat(const Checkpoint& written, const TensorSpec& spec, Width width) {
+  const StoredTensor& tensor = written.at(spec.name);
+  Patch patch(written.shards().at(tensor.shard));
+  const std::uint64_t row = tensor.bytes() / static_cast<std::uint64_t>(spec.shape[0]);
+  const std::uint64_t kept = row * static_cast<std::uint64_t>(width);
+  std::vector<std::byte> piece;
+  for (std::uint64_t at = kept; at < tensor.bytes(); at += piece.size()) {
+    piece.resize(std::min<std::uint64_t>(1 << 20, kept - at % kept));
+    written.read(tensor, at % kept, piece);
+    patch.write(tensor.offset + at, piece);
+  }
+}
+
 std::filesystem::path sibling(const std::filesystem::path& target) {
   const std::filesystem::path whole = std::filesystem::absolute(target).lexically_normal();
   const std::filesystem::path named = whole.has_filename() ? whole : whole.parent_path();
@@ -86,7 +111,7 @@ std::filesystem::path sibling(const std::filesystem::path& target) {
 OpenedModel write_padded(const OpenedModel& nested, const Widths& widths,
                          const std::filesystem::path& directory) {
   const Family& family = *nested.family;
-  if (const std::string why = family.why_not_padded(nested.model); !why.empty()) {
+  if (const std::string why = family.why_not_padded(nested.model, widths); !why.empty()) {
     fail("cannot pad {} to one width: {}", to_string(widths), why);
   }
   const Width widest = std::ranges::max(widths);
@@ -105,7 +130,9 @@ OpenedModel write_padded(const OpenedModel& nested, const Widths& widths,
     const Widths kept = kept_widths(widths);
     for (const TensorSpec& spec : whole.model.table.tensors) {
       if (spec.layer < 0 || spec.cut_dim < 0) continue;
-      pad(whole.checkpoint, spec, kept[static_cast<std::size_t>(spec.layer)]);
+      const Width width = kept[static_cast<std::size_t>(spec.layer)];
+      const bool repeats = family.pads_by_repeating(whole.model, spec);
+      (repeats ? repeat : pad)(whole.checkpoint, spec, width);
     }
   }
   return open_model(directory);

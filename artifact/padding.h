@@ -1,5 +1,6 @@
 // A submodel of mixed widths as one of a single width, for runtimes that read one width for all
-// layers: what a narrower layer lacks is zeros. It computes the same, and it costs as much as the
+// layers: what a narrower layer lacks is zeros, or copies of rows that it has where the family says
+// so. It computes the same, and it costs as much as the
 // widest layer everywhere.
 #pragma once
 

@@ -39,7 +39,8 @@ constexpr std::int64_t kMostCandidates = 1 << 20;
 
 // Side of the square product that rates are shares of: so large that it is the machine's.
 std::int64_t peak_side(const DeviceOptions& device) { return device.device == "cpu" ? 2048 : 8192; }
-constexpr std::string_view kSets[] = {"uniform", "least-slope", "monotone", "grid"};
+constexpr std::string_view kSets[] = {"uniform",   "least-slope", "monotone", "grid",
+                                      "published", "block",       "layer"};
 
 // Every submodel of the granularities, in lexicographic order: neighbours share prefixes.
 std::vector<Widths> whole_grid(const WidthSpace& space) {
@@ -61,11 +62,13 @@ std::vector<Widths> whole_grid(const WidthSpace& space) {
   return grid;
 }
 
-std::vector<Widths> candidates_of(const std::string& set, const WidthSpace& space) {
+std::vector<Widths> candidates_of(const std::string& set, const OpenedModel& opened) {
+  const WidthSpace& space = opened.model.space;
   if (set == "uniform") return uniform_schedule(space);
   if (set == "least-slope") return least_slope_schedule(space);
   if (set == "monotone") return monotone_schedule(space, kMostCandidates);
-  return whole_grid(space);
+  if (set == "grid") return whole_grid(space);
+  return widths_of_set(opened.family->published(opened.model), set);
 }
 
 // Evenly spaced, the first and the last among them.
@@ -189,7 +192,8 @@ OptionTable option_table(Request& request) {
   add_model_options(options, model);
   options
       .option("set", texts_value(sets, "NAME"),
-              "the set of submodels: uniform, least-slope, monotone or grid (default monotone)")
+              "the set of submodels: uniform, least-slope, monotone or grid (default monotone); of "
+              "Gemma 3n E4B also published, block and layer, as its authors have them")
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
@@ -251,7 +255,9 @@ int bench_command(const Arguments& arguments) {
   if (request.sets.empty()) request.sets = {"monotone"};
   for (const std::string& set : request.sets) {
     if (std::find(std::begin(kSets), std::end(kSets), set) == std::end(kSets)) {
-      fail_usage("--set takes uniform, least-slope, monotone or grid, not '{}'", set);
+      fail_usage(
+          "--set takes uniform, least-slope, monotone, grid, published, block or layer, not '{}'",
+          set);
     }
   }
 
@@ -271,7 +277,7 @@ int bench_command(const Arguments& arguments) {
     };
     const double before = product_rate();
     const Comparison comparison =
-        bench.compare(candidates_of(set, model.space), static_cast<std::size_t>(request.sample));
+        bench.compare(candidates_of(set, opened), static_cast<std::size_t>(request.sample));
     table.rows.push_back(row_of(set, comparison, static_cast<double>(data->count * data->context),
                                 std::max(before, product_rate())));
   }

@@ -87,12 +87,18 @@ Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> m
   return table;
 }
 
-std::vector<Widths> candidates_of(const std::vector<std::string>& texts, const NestedModel& model) {
+std::vector<Widths> candidates_of(const std::vector<std::string>& texts,
+                                  const OpenedModel& opened) {
+  const NestedModel& model = opened.model;
   std::vector<Widths> candidates;
   for (const std::string& text : texts) {
     if (text == "uniform") {
       for (std::size_t level = 0; level < model.space.levels(); ++level) {
         candidates.push_back(model.space.uniform(level));
+      }
+    } else if (std::ranges::find(kPublishedSets, text) != std::end(kPublishedSets)) {
+      for (Widths& widths : widths_of_set(opened.family->published(model), text)) {
+        candidates.push_back(std::move(widths));
       }
     } else {
       candidates.push_back(parse_widths(text, model.layers()));
@@ -112,7 +118,8 @@ OptionTable option_table(Request& request) {
   options
       .option("widths", texts_value(widths, "WIDTHS"),
               "a submodel: 512x4,256x8, or a single width for all layers, or 'uniform' for every "
-              "uniform submodel (the default)")
+              "uniform submodel (the default), or, of Gemma 3n E4B, 'published', 'block' or "
+              "'layer' for those of its authors")
       .section("data")
       .option("data", required(path_value(data.path)),
               "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
@@ -140,7 +147,7 @@ class EvalCommand {
       : request_(request),
         arguments_(arguments),
         opened_(open_model(request.model.directory, request.model.nesting)),
-        candidates_(candidates_of(request.widths, opened_.model)) {
+        candidates_(candidates_of(request.widths, opened_)) {
     read_as_model(request_.data, opened_);
     data_ = load_examples(request_.data, opened_.model);
   }

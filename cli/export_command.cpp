@@ -44,7 +44,7 @@ struct Request {
   ExportOptions target;
   DeviceOptions device;
   std::int64_t check_layers = 0;
-  bool no_check = false, dry_run = false, force = false, pad = false;
+  bool no_check = false, dry_run = false, force = false, pad = false, text_only = false;
   bool explain = false, json = false;
   std::string runtime;
 
@@ -92,6 +92,8 @@ OptionTable option_table(Request& request) {
           "pad-to-uniform", flag_value(request.pad),
           "pad the narrower layers with zeros to the widest one's width, for programs that take "
           "one width for all: it computes the same, and saves nothing")
+      .option("text-only", flag_value(request.text_only),
+              "of a model that also takes images or sound: write the text model alone")
       .option("per-layer-config", flag_value(request.target.per_layer_config),
               "with huggingface: write widths as the key per_layer_config, without a bridge; "
               "transformers' own classes do not load it yet")
@@ -196,10 +198,14 @@ class ExportCommand {
 
   void open() {
     const auto config = bare_config(request_.model.directory);
+    const Nesting& nesting = request_.model.nesting;
+    const auto asked_for = [&](OpenedModel opened) {
+      return request_.text_only ? text_only(std::move(opened), nesting) : std::move(opened);
+    };
     if (!config) {
-      opened_.emplace(open_model(request_.model.directory, request_.model.nesting));
+      opened_.emplace(asked_for(open_model(request_.model.directory, nesting)));
     } else if (!request_.writes() && request_.db.empty()) {
-      opened_.emplace(without_weights(*config, request_.model.nesting));
+      opened_.emplace(asked_for(without_weights(*config, nesting)));
     } else {
       fail(
           "cannot export from '{}': it is a config without tensors, which is enough for --dry-run "
@@ -297,8 +303,8 @@ class ExportCommand {
     std::uint64_t bytes = 0;
     const Table table = planned_files(std::move(files), bytes);
     print_table(table, OutputFormat::kText);
-    print("{} parameters, {} bytes in {} files\n", cost_of(opened_->model, plan.slices()).params,
-          bytes, table.rows.size());
+    print("{} parameters, {} bytes in {} files\n",
+          cost_of(opened_->model, plan.slices().widths).params, bytes, table.rows.size());
     if (layers > 0) {
       if (const std::string part = part_text(layers); !part.empty()) {
         note("the check would run{}\n", part);
@@ -326,7 +332,7 @@ class ExportCommand {
         write_checked(*source_, plan, request_.out, check(), replaceable(request_.force), progress);
     print("{}: {} with {} parameters, {}B in {}\n", request_.out.string(),
           to_string(plan.slices().widths),
-          quantity(static_cast<double>(cost_of(source_->model, plan.slices()).params)),
+          quantity(static_cast<double>(cost_of(source_->model, plan.slices().widths).params)),
           quantity(static_cast<double>(written.bytes)), plan.dtype());
     print_check(plan, written);
     if (request_.pad) print_padding(written);

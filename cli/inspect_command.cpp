@@ -16,6 +16,7 @@
 #include "model/files.h"
 #include "model/fingerprint.h"
 #include "model/quantity.h"
+#include "model/shapes.h"
 #include "report/escape.h"
 #include "report/table.h"
 
@@ -118,8 +119,9 @@ void print_foreign(const std::filesystem::path& directory, bool json) {
 }
 
 bool has_state(const NestedModel& model) {
-  return std::ranges::any_of(model.mixing,
-                             [](const LayerMixing& layer) { return layer.state_per_width > 0; });
+  return std::ranges::any_of(model.mixing, [](const LayerMixing& layer) {
+    return layer.state_per_width > 0 || (layer.window > 0 && layer.kv_per_token > 0);
+  });
 }
 
 Table cost_table(const NestedModel& model, const CostBasis& basis) {
@@ -144,6 +146,35 @@ Table cost_table(const NestedModel& model, const CostBasis& basis) {
                           quantity_cell(cost.state_bytes), share});
   }
   return table;
+}
+
+// Submodels that the model's authors have published, with what they state beside what is counted.
+Table published_table(const OpenedModel& opened, const CostBasis& basis) {
+  Table table{{{"name", "published", false},
+               {"widths", "widths", false},
+               {"params", "parameters"},
+               {"non_embedding", "effective"},
+               {"stated", "stated, billions"},
+               {"flops", "FLOPs/token"}},
+              {}};
+  for (const NamedWidths& named : opened.family->published(opened.model)) {
+    const Cost cost = cost_of(opened.model, named.widths, basis);
+    table.rows.push_back({cell(named.name), cell(to_string(named.widths)),
+                          quantity_cell(cost.params), quantity_cell(cost.non_embedding),
+                          real_cell(named.billions, 2), quantity_cell(cost.flops)});
+  }
+  return table;
+}
+
+// Parameters of tables of which each layer reads its own columns. They are embeddings, and need not
+// be in fast memory.
+std::int64_t layer_embeddings(const NestedModel& model) {
+  std::int64_t sum = 0;
+  for (const TensorSpec& spec : model.table.tensors) {
+    const bool by_layers = spec.layer < 0 && spec.cut_dim >= 0;
+    if (by_layers && spec.role == Role::kEmbedding) sum += element_count(spec.shape);
+  }
+  return sum;
 }
 
 OptionTable option_table(Request& request) {
@@ -223,6 +254,11 @@ void print_as_json(const Request& request, const Inspected& inspected,
   out["cost_basis"] = {{"dtype", to_string(request.basis.dtype)},
                        {"context", request.basis.context}};
   out["uniform"] = cost_table(model, request.basis).json();
+  if (const Table published = published_table(inspected.opened, request.basis);
+      !published.rows.empty()) {
+    out["published"] = published.json();
+  }
+  if (const std::int64_t own = layer_embeddings(model); own > 0) out["layer_embeddings"] = own;
   if (const auto provenance = provenance_of(model); !provenance.is_null()) {
     out["provenance"] = provenance;
   }
@@ -256,6 +292,16 @@ void print_as_text(const Request& request, const Inspected& inspected,
   print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance_of(model));
   print("\n{}", Lines{cost_table(model, request.basis).text()});
+  if (const Table published = published_table(inspected.opened, request.basis);
+      !published.rows.empty()) {
+    print("\n{}", Lines{published.text()});
+  }
+  if (const std::int64_t own = layer_embeddings(model); own > 0) {
+    print(
+        "\nOf the full model's parameters {} are embeddings that single layers read, a row per "
+        "token; they need not be in fast memory.\n",
+        quantity(static_cast<double>(own)));
+  }
   if (model.reads_tokens()) {
     print("\nFLOPs are forward, at a context of {} tokens.\n", request.basis.context);
   }

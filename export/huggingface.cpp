@@ -20,22 +20,46 @@ namespace fs = std::filesystem;
 
 constexpr unsigned kFilesAtOnce = 2;
 
-std::vector<TensorEntry> entries_of(const SlicePlan& slices, Dtype dtype) {
+bool is_carried(const HuggingFacePlan& plan, const TensorSlice& slice) {
+  const TensorTable* const others = plan.other_parts.get();
+  return others != nullptr && others->find(slice.spec->name) == slice.spec;
+}
+
+// The type that a tensor is written in.
+Dtype dtype_of(const HuggingFacePlan& plan, const TensorSlice& slice,
+               const Checkpoint* checkpoint) {
+  return is_carried(plan, slice) ? checkpoint->at(slice.spec->name).dtype : plan.dtype;
+}
+
+std::vector<TensorEntry> entries_of(const HuggingFacePlan& plan, const Checkpoint* checkpoint) {
   std::vector<TensorEntry> entries;
-  for (const TensorSlice& slice : slices.tensors) {
-    entries.push_back(
-        {.name = slice.name, .dtype = dtype, .shape = slice.shape, .begin = 0, .end = 0});
+  for (const TensorSlice& slice : plan.slices.tensors) {
+    entries.push_back({.name = slice.name,
+                       .dtype = dtype_of(plan, slice, checkpoint),
+                       .shape = slice.shape,
+                       .begin = 0,
+                       .end = 0});
   }
   return entries;
 }
 
+// A table of tensors that are kept whole, in the checkpoint's order.
+std::shared_ptr<const TensorTable> table_of(const std::vector<const StoredTensor*>& tensors) {
+  auto table = std::make_shared<TensorTable>();
+  for (const StoredTensor* tensor : tensors) {
+    TensorSpec& spec = table->tensors.emplace_back();
+    spec.name = tensor->name;
+    spec.shape = tensor->shape;
+  }
+  return table;
+}
+
 // Where the tensors' first bytes lie in the checkpoint's files, where they are copied as they are.
-std::vector<std::uint64_t> sources_of(const SlicePlan& slices, const Checkpoint& checkpoint,
-                                      Dtype dtype) {
+std::vector<std::uint64_t> sources_of(const HuggingFacePlan& plan, const Checkpoint& checkpoint) {
   std::vector<std::uint64_t> sources;
-  for (const TensorSlice& slice : slices.tensors) {
+  for (const TensorSlice& slice : plan.slices.tensors) {
     const StoredTensor& stored = checkpoint.at(slice.spec->name);
-    const bool copied = stored.dtype == dtype && !stored.decode;
+    const bool copied = stored.dtype == dtype_of(plan, slice, &checkpoint) && !stored.decode;
     const TensorCopy copy = copied ? plan_copy(slice, stored) : TensorCopy();
     sources.push_back(copy.kept.empty() ? 0 : copy.offset + copy.kept.front().begin);
   }
@@ -50,7 +74,7 @@ std::set<std::string> tensors_in_step(const HuggingFacePlan& plan, const Checkpo
       const TensorSlice& slice = plan.slices.tensors[shard.first + i];
       const StoredTensor& stored = checkpoint.at(slice.spec->name);
       const TensorCopy copy = plan_copy(slice, stored);
-      if (stored.dtype == plan.dtype && copy.rows == 1 &&
+      if (stored.dtype == dtype_of(plan, slice, &checkpoint) && copy.rows == 1 &&
           in_step(copy, shard.place + shard.tensors[i].begin)) {
         in_step_names.insert(stored.name);
       }
@@ -86,7 +110,8 @@ class HuggingFaceExport final : public PlannedExport {
     const Checkpoint written = Checkpoint::open(directory);
     for (const TensorSlice& slice : slices().tensors) {
       const StoredTensor& tensor = written.at(slice.name);
-      if (tensor.shape == slice.shape && tensor.dtype == plan_.dtype) continue;
+      const bool carried = is_carried(plan_, slice);  // and compared with the checkpoint's later
+      if (tensor.shape == slice.shape && (carried || tensor.dtype == plan_.dtype)) continue;
       fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}", slice.name,
            to_string(tensor.dtype), shape_text(tensor.shape), to_string(plan_.dtype),
            shape_text(slice.shape));
@@ -98,6 +123,7 @@ class HuggingFaceExport final : public PlannedExport {
   }
 
   void round(const TensorSlice& slice, std::span<float> values) const override {
+    if (is_carried(plan_, slice)) return;
     check_range(values, plan_.dtype, slice.name);
     std::vector<std::byte> rounded(values.size() * size_of(plan_.dtype));
     from_f32(values, plan_.dtype, rounded);
@@ -105,7 +131,8 @@ class HuggingFaceExport final : public PlannedExport {
   }
   bool rounds(const Checkpoint& checkpoint) const override {
     return std::ranges::any_of(plan_.slices.tensors, [&](const TensorSlice& slice) {
-      return roundoff(checkpoint.at(slice.spec->name).dtype, plan_.dtype) > 0;
+      return !is_carried(plan_, slice) &&
+             roundoff(checkpoint.at(slice.spec->name).dtype, plan_.dtype) > 0;
     });
   }
 
@@ -144,9 +171,13 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
   plan.metadata = options.metadata;
   plan.metadata["format"] = "pt";  // transformers refuses files that do not say so
   std::vector<std::uint64_t> sources;
-  if (checkpoint) sources = sources_of(plan.slices, *checkpoint, plan.dtype);
+  plan.other_parts = table_of(options.other_parts);
+  for (const TensorSpec& spec : plan.other_parts->tensors) {
+    plan.slices.tensors.push_back({&spec, spec.name, -1, {}, spec.shape});
+  }
+  if (checkpoint) sources = sources_of(plan, *checkpoint);
   plan.shards =
-      plan_shards(entries_of(plan.slices, plan.dtype), options.shard_bytes, plan.metadata, sources);
+      plan_shards(entries_of(plan, checkpoint), options.shard_bytes, plan.metadata, sources);
   plan.texts = std::move(texts);
   if (plan.shards.size() > 1) plan.texts[kShardIndex] = index_text(plan.shards);
   for (const auto& [name, bytes] : plan.files()) plan.bytes += bytes;
@@ -192,7 +223,8 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
       if (begun != plan.shards.end()) {
         extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()), ways);
       }
-      extractor->append(plan.slices.tensors[tensor], plan.dtype, out, &meter);
+      const TensorSlice& slice = plan.slices.tensors[tensor];
+      extractor->append(slice, dtype_of(plan, slice, &checkpoint), out, &meter);
     };
   };
   write_shards(plan.shards, plan.metadata, directory, kFilesAtOnce, make_append, meter, flush);

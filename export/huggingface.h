@@ -22,8 +22,10 @@ namespace mnm {
 
 // Everything that will be written, known before the first byte. --dry-run prints it.
 struct HuggingFacePlan {
-  SlicePlan slices;  // refers to the model's table
+  SlicePlan slices;  // refers to the model's table, and to other_parts
   Dtype dtype = Dtype::kBF16;
+  // Tensors that are carried as they are and in the type that they have, after those of the table.
+  std::shared_ptr<const TensorTable> other_parts;
   std::map<std::string, std::string> metadata;  // of every safetensors file
   std::vector<Shard> shards;
   std::map<std::string, std::string> texts;  // config.json, the bridge, index: name -> content
@@ -37,6 +39,8 @@ struct HuggingFaceOptions {
   Dtype dtype = Dtype::kBF16;
   std::uint64_t shard_bytes = 5'000'000'000;    // of tensors; a larger tensor has its own shard
   std::map<std::string, std::string> metadata;  // widths, fingerprint...; {"format": "pt"} is added
+  // Tensors of the checkpoint that no table has, and that are carried byte for byte.
+  std::vector<const StoredTensor*> other_parts;
 };
 
 // Plans the directory. `texts` are config.json and the bridge, which the family makes

@@ -37,7 +37,7 @@ NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dty
   return describe(huggingface_config(model, widths, dtype), {});
 }
 
-std::string Family::why_not_padded(const NestedModel&) const {
+std::string Family::why_not_padded(const NestedModel&, const Widths&) const {
   return fmt::format("the family '{}' does not say what zeros would change", name());
 }
 

@@ -13,6 +13,7 @@
 
 #include "export/runtimes.h"
 #include "families/exporters.h"
+#include "families/named_widths.h"
 #include "families/nesting.h"
 #include "model/checkpoint.h"
 #include "model/nested_model.h"
@@ -41,6 +42,10 @@ class Family {
   // The whole model as data. Error where the config is contradictory or asks for what the family
   // does not compute, naming the key; UsageError where the user's `nesting` is at fault.
   virtual NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const = 0;
+  // The config with what only the tensors say, where checkpoints of one config differ.
+  virtual nlohmann::json completed(const nlohmann::json& config, const Checkpoint&) const {
+    return config;
+  }
   // Why these tensors are not this family's, if they are known to be another's; else nothing.
   virtual std::string foreign_weights(const Checkpoint&) const { return {}; }
   // The ends of names of tensors that old exporters stored, and that are recomputed.
@@ -50,6 +55,11 @@ class Family {
   // Tensors that a checkpoint may store besides the table's, because it writes a shared tensor
   // twice: name of the copy -> the table's tensor, which it must equal.
   virtual std::map<std::string, std::string> copies(const NestedModel&) const { return {}; }
+  // The beginnings of names of tensors that belong to other parts of the model than the one that is
+  // computed here, such as towers for images. An export to Hugging Face carries them as they are.
+  virtual std::vector<std::string> other_parts(const NestedModel&) const { return {}; }
+  // The config of the model without these parts.
+  virtual nlohmann::json text_config(const NestedModel& model) const { return model.config; }
 
   // The config of a model with so many layers: the first layers of this config, or more of the same
   // if all are alike. UsageError if it states something per layer and has fewer layers.
@@ -64,9 +74,11 @@ class Family {
   // Files that must lie beside that config: file name -> content. Empty if it loads natively.
   virtual std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                                 const Widths& widths) const = 0;
-  // Why a submodel whose narrower layers are padded with zeros up to the widest would compute
-  // something else; empty: it computes the same.
-  virtual std::string why_not_padded(const NestedModel& model) const;
+  // Why a submodel whose narrower layers are padded up to the widest would compute something else;
+  // empty: it computes the same.
+  virtual std::string why_not_padded(const NestedModel& model, const Widths& widths) const;
+  // Whether padding repeats the rows that are kept of this tensor, instead of zeros.
+  virtual bool pads_by_repeating(const NestedModel&, const TensorSpec&) const { return false; }
   // config.json of a model in Hugging Face's spelling, as a reader wants it that takes widths per
   // layer from the key per_layer_config. Error if the family has none.
   virtual nlohmann::json with_per_layer_config(const NestedModel& model) const;
@@ -77,6 +89,9 @@ class Family {
   // the widths that are asked for. They are in the order in which people shall read them. Empty if
   // nothing is known.
   virtual std::vector<RuntimeRule> runtimes(const NestedModel&) const { return {}; }
+
+  // Submodels of this model that its authors have published.
+  virtual std::vector<NamedWidths> published(const NestedModel&) const { return {}; }
 
   // The submodel at `widths` as a model of its own, whose full widths these are. The tensors of its
   // table are those that plan_slices() keeps of the model, under the same names.

@@ -89,6 +89,28 @@ bool may_be_weights(const std::filesystem::path& path) {
 
 }  // namespace
 
+std::vector<const StoredTensor*> other_parts(const Family& family, const NestedModel& model,
+                                             const Checkpoint& checkpoint) {
+  const std::vector<std::string> beginnings = family.other_parts(model);
+  std::vector<const StoredTensor*> parts;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (std::ranges::any_of(beginnings, [&](const std::string& beginning) {
+          return tensor.name.starts_with(beginning);
+        })) {
+      parts.push_back(&tensor);
+    }
+  }
+  return parts;
+}
+
+OpenedModel text_only(OpenedModel opened, const Nesting& nesting) {
+  const nlohmann::json config = opened.family->text_config(opened.model);
+  NestedModel model = describe_model(config, nesting, opened.checkpoint.directory()).model;
+  opened.checkpoint.add_names(opened.family->other_names(model));
+  opened.model = std::move(model);
+  return opened;
+}
+
 DescribedModel describe_model(const nlohmann::json& config, const Nesting& nesting,
                               const std::filesystem::path& where) {
   try {
@@ -106,9 +128,11 @@ OpenedModel open_model(const std::filesystem::path& directory, const Nesting& ne
 }
 
 OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
-  const nlohmann::json& config = checkpoint.config();
+  const std::filesystem::path where = checkpoint.directory() / "config.json";
   require_own_weights(checkpoint);
-  auto [family, model] = describe_model(config, nesting, checkpoint.directory() / "config.json");
+  auto [family, model] = describe_model(checkpoint.config(), nesting, where);
+  const nlohmann::json config = family->completed(checkpoint.config(), checkpoint);
+  if (config != checkpoint.config()) model = describe_model(config, nesting, where).model;
   if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
   const std::map<std::string, std::string> names = family->other_names(model);
   checkpoint.add_names(names);
@@ -120,6 +144,9 @@ OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   std::vector<std::string> ignored = family->ignored_tensors();
   for (const auto& [stored, name] : names) ignored.push_back(stored);
   for (const auto& [copy, original] : copies) ignored.push_back(copy);
+  for (const StoredTensor* part : other_parts(*family, model, checkpoint)) {
+    ignored.push_back(part->name);
+  }
   check_tensors(checkpoint, model, ignored);
   check_copies(checkpoint, copies);
   return {family, std::move(checkpoint), std::move(model)};

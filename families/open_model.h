@@ -19,6 +19,14 @@ OpenedModel open_model(const std::filesystem::path& directory, const Nesting& ne
 // The same for a checkpoint that is open already.
 OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting = {});
 
+// The model without the parts that are not computed here (Family::other_parts). Its tensors have
+// the names that such a model has.
+OpenedModel text_only(OpenedModel opened, const Nesting& nesting = {});
+
+// The checkpoint's tensors that belong to such parts, in its order.
+std::vector<const StoredTensor*> other_parts(const Family& family, const NestedModel& model,
+                                             const Checkpoint& checkpoint);
+
 struct DescribedModel {
   const Family* family = nullptr;
   NestedModel model;

@@ -224,7 +224,7 @@ class Llama final : public Family {
   }
   // A neuron whose rows of gate and up are zeros gives act(0) * 0, and act(0) is 0 for every
   // activation that is read.
-  std::string why_not_padded(const NestedModel&) const override { return ""; }
+  std::string why_not_padded(const NestedModel&, const Widths&) const override { return ""; }
   nlohmann::json with_per_layer_config(const NestedModel& model) const override {
     return llama_per_layer_config(model);
   }

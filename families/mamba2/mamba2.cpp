@@ -249,7 +249,7 @@ class Mamba2 final : public Family {
                                                         const Widths& widths) const override {
     return mamba2_huggingface_bridge(model, widths);
   }
-  std::string why_not_padded(const NestedModel&) const override {
+  std::string why_not_padded(const NestedModel&, const Widths&) const override {
     return "the norm of a layer's gated output runs over its width, and zeros would make its mean "
            "smaller";
   }
