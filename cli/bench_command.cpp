@@ -192,8 +192,8 @@ OptionTable option_table(Request& request) {
   add_model_options(options, model);
   options
       .option("set", texts_value(sets, "NAME"),
-              "the set of submodels: uniform, least-slope, monotone or grid (default monotone); of "
-              "Gemma 3n E4B also published, block and layer, as its authors have them")
+              "the set of submodels: uniform, least-slope, monotone or grid (default monotone); "
+              "also published, block and layer, where a model's authors have published submodels")
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")

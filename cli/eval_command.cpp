@@ -118,8 +118,8 @@ OptionTable option_table(Request& request) {
   options
       .option("widths", texts_value(widths, "WIDTHS"),
               "a submodel: 512x4,256x8, or a single width for all layers, or 'uniform' for every "
-              "uniform submodel (the default), or, of Gemma 3n E4B, 'published', 'block' or "
-              "'layer' for those of its authors")
+              "uniform submodel (the default), or 'published', 'block' or 'layer' for those that "
+              "the model's authors have published")
       .section("data")
       .option("data", required(path_value(data.path)),
               "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "

@@ -23,15 +23,15 @@ weights are in safetensors.
 - A submodel with one width in all layers loads in transformers with the class of its row. A
   submodel of different widths needs a bridge: a Python file that the export holds, and that is
   loaded with `trust_remote_code`. Some Mamba-2 submodels of one width need it too
-  ([exports.md](exports.md#state-space-models)).
+  ([exports.md](exports.md#state-space-models)). Gemma 3n needs none ([gemma3n.md](gemma3n.md)).
 - Every row can be exported as ONNX.
 - The columns about GGUF name llama.cpp's architecture for submodels of one width and of different
   widths. Where it has none, `export --format gguf` says so.
 - RoPE is read in the types default, linear, llama3, yarn, dynamic and longrope. The last two take
   their frequencies from the length of the whole sequence. `generate` takes the length of the prompt
   and of the tokens that it may add.
-- A window of positions is computed. llama.cpp has windows for Gemma 2 alone, so the GGUF file of
-  another model states the window as its context length.
+- A window of positions is computed. llama.cpp has windows for Gemma 2 and Gemma 3n alone, so the
+  GGUF file of another model states the window as its context length.
 - Widths that differ from layer to layer are also read from transformers' key `per_layer_config`.
 )";
   for (const Family* family : families()) {

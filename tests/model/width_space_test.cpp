@@ -37,8 +37,8 @@ TEST(WidthSpace, RefusalNamesTheLayerAndTheNearest) {
   EXPECT_TRUE(contains(*space.refusal({64, 64, 1}), "nearest allowed: 64"));
   EXPECT_TRUE(contains(*space.refusal({300, 64, 64}), "nearest allowed: 256"));
   EXPECT_TRUE(contains(*space.refusal({64, -64, 64}), "nearest allowed: 64"));
-  EXPECT_TRUE(
-      contains(*space.refusal({64, kSkip, 64}), "layer 1 may not be skipped; none of the model's"));
+  EXPECT_TRUE(contains(*space.refusal({64, kSkip, 64}),
+                       "layer 1 may not be skipped (it was not trained); none of the model's"));
   WidthSpace skipping = space_of(9, {{64}, 0, true, ""});
   for (const std::size_t stays : {0u, 1u, 7u}) skipping.layers[stays].may_skip = false;
   const Widths all(9, kSkip);

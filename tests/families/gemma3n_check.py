@@ -1,0 +1,131 @@
+"""Tiny Gemma 3ns, and their submodels, in transformers.
+
+usage: gemma3n_check.py ROOT
+
+Every folder of ROOT is a case: `full` (a checkpoint), and numbered folders, each a sliced submodel
+with `logits.json` (our own, in f64, of TOKENS) and case.json: its widths, 0 where a layer is
+skipped, and how far our f32 is from our f64. transformers takes norms in f32 whatever the dtype, so
+that its logits have noise of the same origin, for which MARGIN is allowed. Exits with 1 if any
+disagrees.
+"""
+
+import json
+import logging
+
+import numpy as np
+import onnxruntime
+import torch
+from cases import judge
+from transformers import Gemma3nForCausalLM
+
+MARGIN = 16
+# Relative, where our two types happen to agree: f32 moves logits of about 6 of such models by 5e-4
+# at most (8 random ones, transformers' f32 against f64).
+FLOOR = 1e-4
+
+
+def tokens_of(config):
+    return ((torch.arange(24) * 7 + 45) % config.vocab_size).reshape(1, 24)
+
+
+def load(folder):
+    model, info = Gemma3nForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float64,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+    )
+    wrong = {key: value for key, value in info.items() if value}
+    assert not wrong, wrong
+    return model.eval()
+
+
+class Skipped(torch.nn.Module):
+    def forward(self, hidden_states, *_, **__):
+        return hidden_states
+
+
+def cut_in_place(model, widths):
+    """The full model with its FFNs cut, and with layers that hand on what they get."""
+    for i, width in enumerate(widths):
+        if not width:
+            model.model.layers[i] = Skipped()
+            continue
+        mlp = model.model.layers[i].mlp
+        mlp.gate_proj.weight.data = mlp.gate_proj.weight.data[:width]
+        mlp.up_proj.weight.data = mlp.up_proj.weight.data[:width]
+        mlp.down_proj.weight.data = mlp.down_proj.weight.data[:, :width]
+    return model
+
+
+def by_tokens(model, tokens):
+    past, rows = None, []
+    for at in range(tokens.shape[1]):
+        out = model(tokens[:, at : at + 1], past_key_values=past, use_cache=True)
+        past = out.past_key_values
+        rows.append(out.logits)
+    return torch.cat(rows, 1)
+
+
+def onnx_logits(folder, tokens):
+    """Of the whole sequence, and token by token through the decoder with its cache."""
+    scorer = onnxruntime.InferenceSession(folder / "scorer.onnx")
+    yield "onnx", scorer.run(["logits"], {"input_ids": tokens.numpy()})[0]
+    decoder = onnxruntime.InferenceSession(folder / "model.onnx")
+    outputs = [output.name for output in decoder.get_outputs()]
+    past = {
+        i.name: np.zeros([1, i.shape[1], 0, i.shape[3]], np.float32)
+        for i in decoder.get_inputs()
+        if i.name.startswith("past_key_values")
+    }
+    genai = json.loads((folder / "genai_config.json").read_text())
+    layers = genai["model"]["decoder"]["num_hidden_layers"]
+    assert len(past) == 2 * layers, "genai_config.json counts other caches"
+    rows = []
+    for at in range(tokens.shape[1]):
+        given = {
+            "input_ids": tokens[:, at : at + 1].numpy(),
+            "attention_mask": np.ones([1, at + 1], np.int64),
+            "position_ids": np.array([[at]]),
+        }
+        made = dict(zip(outputs, decoder.run(outputs, past | given)))
+        rows.append(made["logits"])
+        past = {name: made[name.replace("past_key_values", "present")] for name in past}
+    yield "onnx, token by token", np.concatenate(rows, axis=1)
+
+
+@torch.no_grad()
+def check(case):
+    for folder in sorted(case.iterdir()):
+        if folder.name == "full":
+            continue
+        facts = json.loads((folder / "case.json").read_text())
+        sliced = load(folder)
+        tokens = tokens_of(sliced.config)
+        ours = json.loads((folder / "logits.json").read_text())
+        judges = {
+            "cut in place": cut_in_place(load(case / "full"), facts["widths"])(
+                tokens
+            ).logits,
+            "sliced": sliced(tokens, use_cache=False).logits,
+        }
+        if (folder / "onnx").exists():  # of two submodels: these take time
+            judges["token by token"] = by_tokens(sliced, tokens)
+            judges |= {
+                name: torch.from_numpy(logits)
+                for name, logits in onnx_logits(folder / "onnx", tokens)
+            }
+        bound = max(MARGIN * facts["noise"], FLOOR)
+        for name, logits in judges.items():
+            expected = logits.double().numpy().ravel()
+            worst = np.abs(np.array(ours) - expected).max() / np.abs(expected).max()
+            if not worst <= bound:
+                return f"{folder.name} {facts['widths']}, {name}: logits differ by {worst}, more than {bound}"
+        if not torch.equal(judges["cut in place"], judges["sliced"]):
+            return f"{folder.name}: sliced and cut in place differ"
+    return None
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    judge(check)

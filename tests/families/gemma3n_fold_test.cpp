@@ -1,0 +1,211 @@
+// Gemma 3n over its variants: siblings against each alone, whole against token by token, nested
+// against sliced, and all of it against transformers, in one Python process.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "export/huggingface.h"
+#include "export/onnx_writer.h"
+#include "families/open_model.h"
+#include "fold/fold.h"
+#include "fold/layer_step.h"
+#include "tests/support/python.h"
+#include "tests/support/tiny_gemma3n.h"
+
+namespace mnm {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+using test::TestTensor;
+using test::TinyGemma3n;
+
+constexpr std::int64_t kTokens = 24;  // past every window but one
+
+class Model {
+ public:
+  Model(const NestedModel& model, const std::vector<TestTensor>& tensors, at::ScalarType type)
+      : model_(model) {
+    for (const TestTensor& tensor : tensors) {
+      weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+  Model(const OpenedModel& opened, at::ScalarType type) : model_(opened.model) {
+    for (const TensorSpec& spec : model_.table.tensors) {
+      const std::vector<float> values =
+          test::values_of(opened.checkpoint, opened.checkpoint.at(spec.name));
+      weights_[spec.name] = at::tensor(values).view(spec.shape).to(type);
+    }
+    fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
+  }
+
+  // [tokens, vocab] of a state of one node.
+  at::Tensor logits(const State& state) {
+    return fold_->logits(fold_->readout(state).flatten(0, 2)).to(at::kDouble);
+  }
+  at::Tensor whole(const at::Tensor& tokens, const Widths& widths) {
+    return logits(step_layers(*fold_, fold_->embed({tokens}), widths));
+  }
+  // Two candidates in one pass, through a tree that they leave apart at the first layer: each level
+  // has two parents, and a sibling at the full width.
+  at::Tensor shared(const at::Tensor& tokens, const Widths& widths) {
+    auto [state, givens] = fold_->embed({tokens});
+    const Widths full = model_.space.full();
+    for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+      Children children;
+      for (std::int64_t parent = 0; parent < state.nodes(); ++parent) {
+        children.add(parent, widths[layer]);
+        if (widths[layer] != full[layer]) children.add(parent, full[layer]);
+      }
+      const std::int32_t last = static_cast<std::int32_t>(children.nodes()) - 1;
+      state = step_layer(*fold_, layer, givens, state, children).select(std::vector{0, last});
+    }
+    return logits(state.narrow(0, 1));
+  }
+  at::Tensor by_chunks(const at::Tensor& tokens, const Widths& widths, std::int64_t chunk) {
+    std::vector<LayerCache> caches(widths.size());
+    std::vector<at::Tensor> all;
+    for (std::int64_t position = 0; position < tokens.size(1); position += chunk) {
+      const std::int64_t count = std::min(chunk, tokens.size(1) - position);
+      auto [state, givens] = fold_->embed({tokens.narrow(1, position, count)});
+      for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+        state = extend_layer(*fold_, layer, givens, state, widths[layer], position, caches);
+      }
+      all.push_back(logits(state));
+    }
+    return at::cat(all);
+  }
+
+ private:
+  const NestedModel& model_;
+  std::map<std::string, at::Tensor> weights_;
+  std::unique_ptr<Fold> fold_;
+};
+
+// All words, and among them those past the per-layer table.
+at::Tensor tokens_of(const NestedModel& model) {
+  return at::arange(kTokens, at::kLong)
+      .mul(7)
+      .add(45)
+      .remainder(model.vocab_size)
+      .view({1, kTokens});
+}
+
+double worst(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>() / b.abs().max().item<double>();
+}
+
+// Full, mixed, narrow to width 1 in a dense layer, and without some layers.
+std::vector<Widths> submodels_of(const NestedModel& model) {
+  const Widths full = model.space.full();
+  std::vector<Widths> all = {full, full, full, full};
+  for (std::size_t layer = 0; layer < full.size(); ++layer) {
+    all[1][layer] = layer % 2 == 0 ? full[layer] / 2 : full[layer];
+    all[2][layer] = model.space.layers[layer].granularities.front();
+    if (model.space.layers[layer].may_skip && layer != 2) all[2][layer] = kSkip;
+    all[3][layer] = full[layer] - static_cast<Width>(7 * layer);
+    if (model.space.layers[layer].may_skip) all[3][layer] = kSkip;
+  }
+  all[1][4] = 1;
+  return all;
+}
+
+// The terms of all products on a path, each off by an epsilon, with what clipping and unscaled
+// scores amplify: tiny models of this family are ill-conditioned, a hundredfold at least.
+constexpr double kRoundings = 9 * (4 * 32 + 96 + kTokens + 64) * 100;
+
+void write_logits(const fs::path& file, const at::Tensor& logits) {
+  const at::Tensor flat = logits.contiguous();
+  const double* const data = flat.const_data_ptr<double>();
+  test::spew(file, nlohmann::json(std::vector<double>(data, data + flat.numel())).dump());
+}
+
+fs::path write_sliced(const OpenedModel& opened, const Widths& widths, const fs::path& directory) {
+  const nlohmann::json config =
+      opened.family->huggingface_config(opened.model, widths, Dtype::kF32);
+  HuggingFaceOptions options;
+  options.dtype = Dtype::kF32;
+  fs::create_directories(directory);
+  write_huggingface(plan_huggingface(opened.model, opened.checkpoint, widths,
+                                     {{"config.json", config.dump()}}, options),
+                    opened.checkpoint, directory);
+  return directory;
+}
+
+void write_onnx(const OpenedModel& opened, const Widths& widths, const fs::path& directory) {
+  const Family& family = *opened.family;
+  const FormatModel stated = family.in_format("onnx", opened.model, widths, Dtype::kF32);
+  fs::create_directories(directory);
+  const auto plan =
+      plan_onnx(opened.model, opened.checkpoint, widths, std::get<OnnxModel>(stated),
+                family.huggingface_config(opened.model, widths, Dtype::kF32), {Dtype::kF32, {}});
+  plan->write(opened.checkpoint, directory);
+  plan->check_layout(directory);
+  // The per-layer table is written as one table for each layer, and read as one.
+  const Checkpoint again = plan->reopen(directory);
+  for (const TensorSlice& slice : plan->slices().tensors) {
+    if (slice.spec->layer >= 0 || slice.spec->cut_dim != 1) continue;
+    const StoredTensor& stored = opened.checkpoint.at(slice.spec->name);
+    const at::Tensor full =
+        at::tensor(test::values_of(opened.checkpoint, stored)).view(stored.shape);
+    std::vector<at::Tensor> kept = {full};
+    if (slice.dim == 1) kept.clear();
+    for (const Range& range : slice.ranges) {
+      kept.push_back(full.narrow(1, range.begin, range.end - range.begin));
+    }
+    const at::Tensor read = at::tensor(test::values_of(again, again.at(slice.name)));
+    EXPECT_TRUE(at::equal(read, at::cat(kept, 1).flatten()));
+  }
+}
+
+// Every way to compute a submodel, and the judge's files.
+void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, const Widths& widths,
+           const fs::path& place, bool with_onnx) {
+  const at::Tensor tokens = tokens_of(opened.model);
+  Model exact(opened.model, tensors, at::kDouble), single(opened.model, tensors, at::kFloat);
+  const at::Tensor alone = exact.whole(tokens, widths);  // gradients are on
+  const at::NoGradGuard no_grad;
+  const double in_double = kRoundings * 0x1p-53;
+  EXPECT_LE(worst(exact.whole(tokens, widths), alone), in_double);
+  EXPECT_LE(worst(exact.shared(tokens, widths), alone), in_double);
+  for (const std::int64_t chunk : {1, 5, 23}) {
+    EXPECT_LE(worst(exact.by_chunks(tokens, widths, chunk), alone), in_double) << chunk;
+  }
+  const at::Tensor rounded = single.whole(tokens, widths);
+  EXPECT_LE(worst(rounded, alone), kRoundings * 0x1p-24);
+  // The same arithmetic on the same numbers.
+  const OpenedModel sliced = open_model(write_sliced(opened, widths, place));
+  Model small(sliced, at::kFloat);
+  EXPECT_TRUE(at::equal(small.whole(tokens, sliced.model.space.full()), rounded));
+  if (with_onnx) write_onnx(opened, widths, place / "onnx");
+  write_logits(place / "logits.json", alone);
+  test::spew(place / "case.json",
+             nlohmann::json({{"widths", widths}, {"noise", worst(rounded, alone)}}).dump());
+}
+
+TEST(Gemma3nFold, ComputesWhatTransformersComputes) {
+  at::set_num_threads(1);  // the tensors are tiny
+  if (!test::python_has("python")) GTEST_SKIP() << test::kNoPython;
+  const TempDir scratch;
+  const fs::path cases = scratch / "cases";
+  for (const TinyGemma3n& tiny : test::tiny_gemma3ns()) {
+    const OpenedModel opened = open_model(tiny.write(cases / tiny.name / "full"));
+    const std::vector<Widths> all = submodels_of(opened.model);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      SCOPED_TRACE(tiny.name + " " + to_string(all[i]));
+      check(opened, tiny.tensors(), all[i], cases / tiny.name / std::to_string(i), i % 2 == 1);
+    }
+  }
+  EXPECT_EQ(test::python_failure("families/gemma3n_check.py", {cases}, scratch), "");
+}
+
+}  // namespace
+}  // namespace mnm
