@@ -40,7 +40,7 @@ struct HuggingFaceOptions {
   std::uint64_t shard_bytes = 5'000'000'000;    // of tensors; a larger tensor has its own shard
   std::map<std::string, std::string> metadata;  // widths, fingerprint...; {"format": "pt"} is added
   // Tensors of the checkpoint that no table has, and that are carried byte for byte.
-  std::vector<const StoredTensor*> other_parts;
+  std::vector<const StoredTensor*> other_parts = {};
 };
 
 // Plans the directory. `texts` are config.json and the bridge, which the family makes
