@@ -143,14 +143,25 @@ Table empty_detours(Dtype dtype, const ExampleWords& words) {
           {}};
 }
 
-std::vector<Cell> runtime_row(const RuntimeRule& rule, const Widths& widths,
-                              const std::optional<std::string>& refusal) {
+Cell dtypes_cell(const RuntimeRule& rule) {
   Cell dtypes = cell(fmt::format("{}", fmt::join(rule.dtypes, " ")));
   dtypes.value = rule.dtypes;
+  return dtypes;
+}
+
+std::string taken_as(const RuntimeRule& rule) {
+  if (!rule.refusal.empty()) return rule.refusal;
+  if (rule.mixed_as.empty()) return fmt::format("{}; {}", rule.uniform_as, rule.why_not);
+  if (rule.mixed_as == rule.uniform_as) return rule.uniform_as;
+  return fmt::format("{}; different widths: {}", rule.uniform_as, rule.mixed_as);
+}
+
+std::vector<Cell> runtime_row(const RuntimeRule& rule, const Widths& widths,
+                              const std::optional<std::string>& refusal) {
   return {cell(rule.runtime),
           cell(rule.version),
           cell(rule.format),
-          std::move(dtypes),
+          dtypes_cell(rule),
           {refusal ? "no" : "yes", !refusal, {}},
           cell(refusal.value_or(is_uniform(kept_widths(widths)) ? rule.uniform_as : rule.mixed_as)),
           cell(std::string(to_string(rule.evidence)))};
@@ -208,6 +219,22 @@ Explanation explain(const OpenedModel& nested, const Widths& widths, const std::
     for (const Detour& detour : near) add(requirement(rule), who, detour);
   }
   return out;
+}
+
+Table takers(const OpenedModel& nested) {
+  Table table{{{"runtime", "runtime", false},
+               {"format", "--format", false},
+               {"dtypes", "--dtype", false},
+               {"takes", "takes", false},
+               {"why", "as, or why not", false}},
+              {}};
+  for (const RuntimeRule& rule : nested.family->runtimes(nested.model)) {
+    const std::string only = requirement(rule);
+    const std::string takes = rule.refusal.empty() ? (only.empty() ? "all" : only) : "none";
+    table.rows.push_back({cell(rule.runtime), cell(rule.format), dtypes_cell(rule), cell(takes),
+                          cell(taken_as(rule))});
+  }
+  return table;
 }
 
 }  // namespace mnm

@@ -38,4 +38,8 @@ Explanation explain(const OpenedModel& nested, const Widths& widths, const std::
                     const ExportOptions& options, const CostBasis& basis,
                     const std::optional<KnownScores>& scores);
 
+// A line per runtime, format and dtype: which submodels of the model it takes, and as what, or why
+// it takes no others. These are the family's rules; no export is planned.
+Table takers(const OpenedModel& nested);
+
 }  // namespace mnm

@@ -182,9 +182,10 @@ OptionTable option_table(Request& request) {
   OptionTable options(
       "inspect",
       "Shows what a checkpoint holds: its family, its layers, the widths that they may take, how "
-      "many submodels that makes, and the exact cost of each uniform submodel. For an export it "
-      "also shows which runtimes load it, and the results of scripts/verify. It reads weights only "
-      "for the fingerprint. A config.json is enough, if you do not have the model.");
+      "many submodels that makes, the exact cost of each uniform submodel, and which runtimes take "
+      "which submodels. For an export it also shows the results of scripts/verify. It reads "
+      "weights "
+      "only for the fingerprint. A config.json is enough, if you do not have the model.");
   add_model_options(options, model);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
@@ -266,6 +267,8 @@ void print_as_json(const Request& request, const Inspected& inspected,
     out["runtimes"] = artifact->runtimes.runtimes.json();
     out["verified"] = artifact->verified.json();
     out["as_exported"] = artifact->as_exported;
+  } else {
+    out["takers"] = takers(inspected.opened).json();
   }
   print_json(out);
 }
@@ -305,7 +308,10 @@ void print_as_text(const Request& request, const Inspected& inspected,
   if (model.reads_tokens()) {
     print("\nFLOPs are forward, at a context of {} tokens.\n", request.basis.context);
   }
-  if (!artifact) return;
+  if (!artifact) {
+    print("\n{}", Lines{takers(inspected.opened).text()});
+    return;
+  }
   print("\n{}", Lines{artifact->runtimes.runtimes.text()});
   if (!artifact->verified.rows.empty()) print("\n{}", Lines{artifact->verified.text()});
   if (!artifact->as_exported) {

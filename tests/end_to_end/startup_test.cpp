@@ -1,6 +1,10 @@
-// What needs no LibTorch stays small and never opens it. How soon it answers is a floor of speed
-// (bench/floors.py), which no test depends on.
+// What needs no LibTorch stays small and never opens it. How soon it answers on the clock is a
+// floor of speed (bench/floors.py), which no test depends on; how long a bare config.json keeps it
+// at work is tested here.
+#include <algorithm>
+
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/tiny_architectures.h"
 
 namespace mnm::test {
 namespace {
@@ -25,6 +29,43 @@ TEST_F(Workshop, CommandsWithoutTorchDoWithoutIt) {
   for (const auto& command : kCommands) {
     // LibTorch alone is a hundred megabytes.
     EXPECT_LT(expect_done(command).max_resident_kib, kResidentKib) << command.front();
+  }
+}
+
+// Of every architecture, and of a model as large as any: the program is at work for less than 50
+// ms, in the shortest of a few runs.
+TEST(Startup, ABareConfigIsInspectedAtOnce) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "its time is not the program's";
+#endif
+  constexpr double kSeconds = 0.050;
+  constexpr int kRuns = 5;
+  std::vector<TinyArchitecture> models = tiny_architectures();
+  models.push_back(tiny_architecture("large", "Llama", "llama",
+                                     {{"hidden_size", 16384},
+                                      {"intermediate_size", 53248},
+                                      {"matformer_granularities", nullptr},
+                                      {"num_attention_heads", 128},
+                                      {"num_hidden_layers", 126},
+                                      {"vocab_size", 128256}}));
+  const TempDir dir;
+  for (const TinyArchitecture& model : models) {
+    const std::filesystem::path config = dir / (model.name + ".json");
+    spew(config, model.config.dump());
+    double shortest = kSeconds;
+    for (int run = 0; run < kRuns && shortest >= kSeconds; ++run) {
+      const Result result = mixnmatch({"inspect", config.string()});
+      ASSERT_EQ(result.status, 0) << model.name << ": " << result.err;
+      shortest = run == 0 ? result.cpu_seconds : std::min(shortest, result.cpu_seconds);
+    }
+    EXPECT_LT(shortest, kSeconds) << model.name;
+    const nlohmann::json seen = mixnmatch({"inspect", config.string(), "--json"}).json();
+    EXPECT_EQ(seen["uniform"].size(), seen["width_space"][0]["granularities"].size());
+    bool by_onnx = false;
+    for (const nlohmann::json& taker : seen["takers"]) {
+      by_onnx = by_onnx || (taker["runtime"] == "onnxruntime" && taker["takes"] == "all");
+    }
+    EXPECT_TRUE(by_onnx) << model.name;
   }
 }
 
