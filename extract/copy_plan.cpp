@@ -24,7 +24,13 @@ TensorCopy plan_copy(const TensorSlice& slice, const StoredTensor& source) {
   }
   for (std::size_t d = 0; d < cut; ++d) copy.rows *= static_cast<std::uint64_t>(shape[d]);
 
-  if (slice.dim < 0) {
+  if (source.block > 0) {
+    if (slice.dim >= 0)
+      fail("cannot cut tensor '{}': it is stored in the rows of another one", source.name);
+    copy.rows = source.bytes() / source.block;
+    copy.row_bytes = source.step;
+    copy.kept.push_back({source.skipped, source.skipped + source.block});
+  } else if (slice.dim < 0) {
     if (copy.row_bytes > 0) copy.kept.push_back({0, copy.row_bytes});
   } else if (shape[cut] > 0) {
     const std::uint64_t unit = copy.row_bytes / static_cast<std::uint64_t>(shape[cut]);

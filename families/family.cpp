@@ -31,6 +31,29 @@ std::string known_types() {
   return types;
 }
 
+// What a config of no known family says itself of why it is another; empty: nothing.
+std::string what_is_other(const nlohmann::json& config) {
+  const ConfigReader keys(config);
+  if (const auto text = keys.object("text_config")) {
+    const nlohmann::json own = {{"model_type", text->text("model_type").value_or("")}};
+    const bool read = std::ranges::any_of(
+        families(), [&](const Family* family) { return family->recognizes(own); });
+    if (!read) return "; it is a model of more than text, and its text_config is of none of them";
+    return fmt::format(
+        "; it is a model of more than text, whose text_config is {}: its text part is read once it "
+        "is saved alone, by the lines of docs/models.md",
+        shown(own["model_type"]));
+  }
+  for (const char* key :
+       {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}) {
+    if (const nlohmann::json* experts = keys.find(key)) {
+      return fmt::format("; its {} is {}, and a layer of these has one FFN, not several", key,
+                         shown(*experts));
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const {
@@ -82,8 +105,9 @@ const Family& family_of(const nlohmann::json& config) {
     if (family->recognizes(config)) return *family;
   }
   const nlohmann::json* type = keys.find("model_type");
-  fail("model_type is {}, which is of no family known here: there are {}",
-       type == nullptr ? "missing" : shown(*type), known_types());
+  if (type == nullptr) fail("model_type is missing: expected one of {}", known_types());
+  fail("model_type is {}, which is of no family known here: there are {}{}", shown(*type),
+       known_types(), what_is_other(config));
 }
 
 }  // namespace mnm

@@ -52,6 +52,8 @@ class Family {
   virtual std::vector<std::string> ignored_tensors() const { return {}; }
   // Other names that a checkpoint may use for the table's tensors: other name -> the table's.
   virtual std::map<std::string, std::string> other_names(const NestedModel&) const { return {}; }
+  // Tensors of the table that a checkpoint may store in the rows of another one.
+  virtual std::vector<InterleavedRows> interleaved_rows(const NestedModel&) const { return {}; }
   // Tensors that a checkpoint may store besides the table's, because it writes a shared tensor
   // twice: name of the copy -> the table's tensor, which it must equal.
   virtual std::map<std::string, std::string> copies(const NestedModel&) const { return {}; }

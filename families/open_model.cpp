@@ -136,6 +136,8 @@ OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   if (!stated_dtype(config)) model.dtype = usual_dtype(checkpoint);
   const std::map<std::string, std::string> names = family->other_names(model);
   checkpoint.add_names(names);
+  const std::vector<InterleavedRows> rows = family->interleaved_rows(model);
+  for (const InterleavedRows& part : rows) checkpoint.add_rows(part);
   const std::map<std::string, std::string> copies = family->copies(model);
   for (const auto& [copy, original] : copies) {
     // Of one tensor under two names a writer may keep either.
@@ -143,6 +145,7 @@ OpenedModel open_model(Checkpoint checkpoint, const Nesting& nesting) {
   }
   std::vector<std::string> ignored = family->ignored_tensors();
   for (const auto& [stored, name] : names) ignored.push_back(stored);
+  for (const InterleavedRows& part : rows) ignored.push_back(part.stored);
   for (const auto& [copy, original] : copies) ignored.push_back(copy);
   for (const StoredTensor* part : other_parts(*family, model, checkpoint)) {
     ignored.push_back(part->name);

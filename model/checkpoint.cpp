@@ -186,8 +186,24 @@ struct Checkpoint::Impl {
   std::vector<StoredTensor> tensors;
   std::map<std::string, std::string> left_aside;
   std::deque<std::string> other_names;
+  std::map<std::string, StoredTensor, std::less<>> of_rows;  // by their names
   // Views of tensors[i].name and of other_names.
   std::unordered_map<std::string_view, std::size_t, SeededHash> by_name;
+
+  void read(const StoredTensor& tensor, std::uint64_t begin, std::span<std::byte> into) const {
+    const std::uint64_t bytes = readable_bytes(tensor);
+    if (begin > bytes || into.size() > bytes - begin) {
+      fail("cannot read {} bytes from byte {} of tensor '{}': it has {}", into.size(), begin,
+           tensor.name, bytes);
+    }
+    if (tensor.decode) {
+      tensor.decode(begin, into);
+    } else if (tensor.shard < files.size()) {
+      files[tensor.shard].read(tensor.offset + begin, into);
+    } else {
+      std::ranges::copy(tensor.data.subspan(begin, into.size()), into.begin());
+    }
+  }
 
   void read_shard(const fs::path& path) {
     MappedFile file(path);
@@ -200,7 +216,10 @@ struct Checkpoint::Impl {
                          .shard = files.size(),
                          .offset = offset,
                          .data = file.bytes().subspan(offset, entry.end - entry.begin),
-                         .decode = {}});
+                         .decode = {},
+                         .skipped = 0,
+                         .block = 0,
+                         .step = 0});
     }
     for (OtherTensor& other : header.others) {
       left_aside.emplace(std::move(other.name), std::move(other.dtype));
@@ -325,6 +344,40 @@ void Checkpoint::add_names(const std::map<std::string, std::string>& names) {
   }
 }
 
+void Checkpoint::add_rows(const InterleavedRows& part) {
+  const auto found = impl_->by_name.find(part.stored);
+  if (found == impl_->by_name.end()) return;
+  const StoredTensor& whole = impl_->tensors[found->second];
+  if (whole.shape.empty() || whole.shape.front() != part.height) {
+    fail(
+        "checkpoint '{}' disagrees with its config.json: tensor '{}' has the shape {}, expected {} "
+        "rows",
+        impl_->directory.string(), part.stored, shape_text(whole.shape), part.height);
+  }
+  StoredTensor tensor = whole;
+  tensor.name = part.name;
+  tensor.data = {};
+  tensor.shape.front() = part.height / part.period * part.rows;
+  const std::uint64_t row =
+      part.height > 0 ? whole.bytes() / static_cast<std::uint64_t>(part.height) : 0;
+  tensor.skipped = row * static_cast<std::uint64_t>(part.first);
+  tensor.block = row * static_cast<std::uint64_t>(part.rows);
+  tensor.step = row * static_cast<std::uint64_t>(part.period);
+  tensor.decode = [impl = impl_.get(), &whole, skipped = tensor.skipped, block = tensor.block,
+                   step = tensor.step](std::uint64_t begin, std::span<std::byte> into) {
+    while (!into.empty()) {
+      const std::uint64_t within = begin % block, n = std::min(block - within, into.size());
+      impl->read(whole, skipped + begin / block * step + within, into.first(n));
+      begin += n;
+      into = into.subspan(n);
+    }
+  };
+  if (find(part.name) != nullptr || !impl_->of_rows.emplace(part.name, std::move(tensor)).second) {
+    fail("cannot open checkpoint '{}': tensor '{}' is there, and in the rows of '{}' too",
+         impl_->directory.string(), part.name, part.stored);
+  }
+}
+
 const fs::path& Checkpoint::directory() const { return impl_->directory; }
 const nlohmann::json& Checkpoint::config() const { return impl_->config; }
 const std::vector<StoredTensor>& Checkpoint::tensors() const { return impl_->tensors; }
@@ -336,7 +389,9 @@ const std::map<std::string, std::string>& Checkpoint::left_aside() const {
 
 const StoredTensor* Checkpoint::find(std::string_view name) const {
   const auto found = impl_->by_name.find(name);
-  return found == impl_->by_name.end() ? nullptr : &impl_->tensors[found->second];
+  if (found != impl_->by_name.end()) return &impl_->tensors[found->second];
+  const auto part = impl_->of_rows.find(name);
+  return part == impl_->of_rows.end() ? nullptr : &part->second;
 }
 
 const StoredTensor& Checkpoint::at(std::string_view name) const {
@@ -346,19 +401,7 @@ const StoredTensor& Checkpoint::at(std::string_view name) const {
 
 void Checkpoint::read(const StoredTensor& tensor, std::uint64_t begin,
                       std::span<std::byte> into) const {
-  const std::uint64_t bytes = readable_bytes(tensor);
-  if (begin > bytes || into.size() > bytes - begin) {
-    fail("cannot read {} bytes from byte {} of tensor '{}': it has {}", into.size(), begin,
-         tensor.name, bytes);
-  }
-  if (tensor.decode) {
-    tensor.decode(begin, into);
-  } else if (tensor.shard < impl_->files.size()) {
-    const MappedFile& file = impl_->files[tensor.shard];
-    file.read(tensor.offset + begin, into);
-  } else {
-    std::ranges::copy(tensor.data.subspan(begin, into.size()), into.begin());
-  }
+  impl_->read(tensor, begin, into);
 }
 
 void Checkpoint::check_unchanged() const {

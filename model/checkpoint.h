@@ -31,9 +31,21 @@ struct StoredTensor {
   // If the tensor is stored in another format, `data` is empty and this function gives the bytes
   // from `begin` on, as a checkpoint would hold them.
   std::function<void(std::uint64_t begin, std::span<std::byte> into)> decode;
+  // Where block is not 0, of every `step` bytes of the file from `offset` on, `block` bytes belong
+  // to the tensor, after `skipped` that do not. It has a `decode` too.
+  std::uint64_t skipped = 0, block = 0, step = 0;
 
   std::int64_t elements() const;
   std::uint64_t bytes() const;
+};
+
+// A tensor that is stored in the rows of another one: of every `period` rows, `rows` of them from
+// `first` on. All of it has `height` rows.
+struct InterleavedRows {
+  std::string name;
+  std::string stored;
+  std::int64_t first = 0, rows = 0, period = 0;
+  std::int64_t height = 0;  // of the stored tensor
 };
 
 // The directory itself; or, where it is a repository's folder in a download cache of Hugging Face's
@@ -66,6 +78,10 @@ class Checkpoint {
   // name. Stored names that do not occur are passed over. Error if the other name is a tensor's
   // already.
   void add_names(const std::map<std::string, std::string>& names);
+
+  // Makes a tensor of those rows, which find() and at() know from here on. Nothing if the tensor
+  // that holds them does not occur. Error if that has another height, or the name is taken.
+  void add_rows(const InterleavedRows& part);
 
   const std::filesystem::path& directory() const;
   const nlohmann::json& config() const;              // config.json

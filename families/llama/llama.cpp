@@ -2,7 +2,9 @@
 // FFN's hidden size; gate and up keep their first rows, down its first columns, attention is whole.
 // Kudugunta et al., "MatFormer: Nested Transformer for Elastic Inference" (arXiv 2310.07707),
 // sec. 3.
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -79,8 +81,7 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
     to.matrix("self_attn." + name, rows, columns);
     if (bias) to.bias("self_attn." + name, rows);
   };
-  const bool fused = architecture.fused;
-  if (fused) {
+  if (architecture.fused_qkv) {
     attention("qkv_proj", q + 2 * kv, hidden, config.qkv_bias);
   } else {
     attention("q_proj", q, hidden, config.qkv_bias);
@@ -93,8 +94,9 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
     to.norm("self_attn.k_norm", config.k_norm_size());
   }
 
-  if (architecture.norms_after()) to.norm("post_attention_layernorm", hidden);
-  if (architecture.norms_before()) to.norm(architecture.ffn_norm(), hidden);
+  if (architecture.norms_after()) to.norm(std::string(architecture.attention_norm_after), hidden);
+  if (architecture.norms_before()) to.norm(std::string(architecture.ffn_norm()), hidden);
+  const bool fused = architecture.fused_ffn;
   if (fused) {
     TensorSpec& both = to.matrix("mlp.gate_up_proj", 2 * full, hidden);
     cut(both, kRows);
@@ -107,7 +109,7 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   }
   cut(to.matrix("mlp.down_proj", hidden, full), kColumns);
   if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
-  if (architecture.norms_after()) to.norm("post_feedforward_layernorm", hidden);
+  if (architecture.norms_after()) to.norm(std::string(architecture.ffn_norm_after), hidden);
 }
 
 constexpr Exporter kExporters[] = {
@@ -193,16 +195,49 @@ class Llama final : public Family {
     return {".self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"};
   }
 
-  // Yi's first release: ln1 and ln2, as written down in its modeling_yi.py.
   std::map<std::string, std::string> other_names(const NestedModel& model) const override {
     std::map<std::string, std::string> names;
-    if (model.config.value("model_type", "") != "Yi") return names;
-    for (std::size_t layer = 0; layer < model.layers(); ++layer) {
-      const std::string base = fmt::format("model.layers.{}.", layer);
-      names[base + "ln1.weight"] = base + "input_layernorm.weight";
-      names[base + "ln2.weight"] = base + "post_attention_layernorm.weight";
+    std::set<std::string_view> known;
+    for (const TensorSpec& spec : model.table.tensors) known.insert(spec.name);
+    const auto add = [&](const OtherName& row, const std::string& base) {
+      for (const char* part : {".weight", ".bias"}) {
+        const std::string name = fmt::format("{}{}{}", base, row.name, part);
+        if (known.contains(name)) names[fmt::format("{}{}{}", base, row.stored, part)] = name;
+      }
+    };
+    for (const OtherName& row : find_llama_architecture(model.config)->other_names) {
+      if (!row.in_layer) add(row, "");
+      for (std::size_t layer = 0; row.in_layer && layer < model.layers(); ++layer) {
+        add(row, fmt::format("model.layers.{}.", layer));
+      }
     }
     return names;
+  }
+
+  std::vector<InterleavedRows> interleaved_rows(const NestedModel& model) const override {
+    std::vector<InterleavedRows> all;
+    const LlamaConfig config = parse_llama_config(model.config, {});
+    const std::string_view fused = config.architecture->grouped_qkv;
+    const std::int64_t dim = config.head_dim, q_rows = config.heads / config.kv_heads * dim;
+    const std::int64_t period = q_rows + 2 * dim;
+    for (std::size_t layer = 0; !fused.empty() && layer < model.layers(); ++layer) {
+      const std::string base = fmt::format("model.layers.{}.", layer);
+      for (const std::string part : {".weight", ".bias"}) {
+        if (part == ".bias" && !config.qkv_bias) continue;
+        const auto add = [&](const char* name, std::int64_t first, std::int64_t rows) {
+          all.push_back({.name = fmt::format("{}self_attn.{}{}", base, name, part),
+                         .stored = fmt::format("{}{}{}", base, fused, part),
+                         .first = first,
+                         .rows = rows,
+                         .period = period,
+                         .height = config.kv_heads * period});
+        };
+        add("q_proj", 0, q_rows);
+        add("k_proj", q_rows, dim);
+        add("v_proj", q_rows + dim, dim);
+      }
+    }
+    return all;
   }
 
   std::map<std::string, std::string> copies(const NestedModel& model) const override {

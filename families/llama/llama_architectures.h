@@ -14,18 +14,24 @@
 
 namespace mnm {
 
-enum class BiasRule : std::uint8_t {
-  kStated,  // attention_bias: on q, k, v and o, or nowhere
-  kQkv,     // on q, k and v, whatever the config says
-  kNever,
-};
-
 enum class WindowRule : std::uint8_t {
   kNone,     // every layer attends to all tokens before it; the keys are not read
   kAll,      // sliding_window in every layer, unless it is null
   kFlagged,  // only where use_sliding_window is true: from layer max_window_layers on
   kNoRope,   // only where use_sliding_window is true: in layers that do not turn their heads
   kTyped,    // where layer_types says so; without it, in all layers but every full_every-th
+};
+
+enum class TurnRule : std::uint8_t {
+  kAll,       // positions turn the heads of all layers
+  kListed,    // where no_rope_layers says so; without it, but in every no_rope_layer_interval-th
+  kWindowed,  // in layers with a window alone, unless sliding_window is null
+};
+
+enum class CapRule : std::uint8_t {
+  kNone,
+  kLogits,  // final_logit_softcapping; attn_logit_softcapping is null
+  kBoth,    // attn_logit_softcapping, final_logit_softcapping
 };
 
 enum class BlockNorms : std::uint8_t {
@@ -40,9 +46,16 @@ enum class HeadNorms : std::uint8_t {
   kWhole,  // of all heads of q as one row, and of those of k
 };
 
+// A tensor's name in the checkpoint and in the tensor table. In a layer, after its prefix.
+struct OtherName {
+  std::string_view stored, name;
+  bool in_layer = true;
+};
+
 struct LlamaArchitecture {
   std::string_view model_type;         // as config.json spells it: "qwen2"
   std::string_view stem;               // of transformers' classes: "Qwen2" of Qwen2ForCausalLM
+  std::string_view config_stem = {};   // of its config's class where that is another
   std::string_view spellings = {};     // another name in `architectures`, as some configs have it
   std::string_view published = {};     // who has published such models, for the page of models
   std::string_view differs = {};       // from Llama, for the same page
@@ -54,28 +67,50 @@ struct LlamaArchitecture {
   bool tied = false;
   std::string_view act = "silu", act_key = "hidden_act";
 
-  BiasRule bias = BiasRule::kStated;
-  bool mlp_bias = false;        // the key mlp_bias is read
+  // The keys that say whether there are biases; empty: there are none.
+  std::string_view qkv_bias = "attention_bias", o_bias = "attention_bias", mlp_bias = {};
+  bool has_qkv_bias = false;  // without the key, or whatever a config says where there is none
+
   bool longrope = false;        // RoPE is of the types default and longrope alone
   bool partial_rotary = false;  // partial_rotary_factor: only the first elements of a head turn
-  bool fused = false;           // one matrix of q, k and v, and one of gate and up
+  double rotary_part = 1;       // without that key
+  bool turns_pairs = false;     // positions turn neighbours, and not an element of each half
+  bool fused_qkv = false;       // one matrix of q, k and v
+  bool fused_ffn = false;       // one matrix of gate and up
   HeadNorms head_norms = HeadNorms::kNone;
   BlockNorms block_norms = BlockNorms::kBefore;
+  // The norms of what attention and FFN give.
+  std::string_view attention_norm_after = "post_attention_layernorm";
+  std::string_view ffn_norm_after = "post_feedforward_layernorm";
   WindowRule window = WindowRule::kNone;
   std::int64_t default_window = 0;  // without the key; 0: none
   std::int64_t full_every = 0;      // of WindowRule::kTyped; 0: all layers have the window
-  bool multipliers = false;     // embedding_, attention_, residual_multiplier and logits_scaling
-  bool mup_scales = false;      // the same by scale_emb, scale_depth and dim_model_base
-  bool unit_norms = false;      // norms multiply by 1 + weight; embeddings by sqrt(hidden_size)
-  bool gelu_is_tanh = false;    // "gelu" means its tanh approximation
-  bool soft_caps = false;       // attn_logit_softcapping, final_logit_softcapping
-  bool query_scalar = false;    // query_pre_attn_scalar takes head_dim's place in attention's scale
-  bool no_rope_layers = false;  // no_rope_layers, no_rope_layer_interval: some layers do not turn
+  bool window_pattern = false;      // sliding_window_pattern takes the place of full_every
+  TurnRule turns = TurnRule::kAll;
+  // Layers with a window have a RoPE of their own, without scaling; its theta without a key (0: as
+  // in the others).
+  bool local_rope = false;
+  double local_theta = 0;
+  bool multipliers = false;   // embedding_, attention_, residual_multiplier and logits_scaling
+  bool mup_scales = false;    // the same by scale_emb, scale_depth and dim_model_base
+  bool unit_norms = false;    // norms multiply by 1 + weight; embeddings by sqrt(hidden_size)
+  bool gelu_is_tanh = false;  // "gelu" means its tanh approximation
+  CapRule caps = CapRule::kNone;
+  bool query_scalar = false;  // query_pre_attn_scalar takes head_dim's place in attention's scale
+  // Tensors that are called otherwise, and one matrix of q, k and v whose rows are, for every head
+  // of k, the heads of q that share it, its own, and the head of v (InternLM2).
+  std::span<const OtherName> other_names = {};
+  std::string_view grouped_qkv = {};
 
   std::string_view gguf = {};  // llama.cpp's architecture for layers of one width
   bool gguf_pairs = true;      // whose rotary heads turn neighbours, and not halves
   bool gguf_output_bias = false, gguf_mlp_bias = false;  // which it may have
-  bool gguf_windows = false;  // it has the windows of full_every, and no others
+  bool gguf_windows = false;   // it has the windows of full_every, and no others
+  bool gguf_divisors = false;  // it reads what RoPE's frequencies are divided by from a tensor
+  std::string_view gguf_ffn_norm = "ffn_norm";  // what it calls the norm before the FFN
+  // The number of layers of which llama.cpp takes the model for another, with hidden_size /
+  // num_attention_heads in the place of query_pre_attn_scalar, or with windows.
+  std::int64_t gguf_other_layers = 0;
 
   // Whether llama.cpp has layers of different widths, which it has for Llama's arithmetic alone.
   constexpr bool mixes_in_gguf() const { return gguf == "llama"; }
@@ -83,8 +118,9 @@ struct LlamaArchitecture {
   constexpr bool norms_before() const { return block_norms != BlockNorms::kAfter; }
   constexpr bool norms_after() const { return block_norms != BlockNorms::kBefore; }
   // Of the norm of what the FFN is given.
-  constexpr const char* ffn_norm() const {
-    return norms_after() ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  constexpr std::string_view ffn_norm() const {
+    const bool renamed = norms_after() && attention_norm_after == "post_attention_layernorm";
+    return renamed ? "pre_feedforward_layernorm" : "post_attention_layernorm";
   }
 };
 
@@ -97,7 +133,8 @@ const LlamaArchitecture* find_llama_architecture(const nlohmann::json& config);
 
 // How submodels are called: the class that transformers has, and what the bridge's config says.
 const LlamaArchitecture& written_as(const LlamaArchitecture& architecture);
-std::string class_of(const LlamaArchitecture& architecture);         // "Qwen2ForCausalLM"
+std::string class_of(const LlamaArchitecture& architecture);             // "Qwen2ForCausalLM"
+std::string_view config_stem_of(const LlamaArchitecture& architecture);  // "Qwen2" of Qwen2Config
 std::string bridge_class_of(const LlamaArchitecture& architecture);  // "MixNMatchQwen2ForCausalLM"
 std::string bridge_type_of(const LlamaArchitecture& architecture);   // "mixnmatch_qwen2"
 

@@ -87,9 +87,7 @@ at::Tensor seen_keys(std::int64_t tokens, std::int64_t position, std::int64_t wi
 }  // namespace
 
 LlamaAttention::LlamaAttention(const LlamaConfig& config, const at::Device& device)
-    : config_(config),
-      device_(device),
-      factor_(config.rope_scaling ? config.rope_scaling->attention_factor : 1) {}
+    : config_(config), device_(device) {}
 
 at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at::Tensor& x) {
   return project_out(weights, x, mix(weights, project_in(weights, x), x.size(2), nullptr));
@@ -120,24 +118,28 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
 // length, [1, tokens, 1, rotary_dim / 2], as transformers takes them: angles and functions in f32,
 // then the run's dtype. Kept for all positions seen so far and, where they are asked for one after
 // the other, as many again.
-std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(std::int64_t first, std::int64_t tokens,
-                                                         std::int64_t length,
+std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(bool local, std::int64_t first,
+                                                         std::int64_t tokens, std::int64_t length,
                                                          at::ScalarType dtype) {
   const std::lock_guard lock(mutex_);
   const std::int64_t end = first + tokens;
-  if (length <= rope_stays_within(config_) || rope_stays_within(config_) == 0) length = 0;
-  if (!frequencies_.defined() || length != length_) {
-    frequencies_ = at::tensor(rope_inverse_frequencies(config_, length)).to(device_);
-    length_ = length;
-    cos_ = at::Tensor();
+  const bool own = local && config_.local_theta != 0;
+  Rotary& known = own ? local_rotary_ : rotary_;
+  const std::int64_t within = own ? 0 : rope_stays_within(config_);
+  if (length <= within || within == 0) length = 0;
+  if (!known.frequencies.defined() || length != known.length) {
+    known.frequencies = at::tensor(rope_inverse_frequencies(config_, length, own)).to(device_);
+    known.length = length;
+    known.cos = at::Tensor();
   }
-  if (!cos_.defined() || cos_.size(1) < end || cos_.scalar_type() != dtype) {
-    const at::Tensor position = at::arange(first == 0 ? end : 2 * end, frequencies_.options());
-    const at::Tensor angle = at::outer(position, frequencies_).unsqueeze(0).unsqueeze(2);
-    cos_ = (angle.cos() * factor_).to(dtype);
-    sin_ = (angle.sin() * factor_).to(dtype);
+  if (!known.cos.defined() || known.cos.size(1) < end || known.cos.scalar_type() != dtype) {
+    const at::Tensor position = at::arange(first == 0 ? end : 2 * end, known.frequencies.options());
+    const at::Tensor angle = at::outer(position, known.frequencies).unsqueeze(0).unsqueeze(2);
+    const double factor = config_.rope_scaling && !own ? config_.rope_scaling->attention_factor : 1;
+    known.cos = (angle.cos() * factor).to(dtype);
+    known.sin = (angle.sin() * factor).to(dtype);
   }
-  return {cos_.narrow(1, first, tokens), sin_.narrow(1, first, tokens)};
+  return {known.cos.narrow(1, first, tokens), known.sin.narrow(1, first, tokens)};
 }
 
 // x: [batch, tokens, heads, head_dim], whose first token is at position `first`; may be rotated in
@@ -145,7 +147,7 @@ std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(std::int64_t first, std
 at::Tensor LlamaAttention::rotate(const LlamaAttentionWeights& weights, const at::Tensor& x,
                                   std::int64_t first, std::int64_t length) {
   if (!weights.turns) return x;
-  const auto [cos, sin] = rotary(first, x.size(1), length, x.scalar_type());
+  const auto [cos, sin] = rotary(weights.local, first, x.size(1), length, x.scalar_type());
   const std::int64_t turned = config_.rotary_dim, half = turned / 2;
   if (on_device(x) && turned == config_.head_dim) {
     rotate_in_place(x, cos, sin);
@@ -222,7 +224,7 @@ at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::T
       cap == 0 && !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && !at::GradMode::is_enabled();
   if (single && weights.turns && !windowed && config_.head_dim % 16 == 0 &&
       config_.rotary_dim == config_.head_dim && qkv.size(1) * config_.head_dim <= kKernelKeys) {
-    return mix_by_kernel(qkv, length);
+    return mix_by_kernel(weights, qkv, length);
   }
   const at::Tensor qk = rotate(weights, qkv.narrow(2, 0, q_heads + kv_heads), 0, length);
   if (rotated != nullptr) *rotated = qk;
@@ -249,7 +251,8 @@ at::Tensor LlamaAttention::mix(const LlamaAttentionWeights& weights, const at::T
 
 // qkv: [batch, tokens, q + 2 kv heads, head_dim], f32 on the CPU, rotated in place ->
 // [batch * tokens, q]
-at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv, std::int64_t length) {
+at::Tensor LlamaAttention::mix_by_kernel(const LlamaAttentionWeights& weights,
+                                         const at::Tensor& qkv, std::int64_t length) {
   const std::int64_t tokens = qkv.size(1), q_size = config_.q_size(), dim = config_.head_dim;
   const std::int64_t kv_heads = config_.kv_heads, group = config_.heads / kv_heads;
   const AttentionShape shape = {.tokens = tokens,
@@ -257,7 +260,7 @@ at::Tensor LlamaAttention::mix_by_kernel(const at::Tensor& qkv, std::int64_t len
                                 .group = group,
                                 .stride = qkv.stride(1),
                                 .out_stride = q_size};
-  const auto [cos, sin] = rotary(0, tokens, length, at::kFloat);
+  const auto [cos, sin] = rotary(weights.local, 0, tokens, length, at::kFloat);
   const at::Tensor out = at::empty({qkv.size(0) * tokens, q_size}, qkv.options());
   const float* const cosines = cos.const_data_ptr<float>();
   const float* const sines = sin.const_data_ptr<float>();
@@ -341,12 +344,12 @@ bool LlamaAttention::takes_kernel(const at::Tensor& qkv, std::span<const Run> ru
 }
 
 // Turns q and k of rows [rows, q + 2 kv heads, head_dim] by their positions, in place.
-void LlamaAttention::rotate_rows(const at::Tensor& rows, std::size_t layer,
-                                 std::span<const Run> runs) {
+void LlamaAttention::rotate_rows(const LlamaAttentionWeights& weights, const at::Tensor& rows,
+                                 std::size_t layer, std::span<const Run> runs) {
   std::vector<at::Tensor> cosines, sines;
   for (const Run& run : runs) {
-    const auto [cos, sin] =
-        rotary(run.position, run.tokens, run.caches[layer].context, rows.scalar_type());
+    const auto [cos, sin] = rotary(weights.local, run.position, run.tokens,
+                                   run.caches[layer].context, rows.scalar_type());
     for (std::int64_t s = 0; s < run.sequences; ++s) {
       cosines.push_back(cos[0]);
       sines.push_back(sin[0]);
@@ -366,7 +369,7 @@ void LlamaAttention::rotate_rows(const at::Tensor& rows, std::size_t layer,
 // [rows, q]. Their keys and values go to the caches.
 at::Tensor LlamaAttention::mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
                                    std::size_t layer, std::span<const Run> runs) {
-  if (weights.turns) rotate_rows(qkv, layer, runs);
+  if (weights.turns) rotate_rows(weights, qkv, layer, runs);
   const std::int64_t dim = config_.head_dim, kv_heads = config_.kv_heads;
   const std::int64_t q_size = config_.q_size(), stride = qkv.stride(0);
   const at::Tensor out = at::empty({qkv.size(0), q_size}, qkv.options());

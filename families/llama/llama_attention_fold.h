@@ -23,6 +23,7 @@ struct LlamaAttentionWeights {
   at::Tensor q_norm, k_norm;  // [head_dim], or of all heads [q] and [kv], or undefined
   std::int64_t window = 0;    // positions a token attends to, itself among them; 0: all
   bool turns = true;          // whether RoPE turns the heads by their positions
+  bool local = false;         // whether by the RoPE of local layers
 };
 
 // x is [nodes, sequences, tokens, d], and so are the results. They are x + o(attention(norm(x))),
@@ -41,7 +42,7 @@ class LlamaAttention {
                            std::size_t layer, std::span<const Run> runs);
 
  private:
-  std::pair<at::Tensor, at::Tensor> rotary(std::int64_t first, std::int64_t tokens,
+  std::pair<at::Tensor, at::Tensor> rotary(bool local, std::int64_t first, std::int64_t tokens,
                                            std::int64_t length, at::ScalarType dtype);
   at::Tensor rotate(const LlamaAttentionWeights& weights, const at::Tensor& x, std::int64_t first,
                     std::int64_t length);
@@ -50,7 +51,8 @@ class LlamaAttention {
                          const at::Tensor& heads) const;
   at::Tensor mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::int64_t length,
                  at::Tensor* rotated);
-  at::Tensor mix_by_kernel(const at::Tensor& qkv, std::int64_t length);
+  at::Tensor mix_by_kernel(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                           std::int64_t length);
   at::Tensor norm_heads(const LlamaAttentionWeights& weights, const at::Tensor& qkv) const;
   at::Tensor mix_run(const LlamaAttentionWeights& weights, const at::Tensor& qkv, const Run& run,
                      LayerCache& cache);
@@ -59,15 +61,19 @@ class LlamaAttention {
   bool takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const;
   at::Tensor mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::size_t layer,
                      std::span<const Run> runs);
-  void rotate_rows(const at::Tensor& rows, std::size_t layer, std::span<const Run> runs);
+  void rotate_rows(const LlamaAttentionWeights& weights, const at::Tensor& rows, std::size_t layer,
+                   std::span<const Run> runs);
 
   const LlamaConfig& config_;
   at::Device device_;
-  double factor_ = 1;        // of cosines and sines
-  std::int64_t length_ = 0;  // that the frequencies are of
-  at::Tensor frequencies_;   // [rotary_dim / 2]
-  at::Tensor cos_, sin_;     // of all positions asked for so far
-  std::mutex mutex_;         // of these four
+
+  struct Rotary {
+    std::int64_t length = 0;  // that the frequencies are of
+    at::Tensor frequencies;   // [rotary_dim / 2]
+    at::Tensor cos, sin;      // of all positions asked for so far
+  };
+  Rotary rotary_, local_rotary_;  // the second of local layers, where they have their own
+  std::mutex mutex_;              // of these two
 };
 
 }  // namespace mnm

@@ -62,7 +62,7 @@ void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& arch
 // [layers]: which ones turn their heads by position.
 std::vector<bool> read_turns(const ConfigReader& keys, const LlamaConfig& config) {
   std::vector<bool> turns(static_cast<std::size_t>(config.layers), true);
-  if (!config.architecture->no_rope_layers) return turns;
+  if (config.architecture->turns != TurnRule::kListed) return turns;
   const nlohmann::json* list = keys.find("no_rope_layers");
   const std::int64_t interval = keys.optional_size("no_rope_layer_interval").value_or(4);
   if (list != nullptr && (!list->is_array() || list->size() < turns.size())) {
@@ -84,6 +84,20 @@ std::vector<bool> read_turns(const ConfigReader& keys, const LlamaConfig& config
   return turns;
 }
 
+// Every which layer has no window, where layer_types does not say so; 0: none of them.
+std::int64_t full_every(const ConfigReader& keys, const LlamaArchitecture& architecture) {
+  constexpr const char* kKey = "sliding_window_pattern";
+  const nlohmann::json* pattern = architecture.window_pattern ? keys.find(kKey) : nullptr;
+  if (pattern == nullptr) return architecture.full_every;
+  if (!pattern->is_string()) return keys.size(kKey);
+  const auto& text = pattern->get_ref<const std::string&>();  // EXAONE's "LLLG": local, global
+  if (text.empty() || text.find('G') + 1 != text.size() ||
+      text.find_first_not_of('L') + 1 != text.size()) {
+    fail("{} is {}, expected a number, or L's and a G at their end", kKey, shown(*pattern));
+  }
+  return static_cast<std::int64_t>(text.size());
+}
+
 // Whether each layer has the window, where layer_types does not say so.
 bool has_window(const ConfigReader& keys, const LlamaConfig& config, std::size_t layer) {
   constexpr std::int64_t kDefaultFull = 28;
@@ -103,19 +117,20 @@ bool has_window(const ConfigReader& keys, const LlamaConfig& config, std::size_t
     case WindowRule::kNoRope:
       return !config.turns[layer];
     case WindowRule::kTyped: {
-      const std::int64_t step = config.architecture->full_every;
+      const std::int64_t step = full_every(keys, *config.architecture);
       return step == 0 || (static_cast<std::int64_t>(layer) + 1) % step != 0;
     }
   }
   return false;
 }
 
-// [layers]: the positions that a token attends to, 0: all.
-std::vector<std::int64_t> read_windows(const ConfigReader& keys, const nlohmann::json& json,
-                                       const LlamaConfig& config) {
+// Fills in windows and local, and turns where they follow from these.
+void read_windows(const ConfigReader& keys, const nlohmann::json& json, LlamaConfig& config) {
   const LlamaArchitecture& architecture = *config.architecture;
-  std::vector<std::int64_t> windows(static_cast<std::size_t>(config.layers), 0);
-  if (architecture.window == WindowRule::kNone) return windows;
+  std::vector<std::int64_t>& windows = config.windows;
+  windows.assign(static_cast<std::size_t>(config.layers), 0);
+  config.local.assign(windows.size(), false);
+  if (architecture.window == WindowRule::kNone) return;
   const bool flagged =
       architecture.window == WindowRule::kFlagged || architecture.window == WindowRule::kNoRope;
   const bool asked = !flagged || keys.flag("use_sliding_window", false);
@@ -140,10 +155,11 @@ std::vector<std::int64_t> read_windows(const ConfigReader& keys, const nlohmann:
              asked ? "sliding_window" : "use_sliding_window", asked ? "null" : "false");
       }
     }
+    config.local[layer] = asked && has && window > 0;
     const bool reaches = window < config.context();  // else it hides nothing
-    if (asked && has && reaches) windows[layer] = window;
+    if (config.local[layer] && reaches) windows[layer] = window;
   }
-  return windows;
+  if (architecture.turns == TurnRule::kWindowed && window > 0) config.turns = config.local;
 }
 
 void read_multipliers(const ConfigReader& keys, LlamaConfig& config) {
@@ -175,12 +191,38 @@ void read_multipliers(const ConfigReader& keys, LlamaConfig& config) {
 
 // A cap that is null is none, and not the default.
 void read_soft_caps(const ConfigReader& keys, const nlohmann::json& json, LlamaConfig& config) {
-  if (!config.architecture->soft_caps) return;
+  constexpr const char *kScores = "attn_logit_softcapping", *kLogits = "final_logit_softcapping";
+  const CapRule rule = config.architecture->caps;
+  if (rule == CapRule::kNone) return;
+  const bool both = rule == CapRule::kBoth;
   const auto cap = [&](const char* key, double absent) {
     return json.contains(key) ? keys.positive(key).value_or(0) : absent;
   };
-  config.attention_cap = cap("attn_logit_softcapping", 50);
-  config.logits_cap = cap("final_logit_softcapping", 30);
+  config.attention_cap = cap(kScores, both ? 50 : 0);
+  config.logits_cap = cap(kLogits, both ? 30 : 0);
+  if (!both && config.attention_cap != 0) {
+    fail("{} is {}, which {} does not compute: expected null", kScores, config.attention_cap,
+         class_of(*config.architecture));
+  }
+}
+
+// What the keys that the architecture has say of biases.
+void read_biases(const ConfigReader& keys, LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  const auto stated = [&keys](std::string_view key, bool absent) {
+    return key.empty() ? absent : keys.flag(key, absent);
+  };
+  config.qkv_bias = stated(architecture.qkv_bias, architecture.has_qkv_bias);
+  const bool one_key = architecture.o_bias == architecture.qkv_bias && !architecture.o_bias.empty();
+  config.o_bias = one_key ? config.qkv_bias : stated(architecture.o_bias, false);
+  config.mlp_bias = stated(architecture.mlp_bias, false);
+  const LlamaArchitecture& written = written_as(architecture);
+  if (written.qkv_bias == written.o_bias && !written.has_qkv_bias &&
+      config.qkv_bias != config.o_bias) {
+    fail("{} is {} and {} is {}: expected the same, since submodels are written as {}",
+         architecture.qkv_bias, config.qkv_bias, architecture.o_bias, config.o_bias,
+         class_of(written));
+  }
 }
 
 // Of the key that transformers has for layers that differ: from the layers' numbers, as text, to
@@ -290,7 +332,8 @@ std::int64_t LlamaConfig::context() const {
 
 std::string LlamaConfig::differs_from_llama() const {
   if (qkv_bias != o_bias) return "it has biases on q, k and v alone";
-  if (architecture->fused) return "its matrices are fused";
+  if (architecture->fused_qkv || architecture->fused_ffn) return "its matrices are fused";
+  if (architecture->turns_pairs) return "positions turn neighbours of its heads";
   if (architecture->norms_after()) return "it norms what blocks give";
   if (attention_cap != 0 || logits_cap != 0) return "it caps scores or logits";
   if (head_norms != HeadNorms::kNone) return "it norms the heads of q and k";
@@ -299,6 +342,7 @@ std::string LlamaConfig::differs_from_llama() const {
     return "it has multipliers";
   }
   if (rotary_dim != head_dim) return "it turns a part of every head";
+  if (local_theta != 0) return "some of its layers have another RoPE";
   if (norm_offset != 0) return "its norms multiply by 1 + weight";
   if (std::ranges::find(turns, false) != turns.end()) return "some of its layers do not turn heads";
   if (std::ranges::any_of(windows, [](std::int64_t window) { return window != 0; })) {
@@ -337,11 +381,7 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nestin
   config.rms_norm_eps = keys.positive("rms_norm_eps").value_or(architecture->epsilon);
   config.initializer_range = keys.positive("initializer_range").value_or(0.02);
   config.tied = keys.flag("tie_word_embeddings", architecture->tied);
-  const bool stated_bias =
-      architecture->bias == BiasRule::kStated && keys.flag("attention_bias", false);
-  config.qkv_bias = stated_bias || architecture->bias == BiasRule::kQkv;
-  config.o_bias = stated_bias;
-  config.mlp_bias = architecture->mlp_bias && keys.flag("mlp_bias", false);
+  read_biases(keys, config);
   config.head_norms = architecture->head_norms;
   config.hidden_act = keys.text(architecture->act_key).value_or(std::string(architecture->act));
   if (architecture->gelu_is_tanh && config.hidden_act == "gelu") {
@@ -353,7 +393,7 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nestin
   read_multipliers(keys, config);
   read_soft_caps(keys, json, config);
   config.turns = read_turns(keys, config);
-  config.windows = read_windows(keys, json, config);
+  read_windows(keys, json, config);
   config.dtype = stated_dtype(json).value_or(Dtype::kF32);
   config.granularities =
       resolve_granularities(keys.find("matformer_granularities"), "matformer_granularities",

@@ -57,6 +57,7 @@ struct LlamaConfig {
   GateVariant gate = GateVariant::kActGateTimesUp;
   std::int64_t rotary_dim = 0;  // first elements of a head that positions turn, even
   double rope_theta = 10000;
+  double local_theta = 0;  // of layers that are local, whose RoPE has no scaling; 0: as the others
   std::optional<RopeScaling> rope_scaling;
   HeadNorms head_norms = HeadNorms::kNone;
   double attention_scale = 0;  // of scores: 1 / sqrt(head_dim), unless stated
@@ -67,6 +68,7 @@ struct LlamaConfig {
   double norm_offset = 0;                    // norms multiply by this plus their weight
   std::vector<std::int64_t> windows;  // [layers]: positions a token attends to, itself among them;
                                       // 0: all. Less than max_position_embeddings
+  std::vector<bool> local;            // [layers]: whether it is of the kind that has a window
   std::vector<bool> turns;            // [layers]: whether positions turn its heads
   Dtype dtype = Dtype::kF32;
   std::vector<std::vector<Width>>

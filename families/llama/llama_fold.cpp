@@ -83,37 +83,43 @@ class LlamaFold final : public Fold {
       return there ? weight_(base + name + ".bias") : at::Tensor();
     };
     const bool qkv = config_.qkv_bias, mb = config_.mlp_bias;
-    // Attention's functions scale scores by 1 / sqrt(head_dim).
-    const double scale = config_.attention_scale * std::sqrt(static_cast<double>(config_.head_dim));
+    // Attention's functions scale scores by 1 / sqrt(head_dim). The rest is multiplied into what
+    // makes the queries last: their norm, or their projection.
+    const double rest = config_.attention_scale * std::sqrt(static_cast<double>(config_.head_dim));
+    const bool normed = config_.head_norms != HeadNorms::kNone;
+    const double scale = normed ? 1 : rest;
     LlamaAttentionWeights attention;
     const bool before = config_.architecture->norms_before();
     const bool after = config_.architecture->norms_after();
-    const auto norm = [&](const char* name, bool there) {
-      return there ? norm_weight(base + name + ".weight") : at::Tensor();
+    const auto norm = [&](std::string_view name, bool there) {
+      return there ? norm_weight(fmt::format("{}{}.weight", base, name)) : at::Tensor();
     };
     attention.norm = norm("input_layernorm", before);
-    attention.post_norm = norm("post_attention_layernorm", after);
-    if (config_.architecture->fused) {
+    attention.post_norm = norm(config_.architecture->attention_norm_after, after);
+    const auto joined = [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+      return at::cat({times(in_halves(q), scale), in_halves(k), v});
+    };
+    if (config_.architecture->fused_qkv) {
       attention.qkv = w("self_attn.qkv_proj");
     } else {
-      attention.qkv = at::cat(
-          {times(w("self_attn.q_proj"), scale), w("self_attn.k_proj"), w("self_attn.v_proj")});
+      attention.qkv = joined(w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj"));
     }
     if (qkv) {
-      attention.qkv_bias = at::cat({times(b("self_attn.q_proj", true), scale),
-                                    b("self_attn.k_proj", true), b("self_attn.v_proj", true)});
+      attention.qkv_bias = joined(b("self_attn.q_proj", true), b("self_attn.k_proj", true),
+                                  b("self_attn.v_proj", true));
     }
-    attention.q_norm = norm("self_attn.q_norm", config_.head_norms != HeadNorms::kNone);
-    attention.k_norm = norm("self_attn.k_norm", config_.head_norms != HeadNorms::kNone);
+    attention.q_norm = times(norm("self_attn.q_norm", normed), rest);
+    attention.k_norm = norm("self_attn.k_norm", normed);
     attention.window = config_.windows[index];
     attention.turns = config_.turns[index];
+    attention.local = config_.local[index];
     const double residual = config_.residual_multiplier;
     attention.o = times(w("self_attn.o_proj"), residual);
     attention.o_bias = times(b("self_attn.o_proj", config_.o_bias), residual);
     LlamaFfnWeights ffn;
     ffn.norm = norm(config_.architecture->ffn_norm(), before);
-    ffn.post_norm = norm("post_feedforward_layernorm", after);
-    if (config_.architecture->fused) {
+    ffn.post_norm = norm(config_.architecture->ffn_norm_after, after);
+    if (config_.architecture->fused_ffn) {
       const at::Tensor both = w("mlp.gate_up_proj");
       const std::int64_t half = both.size(0) / 2;
       ffn.gate = both.narrow(0, 0, half);
@@ -127,6 +133,17 @@ class LlamaFold final : public Fold {
     ffn.up_bias = b("mlp.up_proj", mb);
     ffn.down_bias = times(b("mlp.down_proj", mb), residual);
     return {attention, ffn};
+  }
+
+  // The rows of q or k in an order in which positions turn an element of each half of what is
+  // turned of a head. Queries and keys in the same order have the same products.
+  at::Tensor in_halves(const at::Tensor& rows) const {
+    if (!config_.architecture->turns_pairs) return rows;
+    const at::Tensor heads = rows.reshape({-1, config_.head_dim, rows.numel() / rows.size(0)});
+    const std::int64_t turned = config_.rotary_dim;
+    const at::Tensor pairs = heads.narrow(1, 0, turned).unflatten(1, {-1, 2});
+    const at::Tensor rest = heads.narrow(1, turned, config_.head_dim - turned);
+    return at::cat({pairs.transpose(1, 2).flatten(1, 2), rest}, 1).reshape(rows.sizes());
   }
 
   // Embeddings times their multiplier, which Gemma rounds to their type before.

@@ -15,19 +15,27 @@ struct Name {
 constexpr Name kOutside[] = {
     {"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
 constexpr Name kInLayer[] = {
-    {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
-    {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"},       {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"}, {"self_attn.qkv_proj", "attn_qkv"},
+    {"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},      {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"}, {"self_attn.k_norm", "attn_k_norm"},
+    {"self_attn.qkv_proj", "attn_qkv"},  {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},           {"mlp.down_proj", "ffn_down"},
     {"mlp.gate_up_proj", "ffn_up"}};
 
-// Where blocks are normed after, and perhaps before.
-constexpr Name kAfterBlocks[] = {{"input_layernorm", "attn_norm"},
-                                 {"post_attention_layernorm", "post_attention_norm"},
-                                 {"pre_feedforward_layernorm", "ffn_norm"},
-                                 {"post_feedforward_layernorm", "post_ffw_norm"}};
+// The norms before and after blocks, the later rows first: where nothing is normed after attention,
+// the name of that norm is the FFN's.
+std::vector<Name> norm_names(const LlamaArchitecture& architecture) {
+  std::vector<Name> names;
+  if (architecture.norms_after()) {
+    names = {{architecture.attention_norm_after, "post_attention_norm"},
+             {architecture.ffn_norm_after, "post_ffw_norm"}};
+  }
+  if (architecture.norms_before()) {
+    names.push_back({"input_layernorm", "attn_norm"});
+    names.push_back({architecture.ffn_norm(), architecture.gguf_ffn_norm});
+  }
+  return names;
+}
 
 template <typename Names>
 std::string renamed(const std::string& name, const std::string& ours, const std::string& theirs,
@@ -42,7 +50,7 @@ std::string renamed(const std::string& name, const std::string& ours, const std:
   fail("the tensor {} has no name in gguf", name);
 }
 
-// `pairs`: the file's rotary heads turn neighbours.
+// `pairs`: the file's rotary heads turn neighbours, and the checkpoint's do not.
 GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config, bool pairs) {
   GgufTensor tensor;
   tensor.source = spec.name;
@@ -53,10 +61,9 @@ GgufTensor tensor_of(const TensorSpec& spec, const LlamaConfig& config, bool pai
   }
   const std::string ours = fmt::format("model.layers.{}.", spec.layer),
                     theirs = fmt::format("blk.{}.", spec.layer);
-  const bool after = config.architecture->norms_after() && spec.norm_groups > 0 &&
-                     spec.name.find(".self_attn.") == std::string::npos;
-  tensor.name = after ? renamed(spec.name, ours, theirs, kAfterBlocks)
-                      : renamed(spec.name, ours, theirs, kInLayer);
+  const bool of_block = spec.norm_groups > 0 && spec.name.find(".self_attn.") == std::string::npos;
+  tensor.name = of_block ? renamed(spec.name, ours, theirs, norm_names(*config.architecture))
+                         : renamed(spec.name, ours, theirs, kInLayer);
   if (pairs && tensor.name.find(".attn_q.") != std::string::npos) tensor.heads = config.heads;
   if (pairs && tensor.name.find(".attn_k.") != std::string::npos) tensor.heads = config.kv_heads;
   return tensor;
@@ -82,8 +89,7 @@ bool is_usual(const RopeScaling& scaling) {
 
 // Whether llama.cpp reads what frequencies are divided by from a tensor, for this architecture.
 bool reads_divisors(const LlamaArchitecture& architecture, RopeType type) {
-  if (type == RopeType::kLongrope && architecture.gguf == "phi3") return true;
-  return architecture.gguf == "llama" || architecture.gguf == "granite";
+  return architecture.gguf_divisors || (type == RopeType::kLongrope && architecture.longrope);
 }
 
 void add_divisors(const std::string& name, std::vector<float> values, GgufModel& gguf) {
@@ -127,37 +133,78 @@ std::int64_t context_of(const LlamaConfig& config) {
   return context;
 }
 
-// Why llama.cpp computes something else than Gemma 2's caps, windows and scale; empty: it does not.
+// The window that the file states, of an architecture that has windows.
+std::int64_t window_of(const LlamaConfig& config) {
+  const std::int64_t window = std::ranges::max(config.windows);
+  return window > 0 ? window : config.max_position_embeddings;
+}
+
+// Why llama.cpp has a window, or another RoPE, in other layers; empty: it has them in the same.
+std::string windows_refusal(const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  if (!architecture.gguf_windows) return "";
+  const bool hides = std::ranges::max(config.windows) > 0;
+  const auto step = static_cast<std::size_t>(architecture.full_every);
+  for (std::size_t layer = 0; layer < config.windows.size(); ++layer) {
+    const bool theirs = (layer + 1) % step != 0;
+    const bool ours = architecture.local_rope ? config.local[layer] : config.windows[layer] > 0;
+    if (ours == theirs || (!hides && !architecture.local_rope)) continue;
+    return fmt::format(
+        "llama.cpp has a window in all layers but every {}. one, and layer {} is otherwise", step,
+        layer);
+  }
+  return "";
+}
+
+// Why llama.cpp turns the heads of other layers; empty: it does not.
+std::string turns_refusal(const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  for (std::size_t layer = 0; layer < config.turns.size(); ++layer) {
+    constexpr std::size_t kStep = 4;  // llama.cpp knows no other
+    if (architecture.turns == TurnRule::kListed &&
+        config.turns[layer] != ((layer + 1) % kStep != 0)) {
+      return fmt::format(
+          "llama.cpp turns the heads of all layers but every fourth, and layer {} "
+          "is otherwise",
+          layer);
+    }
+  }
+  if (architecture.turns != TurnRule::kWindowed) return "";
+  const bool all = std::ranges::find(config.turns, false) == config.turns.end();
+  const bool any = std::ranges::find(config.local, true) != config.local.end();
+  if (all && !any && config.layers != architecture.gguf_other_layers) return "";
+  return fmt::format(
+      "llama.cpp goes by the number of layers: of {} all but every fourth have a window and turn "
+      "their heads, and of others all turn",
+      architecture.gguf_other_layers);
+}
+
+// Why llama.cpp computes something else than Gemma's caps, windows and scale; empty: it does not.
 std::string capped_refusal(const LlamaConfig& config) {
   const LlamaArchitecture& architecture = *config.architecture;
-  if (architecture.soft_caps && (config.attention_cap == 0 || config.logits_cap == 0)) {
+  if (architecture.caps == CapRule::kBoth &&
+      (config.attention_cap == 0 || config.logits_cap == 0)) {
     return "llama.cpp always caps its scores and logits, and a cap of this model is null";
   }
   if (architecture.query_scalar) {
-    constexpr std::int64_t kLargest = 46;  // layers of the one whose scale is another
-    const std::int64_t scalar =
-        config.layers == kLargest ? config.hidden_size / config.heads : config.head_dim;
+    const std::int64_t scalar = config.layers == architecture.gguf_other_layers
+                                    ? config.hidden_size / config.heads
+                                    : config.head_dim;
     if (config.query_scalar != scalar) {
       return fmt::format("query_pre_attn_scalar is {}, and llama.cpp takes {}", config.query_scalar,
                          scalar);
     }
   }
-  const std::int64_t window = std::ranges::max(config.windows);
-  for (std::size_t layer = 0; architecture.gguf_windows && layer < config.windows.size(); ++layer) {
-    const auto step = static_cast<std::size_t>(architecture.full_every);
-    if (config.windows[layer] != ((layer + 1) % step != 0 ? window : 0)) {
-      return fmt::format(
-          "llama.cpp has a window in all layers but every {}. one, and layer {} is otherwise", step,
-          layer);
-    }
-  }
-  return "";
+  return windows_refusal(config);
 }
 
 }  // namespace
 
 std::string llama_gguf_refusal(const LlamaConfig& config) {
   const LlamaArchitecture& architecture = *config.architecture;
+  if (architecture.gguf.empty()) {
+    return fmt::format("llama.cpp has no architecture for {}", architecture.model_type);
+  }
   if (config.gate != GateVariant::kActGateTimesUp) {
     return fmt::format("its FFN computes {}, and llama.cpp computes {} only",
                        to_string(config.gate), to_string(GateVariant::kActGateTimesUp));
@@ -167,23 +214,16 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
     return fmt::format("its hidden_act is {}, and llama.cpp computes {} only", config.hidden_act,
                        architecture.act);
   }
-  for (std::size_t layer = 0; layer < config.turns.size(); ++layer) {
-    constexpr std::size_t kStep = 4;  // llama.cpp knows no other
-    if (architecture.no_rope_layers && config.turns[layer] != ((layer + 1) % kStep != 0)) {
-      return fmt::format(
-          "llama.cpp turns the heads of all layers but every fourth, and layer {} "
-          "is otherwise",
-          layer);
-    }
-  }
+  if (const std::string why = turns_refusal(config); !why.empty()) return why;
   if (architecture.unit_norms && !config.tied) {
     return "llama.cpp takes its embedding as its head, and tie_word_embeddings is false";
   }
   if (config.o_bias && !architecture.gguf_output_bias) {
-    return "llama.cpp has no biases of its attention's output, and attention_bias is true";
+    return fmt::format("llama.cpp has no biases of its attention's output, and {} is true",
+                       architecture.o_bias);
   }
   if (config.mlp_bias && !architecture.gguf_mlp_bias) {
-    return "llama.cpp has no biases in its FFN, and mlp_bias is true";
+    return fmt::format("llama.cpp has no biases in its FFN, and {} is true", architecture.mlp_bias);
   }
   for (const RopeType type : {RopeType::kLlama3, RopeType::kLongrope}) {
     if (config.rope_scaling && config.rope_scaling->type == type &&
@@ -220,7 +260,8 @@ GgufModel llama_gguf(const NestedModel& submodel) {
         config.activation == Activation::kSilu ? config.differs_from_llama()
                                                : "its hidden_act is " + config.hidden_act);
   }
-  const bool pairs = !uniform || config.architecture->gguf_pairs;
+  const bool pairs =
+      (!uniform || config.architecture->gguf_pairs) && !config.architecture->turns_pairs;
   GgufModel gguf;
   gguf.architecture = uniform ? std::string(config.architecture->gguf) : "deci";
   const auto add = [&gguf](const char* key, GgufValue value) {
@@ -256,11 +297,13 @@ GgufModel llama_gguf(const NestedModel& submodel) {
     add("logit_scale", static_cast<float>(config.logits_divisor));
   }
   if (config.architecture->gguf_windows) {
-    const std::int64_t window = std::ranges::max(config.windows);
-    add("attention.sliding_window", number(window > 0 ? window : config.max_position_embeddings));
+    add("attention.sliding_window", number(window_of(config)));
+    if (config.local_theta != 0) add("rope.freq_base_swa", static_cast<float>(config.local_theta));
   }
-  if (config.architecture->soft_caps) {
+  if (config.attention_cap != 0) {
     add("attn_logit_softcapping", static_cast<float>(config.attention_cap));
+  }
+  if (config.logits_cap != 0) {
     add("final_logit_softcapping", static_cast<float>(config.logits_cap));
   }
   add_rope_scaling(config, gguf);

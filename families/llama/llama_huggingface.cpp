@@ -27,6 +27,10 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
 std::string bridge_text(const LlamaArchitecture& architecture) {
   std::string text(modeling_mixnmatch_llama);
   replace_all(text, "mixnmatch_llama", bridge_type_of(architecture));
+  for (const char* before : {" ", "("}) {  // its base, not the bridge's own
+    replace_all(text, fmt::format("{}LlamaConfig", before),
+                fmt::format("{}{}Config", before, config_stem_of(architecture)));
+  }
   replace_all(text, "Llama", architecture.stem);
   return text;
 }
@@ -97,30 +101,54 @@ void write_rope(const LlamaConfig& config, nlohmann::json& json) {
     rope["partial_rotary_factor"] = json["partial_rotary_factor"] = rotary_factor(config);
   }
   rope["rope_theta"] = config.rope_theta;
-  json["rope_parameters"] = rope;
   json["rope_theta"] = config.rope_theta;
+  json["rope_parameters"] = rope;
+  if (!config.architecture->local_rope) return;
+  json["rope_parameters"] = {
+      {"full_attention", rope},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", config.local_theta}}}};
+  json["rope_local_base_freq"] = config.local_theta;
+}
+
+void write_biases(const LlamaConfig& config, const LlamaArchitecture& written,
+                  nlohmann::json& json) {
+  const LlamaArchitecture& read = *config.architecture;
+  for (const std::string_view key : {read.qkv_bias, read.o_bias, read.mlp_bias}) json.erase(key);
+  const auto write = [&json](std::string_view key, bool value) {
+    if (!key.empty()) json[key] = value;
+  };
+  write(written.qkv_bias, config.qkv_bias);
+  write(written.o_bias, config.o_bias);
+  write(written.mlp_bias, config.mlp_bias);
 }
 
 // Which layers attend to a window, and which do not turn their heads, of those that are kept.
 void write_layer_kinds(const LlamaConfig& config, const Widths& widths, nlohmann::json& json) {
   const LlamaArchitecture& architecture = *config.architecture;
+  const bool by_window = architecture.turns == TurnRule::kWindowed;
+  const bool by_kind = by_window || architecture.local_rope;  // even if the window hides nothing
   std::int64_t window = 0;
+  bool any_window = false;
   nlohmann::json types = nlohmann::json::array(), turns = nlohmann::json::array();
   for (std::size_t layer = 0; layer < widths.size(); ++layer) {
     if (widths[layer] == kSkip) continue;
+    const bool local = by_kind ? config.local[layer] : config.windows[layer] > 0;
     window = std::max(window, config.windows[layer]);
-    types.push_back(config.windows[layer] > 0 ? "sliding_attention" : "full_attention");
+    any_window = any_window || local || (by_window && !config.turns[layer]);
+    types.push_back(local ? "sliding_attention" : "full_attention");
     turns.push_back(config.turns[layer] ? 1 : 0);
   }
-  for (const char* key : {"layer_types", "max_window_layers", "no_rope_layers",
-                          "no_rope_layer_interval", "sliding_window", "use_sliding_window"}) {
+  for (const char* key : {"_sliding_window_pattern", "layer_types", "max_window_layers",
+                          "no_rope_layers", "no_rope_layer_interval", "sliding_window",
+                          "sliding_window_pattern", "use_sliding_window"}) {
     json.erase(key);
   }
-  if (architecture.no_rope_layers) json["no_rope_layers"] = turns;
+  if (architecture.turns == TurnRule::kListed) json["no_rope_layers"] = turns;
   if (architecture.window == WindowRule::kNone) return;
-  // Classes whose layers have types want a window even where no layer has it.
+  // Classes whose layers have types want a window even where no layer has it, unless that says that
+  // all of them turn.
   const bool typed = architecture.window == WindowRule::kTyped;
-  if (window == 0 && typed) window = config.max_position_embeddings;
+  if (window == 0 && typed && (any_window || !by_window)) window = config.max_position_embeddings;
   json["sliding_window"] = window > 0 ? nlohmann::json(window) : nlohmann::json(nullptr);
   if (architecture.window == WindowRule::kAll) return;
   json["layer_types"] = types;
@@ -153,12 +181,11 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
   // Defaults differ between readers and versions, so what is computed is spelled out.
   const LlamaArchitecture& architecture = written_as(*config.architecture);
-  if (architecture.bias == BiasRule::kStated) json["attention_bias"] = config.o_bias;
+  write_biases(config, architecture, json);
   json["head_dim"] = config.head_dim;
   json[architecture.act_key] = config.hidden_act;
   json["intermediate_size"] = std::ranges::max(kept);
   json["max_position_embeddings"] = config.max_position_embeddings;
-  if (architecture.mlp_bias) json["mlp_bias"] = config.mlp_bias;
   json["num_hidden_layers"] = kept.size();
   json["num_key_value_heads"] = config.kv_heads;
   json["rms_norm_eps"] = config.rms_norm_eps;
@@ -174,7 +201,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   const auto cap = [](double value) {
     return value == 0 ? nlohmann::json() : nlohmann::json(value);
   };
-  if (architecture.soft_caps) {
+  if (architecture.caps != CapRule::kNone) {
     json["attn_logit_softcapping"] = cap(config.attention_cap);
     json["final_logit_softcapping"] = cap(config.logits_cap);
   }

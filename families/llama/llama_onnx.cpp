@@ -34,6 +34,11 @@ OnnxValue activate(OnnxBuilder& graph, const OnnxValue& x, Activation activation
   fail("activation without an operator");
 }
 
+// Cosines and sines, of queries times attention's scale.
+struct RotaryTables {
+  std::pair<OnnxValue, OnnxValue> key, query;
+};
+
 class LlamaGraph {
  public:
   LlamaGraph(const LlamaConfig& config, Dtype stored, bool cached)
@@ -106,7 +111,8 @@ class LlamaGraph {
             {graph_.integers({0, config_.kv_heads, -1}), graph_.reshape(total_, {1})}, 0);
       }
     }
-    rotary(position);
+    tables_.push_back(rotary(position, false));
+    if (config_.local_theta != 0) tables_.push_back(rotary(position, true));
   }
 
   // The shape [batch, sequence, sizes...].
@@ -119,8 +125,12 @@ class LlamaGraph {
   }
 
   // [rotary_dim / 2]: constants, or by the length of the sequence so far.
-  OnnxValue frequencies() {
+  OnnxValue frequencies(bool local) {
     constexpr OnnxType kType = OnnxType::kF32;
+    if (local) {
+      return graph_.vector("rotary_emb.local_inv_freq", rope_inverse_frequencies(config_, 0, true),
+                           kType);
+    }
     const std::int64_t within = rope_stays_within(config_);
     const auto usual = [&] {
       return graph_.vector("rotary_emb.inv_freq", rope_inverse_frequencies(config_), kType);
@@ -155,13 +165,13 @@ class LlamaGraph {
   // cos and sin of every position's angles, in f32 as transformers takes them: [batch or 1, 1,
   // sequence, head_dim], such that x turned is x * cos + (x with its halves swapped) * sin; what is
   // not turned has a cos of 1 and a sin of 0. Those of queries also hold attention's scale.
-  void rotary(const OnnxValue& position) {
-    const auto scope = graph_.scope("rotary_emb");
+  RotaryTables rotary(const OnnxValue& position, bool local) {
+    const auto scope = graph_.scope(local ? "local_rotary_emb" : "rotary_emb");
     constexpr OnnxType kType = OnnxType::kF32;
     const OnnxValue place = graph_.cast(position, OnnxType::kI64, kType);
-    const OnnxValue angle = graph_.mul(place, frequencies());
+    const OnnxValue angle = graph_.mul(place, frequencies(local));
     OnnxValue cos = graph_.op("Cos", {angle}), sin = graph_.op("Sin", {angle});
-    if (config_.rope_scaling && config_.rope_scaling->attention_factor != 1) {
+    if (config_.rope_scaling && !local && config_.rope_scaling->attention_factor != 1) {
       const OnnxValue factor = graph_.number(config_.rope_scaling->attention_factor, kType);
       cos = graph_.mul(cos, factor);
       sin = graph_.mul(sin, factor);
@@ -176,8 +186,9 @@ class LlamaGraph {
     const OnnxValue whole_cos = graph_.concat(cosines, -1), whole_sin = graph_.concat(sines, -1);
     const OnnxValue scale = graph_.number(config_.attention_scale, kType);
     const auto finished = [&](const OnnxValue& x) { return graph_.cast(x, kType, graph_.type()); };
-    key_table_ = {finished(whole_cos), finished(whole_sin)};
-    query_table_ = {finished(graph_.mul(whole_cos, scale)), finished(graph_.mul(whole_sin, scale))};
+    return {
+        .key = {finished(whole_cos), finished(whole_sin)},
+        .query = {finished(graph_.mul(whole_cos, scale)), finished(graph_.mul(whole_sin, scale))}};
   }
 
   // x: [batch, heads, sequence, head_dim]
@@ -189,6 +200,16 @@ class LlamaGraph {
     std::swap(parts[0], parts[1]);
     const OnnxValue swapped = graph_.concat(parts, -1);
     return graph_.add(graph_.mul(x, table.first), graph_.mul(swapped, table.second));
+  }
+
+  // The elements of a head in the order that rotate() expects.
+  OnnxValue in_halves(const OnnxValue& x) {
+    std::vector<std::int64_t> order;
+    for (std::int64_t first : {0, 1}) {
+      for (std::int64_t i = first; i < config_.rotary_dim; i += 2) order.push_back(i);
+    }
+    for (std::int64_t i = config_.rotary_dim; i < config_.head_dim; ++i) order.push_back(i);
+    return graph_.op("Gather", {x, graph_.integers(order)}, {{"axis", std::int64_t{-1}}});
   }
 
   OnnxValue embed(const OnnxValue& ids) {
@@ -223,13 +244,13 @@ class LlamaGraph {
     const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
     // [batch, heads, sequence, head_dim]
     std::map<std::string, OnnxValue> parts;  // of the one product, where they are fused
-    if (config_.architecture->fused) {
+    if (architecture.fused_qkv) {
       const auto split = graph_.split(product(h, "qkv_proj", base + "self_attn.", config_.qkv_bias),
                                       -1, {config_.q_size(), config_.kv_size(), config_.kv_size()});
       parts = {{"q_proj", split[0]}, {"k_proj", split[1]}, {"v_proj", split[2]}};
     }
     const auto projected = [&](const char* name, const OnnxValue& shape, const char* normed) {
-      const OnnxValue rows = config_.architecture->fused
+      const OnnxValue rows = architecture.fused_qkv
                                  ? parts.at(name)
                                  : product(h, name, base + "self_attn.", config_.qkv_bias);
       const bool has_norm = normed != nullptr && config_.head_norms != HeadNorms::kNone;
@@ -244,9 +265,15 @@ class LlamaGraph {
     OnnxValue q = projected("q_proj", q_shape_, "q_norm");
     OnnxValue k = projected("k_proj", kv_shape_, "k_norm");
     OnnxValue v = projected("v_proj", kv_shape_, nullptr);
-    if (config_.turns[static_cast<std::size_t>(layer)]) {
-      q = rotate(q, query_table_);
-      k = rotate(k, key_table_);
+    const auto index = static_cast<std::size_t>(layer);
+    if (architecture.turns_pairs) {
+      q = in_halves(q);
+      k = in_halves(k);
+    }
+    if (config_.turns[index]) {
+      const RotaryTables& tables = config_.local[index] ? tables_.back() : tables_.front();
+      q = rotate(q, tables.query);
+      k = rotate(k, tables.key);
     } else {
       q = times(q, config_.attention_scale);
     }
@@ -259,8 +286,7 @@ class LlamaGraph {
     OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
     if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
     scores = graph_.cast(scores, graph_.type(), OnnxType::kF32);
-    scores = graph_.add(capped(scores, config_.attention_cap),
-                        biases_.at(config_.windows[static_cast<std::size_t>(layer)]));
+    scores = graph_.add(capped(scores, config_.attention_cap), biases_.at(config_.windows[index]));
     OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
     weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
     if (groups() > 1) weights = graph_.reshape(weights, grouped_shape_);
@@ -268,7 +294,7 @@ class LlamaGraph {
     if (groups() > 1) mixed = graph_.reshape(mixed, {0, config_.heads, -1, dim});
     mixed = graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
     const OnnxValue out = product(mixed, "o_proj", base + "self_attn.", config_.o_bias);
-    const char* const name = "post_attention_layernorm";
+    const std::string name(architecture.attention_norm_after);
     return add_to(x, architecture.norms_after() ? norm(out, name, base + name) : out);
   }
 
@@ -296,14 +322,14 @@ class LlamaGraph {
   OnnxValue feed_forward(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
     const LlamaArchitecture& architecture = *config_.architecture;
-    const char* const before = architecture.ffn_norm();
+    const std::string before(architecture.ffn_norm());
     const OnnxValue h = architecture.norms_before() ? norm(x, before, base + before) : x;
     const auto scope = graph_.scope("mlp");
     const auto projected = [&](const OnnxValue& in, const char* name) {
       return product(in, name, base + "mlp.", config_.mlp_bias);
     };
     OnnxValue gate, up;
-    if (config_.architecture->fused) {
+    if (architecture.fused_ffn) {
       const std::int64_t width = config_.full_width(static_cast<std::size_t>(layer));
       const auto both = graph_.split(projected(h, "gate_up_proj"), -1, {width, width});
       gate = both[0];
@@ -316,7 +342,7 @@ class LlamaGraph {
                                 ? activate(graph_, graph_.mul(gate, up), config_.activation)
                                 : graph_.mul(activate(graph_, gate, config_.activation), up);
     const OnnxValue out = projected(inner, "down_proj");
-    const char* const name = "post_feedforward_layernorm";
+    const std::string name(architecture.ffn_norm_after);
     return add_to(x, architecture.norms_after() ? norm(out, name, base + name) : out);
   }
 
@@ -341,7 +367,7 @@ class LlamaGraph {
   // Window -> [batch or 1, 1, sequence, total] f32: 0 where a query sees a key.
   std::map<std::int64_t, OnnxValue> biases_;
   OnnxValue q_shape_, kv_shape_, scores_shape_, grouped_shape_;
-  std::pair<OnnxValue, OnnxValue> query_table_, key_table_;  // cos, sin
+  std::vector<RotaryTables> tables_;  // the last one of local layers
 };
 
 }  // namespace

@@ -153,10 +153,54 @@ Rope read_object(const ConfigReader& keys, std::optional<std::int64_t> original,
   return rope;
 }
 
+// The objects that describe the RoPE of all layers, or of those that are not local: rope_parameters
+// (transformers 5) and rope_scaling (older).
+std::vector<ConfigReader> rope_objects(const ConfigReader& keys, const LlamaConfig& config) {
+  std::vector<ConfigReader> objects;
+  for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
+    const std::optional<ConfigReader> object = keys.object(key);
+    if (!object || keys.find(key)->empty()) continue;
+    const bool by_kind = object->find("full_attention") || object->find("sliding_attention");
+    if (by_kind != (config.architecture->local_rope && key == "rope_parameters")) {
+      fail("{} is {}, expected {}", key, shown(*keys.find(key)),
+           by_kind ? "one RoPE for all layers" : "full_attention and sliding_attention");
+    }
+    const std::optional<ConfigReader> own = by_kind ? object->object("full_attention") : object;
+    if (own && !(by_kind && object->find("full_attention")->empty())) objects.push_back(*own);
+  }
+  return objects;
+}
+
+// The theta of local layers: in rope_parameters, or under a key of its own.
+double read_local_theta(const ConfigReader& keys, const LlamaConfig& config) {
+  const LlamaArchitecture& architecture = *config.architecture;
+  std::optional<double> theta = keys.positive("rope_local_base_freq");
+  const std::optional<ConfigReader> kinds = keys.object("rope_parameters");
+  const auto local = kinds ? kinds->object("sliding_attention") : std::nullopt;
+  if (local) {
+    for (const char* key : {"rope_type", "type"}) {
+      const std::optional<std::string> type = local->text(key);
+      if (type && *type != "default") {
+        fail("{} is '{}', which is not computed here: expected 'default'", local->name(key), *type);
+      }
+    }
+    const std::optional<double> own = local->positive("rope_theta");
+    if (own && theta && *own != *theta) {
+      fail("rope_local_base_freq is {} but {} is {}: two spellings of one setting must agree",
+           *theta, local->name("rope_theta"), *own);
+    }
+    if (own) theta = own;
+  }
+  const double absent = architecture.local_theta > 0 ? architecture.local_theta
+                        : kinds                      ? architecture.theta
+                                                     : config.rope_theta;
+  return theta.value_or(absent);
+}
+
 // The part of every head that is turned, its first elements.
 std::int64_t read_rotary_dim(const ConfigReader& keys, const LlamaConfig& config) {
   std::optional<double> part;
-  std::string name;
+  std::string name = "partial_rotary_factor";
   const auto read = [&](const ConfigReader& reader) {
     const std::optional<double> own = reader.positive("partial_rotary_factor");
     if (!own) return;
@@ -174,14 +218,12 @@ std::int64_t read_rotary_dim(const ConfigReader& keys, const LlamaConfig& config
     name = own_name;
   };
   read(keys);
-  for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
-    if (const std::optional<ConfigReader> object = keys.object(key)) read(*object);
-  }
-  const auto turned =
-      static_cast<std::int64_t>(static_cast<double>(config.head_dim) * part.value_or(1));
-  if (part && (turned < 2 || turned % 2 != 0)) {
+  for (const ConfigReader& object : rope_objects(keys, config)) read(object);
+  const double factor = part.value_or(config.architecture->rotary_part);
+  const auto turned = static_cast<std::int64_t>(static_cast<double>(config.head_dim) * factor);
+  if (factor != 1 && (turned < 2 || turned % 2 != 0)) {
     fail("{} is {}, which makes {} of a head's {} elements: expected an even number of them", name,
-         *part, turned, config.head_dim);
+         factor, turned, config.head_dim);
   }
   return turned;
 }
@@ -221,17 +263,15 @@ void read_rope(const ConfigReader& keys, LlamaConfig& config) {
   std::optional<double> theta = keys.positive("rope_theta");
   std::string theta_name = "rope_theta";
   std::optional<Rope> first;
-  for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
-    const std::optional<ConfigReader> object = keys.object(key);
-    if (!object || keys.find(key)->empty()) continue;
-    const Rope rope = read_object(*object, original, config);
+  for (const ConfigReader& object : rope_objects(keys, config)) {
+    const Rope rope = read_object(object, original, config);
     if (rope.theta) {
       if (theta && *theta != *rope.theta) {
         fail("{} is {} but {} is {}: two spellings of one setting must agree", theta_name, *theta,
-             object->name("rope_theta"), *rope.theta);
+             object.name("rope_theta"), *rope.theta);
       }
       theta = rope.theta;
-      theta_name = object->name("rope_theta");
+      theta_name = object.name("rope_theta");
     }
     if (first && first->scaling != rope.scaling) {
       fail("rope_parameters and rope_scaling describe different scalings: {} and {}",
@@ -241,6 +281,7 @@ void read_rope(const ConfigReader& keys, LlamaConfig& config) {
   }
   config.rope_theta = theta.value_or(config.architecture->theta);
   if (first) config.rope_scaling = first->scaling;
+  if (config.architecture->local_rope) config.local_theta = read_local_theta(keys, config);
 }
 
 namespace {
@@ -311,10 +352,12 @@ std::int64_t rope_stays_within(const LlamaConfig& config) {
   return config.rope_scaling->original_max_position_embeddings;
 }
 
-std::vector<float> rope_inverse_frequencies(const LlamaConfig& config, std::int64_t length) {
-  const std::optional<RopeScaling>& scaling = config.rope_scaling;
+std::vector<float> rope_inverse_frequencies(const LlamaConfig& config, std::int64_t length,
+                                            bool local) {
+  const bool own = local && config.local_theta != 0;
+  const std::optional<RopeScaling> scaling = own ? std::nullopt : config.rope_scaling;
   const bool is_long = length > rope_stays_within(config);
-  auto theta = static_cast<float>(config.rope_theta);
+  auto theta = static_cast<float>(own ? config.local_theta : config.rope_theta);
   if (scaling && scaling->type == RopeType::kDynamic && is_long) {
     theta = dynamic_theta(config, length);
   }

@@ -31,9 +31,9 @@ struct RopeScaling {
   friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
 };
 
-// Fills in rope_theta, rope_scaling and rotary_dim, of a config whose sizes are there. Error names
-// a key that is absent, out of range, spelled in two ways that disagree, or of a type that is not
-// computed here.
+// Fills in rope_theta, local_theta, rope_scaling and rotary_dim, of a config whose sizes are there.
+// Error names a key that is absent, out of range, spelled in two ways that disagree, or of a type
+// that is not computed here.
 void read_rope(const ConfigReader& keys, LlamaConfig& config);
 
 // The attention_factor that the type has where the config states none.
@@ -43,8 +43,10 @@ double usual_attention_factor(const RopeScaling& scaling);
 std::int64_t rope_stays_within(const LlamaConfig& config);
 
 // [rotary_dim / 2], in f32 step by step as transformers computes them, scaling applied, for a
-// sequence of that length (0: a short one). Position p turns the pair (i, i + rotary_dim / 2) by p
+// sequence of that length (0: a short one); or those of local layers, if they have their own.
+// Position p turns the pair (i, i + rotary_dim / 2) by p
 // * frequencies[i]; cosines and sines of that are taken times RopeScaling::attention_factor.
-std::vector<float> rope_inverse_frequencies(const LlamaConfig& config, std::int64_t length = 0);
+std::vector<float> rope_inverse_frequencies(const LlamaConfig& config, std::int64_t length = 0,
+                                            bool local = false);
 
 }  // namespace mnm

@@ -15,11 +15,11 @@ class MixNMatchLlamaConfig(LlamaConfig):
 
 
 class MixNMatchLlamaMLP(nn.Module):
-    def __init__(self, config, width, fused):
+    def __init__(self, config, width, stock):
         super().__init__()
-        bias = getattr(config, "mlp_bias", False)
-        self.fused = fused  # some architectures have both in one matrix
-        if fused:
+        bias = stock.down_proj.bias is not None
+        self.fused = hasattr(stock, "gate_up_proj")  # some have both in one matrix
+        if self.fused:
             self.gate_up_proj = nn.Linear(config.hidden_size, 2 * width, bias=bias)
         else:
             self.gate_proj = nn.Linear(config.hidden_size, width, bias=bias)
@@ -55,6 +55,5 @@ class MixNMatchLlamaForCausalLM(LlamaForCausalLM):
                 f"matformer_widths has {len(widths)} entries for {len(layers)} layers"
             )
         for layer, width in zip(layers, widths):
-            fused = hasattr(layer.mlp, "gate_up_proj")
-            layer.mlp = MixNMatchLlamaMLP(config, width, fused)
+            layer.mlp = MixNMatchLlamaMLP(config, width, layer.mlp)
         self.post_init()

@@ -10,6 +10,9 @@ where one says more, that is why it was not written. Exits with 1 if any disagre
 import copy
 import json
 import logging
+import runpy
+import tempfile
+from pathlib import Path
 
 import bridge_check
 import gguf
@@ -19,15 +22,36 @@ import torch
 from bridges import trouble_with
 from cases import judge
 from safetensors.numpy import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config
+from transformers import Gemma3ForConditionalGeneration as Gemma3
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 TOKENS = torch.arange(20).reshape(1, 20) * 7 % 50
 # llama.cpp's rotary heads of these turn halves, so that rows stay in order.
-HALVES = ("qwen2", "qwen3", "gemma", "gemma2", "phi3", "olmo2")
-# llama.cpp's architecture of these is Llama's.
-AS_LLAMA = {"mistral": "llama", "ministral": "llama"}
+HALVES = (
+    *("qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "olmo3"),
+    *("exaone4", "seed_oss"),
+    *("glm", "glm4", "ernie4_5"),  # which turn neighbours in transformers, too
+)
+# llama.cpp calls the architecture of these otherwise.
+CALLED = {
+    "mistral": "llama",
+    "ministral": "llama",
+    "gemma3_text": "gemma3",
+    "olmo3": "olmo2",
+    "glm": "chatglm",
+}
 # The facts of llama.cpp's architectures that this file's reader holds a GGUF file to.
-WITH_WINDOWS = ("gemma2",)
+WITH_WINDOWS = ("gemma2", "gemma3_text", "olmo3")
+# The package of this version has none of these, whose tensors are called as those of others.
+LISTED = {
+    "smollm3": "llama",
+    "seed_oss": "llama",
+    "ernie4_5": "llama",
+    "exaone4": "olmo2",
+}
+# Beside the names of these others.
+RENAMED = {"seed_oss": (".ffn_norm.", ".post_attention_norm.")}
 DRAWS, MARGIN = 8, 4  # as export/probe.cpp has them for narrow norms
 WITHOUT_MIXED_GGUF = "llama.cpp has them for Llama's arithmetic alone"
 
@@ -56,9 +80,14 @@ def reference(directory, widths):
     return model
 
 
+def full_rope(rope):
+    """Of all layers, or of those that are not local."""
+    return rope.get("full_attention", rope)
+
+
 def short_length(config):
     """Past which RoPE's frequencies are others: the whole differs from token by token there."""
-    rope = config.rope_parameters
+    rope = full_rope(config.rope_parameters)
     if rope["rope_type"] == "dynamic":
         # transformers forgets the frequencies of a long sequence below that length alone.
         return min(config.max_position_embeddings - 1, TOKENS.shape[1])
@@ -105,7 +134,7 @@ def gguf_trouble(directory, huggingface, mixed):
     stored = load_file(huggingface / "model.safetensors")
     reader = gguf.GGUFReader(directory / "model.gguf")
     kind = config["model_type"].removeprefix("mixnmatch_")
-    wanted = "deci" if mixed else AS_LLAMA.get(kind, kind)
+    wanted = "deci" if mixed else CALLED.get(kind, kind)
     name = reader.fields["general.architecture"].contents()
     if name != wanted:
         return f"gguf: architecture {name}, expected {wanted}"
@@ -121,13 +150,15 @@ def gguf_trouble(directory, huggingface, mixed):
             "residual_scale": config["residual_multiplier"],
             "logit_scale": config["logits_scaling"],
         }
-    if kind == "gemma2":
-        fields |= {
-            "attn_logit_softcapping": config["attn_logit_softcapping"],
-            "final_logit_softcapping": config["final_logit_softcapping"],
-            "attention.sliding_window": config["sliding_window"] or context,
-        }
-    rope = config["rope_parameters"]
+    for cap in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if config.get(cap):
+            fields[cap] = config[cap]
+    if kind in WITH_WINDOWS:
+        fields["attention.sliding_window"] = config["sliding_window"] or context
+    if "sliding_attention" in config["rope_parameters"]:
+        local = config["rope_parameters"]["sliding_attention"]["rope_theta"]
+        fields["rope.freq_base_swa"] = local
+    rope = full_rope(config["rope_parameters"])
     divisors = {}
     if rope["rope_type"] in ("linear", "yarn"):
         fields |= {
@@ -146,28 +177,36 @@ def gguf_trouble(directory, huggingface, mixed):
             "rope_factors_long.weight": rope["long_factor"],
             "rope_factors_short.weight": rope["short_factor"],
         }
+    if rope["rope_type"] == "llama3":
+        scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](
+            AutoConfig.from_pretrained(huggingface)
+        )
+        powers = torch.arange(0, config["head_dim"], 2) / config["head_dim"]
+        plain = 1 / rope["rope_theta"] ** powers
+        divisors = {"rope_freqs.weight": (plain / scaled).tolist()}
     part = rope.get("partial_rotary_factor", 1)
     fields["rope.dimension_count"] = int(config["head_dim"] * part)
     for key, value in fields.items():
         found = reader.fields[f"{name}.{key}"].contents()
         if found != (np.float32(value) if isinstance(value, float) else value):
             return f"gguf: {key} is {found}, expected {value}"
-    # The package of this version has no smollm3, whose tensors are Llama's.
-    listed = {"smollm3": "llama"}.get(name, name)
+    listed = LISTED.get(name, name)
     arch = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[listed]
     known = {gguf.TENSOR_NAMES[t] for t in gguf.MODEL_TENSORS[arch]}
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     tensors = {t.name: t for t in reader.tensors}
     for own, values in divisors.items():
-        if tensors.pop(own).data.tolist() != np.float32(values).tolist():
+        if not np.allclose(tensors.pop(own).data, np.float32(values), 1e-6, 0):
             return f"gguf: {own} has other values"
     for source, values in stored.items():
         own = names.get_name(source, try_suffixes=(".weight", ".bias"))
+        theirs, renamed = RENAMED.get(name, ("", ""))
+        own = own and own.replace(theirs, renamed)
         if own is None or own not in tensors:
             return f"gguf: {source} should be {own}"
         layer = source.split(".")[2] if ".layers." in source else ""
         plain = own.rsplit(".", 1)[0].replace(f"blk.{layer}.", "blk.{bid}.")
-        if plain not in known:
+        if plain not in known and renamed.strip(".") not in plain:
             return f"gguf: {name} has no {plain}"
         heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
         for part, key in heads.items():
@@ -273,6 +312,37 @@ def check(case):
     return None
 
 
+def text_part_of_gemma3():
+    """What the lines of docs/models.md write computes what the whole model does of text."""
+    page = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    lines = page.split("```")[-2]
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4}
+    text = sizes | {"num_hidden_layers": 2, "num_key_value_heads": 2, "head_dim": 8}
+    vision = sizes | {"num_hidden_layers": 1, "image_size": 28, "patch_size": 14}
+    images = {"image_token_index": 49, "boi_token_index": 48, "eoi_token_index": 47}
+    config = Gemma3Config(
+        text_config=text | {"vocab_size": 50}, vision_config=vision, **images
+    )
+    with tempfile.TemporaryDirectory() as place:
+        Gemma3(config).to(torch.bfloat16).save_pretrained(f"{place}/MODEL")
+        whole = Gemma3.from_pretrained(f"{place}/MODEL", dtype="auto").eval()
+        for name in ("MODEL", "TEXT"):
+            lines = lines.replace(f'"{name}"', f'"{place}/{name}"')
+        script = Path(place) / "save.py"
+        script.write_text(lines)
+        runpy.run_path(str(script))
+        alone, info = AutoModelForCausalLM.from_pretrained(
+            f"{place}/TEXT", dtype="auto", output_loading_info=True
+        )
+    wrong = {k: v for k, v in info.items() if v}
+    assert not wrong, wrong
+    assert alone.config.model_type == "gemma3_text" and alone.dtype == torch.bfloat16
+    with torch.no_grad():
+        logits = whole(input_ids=TOKENS % 47).logits
+        assert torch.equal(alone.eval()(TOKENS % 47).logits, logits)
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
+    text_part_of_gemma3()
     judge(check)

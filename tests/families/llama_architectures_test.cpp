@@ -190,7 +190,8 @@ TEST(LlamaArchitectures, AreWhatOtherPeopleCompute) {
     }
     test::spew(place / "case.json", facts.dump());
   }
-  EXPECT_EQ(types.size() + 2, llama_architectures().size());  // Yi and MiniCPM are the tests below
+  // Yi, InternLM2 and MiniCPM are the tests below.
+  EXPECT_EQ(types.size() + 3, llama_architectures().size());
 
   if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   EXPECT_EQ(test::python_failure("families/architectures_check.py", {dir / "cases"}, dir), "");
@@ -222,6 +223,119 @@ TEST(LlamaArchitectures, YiIsLlamaByOtherNames) {
   const Widths widths = {16, 16, 16, 16};
   EXPECT_EQ(opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
             same.family->huggingface_config(same.model, widths, Dtype::kF32));
+}
+
+// A Llama's tensors as InternLM2 has them: in one matrix, a head of k and of v after those of q
+// that share them.
+std::vector<TestTensor> as_internlm2(const std::vector<TestTensor>& llama) {
+  constexpr std::int64_t kDim = 4, kGroups = 2, kShare = 2;
+  const std::pair<std::string, std::string> names[] = {
+      {"model.embed_tokens", "model.tok_embeddings"},
+      {"lm_head", "output"},
+      {"input_layernorm", "attention_norm"},
+      {"post_attention_layernorm", "ffn_norm"},
+      {"self_attn.o_proj", "attention.wo"},
+      {"mlp.gate_proj", "feed_forward.w1"},
+      {"mlp.up_proj", "feed_forward.w3"},
+      {"mlp.down_proj", "feed_forward.w2"}};
+  std::vector<TestTensor> all;
+  for (std::size_t i = 0; i < llama.size(); ++i) {
+    TestTensor tensor = llama[i];
+    for (const auto& [ours, theirs] : names) {
+      const std::size_t at = tensor.name.find(ours);
+      if (at != std::string::npos) tensor.name.replace(at, ours.size(), theirs);
+    }
+    const std::size_t at = tensor.name.find("self_attn.q_proj");
+    if (at != std::string::npos) {
+      const auto other = [&](const char* part) {
+        std::string name = llama[i].name;
+        name.replace(at, 16, part);
+        return std::ranges::find(llama, name, &TestTensor::name)->values;
+      };
+      const std::vector<float> q = tensor.values, k = other("self_attn.k_proj"),
+                               v = other("self_attn.v_proj");
+      const std::ptrdiff_t row = std::ssize(q) / (kDim * kGroups * kShare);
+      tensor.name.replace(at, 16, "attention.wqkv");
+      tensor.shape[0] = kDim * kGroups * (kShare + 2);
+      tensor.values.clear();
+      const auto append = [&](const std::vector<float>& from, std::ptrdiff_t head,
+                              std::ptrdiff_t heads) {
+        tensor.values.insert(tensor.values.end(), from.begin() + head * kDim * row,
+                             from.begin() + (head + heads) * kDim * row);
+      };
+      for (std::ptrdiff_t group = 0; group < kGroups; ++group) {
+        append(q, group * kShare, kShare);
+        append(k, group, 1);
+        append(v, group, 1);
+      }
+    }
+    const bool in_it = tensor.name.find("k_proj") != std::string::npos ||
+                       tensor.name.find("v_proj") != std::string::npos;
+    if (!in_it) all.push_back(tensor);
+  }
+  return all;
+}
+
+TinyArchitecture tiny_internlm2(bool bias) {
+  return test::tiny_architecture("internlm2", "InternLM2", "internlm2", {{"bias", bias}});
+}
+
+void expect_same_tensors(const OpenedModel& a, const OpenedModel& b) {
+  ASSERT_EQ(a.model.table.tensors.size(), b.model.table.tensors.size());
+  for (const TensorSpec& spec : b.model.table.tensors) {
+    EXPECT_EQ(test::values_of(a.checkpoint, a.checkpoint.at(spec.name)),
+              test::values_of(b.checkpoint, b.checkpoint.at(spec.name)))
+        << spec.name;
+  }
+}
+
+// InternLM2 is not in transformers: it is a Llama with other names and with its rows in another
+// order. Its exports are that Llama's, byte for byte of every tensor.
+TEST(LlamaArchitectures, InternLm2IsALlamaOfInterleavedRows) {
+  const TempDir dir;
+  for (const bool bias : {false, true}) {
+    SCOPED_TRACE(bias);
+    const fs::path place = dir / fmt::format("bias {}", bias);
+    const TinyArchitecture llama =
+        test::tiny_architecture("llama", "Llama", "llama", {{"attention_bias", bias}});
+    test::write_checkpoint(place / "internlm2", tiny_internlm2(bias).config,
+                           as_internlm2(llama.tensors()), 3);
+    const OpenedModel opened = open_model(place / "internlm2");
+    const OpenedModel same = open_model(llama.write(place / "llama"));
+    expect_same_tensors(opened, same);
+    const Widths widths = {8, 32, 16, 7};
+    EXPECT_EQ(opened.family->huggingface_config(opened.model, widths, Dtype::kF32),
+              same.family->huggingface_config(same.model, widths, Dtype::kF32));
+    for (const std::string format : {"huggingface", "onnx", "gguf"}) {
+      SCOPED_TRACE(format);
+      EXPECT_EQ(write_export(opened, widths, format, place / format), "");
+      EXPECT_EQ(write_export(same, widths, format, place / (format + " of llama")), "");
+    }
+    expect_same_tensors(open_model(place / "huggingface"),
+                        open_model(place / "huggingface of llama"));
+    EXPECT_EQ(test::slurp(place / "gguf/model.gguf"),
+              test::slurp(place / "gguf of llama/model.gguf"));
+  }
+}
+
+TEST(LlamaArchitectures, InternLm2sMatrixIsThatOfItsConfig) {
+  const TempDir dir;
+  const std::vector<TestTensor> llama =
+      test::tiny_architecture("llama", "Llama", "llama", {{"attention_bias", true}}).tensors();
+  // Biases that are there and not said.
+  test::write_checkpoint(dir / "said", tiny_internlm2(false).config, as_internlm2(llama));
+  test::expect_error<Error>([&] { open_model(dir / "said"); }, "attention.wqkv.bias");
+  for (const char* key : {"num_key_value_heads", "num_attention_heads"}) {
+    nlohmann::json config = tiny_internlm2(true).config;
+    config[key] = key[4] == 'k' ? 4 : 8;
+    test::write_checkpoint(dir / key, config, as_internlm2(llama));
+    test::expect_error<Error>([&] { open_model(dir / key); },
+                              "attention.wqkv.weight' has the shape [32, 16], expected");
+  }
+  std::vector<TestTensor> both = as_internlm2(llama);
+  both.push_back(llama[2]);
+  test::write_checkpoint(dir / "both", tiny_internlm2(true).config, both);
+  test::expect_error<Error>([&] { open_model(dir / "both"); }, "is there, and in the rows of");
 }
 
 // MiniCPM is not in transformers: it is a Llama some of whose tensors are scaled, here by powers of
@@ -279,6 +393,21 @@ TEST(LlamaArchitectures, OldSpellingsOfLlamaAreRead) {
   EXPECT_EQ(written["architectures"], nlohmann::json({"LlamaForCausalLM"}));
 }
 
+// EXAONE's spelling of which layers have a window, beside which it lists them.
+TEST(LlamaArchitectures, APatternMayBeLetters) {
+  for (const auto& [pattern, every] :
+       {std::pair<nlohmann::json, int>("LLG", 3), {"G", 1}, {2, 2}}) {
+    const LlamaConfig config = parse_llama_config(
+        test::tiny_architecture("letters", "Exaone4", "exaone4",
+                                {{"sliding_window", 5}, {"sliding_window_pattern", pattern}})
+            .config,
+        {});
+    for (int layer = 0; layer < 4; ++layer) {
+      EXPECT_EQ(config.local[static_cast<std::size_t>(layer)], (layer + 1) % every != 0);
+    }
+  }
+}
+
 // As Phi-3 called it first.
 TEST(LlamaArchitectures, LongropeIsReadByItsOldNames) {
   for (const char* name : {"su", "yarn", "longrope"}) {
@@ -334,6 +463,20 @@ TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
        R"({"type": "su", "short_factor": [1, 0], "long_factor": [1, 1]})",
        "rope_scaling.short_factor holds 0"},
       {"Falcon", "falcon", "vocab_size", "50", "model_type is \"falcon\""},
+      {"Gemma3", "gemma3_text", "attn_logit_softcapping", "50",
+       "attn_logit_softcapping is 50, which Gemma3ForCausalLM does not compute"},
+      {"Gemma3", "gemma3_text", "use_bidirectional_attention", "true", "only attention to earlier"},
+      {"Gemma3", "gemma3_text", "sliding_window_pattern", "0", "sliding_window_pattern is 0"},
+      {"Gemma3", "gemma3_text", "sliding_window_pattern", "\"GL\"", "L's and a G at their end"},
+      {"Gemma3", "gemma3_text", "rope_parameters", R"({"rope_type": "default"})",
+       "expected full_attention and sliding_attention"},
+      {"Gemma3", "gemma3_text", "rope_parameters",
+       R"({"sliding_attention": {"rope_type": "linear", "factor": 2}})",
+       "rope_parameters.sliding_attention.rope_type is 'linear'"},
+      {"Llama", "llama", "rope_parameters", R"({"full_attention": {}})",
+       "expected one RoPE for all layers"},
+      {"InternLM3", "internlm3", "qkv_bias", "true",
+       "qkv_bias is true and bias is false: expected the same"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.part);

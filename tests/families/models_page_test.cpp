@@ -30,7 +30,7 @@ weights are in safetensors.
 - RoPE is read in the types default, linear, llama3, yarn, dynamic and longrope. The last two take
   their frequencies from the length of the whole sequence. `generate` takes the length of the prompt
   and of the tokens that it may add.
-- A window of positions is computed. llama.cpp has windows for Gemma 2 and Gemma 3n alone, so the
+- A window of positions is computed. llama.cpp has windows for Gemma 2, Gemma 3, Gemma 3n and OLMo 3, so the
   GGUF file of another model states the window as its context length.
 - Widths that differ from layer to layer are also read from transformers' key `per_layer_config`.
 )";
@@ -45,6 +45,23 @@ weights are in safetensors.
                           code(kind.gguf), code(kind.gguf_mixed));
     }
   }
+  text += R"(
+## The text part of a model of images and text
+
+Gemma 3 from 4B on and Mistral Small 3.1 are such models: their `config.json` has a `text_config`.
+Their text part is read once it is saved alone. These are the lines for transformers; copy
+`tokenizer.json` and `tokenizer_config.json` beside what they write.
+
+```
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+whole = AutoModelForImageTextToText.from_pretrained("MODEL", dtype="auto")
+with torch.device("meta"):
+    text = AutoModelForCausalLM.from_config(whole.config.text_config, dtype=whole.dtype)
+text.model, text.lm_head = whole.model.language_model, whole.lm_head
+text.save_pretrained("TEXT")
+```
+)";
   return text;
 }
 

@@ -98,6 +98,35 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
   uncapped["query_pre_attn_scalar"] = 9;
   uncapped["layer_types"] = {"full_attention", "sliding_attention", "sliding_attention",
                              "full_attention"};
+  // With both kinds of layers, whose RoPEs differ, as configs have said so before transformers 5.
+  const auto gemma3 = [](const nlohmann::json& more) -> nlohmann::json {
+    nlohmann::json config = {{"final_logit_softcapping", nullptr},
+                             {"head_dim", 16},
+                             {"hidden_activation", "gelu_pytorch_tanh"},
+                             {"query_pre_attn_scalar", 16},
+                             {"rope_local_base_freq", 20},
+                             {"sliding_window", 5},
+                             {"tie_word_embeddings", true}};
+    config.update(more);
+    return config;
+  };
+  // The same as it has them.
+  const auto kinds = [](nlohmann::json full, double local) -> nlohmann::json {
+    full["rope_theta"] = 500.0;
+    return {{"full_attention", full},
+            {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", local}}}};
+  };
+  const nlohmann::json linear_type = {{"rope_type", "linear"}, {"factor", 4.0}};
+  nlohmann::json yarn_type = yarn;
+  yarn_type.erase("type");
+  yarn_type["rope_type"] = "yarn";
+  const nlohmann::json llama3 = {{"rope_type", "llama3"},
+                                 {"factor", 4.0},
+                                 {"low_freq_factor", 1.0},
+                                 {"high_freq_factor", 4.0},
+                                 {"original_max_position_embeddings", 16}};
+  const nlohmann::json some_local = {"full_attention", "sliding_attention", "sliding_attention",
+                                     "full_attention"};
   const auto all = tiny_architecture;
   return {
       all("llama_linear", "Llama", "llama", {{"rope_scaling", linear}}),
@@ -144,11 +173,55 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
       all("smollm3_window", "SmolLM3", "smollm3",
           {{"no_rope_layers", {1, 0, 1, 0}}, {"sliding_window", 6}, {"use_sliding_window", true}}),
       all("olmo2", "Olmo2", "olmo2", {}),
+      all("olmo3", "Olmo3", "olmo3",
+          {{"sliding_window", 5}, {"rope_theta", 500000.0}, {"rope_scaling", yarn_type}}),
+      all("olmo3_kinds", "Olmo3", "olmo3",
+          {{"sliding_window", 4096},
+           {"layer_types", some_local},
+           {"rope_parameters", kinds(yarn_type, 30)}}),
+      all("exaone4", "Exaone4", "exaone4",
+          {{"sliding_window", 5}, {"sliding_window_pattern", 3}, {"head_dim", 4}}),
+      all("exaone4_full", "Exaone4", "exaone4",
+          {{"sliding_window", nullptr},
+           {"head_dim", 16},
+           {"layer_types", nlohmann::json::array({"full_attention", "full_attention",
+                                                  "full_attention", "full_attention"})},
+           {"rope_scaling", llama3},
+           {"tie_word_embeddings", true}}),
+      all("seed_oss", "SeedOss", "seed_oss", {{"head_dim", 6}}),
+      all("seed_oss_bias", "SeedOss", "seed_oss",
+          {{"head_dim", 16},
+           {"attention_bias", false},
+           {"attention_out_bias", true},
+           {"mlp_bias", true}}),
+      all("glm", "Glm", "glm", {{"head_dim", 8}}),
+      all("glm_part", "Glm", "glm",
+          {{"head_dim", 16}, {"attention_bias", false}, {"partial_rotary_factor", 0.75}}),
+      all("glm4", "Glm4", "glm4", {{"head_dim", 16}, {"partial_rotary_factor", 0.5}}),
+      all("ernie", "Ernie4_5", "ernie4_5", {{"head_dim", 6}}),
+      all("ernie_bias", "Ernie4_5", "ernie4_5", {{"head_dim", 16}, {"use_bias", true}}),
+      all("helium", "Helium", "helium", {{"head_dim", 4}, {"attention_bias", true}}),
+      all("internlm3", "InternLM3", "internlm3",
+          {{"head_dim", 4}, {"bias", false}, {"qkv_bias", false}, {"rope_scaling", dynamic}}),
+      all("internlm3_bias", "InternLM3", "internlm3",
+          {{"head_dim", 16}, {"bias", true}, {"qkv_bias", true}}),
       all("gemma", "Gemma", "gemma",
           {{"head_dim", 16}, {"hidden_act", "gelu"}, {"tie_word_embeddings", true}}),
       all("gemma2", "Gemma2", "gemma2", gemma2(7)),
       all("gemma2_full", "Gemma2", "gemma2", gemma2(4096)),
       all("gemma2_uncapped", "Gemma2", "gemma2", uncapped),
+      all("gemma3", "Gemma3", "gemma3_text", gemma3({{"rope_scaling", linear_type}})),
+      all("gemma3_pattern", "Gemma3", "gemma3_text",
+          gemma3({{"sliding_window_pattern", 2},
+                  {"rope_scaling", linear_type},
+                  {"final_logit_softcapping", 3.0},
+                  {"attention_bias", true}})),
+      all("gemma3_kinds", "Gemma3", "gemma3_text",
+          gemma3({{"sliding_window", 4096},
+                  {"layer_types", some_local},
+                  {"query_pre_attn_scalar", 9},
+                  {"rope_local_base_freq", nullptr},
+                  {"rope_parameters", kinds(linear_type, 20)}})),
   };
 }
 
