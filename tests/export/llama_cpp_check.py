@@ -9,7 +9,7 @@ Small random models of every variant: the logits.
 
 In f32, llama.cpp computes all of this in f32: silu, softmax and the scan's decay by an exp that is
 off by 2 units in the last place at most (ggml/src/ggml-cpu/vec.h, ggml_v_expf), sums of norms and of
-softmax in double, products in f32. Tables of f16 it has for gelu alone, which no export has. Its
+softmax in double, products in f32. Tables of f16 it has for gelu alone (llama_cpp_architectures.py). Its
 default cache is f16; here it is f32. It rounds what it multiplies a matrix with to the matrix' type.
 
 What the loss may differ by. A token's loss is logsumexp(z) - z_target, so an error e of the logits
@@ -38,7 +38,6 @@ Usage: scripts/llama-cpp [--json FILE]
 """
 
 import argparse
-import importlib.util
 import json
 import math
 import subprocess
@@ -51,8 +50,10 @@ import llama_cpp
 import mamba2_names
 import numpy as np
 import torch
+import verify
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
+from transformers.activations import GELUTanh
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,10 +70,6 @@ BUNDLED = [
     *(("matmamba", f"{width}x8", ["f32"]) for width in (16, 32, 48, 128)),
 ]
 PROMPT, GENERATED = 24, 200
-
-spec = importlib.util.spec_from_file_location("verify", ROOT / "scripts/verify.py")
-verify = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(verify)
 
 
 def mixnmatch(*arguments):
@@ -358,6 +355,9 @@ def loud_agrees(directory, full, tokens):
 
     exact, moved = logits(), 0
     products = [one for one in model.modules() if isinstance(one, torch.nn.Linear)]
+    gelus = [
+        one for one in model.modules() if isinstance(one, (GELUTanh, torch.nn.GELU))
+    ]
     for seed in range(3):
         draw = torch.Generator().manual_seed(seed)
 
@@ -371,7 +371,14 @@ def loud_agrees(directory, full, tokens):
                 inputs[0], one.weight * (1 + size * r), one.bias
             )
 
+        def rounded(x, draw=draw):
+            r = 2 * torch.rand(x.shape, generator=draw, dtype=torch.float64) - 1
+            return x * (1 + 2**-11 * r)
+
         hooks = [one.register_forward_hook(perturbed) for one in products]
+        for one in gelus:  # llama.cpp has a table of them in f16
+            hooks.append(one.register_forward_pre_hook(lambda _, x: rounded(x[0])))
+            hooks.append(one.register_forward_hook(lambda _, x, y: rounded(y)))
         moved = max(moved, np.abs(logits() - exact).max())
         for hook in hooks:
             hook.remove()
