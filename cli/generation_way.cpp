@@ -34,7 +34,8 @@ WidthChange change_of(const std::string& text, const NestedModel& model) {
   std::int64_t after = 0;
   const char* const end = text.data() + std::min(colon, text.size());
   const auto [rest, error] = std::from_chars(text.data(), end, after);
-  if (colon == std::string::npos || error != std::errc() || rest != end || after < 1) {
+  if (colon == std::string::npos || colon + 1 == text.size() || error != std::errc() ||
+      rest != end || after < 1) {
     fail_usage("--then takes a number of tokens and widths, such as 64:512x4,256x4, not '{}'",
                text);
   }

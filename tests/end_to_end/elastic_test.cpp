@@ -93,7 +93,7 @@ TEST_F(Elastic, OptionsThatContradictAreRefused) {
   refused({"--margin", "0.3"}, "--adaptive");
   refused({"--adaptive", "64,512", "--widths", "64"}, "--widths");
   refused({"--adaptive", "64"}, "64,512");
-  refused({"--adaptive", "64,511"}, "64,511");
+  refused({"--adaptive", "64,513"}, "64,513");
   for (const char* then : {"64", "x:64", "0:64", ":64", "5:", "3:513"}) {
     refused({"--then", then}, then[0] == '3' ? "513" : "--then");
   }
