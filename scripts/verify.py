@@ -309,7 +309,14 @@ def run(name, directory, inputs):
 def load(name):
     """Imports what the runtime needs, once for all exports, in the process that has no limits."""
     modules = {
-        "transformers": ("torch", "transformers.models.auto.modeling_auto"),
+        # What the first model that is opened imports, so that every child finds it here.
+        "transformers": (
+            "torch",
+            "transformers.models.auto.modeling_auto",
+            "transformers.modeling_utils",
+            "transformers.integrations",
+            "torch._dynamo",
+        ),
         "llama.cpp": ("llama_cpp",),
         "onnxruntime": ("onnxruntime",),
         "onnxruntime-genai": ("onnxruntime_genai",),
