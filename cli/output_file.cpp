@@ -8,6 +8,7 @@
 
 #include "model/error.h"
 #include "model/files.h"
+#include "model/output_place.h"
 #include "model/own_files.h"
 
 namespace mnm {

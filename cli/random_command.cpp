@@ -15,6 +15,7 @@
 #include "model/error.h"
 #include "model/files.h"
 #include "model/json.h"
+#include "model/output_place.h"
 #include "model/own_files.h"
 #include "report/table.h"
 

@@ -7,7 +7,7 @@
 
 #include "db/store_impl.h"
 #include "model/error.h"
-#include "model/files.h"
+#include "model/output_place.h"
 
 namespace mnm {
 namespace {

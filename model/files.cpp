@@ -23,6 +23,7 @@
 
 #include "model/error.h"
 #include "model/file_clock.h"
+#include "model/output_place.h"
 
 namespace mnm {
 namespace {
@@ -234,16 +235,6 @@ std::pair<fs::path, int> make_partial(const fs::path& target, const Create& crea
        base.string());
 }
 
-// Whether SQLite would open it: by the first bytes.
-bool is_database(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return false;
-  std::ifstream in(path, std::ios::binary);
-  char head[15] = {};
-  in.read(head, sizeof head);
-  return std::string_view(head, sizeof head) == "SQLite format 3";
-}
-
 // What a link to a directory names, else the path itself.
 fs::path followed(fs::path target) {
   std::error_code error;
@@ -397,30 +388,6 @@ void OutputFile::close(Flush flush) {
   if (close_error != 0) fail_on("write", path_, close_error);
 }
 
-void require_no_journal(const fs::path& target) {
-  // SQLite names them after the file that a link leads to.
-  std::error_code error;
-  for (const fs::path& name : {target, fs::weakly_canonical(target, error)}) {
-    for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
-      const std::string text = name.string();
-      if (!text.ends_with(suffix)) continue;
-      const fs::path store = text.substr(0, text.size() - suffix.size());
-      if (!is_database(store) && !(fs::is_regular_file(store, error) && fs::is_empty(store, error)))
-        continue;
-      fail("cannot write '{}': a file of that name would be the journal of the store '{}'",
-           target.string(), store.string());
-    }
-  }
-}
-
-void require_no_store(const fs::path& target) {
-  require_no_journal(target);
-  if (is_database(target)) {
-    fail("cannot write '{}': it is a store or another database, choose another name",
-         target.string());
-  }
-}
-
 AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
     : target_(followed(normal_target(target))), replaceable_(std::move(replaceable)) {
   remove_stale_siblings(target_);  // before anything else is asked about what is at the target
@@ -518,15 +485,6 @@ fs::path AtomicDirectory::move_to_target() {
     fail_on("write", target_, error);
   }
   return old;
-}
-
-void require_place_of_file(const fs::path& target) {
-  require_no_store(target);
-  std::error_code error;
-  const fs::file_status status = fs::status(target, error);
-  if (!fs::exists(status) || fs::is_regular_file(status)) return;
-  fail("cannot write '{}': {} has that name, choose another", target.string(),
-       fs::is_directory(status) ? "a directory" : "a device or pipe");
 }
 
 AtomicFile::AtomicFile(const fs::path& target) : target_(normal_target(target)) {

@@ -117,20 +117,8 @@ class AtomicDirectory {
   int lock_ = -1;  // descriptor of the locked directory
 };
 
-// Error if `target` is the name of a store's -wal, -shm or -journal file, whether that file exists
-// or not. SQLite would read what is written there as its own.
-void require_no_journal(const std::filesystem::path& target);
-
-// Error as in require_no_journal, and also if `target` is a store or any other SQLite database.
-void require_no_store(const std::filesystem::path& target);
-
-// Error as in require_no_store, and also if `target` is something other than a file, a link to a
-// file, or a link to nothing. For instance, a file in the place of /dev/null would harm every
-// program.
-void require_place_of_file(const std::filesystem::path& target);
-
 // A file that appears whole or not at all, in the same way. A file at `target` stays until
-// commit(). Error as in require_place_of_file.
+// commit(). Error as in require_place_of_file (model/output_place.h).
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& target);
