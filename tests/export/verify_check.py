@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 spec = importlib.util.spec_from_file_location("verify", ROOT / "scripts/verify.py")
 verify = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(verify)
+import verify_records
 
 scratch = Path(sys.argv[1])
 
@@ -38,7 +39,7 @@ def check_text():
 def new_store(name, changes=""):
     path = scratch / name
     with sqlite3.connect(path) as store:
-        for pragma_and_schema in (verify.SCHEMAS[0].read_text(), changes):
+        for pragma_and_schema in (verify_records.SCHEMAS[0].read_text(), changes):
             store.executescript(pragma_and_schema)
     store.close()
     return path
@@ -65,7 +66,7 @@ def check_stores():
         path = new_store(f"{number}.db", change)
         said = error_of(verify.record_in_store, path, scratch, found)
         assert "which mixnmatch did not make" in said, (change, said)
-    assert verify.plain("a --x\n b '-- c' /* d */ e") == "a b '-- c' e"
+    assert verify_records.plain("a --x\n b '-- c' /* d */ e") == "a b '-- c' e"
 
 
 def check_foreign_journal():
