@@ -5,8 +5,9 @@ usage: gemma3n_check.py ROOT
 Every folder of ROOT is a case: `full` (a checkpoint), and numbered folders, each a sliced submodel
 with `logits.json` (our own, in f64, of TOKENS) and case.json: its widths, 0 where a layer is
 skipped, and how far our f32 is from our f64. transformers takes norms in f32 whatever the dtype, so
-that its logits have noise of the same origin, for which MARGIN is allowed. Exits with 1 if any
-disagrees.
+that its logits have noise of the same origin, for which MARGIN is allowed. ONNX Runtime computes
+the graph as it is written: its rewriting moves one badly conditioned token of `wide_window` by
+2e-5 instead of 2e-6, and is not judged here. Exits with 1 if any disagrees.
 """
 
 import json
@@ -19,9 +20,7 @@ from cases import judge
 from transformers import Gemma3nForCausalLM
 
 MARGIN = 16
-# Relative, where our two types happen to agree: f32 moves logits of about 6 of such models by 5e-4
-# at most (8 random ones, transformers' f32 against f64).
-FLOOR = 1e-4
+FLOOR = 2e-5  # relative: where our two types happen to agree
 
 
 def tokens_of(config):
@@ -69,9 +68,13 @@ def by_tokens(model, tokens):
 
 def onnx_logits(folder, tokens):
     """Of the whole sequence, and token by token through the decoder with its cache."""
-    scorer = onnxruntime.InferenceSession(folder / "scorer.onnx")
+    as_written = onnxruntime.SessionOptions()
+    as_written.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    )
+    scorer = onnxruntime.InferenceSession(folder / "scorer.onnx", as_written)
     yield "onnx", scorer.run(["logits"], {"input_ids": tokens.numpy()})[0]
-    decoder = onnxruntime.InferenceSession(folder / "model.onnx")
+    decoder = onnxruntime.InferenceSession(folder / "model.onnx", as_written)
     outputs = [output.name for output in decoder.get_outputs()]
     past = {
         i.name: np.zeros([1, i.shape[1], 0, i.shape[3]], np.float32)

@@ -193,7 +193,7 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
 
 TEST(Gemma3nFold, ComputesWhatTransformersComputes) {
   at::set_num_threads(1);  // the tensors are tiny
-  if (!test::python_has("python")) GTEST_SKIP() << test::kNoPython;
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const TempDir scratch;
   const fs::path cases = scratch / "cases";
   for (const TinyGemma3n& tiny : test::tiny_gemma3ns()) {
