@@ -9,12 +9,12 @@
 #include <optional>
 
 #include "artifact/export_check.h"
+#include "base/files.h"
+#include "base/progress.h"
 #include "db/store.h"
 #include "export/probe.h"
 #include "export/target.h"
 #include "families/open_model.h"
-#include "model/files.h"
-#include "model/progress.h"
 
 namespace mnm {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "export/runtimes.h"
-#include "model/error.h"
 #include "model/example_words.h"
 #include "study/score_cells.h"
 #include "study/store_rows.h"

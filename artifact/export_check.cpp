@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "artifact/altered_weights.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/quantity.h"
+#include "base/random.h"
 #include "eval/memory.h"
 #include "extract/extract.h"
 #include "model/cost.h"
-#include "model/error.h"
-#include "model/files.h"
-#include "model/quantity.h"
-#include "model/random.h"
 #include "model/random_inputs.h"
 #include "model/shapes.h"
 

@@ -5,10 +5,10 @@
 #include <variant>
 #include <vector>
 
+#include "base/error.h"
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/engine.h"
 #include "export/huggingface.h"
-#include "model/error.h"
 #include "model/slice_plan.h"
 
 namespace mnm {

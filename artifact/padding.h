@@ -6,10 +6,10 @@
 
 #include <filesystem>
 
+#include "base/files.h"
 #include "eval/scores.h"
 #include "export/probe.h"
 #include "families/open_model.h"
-#include "model/files.h"
 #include "model/widths.h"
 
 namespace mnm {

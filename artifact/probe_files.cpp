@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "export/probe.h"
 #include "export/target.h"
-#include "model/error.h"
-#include "model/json.h"
 
 namespace mnm {
 namespace {

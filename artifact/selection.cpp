@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <ranges>
 
+#include "base/error.h"
 #include "heuristics/least_slope.h"
-#include "model/error.h"
 #include "study/store_rows.h"
 
 namespace mnm {

@@ -11,8 +11,8 @@
 
 #include "db/store.h"
 #include "families/open_model.h"
-#include "model/budget.h"
 #include "model/cost.h"
+#include "search/budget.h"
 
 namespace mnm {
 

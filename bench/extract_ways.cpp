@@ -21,9 +21,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "extract/extract.h"
 #include "extract/slice_reader.h"
-#include "model/error.h"
 #include "model/safetensors.h"
 
 namespace mnm {

@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "fold/readout.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -18,8 +18,8 @@
 #include <string>
 #include <vector>
 
-#include "model/error.h"
-#include "model/random.h"
+#include "base/error.h"
+#include "base/random.h"
 #include "search/hypervolume.h"
 #include "tests/search/table.h"
 

@@ -24,8 +24,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "db/store.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -11,12 +11,12 @@
 #include <new>
 #include <stdexcept>
 
+#include "base/error.h"
+#include "base/nearest.h"
+#include "base/shell_word.h"
+#include "base/version.h"
 #include "cli/print.h"
 #include "eval/scores.h"
-#include "model/error.h"
-#include "model/nearest.h"
-#include "model/shell_word.h"
-#include "model/version.h"
 #include "report/escape.h"
 
 namespace mnm {

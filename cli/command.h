@@ -1,4 +1,4 @@
-// The commands: each is one file, cli/NAME_command.cpp, and one line in cli/commands.inc.
+// The commands: each is one file, cli/NAME.cpp, and one line in cli/commands.inc.
 #pragma once
 
 #include <span>

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "model/error.h"
-#include "model/quantity.h"
+#include "base/error.h"
+#include "base/quantity.h"
 
 namespace mnm {
 void add_model_options(OptionTable& options, ModelOptions& model) {

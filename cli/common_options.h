@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/quantity.h"
 #include "cli/options.h"
 #include "dataset/examples.h"
 #include "eval/scores.h"
 #include "families/nesting.h"
-#include "model/budget.h"
 #include "model/cost.h"
-#include "model/quantity.h"
 #include "report/table.h"
+#include "search/budget.h"
 
 namespace mnm {
 

@@ -3,8 +3,8 @@
 #include <memory>
 #include <optional>
 
+#include "base/error.h"
 #include "image/preprocessor_config.h"
-#include "model/error.h"
 #include "text/byte_letters.h"
 #include "text/tokenizer.h"
 

@@ -1,9 +1,9 @@
 #include "cli/front_options.h"
 
+#include "base/error.h"
 #include "cli/common_options.h"
 #include "cli/print.h"
-#include "model/budget.h"
-#include "model/error.h"
+#include "search/budget.h"
 #include "study/store_rows.h"
 
 namespace mnm {

@@ -9,11 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "base/error.h"
+#include "base/quantity.h"
 #include "cli/print.h"
 #include "generate/adaptive_widths.h"
 #include "generate/draft_length.h"
-#include "model/error.h"
-#include "model/quantity.h"
 
 namespace mnm {
 namespace {

@@ -8,15 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "cli/options.h"
 #include "engine/sequences.h"
 #include "generate/generation.h"
+#include "generate/sampler.h"
 #include "generate/scheduled_widths.h"
-#include "generate/speculation.h"
+#include "generate/speculative_decoding.h"
 #include "generate/token_source.h"
 #include "model/nested_model.h"
-#include "model/random.h"
-#include "text/sampler.h"
 
 namespace mnm {
 

@@ -8,9 +8,9 @@
 #include <limits>
 #include <utility>
 
-#include "model/error.h"
-#include "model/nearest.h"
-#include "model/quantity.h"
+#include "base/error.h"
+#include "base/nearest.h"
+#include "base/quantity.h"
 
 namespace mnm {
 namespace {

@@ -13,12 +13,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/quantity.h"
 #include "dataset/positions.h"
 #include "dataset/token_format.h"
 #include "eval/metrics.h"
 #include "model/cost.h"
 #include "model/dtype.h"
-#include "model/quantity.h"
 
 namespace mnm {
 

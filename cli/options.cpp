@@ -7,9 +7,9 @@
 #include <cassert>
 #include <cstdio>
 
+#include "base/error.h"
+#include "base/nearest.h"
 #include "cli/print.h"
-#include "model/error.h"
-#include "model/nearest.h"
 
 namespace mnm {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cstdio>
 
+#include "base/error.h"
 #include "cli/print.h"
-#include "model/error.h"
 #include "report/escape.h"
 
 namespace mnm {

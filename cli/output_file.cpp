@@ -6,9 +6,9 @@
 #include <cstring>
 #include <set>
 
-#include "model/error.h"
-#include "model/files.h"
-#include "model/output_place.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/output_place.h"
 #include "model/own_files.h"
 
 namespace mnm {

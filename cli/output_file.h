@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "model/files.h"
+#include "base/files.h"
 #include "report/table.h"
 
 namespace mnm {

@@ -9,8 +9,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/quantity.h"
 #include "cli/print.h"
-#include "model/quantity.h"
 
 namespace mnm {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/progress.h"
 #include "cli/interrupt.h"
-#include "model/progress.h"
 
 namespace mnm {
 

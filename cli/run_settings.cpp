@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "cli/stored_json.h"
-#include "model/error.h"
 #include "text/utf8.h"
 
 namespace mnm {

@@ -1,7 +1,7 @@
 #include "cli/stored_json.h"
 
-#include "model/error.h"
-#include "model/json.h"
+#include "base/error.h"
+#include "base/json.h"
 
 namespace mnm {
 

@@ -5,7 +5,7 @@
 #include <future>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -7,9 +7,9 @@
 #include <span>
 #include <string>
 
+#include "base/progress.h"
 #include "cluster/post.h"
 #include "cluster/scheduler.h"
-#include "model/progress.h"
 
 namespace mnm {
 

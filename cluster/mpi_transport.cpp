@@ -4,9 +4,9 @@
 #include <limits>
 #include <list>
 
+#include "base/error.h"
+#include "base/plugin.h"
 #include "cluster/transport.h"
-#include "model/error.h"
-#include "model/plugin.h"
 
 namespace mnm {
 namespace {

@@ -1,5 +1,5 @@
+#include "base/plugin.h"
 #include "cluster/transport.h"
-#include "model/plugin.h"
 
 namespace mnm {
 

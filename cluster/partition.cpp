@@ -5,8 +5,8 @@
 #include <numeric>
 #include <queue>
 
+#include "base/error.h"
 #include "eval/prefix_tree.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

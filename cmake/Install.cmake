@@ -22,8 +22,8 @@ get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
 
 # One shared library of all rooms but the command line, and what installs it.
 function(mnm_install_library)
-  set(rooms model kernels heuristics search db dataset extract image text export onnx eval families train
-      engine generate cluster study report artifact nest serve)
+  set(rooms base model kernels heuristics search db dataset extract image text export onnx eval families train
+      engine generate cluster study report artifact neurons serve)
   set(archives)
   foreach(room ${rooms})
     list(APPEND archives $<TARGET_FILE:mnm_${room}>)
@@ -55,8 +55,8 @@ function(mnm_install_library)
   install(TARGETS mixnmatch_library EXPORT mixnmatch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   # Public is what neither names a type of Torch, SQLite or Boost nor includes what does: fold/,
   # kernels/, the folds of families, the inside of the store and the server's network are not.
-  foreach(room model heuristics search db dataset extract image text export eval families train engine
-               generate cluster study report artifact nest serve)
+  foreach(room base model heuristics search db dataset extract image text export eval families train engine
+               generate cluster study report artifact neurons serve)
     file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
          ${PROJECT_SOURCE_DIR}/${room}/*.h ${PROJECT_SOURCE_DIR}/${room}/*.inc)
     foreach(header ${headers})

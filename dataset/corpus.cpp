@@ -9,10 +9,10 @@
 #include <set>
 #include <utility>
 
+#include "base/directory.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "dataset/llm_c_shard.h"
-#include "model/directory.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

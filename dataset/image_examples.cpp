@@ -10,9 +10,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
+#include "base/json.h"
 #include "model/fingerprint.h"
-#include "model/json.h"
 
 namespace mnm {
 namespace {

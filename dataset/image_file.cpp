@@ -6,8 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "base/error.h"
 #include "dataset/npy.h"
-#include "model/error.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

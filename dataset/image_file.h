@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "dataset/pixel_scale.h"
-#include "model/files.h"
 
 namespace mnm {
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstring>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

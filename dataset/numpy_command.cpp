@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "model/shell_word.h"
+#include "base/shell_word.h"
 
 namespace mnm {
 

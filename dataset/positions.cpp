@@ -4,8 +4,8 @@
 #include <charconv>
 #include <numeric>
 
-#include "model/error.h"
-#include "model/random.h"
+#include "base/error.h"
+#include "base/random.h"
 
 namespace mnm {
 namespace {

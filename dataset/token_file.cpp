@@ -4,13 +4,13 @@
 #include <limits>
 #include <string_view>
 
+#include "base/error.h"
 #include "dataset/image_examples.h"
 #include "dataset/llm_c_shard.h"
 #include "dataset/npy.h"
 #include "dataset/overlap.h"
 #include "dataset/text_format.h"
 #include "model/cost.h"
-#include "model/error.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

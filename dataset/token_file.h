@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "dataset/examples.h"
 #include "dataset/token_format.h"
-#include "model/files.h"
 
 namespace mnm {
 

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/error.h"
 #include "dataset/file_signature.h"
 #include "dataset/numpy_command.h"
 #include "dataset/text_format.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -7,10 +7,10 @@
 #include <tuple>
 #include <utility>
 
+#include "base/error.h"
 #include "db/staircase.h"
 #include "db/store.h"
 #include "db/store_impl.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

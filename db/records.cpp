@@ -5,10 +5,10 @@
 #include <limits>
 #include <utility>
 
+#include "base/error.h"
 #include "db/latency_fronts.h"
 #include "db/store.h"
 #include "db/store_impl.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

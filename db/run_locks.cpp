@@ -11,7 +11,7 @@
 #include <mutex>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -1,10 +1,10 @@
 // Runs: begun, owned by a process, taken over, finished.
 #include <utility>
 
+#include "base/error.h"
 #include "db/run_locks.h"
 #include "db/store.h"
 #include "db/store_impl.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -6,7 +6,7 @@
 -- fronts. A record gains scores of metrics that are measured later than its loss. Ids ascend in the
 -- order of recording.
 
--- An older store becomes this one when it is opened for writing (db/migration.cpp). Version 3 added
+-- An older store becomes this one when it is opened for writing (db/migrate.cpp). Version 3 added
 -- `verification` and latencies, 4 the fronts over them; 5 put the scores of all metrics into one
 -- table, and sessions into a column. 1 is not read any more.
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "db/migration.h"
-#include "model/error.h"
+#include "base/error.h"
+#include "db/migrate.h"
 
 namespace mnm {
 

@@ -6,8 +6,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
 #include "db/vfs.h"
-#include "model/error.h"
 
 namespace mnm::sqlite {
 namespace {

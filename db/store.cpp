@@ -5,9 +5,9 @@
 #include <ctime>
 #include <utility>
 
+#include "base/error.h"
+#include "base/output_place.h"
 #include "db/store_impl.h"
-#include "model/error.h"
-#include "model/output_place.h"
 
 namespace mnm {
 namespace {

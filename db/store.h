@@ -17,10 +17,10 @@
 #include <vector>
 
 #include "eval/metrics.h"
-#include "model/budget.h"
 #include "model/cost.h"
 #include "model/latency.h"
 #include "model/widths.h"
+#include "search/budget.h"
 
 namespace mnm {
 

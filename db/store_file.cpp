@@ -13,11 +13,11 @@
 #include <system_error>
 #include <thread>
 
-#include "db/migration.h"
+#include "base/error.h"
+#include "db/migrate.h"
 #include "db/run_locks.h"
 #include "db/schema_check.h"
 #include "db/vfs.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -10,12 +10,12 @@
 #include <string_view>
 #include <type_traits>
 
+#include "base/error.h"
 #include "db/fronts.h"
 #include "db/process.h"
 #include "db/sqlite.h"
 #include "db/store.h"
 #include "db/store_file.h"
-#include "model/error.h"
 
 namespace mnm {
 

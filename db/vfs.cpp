@@ -2,7 +2,7 @@
 
 #include <sqlite3.h>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm::sqlite {
 namespace {

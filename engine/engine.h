@@ -74,7 +74,7 @@ class Engine {
 };
 
 // The engine for "cpu" or "cuda...". It is opened once, from the directories of
-// plugin_directories() (model/plugin.h). Error says which library was looked for in which places,
+// plugin_directories() (base/plugin.h). Error says which library was looked for in which places,
 // and what the loader said.
 Engine& open_engine(const std::string& device);
 

@@ -1,9 +1,9 @@
 #include <map>
 #include <mutex>
 
+#include "base/error.h"
+#include "base/plugin.h"
 #include "engine/engine.h"
-#include "model/error.h"
-#include "model/plugin.h"
 
 namespace mnm {
 namespace {

@@ -15,6 +15,10 @@
 #include <map>
 #include <mutex>
 
+#include "base/error.h"
+#include "base/files.h"
+#include "base/plugin.h"
+#include "base/quantity.h"
 #include "engine/engine.h"
 #include "engine/torch_error.h"
 #include "engine/torch_sequences.h"
@@ -31,10 +35,6 @@
 #include "kernels/cuda/device.h"
 #include "kernels/sum_of.h"
 #include "model/cost.h"
-#include "model/error.h"
-#include "model/files.h"
-#include "model/plugin.h"
-#include "model/quantity.h"
 #include "model/shapes.h"
 #include "train/trainer.h"
 

@@ -3,8 +3,8 @@
 
 #include <c10/util/Exception.h>
 
+#include "base/error.h"
 #include "fold/device_error.h"
-#include "model/error.h"
 
 namespace mnm {
 

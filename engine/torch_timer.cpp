@@ -7,10 +7,10 @@
 #include <chrono>
 #include <utility>
 
+#include "base/random.h"
 #include "engine/torch_error.h"
 #include "fold/batch.h"
 #include "fold/layer_step.h"
-#include "model/random.h"
 #include "model/random_inputs.h"
 
 namespace mnm {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "fold/device_error.h"
-#include "model/error.h"
 #include "model/shapes.h"
 
 namespace mnm {

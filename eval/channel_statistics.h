@@ -1,7 +1,7 @@
 // What calibration learns of a layer's inner channels. A channel is a column of the matrix whose
 // columns the width cuts; a is what the matrix is multiplied with (Llama: the columns of down_proj,
-// and act(gate(x)) * up(x)). Plain data: the engine measures it, and nest/importance makes scores
-// of it.
+// and act(gate(x)) * up(x)). Plain data: the engine measures it, and neurons/importance makes
+// scores of it.
 #pragma once
 
 #include <cstddef>

@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

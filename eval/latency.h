@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "base/progress.h"
 #include "model/latency.h"
-#include "model/progress.h"
 #include "model/width_space.h"
 
 namespace mnm {

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "eval/paired_difference.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

@@ -5,7 +5,7 @@
 #include <limits>
 #include <numeric>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

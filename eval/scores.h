@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "eval/metrics.h"
 #include "model/dtype.h"
-#include "model/progress.h"
 
 namespace mnm {
 

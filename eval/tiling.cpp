@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
+#include "base/quantity.h"
 #include "model/cost.h"
-#include "model/error.h"
-#include "model/quantity.h"
 
 namespace mnm {
 namespace {

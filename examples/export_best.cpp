@@ -12,7 +12,7 @@
 #include "artifact/selection.h"
 #include "db/store.h"
 #include "families/open_model.h"
-#include "model/budget.h"
+#include "search/budget.h"
 
 int main(int argc, char** argv) try {
   if (argc != 6) {

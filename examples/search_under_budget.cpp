@@ -9,7 +9,7 @@
 #include "dataset/examples.h"
 #include "db/store.h"
 #include "families/open_model.h"
-#include "model/budget.h"
+#include "search/budget.h"
 #include "study/session.h"
 
 int main(int argc, char** argv) try {

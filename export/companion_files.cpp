@@ -5,9 +5,9 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/directory.h"
+#include "base/error.h"
 #include "extract/source_file.h"
-#include "model/directory.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

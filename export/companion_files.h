@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "model/files.h"
-#include "model/progress.h"
+#include "base/files.h"
+#include "base/progress.h"
 
 namespace mnm {
 

@@ -7,7 +7,7 @@
 #include <set>
 #include <type_traits>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -6,10 +6,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
 #include "export/companion_files.h"
 #include "export/gguf_pre_tokenizers.h"
 #include "export/token_parts.h"
-#include "model/error.h"
 #include "text/byte_tokens.h"
 #include "text/chat_template.h"
 #include "text/json_members.h"

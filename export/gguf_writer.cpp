@@ -6,13 +6,13 @@
 #include <memory>
 #include <utility>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "export/companion_files.h"
 #include "export/gguf_tokenizer.h"
 #include "export/probe.h"
 #include "export/q8_0.h"
 #include "extract/extract.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/shapes.h"
 
 namespace mnm {

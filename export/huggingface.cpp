@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "export/probe.h"
 #include "extract/copy_plan.h"
 #include "extract/extract.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/shapes.h"
 
 namespace mnm {

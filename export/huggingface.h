@@ -9,12 +9,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
 #include "export/companion_files.h"
 #include "export/shards.h"
 #include "export/target.h"
 #include "extract/extract.h"
 #include "model/checkpoint.h"
-#include "model/files.h"
 #include "model/nested_model.h"
 #include "model/slice_plan.h"
 

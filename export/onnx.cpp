@@ -13,8 +13,8 @@
 #include <set>
 #include <unordered_map>
 
-#include "model/error.h"
-#include "model/files.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "model/shapes.h"
 
 namespace mnm {

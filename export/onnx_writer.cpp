@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "export/companion_files.h"
 #include "export/probe.h"
 #include "export/shards.h"
 #include "extract/extract.h"
-#include "model/error.h"
-#include "model/files.h"
 
 namespace mnm {
 namespace {

@@ -11,8 +11,8 @@
 #include <random>
 #include <utility>
 
-#include "model/error.h"
-#include "model/files.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "model/safetensors.h"
 
 namespace mnm {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/shapes.h"
 
 namespace mnm {

@@ -4,7 +4,7 @@
 #include <system_error>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

@@ -11,10 +11,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/files.h"
+#include "base/progress.h"
 #include "model/checkpoint.h"
 #include "model/dtype.h"
-#include "model/files.h"
-#include "model/progress.h"
 #include "model/slice_plan.h"
 
 namespace mnm {

@@ -2,7 +2,7 @@
 
 #include <cassert>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/shapes.h"
 
 namespace mnm {

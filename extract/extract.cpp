@@ -4,9 +4,9 @@
 #include <cmath>
 #include <system_error>
 
+#include "base/error.h"
 #include "extract/ordered_pipeline.h"
 #include "extract/slice_reader.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

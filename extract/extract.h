@@ -35,11 +35,11 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "extract/copy_plan.h"
 #include "extract/read_ahead.h"
 #include "extract/source_file.h"
 #include "model/checkpoint.h"
-#include "model/files.h"
 #include "model/slice_plan.h"
 
 namespace mnm {

@@ -12,8 +12,8 @@
 #include <cstring>
 #include <vector>
 
-#include "model/error.h"
-#include "model/file_clock.h"
+#include "base/error.h"
+#include "base/file_clock.h"
 
 #ifndef MADV_POPULATE_READ  // C libraries before 2.35
 #define MADV_POPULATE_READ 22

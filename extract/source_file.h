@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "model/files.h"
-#include "model/progress.h"
+#include "base/files.h"
+#include "base/progress.h"
 
 namespace mnm {
 

@@ -9,8 +9,8 @@
 #include <map>
 #include <vector>
 
+#include "base/error.h"
 #include "fold/product.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "families/config_reader.h"
-#include "model/error.h"
 
 namespace mnm {
 

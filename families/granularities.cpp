@@ -6,9 +6,9 @@
 #include <functional>
 #include <utility>
 
+#include "base/error.h"
 #include "families/config_reader.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -2,9 +2,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "fold/fold.h"
 #include "fold/product.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <string>
 
+#include "base/error.h"
 #include "families/config_reader.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -1,6 +1,6 @@
 #include "families/named_widths.h"
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

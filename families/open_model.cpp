@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
 #include "families/config_reader.h"
-#include "model/error.h"
-#include "model/files.h"
-#include "model/json.h"
 
 namespace mnm {
 namespace {

@@ -2,11 +2,11 @@
 // Compiled only into the engine.
 #pragma once
 
+#include "base/progress.h"
 #include "dataset/examples.h"
 #include "eval/channel_statistics.h"
 #include "fold/fold.h"
 #include "fold/level_states.h"
-#include "model/progress.h"
 
 namespace mnm {
 

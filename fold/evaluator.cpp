@@ -8,6 +8,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/error.h"
+#include "base/progress.h"
 #include "eval/division.h"
 #include "eval/prefix_tree.h"
 #include "fold/batch.h"
@@ -17,8 +19,6 @@
 #include "fold/walk.h"
 #include "fold/workers.h"
 #include "kernels/cuda/sum_product.h"
-#include "model/error.h"
-#include "model/progress.h"
 
 namespace mnm {
 namespace {

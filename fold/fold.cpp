@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

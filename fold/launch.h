@@ -7,11 +7,11 @@
 
 #include <string_view>
 
+#include "base/error.h"
 #include "fold/device_error.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/element.h"
 #include "kernels/failure.h"
-#include "model/error.h"
 
 namespace mnm {
 

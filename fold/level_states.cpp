@@ -9,8 +9,8 @@
 #include <system_error>
 #include <utility>
 
-#include "model/error.h"
-#include "model/files.h"
+#include "base/error.h"
+#include "base/files.h"
 
 namespace mnm {
 namespace {

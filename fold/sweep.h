@@ -9,6 +9,7 @@
 
 #include <span>
 
+#include "base/progress.h"
 #include "dataset/examples.h"
 #include "eval/division.h"
 #include "eval/prefix_tree.h"
@@ -16,7 +17,6 @@
 #include "fold/fold.h"
 #include "fold/level_states.h"
 #include "fold/readout.h"
-#include "model/progress.h"
 
 namespace mnm {
 

@@ -12,12 +12,12 @@
 #include <optional>
 #include <span>
 
+#include "base/progress.h"
 #include "eval/prefix_tree.h"
 #include "eval/tiling.h"
 #include "fold/batch.h"
 #include "fold/fold.h"
 #include "fold/readout.h"
-#include "model/progress.h"
 
 namespace mnm {
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "dataset/examples.h"
 #include "fold/fold.h"
-#include "model/progress.h"
 
 namespace mnm {
 

@@ -5,10 +5,10 @@
 #include <span>
 #include <vector>
 
+#include "base/progress.h"
 #include "engine/sequences.h"
-#include "generate/speculation.h"
-#include "model/progress.h"
-#include "text/sampler.h"
+#include "generate/sampler.h"
+#include "generate/speculative_decoding.h"
 
 namespace mnm {
 

@@ -5,10 +5,10 @@
 #include <span>
 #include <vector>
 
+#include "base/random.h"
 #include "engine/sequences.h"
+#include "generate/sampler.h"
 #include "generate/token_source.h"
-#include "model/random.h"
-#include "text/sampler.h"
 
 namespace mnm {
 

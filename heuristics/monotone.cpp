@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <numeric>
 
+#include "base/error.h"
 #include "heuristics/uniform.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -4,10 +4,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
 #include "image/jpeg.h"
 #include "image/orientation.h"
 #include "image/png.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

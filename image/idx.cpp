@@ -7,9 +7,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "image/gzip.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

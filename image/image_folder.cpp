@@ -12,9 +12,9 @@
 #include <system_error>
 #include <utility>
 
-#include "model/directory.h"
-#include "model/error.h"
-#include "model/files.h"
+#include "base/directory.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

@@ -8,11 +8,11 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "dataset/npy.h"
 #include "extract/ordered_pipeline.h"
 #include "image/decoding_budget.h"
 #include "image/unfinished_set.h"
-#include "model/error.h"
 #include "model/fingerprint.h"
 #include "model/own_files.h"
 

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
+#include "base/progress.h"
 #include "image/image_source.h"
 #include "image/preparation.h"
-#include "model/files.h"
-#include "model/progress.h"
 
 namespace mnm {
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "image/idx.h"
 #include "image/image_folder.h"
 #include "image/webdataset.h"
-#include "model/error.h"
 
 namespace mnm {
 

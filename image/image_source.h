@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "image/decode.h"
 #include "image/image.h"
-#include "model/files.h"
 
 namespace mnm {
 

@@ -10,7 +10,7 @@
 #include <jerror.h>
 // clang-format on
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

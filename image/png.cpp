@@ -9,8 +9,8 @@
 #include <new>
 #include <vector>
 
+#include "base/error.h"
 #include "image/gzip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "model/error.h"
-#include "model/json.h"
+#include "base/error.h"
+#include "base/json.h"
 
 namespace mnm {
 namespace {

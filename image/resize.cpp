@@ -8,7 +8,7 @@
 #include <numbers>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

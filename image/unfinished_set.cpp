@@ -19,9 +19,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "dataset/npy.h"
-#include "model/error.h"
-#include "model/files.h"
 
 namespace mnm {
 namespace {

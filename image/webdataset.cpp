@@ -10,9 +10,9 @@
 #include <set>
 #include <string_view>
 
+#include "base/error.h"
 #include "image/image_folder.h"
 #include "image/tar.h"
-#include "model/error.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

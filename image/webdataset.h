@@ -7,8 +7,8 @@
 #include <memory>
 #include <span>
 
+#include "base/files.h"
 #include "image/image_source.h"
-#include "model/files.h"
 
 namespace mnm {
 

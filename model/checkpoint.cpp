@@ -6,12 +6,12 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "model/error.h"
-#include "model/files.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/seeded_hash.h"
 #include "model/fingerprint.h"
-#include "model/json.h"
 #include "model/safetensors.h"
-#include "model/seeded_hash.h"
 #include "model/shapes.h"
 
 namespace mnm {

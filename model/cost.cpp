@@ -6,9 +6,9 @@
 #include <charconv>
 #include <cmath>
 
-#include "model/error.h"
+#include "base/error.h"
+#include "base/nearest.h"
 #include "model/flops.h"
-#include "model/nearest.h"
 #include "model/shapes.h"
 
 namespace mnm {

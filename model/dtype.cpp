@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "model/directory.h"
-#include "model/error.h"
-#include "model/files.h"
+#include "base/directory.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
 #include "model/fingerprint.h"
-#include "model/json.h"
 
 namespace mnm {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "base/random.h"
 #include "model/example_inputs.h"
 #include "model/nested_model.h"
-#include "model/random.h"
 
 namespace mnm {
 

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <tuple>
 
-#include "model/error.h"
-#include "model/json.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/shell_word.h"
 #include "model/shapes.h"
-#include "model/shell_word.h"
 
 namespace mnm {
 namespace {

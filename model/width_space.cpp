@@ -8,7 +8,7 @@
 #include <iterator>
 #include <map>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <optional>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -7,8 +7,8 @@
 #include <limits>
 #include <set>
 
+#include "base/quantity.h"
 #include "model/cost.h"
-#include "model/quantity.h"
 
 namespace mnm {
 namespace {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+#include "base/quantity.h"
 #include "model/cost.h"
-#include "model/error.h"
-#include "model/quantity.h"
 #include "report/escape.h"
 
 namespace mnm {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <deque>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/widths.h"
 
 namespace mnm {

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/feasible_set.h"
 
 namespace mnm {

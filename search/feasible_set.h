@@ -9,7 +9,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/problem.h"
 
 namespace mnm {

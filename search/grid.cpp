@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/ask_queue.h"
 #include "search/feasible_set.h"
 #include "search/strategies.h"

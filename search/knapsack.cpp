@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/ask_queue.h"
 #include "search/chain_front.h"
 #include "search/layer_sensitivity.h"

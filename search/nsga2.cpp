@@ -14,8 +14,8 @@
 #include <functional>
 #include <numeric>
 
+#include "base/error.h"
 #include "heuristics/least_slope.h"
-#include "model/error.h"
 #include "search/ask_queue.h"
 #include "search/feasible_set.h"
 #include "search/member_sampler.h"

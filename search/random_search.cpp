@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/ask_queue.h"
 #include "search/feasible_set.h"
 #include "search/member_sampler.h"

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/ask_queue.h"
 #include "search/strategies.h"
 

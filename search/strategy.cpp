@@ -2,12 +2,12 @@
 
 #include <array>
 
+#include "base/error.h"
+#include "base/nearest.h"
 #include "heuristics/least_slope.h"
 #include "heuristics/monotone.h"
 #include "heuristics/sweeps.h"
 #include "heuristics/uniform.h"
-#include "model/error.h"
-#include "model/nearest.h"
 #include "search/strategies.h"
 
 namespace mnm {

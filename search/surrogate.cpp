@@ -20,11 +20,11 @@
 #include <numeric>
 #include <optional>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/ask_queue.h"
 #include "search/candidate_pool.h"
 #include "search/designed_start.h"
-#include "search/expected_gain.h"
+#include "search/expected_improvement.h"
 #include "search/feasible_set.h"
 #include "search/member_sampler.h"
 #include "search/strategies.h"

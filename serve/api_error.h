@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "model/error.h"
-#include "model/files.h"
+#include "base/error.h"
+#include "base/files.h"
 
 namespace mnm {
 namespace {

@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <limits>
 
-#include "model/json.h"
+#include "base/json.h"
 #include "serve/api_error.h"
 #include "text/utf8.h"
 

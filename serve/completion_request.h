@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "text/sampler.h"
+#include "generate/sampler.h"
 
 namespace mnm {
 

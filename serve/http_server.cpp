@@ -13,7 +13,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <map>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "serve/http_connection.h"
 
 namespace mnm {

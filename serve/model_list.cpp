@@ -4,9 +4,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "model/error.h"
-#include "model/nearest.h"
-#include "model/quantity.h"
+#include "base/error.h"
+#include "base/nearest.h"
+#include "base/quantity.h"
 #include "serve/api_error.h"
 
 namespace mnm {

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "engine/sequences.h"
-#include "model/random.h"
+#include "generate/sampler.h"
 #include "model/widths.h"
-#include "text/sampler.h"
 
 namespace mnm {
 

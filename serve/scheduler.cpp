@@ -6,7 +6,7 @@
 #include <numeric>
 #include <tuple>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

@@ -1,8 +1,8 @@
 #include "serve/stored_front.h"
 
 #include "artifact/selection.h"
+#include "base/error.h"
 #include "heuristics/uniform.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "serve/api_error.h"
 #include "text/end_tokens.h"
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "model/quantity.h"
-#include "model/version.h"
+#include "base/quantity.h"
+#include "base/version.h"
 #include "study/score_cells.h"
 #include "study/store_rows.h"
 

@@ -12,7 +12,7 @@
 #include "db/store.h"
 #include "eval/standard_error.h"
 #include "families/open_model.h"
-#include "model/budget.h"
+#include "search/budget.h"
 #include "study/scorer.h"
 
 namespace mnm {

@@ -11,8 +11,8 @@
 #include <tuple>
 #include <vector>
 
+#include "base/version.h"
 #include "model/example_words.h"
-#include "model/version.h"
 #include "report/table.h"
 #include "study/front_statistics.h"
 #include "study/score_cells.h"

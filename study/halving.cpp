@@ -6,9 +6,9 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
 #include "eval/standard_error.h"
-#include "model/error.h"
-#include "search/expected_gain.h"
+#include "search/expected_improvement.h"
 
 namespace mnm {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "model/quantity.h"
+#include "base/quantity.h"
 
 namespace mnm {
 namespace {

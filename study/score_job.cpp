@@ -3,7 +3,7 @@
 #include <cstring>
 #include <sstream>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 

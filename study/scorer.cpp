@@ -2,10 +2,10 @@
 
 #include <cmath>
 
+#include "base/error.h"
+#include "base/version.h"
 #include "cluster/partition.h"
 #include "eval/standard_error.h"
-#include "model/error.h"
-#include "model/version.h"
 #include "study/score_job.h"
 
 namespace mnm {

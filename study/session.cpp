@@ -4,8 +4,8 @@
 #include <iterator>
 #include <limits>
 
-#include "model/error.h"
-#include "model/version.h"
+#include "base/error.h"
+#include "base/version.h"
 #include "study/store_rows.h"
 
 namespace mnm {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "model/error.h"
-#include "model/version.h"
+#include "base/error.h"
+#include "base/version.h"
 #include "text/utf8.h"
 
 namespace mnm {

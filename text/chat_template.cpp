@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <ctime>
 
-#include "model/error.h"
-#include "model/files.h"
-#include "model/json.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
 #include "text/json_members.h"
 #include "text/unicode_classes.h"
 #include "text/utf8.h"

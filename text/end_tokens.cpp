@@ -1,6 +1,6 @@
 #include "text/end_tokens.h"
 
-#include "model/json.h"
+#include "base/json.h"
 
 namespace mnm {
 

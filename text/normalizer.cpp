@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "text/json_members.h"
 #include "text/unicode_classes.h"
 #include "text/unicode_normalization.h"

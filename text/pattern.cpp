@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "text/json_members.h"
 #include "text/utf8.h"
 

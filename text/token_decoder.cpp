@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "text/byte_letters.h"
 #include "text/byte_tokens.h"
 #include "text/json_members.h"

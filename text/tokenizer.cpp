@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "text/byte_letters.h"
 #include "text/byte_tokens.h"
 #include "text/utf8.h"

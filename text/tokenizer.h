@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "text/added_tokens.h"
-#include "text/byte_pair_merges.h"
+#include "text/bpe.h"
 #include "text/token_decoder.h"
 #include "text/tokenizer_json.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "model/error.h"
-#include "model/json.h"
+#include "base/error.h"
+#include "base/json.h"
 #include "text/byte_letters.h"
 #include "text/json_members.h"
 

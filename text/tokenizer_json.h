@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/seeded_hash.h"
+#include "base/seeded_hash.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/token_decoder.h"

@@ -5,8 +5,8 @@
 #include <numeric>
 #include <span>
 
-#include "model/error.h"
-#include "model/random.h"
+#include "base/error.h"
+#include "base/random.h"
 
 namespace mnm {
 namespace {

@@ -11,12 +11,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
+#include "base/progress.h"
 #include "dataset/pixel_scale.h"
 #include "dataset/token_format.h"
 #include "model/checkpoint.h"
-#include "model/files.h"
 #include "model/nested_model.h"
-#include "model/progress.h"
 #include "model/widths.h"
 
 namespace mnm {

@@ -5,9 +5,9 @@
 
 #include <cstring>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "model/checkpoint.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/own_files.h"
 #include "model/safetensors.h"
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "model/checkpoint.h"
-#include "model/files.h"
 #include "model/nested_model.h"
 
 namespace mnm {

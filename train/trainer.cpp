@@ -12,14 +12,14 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "dataset/examples.h"
 #include "eval/standard_error.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
 #include "fold/product.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/state.h"

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "dataset/image_examples.h"
 #include "dataset/token_file.h"
 #include "fold/batch.h"
-#include "model/error.h"
 #include "train/schedule.h"
 
 namespace mnm {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/family.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/gemma3n/gemma3n_gguf.h"
@@ -17,7 +18,6 @@
 #include "families/gemma3n/gemma3n_published.h"
 #include "families/gemma3n/gemma3n_runtimes.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

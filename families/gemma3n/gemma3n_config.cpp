@@ -4,9 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "base/error.h"
 #include "families/config_reader.h"
 #include "families/granularities.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

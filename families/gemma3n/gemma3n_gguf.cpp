@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/gemma3n/gemma3n_config.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

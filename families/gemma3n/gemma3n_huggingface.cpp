@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "families/config_reader.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

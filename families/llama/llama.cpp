@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/family.h"
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_decilm.h"
@@ -16,7 +17,6 @@
 #include "families/llama/llama_onnx.h"
 #include "families/llama/llama_runtimes.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/error.h"
 #include "families/config_reader.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -5,10 +5,10 @@
 #include <limits>
 #include <vector>
 
+#include "base/error.h"
 #include "families/config_reader.h"
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_huggingface.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/level_products.h"
 #include "families/rms_norm.h"
 #include "fold/launch.h"
 #include "fold/product.h"
 #include "kernels/gated_silu.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "families/llama/llama_config.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -10,9 +10,9 @@
 #include <map>
 #include <utility>
 
+#include "base/error.h"
 #include "export/onnx_layers.h"
 #include "families/llama/llama_config.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "families/llama/llama_config.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/config_reader.h"
 #include "families/family.h"
 #include "families/mamba2/mamba2_config.h"
@@ -17,7 +18,6 @@
 #include "families/mamba2/mamba2_onnx.h"
 #include "families/mamba2/mamba2_runtimes.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

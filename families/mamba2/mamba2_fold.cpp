@@ -2,6 +2,7 @@
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "families/end_matrix.h"
 #include "families/mamba2/mamba2_config.h"
 #include "families/mamba2/mamba2_extend_fold.h"
@@ -11,7 +12,6 @@
 #include "fold/fold.h"
 #include "fold/launch.h"
 #include "fold/product.h"
-#include "model/error.h"
 #include "model/slice_plan.h"
 
 namespace mnm {

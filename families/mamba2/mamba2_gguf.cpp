@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/mamba2/mamba2_config.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
 #include "families/may_skip.h"
-#include "model/error.h"
 
 namespace mnm {
 

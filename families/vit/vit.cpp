@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "families/family.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
@@ -17,7 +18,6 @@
 #include "families/vit/vit_huggingface.h"
 #include "families/vit/vit_onnx.h"
 #include "families/vit/vit_runtimes.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -1,13 +1,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "families/end_matrix.h"
 #include "families/vit/vit.h"
 #include "families/vit/vit_config.h"
 #include "families/vit/vit_mlp_fold.h"
 #include "fold/fold.h"
 #include "fold/product.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

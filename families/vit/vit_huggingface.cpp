@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/error.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
 #include "families/vit/vit_config.h"
-#include "model/error.h"
 
 namespace mnm {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/error.h"
 #include "cli/common_options.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

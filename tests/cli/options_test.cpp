@@ -4,8 +4,8 @@
 
 #include <limits>
 
-#include "model/error.h"
-#include "model/quantity.h"
+#include "base/error.h"
+#include "base/quantity.h"
 
 namespace mnm {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

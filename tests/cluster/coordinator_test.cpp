@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/cluster/local_transport.h"
 #include "tests/support/error_of.h"
 

@@ -6,8 +6,8 @@
 #include <optional>
 #include <set>
 
+#include "base/error.h"
 #include "dataset/token_file.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "dataset/example_subset.h"
 #include "dataset/npy.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

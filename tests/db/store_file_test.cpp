@@ -12,8 +12,8 @@
 #include <set>
 #include <string>
 
+#include "base/error.h"
 #include "db/store.h"
-#include "model/error.h"
 #include "tests/db/stores.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"

@@ -13,7 +13,7 @@
 #include <tuple>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/db/stores.h"
 #include "tests/support/temp_dir.h"
 

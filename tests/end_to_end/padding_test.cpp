@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "families/open_model.h"
-#include "model/json.h"
 #include "tests/end_to_end/workshop.h"
 #include "tests/support/tiny_mamba2.h"
 

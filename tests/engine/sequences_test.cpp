@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/random.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
-#include "model/error.h"
-#include "model/random.h"
 
 extern "C" mnm::Engine* mnm_make_engine();
 

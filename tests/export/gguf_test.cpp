@@ -4,13 +4,13 @@
 #include <functional>
 #include <variant>
 
+#include "base/json.h"
 #include "export/gguf_pre_tokenizers.h"
 #include "export/gguf_tokenizer.h"
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/q8_0.h"
 #include "families/open_model.h"
-#include "model/json.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"

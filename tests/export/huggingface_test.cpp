@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <random>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 

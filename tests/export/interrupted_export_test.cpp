@@ -13,11 +13,11 @@
 #include <fstream>
 #include <functional>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "extract/read_ahead.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "model/own_files.h"
 #include "tests/export/exported.h"
 

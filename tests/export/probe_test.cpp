@@ -9,7 +9,7 @@
 #include <random>
 #include <span>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "model/safetensors.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"

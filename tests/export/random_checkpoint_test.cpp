@@ -6,8 +6,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include "base/error.h"
 #include "export/random_weights.h"
-#include "model/error.h"
 #include "tests/export/exported.h"
 #include "tests/support/error_of.h"
 

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "export/huggingface.h"
 #include "export/probe.h"
-#include "model/error.h"
 #include "tests/export/exported.h"
 
 namespace mnm {

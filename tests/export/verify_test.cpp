@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <string>
 
+#include "base/json.h"
 #include "db/store.h"
 #include "export/huggingface.h"
 #include "export/probe.h"
 #include "families/open_model.h"
-#include "model/json.h"
 #include "tests/db/stores.h"
 #include "tests/export/reference_llama.h"
 #include "tests/support/python.h"

@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/extract/slices.h"
 
 namespace mnm {

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/extract/slices.h"
 #include "tests/support/error_of.h"
 

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {

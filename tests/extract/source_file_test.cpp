@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/error.h"
 #include "extract/block_ring.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

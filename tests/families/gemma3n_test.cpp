@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "export/huggingface.h"
 #include "families/family.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/flops.h"
-#include "model/json.h"
 #include "model/shapes.h"
 #include "model/slice_plan.h"
 #include "tests/families/expect_error.h"

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <variant>
 
+#include "base/error.h"
 #include "families/open_model.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_llama.h"

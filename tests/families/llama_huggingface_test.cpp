@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/error.h"
 #include "families/family.h"
 #include "families/llama/llama_config.h"
 #include "model/cost.h"
-#include "model/error.h"
 #include "model/slice_plan.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/tiny_llama.h"

@@ -5,9 +5,9 @@
 #include <map>
 #include <set>
 
+#include "base/error.h"
 #include "families/family.h"
 #include "model/cost.h"
-#include "model/error.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/tiny_llama.h"
 

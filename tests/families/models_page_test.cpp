@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "families/family.h"
-#include "model/files.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {

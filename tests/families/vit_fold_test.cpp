@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "families/vit/vit.h"
 #include "families/vit/vit_config.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"
 #include "tests/support/python.h"

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "eval/prefix_tree.h"
 #include "families/vit/vit_config.h"
 #include "model/cost.h"
-#include "model/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tiny_vit.h"
 

@@ -1,6 +1,6 @@
+#include "base/json.h"
 #include "families/open_model.h"
 #include "model/cost.h"
-#include "model/json.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

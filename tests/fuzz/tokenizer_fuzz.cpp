@@ -1,6 +1,6 @@
 #include <nlohmann/json.hpp>
 
-#include "model/json.h"
+#include "base/json.h"
 #include "tests/fuzz/fuzz.h"
 #include "text/tokenizer.h"
 

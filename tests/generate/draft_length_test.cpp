@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "model/random.h"
+#include "base/random.h"
 
 namespace mnm {
 namespace {

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/sequences.h"
-#include "model/error.h"
 
 namespace mnm::test {
 

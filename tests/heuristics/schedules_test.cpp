@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "base/error.h"
 #include "heuristics/least_slope.h"
 #include "heuristics/monotone.h"
 #include "heuristics/uniform.h"
-#include "model/error.h"
 
 namespace mnm {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/quantity.h"
+#include "base/quantity.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm {
 namespace {

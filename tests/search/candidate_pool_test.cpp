@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/hypervolume.h"
 #include "tests/search/problems.h"
 

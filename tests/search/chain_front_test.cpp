@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/hypervolume.h"
 #include "tests/search/problems.h"
 

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "search/subtree_counts.h"
 #include "tests/search/problems.h"
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/hypervolume.h"
 
 namespace mnm {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/search/synthetic.h"
 
 namespace mnm {

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "heuristics/least_slope.h"
 #include "heuristics/monotone.h"
 #include "heuristics/uniform.h"
-#include "model/error.h"
 #include "tests/search/problems.h"
 
 namespace mnm {

@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/search/problems.h"
 
 namespace mnm {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "tests/search/problems.h"
 
 namespace mnm {

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "model/error.h"
-#include "model/random.h"
+#include "base/error.h"
+#include "base/random.h"
 #include "tests/search/problems.h"
 #include "tests/search/table.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "model/random.h"
+#include "base/random.h"
 #include "search/feasible_set.h"
 #include "search/problem.h"
 

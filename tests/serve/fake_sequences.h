@@ -10,8 +10,8 @@
 #include <set>
 #include <vector>
 
+#include "base/error.h"
 #include "engine/sequences.h"
-#include "model/error.h"
 
 namespace mnm::test {
 

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "serve/api_error.h"
 #include "tests/support/models.h"
 

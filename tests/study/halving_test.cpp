@@ -7,9 +7,9 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
+#include "base/random.h"
 #include "eval/standard_error.h"
-#include "model/error.h"
-#include "model/random.h"
 #include "study/search_loop.h"
 #include "tests/support/temp_dir.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/error.h"
+#include "base/error.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {

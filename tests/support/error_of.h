@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "model/error.h"
+#include "base/error.h"
 
 namespace mnm::test {
 

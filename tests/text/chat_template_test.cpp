@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/json.h"
+#include "base/json.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"

@@ -1,7 +1,7 @@
 // Normalizers and pre-tokenizers, each by itself.
 #include <gtest/gtest.h>
 
-#include "model/json.h"
+#include "base/json.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"

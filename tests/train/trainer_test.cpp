@@ -8,10 +8,10 @@
 #include <memory>
 #include <string>
 
+#include "base/error.h"
+#include "base/files.h"
 #include "families/family.h"
 #include "families/open_model.h"
-#include "model/error.h"
-#include "model/files.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"

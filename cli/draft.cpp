@@ -1,0 +1,230 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+#include "base/error.h"
+#include "cli/common_options.h"
+#include "cli/example_readers.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/print.h"
+#include "cli/progress.h"
+#include "dataset/examples.h"
+#include "db/store.h"
+#include "engine/engine.h"
+#include "families/open_model.h"
+#include "generate/draft_check.h"
+#include "generate/draft_length.h"
+#include "report/table.h"
+#include "study/store_rows.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::int64_t kMostDraftTokens = 15;  // with one more, the rows of the fastest product
+
+struct Request {
+  ModelOptions model;
+  std::filesystem::path db;
+  std::string widths;
+  std::optional<std::int64_t> latency;
+  std::int64_t most = 8, rows = 10, prompts = 8, prompt_tokens = 32;
+  std::string cache = "shared";
+  ExampleOptions check;
+  DraftCheckSettings settings;
+  DeviceOptions device;
+  bool json = false;
+};
+
+// A submodel as a draft.
+struct Draft {
+  Record record;
+  double acceptance = 0, error = 0;  // of the acceptance
+  double cost = 0;                   // its latency over the verifier's
+  DraftLength best;
+  // Of the expected speed-up, from the acceptance's.
+  double speedup_error() const {
+    const auto at = [&](double a) {
+      return expected_speedup(std::clamp(a, 0.0, 1.0), best.tokens, cost);
+    };
+    return (at(acceptance + error) - at(acceptance - error)) / 2;
+  }
+};
+
+OptionTable option_table(Request& request) {
+  static constexpr std::string_view kCaches[] = {"shared", "own"};
+  OptionTable options(
+      "draft",
+      "Chooses the submodel that makes speculative decoding fastest, from the acceptance that the "
+      "store has of each submodel and from their measured latency. With --check it also measures "
+      "how much faster the choice is.");
+  add_model_options(options, request.model);
+  options.section("choice")
+      .option("db", required(path_value(request.db)), "the store with acceptances and latencies")
+      .option("widths", text_value(request.widths, "WIDTHS"),
+              "the verifier: the whole model, which the metric acceptance is measured against")
+      .option("most", count_value(request.most, 1, kMostDraftTokens),
+              "the most tokens that a draft proposes at once")
+      .option("rows", count_value(request.rows, 1, 1000), "how many drafts to show");
+  add_latency_option(options, request.latency);
+  options.section("measuring the choice")
+      .option("check", path_value(request.check.path),
+              "texts whose beginnings are continued: tokens, or text")
+      .option("prompts", count_value(request.prompts, 1, 1 << 20), "how many of them")
+      .option("prompt-tokens", count_value(request.prompt_tokens, 2, 1 << 20), "tokens of each")
+      .option("max-new-tokens", count_value(request.settings.new_tokens, 2, 1 << 20),
+              "tokens that continue each")
+      .option("draft-cache", choice_value(request.cache, kCaches),
+              "shared: the draft reads and extends the verifier's cache; own: it has one")
+      .option("seed", count_value(request.settings.seed), "seed of the draws");
+  add_device_options(options, request.device);
+  options.section("output").option("json", flag_value(request.json), "results as JSON");
+  return options;
+}
+
+// The front of acceptance over latency, the fastest pair first. The speed-up grows with the
+// acceptance and falls with the cost, so the best draft is on that front.
+std::vector<Draft> drafts_of(const Request& request, const Store& store, std::int64_t model,
+                             const LatencyTable& latency, const Widths& verifier) {
+  FrontQuery query;
+  query.model = model;
+  query.metric = Metric::kAcceptance;
+  query.cost = CostKind::kLatency;
+  query.latency = &latency;
+  std::vector<Draft> drafts;
+  for (const Record& record : store.front(query)) {
+    if (record.widths == verifier) continue;
+    const Measured& measured = *record[Metric::kAcceptance];
+    Draft draft{record,
+                measured.value,
+                measured.standard_error,
+                latency.of(record.widths) / latency.of(verifier),
+                {}};
+    draft.best = best_draft_length(draft.acceptance, draft.cost, request.most);
+    drafts.push_back(std::move(draft));
+  }
+  std::ranges::stable_sort(
+      drafts, [](const Draft& a, const Draft& b) { return a.best.speedup > b.best.speedup; });
+  if (drafts.empty()) {
+    fail_usage(
+        "'{}' has no acceptance of a submodel of '{}': measure some with mixnmatch eval {} --data "
+        "FILE --widths grid --metric acceptance --db {}, or search for it",
+        request.db.string(), request.model.directory.string(), request.model.directory.string(),
+        request.db.string());
+  }
+  return drafts;
+}
+
+Table draft_table(std::span<const Draft> drafts) {
+  Table table{{{"widths", "widths", false},
+               {"acceptance", "acceptance"},
+               {"cost", "latency over the verifier's"},
+               {"draft_tokens", "tokens at once"},
+               {"expected_speedup", "expected speed-up"}},
+              {}};
+  for (const Draft& draft : drafts) {
+    table.rows.push_back({cell(to_string(draft.record.widths)),
+                          measured_cell(draft.acceptance, draft.error), real_cell(draft.cost, 3),
+                          cell(draft.best.tokens),
+                          measured_cell(draft.best.speedup, draft.speedup_error())});
+  }
+  return table;
+}
+
+DraftCheck measured(Request& request, const OpenedModel& opened, const Draft& best,
+                    const Widths& verifier, const InterruptGuard& guard) {
+  request.check.context = request.prompt_tokens;
+  request.check.max_tokens = request.prompt_tokens * request.prompts + 1;
+  read_as_model(request.check, opened);
+  const auto data = load_examples(request.check, opened.model);
+  std::vector<std::vector<std::int64_t>> prompts;
+  for (std::int64_t i = 0; i < data->count; ++i) {
+    prompts.emplace_back(static_cast<std::size_t>(data->context));
+    data->read_inputs(i, 1, std::as_writable_bytes(std::span(prompts.back())));
+  }
+  const std::int64_t positions = data->context + request.settings.new_tokens;
+  if (positions > opened.model.max_context) {
+    fail_usage("--prompt-tokens and --max-new-tokens need {} positions, and the model has {}",
+               positions, opened.model.max_context);
+  }
+  request.settings.speculation = {
+      .draft = best.record.widths,
+      .verifier = verifier,
+      .cache = request.cache == "own" ? DraftCache::kOwn : DraftCache::kShared,
+      .draft_tokens = std::max<std::int64_t>(1, best.best.tokens),
+      .context = positions};
+  Engine& engine = open_engine(request.device.device);
+  const auto session = engine.load(opened.model, opened.checkpoint, request.device);
+  const auto sequences = session->sequences();
+  ProgressBar bar("checking");
+  return check_draft(*sequences, request.settings, prompts, shown_on(bar, guard));
+}
+
+nlohmann::ordered_json json_of(const DraftCheck& check) {
+  return {{"tokens", check.tokens},
+          {"acceptance", check.acceptance},
+          {"tokens_per_verification", check.tokens_per_verification},
+          {"seconds_alone", check.alone},
+          {"seconds_draft", check.draft},
+          {"seconds_verification", check.verification},
+          {"predicted_speedup", check.predicted},
+          {"formula_speedup", check.formula},
+          {"measured_speedup", check.measured}};
+}
+
+}  // namespace
+
+int draft_command(const Arguments& arguments) {
+  Request request;
+  OptionTable options = option_table(request);
+  if (!options.parse(arguments)) return 0;
+  const InterruptGuard guard;
+  const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
+  if (opened.model.one_output) {
+    fail("cannot choose a draft for '{}': it writes no text", request.model.directory.string());
+  }
+  const Widths verifier = opened.model.space.full();
+  if (!request.widths.empty() && parse_widths(request.widths, opened.model.layers()) != verifier) {
+    fail_usage("--widths must be the whole model, {}, by which acceptance is measured, not {}",
+               to_string(verifier), request.widths);
+  }
+  const Store store = Store::open(request.db, Store::Mode::kRead);
+  const LatencyRow row = latency_named(store, opened, request.latency);
+  const LatencyTable latency(row.measured.parts);
+  const std::vector<Draft> drafts = drafts_of(request, store, row.model, latency, verifier);
+  const Draft& best = drafts.front();
+  const auto shown =
+      std::span(drafts).first(std::min(drafts.size(), static_cast<std::size_t>(request.rows)));
+  std::optional<DraftCheck> check;
+  if (!request.check.path.empty()) check = measured(request, opened, best, verifier, guard);
+
+  if (request.json) {
+    nlohmann::ordered_json json = {{"verifier", to_string(verifier)},
+                                   {"latency", row.id},
+                                   {"drafts", draft_table(shown).json()}};
+    json["check"] = check ? json_of(*check) : nlohmann::ordered_json();
+    print_json(json);
+    return 0;
+  }
+  note("{}\n", latency_text(row));
+  print_table(draft_table(shown), OutputFormat::kText);
+  if (best.best.tokens == 0) {
+    print("no draft makes {} faster\n", to_string(verifier));
+  } else {
+    print("best draft: {}, {} tokens at once, expected to be {:.2f} ± {:.2f} times as fast\n",
+          to_string(best.record.widths), best.best.tokens, best.best.speedup, best.speedup_error());
+  }
+  if (check) {
+    print(
+        "measured over {} tokens: {:.3f} times as fast; predicted {:.3f} from runs of accepted "
+        "tokens ({:.2f} a verification) and times, {:.3f} by the formula (acceptance {:.3f})\n",
+        check->tokens, check->measured, check->predicted, check->tokens_per_verification,
+        check->formula, check->acceptance);
+  }
+  return 0;
+}
+
+}  // namespace mnm

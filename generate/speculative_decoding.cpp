@@ -1,0 +1,159 @@
+#include "generate/speculative_decoding.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "generate/draft_length.h"
+
+namespace mnm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr double kMemory = 0.95;  // weight of what was tested before one more token
+
+}  // namespace
+
+double SpeculationCounts::acceptance() const {
+  return tested == 0 ? 0 : static_cast<double>(accepted) / static_cast<double>(tested);
+}
+
+double SpeculationCounts::tokens_per_verification() const {
+  return verifications == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(verifications);
+}
+
+Verdict verify(std::span<const double> p, std::span<const double> q, std::int64_t x,
+               Random& random) {
+  const auto at = static_cast<std::size_t>(x);
+  if (random.uniform() * q[at] < p[at]) return {true, x};
+  std::vector<double> rest(p.size());
+  double total = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) total += rest[i] = std::max(0.0, p[i] - q[i]);
+  if (total <= 0) return {false, draw(p, 1, random.uniform())};  // p is q but for rounding
+  return {false, draw(rest, total, random.uniform())};
+}
+
+Speculation::Speculation(Sequences& sequences, const SpeculationSettings& settings,
+                         Sampler& sampler, Random& random)
+    : sequences_(sequences), settings_(settings), sampler_(sampler), random_(random) {
+  const std::int64_t longest =
+      settings.draft_tokens > 0 ? settings.draft_tokens : std::max<std::int64_t>(1, settings.most);
+  const SequenceOptions options = {.context = settings.context, .take_back = longest + 1};
+  verifier_ = sequences.open(options);
+  draft_ = settings.cache == DraftCache::kShared ? verifier_ : sequences.open(options);
+}
+
+Speculation::~Speculation() {
+  sequences_.close(verifier_);
+  if (draft_ != verifier_) sequences_.close(draft_);
+}
+
+std::span<const float> Speculation::feed(SequenceId sequence, const Widths& widths,
+                                         std::span<const std::int64_t> tokens,
+                                         bool every_position) {
+  const Feed feed{
+      .sequence = sequence, .widths = widths, .tokens = tokens, .every_position = every_position};
+  return sequences_.step({&feed, 1}).front();
+}
+
+void Speculation::read(std::span<const std::int64_t> part) {
+  const auto settle = [&](SequenceId sequence, const Widths& widths) {
+    const Feed feed{.sequence = sequence, .widths = widths, .tokens = part, .settled = true};
+    return sequences_.step({&feed, 1}).front();
+  };
+  if (draft_ != verifier_) settle(draft_, settings_.draft);
+  const std::span<const float> logits = settle(verifier_, settings_.verifier);
+  logits_.assign(logits.begin(), logits.end());
+}
+
+std::int64_t Speculation::length_of_draft(std::int64_t most) const {
+  if (settings_.draft_tokens > 0) return std::min(settings_.draft_tokens, most);
+  const std::int64_t best =
+      best_draft_length(accepted_ / tested_, settings_.cost, settings_.most).tokens;
+  return std::min(std::max<std::int64_t>(1, best), most);  // one at least, to go on measuring
+}
+
+std::vector<Speculation::Proposal> Speculation::propose(std::int64_t count) {
+  std::vector<Proposal> proposals;
+  std::vector<std::int64_t> next = draft_ == verifier_ ? std::vector<std::int64_t>{} : unread_;
+  next.push_back(last_);
+  const Clock::time_point start = Clock::now();
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::vector<double> from = sampler_.probabilities(feed(draft_, settings_.draft, next, false));
+    const std::int64_t token = draw(from, 1, random_.uniform());
+    proposals.push_back({token, std::move(from)});
+    next = {token};
+  }
+  counts_.draft_seconds += since(start);
+  counts_.draft_passes += count;
+  counts_.proposed += count;
+  return proposals;
+}
+
+std::vector<std::int64_t> Speculation::next(std::int64_t most) {
+  if (last_ < 0) {
+    last_ = sampler_.pick(logits_, random_.uniform());
+    return {last_};
+  }
+  const std::int64_t base = sequences_.length(verifier_);
+  const std::vector<Proposal> proposals = propose(length_of_draft(most - 1));
+  if (draft_ == verifier_) sequences_.rewind(verifier_, base);
+
+  std::vector<std::int64_t> fed = {last_};
+  for (const Proposal& proposal : proposals) fed.push_back(proposal.token);
+  const Clock::time_point start = Clock::now();
+  const std::span<const float> logits = feed(verifier_, settings_.verifier, fed, true);
+  counts_.verify_seconds += since(start);
+  ++counts_.verifications;
+
+  const std::size_t vocab = logits.size() / fed.size();
+  std::vector<std::int64_t> tokens;
+  bool rejected = false;
+  for (std::size_t i = 0; i < fed.size() && !rejected; ++i) {
+    const std::vector<double> p = sampler_.probabilities(logits.subspan(i * vocab, vocab));
+    if (i == proposals.size()) {
+      tokens.push_back(draw(p, 1, random_.uniform()));
+      break;
+    }
+    const Verdict verdict = verify(p, proposals[i].from, proposals[i].token, random_);
+    rejected = !verdict.accepted;
+    tokens.push_back(verdict.token);
+    ++counts_.tested;
+    counts_.accepted += verdict.accepted ? 1 : 0;
+    accepted_ = kMemory * accepted_ + (verdict.accepted ? 1 : 0);
+    tested_ = kMemory * tested_ + 1;
+  }
+  counts_.tokens += static_cast<std::int64_t>(tokens.size());
+  // Both have read the last token and those that were accepted, all but the newest.
+  const std::int64_t read = base + static_cast<std::int64_t>(tokens.size());
+  sequences_.rewind(verifier_, read);
+  if (draft_ != verifier_ && proposals.empty()) {
+    unread_.push_back(last_);
+  } else if (draft_ != verifier_) {
+    unread_.clear();
+    const std::int64_t length = sequences_.length(draft_);
+    if (length > read) sequences_.rewind(draft_, read);
+    if (length < read) unread_ = {proposals.back().token};  // all were accepted
+  }
+  last_ = tokens.back();
+  return tokens;
+}
+
+double Speculation::verifier_seconds() {
+  constexpr std::int64_t kLeast = 16, kMost = 64;
+  if (last_ < 0) return 0;
+  const std::int64_t base = sequences_.length(verifier_);
+  const std::int64_t passes = std::clamp(counts_.verifications, kLeast, kMost);
+  const Clock::time_point start = Clock::now();
+  for (std::int64_t i = 0; i < passes; ++i) {
+    sampler_.probabilities(feed(verifier_, settings_.verifier, {&last_, 1}, false));
+    sequences_.rewind(verifier_, base);
+  }
+  return since(start) / static_cast<double>(passes);
+}
+
+}  // namespace mnm

@@ -1,0 +1,172 @@
+#include "neurons/importance.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "base/error.h"
+#include "extract/extract.h"
+#include "neurons/greedy_removal.h"
+
+namespace mnm {
+namespace {
+
+constexpr std::size_t kChunk = 1 << 16;  // elements of a matrix that are read at a time
+
+constexpr ImportanceRow kTable[] = {
+    {ImportanceScore::kMagnitude, "magnitude", false, {.activations = false}},
+    {ImportanceScore::kL2, "l2"},
+    {ImportanceScore::kChannel, "channel"},
+    {ImportanceScore::kWanda, "wanda"},
+    {ImportanceScore::kIterative, "iterative", true, {.activations = false, .removal = true}},
+    {ImportanceScore::kTaylor, "taylor", true, {.activations = false, .saliency = true}},
+};
+
+// Calls take(row, column, value) for each element of a matrix.
+template <typename Take>
+void for_each_element(const TensorSpec& spec, const Checkpoint& checkpoint, const Take& take) {
+  TensorSlice slice;
+  slice.spec = &spec;
+  slice.name = spec.name;
+  slice.shape = spec.shape;
+  const auto columns = static_cast<std::size_t>(spec.shape.back());
+  std::size_t at = 0;
+  Extractor(checkpoint).stream(slice, kChunk, [&](std::span<float> values) {
+    for (const float value : values) {
+      take(at / columns, at % columns, value);
+      ++at;
+    }
+  });
+}
+
+void require_finite(double value, const NeuronTensor& tensor, std::size_t channel) {
+  if (std::isfinite(value)) return;
+  fail(
+      "cannot rank the neurons of {}: the calibration measured {} at its index {}, so a weight is "
+      "no number or the activations overflow; calibrate in f32 (--dtype f32), or on other text",
+      tensor.spec->name, value, channel);
+}
+
+// Sums of the values of each neuron's indices, over all runs.
+std::vector<double> by_neuron(const NeuronTensor& tensor, std::int64_t count,
+                              std::span<const double> values) {
+  std::vector<double> sums(static_cast<std::size_t>(count), 0);
+  for (const NeuronRun& run : tensor.runs) {
+    for (std::int64_t i = 0; i < count * run.each; ++i) {
+      const auto index = static_cast<std::size_t>(run.begin + i);
+      require_finite(values[index], tensor, index);
+      sums[static_cast<std::size_t>(i / run.each)] += values[index];
+    }
+  }
+  return sums;
+}
+
+std::vector<double> magnitude(const LayerNeurons& neurons, const Checkpoint& checkpoint) {
+  std::vector<double> sums(static_cast<std::size_t>(neurons.count), 0);
+  for (const NeuronTensor& tensor : neurons.tensors) {
+    if (tensor.spec->cut_dim != 0 || tensor.spec->shape.size() != 2) continue;
+    const auto rows = static_cast<std::size_t>(tensor.spec->shape[0]);
+    std::vector<double> largest(rows, -HUGE_VAL), smallest(rows, HUGE_VAL);
+    for_each_element(*tensor.spec, checkpoint, [&](std::size_t row, std::size_t, float value) {
+      largest[row] = std::max(largest[row], static_cast<double>(value));
+      smallest[row] = std::min(smallest[row], static_cast<double>(value));
+      if (std::isnan(value)) largest[row] = NAN;
+    });
+    for (std::size_t row = 0; row < rows; ++row) largest[row] += std::fabs(smallest[row]);
+    const std::vector<double> own = by_neuron(tensor, neurons.count, largest);
+    std::ranges::transform(sums, own, sums.begin(), std::plus<>());
+  }
+  return sums;
+}
+
+// [channels] of W: the square root of the sums of squares of the columns, or the means of their
+// absolute values.
+std::vector<double> column_norms(const TensorSpec& down, const Checkpoint& checkpoint,
+                                 bool squares) {
+  std::vector<double> sums(static_cast<std::size_t>(down.shape[1]), 0);
+  for_each_element(down, checkpoint, [&](std::size_t, std::size_t column, float value) {
+    const double v = value;
+    sums[column] += squares ? v * v : std::fabs(v);
+  });
+  for (double& sum : sums)
+    sum = squares ? std::sqrt(sum) : sum / static_cast<double>(down.shape[0]);
+  return sums;
+}
+
+std::vector<double> products(std::span<const double> a, std::span<const double> b) {
+  std::vector<double> out(a.size());
+  std::ranges::transform(a, b, out.begin(), std::multiplies<>());
+  return out;
+}
+
+std::vector<double> root(std::vector<double> values) {
+  for (double& value : values) value = std::sqrt(value);
+  return values;
+}
+
+std::vector<double> iterative(const LayerNeurons& neurons, const ChannelStatistics& statistics) {
+  const auto channels = static_cast<std::size_t>(neurons.count * neurons.channels_each());
+  for (std::size_t c = 0; c < channels; ++c) {
+    require_finite(statistics.removal[c * channels + c], neurons.down(), c);
+  }
+  const std::vector<std::int32_t> gone =
+      greedy_removal(statistics.removal, neurons.channels_each());
+  std::vector<double> importance(gone.size());
+  for (std::size_t step = 0; step < gone.size(); ++step) {
+    importance[static_cast<std::size_t>(gone[step])] = static_cast<double>(step);
+  }
+  return importance;
+}
+
+std::vector<double> taylor(const LayerNeurons& neurons, const ChannelStatistics& statistics) {
+  std::vector<double> sums(static_cast<std::size_t>(neurons.count), 0);
+  for (const NeuronTensor& tensor : neurons.tensors) {
+    const std::vector<double> own =
+        by_neuron(tensor, neurons.count, statistics.saliency.at(tensor.spec->name));
+    std::ranges::transform(sums, own, sums.begin(), std::plus<>());
+  }
+  return sums;
+}
+
+}  // namespace
+
+std::span<const ImportanceRow> importance_table() { return kTable; }
+
+const ImportanceRow& importance_named(std::string_view name) {
+  const auto found = std::ranges::find(kTable, name, &ImportanceRow::name);
+  if (found != std::end(kTable)) return *found;
+  std::vector<std::string_view> names;
+  for (const ImportanceRow& row : kTable) names.push_back(row.name);
+  fail_usage("no score of importance is called '{}': there are {}", name, fmt::join(names, ", "));
+}
+
+std::vector<double> importance_of(const ImportanceRow& row, const LayerNeurons& neurons,
+                                  const ChannelStatistics& statistics,
+                                  const Checkpoint& checkpoint) {
+  const NeuronTensor& down = neurons.down();
+  const auto summed = [&](std::span<const double> values) {
+    return by_neuron(down, neurons.count, values);
+  };
+  switch (row.score) {
+    case ImportanceScore::kMagnitude:
+      return magnitude(neurons, checkpoint);
+    case ImportanceScore::kL2:
+      return root(summed(statistics.squared_means));
+    case ImportanceScore::kChannel: {
+      std::vector<double> means = statistics.sum_abs;
+      for (double& mean : means) mean /= static_cast<double>(statistics.tokens);
+      return summed(products(column_norms(*down.spec, checkpoint, true), means));
+    }
+    case ImportanceScore::kWanda:
+      return summed(
+          products(column_norms(*down.spec, checkpoint, false), root(statistics.sum_square)));
+    case ImportanceScore::kIterative:
+      return iterative(neurons, statistics);
+    case ImportanceScore::kTaylor:
+      return taylor(neurons, statistics);
+  }
+  fail("score of importance without a formula");
+}
+
+}  // namespace mnm

@@ -1,0 +1,25 @@
+// From calibration data to the order of every layer's neurons.
+#pragma once
+
+#include <vector>
+
+#include "base/progress.h"
+#include "dataset/examples.h"
+#include "eval/scores.h"
+#include "families/open_model.h"
+#include "neurons/importance.h"
+#include "neurons/neuron_order.h"
+
+namespace mnm {
+
+// Error if the data cannot rank neurons: all of its tokens are the same one.
+void require_varied(const Examples& data);
+
+// The order of each layer's neurons by a score, [layers]. One pass of the model over the data,
+// layer by layer, so the weights need not fit the memory (kTaylor: they and their gradients must).
+// `data` is null exactly if the score needs none.
+std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const ImportanceRow& row,
+                                      const Examples* data, const DeviceOptions& device,
+                                      const ProgressSink& progress = {});
+
+}  // namespace mnm

@@ -1,0 +1,194 @@
+#include "generate/speculative_decoding.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "generate/generation.h"
+#include "generate/scheduled_widths.h"
+#include "tests/generate/table_sequences.h"
+
+namespace mnm {
+namespace {
+
+using test::FedToken;
+using test::TableSequences;
+using test::Tokens;
+
+constexpr Width kNarrow = 1, kWide = 4;
+
+std::vector<float> logs(const std::vector<double>& probabilities) {
+  std::vector<float> logits;
+  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
+  return logits;
+}
+
+// What each width says after a token, of three. The two differ much.
+std::vector<double> known(Width width, std::int64_t last) {
+  static const std::vector<std::vector<double>> kVerifier = {
+      {0.6, 0.3, 0.1}, {0.05, 0.15, 0.8}, {0.4, 0.4, 0.2}};
+  static const std::vector<std::vector<double>> kDraft = {
+      {0.2, 0.2, 0.6}, {0.3, 0.3, 0.4}, {0.4, 0.5, 0.1}};
+  return (width == kWide ? kVerifier : kDraft)[static_cast<std::size_t>(last)];
+}
+
+// A pass at a width must have read the tokens before it: the verifier's at its own width, the
+// draft's own sequence at the draft's. The last ones are looked at, since a round goes no further
+// back.
+struct Checked {
+  DraftCache cache;
+  std::vector<float> operator()(const std::vector<FedToken>& fed) const {
+    const Width now = fed.back().widths.front();
+    const std::size_t first = fed.size() > 20 ? fed.size() - 20 : 0;
+    for (std::size_t i = first; i < fed.size(); ++i) {
+      if (now == kWide || cache == DraftCache::kOwn) {
+        EXPECT_EQ(fed[i].widths.front(), now);
+      }
+    }
+    return logs(known(now, fed.back().token));
+  }
+};
+
+Tokens speculate(const Sampling& sampling, std::uint64_t seed, DraftCache cache,
+                 std::int64_t draft_tokens, std::int64_t count,
+                 SpeculationCounts* counts = nullptr) {
+  TableSequences sequences(Checked{cache});
+  Sampler sampler(sampling);
+  Random random(seed);
+  Generation out;
+  {
+    Speculation source(sequences,
+                       {.draft = {kNarrow},
+                        .verifier = {kWide},
+                        .cache = cache,
+                        .draft_tokens = draft_tokens,
+                        .most = 6},
+                       sampler, random);
+    out = generate(source, Tokens{0, 2, 1}, {count, count + 3, {}},
+                   [](std::optional<std::int64_t>) { return true; });
+    if (counts != nullptr) *counts = source.counts();
+  }
+  EXPECT_EQ(sequences.open_sequences(), 0u);
+  EXPECT_EQ(std::ssize(out.tokens), count);
+  return out.tokens;
+}
+
+Tokens alone(const Sampling& sampling, std::uint64_t seed, std::int64_t count) {
+  TableSequences sequences(Checked{DraftCache::kOwn});
+  Sampler sampler(sampling);
+  Random random(seed);
+  ScheduledWidths source(sequences, {}, {{0, {kWide}}}, sampler, random);
+  return generate(source, Tokens{0, 2, 1}, {count, count + 3, {}},
+                  [](std::optional<std::int64_t>) { return true; })
+      .tokens;
+}
+
+const std::vector<DraftCache> kCaches = {DraftCache::kOwn, DraftCache::kShared};
+
+TEST(Speculation, GreedyTokensAreTheVerifiers) {
+  for (const DraftCache cache : kCaches) {
+    for (const std::int64_t length : {0, 1, 2, 5}) {
+      for (const std::int64_t count : {1, 2, 7, 40}) {
+        EXPECT_EQ(speculate({}, 1, cache, length, count), alone({}, 1, count))
+            << length << " at once, " << count << " tokens";
+      }
+    }
+  }
+}
+
+TEST(Speculation, TheSameSeedGivesTheSameTokens) {
+  const Sampling sampling = {1, 0, 1};
+  for (const DraftCache cache : kCaches) {
+    const Tokens tokens = speculate(sampling, 7, cache, 0, 60);
+    EXPECT_EQ(speculate(sampling, 7, cache, 0, 60), tokens);
+    EXPECT_NE(speculate(sampling, 8, cache, 0, 60), tokens);
+  }
+}
+
+// Counts of pairs of neighbours against the verifier's known probabilities: Pearson's chi-squared,
+// row by row. Each of the 3 rows has 2 degrees of freedom; together 6, whose 99.99 % point is 27.9.
+// The draft's own probabilities give thousands.
+TEST(Speculation, DrawnTokensAreDistributedAsTheVerifiers) {
+  for (const DraftCache cache : kCaches) {
+    for (const std::int64_t length : {0, 1, 3}) {
+      for (const double temperature : {1.0, 0.5}) {
+        const Tokens tokens = speculate({temperature, 0, 1}, 3, cache, length, 30000);
+        std::map<std::pair<std::int64_t, std::int64_t>, double> pairs;
+        std::map<std::int64_t, double> firsts;
+        for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+          ++pairs[{tokens[i], tokens[i + 1]}];
+          ++firsts[tokens[i]];
+        }
+        double chi = 0;
+        for (std::int64_t a = 0; a < 3; ++a) {
+          std::vector<double> p = known(kWide, a);
+          double sum = 0;
+          for (double& x : p) sum += x = std::pow(x, 1 / temperature);
+          for (std::int64_t b = 0; b < 3; ++b) {
+            const double expected = firsts[a] * p[static_cast<std::size_t>(b)] / sum;
+            ASSERT_GT(expected, 5);
+            chi += std::pow(pairs[{a, b}] - expected, 2) / expected;
+          }
+        }
+        EXPECT_LT(chi, 27.9) << length << " at once, temperature " << temperature;
+      }
+    }
+  }
+}
+
+// Of an accepted token: sum over tokens of min(p, q), in the long run by how often each comes
+// first.
+TEST(Speculation, CountsAreOfWhatWasTested) {
+  SpeculationCounts counts;
+  speculate({1, 0, 1}, 5, DraftCache::kOwn, 3, 20000, &counts);
+  EXPECT_EQ(counts.tokens + 1, 20000);
+  EXPECT_LE(counts.accepted, counts.tested);
+  EXPECT_LE(counts.tested, counts.proposed);
+  EXPECT_EQ(counts.tokens, counts.accepted + counts.verifications);
+  EXPECT_GT(counts.acceptance(), 0.4);  // the least of the three rows' overlaps
+  EXPECT_LT(counts.acceptance(), 0.9);  // the largest
+  speculate({}, 5, DraftCache::kShared, 4, 1, &counts);
+  EXPECT_EQ(counts.verifications, 0);
+}
+
+// An agreeing draft is asked for more tokens at once than one that never agrees.
+TEST(Speculation, TheLengthFollowsTheAcceptance) {
+  const auto proposed = [](bool agrees) {
+    TableSequences sequences([agrees](const std::vector<FedToken>& fed) {
+      std::vector<float> logits(4, 0);
+      const bool shifted = !agrees && fed.back().widths.front() == kNarrow;
+      logits[static_cast<std::size_t>(fed.back().token + (shifted ? 2 : 1)) % 4] = 9;
+      return logits;
+    });
+    Sampler sampler({});
+    Random random(1);
+    Speculation source(sequences, {.draft = {kNarrow}, .verifier = {kWide}, .most = 6, .cost = 0.1},
+                       sampler, random);
+    generate(source, Tokens{0}, {200, 1000, {}}, [](std::optional<std::int64_t>) { return true; });
+    return static_cast<double>(source.counts().proposed) /
+           static_cast<double>(source.counts().verifications);
+  };
+  EXPECT_GT(proposed(true), 5);
+  EXPECT_LT(proposed(false), 1.5);
+}
+
+// Every branch of the verdict, by its own probabilities.
+TEST(Speculation, AVerdictIsDistributedAsTheVerifier) {
+  const std::vector<double> p = {0.1, 0.2, 0.3, 0.4}, q = {0.7, 0.1, 0.2, 0.0};
+  Random random(9);
+  std::vector<double> seen(4);
+  const int draws = 40000;
+  for (int i = 0; i < draws; ++i) {
+    const std::int64_t x = draw(q, 1, random.uniform());
+    ++seen[static_cast<std::size_t>(verify(p, q, x, random).token)];
+  }
+  double chi = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    chi += std::pow(seen[i] - draws * p[i], 2) / (draws * p[i]);
+  }
+  EXPECT_LT(chi, 21.1);  // the 99.99 % point of 3 degrees of freedom
+}
+
+}  // namespace
+}  // namespace mnm
