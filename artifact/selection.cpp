@@ -55,16 +55,27 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
 
 Widths least_slope_within(const NestedModel& model, const CostTable& costs,
                           std::span<const Budget> budgets) {
-  const std::vector<Widths> schedule = least_slope_schedule(model.space);
-  for (const Widths& widths : schedule | std::views::reverse) {  // its members only grow
-    if (within(costs.of(widths), budgets)) return widths;
+  const auto within_budgets = [&](std::size_t place) {
+    return within(costs.of(least_slope_member(model.space, place)), budgets);
+  };
+  // Each member is at least as wide in every layer as the one before, so exact costs only grow.
+  // Measured latency may fall from one to the next: then every place is asked, from the widest.
+  const auto places = std::views::iota(std::size_t{0}, least_slope_places(model.space));
+  if (!counts_latency(CostKind::kParams, budgets)) {
+    const auto end = std::ranges::partition_point(places, within_budgets);
+    if (end != places.begin()) return least_slope_member(model.space, *(end - 1));
+  } else {
+    for (const std::size_t place : places | std::views::reverse) {
+      if (within_budgets(place)) return least_slope_member(model.space, place);
+    }
   }
-  const Cost smallest = costs.of(schedule.front());
+  const Widths narrowest = least_slope_member(model.space, 0);
+  const Cost smallest = costs.of(narrowest);
   for (const Budget& budget : budgets) {
     if (within(smallest, {&budget, 1})) continue;
     fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}",
-               budget.limit, cost_text(budget.kind, costs.basis().context),
-               to_string(schedule.front()), smallest.of(budget.kind));
+               budget.limit, cost_text(budget.kind, costs.basis().context), to_string(narrowest),
+               smallest.of(budget.kind));
   }
   fail_usage("no submodel is within the budgets");
 }

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress.h"

@@ -5,9 +5,9 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"

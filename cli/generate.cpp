@@ -14,10 +14,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/generation_way.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"

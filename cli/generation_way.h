@@ -14,7 +14,7 @@
 #include "generate/generation.h"
 #include "generate/sampler.h"
 #include "generate/scheduled_widths.h"
-#include "generate/speculative_decoding.h"
+#include "generate/speculative.h"
 #include "generate/token_source.h"
 #include "model/nested_model.h"
 

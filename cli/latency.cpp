@@ -5,11 +5,11 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/quantity.h"
 #include "base/random.h"
 #include "base/version.h"
 #include "cli/common_options.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"

@@ -11,9 +11,9 @@
 
 #include "artifact/provenance.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/interrupt.h"
 #include "base/progress.h"
-#include "cli/interrupt.h"
 
 namespace mnm {
 

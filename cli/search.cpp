@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/quantity.h"
 #include "base/shell_word.h"
 #include "base/version.h"
 #include "cli/common_options.h"
 #include "cli/confirmed_front.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"

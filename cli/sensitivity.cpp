@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "dataset/examples.h"
-#include "eval/paired_difference.h"
+#include "eval/paired.h"
 #include "families/open_model.h"
 #include "report/heat_map.h"
 #include "report/table.h"

@@ -5,14 +5,14 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/common_options.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
 #include "serve/bearer_token.h"
-#include "serve/http_server.h"
+#include "serve/server.h"
 #include "serve/stored_front.h"
 #include "serve/time_steps.h"
 

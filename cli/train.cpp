@@ -7,11 +7,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
-#include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
 #include "cli/print.h"

@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "eval/paired_difference.h"
+#include "eval/paired.h"
 
 namespace mnm {
 

@@ -8,7 +8,7 @@
 #include "base/progress.h"
 #include "engine/sequences.h"
 #include "generate/sampler.h"
-#include "generate/speculative_decoding.h"
+#include "generate/speculative.h"
 
 namespace mnm {
 

@@ -1,31 +1,27 @@
 #include "heuristics/least_slope.h"
 
-#include <cstddef>
 #include <utility>
 
 #include "heuristics/uniform.h"
 
 namespace mnm {
-namespace {
 
-// Appends what is not the last member already.
-void add(std::vector<Widths>& members, Widths widths) {
-  if (members.empty() || members.back() != widths) members.push_back(std::move(widths));
+std::size_t least_slope_places(const WidthSpace& space) {
+  return (space.levels() - 1) * space.layers.size() + 1;
 }
 
-}  // namespace
+Widths least_slope_member(const WidthSpace& space, std::size_t place) {
+  const std::size_t layers = space.layers.size();
+  std::vector<std::size_t> levels(layers, place / layers);
+  for (std::size_t raised = place % layers; raised-- > 0;) ++levels[layers - 1 - raised];
+  return widths_at(space, levels);
+}
 
 std::vector<Widths> least_slope_schedule(const WidthSpace& space) {
-  const std::size_t layers = space.layers.size();
   std::vector<Widths> members;
-  for (std::size_t level = 0; level < space.levels(); ++level) {
-    add(members, space.uniform(level));
-    if (level + 1 == space.levels()) break;
-    std::vector<std::size_t> levels(layers, level);
-    for (std::size_t layer = layers; layer-- > 1;) {  // layer 0 would make the next uniform one
-      levels[layer] = level + 1;
-      add(members, widths_at(space, levels));
-    }
+  for (std::size_t place = 0; place < least_slope_places(space); ++place) {
+    Widths widths = least_slope_member(space, place);
+    if (members.empty() || members.back() != widths) members.push_back(std::move(widths));
   }
   return members;
 }

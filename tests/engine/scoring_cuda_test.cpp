@@ -10,7 +10,7 @@
 
 #include "dataset/token_file.h"
 #include "engine/engine.h"
-#include "eval/paired_difference.h"
+#include "eval/paired.h"
 #include "families/open_model.h"
 #include "tests/support/cuda_path.h"
 

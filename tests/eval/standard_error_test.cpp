@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "eval/paired_difference.h"
+#include "eval/paired.h"
 
 namespace mnm {
 namespace {

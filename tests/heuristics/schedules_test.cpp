@@ -63,6 +63,8 @@ TEST(Schedules, LeastSlopeIsWhatItsDefinitionPicksFromEverything) {
     const std::vector<Widths> members = least_slope_schedule(space);
     EXPECT_EQ(std::set<Widths>(members.begin(), members.end()), expected);
     EXPECT_EQ(members.size(), granularities + (granularities - 1) * (layers - 1));
+    EXPECT_EQ(members.size(), least_slope_places(space));
+    EXPECT_EQ(least_slope_member(space, members.size() - 1), members.back());
     for (std::size_t i = 1; i < members.size(); ++i) {  // a chain: each contains the one before
       for (std::size_t layer = 0; layer < layers; ++layer) {
         EXPECT_GE(members[i][layer], members[i - 1][layer]) << i << " " << layer;

@@ -1,4 +1,4 @@
-#include "eval/paired_difference.h"
+#include "eval/paired.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "serve/http_server.h"
+#include "serve/server.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "generate/speculative_decoding.h"
+#include "generate/speculative.h"
 
 #include <algorithm>
 #include <chrono>
