@@ -103,7 +103,7 @@ TEST(Importance, IsWhatTransformersComputes) {
     if (HasFatalFailure()) FAIL() << names[i];
   }
   EXPECT_EQ(
-      test::python_failure("nest/nest_check.py", {dir / "cases", std::to_string(kContext)}, dir),
+      test::python_failure("neurons/neurons_check.py", {dir / "cases", std::to_string(kContext)}, dir),
       "");
 }
 

@@ -1,6 +1,6 @@
 """Scores of importance and nested checkpoints against transformers, in double precision.
 
-usage: nest_check.py ROOT CONTEXT
+usage: neurons_check.py ROOT CONTEXT
 
 ROOT/tokens.bin has one token per byte. Every other entry of ROOT is a case with `ordinary` and
 `nested`, both checkpoints, and scores.json: score -> layers -> neurons. Exits with 1 if any
