@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 namespace mnm {
 
@@ -25,6 +26,37 @@ OnnxValue onnx_rms_norm(OnnxBuilder& graph, const OnnxValue& x, const std::strin
   OnnxValue factor = graph.weight(weight, kType);
   if (offset != 0) factor = graph.add(factor, graph.number(offset, kType));
   return graph.cast(graph.mul(normal, factor), kType, graph.type());
+}
+
+OnnxValue onnx_layer_norm(OnnxBuilder& graph, const OnnxValue& x, const std::string& name,
+                          double epsilon) {
+  constexpr OnnxType kType = OnnxType::kF32;
+  const OnnxValue normal =
+      graph.op("LayerNormalization",
+               {graph.cast(x, graph.type(), kType), graph.weight(name + ".weight", kType),
+                graph.weight(name + ".bias", kType)},
+               {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(epsilon)}});
+  return graph.cast(normal, kType, graph.type());
+}
+
+OnnxValue onnx_patch_embedding(OnnxBuilder& graph, const OnnxValue& pixels, const std::string& name,
+                               std::int64_t d, std::int64_t patch_height,
+                               std::int64_t patch_width) {
+  const std::vector<std::int64_t> patch = {patch_height, patch_width};
+  const OnnxValue projected =
+      graph.op("Conv",
+               {graph.cast(pixels, OnnxType::kF32, graph.type()), graph.weight(name + ".weight"),
+                graph.weight(name + ".bias")},
+               {{"kernel_shape", patch}, {"strides", patch}});
+  return graph.transpose(graph.reshape(projected, {0, d, -1}), {0, 2, 1});
+}
+
+OnnxValue onnx_for_each(OnnxBuilder& graph, const OnnxValue& x, const OnnxValue& batch,
+                        std::vector<std::int64_t> rest) {
+  const OnnxValue count = graph.op("Gather", {graph.op("Shape", {batch}), graph.integers({0})},
+                                   {{"axis", std::int64_t{0}}});
+  const OnnxValue shape = graph.concat({count, graph.integers(std::move(rest))}, 0);
+  return graph.op("Expand", {x, shape});
 }
 
 OnnxValue onnx_silu(OnnxBuilder& graph, const OnnxValue& x) {

@@ -4,7 +4,6 @@
 // Shukla et al., "MatMamba: A Matryoshka State Space Model" (arXiv 2410.06718), sec. 3; Dao & Gu,
 // "Transformers are SSMs" (arXiv 2405.21060), sec. 7.
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,128 +16,13 @@
 #include "families/mamba2/mamba2_huggingface.h"
 #include "families/mamba2/mamba2_onnx.h"
 #include "families/mamba2/mamba2_runtimes.h"
+#include "families/mamba2/mamba2_table.h"
 #include "families/may_skip.h"
 
 namespace mnm {
 namespace {
 
-constexpr double kProduct = 2;  // FLOPs per token and element of a product's operand
-// Per token, inner channel and element of the state: the decay (1), the outer product of x and B
-// and its sum into the state (2), the product with C (2).
-constexpr double kScan = 5;
-constexpr int kRows = 0, kColumns = 1;
 constexpr const char *kEmbedding = "backbone.embeddings.weight", *kHead = "lm_head.weight";
-
-// Appends tensors under one name prefix, for one layer (-1: none).
-struct TableWriter {
-  TensorTable& table;
-  std::string prefix;
-  int layer = -1;
-
-  TensorSpec& add(const std::string& name, std::vector<std::int64_t> shape, Init init,
-                  double flops = 0) {
-    TensorSpec& tensor = table.tensors.emplace_back();
-    tensor.name = prefix + name;
-    tensor.shape = std::move(shape);
-    tensor.layer = layer;
-    tensor.init = init;
-    tensor.flops_per_element = flops;
-    return tensor;
-  }
-  TensorSpec& norm(const std::string& name, std::int64_t size, std::int64_t groups) {
-    TensorSpec& tensor = add(name, {size}, Init::kOne);
-    tensor.norm_groups = static_cast<int>(groups);
-    return tensor;
-  }
-  // As torch.nn.Linear and Conv1d begin: uniform within 1 / sqrt(fan in).
-  TensorSpec& product(const std::string& name, std::vector<std::int64_t> shape,
-                      std::int64_t fan_in) {
-    TensorSpec& tensor = add(name, std::move(shape), Init::kUniform, kProduct);
-    tensor.init_high = 1 / std::sqrt(static_cast<double>(fan_in));
-    tensor.init_low = -tensor.init_high;
-    return tensor;
-  }
-};
-
-void cut(TensorSpec& tensor, int dim, std::vector<Piece> pieces) {
-  tensor.cut_dim = dim;
-  tensor.pieces = std::move(pieces);
-}
-
-// Initial values: MatMamba's, which are Mamba-2's (mamba_ssm/modules/mamba2.py).
-void add_layer(const Mamba2Config& config, std::size_t layer, TensorTable& table) {
-  TableWriter to{table, fmt::format("backbone.layers.{}.", layer), static_cast<int>(layer)};
-  const Width full = config.full_width(layer);
-  const std::int64_t hidden = config.hidden_size, inner = config.inner(full),
-                     heads = config.heads(full), group_state = config.group_state();
-  const std::int64_t kernel = config.conv_kernel, mixed = inner + 2 * group_state;
-  const Piece channels{.begin = 0, .fixed = 0, .num = kInnerPerWidth, .den = 1};
-  const Piece per_head{.begin = 0, .fixed = 0, .num = kInnerPerWidth, .den = config.head_dim};
-  const auto from = [](Piece piece, std::int64_t begin) {
-    piece.begin = begin;
-    return piece;
-  };
-  const auto whole = [](std::int64_t begin, std::int64_t length) {
-    return Piece{.begin = begin, .fixed = length, .num = 0, .den = 1};
-  };
-
-  to.norm("norm.weight", hidden, 1);
-
-  // [z | x | B C | dt]
-  const std::vector<Piece> projected = {channels, from(channels, inner),
-                                        whole(2 * inner, 2 * group_state),
-                                        from(per_head, 2 * inner + 2 * group_state)};
-  cut(to.product("mixer.in_proj.weight", {inner + mixed + heads, hidden}, hidden), kRows,
-      projected);
-  if (config.bias) {
-    cut(to.add("mixer.in_proj.bias", {inner + mixed + heads}, Init::kZero), kRows, projected);
-  }
-
-  const std::vector<Piece> convolved = {channels, whole(inner, 2 * group_state)};
-  cut(to.product("mixer.conv1d.weight", {mixed, 1, kernel}, kernel), kRows, convolved);
-  if (config.conv_bias) {
-    TensorSpec& bias = to.product("mixer.conv1d.bias", {mixed}, kernel);
-    bias.flops_per_element = 0;
-    cut(bias, kRows, convolved);
-  }
-
-  TensorSpec& dt = to.add("mixer.dt_bias", {heads}, Init::kInverseSoftplus);
-  dt.init_low = std::max(config.time_step_min, config.time_step_floor);
-  dt.init_high = std::max(config.time_step_max, config.time_step_floor);
-  cut(dt, kRows, {per_head});
-  TensorSpec& a_log = to.add("mixer.A_log", {heads}, Init::kLogOfUniform);
-  a_log.init_low = 1;
-  a_log.init_high = 16;
-  cut(a_log, kRows, {per_head});
-  cut(to.add("mixer.D", {heads}, Init::kOne), kRows, {per_head});
-
-  cut(to.norm("mixer.norm.weight", inner, config.groups), kRows, {channels});
-  TensorSpec& out = to.product("mixer.out_proj.weight", {hidden, inner}, inner);
-  if (config.rescale_prenorm_residual) {
-    out.init_high /= std::sqrt(static_cast<double>(config.layers));
-    out.init_low = -out.init_high;
-  }
-  cut(out, kColumns, {channels});
-  if (config.bias) to.add("mixer.out_proj.bias", {hidden}, Init::kZero);
-}
-
-LayerChoices choices_of(const Mamba2Config& config, std::size_t layer) {
-  LayerChoices choices;
-  choices.granularities = config.granularities[layer];
-  const Width full = config.full_width(layer);
-  if (config.groups > 1) {
-    choices.why_not = fmt::format(
-        "B and C have {} groups, and which heads read a group moves with the width, so that only "
-        "the whole layer is a model",
-        config.groups);
-    return choices;
-  }
-  choices.step = config.step();
-  choices.why_not = fmt::format(
-      "width m keeps 2m channels in whole heads of {}, so widths are multiples of {} up to {}",
-      config.head_dim, choices.step, full);
-  return choices;
-}
 
 constexpr Exporter kExporters[] = {
     {"huggingface",
@@ -186,22 +70,19 @@ class Mamba2 final : public Family {
     model.flow_per_token = config.hidden_size;
     model.flow_in_f32 = config.residual_in_fp32;
 
-    TableWriter to{model.table, ""};
+    Mamba2Tensors to{model.table, ""};
     TensorSpec& embedding =
         to.add(kEmbedding, {config.vocab_size, config.hidden_size}, Init::kNormal);
     embedding.role = Role::kEmbedding;
     embedding.init_std = config.initializer_range;
-    embedding.flops_per_element = config.tied ? kProduct : 0;  // looked up; a product as the head
+    embedding.flops_per_element = config.tied ? Mamba2Tensors::kProduct : 0;  // looked up; a product as the head
     for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
-      add_layer(config, layer, model.table);
-      model.space.layers.push_back(choices_of(config, layer));
-      // The state of the scan, and the convolution's last conv_kernel - 1 inputs.
-      model.mixing.push_back(
-          {.flops_per_width =
-               kScan * static_cast<double>(kInnerPerWidth) * static_cast<double>(config.state_size),
-           .state_per_width = kInnerPerWidth * (config.state_size + config.conv_kernel - 1),
-           .state_per_sequence = 2 * config.group_state() * (config.conv_kernel - 1),
-           .flow_per_token = config.hidden_size});
+      Mamba2Tensors of_layer{model.table, fmt::format("backbone.layers.{}.", layer),
+                             static_cast<int>(layer)};
+      of_layer.norm("norm.weight", config.hidden_size, 1);
+      add_mamba2_mixer(config, of_layer);
+      model.space.layers.push_back(mamba2_choices(config, layer));
+      model.mixing.push_back(mamba2_mixing(config));
     }
     allow_skips(json, nesting.may_skip, model.space);
     to.norm("backbone.norm_f.weight", config.hidden_size, 1);

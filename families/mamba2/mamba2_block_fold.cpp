@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "families/mamba2/mamba2_mixer_fold.h"
+#include "families/rms_norm.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
 #include "kernels/ssd_scan.h"
@@ -24,6 +25,12 @@ void keep_last(const at::Tensor& x, const at::Tensor& before) {
 }
 
 }  // namespace
+
+at::Tensor BlockNorm::operator()(const at::Tensor& x) const {
+  const at::Tensor in = x.to(weight.scalar_type());
+  if (!bias.defined()) return rms_norm(in, weight, epsilon);
+  return at::layer_norm(in, weight.sizes(), weight, bias, epsilon);
+}
 
 MixerBlock::MixerBlock(const Mamba2Config& config, const Mamba2Layer& layer, Width widest,
                        std::int64_t rows, std::int64_t ends, const at::TensorOptions& options)

@@ -20,9 +20,17 @@ struct Mamba2Cut {
   TensorSpec in_proj, conv;
 };
 
+// The norm before a block, or the last one: RMSNorm, or LayerNorm where it has a bias.
+struct BlockNorm {
+  at::Tensor weight, bias;  // [d], [d] or undefined
+  double epsilon = 0;
+
+  at::Tensor operator()(const at::Tensor& x) const;  // of [.., d], in the type of the weight
+};
+
 struct Mamba2Layer {
   const Mamba2Cut* cut = nullptr;
-  at::Tensor norm;                // [d]
+  BlockNorm norm;
   at::Tensor in_proj, in_bias;    // [z inner | x inner | B | C | dt, d], bias or undefined
   at::Tensor conv;                // [taps, x inner | B | C]
   at::Tensor conv_bias;           // [x inner | B | C] or undefined

@@ -46,25 +46,32 @@ TimeStepLimit read_limit(const ConfigReader& keys, std::string_view key) {
   return limit;
 }
 
+// matformer_widths: one width for each layer, at most `uniform`, which is `what`.
+std::vector<Width> read_widths(const nlohmann::json& list, std::size_t layers, std::int64_t uniform,
+                               std::string_view what) {
+  if (!list.is_array() || list.size() != layers) {
+    fail("{} is {}, expected one width for each of the {} layers", kWidthsKey, shown(list), layers);
+  }
+  std::vector<Width> widths;
+  for (const nlohmann::json& value : list) {
+    const std::int64_t width = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+    if (width < 1 || width > uniform) {
+      fail("{} holds {}, expected widths from 1 to {}, {}", kWidthsKey, shown(value), what,
+           uniform);
+    }
+    widths.push_back(static_cast<Width>(width));
+  }
+  return widths;
+}
+
 // Full width of every layer: `uniform`, or matformer_widths, whose widest is `uniform` too.
 std::vector<Width> read_full_widths(const ConfigReader& keys, std::int64_t layers,
                                     std::int64_t uniform) {
   const auto count = static_cast<std::size_t>(layers);
   const nlohmann::json* list = keys.find(kWidthsKey);
   if (list == nullptr) return std::vector<Width>(count, static_cast<Width>(uniform));
-  if (!list->is_array() || list->size() != count) {
-    fail("{} is {}, expected one width for each of the {} layers", kWidthsKey, shown(*list),
-         layers);
-  }
-  std::vector<Width> widths;
-  for (const nlohmann::json& value : *list) {
-    const std::int64_t width = value.is_number_integer() ? value.get<std::int64_t>() : 0;
-    if (width < 1 || width > uniform) {
-      fail("{} holds {}, expected widths from 1 to num_heads * head_dim / 2, {}", kWidthsKey,
-           shown(value), uniform);
-    }
-    widths.push_back(static_cast<Width>(width));
-  }
+  const std::vector<Width> widths =
+      read_widths(*list, count, uniform, "num_heads * head_dim / 2");
   if (std::ranges::max(widths) != uniform) {
     fail("{} has {} as its widest, expected num_heads * head_dim / 2, {}", kWidthsKey,
          std::ranges::max(widths), uniform);
@@ -292,29 +299,9 @@ bool is_matmamba(const ConfigReader& keys, const nlohmann::json& json, const Con
   return layer == "MatMamba2";
 }
 
-Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting) {
-  const ConfigReader keys(json);
-  Mamba2Config config;
-  config.layers = keys.size("n_layer", kMaxLayers);
-  config.hidden_size = keys.size("d_model");
-  refuse_unless(keys, "d_intermediate", 0, "MLPs between the blocks are not computed here");
-  refuse_unless(keys, "attn_layer_idx", nlohmann::json::array(),
-                "attention layers are not computed here");
-  refuse_unless(keys, "rms_norm", true, "LayerNorm is not computed here");
-  // Absent keys mean what mamba_ssm's MambaConfig means by them.
-  config.tied = keys.flag("tie_embeddings", true);
-  config.residual_in_fp32 = keys.flag("residual_in_fp32", true);
-  const std::int64_t multiple = size_or(keys, "pad_vocab_size_multiple", 8);
-  const std::int64_t words = size_or(keys, "vocab_size", 50277);
-  config.vocab_size = (words + multiple - 1) / multiple * multiple;
-  if (config.vocab_size > kMaxSize) {
-    fail("vocab_size is {}, which pad_vocab_size_multiple {} takes past {}", words, multiple,
-         kMaxSize);
-  }
-  config.initializer_range = 0.02;
-  config.rescale_prenorm_residual = true;
-  config.dtype = stated_dtype(json).value_or(Dtype::kF32);
-
+// Its blocks and their widths. What a model has around them, the caller has read.
+void read_mamba_ssm_blocks(const ConfigReader& keys, const nlohmann::json& json,
+                           const Nesting& nesting, Mamba2Config& config) {
   const nlohmann::json none = nlohmann::json::object();
   const std::optional<ConfigReader> given = keys.object("ssm_cfg");
   const ConfigReader block = given.value_or(ConfigReader(none, "ssm_cfg."));
@@ -331,16 +318,49 @@ Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting)
     fail("{} is {}, expected expand * d_model, {}: blocks that are an MLP in part are not computed",
          block.name("d_ssm"), *part, inner);
   }
-  const std::vector<Width> full(
-      static_cast<std::size_t>(config.layers),
-      static_cast<Width>(width_of_inner(config, inner, "expand * d_model")));
+  const auto layers = static_cast<std::size_t>(config.layers);
+  const Width uniform = static_cast<Width>(width_of_inner(config, inner, "expand * d_model"));
+  std::vector<Width> full(layers, uniform);
+  const nlohmann::json* const widths = keys.find(kWidthsKey);
+  if (widths != nullptr) full = read_widths(*widths, layers, uniform, "expand * d_model / 2");
   const nlohmann::json* stated = keys.find(kGranularitiesKey);
   std::string_view said = nesting.granularities;
-  if (matmamba && stated == nullptr && said.empty() && config.groups == 1 &&
-      full.front() % (8 * config.step()) == 0) {
+  if (matmamba && widths == nullptr && stated == nullptr && said.empty() && config.groups == 1 &&
+      uniform % (8 * config.step()) == 0) {
     said = "1/8,1/4,1/2,1";
   }
   finish(config, stated, said, full);
+}
+
+// What every model of mamba_ssm's layout states of its layers.
+Mamba2Config read_mamba_ssm_sizes(const ConfigReader& keys, const nlohmann::json& json) {
+  Mamba2Config config;
+  config.layers = keys.size("n_layer", kMaxLayers);
+  config.hidden_size = keys.size("d_model");
+  refuse_unless(keys, "d_intermediate", 0, "MLPs between the blocks are not computed here");
+  refuse_unless(keys, "attn_layer_idx", nlohmann::json::array(),
+                "attention layers are not computed here");
+  // Absent keys mean what mamba_ssm's MambaConfig means by them.
+  config.residual_in_fp32 = keys.flag("residual_in_fp32", true);
+  config.initializer_range = 0.02;
+  config.rescale_prenorm_residual = true;
+  config.dtype = stated_dtype(json).value_or(Dtype::kF32);
+  return config;
+}
+
+Mamba2Config parse_mamba_ssm(const nlohmann::json& json, const Nesting& nesting) {
+  const ConfigReader keys(json);
+  Mamba2Config config = read_mamba_ssm_sizes(keys, json);
+  refuse_unless(keys, "rms_norm", true, "LayerNorm is not computed here");
+  config.tied = keys.flag("tie_embeddings", true);
+  const std::int64_t multiple = size_or(keys, "pad_vocab_size_multiple", 8);
+  const std::int64_t words = size_or(keys, "vocab_size", 50277);
+  config.vocab_size = (words + multiple - 1) / multiple * multiple;
+  if (config.vocab_size > kMaxSize) {
+    fail("vocab_size is {}, which pad_vocab_size_multiple {} takes past {}", words, multiple,
+         kMaxSize);
+  }
+  read_mamba_ssm_blocks(keys, json, nesting, config);
   return config;
 }
 
@@ -351,7 +371,22 @@ Width Mamba2Config::step() const {
 }
 
 bool is_mamba_ssm_config(const nlohmann::json& config) {
-  return !config.contains("model_type") && config.contains("d_model") && config.contains("n_layer");
+  return !config.contains("model_type") && config.contains("d_model") &&
+         config.contains("n_layer") && !is_image_config(config);
+}
+
+bool is_image_config(const nlohmann::json& config) {
+  return !config.contains("vocab_size") &&
+         (config.contains("n_classes") || config.contains("patch_size"));
+}
+
+Mamba2Config parse_mamba_ssm_blocks(const nlohmann::json& json, const Nesting& nesting,
+                                    std::int64_t outputs) {
+  const ConfigReader keys(json);
+  Mamba2Config config = read_mamba_ssm_sizes(keys, json);
+  config.vocab_size = outputs;
+  read_mamba_ssm_blocks(keys, json, nesting, config);
+  return config;
 }
 
 Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Nesting& nesting) {

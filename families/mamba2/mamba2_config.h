@@ -74,11 +74,18 @@ struct Mamba2Config {
 inline constexpr std::string_view kMamba2BridgeModelType = "mixnmatch_mamba2";
 
 bool is_mamba_ssm_config(const nlohmann::json& config);  // the second layout
+bool is_image_config(const nlohmann::json& config);  // mamba_ssm's layout of a model of images
 
 // Error names a key that is absent, of another type, out of range, contradicts another, or asks for
 // what is not computed here (attention layers, MLPs, LayerNorm, D per channel...). UsageError if
 // the text of `granularities` is wrong.
 Mamba2Config parse_mamba2_config(const nlohmann::json& config, const Nesting& nesting);
+
+// The blocks of a model that has them in the second layout's keys and something else around them:
+// layers, d_model, ssm_cfg, and our keys for widths. `outputs`: the model chooses among so many.
+// Errors as parse_mamba2_config() has them; rms_norm is the caller's to read.
+Mamba2Config parse_mamba_ssm_blocks(const nlohmann::json& json, const Nesting& nesting,
+                                    std::int64_t outputs);
 
 // Family::with_layers.
 nlohmann::json mamba2_config_with_layers(const nlohmann::json& config, std::int64_t layers);

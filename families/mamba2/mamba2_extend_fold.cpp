@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "families/rms_norm.h"
 #include "fold/product.h"
 
 namespace mnm {
@@ -84,7 +83,7 @@ class PartsMixer {
     }
     const at::Tensor from = at::tensor(order, at::kLong);
     const at::Tensor parent = x.index_select(0, from);
-    project_in(rms_norm(parent, layer_.norm, config_.norm_eps));
+    project_in(layer_.norm(parent));
     at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1,
                      [&](std::int64_t begin, std::int64_t end) {
                        const c10::AutoGradMode no_grad(false);  // thread-local

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "families/mamba2/mamba2_block_fold.h"
-#include "families/rms_norm.h"
 #include "fold/product.h"
 #include "model/slice_plan.h"
 
@@ -46,7 +45,7 @@ class SequenceMixer {
     for (std::int64_t begin = 0; begin < tokens; begin += size_) {
       const std::int64_t n = std::min(size_, tokens - begin);
       const at::Tensor parent = x.narrow(0, begin, n);
-      project_in(rms_norm(parent, layer_.norm, config_.norm_eps));
+      project_in(layer_.norm(parent));
       block_.mix(0, n, ends_, state);
       write_children(parent, out.narrow(1, begin, n));
     }

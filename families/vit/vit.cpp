@@ -80,14 +80,15 @@ void add_layer(const VitConfig& config, std::size_t layer, double share, TensorT
 
 void add_embeddings(const VitConfig& config, TensorTable& table) {
   TableWriter to{table, config.initializer_range, "vit.embeddings.", -1, Role::kEmbedding};
+  const ImagePatches& image = config.image;
   const std::int64_t d = config.hidden_size;
   to.add("cls_token", {1, 1, d}, Init::kNormal);
   to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal);
   TensorSpec& projection =
       to.add("patch_embeddings.projection.weight",
-             {d, config.channels, config.patch_height, config.patch_width}, Init::kNormal);
+             {d, image.channels, image.patch_height, image.patch_width}, Init::kNormal);
   projection.flops_per_element =
-      kProduct * static_cast<double>(config.patches()) / static_cast<double>(config.positions());
+      kProduct * static_cast<double>(image.patches()) / static_cast<double>(config.positions());
   to.add("patch_embeddings.projection.bias", {d}, Init::kZero);
 }
 
@@ -165,7 +166,7 @@ NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
   model.family = "vit";
   model.config = json;
   model.dtype = config.dtype;
-  model.input = {InputType::kPixels, {config.channels, config.height, config.width}};
+  model.input = {InputType::kPixels, config.image.shape()};
   model.one_output = true;
   model.vocab_size = config.classes;
   model.hidden_size = model.flow_per_token = config.hidden_size;

@@ -1,8 +1,6 @@
 #include "families/vit/vit_config.h"
 
 #include <algorithm>
-#include <tuple>
-#include <utility>
 
 #include "base/error.h"
 #include "families/config_reader.h"
@@ -11,33 +9,10 @@
 namespace mnm {
 namespace {
 
-constexpr std::int64_t kMaxSide = 1 << 16;       // pixels
-constexpr std::int64_t kMaxPositions = 1 << 20;  // more than any published model has, by far
-
 VitActivation parse_activation(const std::string& text) {
   if (text == "gelu") return VitActivation::kGelu;
   if (text == "gelu_pytorch_tanh" || text == "gelu_new") return VitActivation::kGeluTanh;
   fail("hidden_act is '{}', expected gelu, gelu_pytorch_tanh or gelu_new", text);
-}
-
-// Height and width of a key that is a number or a pair.
-std::pair<std::int64_t, std::int64_t> pair_of(const ConfigReader& keys, const char* key,
-                                              std::int64_t absent) {
-  const nlohmann::json* const value = keys.find(key);
-  if (value == nullptr) return {absent, absent};
-  if (!value->is_array()) {
-    const std::int64_t side = keys.size(key, kMaxSide);
-    return {side, side};
-  }
-  const auto side = [&](std::size_t i) {
-    const nlohmann::json& item = value->at(i);
-    if (!item.is_number_integer() || item.get<double>() < 1 || item.get<double>() > kMaxSide) {
-      fail("{} is {}, expected sides of 1 to {} pixels", keys.name(key), shown(*value), kMaxSide);
-    }
-    return item.get<std::int64_t>();
-  };
-  if (value->size() != 2) fail("{} is {}, expected one or two", keys.name(key), shown(*value));
-  return {side(0), side(1)};
 }
 
 // transformers has no key for it but the names of the classes; without these there are two.
@@ -72,17 +47,7 @@ void read_sizes(const ConfigReader& keys, VitConfig& config) {
     fail("hidden_size {} is no multiple of num_attention_heads {}", config.hidden_size,
          config.heads);
   }
-  config.channels = keys.optional_size("num_channels", 4).value_or(3);
-  std::tie(config.height, config.width) = pair_of(keys, "image_size", 224);
-  std::tie(config.patch_height, config.patch_width) = pair_of(keys, "patch_size", 16);
-  if (config.height % config.patch_height != 0 || config.width % config.patch_width != 0) {
-    fail("image_size {} x {} is no multiple of patch_size {} x {}", config.height, config.width,
-         config.patch_height, config.patch_width);
-  }
-  if (config.positions() > kMaxPositions) {
-    fail("image_size and patch_size make {} patches, expected at most {}", config.patches(),
-         kMaxPositions - 1);
-  }
+  config.image = read_image_patches(keys);
   config.classes = classes_of(keys);
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "families/image_patches.h"
 #include "families/nesting.h"
 #include "model/dtype.h"
 #include "model/widths.h"
@@ -32,9 +33,7 @@ struct VitConfig {
   std::int64_t hidden_size = 0;
   std::int64_t heads = 0;
   std::int64_t classes = 0;
-  std::int64_t channels = 3;
-  std::int64_t height = 0, width = 0;              // of an image, in pixels
-  std::int64_t patch_height = 0, patch_width = 0;  // which divide them
+  ImagePatches image;
   bool qkv_bias = true;
   double layer_norm_eps = 1e-12;
   double initializer_range = 0.02;  // standard deviation of fresh weights
@@ -45,9 +44,7 @@ struct VitConfig {
 
   Width full_width(std::size_t layer) const { return granularities[layer].back(); }
   std::int64_t head_dim() const { return hidden_size / heads; }
-  std::int64_t patches() const { return height / patch_height * (width / patch_width); }
-  std::int64_t positions() const { return patches() + 1; }  // the class token is the first
-  std::int64_t patch_elements() const { return channels * patch_height * patch_width; }
+  std::int64_t positions() const { return image.patches() + 1; }  // the class token is the first
 };
 
 // Error names a key that is absent, of another type, out of range, or that asks for what is not

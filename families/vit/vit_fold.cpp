@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "families/end_matrix.h"
+#include "families/patch_embedding.h"
 #include "families/vit/vit.h"
 #include "families/vit/vit_config.h"
 #include "families/vit/vit_mlp_fold.h"
@@ -28,7 +29,7 @@ class VitFold final : public Fold {
         weight_(inputs.weight),
         class_token_(weight_("vit.embeddings.cls_token")),
         positions_(weight_("vit.embeddings.position_embeddings")),
-        patches_(weight_("vit.embeddings.patch_embeddings.projection.weight").flatten(1)),
+        patches_(weight_("vit.embeddings.patch_embeddings.projection.weight")),
         patch_bias_(weight_("vit.embeddings.patch_embeddings.projection.bias")),
         final_norm_(weight_("vit.layernorm.weight")),
         final_norm_bias_(weight_("vit.layernorm.bias")),
@@ -40,22 +41,8 @@ class VitFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    const at::Tensor& pixels = batch.inputs;
-    const std::vector<std::int64_t> expected = {config_.channels, config_.height, config_.width};
-    if (pixels.dim() != 4 || pixels.sizes().slice(1) != at::IntArrayRef(expected)) {
-      fail("cannot run a vision transformer on input of another shape than {} x {} x {}",
-           config_.channels, config_.height, config_.width);
-    }
-    const std::int64_t images = pixels.size(0), d = config_.hidden_size;
-    // A convolution whose stride is its kernel is a product with each patch, in raster order.
-    const at::Tensor patches =
-        pixels.to(patches_.scalar_type())
-            .view({images, config_.channels, config_.height / config_.patch_height,
-                   config_.patch_height, config_.width / config_.patch_width, config_.patch_width})
-            .permute({0, 2, 4, 1, 3, 5})
-            .reshape({images * config_.patches(), config_.patch_elements()});
-    const at::Tensor embedded =
-        product(patches, patches_, patch_bias_).view({images, config_.patches(), d});
+    const at::Tensor embedded = embed_patches(config_.image, batch.inputs, patches_, patch_bias_);
+    const std::int64_t images = embedded.size(0), d = config_.hidden_size;
     const at::Tensor x = at::cat({class_token_.expand({images, 1, d}), embedded}, 1) + positions_;
     return {{{x.unsqueeze(0)}}, {}};
   }

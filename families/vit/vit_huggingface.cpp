@@ -18,11 +18,6 @@ namespace {
 
 constexpr std::string_view kBridge = "modeling_mixnmatch_vit";
 
-nlohmann::json sides(std::int64_t height, std::int64_t width) {
-  if (height == width) return height;
-  return {height, width};
-}
-
 }  // namespace
 
 nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& widths, Dtype dtype) {
@@ -38,12 +33,12 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
   // Defaults differ between readers and versions, so what is computed is spelled out.
   json["hidden_act"] = config.hidden_act;
-  json["image_size"] = sides(config.height, config.width);
+  json["image_size"] = image_sides(config.image.height, config.image.width);
   json["intermediate_size"] = std::ranges::max(kept);
   json["layer_norm_eps"] = config.layer_norm_eps;
-  json["num_channels"] = config.channels;
+  json["num_channels"] = config.image.channels;
   json["num_hidden_layers"] = kept.size();
-  json["patch_size"] = sides(config.patch_height, config.patch_width);
+  json["patch_size"] = image_sides(config.image.patch_height, config.image.patch_width);
   json["qkv_bias"] = config.qkv_bias;
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);

@@ -23,7 +23,8 @@ class VitGraph {
 
   OnnxGraph build() {
     const OnnxValue pixels = graph_.input(
-        "pixel_values", OnnxType::kF32, {kBatch, config_.channels, config_.height, config_.width});
+        "pixel_values", OnnxType::kF32,
+        {kBatch, config_.image.channels, config_.image.height, config_.image.width});
     OnnxValue x = embed(pixels);
     for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
       const auto scope = graph_.scope(fmt::format("layers.{}", layer));
@@ -40,35 +41,20 @@ class VitGraph {
   // -> [batch * tokens, hidden]: the class token, then the patches in raster order.
   OnnxValue embed(const OnnxValue& pixels) {
     const auto scope = graph_.scope("embeddings");
-    const std::string base = "vit.embeddings.", projection = base + "patch_embeddings.projection";
-    const std::vector<std::int64_t> patch = {config_.patch_height, config_.patch_width};
-    const OnnxValue projected =
-        graph_.op("Conv",
-                  {graph_.cast(pixels, OnnxType::kF32, graph_.type()),
-                   graph_.weight(projection + ".weight"), graph_.weight(projection + ".bias")},
-                  {{"kernel_shape", patch}, {"strides", patch}});
-    const OnnxValue patches =
-        graph_.transpose(graph_.reshape(projected, {0, config_.hidden_size, -1}), {0, 2, 1});
-    const OnnxValue batch =
-        graph_.op("Gather", {graph_.op("Shape", {pixels}), graph_.integers({0})},
-                  {{"axis", std::int64_t{0}}});
-    const OnnxValue shape = graph_.concat({batch, graph_.integers({1, config_.hidden_size})}, 0);
-    const OnnxValue first = graph_.op("Expand", {graph_.weight(base + "cls_token"), shape});
+    const std::string base = "vit.embeddings.";
+    const OnnxValue patches = onnx_patch_embedding(
+        graph_, pixels, base + "patch_embeddings.projection", config_.hidden_size,
+        config_.image.patch_height, config_.image.patch_width);
+    const OnnxValue first = onnx_for_each(graph_, graph_.weight(base + "cls_token"), pixels,
+                                          {1, config_.hidden_size});
     const OnnxValue all =
         graph_.add(graph_.concat({first, patches}, 1), graph_.weight(base + "position_embeddings"));
     return graph_.reshape(all, {-1, config_.hidden_size});
   }
 
-  // In f32, whatever the type of the arithmetic.
   OnnxValue norm(const OnnxValue& x, const std::string& name) {
     const auto scope = graph_.scope("norm");
-    constexpr OnnxType kType = OnnxType::kF32;
-    const OnnxValue normal = graph_.op(
-        "LayerNormalization",
-        {graph_.cast(x, graph_.type(), kType), graph_.weight(name + ".weight", kType),
-         graph_.weight(name + ".bias", kType)},
-        {{"axis", std::int64_t{-1}}, {"epsilon", static_cast<float>(config_.layer_norm_eps)}});
-    return graph_.cast(normal, kType, graph_.type());
+    return onnx_layer_norm(graph_, x, name, config_.layer_norm_eps);
   }
 
   // [batch * tokens, hidden] -> [batch, heads, tokens, head_dim]

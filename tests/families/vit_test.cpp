@@ -113,7 +113,7 @@ TEST(VitConfig, HasTransformersDefaults) {
   const VitConfig config = parse_vit_config(json, {});
   EXPECT_EQ(config.positions(), 197);
   EXPECT_EQ(config.classes, 2);
-  EXPECT_EQ(config.channels, 3);
+  EXPECT_EQ(config.image.channels, 3);
   EXPECT_EQ(config.layer_norm_eps, 1e-12);
   EXPECT_TRUE(config.qkv_bias);
   EXPECT_EQ(config.activation, VitActivation::kGelu);

@@ -1,0 +1,58 @@
+#include "families/mamba2_vision/mamba2_vision_huggingface.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "families/granularities.h"
+#include "families/mamba2_vision/mamba2_vision_config.h"
+#include "families/may_skip.h"
+
+namespace mnm {
+
+extern const std::string_view modeling_mixnmatch_mamba2_vision;  // the bridge file's text
+
+namespace {
+
+constexpr std::string_view kBridge = "modeling_mixnmatch_mamba2_vision";
+
+}  // namespace
+
+nlohmann::json mamba2_vision_config(const NestedModel& model, const Widths& widths, Dtype dtype) {
+  model.space.require(widths);
+  const Mamba2VisionConfig config = parse_mamba2_vision_config(model.config, {});
+  const Mamba2Config& blocks = config.blocks;
+  const Widths kept = kept_widths(widths);
+  nlohmann::json json = model.config;
+  for (const char* key :
+       {"_name_or_path", kGranularitiesKey, kMaySkipKey, "mixnmatch", "transformers_version"}) {
+    json.erase(key);
+  }
+  json["architectures"] = {kMamba2VisionClass};
+  json["auto_map"] = {
+      {"AutoConfig", fmt::format("{}.MixNMatchMamba2VisionConfig", kBridge)},
+      {"AutoModelForImageClassification", fmt::format("{}.{}", kBridge, kMamba2VisionClass)}};
+  json["model_type"] = kMamba2VisionModelType;
+  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  // What is computed is spelled out.
+  json["d_model"] = blocks.hidden_size;
+  json["image_size"] = image_sides(config.image.height, config.image.width);
+  json["matformer_widths"] = kept;
+  json["n_classes"] = blocks.vocab_size;
+  json["n_layer"] = kept.size();
+  json["norm_epsilon"] = config.norm_eps;
+  json["num_channels"] = config.image.channels;
+  json["patch_size"] = image_sides(config.image.patch_height, config.image.patch_width);
+  json["pool"] = config.class_token ? "cls" : "avg";
+  json["residual_in_fp32"] = blocks.residual_in_fp32;
+  json["rms_norm"] = !config.norm_bias;
+  write_granularities(model.space, widths, json);
+  write_may_skip(model.space, widths, json);
+  return json;
+}
+
+std::map<std::string, std::string> mamba2_vision_bridge() {
+  return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_mamba2_vision)}};
+}
+
+}  // namespace mnm

@@ -1,0 +1,102 @@
+// The fold of MatMamba-Vision, all routes of it, against the recurrence as it is written down, in
+// one Python process. The bridge is judged there, too.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "families/family.h"
+#include "families/mamba2_vision/mamba2_vision_config.h"
+#include "families/mamba2_vision/mamba2_vision_huggingface.h"
+#include "tests/families/image_folds.h"
+#include "tests/support/error_of.h"
+#include "tests/support/python.h"
+#include "tests/support/tiny_mamba2_vision.h"
+
+namespace mnm {
+namespace {
+
+using test::ImageModel;
+using test::TempDir;
+
+NestedModel describe(const nlohmann::json& json) { return family_of(json).describe(json, {}); }
+
+std::vector<Widths> candidates(const NestedModel& model) {
+  const Width full = model.space.layers.front().full();
+  std::vector<Widths> all = {{4, 4, 4}, {4, full, 8}, {8, 8, 8}, {full, 4, 4}, {full, full, full}};
+  if (model.space.layers[1].may_skip) {
+    all.push_back({full, kSkip, 8});
+    all.push_back({full, 8, kSkip});
+  }
+  return all;
+}
+
+// The terms of all sums on a path, each off by an epsilon, and ten for each exponential, whose
+// argument is a sum of steps.
+double roundings(const Mamba2VisionConfig& config) {
+  const Mamba2Config& blocks = config.blocks;
+  return static_cast<double>(blocks.layers + 1) *
+         static_cast<double>(3 * blocks.hidden_size + 12 * config.positions() +
+                             2 * blocks.inner(blocks.full_width(0)) + blocks.state_size +
+                             config.image.elements());
+}
+
+TEST(Mamba2VisionFold, ComputesTheRecurrence) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  const TempDir scratch;
+  for (const auto& [name, json] : test::tiny_mamba2_visions()) {
+    const NestedModel model = describe(json);
+    const std::vector<test::TestTensor> tensors = test::mamba2_vision_tensors(model, 5);
+    const std::filesystem::path folder = scratch / ("cases/" + name);
+    test::write_checkpoint(folder, json, tensors);
+    test::expect_one_computation(model, tensors, candidates(model),
+                                 roundings(parse_mamba2_vision_config(json, {})), folder);
+    // As it is exported whole.
+    test::write_checkpoint(folder / "bridge",
+                           mamba2_vision_config(model, model.space.full(), Dtype::kF32), tensors);
+    for (const auto& [file, text] : mamba2_vision_bridge()) {
+      test::spew(folder / "bridge" / file, text);
+    }
+  }
+  EXPECT_EQ(test::python_failure("families/mamba2_vision_check.py", {scratch / "cases"}, scratch),
+            "");
+}
+
+TEST(Mamba2VisionFold, TheLastLayerComputesTheClassTokenAlone) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [changes, tokens] : std::vector<std::pair<nlohmann::json, std::int64_t>>{
+           {nlohmann::json::object(), 1},
+           {{{"pool", "avg"}}, 10},
+           {{{"mixnmatch_may_skip", {2}}}, 10}}) {
+    const NestedModel model = describe(test::tiny_mamba2_vision(changes));
+    ImageModel run(model, test::mamba2_vision_tensors(model, 5), at::kFloat);
+    const State state =
+        step_layers(run.fold(), run.fold().embed({test::images_for(model)}), {16, 16, 16});
+    EXPECT_EQ(state.tensors.front().size(2), tokens) << changes;
+  }
+}
+
+// In bf16, and in f32 with weights of bf16, the two forms of the last layer round apart.
+TEST(Mamba2VisionFold, TheLastLayerIsTheSameInBf16) {
+  const at::NoGradGuard no_grad;
+  const NestedModel model = describe(test::tiny_mamba2_vision()),
+                    whole = describe(test::tiny_mamba2_vision({{"mixnmatch_may_skip", {2}}}));
+  const auto tensors = test::mamba2_vision_tensors(model, 5);
+  const at::Tensor images = test::images_for(model);
+  ImageModel alone(model, tensors, at::kBFloat16), all(whole, tensors, at::kBFloat16);
+  const double in_bf16 = 8 * 0x1p-8;
+  EXPECT_LE(test::worst(alone.alone(images, {16, 8, 8}), all.alone(images, {16, 8, 8})), in_bf16);
+}
+
+TEST(Mamba2VisionFold, RefusesOtherInputs) {
+  const NestedModel model = describe(test::tiny_mamba2_vision());
+  ImageModel run(model, test::mamba2_vision_tensors(model, 5), at::kFloat);
+  const std::string error = test::error_of([&] {
+    run.fold().embed({at::zeros({1, 7}, at::kLong)});
+  });
+  EXPECT_TRUE(test::contains(error, "another shape than 3 x 12 x 12")) << error;
+}
+
+}  // namespace
+}  // namespace mnm
