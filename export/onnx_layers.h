@@ -22,8 +22,8 @@ OnnxValue onnx_rms_norm(OnnxBuilder& graph, const OnnxValue& x, const std::strin
 OnnxValue onnx_layer_norm(OnnxBuilder& graph, const OnnxValue& x, const std::string& name,
                           double epsilon);
 
-// pixels [batch, channels, height, width] f32 in patches of that size, with NAME.weight [d, channels,
-// patch_height, patch_width] and NAME.bias [d] -> [batch, patches, d], in raster order.
+// pixels [batch, channels, height, width] f32 in patches of that size, with NAME.weight [d,
+// channels, patch_height, patch_width] and NAME.bias [d] -> [batch, patches, d], in raster order.
 OnnxValue onnx_patch_embedding(OnnxBuilder& graph, const OnnxValue& pixels, const std::string& name,
                                std::int64_t d, std::int64_t patch_height, std::int64_t patch_width);
 

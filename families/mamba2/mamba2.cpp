@@ -75,7 +75,8 @@ class Mamba2 final : public Family {
         to.add(kEmbedding, {config.vocab_size, config.hidden_size}, Init::kNormal);
     embedding.role = Role::kEmbedding;
     embedding.init_std = config.initializer_range;
-    embedding.flops_per_element = config.tied ? Mamba2Tensors::kProduct : 0;  // looked up; a product as the head
+    embedding.flops_per_element =
+        config.tied ? Mamba2Tensors::kProduct : 0;  // looked up; a product as the head
     for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
       Mamba2Tensors of_layer{model.table, fmt::format("backbone.layers.{}.", layer),
                              static_cast<int>(layer)};

@@ -70,8 +70,7 @@ std::vector<Width> read_full_widths(const ConfigReader& keys, std::int64_t layer
   const auto count = static_cast<std::size_t>(layers);
   const nlohmann::json* list = keys.find(kWidthsKey);
   if (list == nullptr) return std::vector<Width>(count, static_cast<Width>(uniform));
-  const std::vector<Width> widths =
-      read_widths(*list, count, uniform, "num_heads * head_dim / 2");
+  const std::vector<Width> widths = read_widths(*list, count, uniform, "num_heads * head_dim / 2");
   if (std::ranges::max(widths) != uniform) {
     fail("{} has {} as its widest, expected num_heads * head_dim / 2, {}", kWidthsKey,
          std::ranges::max(widths), uniform);

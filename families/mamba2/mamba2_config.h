@@ -74,7 +74,7 @@ struct Mamba2Config {
 inline constexpr std::string_view kMamba2BridgeModelType = "mixnmatch_mamba2";
 
 bool is_mamba_ssm_config(const nlohmann::json& config);  // the second layout
-bool is_image_config(const nlohmann::json& config);  // mamba_ssm's layout of a model of images
+bool is_image_config(const nlohmann::json& config);      // mamba_ssm's layout of a model of images
 
 // Error names a key that is absent, of another type, out of range, contradicts another, or asks for
 // what is not computed here (attention layers, MLPs, LayerNorm, D per channel...). UsageError if

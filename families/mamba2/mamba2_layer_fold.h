@@ -22,8 +22,8 @@ BlockNorm load_block_norm(const WeightSource& weight, const std::string& name, b
                           double epsilon);
 
 // Adds the children of rows `parent` [.., d] to `out`, from what out_proj reads at the widest but
-// without its norm: gated [n, inner], in f32 or f64. With S(w) = out_proj[:, :w] (norm gated)[:w], a
-// child of width w is the parent plus S(w) / rms(gated[:w]).
+// without its norm: gated [n, inner], in f32 or f64. With S(w) = out_proj[:, :w] (norm gated)[:w],
+// a child of width w is the parent plus S(w) / rms(gated[:w]).
 void add_mamba2_children(const Mamba2Config& config, const Mamba2Layer& layer,
                          const at::Tensor& parent, const at::Tensor& gated,
                          std::span<const Width> widths, std::vector<at::Tensor>& out);

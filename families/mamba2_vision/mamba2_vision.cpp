@@ -48,7 +48,8 @@ void add_norm(const Mamba2VisionConfig& config, const std::string& name, Mamba2T
 // C also the inputs of the convolution before it), and no states: y = sum_t w_t x_t + D x, where
 // w_t is a number per head that has C . B_t in it. The tensors' FLOPs count all tokens, so this is
 // less than nothing. `first`: the number of the layer's first tensor.
-void read_last_token_alone(const Mamba2VisionConfig& config, std::size_t first, NestedModel& model) {
+void read_last_token_alone(const Mamba2VisionConfig& config, std::size_t first,
+                           NestedModel& model) {
   const Mamba2Config& blocks = config.blocks;
   const auto d = static_cast<double>(blocks.hidden_size);
   const auto state = static_cast<double>(blocks.state_size);

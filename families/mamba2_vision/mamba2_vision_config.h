@@ -1,5 +1,5 @@
-// The config.json of MatMamba-Vision, resolved and checked: the keys that its authors write, with no
-// model_type
+// The config.json of MatMamba-Vision, resolved and checked: the keys that its authors write, with
+// no model_type
 //   d_model, n_layer, ssm_cfg    the blocks, as in mamba_ssm (families/mamba2/mamba2_config.h)
 //   n_classes, image_size, patch_size
 //   rms_norm, norm_epsilon       of the norms before the blocks and the last one: LayerNorm with a
@@ -30,8 +30,8 @@ inline constexpr const char* kMamba2VisionClass = "MixNMatchMamba2VisionForImage
 struct Mamba2VisionConfig {
   Mamba2Config blocks;  // vocab_size is the number of classes
   ImagePatches image;
-  bool norm_bias = true;   // LayerNorm; else RMSNorm
-  double norm_eps = 1e-5;  // of the norms before the blocks and the last one
+  bool norm_bias = true;    // LayerNorm; else RMSNorm
+  double norm_eps = 1e-5;   // of the norms before the blocks and the last one
   bool class_token = true;  // pool: else the mean of the patches
 
   std::int64_t positions() const { return image.patches() + 1; }  // the class token is the last

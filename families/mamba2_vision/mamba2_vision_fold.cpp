@@ -21,8 +21,7 @@ class Mamba2VisionFold final : public Fold {
         positions_(inputs.weight("pos_embed")),
         patches_(inputs.weight("patch_embed.proj.weight")),
         patch_bias_(inputs.weight("patch_embed.proj.bias")),
-        final_norm_(
-            load_block_norm(inputs.weight, "norm_f", config_.norm_bias, config_.norm_eps)),
+        final_norm_(load_block_norm(inputs.weight, "norm_f", config_.norm_bias, config_.norm_eps)),
         head_(inputs, "head.weight"),
         head_bias_(inputs.weight("head.bias")) {}
 
@@ -31,8 +30,7 @@ class Mamba2VisionFold final : public Fold {
 
   Embedded embed(const Batch& batch) override {
     const at::Tensor embedded = embed_patches(config_.image, batch.inputs, patches_, patch_bias_);
-    const at::Tensor last =
-        class_token_.expand({embedded.size(0), 1, config_.blocks.hidden_size});
+    const at::Tensor last = class_token_.expand({embedded.size(0), 1, config_.blocks.hidden_size});
     const at::Tensor x = (at::cat({embedded, last}, 1) + positions_).unsqueeze(0);
     const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
     return {{{half && config_.blocks.residual_in_fp32 ? x.to(at::kFloat) : x}}, {}};

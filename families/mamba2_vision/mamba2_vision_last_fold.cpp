@@ -77,8 +77,7 @@ class LastToken {
         convolve(rows.narrow(2, 0, inner_ + state_), {{0, inner_}, {full_, state_}});
     const at::Tensor read =
         convolve(last, {{full_ + state_, state_}}).narrow(1, taps - 1, 1);  // C_T
-    const at::Tensor y =
-        mixed(xb, read, rows.narrow(2, inner_ + state_, heads_));
+    const at::Tensor y = mixed(xb, read, rows.narrow(2, inner_ + state_, heads_));
     return y * at::silu(z.to(y.scalar_type()));
   }
 
@@ -88,8 +87,8 @@ class LastToken {
                      std::initializer_list<std::pair<std::int64_t, std::int64_t>> parts) const {
     const at::Tensor bias =
         layer_.in_bias.defined() ? parts_of(layer_.in_bias, 0, parts) : layer_.in_bias;
-    const at::Tensor out = product(h.reshape({-1, config_.hidden_size}),
-                                   parts_of(layer_.in_proj, 0, parts), bias);
+    const at::Tensor out =
+        product(h.reshape({-1, config_.hidden_size}), parts_of(layer_.in_proj, 0, parts), bias);
     return out.view({h.size(0), h.size(1), -1});
   }
   at::Tensor convolve(const at::Tensor& x,
@@ -105,14 +104,12 @@ class LastToken {
     // The recurrence is taken in f32 at least, as everywhere.
     const at::ScalarType type = xb.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const std::int64_t sequences = xb.size(0), tokens = xb.size(1);
-    const at::Tensor dt = time_steps((steps + layer_.dt_bias.narrow(0, 0, heads_)).to(type),
-                                     config_.time_step_limit);
+    const at::Tensor dt =
+        time_steps((steps + layer_.dt_bias.narrow(0, 0, heads_)).to(type), config_.time_step_limit);
     const at::Tensor decay = dt * layer_.a.narrow(0, 0, heads_).to(type);
     // The sum of what comes after a token, not a difference of sums: it keeps all digits.
-    const at::Tensor after = at::constant_pad_nd(decay.narrow(1, 1, tokens - 1), {0, 0, 0, 1})
-                                 .flip(1)
-                                 .cumsum(1)
-                                 .flip(1);
+    const at::Tensor after =
+        at::constant_pad_nd(decay.narrow(1, 1, tokens - 1), {0, 0, 0, 1}).flip(1).cumsum(1).flip(1);
     const at::Tensor scores =
         at::matmul(xb.narrow(2, inner_, state_).to(type), read.to(type).transpose(1, 2));
     const at::Tensor shares = (after.exp() * dt * scores).transpose(1, 2).unsqueeze(2);
@@ -120,8 +117,8 @@ class LastToken {
                              .to(type)
                              .view({sequences, tokens, heads_, config_.head_dim})
                              .transpose(1, 2);  // [sequences, heads, tokens, head_dim]
-    const at::Tensor passed = x.select(2, tokens - 1) * layer_.d.narrow(0, 0, heads_).to(type)
-                                                            .unsqueeze(1);
+    const at::Tensor passed =
+        x.select(2, tokens - 1) * layer_.d.narrow(0, 0, heads_).to(type).unsqueeze(1);
     return (at::matmul(shares, x).squeeze(2) + passed).reshape({sequences, inner_});
   }
 

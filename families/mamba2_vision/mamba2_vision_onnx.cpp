@@ -23,8 +23,8 @@ class Mamba2VisionGraph {
 
   OnnxGraph build() {
     const ImagePatches& image = config_.image;
-    const OnnxValue pixels = graph_.input("pixel_values", kF32,
-                                          {kBatch, image.channels, image.height, image.width});
+    const OnnxValue pixels =
+        graph_.input("pixel_values", kF32, {kBatch, image.channels, image.height, image.width});
     const OnnxValue tokens = embed(pixels);
     OnnxValue x = graph_.reshape(tokens, {-1, d_});
     Mamba2OnnxMixer mixer(config_.blocks, graph_, shape_of(pixels));

@@ -22,9 +22,9 @@ class VitGraph {
       : config_(config), tokens_(config.positions()), graph_("scorer", stored) {}
 
   OnnxGraph build() {
-    const OnnxValue pixels = graph_.input(
-        "pixel_values", OnnxType::kF32,
-        {kBatch, config_.image.channels, config_.image.height, config_.image.width});
+    const OnnxValue pixels =
+        graph_.input("pixel_values", OnnxType::kF32,
+                     {kBatch, config_.image.channels, config_.image.height, config_.image.width});
     OnnxValue x = embed(pixels);
     for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
       const auto scope = graph_.scope(fmt::format("layers.{}", layer));
@@ -45,8 +45,8 @@ class VitGraph {
     const OnnxValue patches = onnx_patch_embedding(
         graph_, pixels, base + "patch_embeddings.projection", config_.hidden_size,
         config_.image.patch_height, config_.image.patch_width);
-    const OnnxValue first = onnx_for_each(graph_, graph_.weight(base + "cls_token"), pixels,
-                                          {1, config_.hidden_size});
+    const OnnxValue first =
+        onnx_for_each(graph_, graph_.weight(base + "cls_token"), pixels, {1, config_.hidden_size});
     const OnnxValue all =
         graph_.add(graph_.concat({first, patches}, 1), graph_.weight(base + "position_embeddings"));
     return graph_.reshape(all, {-1, config_.hidden_size});

@@ -9,6 +9,7 @@
 #include "tests/end_to_end/workshop.h"
 #include "tests/support/python.h"
 #include "tests/support/tensors.h"
+#include "tests/support/tiny_mamba2_vision.h"
 #include "tests/support/tiny_vit.h"
 
 namespace mnm::test {
@@ -161,6 +162,47 @@ TEST_F(Vision, ExportsComputeInTheirRuntimesWhatTheNestedModelDoes) {
        bytes.replace(bytes.size() - 4, 4, std::string("\0\0\0\x41", 4)));
   const Result told = Running({kRoot + "/scripts/verify", "transformers", wrong}).wait();
   EXPECT_EQ(told.status, 1) << told.out << told.err;
+}
+
+// MatMamba-Vision: the whole way of it, with the bridge and the graph in their runtimes.
+TEST_F(Vision, MatMambaIsSearchedAndExported) {
+  std::vector<std::string> transformers = {kRoot + "/scripts/verify", "transformers"},
+                           onnx = {kRoot + "/scripts/verify", "onnxruntime"};
+  for (const char* pool : {"cls", "avg"}) {
+    const std::string model = path(std::string("mamba-") + pool), sizes = model + ".json";
+    spew(sizes, tiny_mamba2_vision({{"pool", pool}}).dump());
+    expect_done({"random", sizes, "--out", model, "--seed", "5", "--dtype", "f32"});
+    spew(model + "/preprocessor_config.json", kPreprocessing);
+    const std::string db = model + ".db";
+    expect_done({"search", model, "--data", images_, "--confirm", others_, "--db", db,
+                 "--max-evaluations", "8", "--batch", "8", "--cost", "flops", "--threads", "1"});
+    const auto bench = expect_done({"bench", model, "--data", images_, "--set", "grid", "--sample",
+                                    "2", "--threads", "1", "--json"})
+                           .json();
+    for (const auto& row : bench) EXPECT_GT(row["plan_gain"].get<double>(), 1) << pool;
+    for (const char* format : {"huggingface", "onnx"}) {
+      const std::string to = model + "-" + format;
+      const Result done = expect_done({"export", model, "--widths", "4,16,8", "--format", format,
+                                       "--dtype", "f32", "--out", to, "--threads", "1"});
+      EXPECT_NE(done.out.find("checked: "), std::string::npos) << done.out;
+      (format == std::string("onnx") ? onnx : transformers).push_back(to);
+    }
+    expect_refused({"export", model, "--widths", "8x3", "--format", "gguf", "--out", path("gguf")},
+                   1, "llama.cpp runs language models");
+  }
+  if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
+  for (const auto* const command : {&transformers, &onnx}) {
+    const Result answer = Running(*command).wait();
+    EXPECT_EQ(answer.status, 0) << answer.out << answer.err;
+  }
+}
+
+// The authors' own file is pickled: what it says is the line that converts it.
+TEST_F(Vision, APickledMatMambaComesWithTheLineThatConvertsIt) {
+  fs::create_directory(dir_ / "published");
+  spew(dir_ / "published/config.json", tiny_mamba2_vision().dump());
+  spew(dir_ / "published/pytorch_model.bin", std::string("PK\3\4") + std::string(60, 'x'));
+  expect_refused({"inspect", path("published")}, 1, "weights_only=True");
 }
 
 TEST_F(Vision, WhatIsNotTheModelsIsRefused) {

@@ -65,10 +65,10 @@ TEST(Mamba2VisionFold, ComputesTheRecurrence) {
 
 TEST(Mamba2VisionFold, TheLastLayerComputesTheClassTokenAlone) {
   const at::NoGradGuard no_grad;
-  for (const auto& [changes, tokens] : std::vector<std::pair<nlohmann::json, std::int64_t>>{
-           {nlohmann::json::object(), 1},
-           {{{"pool", "avg"}}, 10},
-           {{{"mixnmatch_may_skip", {2}}}, 10}}) {
+  for (const auto& [changes, tokens] :
+       std::vector<std::pair<nlohmann::json, std::int64_t>>{{nlohmann::json::object(), 1},
+                                                            {{{"pool", "avg"}}, 10},
+                                                            {{{"mixnmatch_may_skip", {2}}}, 10}}) {
     const NestedModel model = describe(test::tiny_mamba2_vision(changes));
     ImageModel run(model, test::mamba2_vision_tensors(model, 5), at::kFloat);
     const State state =

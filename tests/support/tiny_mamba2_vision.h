@@ -48,9 +48,8 @@ inline std::vector<std::pair<std::string, nlohmann::json>> tiny_mamba2_visions()
           {"matmamba", tiny_mamba2_vision({{"d_model", 32},
                                            {"ssm_cfg", {{"d_state", 6}, {"d_conv", 3}}},
                                            {"matformer_granularities", {4, 8, 16, 32}}})},
-          {"oblong",
-           tiny_mamba2_vision(
-               {{"image_size", {8, 12}}, {"patch_size", {4, 3}}, {"num_channels", 1}})},
+          {"oblong", tiny_mamba2_vision(
+                         {{"image_size", {8, 12}}, {"patch_size", {4, 3}}, {"num_channels", 1}})},
           {"skipping", tiny_mamba2_vision({{"mixnmatch_may_skip", {1, 2}}})}};
 }
 
@@ -63,8 +62,7 @@ inline std::vector<TestTensor> mamba2_vision_tensors(const NestedModel& model, s
     if (spec.norm_groups > 0 || spec.name.ends_with(".D")) centre = 1;
     if (spec.name.ends_with("dt_bias")) scale = 1.5f, centre = -1;
     if (spec.name.ends_with("A_log")) scale = centre = 1;
-    tensors.push_back(
-        random_tensor(spec.name, spec.shape, seed++, scale, Dtype::kF32, centre));
+    tensors.push_back(random_tensor(spec.name, spec.shape, seed++, scale, Dtype::kF32, centre));
   }
   return tensors;
 }
