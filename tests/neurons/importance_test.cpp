@@ -102,9 +102,9 @@ TEST(Importance, IsWhatTransformersComputes) {
     write_answers(dir / "cases" / names[i], data, i);
     if (HasFatalFailure()) FAIL() << names[i];
   }
-  EXPECT_EQ(
-      test::python_failure("neurons/neurons_check.py", {dir / "cases", std::to_string(kContext)}, dir),
-      "");
+  EXPECT_EQ(test::python_failure("neurons/neurons_check.py",
+                                 {dir / "cases", std::to_string(kContext)}, dir),
+            "");
 }
 
 TEST(Importance, StreamedWeightsGiveTheSameOrder) {
