@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 namespace mnm {
 namespace {
 
 constexpr std::size_t kUniform = 6;  // uniform members at most
-constexpr int kTries = 1000;         // random halves that were taken already or over the budget
+constexpr std::size_t kTries = 100;  // random halves at most, where some are taken already
+constexpr int kDraws = 32;           // of which each is the best
 
 // The uniform submodels by ascending width, evenly thinned, between the narrowest and the widest.
 std::vector<Levels> ladder(const FeasibleSet& set) {
@@ -25,15 +27,44 @@ std::vector<Levels> ladder(const FeasibleSet& set) {
   return rungs;
 }
 
+// +1 for a layer that is above the mean level of its member, -1 below, 0 where all are equal.
+std::vector<double> signs_of(const Levels& member) {
+  const auto layers = static_cast<std::int64_t>(member.size());
+  const std::int64_t sum = std::accumulate(member.begin(), member.end(), std::int64_t{0});
+  std::vector<double> signs;
+  for (const std::int32_t level : member) {
+    const std::int64_t above = level * layers - sum;
+    signs.push_back(above > 0 ? 1 : above < 0 ? -1 : 0);
+  }
+  return signs;
+}
+
 class Start {
  public:
-  Start(const FeasibleSet& set, std::size_t count) : set_(set), count_(count) {}
+  Start(const FeasibleSet& set, std::size_t count)
+      : set_(set), count_(count), together_(set.layers() * set.layers(), 0) {}
 
   bool full() const { return members_.size() >= count_; }
+  bool open_to(const Levels& member) const {
+    return !full() && set_.contains(member) && !taken_.contains(member);
+  }
   void offer(const Levels& member) {
-    if (!full() && set_.contains(member) && taken_.insert(member).second) {
-      members_.push_back(member);
+    if (!open_to(member)) return;
+    members_.push_back(member);
+    taken_.insert(member);
+    const std::vector<double> signs = signs_of(member);
+    for (std::size_t i = 0; i < together_.size(); ++i) {
+      together_[i] += signs[i / signs.size()] * signs[i % signs.size()];
     }
+  }
+  // Half of what E(s^2) grows by with this member, but for a constant.
+  double confounding(const Levels& member) const {
+    const std::vector<double> signs = signs_of(member);
+    double sum = 0;
+    for (std::size_t i = 0; i < together_.size(); ++i) {
+      sum += together_[i] * signs[i / signs.size()] * signs[i % signs.size()];
+    }
+    return sum;
   }
   std::vector<Levels> members() && { return std::move(members_); }
 
@@ -42,6 +73,7 @@ class Start {
   std::size_t count_;
   LevelsSet taken_;
   std::vector<Levels> members_;
+  std::vector<double> together_;  // [layers][layers]: sums of products of signs
 };
 
 }  // namespace
@@ -74,12 +106,21 @@ std::vector<Levels> designed_start(const FeasibleSet& set, std::size_t count, Ra
   }
   std::vector<std::size_t> order(layers);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  for (int tries = 0; rungs.size() > 1 && !start.full() && tries < kTries; ++tries) {
-    random.shuffle(order);
-    const std::size_t rung = static_cast<std::size_t>(tries) % (rungs.size() - 1);
-    Levels member = half_up(rung, [&](std::size_t l) { return 2 * order[l] < layers; });
-    set.repair(member, random);
-    start.offer(member);
+  for (std::size_t tries = 0; rungs.size() > 1 && !start.full() && tries < kTries; ++tries) {
+    std::optional<Levels> best;
+    double least = 0;
+    for (int i = 0; i < kDraws; ++i) {
+      random.shuffle(order);
+      Levels member =
+          half_up(tries % (rungs.size() - 1), [&](std::size_t l) { return 2 * order[l] < layers; });
+      set.repair(member, random);
+      if (!start.open_to(member)) continue;
+      const double confounding = start.confounding(member);
+      if (best && confounding >= least) continue;
+      best = std::move(member);
+      least = confounding;
+    }
+    if (best) start.offer(*best);
   }
   return std::move(start).members();
 }

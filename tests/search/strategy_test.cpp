@@ -104,7 +104,7 @@ TEST(Strategy, TraceIsTheRecordedOne) {
       {"random", 0x92587363d1e0b72d},         {"evolution", 0x900e278fcdca2192},
       {"constant", 0xdc2f9334bc1a9e88},  // without untrained widths, what uniform is
       {"linear-decay", 0x73927fcfb0e05079},   {"wide-to-narrow", 0x686bb23adc92c00e},
-      {"narrow-to-wide", 0xb73d3559af23e60a}, {"surrogate", 0xd96782800dab86f9},
+      {"narrow-to-wide", 0xb73d3559af23e60a}, {"surrogate", 0xd127d0d6734277ff},
       {"sensitivity", 0x6409fa4fa6c7794b},    {"knapsack", 0x6cd3645679083aec},
   };
   const SearchProblem problem{
