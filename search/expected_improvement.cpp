@@ -11,6 +11,16 @@ constexpr double kFar = 9;  // deviations beyond which nothing is expected
 
 }  // namespace
 
+Point box_corner(std::span<const Point> points) {
+  const std::vector<std::size_t> front = front_of(points);  // by ascending cost, descending loss
+  const Point& cheapest = points[front.front()];
+  const double most = std::ranges::max_element(points, {}, &Point::cost)->cost;
+  const double steps = std::max(1.0, static_cast<double>(front.size()) - 1);
+  const auto step = [&](double range) { return range > 0 ? range / steps : 1; };
+  return {most + step(most - cheapest.cost),
+          cheapest.loss + step(cheapest.loss - points[front.back()].loss)};
+}
+
 Staircase::Staircase(std::span<const Point> points, const Point& reference)
     : reference_(reference) {
   for (const std::size_t i : front_of(points)) {

@@ -8,6 +8,12 @@
 
 namespace mnm {
 
+// The corner of the box that the front of `points` is valued in. It lies beyond the front's largest
+// loss and beyond the largest cost, by the mean step from one member of the front to the next. So
+// the cheapest and the best member count as much as any other (Ishibuchi, Imada, Setoguchi and
+// Nojima 2018), and a loss far off the front moves nothing. `points` are finite; not empty.
+Point box_corner(std::span<const Point> points);
+
 class Staircase {
  public:
   // The front of `points` within the box that ends at `reference`.

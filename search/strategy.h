@@ -42,6 +42,10 @@ class Strategy {
   // model beyond the results that it was told.
   virtual std::vector<Belief> believed_front() const { return {}; }
 
+  // What it expects of the results that it was told, without their noise. Empty if the strategy has
+  // no model beyond them.
+  virtual std::vector<Belief> believed_results() const { return {}; }
+
   // Nothing more will ever be asked.
   virtual bool finished() const = 0;
 

@@ -19,6 +19,7 @@
 #include <deque>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "base/error.h"
 #include "search/ask_queue.h"
@@ -121,8 +122,11 @@ class SurrogateSearch final : public Strategy {
   }
 
   std::vector<Belief> believed_front() const override;
+  std::vector<Belief> believed_results() const override;
 
  private:
+  std::vector<Belief> beliefs_of(const SurrogateModel& model,
+                                 std::span<const std::size_t> rows) const;
   bool nothing_to_model() const {
     return std::ranges::all_of(results_,
                                [&](const Point& p) { return p.loss == results_[0].loss; });
@@ -263,17 +267,31 @@ class SurrogateSearch final : public Strategy {
   AskQueue asked_;
 };
 
-std::vector<Belief> SurrogateSearch::believed_front() const {
-  if (nothing_to_model()) return {};
-  SurrogateModel model = model_;  // which may not have been fitted to the last results
-  const std::vector<std::size_t> modelled = condition(model, false);
+// Of the results that a model is conditioned on.
+std::vector<Belief> SurrogateSearch::beliefs_of(const SurrogateModel& model,
+                                                std::span<const std::size_t> rows) const {
   std::vector<Belief> beliefs;
-  for (std::size_t row = 0; row < modelled.size(); ++row) {
-    const std::size_t i = modelled[row];
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    const std::size_t i = rows[row];
     const double loss = noises_[i] > 0 ? model.smoothed(row) : results_[i].loss;
     beliefs.push_back({set_.widths(members_[i]), results_[i].cost, loss,
                        std::sqrt(model.smoothed_variance(row)), true});
   }
+  return beliefs;
+}
+
+std::vector<Belief> SurrogateSearch::believed_results() const {
+  if (nothing_to_model()) return {};
+  SurrogateModel model = model_;  // which may not have been fitted to the last results
+  const std::vector<std::size_t> rows = condition(model, false);
+  return beliefs_of(model, rows);
+}
+
+std::vector<Belief> SurrogateSearch::believed_front() const {
+  if (nothing_to_model()) return {};
+  SurrogateModel model = model_;
+  const std::vector<std::size_t> rows = condition(model, false);
+  std::vector<Belief> beliefs = beliefs_of(model, rows);
   const LevelsSet taken(members_.begin(), members_.end());
   const Seen seen = look(model, taken);
   for (std::size_t i = 0; i < seen.views.size(); ++i) {

@@ -151,14 +151,7 @@ std::vector<std::size_t> HalvingJudge::promising(std::span<const Standing> candi
     all.push_back(candidates[i].point);
   }
   if (left.empty()) return {};
-  Point reference = all.front();
-  for (const Point& point : all) {
-    reference.cost = std::max(reference.cost, point.cost);
-    reference.loss = std::max(reference.loss, point.loss);
-  }
-  reference.cost += 0.02 * std::abs(reference.cost);  // the best loss has an area, too
-  reference.loss += 1e-9 * std::abs(reference.loss);
-  Staircase front(points, reference);
+  Staircase front(points, box_corner(all));
   std::vector<std::size_t> chosen;
   while (chosen.size() < count && !left.empty()) {
     const auto gain = [&](std::size_t i) {

@@ -35,10 +35,11 @@ struct Halving {
 // UsageError if there are fewer than 16 examples: an eighth of them has no standard error.
 std::vector<std::vector<std::int64_t>> halving_rounds(std::int64_t examples);
 
-// A batch halves from one round to the next, rounded down. So it takes at most 0.375 of its tokens:
-// an eighth, half of an eighth, and a quarter of three quarters. After the last batch the most
-// promising of those that ended early are scored on all examples, until this share of the tokens is
-// spent.
+// Of a batch, half goes on to the second round. To the last one goes at most one in so many of all
+// candidates so far: enough to compare the others with. The rest of the tokens is for the end, when
+// the results of all batches say more about each candidate: then the most promising of those that
+// ended early are scored on all examples, until this share of the tokens is spent.
+inline constexpr std::size_t kAnchors = 8;
 inline constexpr double kHalvedShare = 0.4;
 
 // The scores on the examples `at`, of one score on `at_a` and one on the others.

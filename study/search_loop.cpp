@@ -142,16 +142,20 @@ class Loop {
       for (const Score& peer : peers) {
         standings.push_back(judge_.of(peer, examples(round), peers));
       }
-      std::vector<std::size_t> on;
-      // Half, and of the first batch one at least, which the others are compared with.
-      const std::size_t half = std::max<std::size_t>(left.size() / 2, judge_.empty() ? 1 : 0);
-      for (const std::size_t k : judge_.promising(standings, half)) {
-        on.push_back(left[k]);
+      std::size_t most = left.size() / 2;
+      if (round + 1 == last_round()) {
+        const std::uint64_t anchors = (status_.evaluations + candidates.size()) / kAnchors;
+        most =
+            std::min(most, anchors > anchors_ ? static_cast<std::size_t>(anchors - anchors_) : 0);
       }
+      if (judge_.empty()) most = std::max<std::size_t>(most, 1);
+      std::vector<std::size_t> on;
+      for (const std::size_t k : judge_.promising(standings, most)) on.push_back(left[k]);
       std::ranges::sort(on);
       left = std::move(on);
     }
     for (const std::size_t i : left) judge_.add(entrants[i].score);
+    anchors_ += left.size();
     for (Entrant& entrant : entrants) {
       const auto [point, error] = judge_.of(entrant.score, examples(entrant.round), {});
       const bool whole = entrant.round == last_round();
@@ -215,15 +219,22 @@ class Loop {
     return std::nullopt;
   }
 
-  // After the last batch: all examples for the most promising of those that ended early. False
-  // where it was told to stop.
+  // After the last batch: all examples for the most promising of those that ended early, by what
+  // the strategy's model makes of all results, if it has one. False where it was told to stop.
   bool promote_the_last() {
     const double all = static_cast<double>(examples(last_round()).size());
     const double most = kHalvedShare * all * static_cast<double>(status_.evaluations);
+    std::map<Widths, HalvingJudge::Standing> believed;
+    for (const Belief& belief : loop_.strategy.believed_results()) {
+      believed[belief.widths] = {{belief.cost, belief.loss}, belief.deviation};
+    }
     while (true) {
       std::vector<HalvingJudge::Standing> standings;
       for (const Entrant& entrant : ended_early_) {
-        standings.push_back(judge_.of(entrant.score, examples(entrant.round), {}));
+        const auto found = believed.find(entrant.score.widths);
+        standings.push_back(found != believed.end()
+                                ? found->second
+                                : judge_.of(entrant.score, examples(entrant.round), {}));
       }
       // What one that got no further than the first round needs.
       const double each = all - static_cast<double>(examples(0).size());
@@ -255,6 +266,7 @@ class Loop {
 
   // Of a search with halving.
   HalvingJudge judge_;
+  std::uint64_t anchors_ = 0;  // candidates of batches that were scored on all examples
   std::vector<Entrant> ended_early_;
   std::uint64_t spent_ = 0;  // examples, of known scores too: what is promoted depends on it
 };

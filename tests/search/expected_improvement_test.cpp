@@ -24,6 +24,25 @@ std::vector<Point> random_points(Random& random, std::size_t count) {
   return points;
 }
 
+// Of members on a line, each has the same area of its own, the two ends too; and what is dominated
+// does not count, however bad it is.
+TEST(BoxCorner, ValuesTheEndsOfAFrontAsItsOtherMembers) {
+  std::vector<Point> points;
+  for (int i = 0; i <= 10; ++i) points.push_back({2.0 * i, 100.0 - i});
+  const double all = hypervolume(points, box_corner(points));
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    std::vector<Point> others = points;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
+    EXPECT_NEAR(all - hypervolume(others, box_corner(points)), 2, 1e-9) << i;
+  }
+  const Point corner = box_corner(points);
+  points.push_back({10, 1e30});
+  EXPECT_EQ(box_corner(points).loss, corner.loss);
+  // Where nothing differs, the box has an area nevertheless.
+  const Point one[] = {{5, 3}, {5, 3}};
+  EXPECT_GT(hypervolume(one, box_corner(one)), 0);
+}
+
 // Of a certain loss, the gain is the difference of two hypervolumes.
 TEST(ExpectedGain, IsTheGainOfHypervolumeWhereTheLossIsCertain) {
   Random random(1);

@@ -124,6 +124,7 @@ TEST(Surrogate, BelievesMoreThanNoisyResultsSay) {
   const LossTable table(synthetic_losses(landscapes().front(), 8));
   const LossTable::Exhaustive all = table.exhaustive();
   double believed = 0, taken = 0;
+  double off_believed = 0, off_told = 0;  // sums of squares, of each result
   for (const std::uint64_t seed : {1u, 2u, 3u}) {
     Random random(seed);
     const auto surrogate =
@@ -142,11 +143,20 @@ TEST(Surrogate, BelievesMoreThanNoisyResultsSay) {
       named.push_back(table.at(belief.widths));
       EXPECT_LT(belief.deviation, 0.006);
     }
+    const std::vector<Belief> results = surrogate->believed_results();
+    ASSERT_EQ(results.size(), asked.size());
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      ASSERT_EQ(results[i].widths, asked[i]);
+      const double truth = table.at(asked[i]).loss;
+      off_believed += (results[i].loss - truth) * (results[i].loss - truth);
+      off_told += (told[i].loss - truth) * (told[i].loss - truth);
+    }
     for (const std::size_t i : front_of(told)) lucky.push_back(table.at(asked[i]));
     believed += hypervolume(named, all.reference);
     taken += hypervolume(lucky, all.reference);
   }
   EXPECT_GT(believed, taken);
+  EXPECT_LT(off_believed, 0.5 * off_told);
 }
 
 TEST(Surrogate, RefusesNoiseThatIsNone) {

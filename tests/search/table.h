@@ -57,18 +57,20 @@ class LossTable {
     return all;
   }
 
-  // The share of it that a strategy's evaluations cover.
+  // The share of it that a strategy's evaluations cover. Nothing is asked once that is everything.
   double share_found(std::string_view strategy, const Exhaustive& all,
                      const StrategySettings& settings) const {
     const auto search = make_strategy(strategy, all.problem, settings);
     std::vector<Point> found;
-    while (!search->finished()) {
+    double covered = 0;
+    while (!search->finished() && covered < all.hypervolume) {
       for (const Widths& widths : search->ask(search->preferred_batch())) {
         found.push_back(at(widths));
         search->tell(widths, found.back());
       }
+      covered = hypervolume(found, all.reference);
     }
-    return hypervolume(found, all.reference) / all.hypervolume;
+    return covered / all.hypervolume;
   }
 
  private:

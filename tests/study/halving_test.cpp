@@ -138,6 +138,16 @@ TEST(Halving, KeepsWhatIsNotBeaten) {
   EXPECT_TRUE(judge.promising(std::span(candidates).last(1), 1).empty());
 }
 
+// Nothing is as cheap, so it is on the front.
+TEST(Halving, TheCheapestIsAsPromisingAsOthers) {
+  const HalvingJudge judge(Metric::kLoss, cost_of);
+  const std::vector<HalvingJudge::Standing> candidates = {
+      {{8, 5}, 0.01}, {{16, 3}, 0.01}, {{32, 2}, 0.01}, {{64, 1.9}, 0.01}};
+  std::vector<std::size_t> kept = judge.promising(candidates, 3);
+  std::ranges::sort(kept);
+  EXPECT_EQ(kept, (std::vector<std::size_t>{0, 1, 2}));
+}
+
 // A whole search in a store, halved or not.
 class HalvedSearch : public ::testing::Test {
  protected:
@@ -166,8 +176,13 @@ class HalvedSearch : public ::testing::Test {
   // Throws Killed after so many calls of the scorer.
   SearchOutcome go(Store& store, const std::vector<RunRow>& runs, bool halved,
                    int calls = 1 << 20) {
-    const auto rounds = halving_rounds(kExamples);
     const auto strategy = make_strategy("surrogate", problem(), {.max_evaluations = kEvaluations});
+    return go(*strategy, store, runs, halved, calls);
+  }
+
+  SearchOutcome go(Strategy& strategy, Store& store, const std::vector<RunRow>& runs, bool halved,
+                   int calls = 1 << 20) {
+    const auto rounds = halving_rounds(kExamples);
     Halving halving;
     for (std::size_t r = 0; r < rounds.size(); ++r) halving.rounds.push_back({rounds[r], runs[r]});
     const auto score = [&](std::span<const Widths> candidates, const auto& examples) {
@@ -183,7 +198,7 @@ class HalvedSearch : public ::testing::Test {
                                   std::back_inserter(added));
       return score(candidates, added);
     };
-    SearchLoop loop{*strategy, store, runs.back()};
+    SearchLoop loop{strategy, store, runs.back()};
     loop.cost = cost_of;
     loop.max_evaluations = kEvaluations;
     loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
@@ -233,6 +248,36 @@ TEST_F(HalvedSearch, FindsAsMuchForTwoFifthsOfTheExamples) {
                 score_on(record.widths, rounds[r]).per_example[Metric::kLoss]);
     }
   }
+}
+
+// Asks as random search does, and believes that the last submodel that ended early is better than
+// anything.
+class Believer final : public Strategy {
+ public:
+  Believer() : random_(make_strategy("random", problem(), {.max_evaluations = kEvaluations})) {}
+
+  std::vector<Widths> ask(std::size_t n) override { return random_->ask(n); }
+  void tell(const Widths& widths, const Point& result, double noise) override {
+    if (noise > 0) believed_ = {{widths, result.cost, -1e6, 0.01, true}};
+    random_->tell(widths, result, noise);
+  }
+  std::vector<Belief> believed_results() const override { return believed_; }
+  bool finished() const override { return random_->finished(); }
+  std::size_t preferred_batch() const override { return random_->preferred_batch(); }
+  std::string description() const override { return random_->description(); }
+
+ private:
+  std::unique_ptr<Strategy> random_;
+  std::vector<Belief> believed_;
+};
+
+TEST_F(HalvedSearch, WhatTheStrategyBelievesIsScoredOnAllExamples) {
+  Store store = open("believed.db");
+  const auto runs = begin_all(store);
+  Believer believer;
+  go(believer, store, runs, true);
+  const auto records = store.records_of(runs[2].id);
+  EXPECT_EQ(std::ranges::count(records, believer.believed_results()[0].widths, &Record::widths), 1);
 }
 
 TEST_F(HalvedSearch, KilledAndResumedGivesTheSameRecords) {
