@@ -30,6 +30,7 @@ struct Request {
   std::string widths;
   Nesting nesting;
   std::string schedule{to_string(TrainSettings{}.schedule)}, weights;
+  std::string loss{kTargetLosses[0]};
   DeviceOptions device;
   bool force = false;
 
@@ -68,7 +69,7 @@ std::string losses_text(const std::vector<double>& losses) {
 }
 
 OptionTable option_table(Request& request) {
-  auto& [config, from, teacher, tokens, images, settings, widths, nesting, schedule, weights,
+  auto& [config, from, teacher, tokens, images, settings, widths, nesting, schedule, weights, loss,
          device, force] = request;
   OptionTable options(
       "train",
@@ -140,6 +141,12 @@ OptionTable option_table(Request& request) {
       .option("flip", flag_value(settings.flip), "mirror half of the images, left to right")
       .option("shift", count_value(settings.shift, 0, 1 << 16, "PIXELS"),
               "move each image by up to so many pixels in both directions; its edge is repeated")
+      .option("erase", real_value(settings.erase, 0, 1),
+              "the share of the images of which a rectangle is erased")
+      .option("mixup", real_value(settings.mixup, 0, 8),
+              "mix pairs of images and their targets, by a share of Beta(this, this); 0: do not")
+      .option("loss", choice_value(loss, kTargetLosses),
+              "of images: cross-entropy of the softmax, or the sum of binary ones of each class")
       .option("seed", count_value(settings.seed), "seed of weights, batches and granularities")
       .section("run")
       .option("report-every", count_value(settings.report_every, 1, std::int64_t{1} << 40),
@@ -241,6 +248,7 @@ int train_command(const Arguments& arguments) {
   TrainSettings& settings = request.settings;
   settings.schedule = parse_schedule(request.schedule);
   settings.weights = parse_weights(request.weights);
+  settings.loss = parse_target_loss(request.loss);
   const InterruptGuard guard;
   if (request.tokens.empty() == request.images.empty()) {
     fail_usage("train: give either --tokens, a token file, or --images, an image set");

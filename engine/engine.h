@@ -20,6 +20,8 @@
 
 namespace mnm {
 
+class FeatureDatabase;  // dataset/feature_database.h
+
 // One model's weights, loaded on a device.
 class ModelSession {
  public:
@@ -38,6 +40,11 @@ class ModelSession {
 
   // A note to the user that says that the weights are streamed, and why. Empty if they are not.
   virtual std::string streaming() const = 0;
+
+  // What the head reads of each example, f32 [count, feature_size], by the submodel. Examples have
+  // one output.
+  virtual std::vector<float> features(const Widths& widths, const Examples& dataset,
+                                      const ProgressSink& progress) = 0;
 
   // f32 logits of every output of these examples, one example after the other: [examples * outputs
   // * vocab], row-major.
@@ -65,6 +72,11 @@ class Engine {
   // Trains until settings.steps. Resumes from settings.directory if it holds a checkpoint.
   virtual void train(const NestedModel& model, const TrainSettings& settings,
                      const DeviceOptions& options, const TrainSink& sink) = 0;
+  // The nearest items of each query, [queries, database.depth()], the nearest first; -1 for a query
+  // that is no number (fold/nearest.h). queries: [n, database.dimension()].
+  virtual std::vector<std::int32_t> nearest(const FeatureDatabase& database,
+                                            std::span<const float> queries,
+                                            const DeviceOptions& options) = 0;
   // FLOP/s of an n x n x n product in the given dtype: the median of several, after a warm-up.
   virtual double matmul_rate(std::int64_t n, const DeviceOptions& options) = 0;
   // Bytes/s of reading the same `bytes` of memory again and again, on all threads: the best of

@@ -31,6 +31,7 @@
 #include "fold/evaluator.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
+#include "fold/nearest.h"
 #include "fold/product.h"
 #include "kernels/cuda/device.h"
 #include "kernels/sum_of.h"
@@ -194,6 +195,14 @@ class TorchSession final : public ModelSession {
     });
   }
 
+  std::vector<float> features(const Widths& widths, const Examples& dataset,
+                              const ProgressSink& progress) override {
+    const c10::AutoGradMode no_grad(false);
+    return guarded("encoding examples", device_, [&] {
+      return encode_examples(*fold_, model_, device_, widths, dataset, limits_, progress);
+    });
+  }
+
   std::vector<float> logits(const Widths& widths, const ExampleInputs& inputs) override {
     const c10::AutoGradMode no_grad(false);
     return guarded("computing logits", device_, [&] {
@@ -301,6 +310,22 @@ class TorchEngine final : public Engine {
         ++round;
       }
       return best;
+    });
+  }
+
+  std::vector<std::int32_t> nearest(const FeatureDatabase& database, std::span<const float> queries,
+                                    const DeviceOptions& options) override {
+    use_threads(options);
+    const c10::AutoGradMode no_grad(false);
+    const at::Device device = device_of(options);
+    return guarded("searching", device, [&] {
+      const at::Tensor rows = at::from_blob(
+          const_cast<float*>(queries.data()),  // only read
+          {static_cast<std::int64_t>(queries.size()) / database.dimension(), database.dimension()},
+          at::kFloat);
+      const at::Tensor found = nearest_items(database, rows.to(device));
+      const std::int32_t* const ids = found.const_data_ptr<std::int32_t>();
+      return std::vector<std::int32_t>(ids, ids + found.numel());
     });
   }
 

@@ -14,11 +14,13 @@
 #include "eval/prefix_tree.h"
 #include "fold/batch.h"
 #include "fold/device_error.h"
+#include "fold/layer_step.h"
 #include "fold/sequence_queue.h"
 #include "fold/sweep.h"
 #include "fold/walk.h"
 #include "fold/workers.h"
 #include "kernels/cuda/sum_product.h"
+#include "model/feature_size.h"
 
 namespace mnm {
 namespace {
@@ -264,6 +266,33 @@ std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& mod
   }
   meter.finish();
   return results;
+}
+
+std::vector<float> encode_examples(Fold& fold, const NestedModel& model, const at::Device& device,
+                                   const Widths& widths, const Examples& dataset,
+                                   const EvaluatorLimits& limits, const ProgressSink& progress) {
+  const at::NoGradGuard no_grad;
+  if (limits.stream) fail("cannot encode examples while weights are streamed; allow more memory");
+  const std::int64_t size = feature_size(model);
+  std::vector<float> vectors(static_cast<std::size_t>(dataset.count * size));
+  const std::int64_t rows = device.is_cpu() ? 1024 : 32768;  // of a batch
+  const std::int64_t each = std::max<std::int64_t>(1, rows / dataset.context);
+  SequenceQueue queue(dataset.count, (dataset.count + each - 1) / each);
+  Meter meter(progress, static_cast<double>(dataset.count));
+  const auto encode = [&] {
+    while (const std::optional<SequenceRange> range = queue.take()) {
+      const Batch batch = batch_of(dataset, range->begin, range->size(), device);
+      const at::Tensor features = fold.readout(step_layers(fold, fold.embed(batch), widths))
+                                      .to(at::kCPU, at::kFloat)
+                                      .contiguous();
+      std::copy_n(features.const_data_ptr<float>(), range->size() * size,
+                  vectors.begin() + range->begin * size);
+      meter.add(static_cast<double>(range->size()));
+    }
+  };
+  run_workers(device.is_cpu() ? at::get_num_threads() : 1, encode, [&] { queue.stop(); });
+  meter.finish();
+  return vectors;
 }
 
 }  // namespace mnm

@@ -45,4 +45,10 @@ std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& mod
                                               const EvaluatorLimits& limits,
                                               const ProgressSink& progress);
 
+// What the heads read of examples with one output: [count, feature_size(model)]. Error if weights
+// are streamed.
+std::vector<float> encode_examples(Fold& fold, const NestedModel& model, const at::Device& device,
+                                   const Widths& widths, const Examples& dataset,
+                                   const EvaluatorLimits& limits, const ProgressSink& progress);
+
 }  // namespace mnm

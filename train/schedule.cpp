@@ -29,7 +29,9 @@ enum : std::uint64_t {
   kOffsetStream = 3,
   kMirrorStream = 4,
   kDownStream = 5,
-  kRightStream = 6
+  kRightStream = 6,
+  kEraseStream = 7,
+  kMixStream = 8
 };
 
 // The first example of a micro-batch, counted from the first of the training.
@@ -142,6 +144,25 @@ std::vector<std::uint64_t> draw_starts(const TrainSettings& settings, std::uint6
   return starts;
 }
 
+namespace {
+
+void erase(const TrainSettings& settings, std::uint64_t image, DrawnImage& drawn) {
+  constexpr double kLeast = 0.02, kMost = 1.0 / 3, kAspect = 10.0 / 3;
+  Random random(mix(settings.seed, kEraseStream, image));
+  if (!random.chance(settings.erase)) return;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = kLeast + (kMost - kLeast) * random.uniform();
+    const double aspect = std::pow(kAspect, 2 * random.uniform() - 1);
+    const double height = std::sqrt(area * aspect), width = std::sqrt(area / aspect);
+    if (height > 1 || width > 1) continue;
+    drawn.height = height, drawn.width = width;
+    drawn.top = (1 - height) * random.uniform(), drawn.left = (1 - width) * random.uniform();
+    return;
+  }
+}
+
+}  // namespace
+
 std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t images,
                                     std::int64_t step, std::int64_t micro_batch) {
   const auto count = static_cast<std::uint64_t>(images);
@@ -156,8 +177,27 @@ std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t 
     drawn.push_back({static_cast<std::int64_t>(permuted(i % count, count, key)),
                      settings.flip && mix(settings.seed, kMirrorStream, i) % 2 == 1,
                      moved(kDownStream), moved(kRightStream)});
+    if (settings.erase > 0) erase(settings, i, drawn.back());
   }
   return drawn;
+}
+
+// Beta(a, a) by Joehnk's method: of u^(1/a) and v^(1/a), the first's share of both if they sum up
+// to at most 1.
+double own_share(const TrainSettings& settings, std::int64_t step, std::int64_t micro_batch) {
+  if (settings.mixup == 0) return 1;
+  Random random(mix(settings.seed, kMixStream, first_of(settings, step, micro_batch)));
+  for (;;) {
+    const double x = std::pow(random.uniform(), 1 / settings.mixup);
+    const double y = std::pow(random.uniform(), 1 / settings.mixup);
+    if (x > 0 && x + y <= 1) return x / (x + y);
+  }
+}
+
+TargetLoss parse_target_loss(std::string_view name) {
+  if (name == kTargetLosses[0]) return TargetLoss::kSoftmax;
+  if (name == kTargetLosses[1]) return TargetLoss::kSigmoid;
+  fail_usage("there is no loss '{}': expected softmax or sigmoid", name);
 }
 
 void check_settings(const TrainSettings& s, std::size_t levels) {
@@ -187,6 +227,15 @@ void check_settings(const TrainSettings& s, std::size_t levels) {
     fail_usage("training needs distil in [0, 1], not {}", s.distil);
   }
   share("label-smoothing", s.label_smoothing);
+  if (!(s.erase >= 0 && s.erase <= 1)) {
+    fail_usage("training needs erase in [0, 1], not {}", s.erase);
+  }
+  if (!(s.mixup >= 0 && s.mixup <= 8)) {
+    fail_usage("training needs mixup in [0, 8], not {}", s.mixup);
+  }
+  if (s.loss == TargetLoss::kSigmoid && s.distil > 0) {
+    fail_usage("training with the sigmoid loss has no softmax that distil could compare");
+  }
   if (s.shift < 0) fail_usage("training needs shift >= 0, not {}", s.shift);
   positive("temperature", s.temperature);
   if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);

@@ -36,11 +36,17 @@ struct DrawnImage {
   std::int64_t index = 0;
   bool mirrored = false;
   std::int64_t down = 0, right = 0;  // pixels, of [-shift, shift]
+  // The rectangle that is erased, as shares of the height and width; empty: none.
+  double top = 0, left = 0, height = 0, width = 0;
   friend bool operator==(const DrawnImage&, const DrawnImage&) = default;
 };
 // Every pass over `images` images visits each of them once, in an order of its own.
 std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t images,
                                     std::int64_t step, std::int64_t micro_batch);
+
+// The share of the images of a micro-batch that is their own; the rest is their partners'. Above 0;
+// 1 without mixup.
+double own_share(const TrainSettings& settings, std::int64_t step, std::int64_t micro_batch);
 
 // Checks every number. UsageError names the setting.
 void check_settings(const TrainSettings& settings, std::size_t levels);

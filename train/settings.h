@@ -33,6 +33,14 @@ enum class Schedule : std::uint8_t {
 std::string_view to_string(Schedule schedule);   // "one", "joint", "sandwich"
 Schedule parse_schedule(std::string_view name);  // UsageError names them
 
+// What the loss is of an example's logits.
+enum class TargetLoss : std::uint8_t {
+  kSoftmax,  // cross-entropy of the softmax over all words or classes
+  kSigmoid,  // the sum over the classes of each one's binary cross-entropy, as MatViT has it
+};
+inline constexpr std::string_view kTargetLosses[] = {"softmax", "sigmoid"};
+TargetLoss parse_target_loss(std::string_view name);  // UsageError names them
+
 // A model whose words are the targets.
 struct Teacher {
   NestedModel model;
@@ -55,6 +63,13 @@ struct TrainSettings {
   // in both directions; its edge is repeated in what it leaves.
   bool flip = false;
   std::int64_t shift = 0;
+  double erase = 0;  // the share of the images of which a rectangle becomes the mean (Zhong et al.,
+                     // arXiv 1708.04896: 2 % to a third of the image, sides of 3:10 to 10:3)
+  // The images of a micro-batch are mixed with those in the reverse order, and so are their
+  // targets, by a share of the distribution Beta(mixup, mixup) (Zhang et al., arXiv 1710.09412). 0:
+  // not so.
+  double mixup = 0;
+  TargetLoss loss = TargetLoss::kSoftmax;
   double label_smoothing = 0;   // this share of a target's probability is shared by all words
   double learning_rate = 1e-3;  // at its peak; see train/schedule.h
   double min_rate = 0.1;

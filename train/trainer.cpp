@@ -57,6 +57,9 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
       {"seed", std::to_string(s.seed)}};
   // Only where they are used, so that states of runs without them go on.
   if (s.flip || s.shift > 0) same["moved"] = fmt::format("{} {}", s.flip, s.shift);
+  if (s.erase > 0) same["erase"] = fmt::format("{}", s.erase);
+  if (s.mixup > 0) same["mixup"] = fmt::format("{}", s.mixup);
+  if (s.loss == TargetLoss::kSigmoid) same["loss"] = "sigmoid";
   if (s.label_smoothing > 0) same["label smoothing"] = fmt::format("{}", s.label_smoothing);
   if (s.start) same["from"] = s.start->fingerprint();
   if (!s.widths.empty()) same["widths"] = to_string(s.widths);
@@ -72,6 +75,9 @@ std::map<std::string, std::string> identity(const TrainSettings& s, const Nested
 // Checks that go beyond single numbers.
 void check_together(const TrainSettings& s, const NestedModel& model) {
   if (!s.widths.empty()) model.space.require(s.widths);
+  if (model.reads_tokens() && (s.erase > 0 || s.mixup > 0 || s.loss == TargetLoss::kSigmoid)) {
+    fail_usage("--erase, --mixup and the sigmoid loss are of images, and the model reads tokens");
+  }
   if (s.freeze && !s.start) {
     fail_usage("training cannot freeze fresh weights: name a checkpoint to begin with, --from");
   }
@@ -296,6 +302,26 @@ class Trainer {
     return at::log_softmax(logits / settings_.temperature, 1);
   }
 
+  // The mean loss to these targets.
+  at::Tensor loss_to(const at::Tensor& logits, const at::Tensor& targets) const {
+    const at::Tensor target = targets.to(device_);
+    const double smoothing = settings_.label_smoothing;
+    if (settings_.loss == TargetLoss::kSoftmax) {
+      return at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, kNone, smoothing);
+    }
+    const auto classes = static_cast<double>(logits.size(1));
+    const at::Tensor one =
+        at::one_hot(target, logits.size(1)).to(logits.scalar_type()) * (1 - smoothing) +
+        smoothing / classes;
+    return at::binary_cross_entropy_with_logits(logits, one, {}, {}, at::Reduction::Sum) /
+           static_cast<double>(logits.size(0));
+  }
+  at::Tensor loss_of(const at::Tensor& logits, const TrainingBatch& batch) const {
+    const at::Tensor own = loss_to(logits, batch.targets);
+    if (!batch.partners.defined()) return own;
+    return own * batch.own + loss_to(logits, batch.partners) * (1 - batch.own);
+  }
+
   // The loss to the targets. With knowledge distillation it is joined to the distance to the
   // teacher's words.
   at::Tensor joined(const at::Tensor& loss, const at::Tensor& logits,
@@ -313,7 +339,7 @@ class Trainer {
   at::Tensor forward(std::int64_t micro, std::span<const Share> shares,
                      std::vector<double>& losses) const {
     const TrainingBatch batch = data_->batch(state_.step, micro);
-    const at::Tensor input = batch.inputs.to(device_), target = batch.targets.to(device_);
+    const at::Tensor input = batch.inputs.to(device_);
     const auto accumulate = static_cast<double>(settings_.accumulate);
     const Autocast autocast(device_, dtype_);
     const std::unique_ptr<Fold> model = fold();
@@ -323,9 +349,7 @@ class Trainer {
     for (const Share& share : shares) {
       const Widths& widths = levels_[share.level];
       const at::Tensor logits = logits_of(*model, start, widths);
-      const at::Tensor loss = at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, kNone,
-                                                     settings_.label_smoothing) /
-                              accumulate;
+      const at::Tensor loss = loss_of(logits, batch) / accumulate;
       losses[share.level] += loss.item<double>();
       // The full width is its own teacher, if there is no other.
       const bool taught = teacher_ || widths != model_.space.full();

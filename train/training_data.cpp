@@ -1,8 +1,11 @@
 #include "train/training_data.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/flip.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "base/error.h"
@@ -68,6 +71,23 @@ void place(const float* image, const std::vector<std::int64_t>& shape, const Dra
   }
 }
 
+// The rectangle becomes the mean of the data, which is 0 once pixels are normalised.
+void erase(const std::vector<std::int64_t>& shape, const DrawnImage& drawn, float* out) {
+  if (drawn.height == 0) return;
+  const auto pixels = [](double share, std::int64_t side) {
+    return static_cast<std::int64_t>(std::llround(share * static_cast<double>(side)));
+  };
+  const std::int64_t height = shape[1], width = shape[2];
+  const std::int64_t top = pixels(drawn.top, height), left = pixels(drawn.left, width);
+  const std::int64_t rows = std::min(pixels(drawn.height, height), height - top),
+                     columns = std::min(pixels(drawn.width, width), width - left);
+  for (std::int64_t c = 0; c < shape[0]; ++c) {
+    for (std::int64_t y = top; y < top + rows; ++y) {
+      std::fill_n(out + (c * height + y) * width + left, columns, 0.0f);
+    }
+  }
+}
+
 class ImageData final : public TrainingData {
  public:
   ImageData(const TrainSettings& settings, const NestedModel& model)
@@ -86,11 +106,14 @@ class ImageData final : public TrainingData {
     for (const DrawnImage& drawn : draw_images(settings_, images_.count, step, micro_batch)) {
       const ExampleInputs image = inputs_of(images_, drawn.index, 1);
       place(image.pixels.data(), each.shape, drawn, in);
+      erase(each.shape, drawn, in);
       images_.read_targets(drawn.index, 1, {out, 1});
       in += each.elements();
       ++out;
     }
-    return {input, target};
+    const double share = own_share(settings_, step, micro_batch);
+    if (share == 1) return {input, target};
+    return {input * share + input.flip(0) * (1 - share), target, target.flip(0), share};
   }
 
  private:

@@ -16,6 +16,9 @@ namespace mnm {
 struct TrainingBatch {
   at::Tensor inputs;   // as Batch has them (fold/batch.h)
   at::Tensor targets;  // int64 [examples * outputs]
+  // Of mixed images: the targets of their partners, and the share of the loss that is their own.
+  at::Tensor partners = {};
+  double own = 1;
 };
 
 class TrainingData {

@@ -18,6 +18,7 @@
 #include "families/vit/vit_huggingface.h"
 #include "families/vit/vit_onnx.h"
 #include "families/vit/vit_runtimes.h"
+#include "families/vit/vit_timm.h"
 
 namespace mnm {
 namespace {
@@ -65,8 +66,8 @@ struct TableWriter {
 
 // `share`: of the tokens whose result is read.
 void add_layer(const VitConfig& config, std::size_t layer, double share, TensorTable& table) {
-  TableWriter to{table, config.initializer_range, fmt::format("vit.encoder.layer.{}.", layer),
-                 static_cast<int>(layer)};
+  TableWriter to{table, config.initializer_range,
+                 config.name(fmt::format("encoder.layer.{}.", layer)), static_cast<int>(layer)};
   const std::int64_t d = config.hidden_size, full = config.full_width(layer);
   to.linear("attention.attention.query", d, d, share, config.qkv_bias);
   to.linear("attention.attention.key", d, d, 1, config.qkv_bias);
@@ -79,10 +80,11 @@ void add_layer(const VitConfig& config, std::size_t layer, double share, TensorT
 }
 
 void add_embeddings(const VitConfig& config, TensorTable& table) {
-  TableWriter to{table, config.initializer_range, "vit.embeddings.", -1, Role::kEmbedding};
+  TableWriter to{table, config.initializer_range, config.name("embeddings."), -1, Role::kEmbedding};
   const ImagePatches& image = config.image;
   const std::int64_t d = config.hidden_size;
   to.add("cls_token", {1, 1, d}, Init::kNormal);
+  if (config.kind->distilled) to.add("distillation_token", {1, 1, d}, Init::kNormal);
   to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal);
   TensorSpec& projection =
       to.add("patch_embeddings.projection.weight",
@@ -113,19 +115,35 @@ class Vit final : public Family {
 
   bool recognizes(const nlohmann::json& config) const override {
     const auto type = config.find("model_type");
-    return type != config.end() && (*type == kVitModelType || *type == kVitBridgeModelType);
+    if (type == config.end()) return is_timm_vit(config);
+    return vit_kind(config) != nullptr;
   }
   std::vector<ModelKind> kinds() const override {
-    return {{.model_type = kVitModelType,
-             .class_name = kVitClass,
+    return {{.model_type = std::string(kVitKinds[0].model_type),
+             .class_name = std::string(kVitKinds[0].class_name),
              .published = "ViT of all sizes with a classifier, DeiT without the distillation "
-                          "token; MatViT once it is in this layout",
+                          "token; those of timm, without a model_type; MatViT once "
+                          "scripts/matvit.py has converted it",
              .differs = "",
+             .gguf = "",
+             .gguf_mixed = ""},
+            {.model_type = std::string(kVitKinds[1].model_type),
+             .class_name = std::string(kVitKinds[1].class_name),
+             .published = "DeiT with the distillation token",
+             .differs = "a second token that is read, with a head of its own",
              .gguf = "",
              .gguf_mixed = ""}};
   }
   NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const override {
     return describe_vit(config, nesting);
+  }
+  std::map<std::string, std::string> other_names(const NestedModel& model) const override {
+    if (!is_timm_vit(model.config)) return {};
+    return timm_names(parse_vit_config(model.config, {}));
+  }
+  std::vector<InterleavedRows> interleaved_rows(const NestedModel& model) const override {
+    if (!is_timm_vit(model.config)) return {};
+    return timm_rows(parse_vit_config(model.config, {}));
   }
   nlohmann::json with_layers(const nlohmann::json& config, std::int64_t layers) const override {
     nlohmann::json shorter = config;
@@ -146,7 +164,9 @@ class Vit final : public Family {
     return vit_huggingface_bridge(widths);
   }
   std::span<const Exporter> exporters() const override { return kExporters; }
-  std::vector<RuntimeRule> runtimes(const NestedModel&) const override { return vit_runtimes(); }
+  std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
+    return vit_runtimes(model);
+  }
 };
 
 }  // namespace
@@ -160,7 +180,9 @@ bool vit_reads_class_token_alone(const NestedModel& model) {
   return !model.space.layers.back().may_skip;
 }
 
-NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
+NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
+  const bool of_timm = !given.contains("model_type") && is_timm_vit(given);
+  const nlohmann::json json = of_timm ? vit_config_of_timm(given) : given;
   const VitConfig config = parse_vit_config(json, nesting);
   NestedModel model;
   model.family = "vit";
@@ -181,9 +203,10 @@ NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
   allow_skips(json, nesting.may_skip, model.space);
   add_embeddings(config, model.table);
   const double one = 1 / static_cast<double>(config.positions());
+  const double read = one * static_cast<double>(config.read_tokens());
   for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
     const bool last = layer + 1 == config.granularities.size();
-    const double share = last && vit_reads_class_token_alone(model) ? one : 1;
+    const double share = last && vit_reads_class_token_alone(model) ? read : 1;
     add_layer(config, layer, share, model.table);
     model.mixing.push_back(
         {.flops_per_attended = 4.0 * static_cast<double>(config.hidden_size) * share,
@@ -191,9 +214,11 @@ NestedModel describe_vit(const nlohmann::json& json, const Nesting& nesting) {
          .flow_per_token = config.hidden_size});
   }
   TableWriter to{model.table, config.initializer_range, ""};
-  to.norm("vit.layernorm", config.hidden_size);
+  to.norm(config.name("layernorm"), config.hidden_size);
   to.role = Role::kHead;
-  to.linear("classifier", config.classes, config.hidden_size, one);
+  for (const std::string& head : config.heads_of_classes()) {
+    to.linear(head, config.classes, config.hidden_size, one);
+  }
   return model;
 }
 

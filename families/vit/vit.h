@@ -1,10 +1,10 @@
 // Vision transformers as data: what a checkpoint of transformers' ViTForImageClassification holds,
 // how widths cut it, and what it costs.
 //
-// The first token is the class token, and only it is read after the last layer. So the last layer
-// computes queries, the output of attention and the MLP for this token alone, unless the layer may
-// be skipped: then the states before and after it must have the same tokens. FLOPs per
-// position are means over the tokens of an image.
+// The first token is the class token, and only it is read after the last layer (of a distilled DeiT
+// also the second). So the last layer computes queries, the output of attention and the MLP for
+// this token alone, unless the layer may be skipped: then the states before and after it must have
+// the same tokens. FLOPs per position are means over the tokens of an image.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,7 @@
 #include "families/vit/vit_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -26,12 +28,12 @@ std::int64_t classes_of(const ConfigReader& keys) {
   return keys.optional_size("num_labels").value_or(2);
 }
 
-void refuse_other_models(const ConfigReader& keys) {
+void refuse_other_models(const ConfigReader& keys, const VitKind& kind) {
   if (const nlohmann::json* list = keys.find("architectures")) {
-    const std::string bridge = std::string("MixNMatch") + kVitClass;
+    const std::string bridge = fmt::format("MixNMatch{}", kind.class_name);
     if (!list->is_array() || list->size() != 1 ||
-        (list->front() != kVitClass && list->front() != bridge)) {
-      fail("architectures is {}, expected {}", shown(*list), kVitClass);
+        (list->front() != kind.class_name && list->front() != bridge)) {
+      fail("architectures is {}, expected {}", shown(*list), kind.class_name);
     }
   }
   if (keys.find("quantization_config") != nullptr) {
@@ -53,10 +55,20 @@ void read_sizes(const ConfigReader& keys, VitConfig& config) {
 
 }  // namespace
 
+const VitKind* vit_kind(const nlohmann::json& config) {
+  const auto type = config.find("model_type");
+  if (type == config.end()) return nullptr;
+  for (const VitKind& kind : kVitKinds) {
+    if (*type == kind.model_type || *type == kind.bridge_model_type) return &kind;
+  }
+  return nullptr;
+}
+
 VitConfig parse_vit_config(const nlohmann::json& json, const Nesting& nesting) {
   const ConfigReader keys(json);
-  refuse_other_models(keys);
   VitConfig config;
+  if (const VitKind* const kind = vit_kind(json)) config.kind = kind;
+  refuse_other_models(keys, *config.kind);
   read_sizes(keys, config);
   config.qkv_bias = keys.flag("qkv_bias", true);
   config.layer_norm_eps = keys.positive("layer_norm_eps").value_or(1e-12);

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "families/image_patches.h"
@@ -19,9 +20,23 @@
 
 namespace mnm {
 
-inline constexpr const char* kVitModelType = "vit";
-inline constexpr const char* kVitBridgeModelType = "mixnmatch_vit";
-inline constexpr const char* kVitClass = "ViTForImageClassification";
+// Models that differ by their first tokens and their heads.
+struct VitKind {
+  std::string_view model_type, bridge_model_type;
+  std::string_view class_name;
+  std::string_view root;    // what names of tensors begin with
+  std::string_view config;  // the bridge's class of the config
+  // Besides the class token there is a distillation token, the second one, with a head of its own.
+  // The logits are the mean of both heads' (Touvron et al., arXiv 2012.12877).
+  bool distilled = false;
+};
+inline constexpr VitKind kVitKinds[] = {
+    {"vit", "mixnmatch_vit", "ViTForImageClassification", "vit.", "MixNMatchViTConfig"},
+    {"deit", "mixnmatch_deit", "DeiTForImageClassificationWithTeacher", "deit.",
+     "MixNMatchDeiTConfig", true},
+};
+// By model_type, the bridge's too; nullptr if it is none of them.
+const VitKind* vit_kind(const nlohmann::json& config);
 
 enum class VitActivation : std::uint8_t {
   kGelu,      // "gelu": x * Phi(x), by erf
@@ -29,6 +44,7 @@ enum class VitActivation : std::uint8_t {
 };
 
 struct VitConfig {
+  const VitKind* kind = &kVitKinds[0];
   std::int64_t layers = 0;
   std::int64_t hidden_size = 0;
   std::int64_t heads = 0;
@@ -44,7 +60,14 @@ struct VitConfig {
 
   Width full_width(std::size_t layer) const { return granularities[layer].back(); }
   std::int64_t head_dim() const { return hidden_size / heads; }
-  std::int64_t positions() const { return image.patches() + 1; }  // the class token is the first
+  std::int64_t read_tokens() const { return kind->distilled ? 2 : 1; }  // the first ones
+  std::int64_t positions() const { return image.patches() + read_tokens(); }
+  std::string name(std::string_view of) const { return std::string(kind->root) + std::string(of); }
+  // The heads' names, one for each token that is read.
+  std::vector<std::string> heads_of_classes() const {
+    if (kind->distilled) return {"cls_classifier", "distillation_classifier"};
+    return {"classifier"};
+  }
 };
 
 // Error names a key that is absent, of another type, out of range, or that asks for what is not

@@ -27,15 +27,22 @@ class VitFold final : public Fold {
       : config_(parse_vit_config(inputs.model.config, {})),
         class_token_alone_(vit_reads_class_token_alone(inputs.model)),
         weight_(inputs.weight),
-        class_token_(weight_("vit.embeddings.cls_token")),
-        positions_(weight_("vit.embeddings.position_embeddings")),
-        patches_(weight_("vit.embeddings.patch_embeddings.projection.weight")),
-        patch_bias_(weight_("vit.embeddings.patch_embeddings.projection.bias")),
-        final_norm_(weight_("vit.layernorm.weight")),
-        final_norm_bias_(weight_("vit.layernorm.bias")),
-        head_(inputs, "classifier.weight"),
-        head_bias_(weight_("classifier.bias")),
-        layers_(static_cast<std::size_t>(config_.layers)) {}
+        class_token_(weight_(config_.name("embeddings.cls_token"))),
+        positions_(weight_(config_.name("embeddings.position_embeddings"))),
+        patches_(weight_(config_.name("embeddings.patch_embeddings.projection.weight"))),
+        patch_bias_(weight_(config_.name("embeddings.patch_embeddings.projection.bias"))),
+        final_norm_(weight_(config_.name("layernorm.weight"))),
+        final_norm_bias_(weight_(config_.name("layernorm.bias"))),
+        layers_(static_cast<std::size_t>(config_.layers)) {
+    if (config_.kind->distilled) {
+      class_token_ = at::cat({class_token_, weight_(config_.name("embeddings.distillation_token"))},
+                             /*dim=*/1);
+    }
+    for (const std::string& head : config_.heads_of_classes()) {
+      heads_.emplace_back(inputs, head + ".weight");
+      head_biases_.push_back(weight_(head + ".bias"));
+    }
+  }
 
   void load(std::size_t layer) override { layers_[layer] = load_layer(layer); }
   void unload(std::size_t layer) override { layers_[layer] = {}; }
@@ -43,7 +50,9 @@ class VitFold final : public Fold {
   Embedded embed(const Batch& batch) override {
     const at::Tensor embedded = embed_patches(config_.image, batch.inputs, patches_, patch_bias_);
     const std::int64_t images = embedded.size(0), d = config_.hidden_size;
-    const at::Tensor x = at::cat({class_token_.expand({images, 1, d}), embedded}, 1) + positions_;
+    const at::Tensor x =
+        at::cat({class_token_.expand({images, config_.read_tokens(), d}), embedded}, 1) +
+        positions_;
     return {{{x.unsqueeze(0)}}, {}};
   }
 
@@ -72,19 +81,29 @@ class VitFold final : public Fold {
 
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
 
-  // Of the class token: [nodes, images, 1, d].
+  // Of the tokens that are read, one after the other: [nodes, images, 1, tokens * d].
   at::Tensor readout(const State& state) override {
-    return norm(state.tensors.front().narrow(2, 0, 1), final_norm_, final_norm_bias_);
+    const at::Tensor read = state.tensors.front().narrow(2, 0, config_.read_tokens());
+    return norm(read, final_norm_, final_norm_bias_).flatten(2, 3).unsqueeze(2);
   }
 
-  at::Tensor logits(const at::Tensor& rows) override { return head_.product(rows) + head_bias_; }
+  at::Tensor logits(const at::Tensor& rows) override { return logits_of(rows, 0, config_.classes); }
+  // The mean of the heads', each of its token.
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
-    return head_.product(rows, first, count) + head_bias_.narrow(0, first, count);
+    at::Tensor sum;
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+      const auto token = static_cast<std::int64_t>(i);
+      const at::Tensor own = rows.narrow(1, token * config_.hidden_size, config_.hidden_size);
+      const at::Tensor logits =
+          heads_[i].product(own, first, count) + head_biases_[i].narrow(0, first, count);
+      sum = i == 0 ? logits : sum + logits;
+    }
+    return heads_.size() > 1 ? sum / static_cast<double>(heads_.size()) : sum;
   }
 
  private:
   VitLayer load_layer(std::size_t index) const {
-    const std::string base = fmt::format("vit.encoder.layer.{}.", index);
+    const std::string base = config_.name(fmt::format("encoder.layer.{}.", index));
     const auto w = [&](const char* name) { return weight_(base + name); };
     const std::string attention = "attention.attention.";
     VitLayer layer;
@@ -115,10 +134,11 @@ class VitFold final : public Fold {
     return x.view({x.size(0), x.size(1), config_.heads, config_.head_dim()}).transpose(1, 2);
   }
 
-  // x plus its attention, [nodes, images, tokens, d]; of the first token alone if asked for.
+  // x plus its attention, [nodes, images, tokens, d]; of the tokens alone that are read if asked
+  // for.
   at::Tensor attend(const VitLayer& layer, const at::Tensor& x, bool first_alone) const {
     const std::int64_t sequences = x.size(0) * x.size(1), d = config_.hidden_size;
-    const std::int64_t tokens = x.size(2), asking = first_alone ? 1 : tokens;
+    const std::int64_t tokens = x.size(2), asking = first_alone ? config_.read_tokens() : tokens;
     const at::Tensor h = norm(x, layer.norm, layer.norm_bias).view({sequences, tokens, d});
     const at::Tensor key_value = product(h.view({-1, d}), layer.key_value, layer.key_value_bias)
                                      .view({sequences, tokens, 2 * d});
@@ -136,8 +156,8 @@ class VitFold final : public Fold {
   bool class_token_alone_;
   WeightSource weight_;
   at::Tensor class_token_, positions_, patches_, patch_bias_, final_norm_, final_norm_bias_;
-  EndMatrix head_;
-  at::Tensor head_bias_;
+  std::vector<EndMatrix> heads_;         // [tokens that are read]
+  std::vector<at::Tensor> head_biases_;  // likewise
   std::vector<VitLayer> layers_;
 };
 

@@ -26,8 +26,8 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   const Widths kept = kept_widths(widths);
   nlohmann::json json = model.config;
   // What described the source, and is written anew where it holds still.
-  for (const char* key : {"_name_or_path", "auto_map", kGranularitiesKey, kWidthsKey, "mixnmatch",
-                          "transformers_version"}) {
+  for (const char* key : {"_name_or_path", "architecture", "auto_map", kGranularitiesKey,
+                          kWidthsKey, "mixnmatch", "transformers_version"}) {
     json.erase(key);
   }
   json["dtype"] = json["torch_dtype"] = torch_name(dtype);
@@ -42,17 +42,18 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   json["qkv_bias"] = config.qkv_bias;
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
+  const VitKind& kind = *config.kind;
   if (is_uniform(kept)) {
-    json["architectures"] = {kVitClass};
-    json["model_type"] = kVitModelType;
+    json["architectures"] = {kind.class_name};
+    json["model_type"] = kind.model_type;
     return json;
   }
-  const std::string own = fmt::format("MixNMatch{}", kVitClass);
+  const std::string own = fmt::format("MixNMatch{}", kind.class_name);
   json["architectures"] = {own};
-  json["auto_map"] = {{"AutoConfig", fmt::format("{}.MixNMatchViTConfig", kBridge)},
+  json["auto_map"] = {{"AutoConfig", fmt::format("{}.{}", kBridge, kind.config)},
                       {"AutoModelForImageClassification", fmt::format("{}.{}", kBridge, own)}};
   json["matformer_widths"] = kept;
-  json["model_type"] = kVitBridgeModelType;
+  json["model_type"] = kind.bridge_model_type;
   return json;
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "export/onnx_layers.h"
 #include "families/vit/vit_config.h"
@@ -28,7 +29,7 @@ class VitGraph {
     OnnxValue x = embed(pixels);
     for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
       const auto scope = graph_.scope(fmt::format("layers.{}", layer));
-      const std::string base = fmt::format("vit.encoder.layer.{}.", layer);
+      const std::string base = config_.name(fmt::format("encoder.layer.{}.", layer));
       const OnnxValue h = norm(x, base + "layernorm_before");
       x = graph_.add(x, attend(h, base + "attention."));
       x = graph_.add(x, mlp(norm(x, base + "layernorm_after"), base));
@@ -41,12 +42,16 @@ class VitGraph {
   // -> [batch * tokens, hidden]: the class token, then the patches in raster order.
   OnnxValue embed(const OnnxValue& pixels) {
     const auto scope = graph_.scope("embeddings");
-    const std::string base = "vit.embeddings.";
+    const std::string base = config_.name("embeddings.");
     const OnnxValue patches = onnx_patch_embedding(
         graph_, pixels, base + "patch_embeddings.projection", config_.hidden_size,
         config_.image.patch_height, config_.image.patch_width);
+    OnnxValue tokens = graph_.weight(base + "cls_token");
+    if (config_.kind->distilled) {
+      tokens = graph_.concat({tokens, graph_.weight(base + "distillation_token")}, 1);
+    }
     const OnnxValue first =
-        onnx_for_each(graph_, graph_.weight(base + "cls_token"), pixels, {1, config_.hidden_size});
+        onnx_for_each(graph_, tokens, pixels, {config_.read_tokens(), config_.hidden_size});
     const OnnxValue all =
         graph_.add(graph_.concat({first, patches}, 1), graph_.weight(base + "position_embeddings"));
     return graph_.reshape(all, {-1, config_.hidden_size});
@@ -90,15 +95,28 @@ class VitGraph {
     return onnx_linear(graph_, act, base + "output.dense", true);
   }
 
-  // Of the class token alone.
+  // Of the tokens alone that are read: the mean of their heads' logits, and what the heads read,
+  // one beside the other.
   void readout(const OnnxValue& x) {
+    const std::vector<std::string> heads = config_.heads_of_classes();
     const OnnxValue tokens = graph_.reshape(x, {-1, tokens_, config_.hidden_size});
-    const OnnxValue first =
-        graph_.reshape(graph_.slice(tokens, 1, 0, 1), {-1, config_.hidden_size});
-    const OnnxValue features = norm(first, "vit.layernorm");
-    const OnnxValue logits = onnx_linear(graph_, features, "classifier", true);
+    std::vector<OnnxValue> features;
+    OnnxValue logits;
+    for (std::size_t i = 0; i < heads.size(); ++i) {
+      const auto at = static_cast<std::int64_t>(i);
+      const OnnxValue token =
+          graph_.reshape(graph_.slice(tokens, 1, at, at + 1), {-1, config_.hidden_size});
+      features.push_back(norm(token, config_.name("layernorm")));
+      const OnnxValue own = onnx_linear(graph_, features.back(), heads[i], true);
+      logits = i == 0 ? own : graph_.add(logits, own);
+    }
+    const auto count = static_cast<double>(heads.size());
+    if (count > 1) logits = graph_.mul(logits, graph_.number(1 / count));
     graph_.output("logits", graph_.cast(logits, graph_.type(), OnnxType::kF32), OnnxType::kF32,
                   {kBatch, config_.classes});
+    const OnnxValue all = heads.size() > 1 ? graph_.concat(features, 1) : features.front();
+    graph_.output("features", graph_.cast(all, graph_.type(), OnnxType::kF32), OnnxType::kF32,
+                  {kBatch, config_.read_tokens() * config_.hidden_size});
   }
 
   const VitConfig& config_;

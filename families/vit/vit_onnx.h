@@ -1,5 +1,6 @@
 // A vision transformer as an ONNX graph:
-//   pixel_values [batch, channels, height, width] f32 -> logits [batch, classes] f32
+//   pixel_values [batch, channels, height, width] f32 -> logits [batch, classes] f32,
+//      features [batch, hidden_size] f32 (what the head reads; of a distilled DeiT both tokens)
 #pragma once
 
 #include "export/onnx_graph.h"

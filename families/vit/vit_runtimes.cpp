@@ -19,9 +19,9 @@ RuntimeRule rule_of(std::string runtime, std::string version, std::string format
 
 }  // namespace
 
-std::vector<RuntimeRule> vit_runtimes() {
+std::vector<RuntimeRule> vit_runtimes(const NestedModel& model) {
   RuntimeRule native = rule_of("transformers, stock", "5.23.0", "huggingface");
-  native.uniform_as = kVitClass;
+  native.uniform_as = parse_vit_config(model.config, {}).kind->class_name;
   native.why_not = "its config holds one intermediate_size for all layers";
   RuntimeRule transformers = native;
   transformers.runtime = "transformers";

@@ -4,9 +4,10 @@
 #include <vector>
 
 #include "export/runtimes.h"
+#include "model/nested_model.h"
 
 namespace mnm {
 
-std::vector<RuntimeRule> vit_runtimes();
+std::vector<RuntimeRule> vit_runtimes(const NestedModel& model);
 
 }  // namespace mnm

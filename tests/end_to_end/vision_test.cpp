@@ -197,6 +197,51 @@ TEST_F(Vision, MatMambaIsSearchedAndExported) {
   }
 }
 
+// A narrow submodel's queries in the full model's database, against a comparison of all pairs.
+TEST_F(Vision, FeaturesAreSearchedExactly) {
+  const std::string database = images("database", 3, 60);
+  expect_done({"features", vit_, "--data", database, "--out", path("db"), "--threads", "1"});
+  expect_refused({"features", vit_, "--data", database, "--out", path("db")}, 1, "exists");
+  for (const char* widths : {"40x3", "8x3"}) {
+    expect_done({"features", vit_, "--data", others_, "--widths", widths, "--out", path(widths),
+                 "--threads", "2"});
+  }
+  const nlohmann::json found = expect_done({"retrieve", path("40x3"), path("8x3"), "--database",
+                                            path("db"), "--depth", "5", "--json"})
+                                   .json();
+  ASSERT_EQ(found.size(), 2u);
+  for (const char* name : {"knn", "map", "precision", "recall"}) {
+    EXPECT_GT(found[0][name].get<double>(), 0) << name;
+    EXPECT_LE(found[0][name].get<double>(), 1) << name;
+  }
+  EXPECT_TRUE(found[0]["difference"].is_null());
+  EXPECT_NEAR(found[1]["difference"].get<double>(),
+              found[1]["knn"].get<double>() - found[0]["knn"].get<double>(), 1e-6);
+  for (const char* distance : {"cosine", "l2"}) {
+    const nlohmann::json own =
+        expect_done({"retrieve", path("db"), "--database", path("db"), "--depth", "1", "--distance",
+                     distance, "--shortlist", path("own.csv"), "--json"})
+            .json();
+    EXPECT_EQ(own[0]["knn"], 1) << "each finds itself";
+    EXPECT_TRUE(slurp(path("own.csv")).starts_with("0\n1\n2\n3\n"));
+  }
+  spew(path("thin-X.npy"),
+       npy_head("<f4", std::vector<std::int64_t>{2, 3}) + std::string(24, '\0'));
+  spew(path("thin-y.npy"), npy_head("|u1", std::vector<std::int64_t>{2}) + std::string(2, '\0'));
+  expect_refused({"retrieve", path("thin"), "--database", path("db")}, 1,
+                 "its vectors have 3 numbers, and those of the database 24");
+  expect_refused({"retrieve", path("db"), "--database", path("db"), "--depth", "61"}, 2,
+                 "the 61 nearest of a database of 60");
+  expect_refused({"features", model_, "--data", search_, "--out", path("text")}, 1,
+                 "says each next token");
+  if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
+  expect_done({"retrieve", path("8x3"), "--database", path("db"), "--shortlist", path("list.csv")});
+  const TempDir scratch;
+  EXPECT_EQ(python_failure("end_to_end/retrieval_check.py",
+                           {path("8x3"), path("db"), path("list.csv")}, scratch),
+            "");
+}
+
 // The authors' own file is pickled: what it says is the line that converts it.
 TEST_F(Vision, APickledMatMambaComesWithTheLineThatConvertsIt) {
   fs::create_directory(dir_ / "published");

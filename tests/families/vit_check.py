@@ -14,11 +14,20 @@ import logging
 import numpy as np
 import torch
 from cases import judge
-from transformers import ViTForImageClassification
+from transformers import (
+    DeiTForImageClassificationWithTeacher,
+    ViTForImageClassification,
+)
+
+CLASSES = {
+    "vit": ViTForImageClassification,
+    "deit": DeiTForImageClassificationWithTeacher,
+}
 
 
 def load(folder):
-    model, info = ViTForImageClassification.from_pretrained(
+    config = json.loads((folder / "config.json").read_text())
+    model, info = CLASSES[config["model_type"]].from_pretrained(
         folder,
         dtype=torch.float64,
         attn_implementation="sdpa",
@@ -30,7 +39,7 @@ def load(folder):
 
 
 def layers_holder(model):
-    vit = model.vit
+    vit = model.base_model
     return vit if hasattr(vit, "layers") else vit.encoder
 
 

@@ -49,6 +49,12 @@ TEST(VitFold, ComputesWhatTransformersComputes) {
   EXPECT_EQ(test::python_failure("families/vit_check.py", {scratch / "cases"}, scratch), "");
 }
 
+TEST(VitConverter, MakesMatVitsFlaxStateACheckpoint) {
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
+  const TempDir scratch;
+  EXPECT_EQ(test::python_failure("families/matvit_check.py", {scratch.path()}, scratch), "");
+}
+
 TEST(VitFold, TheLastLayerComputesTheClassTokenAlone) {
   const at::NoGradGuard no_grad;
   for (const bool skipping : {false, true}) {

@@ -2,14 +2,22 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "eval/prefix_tree.h"
+#include "families/family.h"
+#include "families/open_model.h"
 #include "families/vit/vit_config.h"
 #include "model/cost.h"
+#include "model/feature_size.h"
 #include "tests/support/error_of.h"
+#include "tests/support/models.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tensors.h"
 #include "tests/support/tiny_vit.h"
 
 namespace mnm {
@@ -94,6 +102,19 @@ TEST(Vit, APlanEmbedsAnImageOnce) {
   EXPECT_EQ(first.embedding, plan.embedding);
 }
 
+// DeiT-B/16 with the distillation token, as its authors count it: 87 M, one token and one head of
+// 1,000 classes more than ViT-B/16's 86.6 M.
+TEST(Vit, CountsTheParametersOfADistilledDeiT) {
+  nlohmann::json config = base(768, 12, 12, 224);
+  const std::int64_t plain = cost_of(describe_vit(config, {}), Widths(12, 3072)).params;
+  config["model_type"] = "deit";
+  const NestedModel model = describe_vit(config, {});
+  EXPECT_EQ(cost_of(model, model.space.full()).params, plain + 2 * 768 + 1000 * 769);
+  EXPECT_EQ(plain, 86'567'656);
+  EXPECT_EQ(model.max_context, 198);
+  EXPECT_EQ(feature_size(model), 2 * 768);
+}
+
 TEST(Vit, AWidthCutsTheMlpAlone) {
   const NestedModel model = describe_vit(tiny_vit(), {});
   int cut = 0;
@@ -105,6 +126,112 @@ TEST(Vit, AWidthCutsTheMlpAlone) {
   const TensorSpec* const down = model.table.find("vit.encoder.layer.1.output.dense.bias");
   ASSERT_NE(down, nullptr);
   EXPECT_EQ(down->elements_of(1, 16), 24);
+}
+
+nlohmann::json tiny_timm(const nlohmann::json& arguments = nlohmann::json::object()) {
+  nlohmann::json config = {
+      {"architecture", "vit_tiny_patch4_12.made_up"},
+      {"num_classes", 4},
+      {"global_pool", "token"},
+      {"model_args",
+       {{"embed_dim", 24}, {"depth", 3}, {"num_heads", 4}, {"mlp_ratio", 2}, {"in_chans", 3}}},
+      {"pretrained_cfg", {{"input_size", {3, 12, 12}}}}};
+  config["model_args"].update(arguments);
+  return config;
+}
+
+// One model in both layouts: every tensor of the table reads the same. timm has query, key and
+// value in one matrix, in this order (its Attention: qkv(x).reshape(B, N, 3, ...)).
+TEST(VitOfTimm, HoldsTheSameTensorsUnderItsNames) {
+  const test::TempDir dir;
+  const nlohmann::json ours = tiny_vit(
+      {{"intermediate_size", 48}, {"matformer_granularities", {12, 48}}, {"layer_norm_eps", 1e-6}});
+  const std::vector<test::TestTensor> tensors = test::random_tensors(describe_vit(ours, {}), 7);
+  test::write_checkpoint(dir / "ours", ours, tensors);
+  std::vector<test::TestTensor> theirs;
+  std::map<std::string, test::TestTensor> fused;
+  for (const test::TestTensor& tensor : tensors) {
+    std::string name = tensor.name;
+    const auto put = [&](const std::string& from, const std::string& to) {
+      if (const auto at = name.find(from); at != name.npos) name.replace(at, from.size(), to);
+    };
+    put("vit.embeddings.patch_embeddings.projection", "patch_embed.proj");
+    put("vit.embeddings.position_embeddings", "pos_embed");
+    put("vit.embeddings.cls_token", "cls_token");
+    put("vit.encoder.layer.", "blocks.");
+    put("layernorm_before", "norm1");
+    put("layernorm_after", "norm2");
+    put("attention.output.dense", "attn.proj");
+    put("intermediate.dense", "mlp.fc1");
+    put("output.dense", "mlp.fc2");
+    put("vit.layernorm", "norm");
+    put("classifier", "head");
+    bool part = false;
+    for (const char* which : {"query", "key", "value"}) {  // in the order of the table
+      const std::string from = std::string("attention.attention.") + which;
+      if (name.find(from) == name.npos) continue;
+      put(from, "attn.qkv");
+      test::TestTensor& whole = fused[name];
+      whole.name = name;
+      whole.shape = tensor.shape;
+      whole.values.insert(whole.values.end(), tensor.values.begin(), tensor.values.end());
+      whole.shape.front() = static_cast<std::int64_t>(whole.values.size()) /
+                            (tensor.shape.size() > 1 ? tensor.shape[1] : 1);
+      part = true;
+    }
+    if (part) continue;
+    theirs.push_back(tensor);
+    theirs.back().name = name;
+  }
+  for (const auto& [name, tensor] : fused) theirs.push_back(tensor);
+  ASSERT_EQ(theirs.size(), tensors.size() - 3 * 4);
+  test::write_checkpoint(dir / "timm", tiny_timm(), theirs);
+
+  const OpenedModel a = open_model(dir / "ours", {}),
+                    b = open_model(dir / "timm", {.granularities = "1/4,1"});
+  EXPECT_EQ(b.family->name(), "vit");
+  ASSERT_EQ(a.model.table.tensors.size(), b.model.table.tensors.size());
+  for (std::size_t i = 0; i < a.model.table.tensors.size(); ++i) {
+    const TensorSpec &x = a.model.table.tensors[i], &y = b.model.table.tensors[i];
+    ASSERT_EQ(x.name, y.name);
+    ASSERT_EQ(x.shape, y.shape) << x.name;
+    EXPECT_EQ(test::values_of(a.checkpoint, a.checkpoint.at(x.name)),
+              test::values_of(b.checkpoint, b.checkpoint.at(x.name)))
+        << x.name;
+  }
+  EXPECT_EQ(a.model.space.layers[0].granularities, b.model.space.layers[0].granularities);
+  const nlohmann::json exported =
+      b.family->huggingface_config(b.model, b.model.space.full(), Dtype::kF32);
+  EXPECT_EQ(exported["architectures"][0], "ViTForImageClassification");
+  EXPECT_EQ(exported["layer_norm_eps"], 1e-6);
+  EXPECT_FALSE(exported.contains("architecture"));
+}
+
+TEST(VitOfTimm, TheNameSaysTheSizes) {
+  const VitConfig base =
+      parse_vit_config(describe_vit({{"architecture", "deit_base_patch16_384"}}, {}).config, {});
+  EXPECT_EQ(base.hidden_size, 768);
+  EXPECT_EQ(base.layers, 12);
+  EXPECT_EQ(base.heads, 12);
+  EXPECT_EQ(base.positions(), 577);
+  EXPECT_EQ(base.full_width(0), 3072);
+  EXPECT_EQ(base.classes, 1000);
+  EXPECT_EQ(base.layer_norm_eps, 1e-6);
+  EXPECT_EQ(base.activation, VitActivation::kGelu);
+}
+
+TEST(VitOfTimm, WhatIsNotComputedIsRefused) {
+  for (const auto& [config, phrase] : std::vector<std::pair<nlohmann::json, const char*>>{
+           {{{"architecture", "vit_base_r50_s16_224"}}, "expected one such as"},
+           {{{"architecture", "vit_odd_patch16_224"}}, "architecture is 'vit_odd_patch16_224'"},
+           {{{"architecture", "vit_tiny_patch4_12"}, {"global_pool", "avg"}}, "global_pool is"},
+           {tiny_timm({{"init_values", 1e-5}}), "model_args.init_values"},
+           {tiny_timm({{"class_token", false}}), "model_args.class_token"},
+           {tiny_timm({{"reg_tokens", 4}}), "model_args.reg_tokens"},
+           {tiny_timm({{"act_layer", "relu"}}), "model_args.act_layer"}}) {
+    const std::string error = error_of([&] { describe_vit(config, {}); });
+    EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
+  }
 }
 
 TEST(VitConfig, HasTransformersDefaults) {
@@ -134,6 +261,8 @@ TEST(VitConfig, AnErrorNamesTheKey) {
            {{{"image_size", 65536}, {"patch_size", 1}}, "patches, expected at most"},
            {{{"id2label", nlohmann::json::object()}}, "id2label is {}"},
            {{{"architectures", {"ViTModel"}}}, "expected ViTForImageClassification"},
+           {{{"model_type", "deit"}, {"architectures", {"DeiTForImageClassification"}}},
+            "expected DeiTForImageClassificationWithTeacher"},
            {{{"quantization_config", 1}}, "quantization_config"},
            {{{"matformer_widths", {40, 40}}}, "expected one width for each of 3 layers"},
            {{{"matformer_widths", {8, 8, 16}}}, "the widest of matformer_widths is 16"},

@@ -30,6 +30,8 @@ inline std::vector<std::pair<std::string, nlohmann::json>> tiny_vits() {
           {"unbiased", tiny_vit({{"qkv_bias", false}})},
           {"oblong", tiny_vit({{"image_size", {8, 12}}, {"patch_size", {4, 3}}})},
           {"grey", tiny_vit({{"num_channels", 1}, {"num_attention_heads", 1}})},
+          {"distilled", tiny_vit({{"model_type", "deit"},
+                                  {"architectures", {"DeiTForImageClassificationWithTeacher"}}})},
           {"skipping", tiny_vit({{"mixnmatch_may_skip", {1, 2}}})}};
 }
 

@@ -200,6 +200,9 @@ TEST(CheckSettings, NamesWhatIsWrong) {
        }},
       {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 1; }},
       {"shift", [](TrainSettings& s) { s.shift = -1; }},
+      {"erase", [](TrainSettings& s) { s.erase = 1.5; }},
+      {"mixup", [](TrainSettings& s) { s.mixup = 9; }},
+      {"sigmoid", [](TrainSettings& s) { s.loss = TargetLoss::kSigmoid, s.distil = 0.5; }},
       {"257", [](TrainSettings& s) { s.context = 256; }},
   };
   TrainSettings fine;
@@ -262,10 +265,50 @@ TEST(DrawImages, APassVisitsEveryImageOnce) {
       EXPECT_NEAR(times, 200, 60);
     }
   }
+  s.erase = 0.25;
+  int erased = 0;
+  double area = 0;
+  for (std::int64_t step = 0; step < 100; ++step) {
+    for (const DrawnImage& image : draw_images(s, kImages, step, 0)) {
+      if (image.height == 0) continue;
+      ++erased;
+      area += image.height * image.width;
+      EXPECT_GE(image.height * image.width, 0.02);
+      EXPECT_LE(image.height * image.width, 0.3334);
+      EXPECT_GE(image.height / image.width, 0.29);
+      EXPECT_LE(image.height / image.width, 3.34);
+      EXPECT_LE(image.top + image.height, 1);
+      EXPECT_LE(image.left + image.width, 1);
+    }
+  }
+  EXPECT_NEAR(erased, 125, 40);
+  EXPECT_NEAR(area / erased, 0.17, 0.04);
+  s.erase = 0;
   s.flip = false;
   s.shift = 0;
   for (const DrawnImage& image : draw_images(s, kImages, 3, 1)) {
     EXPECT_EQ(image, (DrawnImage{image.index, false, 0, 0}));
+  }
+}
+
+// The shares of Beta(a, a) lie around a half, and the more at the ends the smaller a is: their
+// variance is 1 / (8 a + 4).
+TEST(OwnShare, IsOfTheBetaDistribution) {
+  TrainSettings s;
+  EXPECT_EQ(own_share(s, 3, 0), 1);
+  for (const double a : {0.2, 1.0, 2.0}) {
+    s.mixup = a;
+    double sum = 0, squares = 0;
+    constexpr int kSteps = 4000;
+    for (int step = 0; step < kSteps; ++step) {
+      const double share = own_share(s, step, 0);
+      ASSERT_TRUE(share > 0 && share <= 1);
+      EXPECT_EQ(share, own_share(s, step, 0));
+      sum += share;
+      squares += (share - 0.5) * (share - 0.5);
+    }
+    EXPECT_NEAR(sum / kSteps, 0.5, 0.03) << a;
+    EXPECT_NEAR(squares / kSteps, 1 / (8 * a + 4), 0.1 / (8 * a + 4)) << a;
   }
 }
 

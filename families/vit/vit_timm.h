@@ -1,0 +1,34 @@
+// timm's vision transformers: the config.json of its models on the hub, and its names of tensors.
+//
+//   {"architecture": "vit_small_patch16_224", "num_classes": 1000, "global_pool": "token",
+//    "model_args": {...}, "pretrained_cfg": {"input_size": [3, 224, 224], ...}}
+//
+// The architecture's name says the sizes, unless model_args (timm's arguments of
+// VisionTransformer) say others. LayerNorms have epsilon 1e-6, and GELU is by erf.
+// timm/models/vision_transformer.py.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "families/vit/vit_config.h"
+#include "model/checkpoint.h"
+
+namespace mnm {
+
+// Whether it is the config of a ViT or DeiT of timm's.
+bool is_timm_vit(const nlohmann::json& config);
+
+// The config in Hugging Face's spelling. It keeps "architecture", by which is_timm_vit() still
+// knows it, and our own keys. Error names an architecture that is not known, or an argument that
+// asks for what is not computed here: another pooling, no class token, registers, layer scale.
+nlohmann::json vit_config_of_timm(const nlohmann::json& config);
+
+// timm's names of the table's tensors that lie alike.
+std::map<std::string, std::string> timm_names(const VitConfig& config);
+// Query, key and value in the rows of timm's one matrix.
+std::vector<InterleavedRows> timm_rows(const VitConfig& config);
+
+}  // namespace mnm
