@@ -108,12 +108,18 @@ std::string_view answer_of(const ChatTemplate& chat, std::string_view assistant)
   return begin == assistant.npos ? std::string_view() : assistant.substr(begin);
 }
 
-std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
+// Whether white space around what is said is left out.
+bool trims_words(const ChatTemplate& chat) {
   bool trims = false;
   for (const std::string_view trim : {"content | trim", "content|trim", "content'] | trim",
                                       "content']|trim", "content\"] | trim", "content\"]|trim"}) {
     trims = trims || has(chat.text, trim);
   }
+  return trims;
+}
+
+std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
+  const bool trims = trims_words(chat);
   const auto said = [&](std::string_view role, std::string_view words) {
     return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, trims ? trimmed(words) : words);
   };
@@ -130,6 +136,33 @@ std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
   const bool thinks = has(chat.text, "<|im_start|>assistant\\n<think>\\n'") ||
                       has(chat.text, "<|im_start|>assistant\\n<think>\\n\"");
   return thinks ? out + "<think>\n" : out;
+}
+
+// There is no system turn: the first user says its words before their own.
+std::string start_of_first_turn(const ChatTemplate& chat, const ChatTurn& turn) {
+  if (!turn.system) return "";
+  constexpr std::string_view kWords = "messages[0]['content'] + '";
+  const std::size_t at = chat.text.find(kWords);
+  if (at == chat.text.npos) fail("its chat_template has no place for what a system says");
+  const std::string_view rest = std::string_view(chat.text).substr(at + kWords.size());
+  return *turn.system + unescaped(rest.substr(0, rest.find('\'')));
+}
+
+std::string start_of_turns(const ChatTemplate& chat, const ChatTurn& turn) {
+  const bool trims = trims_words(chat);
+  std::string out = has(chat.text, "bos_token") ? chat.begin : "";
+  std::string before = start_of_first_turn(chat, turn);
+  const auto say = [&](std::string_view role, std::string_view words) {
+    out += fmt::format("<start_of_turn>{}\n{}{}<end_of_turn>\n", role, before,
+                       trims ? trimmed(words) : words);
+    before.clear();
+  };
+  for (const auto& [user, assistant] : turn.earlier) {
+    say("user", user);
+    say("model", assistant);
+  }
+  say("user", turn.user);
+  return out + "<start_of_turn>model\n";
 }
 
 }  // namespace
@@ -164,9 +197,12 @@ std::string chat_prompt(const ChatTemplate& chat, const ChatTurn& turn, std::str
       !has(chat.text, "strftime_now")) {
     return chat_ml(chat, turn);
   }
+  if (has(chat.text, "<start_of_turn>model") && has(chat.text, "<end_of_turn>")) {
+    return start_of_turns(chat, turn);
+  }
   fail(
-      "its chat_template has turns of neither kind that is known here, <|start_header_id|> to "
-      "<|eot_id|> and <|im_start|> to <|im_end|>");
+      "its chat_template has turns of no kind that is known here: <|start_header_id|> to "
+      "<|eot_id|>, <|im_start|> to <|im_end|>, or <start_of_turn> to <end_of_turn>");
 }
 
 std::string chat_date() {

@@ -1,11 +1,14 @@
 // Writes the turns of a chat as text, in the form that a checkpoint was trained on. A checkpoint's
 // chat_template is a program in the language Jinja, which is not run here. Instead, public
-// templates of two kinds are recognised by their marks:
+// templates of three kinds are recognised by their marks:
 //
 // - Llama 3: <|start_header_id|>user<|end_header_id|>, two line ends, the words, <|eot_id|>. From
 //   Llama 3.1 on there is always a system turn, which has the date.
 // - ChatML (Qwen, SmolLM2, Yi): <|im_start|>user, a line end, the words, <|im_end|> and a line end.
 //   Some of these templates have a system turn that is used if the user gives none.
+// - Gemma: <start_of_turn>user, a line end, the words, <end_of_turn> and a line end. Answers are of
+//   the role `model`. From Gemma 3 on the system's words begin the first user's; before, there are
+//   none.
 #pragma once
 
 #include <filesystem>

@@ -88,7 +88,7 @@ TEST_F(Generates, AChatIsPutAsTheCheckpointHasIt) {
             "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"
             "<|im_start|>assistant\n");
   spew(model / "chat_template.jinja", "[INST] {{ words }} [/INST]");
-  expect_refused(hello, 1, "neither kind");
+  expect_refused(hello, 1, "no kind");
   expect_refused({"generate", model.string(), "--system", "a", "--prompt", "b"}, 2, "--chat");
   expect_refused({"generate", model.string(), "--chat", "a", "--prompt", "b"}, 2, "one of");
 }

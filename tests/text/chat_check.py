@@ -96,6 +96,49 @@ THINKING = QWEN_3.replace(
     r"'<|im_start|>assistant\n' }}", r"'<|im_start|>assistant\n<think>\n' }}"
 )
 
+GEMMA_3 = r"""{{ bos_token }}
+{%- if messages[0]['role'] == 'system' -%}
+    {%- if messages[0]['content'] is string -%}
+        {%- set first_user_prefix = messages[0]['content'] + '
+
+' -%}
+    {%- else -%}
+        {%- set first_user_prefix = messages[0]['content'][0]['text'] + '
+
+' -%}
+    {%- endif -%}
+    {%- set loop_messages = messages[1:] -%}
+{%- else -%}
+    {%- set first_user_prefix = "" -%}
+    {%- set loop_messages = messages -%}
+{%- endif -%}
+{%- for message in loop_messages -%}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+        {{ raise_exception("Conversation roles must alternate") }}
+    {%- endif -%}
+    {%- if (message['role'] == 'assistant') -%}
+        {%- set role = "model" -%}
+    {%- else -%}
+        {%- set role = message['role'] -%}
+    {%- endif -%}
+    {{ '<start_of_turn>' + role + '
+' + (first_user_prefix if loop.first else "") }}
+    {%- if message['content'] is string -%}
+        {{ message['content'] | trim }}
+    {%- else -%}
+        {{ raise_exception("Invalid content type") }}
+    {%- endif -%}
+    {{ '<end_of_turn>
+' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{'<start_of_turn>model
+'}}
+{%- endif -%}"""
+GEMMA_3_SPELLED = GEMMA_3.replace("'\n\n'", r"'\n\n'").replace("+ '\n'", r"+ '\n'")
+# Of Gemma 1 and 2, which take no system turn.
+GEMMA = r"""{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""
+
 EARLIER = [
     ["Hi", " Hello\n"],
     ["And you? ", "<think>\nhm\n</think>\n\nFine </think>too.\n "],
@@ -114,8 +157,13 @@ def make():
         QWEN_2_5,
         QWEN_3,
         THINKING,
+        GEMMA_3,
+        GEMMA_3_SPELLED,
+        GEMMA,
     ):
         for system in (None, "Answer in rhymes.", "  spaces\u3000\x1c\n"):
+            if system and template == GEMMA:
+                continue
             for user in ("Hello", " \n two\nlines <|im_end|>  ", ""):
                 for earlier in ([], EARLIER):
                     case = {

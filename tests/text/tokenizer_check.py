@@ -60,6 +60,8 @@ ALPHABET = [
 
 def texts(corpus, name):
     out = ["", " ", "a", "\n", "   ", "a  b   c\n\n d", "'s'S'\u017f don't WE'LL I'm"]
+    if name == "gemma":  # a megabyte between two added tokens is one word
+        out.append((corpus.replace("\n", " ") * 20)[:1000000])
     out += ["a" * 3000, " " * 3000, "1234567890" * 50, "\n\r" * 500, "<|end|>" * 5]
     out += [corpus[i : i + 2000] for i in range(0, 20000, 2000)]
     rng = random.Random(name)
