@@ -83,14 +83,24 @@ std::size_t fewest_layers(const Widths& widths) {
 
 // The model that ends after so many layers; of its checkpoint the engine loads what its table
 // names.
-NestedModel first_layers(const OpenedModel& opened, std::size_t layers) {
-  const NestedModel& whole = opened.model;
+NestedModel first_layers(const Family& family, const NestedModel& whole, std::size_t layers) {
   if (layers >= whole.layers()) return whole;
-  NestedModel first = opened.family->describe(
-      opened.family->with_layers(whole.config, static_cast<std::int64_t>(layers)), {});
+  NestedModel first =
+      family.describe(family.with_layers(whole.config, static_cast<std::int64_t>(layers)), {});
   first.space.layers.assign(whole.space.layers.begin(),
                             whole.space.layers.begin() + static_cast<std::ptrdiff_t>(layers));
   return first;
+}
+
+// The same with those keys in its config.
+NestedModel with_config(const Family& family, const NestedModel& model,
+                        const nlohmann::json& keys) {
+  if (keys.is_null()) return model;
+  nlohmann::json config = model.config;
+  config.merge_patch(keys);
+  NestedModel other = family.describe(config, {});
+  other.space = model.space;
+  return other;
 }
 
 Widths first_widths(const Widths& widths, std::size_t layers) {
@@ -128,7 +138,8 @@ class ProbeMaker {
       : checkpoint_(nested.checkpoint),
         plan_(plan),
         device_(device),
-        model_(first_layers(nested, layers)),
+        own_(first_layers(*nested.family, nested.model, layers)),
+        model_(with_config(*nested.family, own_, plan.in_runtimes().config)),
         widths_(first_widths(plan.slices().widths, layers)) {
     probe_.widths = to_string(plan.slices().widths);
     probe_.fingerprint = checkpoint_.fingerprint();
@@ -138,22 +149,24 @@ class ProbeMaker {
 
   Probe make() {
     const bool rounds = plan_.rounds(checkpoint_);
-    probe_.logits = rounds ? altered_logits({}) : logits(checkpoint_, device_);
+    probe_.logits = rounds ? altered_logits({}) : logits(model_);
     if (!std::ranges::all_of(probe_.logits, [](float logit) { return std::isfinite(logit); })) {
       fail(
           "the nested model at {} computes logits that are no numbers: there is nothing to check "
           "an export against, so nothing was written (--no-check writes it anyway)",
           probe_.widths);
     }
-    if (rounds) probe_.moved = distance(logits(checkpoint_, device_));
+    const bool other = !plan_.in_runtimes().config.is_null();
+    if (rounds || other) probe_.moved = distance(logits(own_));
     set_tolerance();
     set_operand_tolerance();
     return std::move(probe_);
   }
 
  private:
-  std::vector<float> logits(const Checkpoint& checkpoint, const DeviceOptions& device) const {
-    return logits_of(model_, checkpoint, widths_, probe_.inputs, device);
+  // With the checkpoint's own weights.
+  std::vector<float> logits(const NestedModel& model) const {
+    return logits_of(model, checkpoint_, widths_, probe_.inputs, device_);
   }
   std::vector<float> altered_logits(const Noise& noise, Dtype arithmetic = Dtype::kF32) const {
     AlteredWeights altered(model_, checkpoint_, plan_, noise);
@@ -170,7 +183,7 @@ class ProbeMaker {
       }
       device.memory = static_cast<std::uint64_t>(memory - made);
     }
-    return logits(altered.checkpoint(), device);
+    return logits_of(model_, altered.checkpoint(), widths_, probe_.inputs, device);
   }
   double distance(std::span<const float> logits) const {
     return compare_logits(probe_.logits, logits, probe_.vocab_size).worst;
@@ -221,7 +234,8 @@ class ProbeMaker {
   const Checkpoint& checkpoint_;
   const PlannedExport& plan_;
   const DeviceOptions& device_;
-  const NestedModel model_;
+  const NestedModel own_;    // which the export is of
+  const NestedModel model_;  // which its runtimes compute
   const Widths widths_;
   Draws draws_ = draws_for(narrowest_norm(plan_.slices()));
   Probe probe_;
@@ -309,7 +323,7 @@ Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
                                 const DeviceOptions& device) {
   // Of the written model's layers, those that the nested one ran.
   const std::size_t kept = kept_widths(first_widths(plan.slices().widths, layers)).size();
-  const NestedModel model = first_layers(written, kept);
+  const NestedModel model = first_layers(*written.family, written.model, kept);
   const std::vector<float> logits =
       logits_of(model, written.checkpoint, model.space.full(), probe.inputs, device);
   const Difference difference = compare_logits(probe.logits, logits, probe.vocab_size);

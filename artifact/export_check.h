@@ -29,8 +29,9 @@ std::size_t layers_to_run(const OpenedModel& nested, const PlannedExport& plan, 
                           const DeviceOptions& device);
 
 // The probe of the first `layers` layers of the nested model, with its embedding and readout, at
-// the plan's widths. It holds the f32 logits of the weights as the plan stores them, the two
-// tolerances for runtimes, and how far the rounding moved the logits. `artifact` is left empty.
+// the plan's widths. It holds the f32 logits of the weights as the plan stores them and of the
+// function that its runtimes compute, the two tolerances for runtimes, and how far both moved the
+// logits. `artifact` is left empty.
 // Error if a logit is not a number.
 Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size_t layers,
                  const DeviceOptions& device);

@@ -15,16 +15,18 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "export/huggingface.h"
+#include "export/probe.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
 namespace {
 
-// An open file that is written to at given places.
+// An open file that is read and written at given places. (A checkpoint refuses to read what was
+// written since it was opened.)
 class Patch {
  public:
   explicit Patch(const std::filesystem::path& path)
-      : path_(path.string()), descriptor_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+      : path_(path.string()), descriptor_(::open(path.c_str(), O_RDWR | O_CLOEXEC)) {
     if (descriptor_ < 0) fail("cannot open '{}': {}", path_, std::strerror(errno));
   }
   Patch(const Patch&) = delete;
@@ -38,6 +40,18 @@ class Patch {
       write(offset, std::span(kZeros).first(part));
       offset += part;
       bytes -= part;
+    }
+  }
+
+  void read(std::uint64_t offset, std::span<std::byte> into) {
+    while (!into.empty()) {
+      const ssize_t got =
+          ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) fail("cannot read '{}': {}", path_, std::strerror(errno));
+      if (got == 0) fail("cannot read '{}': it was made shorter meanwhile", path_);
+      offset += static_cast<std::uint64_t>(got);
+      into = into.subspan(static_cast<std::size_t>(got));
     }
   }
 
@@ -97,7 +111,7 @@ void repeat(const Checkpoint& written, const TensorSpec& spec, Width width) {
   std::vector<std::byte> piece;
   for (std::uint64_t at = kept; at < tensor.bytes(); at += piece.size()) {
     piece.resize(std::min<std::uint64_t>(1 << 20, kept - at % kept));
-    written.read(tensor, at % kept, piece);
+    patch.read(tensor.offset + at % kept, piece);
     patch.write(tensor.offset + at, piece);
   }
 }
@@ -144,11 +158,16 @@ PaddedModel::PaddedModel(const OpenedModel& nested, const Widths& widths,
                          const std::filesystem::path& target)
     : directory_(sibling(target)), opened_(write_padded(nested, widths, directory_.path())) {}
 
-double padding_difference(const OpenedModel& nested, const Widths& widths, const Probe& probe,
-                          DeviceOptions device) {
+double PaddedModel::difference(const OpenedModel& nested, const Widths& widths,
+                               const ExampleInputs& inputs, DeviceOptions device) const {
   device.dtype = Dtype::kF32;
-  const auto session = open_engine(device.device).load(nested.model, nested.checkpoint, device);
-  return compare_logits(session->logits(widths, probe.inputs), probe.logits, probe.vocab_size)
+  const auto logits = [&](const OpenedModel& opened, const Widths& at) {
+    return open_engine(device.device)
+        .load(opened.model, opened.checkpoint, device)
+        ->logits(at, inputs);
+  };
+  return compare_logits(logits(nested, widths), logits(opened_, opened_.model.space.full()),
+                        nested.model.vocab_size)
       .worst;
 }
 

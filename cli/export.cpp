@@ -90,8 +90,8 @@ OptionTable option_table(Request& request) {
               "with gguf: write token ids alone, where llama.cpp has no such tokenizer")
       .option(
           "pad-to-uniform", flag_value(request.pad),
-          "pad the narrower layers with zeros to the widest one's width, for programs that take "
-          "one width for all: it computes the same, and saves nothing")
+          "pad the narrower layers to the widest one's width, for programs that take one width for "
+          "all: it computes the same, and saves nothing")
       .option("text-only", flag_value(request.text_only),
               "of a model that also takes images or sound: write the text model alone")
       .option("per-layer-config", flag_value(request.target.per_layer_config),
@@ -139,11 +139,10 @@ class ExportCommand {
     choose();
     if (request_.explain) return print_why();
     if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
-    std::optional<PaddedModel> padded;
     source_ = &*opened_;
     if (request_.pad) {
-      padded.emplace(*opened_, widths_, request_.out);
-      source_ = &padded->opened();
+      padded_.emplace(*opened_, widths_, request_.out);
+      source_ = &padded_->opened();
     }
     const std::unique_ptr<PlannedExport> plan =
         plan_export(*source_, request_.pad ? source_->model.space.full() : widths_,
@@ -335,25 +334,34 @@ class ExportCommand {
           quantity(static_cast<double>(cost_of(source_->model, plan.slices().widths).params)),
           quantity(static_cast<double>(written.bytes)), plan.dtype());
     print_check(plan, written);
-    if (request_.pad) print_padding(written);
+    if (padded_) print_padding(written);
     record(plan, written);
     print("\n{}", Lines{plan.loading(request_.out)});
   }
 
   void print_padding(const CheckedExport& written) const {
     print(
-        "padded: {}, with zeros up to the widest layer; it takes as much time and memory as that "
-        "width in every layer\n",
+        "padded: {}, up to the widest layer's width; it takes as much time and memory as that "
+        "width "
+        "in every layer\n",
         to_string(widths_));
     if (!written.probe || written.layers != source_->model.layers()) return;
     const Probe& probe = *written.probe;
-    const double moved = padding_difference(*opened_, widths_, probe, request_.device);
+    const double moved = padded_->difference(*opened_, widths_, probe.inputs, request_.device);
     if (!(moved <= probe.tolerance)) {
       fail(
           "'{}' is written, but is not the submodel {}: a logit differs by {}, where {} is allowed",
           request_.out.string(), to_string(widths_), moved, probe.tolerance);
     }
     print("the nested model at these widths differs from it by {:.2g} in a logit\n", moved);
+  }
+
+  // What sets the probe's logits apart from the model's own.
+  std::string moved_by(const PlannedExport& plan) const {
+    const std::string rounding = fmt::format("rounding to {}", plan.dtype());
+    const std::string otherwise = plan.in_runtimes().says;
+    if (otherwise.empty()) return rounding;
+    return otherwise + (plan.rounds(source_->checkpoint) ? ", and " + rounding : ",");
   }
 
   void print_check(const PlannedExport& plan, const CheckedExport& written) const {
@@ -365,8 +373,8 @@ class ExportCommand {
           probe.outputs(), words_of(probe.inputs.each.type).kind, part_text(written.layers),
           written.difference->worst, probe.tolerance);
       if (probe.moved > 0) {
-        print("rounding to {} moved a logit by up to {:.2g}, of {:.2g}\n", plan.dtype(),
-              probe.moved, largest(probe.logits));
+        print("{} moved a logit by up to {:.2g}, of {:.2g}\n", moved_by(plan), probe.moved,
+              largest(probe.logits));
       }
     } else if (written.checked_values) {
       print(
@@ -398,6 +406,7 @@ class ExportCommand {
   const Arguments& arguments_;
   const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
+  std::optional<PaddedModel> padded_;
   const OpenedModel* source_ = nullptr;  // of the tensors: opened_, or what it is padded to
   std::optional<Store> store_;
   std::vector<Budget> budgets_;

@@ -148,6 +148,9 @@ class GgufExport final : public PlannedExport {
   GgufExport(SlicePlan slices, const Checkpoint& checkpoint, const GgufModel& gguf,
              nlohmann::json config, const GgufOptions& options, const NestedModel& model)
       : PlannedExport(std::move(slices)), type_(options.type), config_(std::move(config)) {
+    half_gelu_ = gguf.half_gelu;
+    in_runtimes_ = {gguf.runtime_config, gguf.runtime_says};
+    if (!in_runtimes_.config.is_null()) config_.merge_patch(in_runtimes_.config);
     for (const GgufTensor& tensor : gguf.tensors) add(tensor);
     for (const TensorSlice& slice : this->slices().tensors) {
       const auto uses = std::ranges::count(items_, &slice, &Item::slice);
@@ -288,11 +291,15 @@ class GgufExport final : public PlannedExport {
 
   // llama.cpp rounds what it multiplies a matrix with to the matrix' own type (ggml's
   // vec_dot_type). A block of q8_0 errs by up to half of 1/127 of its largest value, which is at
-  // most sqrt(32) times the root of its mean square: relative to that, sqrt(32) / 254.
+  // most sqrt(32) times the root of its mean square: relative to that, sqrt(32) / 254. GeLU's
+  // argument and value are rounded to f16: the value is what `down` is multiplied with.
   double operand_roundoff() const override {
     if (type_ == GgufType::kQ8_0) return std::sqrt(static_cast<double>(kQ8Values)) / 254;
-    return roundoff(Dtype::kF32, dtype_of(type_));
+    return std::max(roundoff(Dtype::kF32, dtype_of(type_)),
+                    half_gelu_ ? roundoff(Dtype::kF32, Dtype::kF16) : 0);
   }
+
+  RuntimeFunction in_runtimes() const override { return in_runtimes_; }
 
   std::string loading(const fs::path& directory) const override {
     return fmt::format(
@@ -403,6 +410,8 @@ class GgufExport final : public PlannedExport {
 
   GgufType type_;
   nlohmann::json config_;
+  bool half_gelu_ = false;
+  RuntimeFunction in_runtimes_;
   std::vector<Item> items_;         // in the file's order
   std::vector<GgufEntry> entries_;  // the same
   std::string head_;

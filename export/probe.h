@@ -16,7 +16,8 @@
 //                      runtime that computes in f32
 //   operand_tolerance  decimal: the same in a runtime that rounds the operands of a product with a
 //                      stored matrix, or all that it computes, to the matrix's type
-//   moved              decimal: the largest |difference| to the weights before they were rounded
+//   moved              decimal: the largest |difference| to the weights before they were rounded,
+//                      and to the model's own function where the format's runtimes have another
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,12 @@
 #include "model/slice_plan.h"
 
 namespace mnm {
+
+// What a format's runtimes compute where that is not quite the model's own function.
+struct RuntimeFunction {
+  nlohmann::json config;  // merged into config.json it makes a model compute the same; null: none
+  std::string says;       // what is other, as the subject of "moved a logit by"
+};
 
 // One submodel in one format, planned. Nothing is written yet, and everything is known.
 class PlannedExport {
@@ -60,6 +67,8 @@ class PlannedExport {
   // another dtype.
   virtual double operand_roundoff() const { return 0; }
   virtual Dtype arithmetic() const { return Dtype::kF32; }
+  // reopen() gives a model of this function.
+  virtual RuntimeFunction in_runtimes() const { return {}; }
 
   // 32 hex digits: fingerprint_of() all files that were written.
   std::string fingerprint(const std::filesystem::path& directory) const;

@@ -265,6 +265,7 @@ Gemma3nConfig parse_gemma3n_config(const nlohmann::json& json, const Nesting& ne
   config.attention_bias = keys.flag("attention_bias", false);
   config.correct_scale = keys.flag("altup_correct_scale", true);
   config.unused_kv = keys.flag(kUnusedKvKey, true);
+  config.sample_deviation = keys.flag(kSampleDeviationKey, false);
   // The class that also hears and sees reads its own key of the two.
   const bool text_tied = keys.flag("tie_word_embeddings", true);
   config.tied =

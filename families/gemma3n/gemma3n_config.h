@@ -10,6 +10,9 @@
 //                            layers 20 to 24 of a model of the released E4B's layers
 //   mixnmatch_unused_kv      false: layers that read the keys and values of others hold no k_proj,
 //                            v_proj and k_norm of their own. Released files hold them
+//   mixnmatch_sample_deviation  true: gates are clipped by their deviation as of a sample, divided
+//                            by one less than their number, as llama.cpp does. No checkpoint says
+//                            it; a GGUF file is read so
 #pragma once
 
 #include <cstdint>
@@ -29,6 +32,7 @@ inline constexpr const char* kGemma3nTextModelType = "gemma3n_text";
 inline constexpr const char* kGemma3nClass = "Gemma3nForConditionalGeneration";
 inline constexpr const char* kGemma3nTextClass = "Gemma3nForCausalLM";
 inline constexpr const char* kUnusedKvKey = "mixnmatch_unused_kv";
+inline constexpr const char* kSampleDeviationKey = "mixnmatch_sample_deviation";
 
 struct Gemma3nConfig {
   bool multimodal = false;
@@ -51,8 +55,9 @@ struct Gemma3nConfig {
   double full_theta = 1e6, sliding_theta = 1e4;
   bool attention_bias = false;
   bool tied = true;
-  bool correct_scale = true;  // altup_correct_scale
-  bool unused_kv = true;      // whether consumers hold k_proj, v_proj and k_norm
+  bool correct_scale = true;      // altup_correct_scale
+  bool unused_kv = true;          // whether consumers hold k_proj, v_proj and k_norm
+  bool sample_deviation = false;  // gates' squared deviations are divided by their number less 1
   Dtype dtype = Dtype::kF32;
   std::vector<bool> sliding;     // [layers]
   std::vector<double> sparsity;  // [layers]: share of the gates that are clipped; 0: none

@@ -13,16 +13,17 @@ namespace mnm {
 namespace {
 
 // Gates less than the quantile of their row become 0: Gaussian top-k. g is [rows, w].
-at::Tensor clipped(const at::Tensor& g, double sparsity) {
+at::Tensor clipped(const at::Tensor& g, double sparsity, bool sample) {
   const at::Tensor share = at::full({}, sparsity, g.options().dtype(at::kFloat));
   const at::Tensor quantile = (at::erfinv(share * 2 - 1) * std::sqrt(2.0)).to(g.scalar_type());
   const at::Tensor mean = at::mean(g, -1, true);
-  const at::Tensor deviation = at::std(g, at::IntArrayRef{-1}, c10::Scalar(0), true);
+  const at::Tensor deviation = at::std(g, at::IntArrayRef{-1}, c10::Scalar(sample ? 1 : 0), true);
   return at::relu(g - (mean + deviation * quantile));
 }
 
 at::Tensor activated(const Gemma3nFfnWeights& weights, const at::Tensor& g, const at::Tensor& u) {
-  return at::gelu(weights.sparsity > 0 ? clipped(g, weights.sparsity) : g, "tanh") * u;
+  if (weights.sparsity == 0) return at::gelu(g, "tanh") * u;
+  return at::gelu(clipped(g, weights.sparsity, weights.sample), "tanh") * u;
 }
 
 at::Tensor first_rows(const at::Tensor& x, const at::Tensor& weight, std::int64_t width) {

@@ -13,6 +13,7 @@ namespace mnm {
 struct Gemma3nFfnWeights {
   at::Tensor gate, up, down;  // [w, d], [w, d], [d, w]
   double sparsity = 0;        // share of the gates that are clipped; 0: none
+  bool sample = false;        // their deviation is that of a sample
 };
 
 // x [rows, d] -> [widths, rows, d]: down(gelu(gate(x)) * up(x)) at each width. The widths ascend.

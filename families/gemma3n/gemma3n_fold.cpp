@@ -1,7 +1,7 @@
 // A Gemma 3n as a fold. Its state holds the streams [nodes, sequences, tokens, A, d], and from the
 // first producer on the keys and values that later layers read, two tensors for each producer in
 // the order of their layers. Siblings have their parent's keys and values: they are views of them,
-// and no copies, where a step has one parent.
+// and no copies, where a step has one parent or all parents have one ancestor's.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
@@ -127,16 +127,18 @@ class Gemma3nFold final : public Fold {
   }
 
   // Of every layer [sequences, tokens, P]: what the tokens' own rows and their embeddings, rows [n,
-  // d], give it.
+  // d], give it. The checkpoint may have more layers than are run, and its tables their parts.
   std::vector<std::vector<at::Tensor>> layer_inputs(const at::Tensor& tokens,
                                                     const at::Tensor& rows) const {
     const std::int64_t inputs = config_.layer_inputs;
     // Words past the table take its row 0.
     const at::Tensor known =
         at::where(tokens < config_.layer_vocab, tokens, at::zeros_like(tokens));
-    const at::Tensor own = rounded(layer_words_.at(known), root(inputs))
-                               .view({tokens.size(0), tokens.size(1), config_.layers, inputs});
-    const at::Tensor scaled = product(rows, inputs_projection_) * (1 / root(config_.hidden_size));
+    const at::Tensor read = layer_words_.at(known).narrow(-1, 0, given_per_token());
+    const at::Tensor own =
+        rounded(read, root(inputs)).view({tokens.size(0), tokens.size(1), config_.layers, inputs});
+    const at::Tensor scaled = product(rows, inputs_projection_.narrow(0, 0, given_per_token())) *
+                              (1 / root(config_.hidden_size));
     const at::Tensor seen = norm(scaled.view(own.sizes()), inputs_norm_);
     const at::Tensor all = rounded(seen + own, 1 / std::sqrt(2.0));
     std::vector<std::vector<at::Tensor>> layers;
@@ -187,12 +189,13 @@ class Gemma3nFold final : public Fold {
     return state;
   }
 
-  // What each parent has, for its children: a view if there is one parent.
+  // What each parent has, for its children: a view if there is one parent, or all of them have it
+  // from one ancestor.
   static at::Tensor of_children(const at::Tensor& parents, const Children& children) {
-    if (parents.size(0) == 1) {
+    if (parents.size(0) == 1 || parents.stride(0) == 0) {
       std::vector<std::int64_t> shape = parents.sizes().vec();
       shape.front() = children.nodes();
-      return parents.expand(shape);
+      return parents.narrow(0, 0, 1).expand(shape);
     }
     if (children.nodes() == children.parents()) return parents;
     std::vector<std::int64_t> parent_of;
@@ -319,7 +322,8 @@ class Gemma3nFold final : public Fold {
       attention.v_bias = b("self_attn.v_proj");
       attention.k_norm = w("self_attn.k_norm");
     }
-    layer.ffn = {w("mlp.gate_proj"), w("mlp.up_proj"), w("mlp.down_proj"), config_.sparsity[index]};
+    layer.ffn = {w("mlp.gate_proj"), w("mlp.up_proj"), w("mlp.down_proj"), config_.sparsity[index],
+                 config_.sample_deviation};
     return layer;
   }
 

@@ -98,7 +98,10 @@ void add_tensors(const Gemma3nConfig& config, const TensorTable& table, GgufMode
     if (spec.layer >= 0) {
       const std::string base = fmt::format("{}layers.{}.", prefix, spec.layer);
       const std::string& name = names_in_layer().at(spec.name.substr(base.size()));
-      gguf.tensors.push_back(named(fmt::format("blk.{}.{}", spec.layer, name), spec.name));
+      GgufTensor& tensor =
+          gguf.tensors.emplace_back(named(fmt::format("blk.{}.{}", spec.layer, name), spec.name));
+      // Of as few columns as there are streams, which no block of q8_0 fits.
+      tensor.f32 = name.starts_with("altup_") && name.ends_with("_coef.weight");
       continue;
     }
     const std::string own = spec.name.starts_with(prefix) ? spec.name.substr(prefix.size()) : "";
@@ -169,6 +172,7 @@ GgufModel gemma3n_gguf(const NestedModel& submodel) {
   };
   add("context_length", number(config.max_position_embeddings));
   add("embedding_length", number(config.hidden_size));
+  add("vocab_size", number(config.vocab_size));
   add("block_count", number(config.layers));
   add("feed_forward_length", number(config.full_width(0)));
   add("attention.head_count", number(config.heads));
@@ -192,6 +196,13 @@ GgufModel gemma3n_gguf(const NestedModel& submodel) {
   for (const double share : config.sparsity) scales.push_back(share > 0 ? kQuantile : 0.0f);
   add("activation_sparsity_scale", std::move(scales));
   add_tensors(config, submodel.table, gguf);
+  gguf.half_gelu = true;
+  const bool clips = std::ranges::any_of(config.sparsity, [](double share) { return share > 0; });
+  if (clips) {
+    const nlohmann::json keys = {{kSampleDeviationKey, true}};
+    gguf.runtime_config = config.multimodal ? nlohmann::json{{"text_config", keys}} : keys;
+    gguf.runtime_says = "the spread of gates as of a sample, as llama.cpp takes it";
+  }
   return gguf;
 }
 

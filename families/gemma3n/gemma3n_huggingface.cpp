@@ -81,6 +81,7 @@ nlohmann::json gemma3n_huggingface_config(const NestedModel& model, const Widths
   write_sizes(config, text);
   write_rope(config, text);
   write_layers(config, widths, text);
+  text.erase(kSampleDeviationKey);  // transformers has none
   text.erase(kUnusedKvKey);
   if (!config.unused_kv) text[kUnusedKvKey] = false;
   write_granularities(model.space, widths, text);

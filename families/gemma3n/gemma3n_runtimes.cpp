@@ -37,7 +37,7 @@ std::vector<RuntimeRule> gemma3n_runtimes(const NestedModel& model) {
   RuntimeRule genai = rule_of("onnxruntime-genai", "0.18.0", "onnx", Evidence::kRead);
   genai.refusal = "it has no gemma3n (its issue 1704)";
 
-  RuntimeRule llama_cpp = rule_of("llama.cpp", "llama-cpp-python 0.3.36", "gguf", Evidence::kRead);
+  RuntimeRule llama_cpp = rule_of("llama.cpp", "llama-cpp-python 0.3.36", "gguf", Evidence::kRun);
   llama_cpp.uniform_as = "architecture gemma3n, with the spread of gates as of a sample";
   llama_cpp.why_not = "its gemma3n creates the FFN of every layer with the first one's width";
   llama_cpp.refusal = gemma3n_gguf_refusal(uniform_of(model));

@@ -264,6 +264,7 @@ GgufModel llama_gguf(const NestedModel& submodel) {
       (!uniform || config.architecture->gguf_pairs) && !config.architecture->turns_pairs;
   GgufModel gguf;
   gguf.architecture = uniform ? std::string(config.architecture->gguf) : "deci";
+  gguf.half_gelu = config.activation == Activation::kGeluTanh;
   const auto add = [&gguf](const char* key, GgufValue value) {
     gguf.fields.emplace_back(fmt::format("{}.{}", gguf.architecture, key), std::move(value));
   };

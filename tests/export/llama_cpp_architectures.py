@@ -5,6 +5,10 @@ Hugging Face export of the same widths. llama_cpp_check.py derives what they may
 llama.cpp takes GeLU from a table of f16, so that its argument and its value are rounded to f16: both
 get an independent error of up to 2^-11 of their size.
 
+Gemma 3n, of the shape that llama.cpp has in its code: it clips gates by their deviation as of a sample,
+so transformers is made to. Submodels of one width, without some layers, and mixed ones that are padded
+to one width, as their probes say and against f64.
+
 Tokenizers: those that tests/text/tokenizer_check.py trains, of every kind that a GGUF file may carry,
 on its hostile texts, against the tokenizers package.
 
@@ -21,7 +25,11 @@ from pathlib import Path
 
 import llama_cpp
 import llama_cpp_check as common
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
+from transformers.models.gemma3n import modeling_gemma3n
 from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +179,91 @@ def architectures(place, wanted):
     return sound
 
 
+# Twenty layers with keys and values of their own, ten of them with clipped gates, and five after them.
+GEMMA3N = {
+    "architectures": ["Gemma3nForCausalLM"],
+    "model_type": "gemma3n_text",
+    "activation_sparsity_pattern": [0.95] * 10 + [0.0] * 15,
+    "head_dim": 16,
+    "hidden_size": 64,
+    "hidden_size_per_layer_input": 256,
+    "initializer_range": 0.125,
+    "intermediate_size": 1024,
+    "laurel_rank": 64,
+    "matformer_granularities": [256, 512, 1024],
+    "max_position_embeddings": 256,
+    "mixnmatch_may_skip": [20, 21, 22, 23, 24],
+    "num_attention_heads": 4,
+    "num_hidden_layers": 25,
+    "num_key_value_heads": 2,
+    "num_kv_shared_layers": 5,
+    "rms_norm_eps": 1e-6,
+    "sliding_window": 12,
+    "vocab_size": 256,
+    "vocab_size_per_layer_input": 250,
+    "dtype": "float32",
+}
+# Rounding to q8_0 moves this model by as much as its logits are: that llama.cpp loads it is all that is
+# asked.
+GEMMA3N_WIDTHS = [
+    ("1024x25", [], ["f32", "f16", "q8_0"]),
+    ("256x20,-,256,-x2,256", [], ["f32"]),
+    ("256x3,1024x2,512x5,64x10,-,1024x4", ["--pad-to-uniform"], ["f32"]),
+]
+
+
+def calm_checkpoint(place):
+    """Norms that do something. Scores are not divided by a root here, so those of heads keep them small."""
+    source = common.random_checkpoint(place, GEMMA3N)
+    file = source / "model.safetensors"
+    weights, random = load_file(file), np.random.default_rng(2)
+    for name, vector in weights.items():
+        if vector.ndim == 1:
+            centre = 0.4 if ".q_norm." in name or ".k_norm." in name else 1
+            vector[:] = centre * (1 + random.normal(0, 0.1, vector.shape))
+    save_file(weights, file, metadata={"format": "pt"})
+    return source
+
+
+def clipped_as_a_sample(mlp, gates):
+    share = torch.tensor(mlp.activation_sparsity, dtype=torch.float32)
+    quantile = torch.distributions.normal.Normal(0, 1).icdf(share).to(gates.dtype)
+    deviation = gates.std(-1, keepdim=True, unbiased=True)
+    return torch.relu(gates - gates.mean(-1, keepdim=True) - deviation * quantile)
+
+
+def gemma3n(place, wanted):
+    if wanted not in "gemma3n":
+        return True
+    source, sound = calm_checkpoint(place / "gemma3n"), True
+    own = modeling_gemma3n.Gemma3nTextMLP._gaussian_topk
+    for case, (widths, pad, dtypes) in enumerate(GEMMA3N_WIDTHS):
+        full = place / f"gemma3n-{case}-hf"
+        common.mixnmatch(
+            *("export", source, "--widths", widths, *pad, "--no-check", "--out", full)
+        )
+        for dtype in dtypes:
+            out = place / f"gemma3n-{case}-{dtype}"
+            said = common.mixnmatch(
+                *("export", source, "--widths", widths, *pad, "--out", out),
+                *("--format", "gguf", "--dtype", dtype, "--threads", 1),
+            )
+            print(*(line for line in said.splitlines() if "moved" in line), sep="\n")
+            if dtype == "q8_0":
+                tokens = common.verify.read_probe(out).tokens
+                sound &= bool(
+                    np.isfinite(common.verify.run_llama_cpp(out, tokens)).all()
+                )
+            else:
+                sound &= common.verified(out)["agrees"]
+        f32 = place / f"gemma3n-{case}-f32"
+        tokens = common.verify.read_probe(f32).tokens
+        modeling_gemma3n.Gemma3nTextMLP._gaussian_topk = clipped_as_a_sample
+        sound &= common.loud_agrees(f32, full, tokens)
+        modeling_gemma3n.Gemma3nTextMLP._gaussian_topk = own
+    return sound
+
+
 def tokenizers(place, wanted):
     corpus = place / "corpus.txt"
     corpus.write_text(Path(os.__file__).with_name("argparse.py").read_text())
@@ -219,6 +312,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
         place = Path(folder)
         sound = architectures(place, wanted)
+        sound &= gemma3n(place, wanted)
         sound &= tokenizers(place, wanted)
     return 0 if sound else 1
 

@@ -7,17 +7,20 @@ with `logits.json` (our own, in f64, of TOKENS) and case.json: its widths, 0 whe
 skipped, and how far our f32 is from our f64. transformers takes norms in f32 whatever the dtype, so
 that its logits have noise of the same origin, for which MARGIN is allowed. ONNX Runtime computes
 the graph as it is written: its rewriting moves one badly conditioned token of `wide_window` by
-2e-5 instead of 2e-6, and is not judged here. Exits with 1 if any disagrees.
+2e-5 instead of 2e-6, and is not judged here. `sample.json` holds the logits of the function that
+llama.cpp computes: it clips gates by their deviation as of a sample. Exits with 1 if any disagrees.
 """
 
 import json
 import logging
+from unittest import mock
 
 import numpy as np
 import onnxruntime
 import torch
 from cases import judge
 from transformers import Gemma3nForCausalLM
+from transformers.models.gemma3n.modeling_gemma3n import Gemma3nTextMLP
 
 MARGIN = 16
 FLOOR = 2e-5  # relative: where our two types happen to agree
@@ -55,6 +58,13 @@ def cut_in_place(model, widths):
         mlp.up_proj.weight.data = mlp.up_proj.weight.data[:width]
         mlp.down_proj.weight.data = mlp.down_proj.weight.data[:, :width]
     return model
+
+
+def clipped_as_a_sample(mlp, gates):
+    share = torch.tensor(mlp.activation_sparsity, dtype=torch.float32)
+    quantile = torch.distributions.normal.Normal(0, 1).icdf(share).to(gates.dtype)
+    deviation = gates.std(-1, keepdim=True, unbiased=True)
+    return torch.relu(gates - gates.mean(-1, keepdim=True) - deviation * quantile)
 
 
 def by_tokens(model, tokens):
@@ -105,7 +115,7 @@ def check(case):
         facts = json.loads((folder / "case.json").read_text())
         sliced = load(folder)
         tokens = tokens_of(sliced.config)
-        ours = json.loads((folder / "logits.json").read_text())
+        ours = np.array(json.loads((folder / "logits.json").read_text()))
         judges = {
             "cut in place": cut_in_place(load(case / "full"), facts["widths"])(
                 tokens
@@ -119,9 +129,21 @@ def check(case):
                 for name, logits in onnx_logits(folder / "onnx", tokens)
             }
         bound = max(MARGIN * facts["noise"], FLOOR)
-        for name, logits in judges.items():
+        answers = {name: (logits, ours) for name, logits in judges.items()}
+        if (folder / "sample.json").exists():
+            sample = np.array(json.loads((folder / "sample.json").read_text()))
+            with mock.patch.object(
+                Gemma3nTextMLP, "_gaussian_topk", clipped_as_a_sample
+            ):
+                answers["as of a sample"] = (
+                    sliced(tokens, use_cache=False).logits,
+                    sample,
+                )
+            clips = any(sliced.config.activation_sparsity_pattern)
+            assert clips == bool(np.any(sample != ours)), "which deviation is taken"
+        for name, (logits, found) in answers.items():
             expected = logits.double().numpy().ravel()
-            worst = np.abs(np.array(ours) - expected).max() / np.abs(expected).max()
+            worst = np.abs(found - expected).max() / np.abs(expected).max()
             if not worst <= bound:
                 return f"{folder.name} {facts['widths']}, {name}: logits differ by {worst}, more than {bound}"
         if not torch.equal(judges["cut in place"], judges["sliced"]):

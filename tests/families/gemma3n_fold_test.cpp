@@ -13,6 +13,7 @@
 
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
+#include "families/gemma3n/gemma3n_config.h"
 #include "families/open_model.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
@@ -186,6 +187,13 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
   Model small(sliced, at::kFloat);
   EXPECT_TRUE(at::equal(small.whole(tokens, sliced.model.space.full()), rounded));
   if (with_onnx) write_onnx(opened, widths, place / "onnx");
+  if (widths == opened.model.space.full()) {  // as llama.cpp clips
+    nlohmann::json config = opened.model.config;
+    (opened.model.config.contains("text_config") ? config["text_config"]
+                                                 : config)[kSampleDeviationKey] = true;
+    const NestedModel sample = opened.family->describe(config, {});
+    write_logits(place / "sample.json", Model(sample, tensors, at::kDouble).whole(tokens, widths));
+  }
   write_logits(place / "logits.json", alone);
   test::spew(place / "case.json",
              nlohmann::json({{"widths", widths}, {"noise", worst(rounded, alone)}}).dump());

@@ -3,6 +3,7 @@
 // transformers judges when it loads them.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -82,6 +83,31 @@ inline TinyGemma3n tiny_gemma3n(std::string name, const nlohmann::json& more = {
   nlohmann::json config = tiny_gemma3n_text();
   if (!more.is_null()) config.merge_patch(more);
   return {std::move(name), std::move(config)};
+}
+
+// What llama.cpp has in its code: 20 layers with keys and values of their own and `shared` after
+// them, 256 inputs per layer, rank 64, and 95 % of the gates clipped in the first ten.
+inline TinyGemma3n tiny_gemma3n_of_llama_cpp(std::string name, int shared = 3,
+                                             const nlohmann::json& more = {}) {
+  const std::size_t layers = 20 + static_cast<std::size_t>(shared);
+  std::vector<double> sparsity(layers, 0.0);
+  std::fill_n(sparsity.begin(), 10, 0.95);
+  std::vector<std::string> types(layers, "sliding_attention");
+  for (std::size_t layer = 4; layer < layers; layer += 5) types[layer] = "full_attention";
+  std::vector<int> may_skip;
+  for (int layer = 20; layer < 20 + shared; ++layer) may_skip.push_back(layer);
+  TinyGemma3n tiny = tiny_gemma3n(std::move(name), {{"activation_sparsity_pattern", sparsity},
+                                                    {"hidden_size", 64},
+                                                    {"hidden_size_per_layer_input", 256},
+                                                    {"intermediate_size", 512},
+                                                    {"laurel_rank", 64},
+                                                    {"layer_types", types},
+                                                    {"matformer_granularities", {128, 256, 512}},
+                                                    {"mixnmatch_may_skip", may_skip},
+                                                    {"num_hidden_layers", layers},
+                                                    {"num_kv_shared_layers", shared}});
+  if (!more.is_null()) tiny.config.merge_patch(more);
+  return tiny;
 }
 
 // As released: the text model beside towers, whose configs nothing here reads.
