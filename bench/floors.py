@@ -82,6 +82,22 @@ def images(program):
         yield of_plan(bench(program, "data/vit", *data, "--set", name))
 
 
+def four_streams(program, scratch):
+    """Gemma 3n E4B at a quarter of its width: the submodels that were published, the monotone ones, and
+    those that differ in layers 20 to 26 alone."""
+    shape = json.loads(pathlib.Path("data/shapes/gemma3n-e4b.json").read_text())
+    text = shape["text_config"]
+    text |= {"hidden_size": 512, "head_dim": 64, "hidden_size_per_layer_input": 64}
+    text |= {"intermediate_size": 4096, "laurel_rank": 16}
+    text |= {"vocab_size": 65600, "vocab_size_per_layer_input": 65536}
+    (scratch / "gemma3n.json").write_text(json.dumps(shape))
+    model = random_model(program, scratch / "gemma3n.json", 35, scratch / "gemma3n")
+    options = ["--context", 256, "--max-tokens", 256, "--sample", 4]
+    data = ["--data", SEARCH, "--token-format", "bytes"]
+    for name in ("published", "monotone"):
+        yield of_plan(bench(program, model, *data, *options, "--set", name))
+
+
 def large_layers(program, scratch):
     """Llama-3.2-1B's layers, of which few are enough."""
     shape = "data/shapes/llama-3.2-1b.json"
@@ -111,6 +127,7 @@ FLOORS = {
     "grid": lambda program, _: beside_loop(program, "grid", 8),
     "matmamba": state_space,
     "vit": lambda program, _: images(program),
+    "gemma3n": four_streams,
     "llama_1b": large_layers,
     "lengths": lambda program, _: long_sequences(program),
 }

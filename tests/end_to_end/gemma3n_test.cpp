@@ -3,9 +3,14 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "export/huggingface.h"
 #include "families/open_model.h"
+#include "model/cost.h"
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/gemma_tokenizer.h"
+#include "tests/support/python.h"
+#include "tests/support/resident.h"
 #include "tests/support/tiny_gemma3n.h"
 
 namespace mnm::test {
@@ -99,32 +104,200 @@ TEST_F(Gemma3nWorkshop, IsSearchedAndExportedWithItsTowers) {
                  1, "gemma3n");
 }
 
+// Layers that clip their gates repeat these, the others add zeros.
+TEST_F(Gemma3nWorkshop, MixedWidthsArePaddedToOne) {
+  TinyGemma3n tiny = tiny_gemma3n("bytes", {{"vocab_size", 256}});
+  const std::string model = tiny.write(dir_ / "bytes").string();
+  const auto loss = [&](const std::string& of, const std::string& widths) {
+    return expect_done(on_data({"eval", of, "--widths", widths, "--json"}))
+        .json()[0]["loss"]
+        .get<double>();
+  };
+  const std::string widths = "48,96x4,-,64,80";
+  expect_done({"export", model, "--widths", widths, "--pad-to-uniform", "--out", path("padded"),
+               "--threads", "1"});
+  const OpenedModel padded = open_model(path("padded"));
+  EXPECT_EQ(padded.model.space.full(), Widths(7, 96));
+  // A mean over 256 tokens; single logits of this model err by 1e-4 of their size.
+  EXPECT_NEAR(loss(path("padded"), "96"), loss(model, widths), 1e-4);
+  EXPECT_GT(std::abs(loss(model, "96") - loss(model, widths)), 1e-3);
+  expect_refused({"export", model, "--widths", "64,96x7", "--pad-to-uniform", "--out", path("no")},
+                 1, "96 is no multiple of 64");
+  EXPECT_FALSE(fs::exists(path("no")));
+}
+
+// The check takes the spread of gates as llama.cpp does, and says what that changes.
+TEST_F(Gemma3nWorkshop, GgufIsCheckedAgainstWhatLlamaCppComputes) {
+  TinyGemma3n tiny = tiny_gemma3n_of_llama_cpp("of_llama_cpp");
+  const std::string model = tiny.write(dir_ / "of_llama_cpp").string();
+  const auto export_as = [&](const char* format, const char* out) {
+    return expect_done({"export", model, "--widths", "128x4,512x16,-,256,512", "--pad-to-uniform",
+                        "--format", format, "--dtype", "f32", "--check-layers", "6", "--out",
+                        path(out), "--threads", "1"})
+        .out;
+  };
+  const std::string moved = "the spread of gates as of a sample, as llama.cpp takes it, moved a";
+  EXPECT_NE(export_as("gguf", "file").find(moved), std::string::npos);
+  EXPECT_EQ(export_as("huggingface", "directory").find("moved a"), std::string::npos);
+  expect_refused(
+      {"export", model, "--widths", "128x4,512x19", "--format", "gguf", "--out", path("mixed")}, 1,
+      "creates the FFN of every layer with the first one's width");
+  expect_refused({"export", model, "--widths", "96x4,512x19", "--format", "gguf",
+                  "--pad-to-uniform", "--out", path("mixed")},
+                 1, "512 is no multiple of 96");
+}
+
+// E4B's layers at a quarter of its width, and a per-layer table that is larger than all of them.
+TEST_F(Gemma3nWorkshop, TwoGigabytesAreScoredInAQuarterOfThem) {
+  constexpr long kProgramKib = 256 * 1024, kLimitKib = 512 * 1024;
+  nlohmann::json config = read_json(kShapes + "gemma3n-e4b.json");
+  config["text_config"].update({{"hidden_size", 512},
+                                {"head_dim", 64},
+                                {"hidden_size_per_layer_input", 128},
+                                {"intermediate_size", 4096},
+                                {"vocab_size", 150000},
+                                {"vocab_size_per_layer_input", 150000}});
+  spew(path("shape.json"), config.dump());
+  expect_done({"random", path("shape.json"), "--out", path("large"), "--dtype", "bf16"});
+  const fs::path file = dir_ / "large/model.safetensors";
+  ASSERT_GT(fs::file_size(file), 2'000'000'000u);
+  std::uint64_t begin = 0, bytes = 0;
+  {
+    const OpenedModel opened = open_model(path("large"));
+    const StoredTensor& table =
+        opened.checkpoint.at("model.language_model.embed_tokens_per_layer.weight");
+    begin = table.offset;
+    bytes = table.bytes();
+  }
+  const bool dropped = drop_from_memory(file) && resident_bytes(file, begin, bytes) == 0;
+
+  const std::vector<std::string> command = {"eval",           path("large"),
+                                            "--data",         search_,
+                                            "--token-format", "bytes",
+                                            "--context",      "8",
+                                            "--max-tokens",   "16",
+                                            "--widths",       "uniform",
+                                            "--widths",       "2048x20,-x5,2048x10",
+                                            "--widths",       "2048x4,4096,2048x15,-x5,2048x10",
+                                            "--threads",      "2",
+                                            "--json"};
+  std::vector<std::string> limited = command;
+  limited.insert(limited.end(), {"--memory", "512MiB"});
+  const Result streamed = expect_done(limited);
+  EXPECT_NE(streamed.err.find("do not fit"), std::string::npos) << streamed.err;
+  EXPECT_LT(streamed.max_resident_kib, kLimitKib + kProgramKib);
+  // Of the table a pass reads the rows of the 16 words, and the system what lies around them: by
+  // columns it would be all of it.
+  if (dropped) {
+    EXPECT_LT(resident_bytes(file, begin, bytes), bytes / 10);
+  }
+
+  const Result whole = expect_done(command);
+  EXPECT_GT(whole.max_resident_kib, 3 * kLimitKib);
+  fmt::print("peak memory {} MiB within the limit, {} MiB without\n",
+             streamed.max_resident_kib >> 10, whole.max_resident_kib >> 10);
+  const nlohmann::json left = streamed.json(), right = whole.json();
+  ASSERT_EQ(left.size(), 4u);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    // The same arithmetic, in products of other sizes; bf16 has 8 bits.
+    EXPECT_NEAR(left[i]["loss"].get<double>(), right[i]["loss"].get<double>(), 0x1p-8)
+        << left[i]["widths"];
+  }
+}
+
+// docs/gemma3n.md's five commands and the published submodels, on a stand-in for the download:
+// E4B's layers with few neurons, and tensors of towers.
+TEST_F(Gemma3nWorkshop, TheScriptGoesFromADirectoryToAVerifiedSubmodel) {
+  if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
+  nlohmann::json config = read_json(kShapes + "gemma3n-e4b.json");
+  const nlohmann::json tokenizer = gemma_tokenizer();
+  const std::size_t words = tokenizer["model"]["vocab"].size();
+  config["text_config"].update({{"hidden_size", 64},
+                                {"head_dim", 32},
+                                {"hidden_size_per_layer_input", 32},
+                                {"intermediate_size", 512},
+                                {"laurel_rank", 8},
+                                {"num_attention_heads", 2},
+                                {"num_key_value_heads", 1},
+                                {"sliding_window", 16},
+                                {"vocab_size", words},
+                                {"vocab_size_per_layer_input", words}});
+  config["eos_token_id"] = {1, 4};
+  TinyGemma3n tiny{"released", config};
+  std::vector<TestTensor> tensors = tiny.tensors();
+  tensors.push_back(random_tensor("model.vision_tower.timm_model.conv_stem.weight", {5, 3}, 1));
+  write_checkpoint(dir_ / "released", config, tensors);
+  spew(path("released/tokenizer.json"), tokenizer.dump());
+  fs::create_directory(dir_ / "texts");
+  std::mt19937 random(3);
+  for (int i = 0; i < 40; ++i) {
+    std::string text;
+    for (int j = 0; j < 600; ++j) text += "abcdefghij klmnop\n"[random() % 18];
+    spew(dir_ / "texts" / fmt::format("{}.txt", i), text);
+  }
+  const NestedModel model = open_model(path("released")).model;
+  const auto effective = [&](const Widths& widths) { return cost_of(model, widths).non_embedding; };
+  const std::int64_t budget =
+      (effective(model.space.full()) + effective(Widths(model.layers(), 256))) / 2;
+
+  const std::string program = mixnmatch_argv({}).front();
+  const Result done =
+      Running({"/usr/bin/env", "MIXNMATCH=" + program, "OUT=" + path("out"),
+               fmt::format("BUDGET={}", budget), "EVALUATIONS=12", "TOKENS=512", "CONTEXT=64",
+               "DTYPE=f32", MNM_SOURCE_DIR "/scripts/gemma3n", path("texts"), path("released")})
+          .wait();
+  ASSERT_EQ(done.status, 0) << done.out << done.err;
+  EXPECT_NE(done.out.find("transformers agrees"), std::string::npos) << done.out;
+  const OpenedModel best = open_model(path("out/best"));
+  EXPECT_LE(cost_of(best.model, best.model.space.full()).non_embedding, budget);
+  EXPECT_NE(best.checkpoint.find("model.vision_tower.timm_model.conv_stem.weight"), nullptr);
+  // The published ones and those of the search, each of the fronts' on both parts.
+  const nlohmann::json front = expect_done({"pareto", "--db", path("out/results.db"), "--data",
+                                            "search", "--cost", "effective", "--json"})
+                                   .json();
+  EXPECT_GE(front.size(), 2u) << front;
+  EXPECT_TRUE(fs::exists(path("out/front.svg")));
+}
+
 TEST_F(Gemma3nWorkshop, IsMadeTrainedAndGeneratedFrom) {
   nlohmann::json config = tiny_gemma3n_text();
   config["vocab_size"] = config["vocab_size_per_layer_input"] = 256;
   spew(path("shape.json"), config.dump());
   expect_done({"random", path("shape.json"), "--out", path("fresh")});
-  expect_done({"train",           path("shape.json"),
-               "--tokens",        search_,
-               "--token-format",  "bytes",
-               "--out",           path("run"),
-               "--steps",         "60",
-               "--batch",         "4",
-               "--context",       "16",
-               "--schedule",      "sandwich",
-               "--learning-rate", "0.003",
-               "--warmup",        "5",
-               "--threads",       "1"});
-  const auto loss = [&](const std::string& model) {
-    return expect_done(on_data({"eval", path(model), "--widths", "96", "--json"}))
+  // At 0, as transformers leaves it, the layers' inputs would do nothing and learn nothing.
+  const auto scale_of = [&](const std::string& model) {
+    const OpenedModel opened = open_model(path(model));
+    return values_of(opened.checkpoint,
+                     opened.checkpoint.at("model.layers.0.altup.correct_output_scale"));
+  };
+  EXPECT_EQ(scale_of("fresh"), std::vector<float>(32, 1.0f));
+  const auto loss = [&](const std::string& model, const char* dtype = "f32") {
+    return expect_done(on_data({"eval", path(model), "--widths", "96", "--dtype", dtype, "--json"}))
         .json()[0]["loss"]
         .get<double>();
   };
-  EXPECT_LT(loss("run/model"), loss("fresh") - 0.05);
-  expect_done({"nest", path("run/model"), "--force", "--data", search_, "--token-format", "bytes",
-               "--context", "16", "--threads", "1", "--out", path("nested")});
-  EXPECT_NEAR(loss("nested"), loss("run/model"), 1e-3);  // of bf16 weights in another order
-  expect_done({"generate", path("run/model"), "--tokens", "65,66,67", "--max-new-tokens", "20",
+  for (const std::string dtype : {"bf16", "f32"}) {
+    expect_done({"train",           path("shape.json"),
+                 "--tokens",        search_,
+                 "--token-format",  "bytes",
+                 "--out",           path("run-" + dtype),
+                 "--steps",         "60",
+                 "--batch",         "4",
+                 "--context",       "16",
+                 "--schedule",      "sandwich",
+                 "--learning-rate", "0.003",
+                 "--warmup",        "5",
+                 "--dtype",         dtype,
+                 "--threads",       "1"});
+    EXPECT_LT(loss("run-" + dtype + "/model"), loss("fresh") - 0.05) << dtype;
+  }
+  // A mean over 256 tokens, whose losses bf16's 8 bits move by some hundredths each.
+  EXPECT_NEAR(loss("run-f32/model", "bf16"), loss("run-f32/model"), 0.02);
+  for (const float scale : scale_of("run-f32/model")) EXPECT_NEAR(scale, 1, 0.25);
+  expect_done({"nest", path("run-f32/model"), "--force", "--data", search_, "--token-format",
+               "bytes", "--context", "16", "--threads", "1", "--out", path("nested")});
+  EXPECT_NEAR(loss("nested"), loss("run-f32/model"), 1e-3);  // of bf16 weights in another order
+  expect_done({"generate", path("run-f32/model"), "--tokens", "65,66,67", "--max-new-tokens", "20",
                "--ignore-end", "--threads", "1"});
 }
 

@@ -140,6 +140,7 @@ class Fuzzer:
 
 OUT = ("--widths", "16", "--out", "out")
 FORMATS = ("huggingface", "gguf", "onnx")
+MODELS = ("llama", "mamba2", "gemma3n")
 
 
 def generate(fuzz, *prompt):
@@ -176,7 +177,7 @@ def damage_one(sound, target, file, damage, generator):
 
 
 def part_safetensors(fuzz, sound, generator):
-    model = generator.choice(["llama", "mamba2"])
+    model = generator.choice(MODELS)
     damage_one(
         sound / model,
         fuzz.directory / "m",
@@ -188,7 +189,7 @@ def part_safetensors(fuzz, sound, generator):
 
 
 def part_config(fuzz, sound, generator):
-    model = generator.choice(["llama", "mamba2"])
+    model = generator.choice(MODELS)
     damage_one(
         sound / model, fuzz.directory / "m", "config.json", damaged_text, generator
     )

@@ -54,6 +54,33 @@ MAMBA2 = {
     "residual_in_fp32": True,
     "tie_embeddings": True,
 }
+GEMMA3N = {
+    "architectures": ["Gemma3nForCausalLM"],
+    "model_type": "gemma3n_text",
+    "dtype": "float32",
+    "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0],
+    "altup_num_inputs": 3,
+    "head_dim": 4,
+    "hidden_size": 16,
+    "hidden_size_per_layer_input": 4,
+    "intermediate_size": [32, 32, 32, 32],
+    "laurel_rank": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "matformer_granularities": [8, 16, 32],
+    "max_position_embeddings": 64,
+    "mixnmatch_may_skip": [2],
+    "num_attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "num_kv_shared_layers": 2,
+    "rope_parameters": {
+        "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+    },
+    "sliding_window": 8,
+    "vocab_size": 256,
+    "vocab_size_per_layer_input": 250,
+}
 
 
 def make(*arguments):
@@ -102,6 +129,7 @@ def make_sound(sound, parts):
     (sound / "wide.npy").write_bytes(npy("<i8", tokens, 8))
     llama = checkpoint(sound, LLAMA, "llama")
     checkpoint(sound, MAMBA2, "mamba2")
+    checkpoint(sound, GEMMA3N, "gemma3n")
     if "index" in parts:
         make(
             "export",
