@@ -18,12 +18,11 @@ std::size_t designed_start_size(const FeasibleSet& set, std::uint64_t evaluation
 // 1. The uniform submodels, and the narrowest and the widest of all.
 // 2. Between each of these and the next: the two submodels whose late half, or early half, is one
 //    level up.
-// 3. The same with other halves, of which each is the best of several that are drawn at random:
-// that
-//    which adds least to E(s^2), the sum over all pairs of layers of (results in which both are up
-//    or both down, minus the others) squared. So few layers change together, and a result says
-//    something about every layer. (Supersaturated two-level designs, Booth and Cox 1962. Changing
-//    one layer at a time needs as many results as there are layers.)
+// 3. The same with other halves. Each is the best of several random ones: the one that adds least
+//    to E(s^2), the sum over all pairs of layers of (results in which both are up or both down,
+//    minus the others) squared. So few layers change together, and a result says something about
+//    every layer. (Supersaturated two-level designs, Booth and Cox 1962. Changing one layer at a
+//    time needs as many results as there are layers.)
 //
 // A submodel that is over a budget is narrowed until it is within.
 std::vector<Levels> designed_start(const FeasibleSet& set, std::size_t count, Random& random);
