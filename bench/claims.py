@@ -1,10 +1,14 @@
 """What MatFormer's and MatMamba's authors say of submodels, tested on a nested model of 8 layers of 4
-widths whose losses are all known: widths that increase with depth beat the same widths decreasing;
-least slope, the trained granularities and linear decay are near the front. Differences are paired
-over sequences; of each claim's tests those count that Holm's correction leaves at 5 %.
+widths: widths that increase with depth beat the same widths decreasing; least slope, the trained
+granularities and linear decay are near the front. The front is that of the losses of all submodels,
+or else that of a store, which a search made. Differences are paired over sequences; of each claim's
+tests those count that Holm's correction leaves at 5 %.
 
     python3 -m venv claims && claims/bin/pip install numpy scipy
     claims/bin/python bench/claims.py data/reference data/reference/truth.npy
+    mixnmatch search data/matmamba --data data/reference/search.bin --max-tokens 16384 \\
+        --max-evaluations 655 --db matmamba.db
+    claims/bin/python bench/claims.py data/matmamba matmamba.db --widths 16,32,64,128
 """
 
 import argparse
@@ -73,37 +77,51 @@ def hypervolume(points, reference):
     return area
 
 
-class Table:
-    """The losses of all submodels, the first layer most significant, narrowest first."""
+class Known:
+    """Submodels whose losses are known, and the front of them."""
 
-    def __init__(self, path, choices):
-        self.choices = choices
-        self.losses = numpy.load(path).astype(float)
-        members = itertools.product(choices, repeat=LAYERS)
+    def __init__(self, members, losses):
+        self.members, self.losses = members, numpy.asarray(losses, dtype=float)
         self.costs = numpy.array([sum(member) for member in members])
         self.front = front_of(self.costs, self.losses)
         self.reference = self.costs.max(), self.losses.max()
 
-    def member(self, index):
-        levels = [index // 4 ** (LAYERS - 1 - layer) % 4 for layer in range(LAYERS)]
-        return tuple(self.choices[level] for level in levels)
-
-    def index(self, widths):
-        index = 0
-        for width in widths:
-            index = index * 4 + self.choices.index(width)
-        return index
-
     def best_at(self, cost):
         """The widths of the front's member at this cost or less."""
         within = [i for i in self.front if self.costs[i] <= cost]
-        return self.member(within[-1])
+        return self.members[within[-1]]
 
-    def share(self, lists):
-        """Of the hypervolume of everything."""
-        points = [(sum(widths), self.losses[self.index(widths)]) for widths in lists]
+    def share(self, lists, losses):
+        """Of the hypervolume of everything that is known."""
+        points = [(sum(widths), losses[widths].mean()) for widths in lists]
         every = [(self.costs[i], self.losses[i]) for i in self.front]
         return hypervolume(points, self.reference) / hypervolume(every, self.reference)
+
+    def worst_difference(self, losses):
+        """From other measurements of the same submodels."""
+        known = zip(self.members, self.losses)
+        return max(abs(losses[w].mean() - loss) for w, loss in known if w in losses)
+
+
+def from_table(path, choices):
+    """The losses of all submodels, the first layer most significant, narrowest first."""
+    return Known(list(itertools.product(choices, repeat=LAYERS)), numpy.load(path))
+
+
+def widths_of(text):
+    runs = [(run.split("x") + ["1"])[:2] for run in text.split(",")]
+    return tuple(int(width) for width, count in runs for _ in range(int(count)))
+
+
+def from_store(path):
+    """What searches have scored in it."""
+    rows = sqlite3.connect(path).execute(
+        "SELECT r.widths, s.value FROM record r"
+        " JOIN score s ON s.record = r.id AND s.metric = 'loss' AND s.status = 'ok'"
+        " JOIN data_use u ON u.model = r.model AND u.data = r.data AND u.part = 'search'"
+    )
+    known = {widths_of(text): loss for text, loss in rows}
+    return Known(list(known), list(known.values()))
 
 
 def score(arguments, lists):
@@ -156,13 +174,18 @@ def compare(title, pairs, losses):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("model")
-    parser.add_argument("table")
+    parser.add_argument("known", help="a table of all losses, or a store")
     parser.add_argument("--data", default="data/reference/search.bin")
     parser.add_argument("--widths", default="64,128,256,512")
     parser.add_argument("--program", default="build/release/bin/mixnmatch")
     arguments = parser.parse_args()
     choices = [int(width) for width in arguments.widths.split(",")]
-    table = Table(arguments.table, choices)
+    from_file = arguments.known.endswith(".npy")
+    known = (
+        from_table(arguments.known, choices)
+        if from_file
+        else from_store(arguments.known)
+    )
     claims = {
         "least slope": least_slope(choices),
         "trained granularities": [(width,) * LAYERS for width in choices],
@@ -170,19 +193,21 @@ def main():
     }
     turned = [(widths, widths[::-1]) for widths in increasing(choices)]
     nearest = {
-        title: [(widths, table.best_at(sum(widths))) for widths in lists]
+        title: [(widths, known.best_at(sum(widths))) for widths in lists]
         for title, lists in claims.items()
     }
     pairs = turned + [pair for several in nearest.values() for pair in several]
     losses = score(
         arguments, dict.fromkeys(widths for pair in pairs for widths in pair)
     )
-    worst = max(abs(losses[w].mean() - table.losses[table.index(w)]) for w in losses)
+    worst = known.worst_difference(losses)
     if worst > 1e-4:
-        raise SystemExit(f"the table is of another model or data: off by {worst:.1e}")
+        raise SystemExit(
+            f"{arguments.known} is of another model or data: off by {worst:.1e}"
+        )
     compare("increasing, to the same widths decreasing", turned, losses)
     for title, several in nearest.items():
-        share = table.share(claims[title])
+        share = known.share(claims[title], losses)
         print(f"{title}: {share:.4f} of the hypervolume")
         compare(f"{title}, to the front at the same cost or less", several, losses)
 

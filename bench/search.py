@@ -5,14 +5,15 @@ Medians and worst over seeds, without a budget and under the three of tests/sear
 pymoo's population is the one of 16, 32, 64 and 128 whose median is best at each number of evaluations.
 Draws docs/search.svg.
 
-    .venv/bin/pip install pymoo==0.6.2
+    python3 -m venv pymoo && pymoo/bin/pip install pymoo==0.6.2
     scripts/build search_bench
-    .venv/bin/python bench/search.py data/reference/truth.npy
+    pymoo/bin/python bench/search.py data/reference/truth.npy
 """
 
 import argparse
 import csv
 import io
+import itertools
 import math
 import pathlib
 import statistics
@@ -33,11 +34,11 @@ POPULATIONS = [16, 32, 64, 128]
 LINAS_POPULATION, LINAS_GENERATIONS, LINAS_PENALTY = 50, 40, 1e-3
 COLOURS = {
     "surrogate": "#b3261e",
-    "LINAS-like": "#4a6fa5",
-    "knapsack": "#7a5195",
     "evolution": "#2f7d4f",
     "pymoo NSGA-II": "#c08a1e",
+    "knapsack": "#7a5195",
     "random": "#888888",
+    "LINAS-like": "#4a6fa5",
 }
 
 
@@ -193,10 +194,9 @@ def shares_of(truths, evaluations, seeds, ask):
     return shares
 
 
-def others(truths, evaluations, seeds):
-    """[(name, evaluations, median, worst)] of what is not ours."""
-    rows = []
-    best = {}
+def rows_of_nsga2(truths, evaluations, seeds):
+    """[(evaluations, median, worst)] of pymoo, each of the population that is best there."""
+    best = dict.fromkeys(evaluations, (0, 0))
     for population in POPULATIONS:
         shares = shares_of(
             truths,
@@ -204,41 +204,74 @@ def others(truths, evaluations, seeds):
             seeds,
             lambda truth, seed, n, size=population: ask_of_nsga2(truth, size, seed, n),
         )
-        for n in evaluations:
-            median = statistics.median(shares[n])
-            best[n] = max(best.get(n, (0, 0)), (median, min(shares[n])))
-    rows += [("pymoo NSGA-II", n, *best[n]) for n in evaluations]
-    for n in evaluations:
-        size = min(LINAS_POPULATION, max(8, n // 5))
+        for n, found in shares.items():
+            best[n] = max(best[n], (statistics.median(found), min(found)))
+    return [(n, *best[n]) for n in evaluations]
+
+
+def rows_of_linas(truths, evaluations, seeds):
+    """[(evaluations, median, worst)], in rounds of a fifth of the evaluations and at most 50."""
+    sizes = {n: min(LINAS_POPULATION, max(8, n // 5)) for n in evaluations}
+    rows = []
+    for size in dict.fromkeys(sizes.values()):
         shares = shares_of(
             truths,
-            [n],
+            [n for n in evaluations if sizes[n] == size],
             seeds,
-            lambda truth, seed, count, size=size: ask_of_linas(
-                truth, seed, count, size
-            ),
+            lambda truth, seed, n, size=size: ask_of_linas(truth, seed, n, size),
         )
-        rows.append(("LINAS-like", n, statistics.median(shares[n]), min(shares[n])))
+        rows += [(n, statistics.median(f), min(f)) for n, f in shares.items()]
     return rows
 
 
-def ours(arguments, table, budgets):
+def rows_of_ours(strategy, arguments, table, budgets):
     command = [arguments.program, table, "--seeds", str(arguments.seeds)]
-    command += ["--strategies", "surrogate,knapsack,evolution,random"]
+    command += ["--strategies", strategy]
     command += ["--evaluations", ",".join(map(str, arguments.evaluations))]
     if budgets:
         command.append("--budgets")
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    for row in csv.DictReader(io.StringIO(done.stdout)):
-        yield (
-            row["strategy"],
-            int(row["evaluations"]),
-            float(row["median"]),
-            float(row["worst"]),
-        )
+    return [
+        (int(row["evaluations"]), float(row["median"]), float(row["worst"]))
+        for row in csv.DictReader(io.StringIO(done.stdout))
+    ]
 
 
-def panel(left, title, rows, evaluations):
+def rows_of(strategy, arguments, table, losses, budgets):
+    truths = [Truth(losses, limit) for limit in (BUDGETS if budgets else [math.inf])]
+    if strategy == "pymoo NSGA-II":
+        return rows_of_nsga2(truths, arguments.evaluations, arguments.seeds)
+    if strategy == "LINAS-like":
+        return rows_of_linas(truths, arguments.evaluations, arguments.seeds)
+    return rows_of_ours(strategy, arguments, table, budgets)
+
+
+class Rows:
+    """What was computed, in a CSV file, so that a run that was stopped goes on."""
+
+    def __init__(self, path):
+        self.path, self.rows = pathlib.Path(path), []
+        if self.path.exists():
+            with self.path.open() as file:
+                self.rows = list(csv.DictReader(file))
+        else:
+            self.path.write_text("table,within,strategy,evaluations,median,worst\n")
+
+    def of(self, *key):
+        """[(evaluations, median, worst)]; none if it was not computed."""
+        return [
+            (int(row["evaluations"]), float(row["median"]), float(row["worst"]))
+            for row in self.rows
+            if (row["table"], row["within"], row["strategy"]) == key
+        ]
+
+    def add(self, key, computed):
+        with self.path.open("a") as file:
+            for n, median, worst in computed:
+                print(*key, n, f"{median:.5f}", f"{worst:.5f}", sep=",", file=file)
+
+
+def panel(left, title, shares, evaluations):
     """Shares from 0.8 to 1 over evaluations, whose axis is logarithmic."""
     low, high = math.log(evaluations[0]), math.log(evaluations[-1])
 
@@ -265,9 +298,7 @@ def panel(left, title, rows, evaluations):
         f'<text x="{left + 260}" y="326" text-anchor="middle">evaluations</text>'
     )
     for name, colour in COLOURS.items():
-        line = [
-            (x(n), y(median)) for strategy, n, median, _ in rows if strategy == name
-        ]
+        line = [(x(n), y(median)) for n, median, _ in shares.get(name, [])]
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in line)
         out.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
@@ -284,13 +315,13 @@ def draw(panels, evaluations):
     frame = pathlib.Path(__file__).with_name("search_frame.svg").read_text()
     height = 345 * ((len(panels) + 1) // 2) + 25
     body = []
-    for i, (title, rows) in enumerate(panels):
+    for i, (title, shares) in enumerate(panels):
         body.append(f'<g transform="translate(0 {345 * (i // 2)})">')
-        body += panel(10 + 490 * (i % 2), title, rows, evaluations) + ["</g>"]
-    for i, (name, colour) in enumerate(COLOURS.items()):
+        body += panel(10 + 490 * (i % 2), title, shares, evaluations) + ["</g>"]
+    for i, name in enumerate(panels[0][1]):
         at = 60 + 150 * i
         body.append(
-            f'<rect x="{at}" y="{height - 20}" width="14" height="4" fill="{colour}"/>'
+            f'<rect x="{at}" y="{height - 20}" width="14" height="4" fill="{COLOURS[name]}"/>'
         )
         body.append(f'<text x="{at + 20}" y="{height - 13}">{name}</text>')
     charts = "".join(f"  {element}\n" for element in body)
@@ -307,28 +338,30 @@ def main():
         type=lambda text: [int(part) for part in text.split(",")],
         default=[25, 50, 100, 200, 346, 655, 1311],
     )
+    parser.add_argument("--strategies", nargs="+", choices=COLOURS, default=COLOURS)
+    parser.add_argument("--rows", default="search.csv", help="of this and earlier runs")
     parser.add_argument("--svg", default="docs/search.svg")
     arguments = parser.parse_args()
-    panels = []
-    print("table,budgets,strategy,evaluations,median,worst")
-    for table in arguments.tables:
-        losses = numpy.load(table).astype(float)
-        for limits in ([math.inf], BUDGETS):
-            within = "three budgets" if limits == BUDGETS else "no budget"
-            truths = [Truth(losses, limit) for limit in limits]
-            rows = list(ours(arguments, table, limits == BUDGETS))
-            rows += others(truths, arguments.evaluations, arguments.seeds)
-            for row in rows:
-                print(
-                    table,
-                    within,
-                    *row[:2],
-                    *(f"{v:.4f}" for v in row[2:]),
-                    sep=",",
-                    flush=True,
-                )
-            name = pathlib.Path(table).parent.name
-            panels.append((f"data/{name}, {within}", rows))
+    rows = Rows(arguments.rows)
+    tables = {
+        f"data/{pathlib.Path(path).parent.name}": path for path in arguments.tables
+    }
+    limits = ("no budget", "three budgets")
+    shares = {}  # {(table, within): {strategy: [(evaluations, median, worst)]}}
+    for strategy, name, within in itertools.product(
+        arguments.strategies, tables, limits
+    ):
+        key = (name, within, strategy)
+        computed = rows.of(*key)
+        if not computed:
+            losses = numpy.load(tables[name]).astype(float)
+            budgets = within == "three budgets"
+            computed = rows_of(strategy, arguments, tables[name], losses, budgets)
+            rows.add(key, computed)
+        shares.setdefault((name, within), {})[strategy] = computed
+        for n, median, worst in computed:
+            print(*key, n, f"{median:.4f} ({worst:.4f})", sep=",", flush=True)
+    panels = [(", ".join(key), found) for key, found in shares.items()]
     pathlib.Path(arguments.svg).write_text(draw(panels, arguments.evaluations))
 
 
