@@ -1,14 +1,14 @@
 """Whether every architecture of family llama is as fast per FLOP as Llama, at 4 layers of d 2,048.
 
-For each, a checkpoint of random weights is made of a config. It is timed in turns with Llama's, so
-that what else the machine does hits both: evaluation (`mixnmatch bench` of the whole model, 512
-tokens), reading a prompt of 256 tokens, and generating 24 tokens after it (`mixnmatch generate`). The
-best of ROUNDS rounds counts. A rate is FLOP/s, of the FLOPs that `mixnmatch inspect` states for a
-token; the table has each rate over Llama's.
+For each, a checkpoint of random weights is made of a config, and timed in turns with Llama's by
+bench/architectures.cpp: scoring a sequence of 256 tokens, reading a prompt of 128, and generating 8
+tokens after it. The table has each rate (FLOP/s of one thread) over Llama's: the median of all pairs of
+turns, with the least and the largest.
 
-Usage: .venv/bin/python bench/architectures.py [MODEL_TYPE...]   (takes 2.1 GB of disk in build/)
+Usage: .venv/bin/python bench/architectures.py [--rounds N] [NAME...]   (takes 2 GB of disk in build/)
 """
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -18,8 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MIXNMATCH = ROOT / "build/release/bin/mixnmatch"
-ROUNDS, WITHIN = 5, 0.9
-CONTEXT, PROMPT, NEW = 256, 256, 24
+BENCH = ROOT / "build/release/bin/architectures"
+WITHIN = 0.9
 BASE = {
     "hidden_size": 2048,
     "intermediate_size": 8192,
@@ -30,15 +30,20 @@ BASE = {
     "max_position_embeddings": 1024,
     "rms_norm_eps": 1e-5,
     "rope_theta": 10000.0,
-    "vocab_size": 512,
+    "vocab_size": 256,
     "tie_word_embeddings": False,
     "torch_dtype": "float32",
 }
 GEMMA = {"query_pre_attn_scalar": 64, "sliding_window": 128}
 # What a model of that model_type has besides: the class's stem first.
 KINDS = {
+    "llama": ("Llama", {}),
     "mistral": ("Mistral", {"sliding_window": None}),
     "mistral, window": ("Mistral", {"sliding_window": 128}),
+    "ministral": ("Ministral", {"sliding_window": 128}),
+    "Yi": ("Yi", {}),
+    "internlm2": ("InternLM2", {"bias": False}),
+    "internlm3": ("InternLM3", {}),
     "qwen2": ("Qwen2", {}),
     "qwen3": ("Qwen3", {}),
     "phi3": ("Phi3", {"sliding_window": None}),
@@ -51,11 +56,19 @@ KINDS = {
             "residual_multiplier": 0.22,
         },
     ),
+    "minicpm": (
+        "MiniCPM",
+        {"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
+    ),
     "smollm3": ("SmolLM3", {}),
     "olmo2": ("Olmo2", {}),
     "olmo3": ("Olmo3", {"sliding_window": 128}),
     "exaone4": ("Exaone4", {"sliding_window": 128}),
     "seed_oss": ("SeedOss", {}),
+    "glm": ("Glm", {}),
+    "glm4": ("Glm4", {}),
+    "ernie4_5": ("Ernie4_5", {}),
+    "helium": ("Helium", {}),
     "gemma": ("Gemma", {"hidden_act": "gelu_pytorch_tanh"}),
     "gemma2": ("Gemma2", GEMMA),
     "gemma3_text": ("Gemma3", GEMMA | {"sliding_window_pattern": 2}),
@@ -63,12 +76,12 @@ KINDS = {
 MEASURES = ("evaluation", "prompt", "generation")
 
 
-def mixnmatch(*arguments):
+def run(*command):
     done = subprocess.run(
-        [MIXNMATCH, *map(str, arguments)], capture_output=True, text=True, check=False
+        list(map(str, command)), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        sys.exit(f"mixnmatch {' '.join(map(str, arguments))}: {done.stderr}")
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr}")
     return done.stdout
 
 
@@ -76,73 +89,41 @@ def checkpoint(place, kind, stem, more):
     model_type = kind.split(",")[0]
     config = BASE | {"model_type": model_type, "architectures": [f"{stem}ForCausalLM"]}
     folder = place / kind.replace(", ", "-")
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config | more))
-    mixnmatch("random", folder / "config.json", "--out", folder / "model")
+    run(MIXNMATCH, "random", folder / "config.json", "--out", folder / "model")
     return folder / "model"
 
 
-def flops_per_token(model, data):
-    """Of the products alone, and with attention in a context of CONTEXT."""
-    scores = mixnmatch(
-        *("eval", model, "--data", data, "--token-format", "u16", "--json"),
-        *("--context", CONTEXT, "--max-tokens", CONTEXT, "--threads", 1),
-    )
-    return json.loads(scores)[0]["flops"]
-
-
-def rates(model, data, flops):
-    bench = mixnmatch(
-        *("bench", model, "--data", data, "--token-format", "u16", "--json"),
-        *("--context", CONTEXT, "--max-tokens", 2 * CONTEXT, "--threads", 1),
-        *("--set", "uniform", "--sample", 1),
-    )
-    tokens = ",".join(str(i * 7 % BASE["vocab_size"]) for i in range(PROMPT))
-    speed = json.loads(
-        mixnmatch(
-            *("generate", model, "--tokens", tokens, "--json", "--ignore-end"),
-            *("--max-new-tokens", NEW, "--threads", 1),
-        )
-    )
-    return (
-        json.loads(bench)[0]["rate"],
-        speed["prefill_tokens_per_second"] * flops,
-        speed["decode_tokens_per_second"] * flops,
-    )
-
-
 def main():
-    wanted = sys.argv[1:] or list(KINDS)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("kinds", nargs="*", default=list(KINDS), metavar="NAME")
+    wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
         place = Path(folder)
         data = place / "tokens.bin"
-        data.write_bytes(
-            b"".join(
-                (i * 11 % BASE["vocab_size"]).to_bytes(2, "little")
-                for i in range(2 * CONTEXT + 1)
-            )
-        )
-        llama = checkpoint(place, "llama", "Llama", {})
-        own = flops_per_token(llama, data)
-        print(f"Llama: {own / 1e6:.0f} MFLOP a token")
-        print("| model_type | MFLOP a token | " + " | ".join(MEASURES) + " |")
+        data.write_bytes(bytes(i * 11 % 256 for i in range(257)))
+        llama = checkpoint(place / "base", "llama", "Llama", {})
+        print("| `model_type` | MFLOP a token | " + " | ".join(MEASURES) + " |")
         print("|---|---|---|---|---|")
         slow = []
-        for kind in wanted:
+        for kind in wanted.kinds:
             model = checkpoint(place, kind, *KINDS[kind])
-            flops = flops_per_token(model, data)
-            theirs, ours = [0] * 3, [0] * 3
-            for _ in range(ROUNDS):
-                theirs = list(map(max, theirs, rates(llama, data, own)))
-                ours = list(map(max, ours, rates(model, data, flops)))
-            ratios = [b / a for a, b in zip(theirs, ours)]
-            row = " | ".join(f"{ratio:.2f}" for ratio in ratios)
-            print(f"| `{kind}` | {flops / 1e6:.0f} | {row} |", flush=True)
-            slow += [
-                f"{kind}: {what} at {ratio:.2f}"
-                for what, ratio in zip(MEASURES, ratios)
-                if ratio < WITHIN
-            ]
+            found = json.loads(run(BENCH, llama, model, data, wanted.rounds))
+            cells = []
+            for what in MEASURES:
+                ratio = found[what]
+                cells.append(
+                    "{median:.3f} ({least:.3f} to {largest:.3f})".format(**ratio)
+                )
+                if ratio["median"] < WITHIN:
+                    slow.append(f"{kind}: {what} at {ratio['median']:.3f}")
+            rates = ", ".join(f"{found[m]['base_rate'] / 1e9:.1f}" for m in MEASURES)
+            print(
+                f"| `{kind}` | {found['flops'] / 1e6:.0f} | " + " | ".join(cells) + " |"
+            )
+            print(f"{kind}: Llama at {rates} GFLOP/s", file=sys.stderr, flush=True)
             shutil.rmtree(model.parent)
     if slow:
         sys.exit("slower per FLOP than Llama by more than a tenth: " + "; ".join(slow))
