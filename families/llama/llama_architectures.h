@@ -105,6 +105,7 @@ struct LlamaArchitecture {
   std::string_view gguf = {};  // llama.cpp's architecture for layers of one width
   bool gguf_pairs = true;      // whose rotary heads turn neighbours, and not halves
   bool gguf_output_bias = false, gguf_mlp_bias = false;  // which it may have
+  bool gguf_square = false;    // all heads of q together have hidden_size elements
   bool gguf_windows = false;   // it has the windows of full_every, and no others
   bool gguf_divisors = false;  // it reads what RoPE's frequencies are divided by from a tensor
   std::string_view gguf_ffn_norm = "ffn_norm";  // what it calls the norm before the FFN

@@ -215,6 +215,12 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
                        architecture.act);
   }
   if (const std::string why = turns_refusal(config); !why.empty()) return why;
+  if (architecture.gguf_square && config.q_size() != config.hidden_size) {
+    return fmt::format(
+        "llama.cpp takes the heads of q to have hidden_size elements together, {}, and they have "
+        "{}",
+        config.hidden_size, config.q_size());
+  }
   if (architecture.unit_norms && !config.tied) {
     return "llama.cpp takes its embedding as its head, and tie_word_embeddings is false";
   }

@@ -486,6 +486,31 @@ TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
   }
 }
 
+// Of some architectures llama.cpp takes the heads of q together to be as wide as the model.
+TEST(LlamaArchitectures, GgufHasHeadsThatLlamaCppLoads) {
+  const TempDir dir;
+  for (const LlamaArchitecture& row : llama_architectures()) {
+    if (!row.gguf_square) continue;
+    for (const int head_dim : {4, 8}) {  // of four heads and 16 elements
+      const std::string name = fmt::format("{} {}", row.model_type, head_dim);
+      const nlohmann::json window = row.local_rope ? nlohmann::json(5) : nlohmann::json();
+      const TinyArchitecture tiny =
+          test::tiny_architecture(name, std::string(row.stem), std::string(row.model_type),
+                                  {{"head_dim", head_dim}, {"sliding_window", window}});
+      const OpenedModel opened = open_model(tiny.write(dir / name));
+      const std::string why =
+          write_export(opened, {16, 16, 16, 16}, "gguf", dir / (name + " gguf"));
+      if (head_dim == 4) {
+        EXPECT_EQ(why, "") << name;
+      } else {
+        EXPECT_NE(why.find("hidden_size elements together, 16, and they have 32"),
+                  std::string::npos)
+            << name << ": " << why;
+      }
+    }
+  }
+}
+
 // A bias or a norm that is there and not said, or said and not there.
 TEST(LlamaArchitectures, TensorsAreThoseOfTheConfig) {
   const TempDir dir;
