@@ -10,6 +10,7 @@
 #include "export/companion_files.h"
 #include "export/gguf_pre_tokenizers.h"
 #include "export/token_parts.h"
+#include "text/byte_letters.h"
 #include "text/byte_tokens.h"
 #include "text/chat_template.h"
 #include "text/json_members.h"
@@ -93,7 +94,34 @@ GgufFields token_fields(const TokenizerJson& tokenizer, const char* model, const
           {"tokenizer.ggml.add_eos_token", !tokenizer.after.empty()}};
 }
 
+// llama.cpp lets added tokens take up the white space after them where the model's name has this,
+// and knows by their names which of them do not. It fails where these are no tokens.
+constexpr const char* kStrippingName = "phi-3";
+
+bool strips_as_phi_3(const TokenizerJson& tokenizer) {
+  const std::set<std::string> exempt = {"<unk>", "<s>", "<|endoftext|>"};
+  for (const Token& token : tokenizer.tokens) {
+    if (token.kind != TokenKind::kAdded && token.kind != TokenKind::kSpecial) continue;
+    if (token.takes_left || token.takes_right == exempt.contains(token.text)) return false;
+  }
+  return tokenizer.ids.contains("</s>") && std::ranges::all_of(exempt, [&](const auto& text) {
+           return tokenizer.ids.contains(text);
+         });
+}
+
+// Bytes without a token give none in llama.cpp.
+void require_no_unknown(const TokenizerJson& tokenizer) {
+  if (!tokenizer.unknown) return;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (tokenizer.ids.contains(byte_letter(static_cast<unsigned char>(byte)))) continue;
+    refuse(fmt::format(
+        "it has no token for the byte {}, which becomes its unk_token, and llama.cpp leaves it out",
+        byte));
+  }
+}
+
 GgufFields byte_level_fields(const TokenizerJson& tokenizer) {
+  require_no_unknown(tokenizer);
   for (const NormalizerStep& step : tokenizer.normalizer) {
     // llama.cpp normalizes nothing; text is in this form almost always.
     if (step.kind != NormalizerStep::Kind::kNfc) {
@@ -155,7 +183,10 @@ std::vector<float> scores_of(const TokenizerJson& tokenizer) {
   }
   for_each_split(tokenizer.ids, [&](const TokenSplit& split) {
     const auto& made = tokenizer.tokens[static_cast<std::size_t>(split.whole)];
-    if (made.kind != TokenKind::kNormal || byte_of_token(made.text)) return;
+    // An added token is found before anything is merged, unless it is of spaces as these are then.
+    const bool added =
+        made.kind != TokenKind::kNormal && made.text.find(kSpace) == std::string::npos;
+    if (added || byte_of_token(made.text)) return;
     const std::string_view left = std::string_view(made.text).substr(0, split.at);
     const std::string_view right = std::string_view(made.text).substr(split.at);
     if (merges.contains(std::pair(left, right))) return;
@@ -171,6 +202,11 @@ GgufFields sentence_piece_fields(const TokenizerJson& tokenizer) {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string token = byte_token(static_cast<unsigned char>(byte));
     if (!tokenizer.ids.contains(token)) refuse(fmt::format("it has no token '{}'", token));
+  }
+  for (const Token& token : tokenizer.tokens) {
+    if (token.text.find('\0') != std::string::npos) {
+      refuse("a token of it holds the byte 0, at which llama.cpp ends it");
+    }
   }
   const bool space = adds_space(tokenizer);
   GgufFields fields = token_fields(tokenizer, kSentencePiece, "default");
@@ -203,6 +239,9 @@ GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::in
   if (has_text) {
     fields = tokenizer->pre_tokenizer.byte_level ? byte_level_fields(*tokenizer)
                                                  : sentence_piece_fields(*tokenizer);
+    if (strips_as_phi_3(*tokenizer)) {
+      fields.emplace_back("general.name", std::string(kStrippingName));
+    }
   }
   const std::size_t before = fields.size();
   add_special_ids(config, vocab_size, fields);

@@ -290,6 +290,11 @@ TEST(GgufTokenizer, EveryWayToSplitHasLlamaCppsName) {
       {"smollm", {digits, own}, false},
       {"llama-bpe", {words + R"(\p{N}{1,3})" + signs}, true},
       {"dbrx", {words + R"(\p{N}{1,3})" + signs}, false},
+      {"dbrx",
+       {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*)"
+        R"(|\s*[\r\n]|\s+(?!\S)|\s+)"},
+       false},
+      {"seed-coder", {words + R"(\p{N}{1}| ?[^\s\p{L}\p{N})" + "\r\n" + "]+" + end}, false},
       {"qwen2", {words + R"(\p{N})" + signs}, false},
       {"gpt-4o",
        {first + "*" + then + "+" + contractions + "?|" + first + "+" + then + "*" + contractions +
@@ -298,8 +303,10 @@ TEST(GgufTokenizer, EveryWayToSplitHasLlamaCppsName) {
       {"tekken", {first + "*" + then + "+|" + first + "+" + then + R"(*|\p{N})" + slashes}, true},
       {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", han, digits}, false},
       {"deepseek-llm",
-       {"[\r\n]", "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba]+",
-        "\\s?[!-/:-~\uff01]+", "\\s+$", han, digits},
+       {"[\r\n]",
+        "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\U000118a0-\U000118df\U0001e900-"
+        "\U0001e943]+",
+        "\\s?[!-/:-~\uff01\u3000-\u3002]+", "\\s+$", han, digits},
        false},
       {"deepseek-v3",
        {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -382,6 +389,21 @@ TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
         {"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", scheme}};
     EXPECT_EQ(field(read(metaspace), "tokenizer.ggml.add_space_prefix"), GgufValue(space));
   }
+  // llama.cpp knows by the model's name which tokens take up white space: those that Phi-3's do.
+  nlohmann::json phi = sound;
+  phi["added_tokens"].push_back({{"id", 267}, {"content", "<|endoftext|>"}, {"special", true}});
+  phi["model"]["vocab"]["</s>"] = 259;
+  const auto named = [&](std::size_t token, bool strips) {
+    nlohmann::json other = phi;
+    other["added_tokens"][2]["rstrip"] = true;
+    other["added_tokens"][token]["rstrip"] = strips;
+    return std::ranges::count(read(other), "general.name", &GgufFields::value_type::first);
+  };
+  EXPECT_EQ(named(1, false), 1);
+  EXPECT_EQ(named(1, true), 0);
+  EXPECT_EQ(named(2, false), 0);
+  phi["added_tokens"].erase(3);
+  EXPECT_EQ(named(1, false), 0);
   const auto refused = [&](const char* at, const nlohmann::json& value, const char* phrase) {
     nlohmann::json broken = sound;
     broken[nlohmann::json::json_pointer(at)] = value;
@@ -391,6 +413,8 @@ TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
   };
   refused("/model/byte_fallback", false, "without bytes");
   refused("/model/merges", {"a b"}, "no merge makes");
+  refused("/added_tokens/2/content", "\u2581\u2581", "'\u2581' and '\u2581' make one");
+  refused("/added_tokens/2/content", std::string("a\0", 2), "holds the byte 0");
   refused("/normalizer", nullptr, "keeps spaces");
   refused("/normalizer", {{"type", "NFKC"}}, "normalizes text");
   refused("/pre_tokenizer", {{"type", "Digits"}, {"individual_digits", true}}, "splits text");
@@ -460,6 +484,7 @@ TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
       {"/pre_tokenizer/add_prefix_space", true, "splits"},
       {"/pre_tokenizer/use_regex", false, "splits"},
       {"/model/ignore_merges", true, "splits"},
+      {"/model/unk_token", "a", "no token for the byte 0"},
   };
   for (const Case& c : cases) {
     nlohmann::json broken = sound;

@@ -15,12 +15,13 @@ on its hostile texts, against the tokenizers package.
 Usage: scripts/llama-cpp; or this file alone, with part of a case's name as an argument.
 """
 
-import importlib.util
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
+import unicodedata
 from pathlib import Path
 
 import llama_cpp
@@ -28,16 +29,53 @@ import llama_cpp_check as common
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
+import sentence_piece_check as pieces_check
 from tokenizers import Tokenizer
 from transformers.models.gemma3n import modeling_gemma3n
 from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location(
-    "text_check", ROOT / "tests/text/tokenizer_check.py"
+text_check, steps_check = pieces_check.tokenizer_check, pieces_check.steps_check
+# The letters that DeepSeek-LLM's expression lists.
+LETTERS = (
+    "A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af"
+    "\u0370-\u0373\u0376\u0377\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1"
+    "\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f\u0531-\u0556\u10a0-\u10c5\u13a0-\u13f5\u13f8-\u13fd"
+    "\u1c90-\u1cba\u1cbd-\u1cbf\u1d00-\u1d2b\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1f15\u1f18-\u1f1d"
+    "\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4"
+    "\u1fb6-\u1fbc\u1fbe\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec"
+    "\u1ff2-\u1ff4\u1ff6-\u1ffc\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2126"
+    "\u2128\u212a-\u212d\u212f-\u2134\u2139\u213c-\u213f\u2145-\u2149\u214e\u2183\u2184"
+    "\u2c00-\u2c7b\u2c7e-\u2ce4\u2ceb-\u2cee\u2cf2\u2cf3\ua640-\ua66d\ua680-\ua69b\ua722-\ua76f"
+    "\ua771-\ua787\ua78b-\ua78e\uab70-\uabbf\ufb00-\ufb06\ufb13-\ufb17\uff21-\uff3a\uff41-\uff5a"
+    "\U00010400-\U0001044f\U000104b0-\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2"
+    "\U00010cc0-\U00010cf2\U000118a0-\U000118df\U0001e900-\U0001e943"
 )
-text_check = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(text_check)
+DEEPSEEK_LLM = steps_check.sequence(
+    steps_check.split("[\r\n]"),
+    steps_check.split(rf"\s?[{LETTERS}]+"),
+    steps_check.split(
+        "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+"
+    ),
+    steps_check.split("\\s+$"),
+    steps_check.split(steps_check.CHINESE),
+    steps_check.digits(True),
+    steps_check.byte_level(),
+)
+QWEN_35 = (
+    steps_check.LLAMA_3.replace(r"\p{L}+", r"[\p{L}\p{M}]+")
+    .replace(r"{1,3}", "")
+    .replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")
+)
+SEED = steps_check.LLAMA_3.replace("{1,3}", "{1}").replace(
+    r"[^\s\p{L}\p{N}]+[\r\n]*", "[^\\s\\p{L}\\p{N}\r\n]+"
+)
+PHI_3 = ("<unk>", "<s>", "<|endoftext|>")
+# What no GGUF file holds, and is refused.
+NOT_HELD = {"prefix", "takes_spaces", "unknown_bytes", "unknown_False", "unknown_True"}
+# Their trainer leaves merges out that SentencePiece has; this one has other letters than the public one.
+NOT_HELD |= {"no_bytes", "gemma", "llama_2", "metaspace_decoder", "deepseek"}
+NOT_HELD |= {"metaspace_always", "metaspace_first", "metaspace_never"}
 LOUD = 0.3
 BASE = {
     "hidden_size": 64,
@@ -53,6 +91,7 @@ BASE = {
     "vocab_size": 256,
     "dtype": "float32",
     "initializer_range": LOUD,
+    "pad_token_id": 0,  # some configurations have one by default that is past this vocabulary
 }
 LINEAR = {"rope_scaling": {"type": "linear", "factor": 4.0}}
 YARN = {
@@ -141,7 +180,7 @@ ARCHITECTURES = {
     ),
     "exaone4": ("Exaone4", "exaone4", LLAMA3 | {"sliding_window": None}),
     "seed_oss": ("SeedOss", "seed_oss", {"head_dim": 32}),
-    "glm": ("Glm", "glm", {"head_dim": 32}),
+    "glm": ("Glm", "glm", {"head_dim": 16}),
     "glm4": ("Glm4", "glm4", {"head_dim": 32}),
     "ernie": ("Ernie4_5", "ernie4_5", {"head_dim": 16}),
     "gemma": (
@@ -264,44 +303,142 @@ def gemma3n(place, wanted):
     return sound
 
 
+def of_steps(name, corpus, steps, ignores_merges=False):
+    """Trained on what the steps make of the corpus."""
+    trained = text_check.trained(corpus, None, ignores_merges)
+    trained = text_check.changed(trained, {"pre_tokenizer": steps})
+    trained.add_special_tokens(["<|end|>"])
+    return name, trained
+
+
+def sentence_pieces(corpus):
+    """As the public files of SentencePiece's kind are."""
+    for name, tokenizer in text_check.sentence_pieces(corpus):
+        if name.startswith("unknown") or name == "no_bytes":
+            continue
+        facts = json.loads(tokenizer.to_str())
+        for token in facts["added_tokens"]:
+            token["normalized"] = False
+        if name == "llama_2":
+            phi = json.loads(json.dumps(facts))
+            end = {**phi["added_tokens"][0], "content": "<|endoftext|>"}
+            end["id"] = max(token["id"] for token in phi["added_tokens"]) + 1
+            phi["added_tokens"].append(end)
+            for token in phi[
+                "added_tokens"
+            ]:  # Phi-3's take up the white space after them
+                token["rstrip"] = token["content"] not in PHI_3
+            phi = pieces_check.with_every_merge(phi)
+            yield "phi_3", Tokenizer.from_str(json.dumps(phi))
+        whole = pieces_check.with_every_merge(facts)
+        yield f"{name}_whole", Tokenizer.from_str(json.dumps(whole))
+
+
+def more_kinds(corpus):
+    steps = steps_check.sequence
+    own = steps_check.byte_level
+    split = steps_check.split
+    yield of_steps("deepseek_llm", corpus, DEEPSEEK_LLM)
+    yield of_steps("dbrx", corpus, steps(split(steps_check.LLAMA_3), own()))
+    yield of_steps("cl100k", corpus, steps(split(steps_check.CL100K), own()))
+    yield of_steps("seed", corpus, steps(split(SEED), own()))
+    yield of_steps("qwen35", corpus, steps(split(QWEN_35), own()))
+    yield of_steps("tekken", corpus, steps(split(steps_check.TEKKEN), own()), True)
+    yield of_steps("deepseek_3", corpus, steps_check.PRE_TOKENIZERS[9])
+    yield of_steps("deepseek_coder", corpus, steps_check.PRE_TOKENIZERS[10])
+    yield from sentence_pieces(corpus)
+
+
+def comparable(name, kind, text):
+    """The text to compare, or None where llama.cpp is known to split it otherwise; docs/exports.md says
+    so."""
+    if "\u1c89" in text:
+        return None  # a letter since Unicode 16, which it does not know
+    if any(step["type"] == "NFC" for step in kind["normalizer"]):
+        text = unicodedata.normalize("NFC", text)  # llama.cpp normalizes nothing
+    # It takes all white space beyond ASCII for one character before it looks into ranges.
+    if name.startswith("deepseek_") and name != "deepseek_3":
+        return None if re.search(r"[^\S\x00-\x7f]", text) else text
+    # For it marks are no letters here.
+    if name in ("o200k", "tekken"):
+        marked = any(unicodedata.category(c).startswith("M") for c in text)
+        return None if marked else text
+    added = [token["content"] for token in kind["added_tokens"]]
+    # It puts a space before every piece between added tokens, also where there is one.
+    if name.startswith("metaspace_") and not name.startswith("metaspace_never"):
+        parts = re.split("|".join(map(re.escape, added)), text)
+        spaced = any(part.startswith((" ", text_check.SPACE)) for part in parts)
+        first = "first" in name and len(parts) > 1
+        return None if spaced or first else text
+    # What takes up white space takes up ASCII's alone.
+    if name == "phi_3" and any(token in text for token in added):
+        return None if re.search(r"[^\S\x00-\x7f]|[\x1c-\x1f]", text) else text
+    return text
+
+
 def tokenizers(place, wanted):
     corpus = place / "corpus.txt"
     corpus.write_text(Path(os.__file__).with_name("argparse.py").read_text())
     made = place / "tokenizers"
     made.mkdir()
     text_check.make(made, corpus, ROOT / "data/reference")
+    for name, tokenizer in more_kinds(corpus.read_text()[:100000]):
+        (made / name).mkdir()
+        tokenizer.save(str(made / name / "tokenizer.json"))
+        facts = {
+            "vocabulary": max(tokenizer.get_vocab().values()) + 1,
+            "texts": text_check.texts(corpus.read_text(), name),
+        }
+        (made / f"{name}.texts").write_text(json.dumps(facts))
     sound = True
     for folder in sorted(path for path in made.iterdir() if path.is_dir()):
-        if wanted not in folder.name:
-            continue
-        facts = json.loads((made / f"{folder.name}.texts").read_text())
-        config = BASE | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
-        config |= {"vocab_size": facts["vocabulary"], "num_hidden_layers": 1}
-        source = common.random_checkpoint(place / f"of-{folder.name}", config)
-        (source / "tokenizer.json").write_bytes(
-            (folder / "tokenizer.json").read_bytes()
-        )
-        try:
-            out = common.export(
-                source, "64x1", "gguf", "f32", place / f"{folder.name}-gguf"
-            )
-        except SystemExit as refused:
-            print(f"{folder.name}: not held:", str(refused).split(": ", 3)[-1].strip())
-            continue
-        theirs = llama_cpp.Llama(
-            str(out / "model.gguf"), vocab_only=True, verbose=False
-        )
-        ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        wrong = []
-        for text in facts["texts"]:
-            found = theirs.tokenize(text.encode(), add_bos=False, special=True)
-            if found != ours.encode(text, add_special_tokens=False).ids:
-                wrong.append(text)
-        print(f"{folder.name}: {len(facts['texts'])} texts, {len(wrong)} otherwise")
-        for text in sorted(wrong, key=len)[:3]:
-            print("  ", repr(text[:80]))
-        sound &= not wrong
+        if wanted in folder.name:
+            sound &= tokenizer_agrees(place, made, folder)
     return sound
+
+
+def tokenizer_agrees(place, made, folder):
+    facts = json.loads((made / f"{folder.name}.texts").read_text())
+    config = BASE | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    config |= {"vocab_size": facts["vocabulary"], "num_hidden_layers": 1}
+    source = common.random_checkpoint(place / f"of-{folder.name}", config)
+    kind = json.loads((folder / "tokenizer.json").read_text())
+    (source / "tokenizer.json").write_text(json.dumps(kind))
+    out = place / f"{folder.name}-gguf"
+    try:
+        common.export(source, "64x1", "gguf", "f32", out)
+    except SystemExit as refused:
+        print(
+            f"{folder.name}: not held:", str(refused).split("tokenizer: ")[-1].strip()
+        )
+        return folder.name in NOT_HELD
+    theirs = llama_cpp.Llama(str(out / "model.gguf"), vocab_only=True, verbose=False)
+    ours = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    kind["normalizer"] = flat(kind["normalizer"], "normalizers")
+    wrong, compared = [], 0
+    for text in facts["texts"]:
+        text = comparable(folder.name, kind, text)
+        if text is None:
+            continue
+        compared += 1
+        found = theirs.tokenize(text.encode(), add_bos=False, special=True)
+        if found != ours.encode(text, add_special_tokens=False).ids:
+            wrong.append(text)
+    named = theirs.metadata["tokenizer.ggml.pre"]
+    print(f"{folder.name} ({named}): {compared} texts, {len(wrong)} otherwise")
+    for text in sorted(wrong, key=len)[:3]:
+        print("  ", repr(text[:80]))
+    return not wrong and compared > 100 and folder.name not in NOT_HELD
+
+
+def flat(step, key):
+    if step is None:
+        return []
+    return (
+        [one for part in step[key] for one in flat(part, key)]
+        if key in step
+        else [step]
+    )
 
 
 def main():

@@ -21,6 +21,29 @@ import tokenizer_check
 SPACE = tokenizer_check.SPACE
 
 
+def with_every_merge(tokenizer):
+    """The JSON of a tokenizer with every merge that makes one of its tokens, as public files have it:
+    also those that it adds, which are words of its model; and no token that holds one of them."""
+    model, added = tokenizer["model"], tokenizer["added_tokens"]
+    special = [token["content"] for token in added]
+    words = [t for t in model["vocab"] if t not in special]
+    held = [t for t in words if any(s in t for s in [*special, "\0"])]
+    for token in held:  # in whose place is a character of nobody's
+        number = model["vocab"].pop(token)
+        model["vocab"][chr(0xF0000 + number)] = number
+    model["vocab"] |= {token["content"]: token["id"] for token in added}
+    vocabulary, merges, made = model["vocab"], [], set()
+    for token in [*map("".join, model["merges"]), *special]:
+        if token in made or token not in vocabulary:
+            continue
+        made.add(token)
+        parts = ([token[:i], token[i:]] for i in range(1, len(token)))
+        known = [p for p in parts if all(part in vocabulary for part in p)]
+        merges += sorted(known, key=lambda p: [vocabulary[part] for part in p])
+    model["merges"] = merges
+    return tokenizer
+
+
 def make(root, corpus):
     decoders = [
         steps_check.replace("String", SPACE, " "),
@@ -38,17 +61,7 @@ def make(root, corpus):
             ),
         ).to_str()
     )
-    model = tokenizer["model"]
-    vocabulary, merges, made = model["vocab"], [], set()
-    for token in map("".join, model["merges"]):
-        if token in made:
-            continue
-        made.add(token)
-        parts = ([token[:i], token[i:]] for i in range(1, len(token)))
-        known = [p for p in parts if all(part in vocabulary for part in p)]
-        merges += sorted(known, key=lambda p: [vocabulary[part] for part in p])
-    model["merges"] = merges
-    (root / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (root / "tokenizer.json").write_text(json.dumps(with_every_merge(tokenizer)))
 
 
 def tokens_of(text, fields):
