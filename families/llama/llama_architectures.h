@@ -71,6 +71,7 @@ struct LlamaArchitecture {
   std::string_view qkv_bias = "attention_bias", o_bias = "attention_bias", mlp_bias = {};
   bool has_qkv_bias = false;  // without the key, or whatever a config says where there is none
 
+  bool states_rope = false;     // without one a config means a scaled one, and is refused
   bool longrope = false;        // RoPE is of the types default and longrope alone
   bool partial_rotary = false;  // partial_rotary_factor: only the first elements of a head turn
   double rotary_part = 1;       // without that key
@@ -85,6 +86,7 @@ struct LlamaArchitecture {
   WindowRule window = WindowRule::kNone;
   std::int64_t default_window = 0;  // without the key; 0: none
   std::int64_t full_every = 0;      // of WindowRule::kTyped; 0: all layers have the window
+  bool full_first = false;          // the first of so many has none, and not the last
   bool window_pattern = false;      // sliding_window_pattern takes the place of full_every
   TurnRule turns = TurnRule::kAll;
   // Layers with a window have a RoPE of their own, without scaling; its theta without a key (0: as

@@ -118,7 +118,8 @@ bool has_window(const ConfigReader& keys, const LlamaConfig& config, std::size_t
       return !config.turns[layer];
     case WindowRule::kTyped: {
       const std::int64_t step = full_every(keys, *config.architecture);
-      return step == 0 || (static_cast<std::int64_t>(layer) + 1) % step != 0;
+      const std::int64_t full = config.architecture->full_first ? 0 : step - 1;
+      return step == 0 || static_cast<std::int64_t>(layer) % step != full;
     }
   }
   return false;

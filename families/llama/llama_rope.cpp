@@ -279,6 +279,12 @@ void read_rope(const ConfigReader& keys, LlamaConfig& config) {
     }
     first = rope;
   }
+  if (config.architecture->states_rope && !first) {
+    fail(
+        "rope_parameters is missing, and {} takes a scaled RoPE without it: expected that it says "
+        "which",
+        class_of(*config.architecture));
+  }
   config.rope_theta = theta.value_or(config.architecture->theta);
   if (first) config.rope_scaling = first->scaling;
   if (config.architecture->local_rope) config.local_theta = read_local_theta(keys, config);
