@@ -34,6 +34,13 @@ BASE = {
     "tie_word_embeddings": False,
     "torch_dtype": "float32",
 }
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 256,
+}
 GEMMA = {"query_pre_attn_scalar": 64, "sliding_window": 128}
 # What a model of that model_type has besides: the class's stem first.
 KINDS = {
@@ -41,6 +48,7 @@ KINDS = {
     "mistral": ("Mistral", {"sliding_window": None}),
     "mistral, window": ("Mistral", {"sliding_window": 128}),
     "ministral": ("Ministral", {"sliding_window": 128}),
+    "cwm": ("Cwm", {"sliding_window": 128, "rope_scaling": LLAMA3}),
     "Yi": ("Yi", {}),
     "internlm2": ("InternLM2", {"bias": False}),
     "internlm3": ("InternLM3", {}),

@@ -150,6 +150,7 @@ ARCHITECTURES = {
     "mistral": ("Mistral", "mistral", {"sliding_window": None, "head_dim": 32}),
     "mistral_window": ("Mistral", "mistral", {"sliding_window": 100}),
     "ministral": ("Ministral", "ministral", {"sliding_window": 100}),
+    "cwm": ("Cwm", "cwm", LLAMA3 | {"sliding_window": 100, "head_dim": 32}),
     "yi": ("Yi", "Yi", {}),
     "internlm2": ("InternLM2", "internlm2", {"bias": True}),
     "internlm3": ("InternLM3", "internlm3", {"bias": True, "qkv_bias": True}),

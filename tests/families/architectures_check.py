@@ -37,6 +37,7 @@ HALVES = (
 CALLED = {
     "mistral": "llama",
     "ministral": "llama",
+    "cwm": "llama",
     "gemma3_text": "gemma3",
     "olmo3": "olmo2",
     "glm": "chatglm",
@@ -179,7 +180,7 @@ def gguf_trouble(directory, huggingface, mixed):
         }
     if rope["rope_type"] == "llama3":
         scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](
-            AutoConfig.from_pretrained(huggingface)
+            AutoConfig.from_pretrained(huggingface, trust_remote_code=mixed)
         )
         powers = torch.arange(0, config["head_dim"], 2) / config["head_dim"]
         plain = 1 / rope["rope_theta"] ** powers

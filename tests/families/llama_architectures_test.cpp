@@ -450,6 +450,7 @@ TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
       {"Llama", "llama", "rope_scaling", R"({"type": "dynamic"})",
        "rope_scaling.factor is missing"},
       {"Llama", "llama", "partial_rotary_factor", "0.5", "only whole heads are turned here"},
+      {"Cwm", "cwm", "rope_theta", "500", "rope_parameters is missing"},
       {"Phi3", "phi3", "partial_rotary_factor", "0.3", "which makes 1 of a head's 4 elements"},
       {"Phi3", "phi3", "partial_rotary_factor", "1.5", "expected at most 1"},
       {"Phi3", "phi3", "rope_scaling", R"({"type": "linear", "factor": 2})",
