@@ -27,9 +27,9 @@ from pathlib import Path
 import llama_cpp
 import llama_cpp_check as common
 import numpy as np
+import sentence_piece_check as pieces_check
 import torch
 from safetensors.numpy import load_file, save_file
-import sentence_piece_check as pieces_check
 from tokenizers import Tokenizer
 from transformers.models.gemma3n import modeling_gemma3n
 from transformers.utils import logging as transformers_logging
@@ -324,10 +324,10 @@ def sentence_pieces(corpus):
             phi = json.loads(json.dumps(facts))
             end = {**phi["added_tokens"][0], "content": "<|endoftext|>"}
             end["id"] = max(token["id"] for token in phi["added_tokens"]) + 1
-            phi["added_tokens"].append(end)
-            for token in phi[
-                "added_tokens"
-            ]:  # Phi-3's take up the white space after them
+            # They take up the white space after them, and none of them is white space.
+            kept = [t for t in phi["added_tokens"] if t["content"].strip()]
+            phi["added_tokens"] = [*kept, end]
+            for token in phi["added_tokens"]:
                 token["rstrip"] = token["content"] not in PHI_3
             phi = pieces_check.with_every_merge(phi)
             yield "phi_3", Tokenizer.from_str(json.dumps(phi))
