@@ -304,7 +304,7 @@ int generate_command(const Arguments& arguments) {
     fail("cannot generate with '{}': it says the class of {}, and writes no text",
          opened.checkpoint.directory().string(), words_of(model.input.type).kind);
   }
-  const GenerationWay way(options, request.way, model, request.device.dtype);
+  GenerationWay way(options, request.way, model, request.device.dtype);
   const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
   const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);
   GenerationLimits& limits = request.limits;
@@ -314,6 +314,7 @@ int generate_command(const Arguments& arguments) {
     limits.ends.insert(ends.begin(), ends.end());
   }
 
+  way.connect(words.tokenizer ? &words.tokenizer->json() : nullptr, request.sampling);
   const InterruptGuard guard;
   const DeviceOptions& device = request.device;
   Engine& engine = open_engine(device.device);

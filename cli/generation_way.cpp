@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -14,6 +15,8 @@
 #include "cli/print.h"
 #include "generate/adaptive_widths.h"
 #include "generate/draft_length.h"
+#include "serve/bearer_token.h"
+#include "serve/words.h"
 
 namespace mnm {
 namespace {
@@ -63,14 +66,19 @@ std::pair<Widths, Widths> pair_of(const std::string& text, const NestedModel& mo
 }
 
 void require_consistent(const OptionTable& options) {
-  const int ways = static_cast<int>(options.given("then")) +
-                   static_cast<int>(options.given("draft")) +
-                   static_cast<int>(options.given("adaptive"));
-  if (ways > 1) fail_usage("give one of --then, --draft and --adaptive");
-  for (const char* needless : {"draft-tokens", "draft-cache"}) {
-    if (options.given(needless) && !options.given("draft")) {
-      fail_usage("--{} says how a draft is used: give --draft, too", needless);
-    }
+  const int ways =
+      static_cast<int>(options.given("then")) + static_cast<int>(options.given("draft")) +
+      static_cast<int>(options.given("adaptive")) + static_cast<int>(options.given("verifier"));
+  if (ways > 1) fail_usage("give one of --then, --draft, --adaptive and --verifier");
+  const auto require = [&](const char* needless, bool used, const char* what) {
+    if (options.given(needless) && !used) fail_usage("--{} {}, too", needless, what);
+  };
+  const bool draft = options.given("draft"), verifier = options.given("verifier");
+  require("draft-cache", draft, "says where a draft keeps what it reads: give --draft");
+  require("draft-tokens", draft || verifier,
+          "says how a draft is used: give --draft or --verifier");
+  for (const char* needless : {"verifier-model", "verifier-timeout", "token-file"}) {
+    require(needless, verifier, "says how a server is asked: give --verifier");
   }
   if (options.given("margin") && !options.given("adaptive")) {
     fail_usage("--margin says when --adaptive computes a token wide: give that, too");
@@ -87,7 +95,7 @@ void add_way_options(OptionTable& options, WayOptions& way) {
   options
       .option("widths", text_value(way.widths, "WIDTHS"),
               "the submodel: 512x4,256x8, or a single width for all layers; else the whole model")
-      .section("widths that change: one of --then, --draft and --adaptive")
+      .section("how tokens come about: one of --then, --draft, --adaptive and --verifier")
       .option("then", texts_value(way.then, "N:WIDTHS"),
               "after N new tokens go on at these widths, with what the cache holds")
       .option("draft", text_value(way.draft, "WIDTHS"),
@@ -101,7 +109,16 @@ void add_way_options(OptionTable& options, WayOptions& way) {
               "compute each token at NARROW, and again at WIDE where the prediction is unsure")
       .option("margin", real_value(way.margin, 0, 1),
               "with --adaptive: unsure is a prediction whose likeliest token is not this much more "
-              "probable than the second");
+              "probable than the second")
+      .option("verifier", text_value(way.verifier, "URL"),
+              "speculative decoding across a network: --widths propose tokens, and the `mixnmatch "
+              "serve` at this address verifies them. The text is distributed as the server's alone")
+      .option("verifier-model", text_value(way.verifier_model, "NAME"),
+              "of the server's models, or widths; else the whole one")
+      .option("verifier-timeout", duration_value(way.verifier_timeout),
+              "how long an answer of the server may take")
+      .option("token-file", path_value(way.token_file),
+              "a file whose first line is the secret that the server asks for");
 }
 
 GenerationWay::GenerationWay(const OptionTable& options, const WayOptions& way,
@@ -122,6 +139,16 @@ GenerationWay::GenerationWay(const OptionTable& options, const WayOptions& way,
                  schedule_[schedule_.size() - 2].after);
     }
   }
+  if (options.given("verifier")) {
+    verifier_.url = way.verifier;
+    if (!way.verifier_model.empty()) verifier_.model = way.verifier_model;
+    verifier_.vocabulary = model.vocab_size;
+    if (!way.token_file.empty()) verifier_.http.bearer = read_bearer_token(way.token_file);
+    verifier_.http.answer = std::chrono::seconds(
+        std::max<std::int64_t>(1, static_cast<std::int64_t>(way.verifier_timeout)));
+    speculation_.draft_tokens = way.draft_tokens;
+    return;
+  }
   if (!options.given("draft")) return;
   draft_ = widths_of(way.draft, model);
   const auto bytes = [&](const Widths& widths) {
@@ -134,8 +161,22 @@ GenerationWay::GenerationWay(const OptionTable& options, const WayOptions& way,
                   .cost = bytes(draft_) / bytes(widths())};
 }
 
+void GenerationWay::connect(const TokenizerJson* tokenizer, const Sampling& sampling) {
+  if (verifier_.url.empty()) return;
+  verifier_.sampling = sampling;
+  if (tokenizer != nullptr) verifier_.tokenizer = fingerprint_of(*tokenizer);
+  remote_ = std::make_unique<RemoteVerifier>(verifier_);
+}
+
 std::unique_ptr<TokenSource> GenerationWay::source(Sequences& sequences, std::int64_t context,
                                                    Sampler& sampler, Random& random) const {
+  if (remote_) {
+    const RemoteSettings settings = {.draft = widths(),
+                                     .draft_tokens = speculation_.draft_tokens,
+                                     .context = context,
+                                     .sampling = sampler.sampling()};
+    return std::make_unique<RemoteSpeculation>(sequences, *remote_, settings, random);
+  }
   if (!narrow_.empty()) {
     return std::make_unique<AdaptiveWidths>(sequences, context, narrow_, widths(), margin_, sampler,
                                             random);
@@ -160,6 +201,9 @@ Json GenerationWay::report(TokenSource& source, const Generation& generation) co
   }
   if (auto* const speculation = dynamic_cast<Speculation*>(&source)) {
     return report_draft(*speculation, generation);
+  }
+  if (auto* const speculation = dynamic_cast<RemoteSpeculation*>(&source)) {
+    return report_remote(*speculation);
   }
   Json changes = Json::array();
   for (const WidthChange& change : schedule_) {
@@ -202,6 +246,47 @@ Json GenerationWay::report_draft(Speculation& source, const Generation& generati
       "{} alone does {} tokens/s: with the draft it is {:.2f} times as fast; {:.2f} is expected "
       "from acceptance and latencies\n",
       to_string(widths()), quantity(1 / alone), speed * alone, expected);
+  return json;
+}
+
+Json GenerationWay::report_remote(RemoteSpeculation& source) const {
+  const SpeculationCounts counts = source.counts();
+  const RoundTrips trips = remote_->trips();  // before those that measure the verifier alone
+  Json json = {{"verifier", remote_->url()},       {"verifier_widths", remote_->widths()},
+               {"round_trips", trips.count},       {"bytes_sent", trips.sent},
+               {"bytes_received", trips.received}, {"proposed_tokens", counts.proposed},
+               {"tested_tokens", counts.tested},   {"accepted_tokens", counts.accepted}};
+  if (counts.verifications == 0 || counts.draft_passes == 0) return json;
+  const auto count = static_cast<double>(trips.count);
+  const auto tokens = static_cast<double>(counts.tokens);
+  const double length = static_cast<double>(counts.proposed) / count;
+  const double draft = counts.draft_seconds / static_cast<double>(counts.draft_passes);
+  const double verification = trips.computed / count, trip = trips.seconds / count;
+  const double alone = source.verifier_seconds();
+  const double even = break_even_seconds(tokens / count, alone, length, draft, verification);
+  const double bytes = static_cast<double>(trips.sent + trips.received) / tokens;
+  json["acceptance"] = counts.acceptance();
+  json["tokens_per_round_trip"] = tokens / count;
+  json["round_trips_per_token"] = count / tokens;
+  json["bytes_per_token"] = bytes;
+  json["draft_tokens"] = length;
+  json["draft_pass_seconds"] = draft;
+  json["verification_seconds"] = verification;
+  json["verifier_pass_seconds"] = alone;
+  json["round_trip_seconds"] = trip;
+  json["network_seconds"] = trip - verification;
+  json["break_even_seconds"] = even;
+  note(
+      "verifier {} at {}: {:.3f} of {} tested tokens accepted; {:.2f} round trips and {} bytes a "
+      "token\n",
+      remote_->widths(), remote_->url(), counts.acceptance(), counts.tested, count / tokens,
+      std::llround(bytes));
+  note("a round trip takes {:.1f} ms, of which the server computes {:.1f} ms; {}\n", 1e3 * trip,
+       1e3 * verification,
+       even > 0 ? fmt::format("this is faster than the server alone if the network takes less than "
+                              "{:.1f} ms of it",
+                              1e3 * even)
+                : "the server alone is faster, however fast the network is");
   return json;
 }
 

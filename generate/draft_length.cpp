@@ -21,6 +21,14 @@ DraftLength best_draft_length(double acceptance, double cost, std::int64_t most)
   return best;
 }
 
+void RecentAcceptance::add(std::int64_t accepted, std::int64_t tested) {
+  constexpr double kMemory = 0.95;
+  for (std::int64_t i = 0; i < tested; ++i) {
+    accepted_ = kMemory * accepted_ + (i < accepted ? 1 : 0);
+    tested_ = kMemory * tested_ + 1;
+  }
+}
+
 double tokens_per_verification(const std::vector<bool>& agrees, std::int64_t length) {
   if (agrees.empty()) return 1;
   std::int64_t rounds = 0;

@@ -23,6 +23,17 @@ struct DraftLength {
 // The best length of [0, most]. Of equal ones, the shorter.
 DraftLength best_draft_length(double acceptance, double cost, std::int64_t most);
 
+// How often tokens were accepted of late: each token that was tested counts 0.95 times as much as
+// the one after it. It begins as if one token of 0.7 had been accepted.
+class RecentAcceptance {
+ public:
+  void add(std::int64_t accepted, std::int64_t tested);  // in one verification
+  double value() const { return accepted_ / tested_; }
+
+ private:
+  double accepted_ = 0.7, tested_ = 1;
+};
+
 // Tokens per verification on a text that the verifier wrote: agrees[i] says whether the draft says
 // token i as the verifier does. Each round takes the tokens up to the first disagreement, `length`
 // at most, and one more of the verifier's. No independence is assumed.

@@ -28,6 +28,7 @@ class Sampler {
   // choice is greedy, one token has all. Error as of `pick`.
   std::vector<double> probabilities(std::span<const float> logits);
 
+  const Sampling& sampling() const { return sampling_; }
   bool greedy() const { return sampling_.temperature == 0; }
 
  private:

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "generate/draft_length.h"
-
 namespace mnm {
 namespace {
 
@@ -14,9 +12,17 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr double kMemory = 0.95;  // weight of what was tested before one more token
-
 }  // namespace
+
+std::int64_t SpeculationCounts::add(std::int64_t accepted_now, std::int64_t proposed_now) {
+  const std::int64_t tested_now = std::min(accepted_now + 1, proposed_now);
+  ++verifications;
+  tokens += accepted_now + 1;
+  proposed += proposed_now;
+  tested += tested_now;
+  accepted += accepted_now;
+  return tested_now;
+}
 
 double SpeculationCounts::acceptance() const {
   return tested == 0 ? 0 : static_cast<double>(accepted) / static_cast<double>(tested);
@@ -35,6 +41,22 @@ Verdict verify(std::span<const double> p, std::span<const double> q, std::int64_
   for (std::size_t i = 0; i < p.size(); ++i) total += rest[i] = std::max(0.0, p[i] - q[i]);
   if (total <= 0) return {false, draw(p, 1, random.uniform())};  // p is q but for rounding
   return {false, draw(rest, total, random.uniform())};
+}
+
+VerifiedDraft verify_draft(std::span<const float> logits, std::span<const std::int64_t> proposals,
+                           const std::function<std::span<const double>(std::size_t)>& from,
+                           Sampler& sampler, Random& random) {
+  const std::size_t vocab = logits.size() / (proposals.size() + 1);
+  VerifiedDraft out;
+  for (std::size_t i = 0; i < proposals.size(); ++i) {
+    const std::vector<double> p = sampler.probabilities(logits.subspan(i * vocab, vocab));
+    const Verdict verdict = verify(p, from(i), proposals[i], random);
+    out.token = verdict.token;
+    if (!verdict.accepted) return out;
+    ++out.accepted;
+  }
+  out.token = draw(sampler.probabilities(logits.last(vocab)), 1, random.uniform());
+  return out;
 }
 
 Speculation::Speculation(Sequences& sequences, const SpeculationSettings& settings,
@@ -73,24 +95,23 @@ void Speculation::read(std::span<const std::int64_t> part) {
 std::int64_t Speculation::length_of_draft(std::int64_t most) const {
   if (settings_.draft_tokens > 0) return std::min(settings_.draft_tokens, most);
   const std::int64_t best =
-      best_draft_length(accepted_ / tested_, settings_.cost, settings_.most).tokens;
+      best_draft_length(recent_.value(), settings_.cost, settings_.most).tokens;
   return std::min(std::max<std::int64_t>(1, best), most);  // one at least, to go on measuring
 }
 
-std::vector<Speculation::Proposal> Speculation::propose(std::int64_t count) {
-  std::vector<Proposal> proposals;
+std::vector<std::int64_t> Speculation::propose(std::int64_t count) {
+  std::vector<std::int64_t> proposals;
+  proposed_from_.clear();
   std::vector<std::int64_t> next = draft_ == verifier_ ? std::vector<std::int64_t>{} : unread_;
   next.push_back(last_);
   const Clock::time_point start = Clock::now();
   for (std::int64_t i = 0; i < count; ++i) {
-    std::vector<double> from = sampler_.probabilities(feed(draft_, settings_.draft, next, false));
-    const std::int64_t token = draw(from, 1, random_.uniform());
-    proposals.push_back({token, std::move(from)});
-    next = {token};
+    proposed_from_.push_back(sampler_.probabilities(feed(draft_, settings_.draft, next, false)));
+    proposals.push_back(draw(proposed_from_.back(), 1, random_.uniform()));
+    next = {proposals.back()};
   }
   counts_.draft_seconds += since(start);
   counts_.draft_passes += count;
-  counts_.proposed += count;
   return proposals;
 }
 
@@ -100,34 +121,21 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
     return {last_};
   }
   const std::int64_t base = sequences_.length(verifier_);
-  const std::vector<Proposal> proposals = propose(length_of_draft(most - 1));
+  const std::vector<std::int64_t> proposals = propose(length_of_draft(most - 1));
   if (draft_ == verifier_) sequences_.rewind(verifier_, base);
 
   std::vector<std::int64_t> fed = {last_};
-  for (const Proposal& proposal : proposals) fed.push_back(proposal.token);
+  fed.insert(fed.end(), proposals.begin(), proposals.end());
   const Clock::time_point start = Clock::now();
   const std::span<const float> logits = feed(verifier_, settings_.verifier, fed, true);
   counts_.verify_seconds += since(start);
-  ++counts_.verifications;
 
-  const std::size_t vocab = logits.size() / fed.size();
-  std::vector<std::int64_t> tokens;
-  bool rejected = false;
-  for (std::size_t i = 0; i < fed.size() && !rejected; ++i) {
-    const std::vector<double> p = sampler_.probabilities(logits.subspan(i * vocab, vocab));
-    if (i == proposals.size()) {
-      tokens.push_back(draw(p, 1, random_.uniform()));
-      break;
-    }
-    const Verdict verdict = verify(p, proposals[i].from, proposals[i].token, random_);
-    rejected = !verdict.accepted;
-    tokens.push_back(verdict.token);
-    ++counts_.tested;
-    counts_.accepted += verdict.accepted ? 1 : 0;
-    accepted_ = kMemory * accepted_ + (verdict.accepted ? 1 : 0);
-    tested_ = kMemory * tested_ + 1;
-  }
-  counts_.tokens += static_cast<std::int64_t>(tokens.size());
+  const VerifiedDraft verified = verify_draft(
+      logits, proposals, [&](std::size_t i) { return std::span<const double>(proposed_from_[i]); },
+      sampler_, random_);
+  recent_.add(verified.accepted, counts_.add(verified.accepted, std::ssize(proposals)));
+  std::vector<std::int64_t> tokens(proposals.begin(), proposals.begin() + verified.accepted);
+  tokens.push_back(verified.token);
   // Both have read the last token and those that were accepted, all but the newest.
   const std::int64_t read = base + static_cast<std::int64_t>(tokens.size());
   sequences_.rewind(verifier_, read);
@@ -137,7 +145,7 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
     unread_.clear();
     const std::int64_t length = sequences_.length(draft_);
     if (length > read) sequences_.rewind(draft_, read);
-    if (length < read) unread_ = {proposals.back().token};  // all were accepted
+    if (length < read) unread_ = {proposals.back()};  // all were accepted
   }
   last_ = tokens.back();
   return tokens;

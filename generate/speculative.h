@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "base/random.h"
 #include "engine/sequences.h"
+#include "generate/draft_length.h"
 #include "generate/sampler.h"
 #include "generate/token_source.h"
 
@@ -39,6 +41,8 @@ struct SpeculationCounts {
   double verify_seconds = 0;  // of the verifications
   std::int64_t draft_passes = 0;
 
+  // One more verification. Returns how many proposals it tested.
+  std::int64_t add(std::int64_t accepted_now, std::int64_t proposed_now);
   double acceptance() const;  // of a token that was tested
   double tokens_per_verification() const;
 };
@@ -52,6 +56,19 @@ struct Verdict {
 };
 Verdict verify(std::span<const double> p, std::span<const double> q, std::int64_t x,
                Random& random);
+
+// A draft's proposals, verified one after the other until one is rejected.
+struct VerifiedDraft {
+  std::int64_t accepted = 0;  // proposals, from the first on
+  std::int64_t token = 0;     // instead of the one that was rejected, or after them all
+};
+
+// `logits`: f32 [proposals + 1, vocab]; row i is about the token after i proposals. from(i):
+// [vocab], what proposal i was drawn from; it is valid until the next call. Error if logits are no
+// numbers.
+VerifiedDraft verify_draft(std::span<const float> logits, std::span<const std::int64_t> proposals,
+                           const std::function<std::span<const double>(std::size_t)>& from,
+                           Sampler& sampler, Random& random);
 
 // The tokens are distributed as the verifier's own; greedy, they are the verifier's own, but where
 // two logits differ by less than rounding. The same seed gives the same tokens.
@@ -74,12 +91,8 @@ class Speculation final : public TokenSource {
   double verifier_seconds();
 
  private:
-  struct Proposal {
-    std::int64_t token;
-    std::vector<double> from;  // the draft's distribution
-  };
   std::int64_t length_of_draft(std::int64_t most) const;
-  std::vector<Proposal> propose(std::int64_t count);
+  std::vector<std::int64_t> propose(std::int64_t count);
   std::span<const float> feed(SequenceId sequence, const Widths& widths,
                               std::span<const std::int64_t> tokens, bool every_position);
 
@@ -87,11 +100,12 @@ class Speculation final : public TokenSource {
   SpeculationSettings settings_;
   Sampler& sampler_;
   Random& random_;
-  SequenceId verifier_, draft_;         // the same if the cache is shared
-  std::vector<float> logits_;           // the verifier's, after the prompt
-  std::vector<std::int64_t> unread_;    // tokens that the draft's own sequence has not been fed
-  std::int64_t last_ = -1;              // the last token, which the verifier has not been fed
-  double accepted_ = 0.7, tested_ = 1;  // recent acceptance, with less weight on what is longer ago
+  SequenceId verifier_, draft_;                     // the same if the cache is shared
+  std::vector<float> logits_;                       // the verifier's, after the prompt
+  std::vector<std::vector<double>> proposed_from_;  // what the draft drew each proposal from
+  std::vector<std::int64_t> unread_;  // tokens that the draft's own sequence has not been fed
+  std::int64_t last_ = -1;            // the last token, which the verifier has not been fed
+  RecentAcceptance recent_;
   SpeculationCounts counts_;
 };
 

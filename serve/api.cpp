@@ -5,6 +5,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <ctime>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "serve/api_error.h"
@@ -17,7 +18,8 @@ namespace {
 namespace net = boost::asio;
 
 constexpr std::string_view kHealth = "/health", kMetrics = "/metrics", kModels = "/v1/models",
-                           kCompletionsPath = "/v1/completions", kChatPath = "/v1/chat/completions";
+                           kCompletionsPath = "/v1/completions", kChatPath = "/v1/chat/completions",
+                           kVerifyPath = "/v1/verify";
 
 // Without a query.
 std::string_view path_of(const HttpRequest& request) {
@@ -92,7 +94,12 @@ class Ticket {
 
 Api::Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
          const ApiSettings& settings)
-    : models_(models), words_(words), service_(service), metrics_(metrics), settings_(settings) {}
+    : models_(models),
+      words_(words),
+      service_(service),
+      metrics_(metrics),
+      settings_(settings),
+      tokenizer_(words.tokenizer ? fingerprint_of(words.tokenizer->json()) : "") {}
 
 std::string_view Api::route_of(const HttpRequest& request) const {
   const std::string_view path = path_of(request);
@@ -105,6 +112,7 @@ std::string_view Api::route_of(const HttpRequest& request) const {
   if (request.method == "POST") {
     if (path == kCompletionsPath) return "POST /v1/completions";
     if (path == kChatPath) return "POST /v1/chat/completions";
+    if (path == kVerifyPath) return "POST /v1/verify";
   }
   return "other";
 }
@@ -136,7 +144,7 @@ std::optional<HttpResponse> Api::without_body(const HttpRequest& request) const 
         return HttpResponse{200, models_.json_of(percent_decoded(path.substr(kOne.size())))};
       }
     }
-    const bool post = path == kCompletionsPath || path == kChatPath;
+    const bool post = path == kCompletionsPath || path == kChatPath || path == kVerifyPath;
     if (!post && path != kHealth && path != kMetrics && path != kModels) {
       throw ApiError(404, "", "not_found", "this server has nothing under this path");
     }
@@ -158,8 +166,12 @@ std::optional<HttpResponse> Api::without_body(const HttpRequest& request) const 
 net::awaitable<void> Api::answer(Exchange& exchange) {
   std::optional<HttpResponse> failure;
   try {
-    const bool chat = path_of(exchange.request()) == kChatPath;
-    co_await complete(exchange, chat ? Endpoint::kChat : Endpoint::kCompletions);
+    const std::string_view path = path_of(exchange.request());
+    if (path == kVerifyPath) {
+      co_await verify(exchange);
+    } else {
+      co_await complete(exchange, path == kChatPath ? Endpoint::kChat : Endpoint::kCompletions);
+    }
   } catch (const ApiError& refused) {
     failure = error(refused);
   } catch (const std::exception& wrong) {
@@ -211,6 +223,100 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
                              request.n,
                              came + exchange.settings().answer};
   ticket.answered = co_await answer_completions(exchange, *mailbox, answer);
+}
+
+struct Api::Verification {
+  VerifySession session;  // its text before the draft
+  Job job;
+};
+
+Api::Verification Api::verification_of(VerifyRequest request) const {
+  if (request.vocabulary && *request.vocabulary != settings_.vocabulary) {
+    throw ApiError(
+        400, "vocabulary", "other_vocabulary",
+        fmt::format("the draft has a vocabulary of {} tokens, and this server's model one "
+                    "of {}",
+                    *request.vocabulary, settings_.vocabulary));
+  }
+  if (request.tokenizer && *request.tokenizer != tokenizer_) {
+    throw ApiError(400, "tokenizer", "other_tokenizer",
+                   "the draft's tokens have other texts than those of this server's model");
+  }
+  const ServedModel model = request.model ? models_.find(*request.model) : models_.whole();
+  if (!model.widths) {
+    refuse("model", "proposals are verified at widths that are fixed, not '{}'", model.name);
+  }
+  Verification out;
+  out.session = {request.session.value_or(random_id("verify-")), model.name, {}};
+  std::vector<std::int64_t>& tokens = out.session.tokens;
+  if (request.session) tokens = sessions_.start(out.session.id, model.name, request.keep);
+  tokens.insert(tokens.end(), request.tokens.begin(), request.tokens.end());
+  if (tokens.empty()) refuse("tokens", "there is no token to go on from");
+  Job& job = out.job;
+  job.prompt = tokens;
+  for (const Proposal& proposal : request.draft) {
+    job.prompt.push_back(proposal.token);
+    for (const auto& [id, probability] : proposal.from) {
+      if (id < settings_.vocabulary) continue;
+      refuse("draft", "token {} is outside the vocabulary of {}", id, settings_.vocabulary);
+    }
+  }
+  require_prompt(job.prompt, "tokens", {settings_.vocabulary, settings_.context, 0, {}});
+  job.widths = model.widths;
+  job.flops = static_cast<double>(model.cost.flops);
+  job.sampling = request.sampling;
+  job.seed = request.seed.value_or(random_seed());
+  job.max_tokens = 1;
+  job.draft = std::move(request.draft);
+  return out;
+}
+
+net::awaitable<void> Api::verify(Exchange& exchange) {
+  const auto deadline = std::chrono::steady_clock::now() + exchange.settings().answer;
+  const auto read = [&]() -> net::awaitable<std::shared_ptr<VerifyRequest>> {
+    co_return std::make_shared<VerifyRequest>(parse_verify_request(exchange.request().body));
+  };
+  const std::shared_ptr<VerifyRequest> request =
+      co_await net::co_spawn(readers_.get_executor(), read, net::use_awaitable);
+  auto [session, job] = verification_of(std::move(*request));
+  const std::vector<std::int64_t> text = job.prompt;  // with the draft
+  const std::string widths = to_string(*job.widths);
+
+  const auto mailbox = std::make_shared<Mailbox>(co_await net::this_coro::executor);
+  exchange.watch([mailbox] { mailbox->close(); });
+  Submission submission;
+  submission.jobs.push_back(std::move(job));
+  submission.continues = false;
+  const RequestId id = service_.submit(
+      std::move(submission),
+      [mailbox](std::vector<Update> updates) { mailbox->post(std::move(updates)); });
+  Ticket ticket(service_, id);
+  std::int64_t computed = 0;
+  Update last;
+  while (!last.ended()) {
+    const std::optional<std::vector<Update>> updates =
+        co_await next_updates(exchange, *mailbox, deadline);
+    if (!updates) co_return;
+    for (const Update& update : *updates) {
+      computed += update.prompt_tokens - update.cached_tokens;
+      last = update;
+    }
+  }
+  ticket.answered = true;
+  if (!last.verified) throw ApiError(500, "", "failed", last.failure);
+  exchange.unwatch();
+  const auto [accepted, token] = *last.verified;
+  const auto first = text.begin() + std::ssize(session.tokens);
+  session.tokens.insert(session.tokens.end(), first, first + accepted);
+  session.tokens.push_back(token);
+  const nlohmann::ordered_json answer = {
+      {"session", session.id},           {"accepted", accepted}, {"token", token},
+      {"length", session.tokens.size()}, {"widths", widths},     {"computed", computed},
+      {"seconds", last.seconds}};
+  sessions_.put(std::move(session));
+  HttpResponse response;
+  response.body = answer.dump();
+  co_await exchange.reply(response);
 }
 
 }  // namespace mnm

@@ -4,6 +4,7 @@
 //   GET  /metrics                for Prometheus
 //   GET  /v1/models, /v1/models/NAME
 //   POST /v1/completions, /v1/chat/completions
+//   POST /v1/verify              proposals of a client's draft (serve/verify_request.h)
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
@@ -18,6 +19,8 @@
 #include "serve/metrics.h"
 #include "serve/model_list.h"
 #include "serve/service.h"
+#include "serve/verify_request.h"
+#include "serve/verify_sessions.h"
 #include "serve/words.h"
 
 namespace mnm {
@@ -47,13 +50,19 @@ class Api {
   static HttpResponse error(const ApiError& error);
 
  private:
+  // What a request comes to before anything is computed.
+  struct Verification;
   boost::asio::awaitable<void> complete(Exchange& exchange, Endpoint endpoint);
+  boost::asio::awaitable<void> verify(Exchange& exchange);
+  Verification verification_of(VerifyRequest request) const;
 
   const ModelList& models_;
   const Words& words_;
   CompletionService& service_;
   Metrics& metrics_;
   ApiSettings settings_;
+  std::string tokenizer_;  // fingerprint_of the model's; empty: it has none
+  VerifySessions sessions_{1024, 4 << 20};
   boost::asio::thread_pool readers_{1};
 };
 

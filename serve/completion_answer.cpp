@@ -55,19 +55,25 @@ Choice Completions::add(Update update) {
   return now;
 }
 
+net::awaitable<std::optional<std::vector<Update>>> next_updates(
+    Exchange& exchange, Mailbox& mailbox, std::chrono::steady_clock::time_point deadline) {
+  const Mailbox::News news = co_await mailbox.wait(deadline);
+  if (news == Mailbox::News::kLate) throw late();
+  if (news == Mailbox::News::kUpdates) co_return mailbox.take();
+  exchange.close_after();
+  co_return std::nullopt;
+}
+
 namespace {
 
 net::awaitable<bool> answer_whole(Exchange& exchange, Mailbox& mailbox,
                                   const AnswerRequest& request) {
   Completions completions(request.count, request.n);
   while (!completions.finished()) {
-    const Mailbox::News news = co_await mailbox.wait(request.deadline);
-    if (news == Mailbox::News::kClosed) {
-      exchange.close_after();
-      co_return false;
-    }
-    if (news == Mailbox::News::kLate) throw late();
-    for (Update& update : mailbox.take()) completions.add(std::move(update));
+    std::optional<std::vector<Update>> updates =
+        co_await next_updates(exchange, mailbox, request.deadline);
+    if (!updates) co_return false;
+    for (Update& update : *updates) completions.add(std::move(update));
   }
   exchange.unwatch();
   HttpResponse response;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ class Completions {
   std::vector<Choice> choices_;
   Usage usage_;
 };
+
+// The next updates of a request. Nothing: the client is gone, and its connection ends. ApiError 504
+// if `deadline` is over.
+boost::asio::awaitable<std::optional<std::vector<Update>>> next_updates(
+    Exchange& exchange, Mailbox& mailbox, std::chrono::steady_clock::time_point deadline);
 
 struct AnswerRequest {
   ResponseFormat format;

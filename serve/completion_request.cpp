@@ -1,13 +1,10 @@
 #include "serve/completion_request.h"
 
 #include <algorithm>
-#include <cmath>
-#include <initializer_list>
 #include <limits>
 
-#include "base/json.h"
 #include "serve/api_error.h"
-#include "text/utf8.h"
+#include "serve/request_members.h"
 
 namespace mnm {
 namespace {
@@ -15,71 +12,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
-
-// The members of a request. Each is taken once; what is left in the end is refused.
-class Members {
- public:
-  explicit Members(Json body) : body_(std::move(body)) {}
-
-  // Null if it is absent. Many clients send null for what they leave out.
-  Json take(const std::string& name) {
-    Json value = body_.contains(name) ? body_.at(name) : Json();
-    body_.erase(name);
-    return value;
-  }
-
-  bool flag(const std::string& name) {
-    const Json value = take(name);
-    if (value.is_null()) return false;
-    if (!value.is_boolean()) refuse(name, "'{}' must be true or false", name);
-    return value.get<bool>();
-  }
-
-  std::optional<std::int64_t> whole(const std::string& name, std::int64_t low, std::int64_t high) {
-    const Json value = take(name);
-    if (value.is_null()) return std::nullopt;
-    // A negative number is signed in this library, and one above int64 unsigned.
-    const bool fits = value.is_number_unsigned()
-                          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost)
-                          : value.is_number_integer();
-    if (!fits || value.get<std::int64_t>() < low || value.get<std::int64_t>() > high) {
-      if (high == kMost) refuse(name, "'{}' must be a whole number of at least {}", name, low);
-      refuse(name, "'{}' must be a whole number from {} to {}", name, low, high);
-    }
-    return value.get<std::int64_t>();
-  }
-
-  double real(const std::string& name, double fallback, double low, double high) {
-    const Json value = take(name);
-    if (value.is_null()) return fallback;
-    if (!value.is_number() || !(value.get<double>() >= low && value.get<double>() <= high)) {
-      refuse(name, "'{}' must be a number from {} to {}", name, low, high);
-    }
-    return value.get<double>();
-  }
-
-  std::string text(const std::string& name) {
-    const Json value = take(name);
-    if (!value.is_string()) refuse(name, "'{}' must be given as a string", name);
-    return value.get<std::string>();
-  }
-
-  // What this server does not do may only be asked for with a value that asks for nothing.
-  void require_idle(const std::string& name, std::initializer_list<Json> idle, const char* why) {
-    const Json value = take(name);
-    if (value.is_null() || std::ranges::find(idle, value) != idle.end()) return;
-    throw ApiError(400, name, "unsupported", fmt::format("'{}' is not supported: {}", name, why));
-  }
-
-  void require_empty() const {
-    if (body_.empty()) return;
-    const std::string name = body_.begin().key();
-    refuse(name, "the request has the member '{}', which is not of this protocol", name);
-  }
-
- private:
-  Json body_;
-};
 
 std::vector<std::string> stops_of(const Json& value) {
   if (value.is_null()) return {};
@@ -97,29 +29,18 @@ std::vector<std::string> stops_of(const Json& value) {
   return stops;
 }
 
-std::vector<std::int64_t> ids_of(const Json& list) {
-  std::vector<std::int64_t> ids;
-  for (const Json& id : list) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0) {
-      refuse("prompt", "a prompt of token ids must hold whole numbers from 0 up");
-    }
-    ids.push_back(id.get<std::int64_t>());
-  }
-  return ids;
-}
-
 // A string, several strings, token ids, or several lists of token ids.
 std::vector<PromptText> prompts_of(const Json& value) {
   if (value.is_string()) return {value.get<std::string>()};
   if (!value.is_array()) refuse("prompt", "'prompt' must be a string or a list");
   if (value.empty()) refuse("prompt", "'prompt' is an empty list");
-  if (value.front().is_number()) return {ids_of(value)};
+  if (value.front().is_number()) return {token_ids(value, "prompt")};
   std::vector<PromptText> prompts;
   for (const Json& one : value) {
     if (one.is_string()) {
       prompts.emplace_back(one.get<std::string>());
     } else if (one.is_array()) {
-      prompts.emplace_back(ids_of(one));
+      prompts.emplace_back(token_ids(one, "prompt"));
     } else {
       refuse("prompt", "'prompt' must hold strings, or lists of token ids");
     }
@@ -232,20 +153,6 @@ void take_stream(Members& members, CompletionRequest& request) {
 }
 
 }  // namespace
-
-Json parse_body(std::string_view body) {
-  if (const std::size_t end = valid_utf8(body); end != body.size()) {
-    throw ApiError(400, "", "", fmt::format("the body is no JSON: byte {} is not UTF-8", end));
-  }
-  Json json;
-  try {
-    json = parse_json(body, "the body");
-  } catch (const Error& error) {
-    throw ApiError(400, "", "", error.what());
-  }
-  if (!json.is_object()) throw ApiError(400, "", "", "the body must be a JSON object");
-  return json;
-}
 
 CompletionRequest parse_completion_request(Endpoint endpoint, std::string_view body) {
   Members members(parse_body(body));

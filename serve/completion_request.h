@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,8 +49,5 @@ inline constexpr std::size_t kLongestStop = 1024;  // bytes
 // or a value out of range, or if it asks for what this server does not do. Members that no version
 // of the protocol has are refused too: who misspells `max_tokens` wants to know.
 CompletionRequest parse_completion_request(Endpoint endpoint, std::string_view body);
-
-// The body as a JSON object. ApiError says where it is none; text that is not UTF-8 is none.
-nlohmann::json parse_body(std::string_view body);
 
 }  // namespace mnm

@@ -38,6 +38,7 @@ class ModelList {
   // The front, from narrow to wide by FLOPs per token: what elastic requests run at.
   const std::vector<ServedModel>& levels() const { return levels_; }
 
+  const ServedModel& whole() const { return all_[1]; }  // at its full widths
   // The model of that name, or of these widths ("64x4,256x4"). ApiError 404 if there is none; it
   // names the nearest.
   ServedModel find(const std::string& name) const;

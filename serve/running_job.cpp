@@ -4,6 +4,14 @@
 
 namespace mnm {
 
+std::vector<double> Proposal::distribution(std::int64_t vocabulary) const {
+  std::vector<double> all(static_cast<std::size_t>(vocabulary));
+  double sum = 0;
+  for (const auto& [id, weight] : from) sum += weight;
+  for (const auto& [id, weight] : from) all[static_cast<std::size_t>(id)] = weight / sum;
+  return all;
+}
+
 std::int64_t common_start(std::span<const std::int64_t> a, std::span<const std::int64_t> b) {
   return std::ranges::mismatch(a, b).in1 - a.begin();
 }
@@ -13,6 +21,12 @@ void CachedSequence::append(std::span<const std::int64_t> more,
   tokens.insert(tokens.end(), more.begin(), more.end());
   if (runs.empty() || *runs.back().second != *widths) runs.emplace_back(0, widths);
   runs.back().first = tokens.size();
+}
+
+void CachedSequence::shorten(std::size_t length) {
+  tokens.resize(std::min(length, tokens.size()));
+  while (runs.size() > 1 && runs[runs.size() - 2].first >= tokens.size()) runs.pop_back();
+  if (!runs.empty()) runs.back().first = tokens.size();
 }
 
 std::int64_t CachedSequence::common(std::span<const std::int64_t> prompt,

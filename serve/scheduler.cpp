@@ -74,14 +74,23 @@ std::int64_t Scheduler::positions() const {
   return sum;
 }
 
+// Whether a job can go on in a copy of this cache: it must be able to take back as much as the job
+// may want to.
+bool Scheduler::serves(const CachedSequence& cached, const Job& job) const {
+  const auto length = static_cast<std::int64_t>(cached.tokens.size());
+  return cached.take_back >= job.take_back() || sequences_.reaches(cached.sequence, length - 1);
+}
+
 Scheduler::Start Scheduler::best_start(const Job& job, const Widths& widths) const {
   Start best;
   if (job.score_prompt) return best;  // its logits are asked for, and no cache has them
-  // One token is left to compute: the logits after the prompt are those of its last token.
-  const std::span<const std::int64_t> prompt(job.prompt.data(), job.prompt.size() - 1);
+  // What is in doubt is left to compute, or one token: the logits after the prompt are those of its
+  // last token.
+  const auto computed = static_cast<std::size_t>(std::max<std::int64_t>(1, job.in_doubt()));
+  const std::span<const std::int64_t> prompt(job.prompt.data(), job.prompt.size() - computed);
   const auto consider = [&](const CachedSequence& cached) {
     const std::int64_t common = cached.common(prompt, widths);
-    if (common < kShortestStart || common <= best.position) return;
+    if (common < kShortestStart || common <= best.position || !serves(cached, job)) return;
     if (sequences_.reaches(cached.sequence, common)) best = {&cached, common, false};
   };
   for (const CachedSequence& cached : kept_) consider(cached);
@@ -111,11 +120,13 @@ void Scheduler::let_in(JobId id, Job job, const Start& start) {
   CachedSequence cache;
   if (start.from != nullptr) {
     cache.sequence = sequences_.fork(start.from->sequence, start.position);
+    cache.take_back = start.from->take_back;
     const auto first = start.from->tokens.begin();
     cache.tokens.assign(first, first + start.position);
     cache.runs = {{static_cast<std::size_t>(start.position), start.from->runs.front().second}};
   } else {
-    cache.sequence = sequences_.open({.context = need(job)});
+    cache.take_back = job.take_back();
+    cache.sequence = sequences_.open({.context = need(job), .take_back = cache.take_back});
   }
   const std::int64_t reserved = need(job);
   running_.emplace(std::piecewise_construct, std::forward_as_tuple(id),
@@ -165,11 +176,16 @@ StepPlan Scheduler::plan(const Widths& elastic, double elastic_flops,
   const std::int64_t most_scored =
       std::max<std::int64_t>(1, kScoredBytes / (std::max<std::int64_t>(1, limits_.vocabulary) * 4));
   for (const auto& [id, running] : running_) {
-    StepPlan::Part part{id, {}, running.widths ? running.widths : shared, false};
-    if (const std::int64_t left = running.prompt_left(); left > 0) {
+    StepPlan::Part part{id, {}, running.widths ? running.widths : shared};
+    const std::int64_t left = running.prompt_left(), in_doubt = running.job.in_doubt();
+    if (left > 0 && left == in_doubt) {  // in one step, as the token of another job is
+      part.every_position = true;
+      part.tokens.assign(running.job.prompt.end() - left, running.job.prompt.end());
+    } else if (left > 0) {
       part.every_position = running.job.score_prompt;
+      part.settled = in_doubt > 0;
       const std::int64_t rows =
-          std::min({left, prompt_rows, part.every_position ? most_scored : left});
+          std::min({left - in_doubt, prompt_rows, part.every_position ? most_scored : left});
       if (rows == 0) continue;
       prompt_rows -= rows;
       const auto first =
@@ -189,8 +205,8 @@ StepPlan Scheduler::plan(const Widths& elastic, double elastic_flops,
 std::vector<JobEvent> Scheduler::run(const StepPlan& plan) {
   std::vector<Feed> feeds;
   for (const StepPlan::Part& part : plan.parts) {
-    feeds.push_back(
-        {running_.at(part.job).cache.sequence, *part.widths, part.tokens, part.every_position});
+    feeds.push_back({running_.at(part.job).cache.sequence, *part.widths, part.tokens,
+                     part.every_position, part.settled});
   }
   std::vector<std::span<const float>> logits;
   try {
@@ -248,6 +264,16 @@ void Scheduler::keep_cache(RunningJob& running) {
     sequences_.close(running.cache.sequence);
     return;
   }
+  // A cache that is the start of this one, and that this one can be taken back to, is not needed.
+  std::erase_if(kept_, [&](const CachedSequence& kept) {
+    const auto length = static_cast<std::int64_t>(kept.tokens.size());
+    const bool needless = kept.runs.size() == 1 &&
+                          running.cache.common(kept.tokens, *kept.runs.front().second) == length &&
+                          running.cache.take_back >= kept.take_back &&
+                          sequences_.reaches(running.cache.sequence, length);
+    if (needless) sequences_.close(kept.sequence);
+    return needless;
+  });
   kept_.push_back(std::move(running.cache));
 }
 
@@ -263,7 +289,7 @@ void Scheduler::advance(RunningJob& running, const StepPlan::Part& part,
     event.prompt_tokens = rows + event.cached_tokens;
     running.told = true;
   }
-  if (part.every_position) {
+  if (running.job.score_prompt && part.every_position) {
     // The logits at a token are about the one after it; nothing is known of the first.
     if (before == 0) {
       event.prompt.push_back({part.tokens.front(), std::numeric_limits<double>::quiet_NaN(), {}});
@@ -276,11 +302,32 @@ void Scheduler::advance(RunningJob& running, const StepPlan::Part& part,
     }
   }
   if (running.prompt_left() > 0) return;
+  if (running.job.draft) {
+    verify(running, logits, event);
+    return;
+  }
   if (running.job.max_tokens == 0) {
     event.finish = FinishReason::kLength;
     return;
   }
   pick_token(running, logits.last(vocabulary), event);
+}
+
+void Scheduler::verify(RunningJob& running, std::span<const float> logits, JobEvent& event) {
+  const std::vector<Proposal>& draft = *running.job.draft;
+  std::vector<std::int64_t> tokens;
+  for (const Proposal& proposal : draft) tokens.push_back(proposal.token);
+  std::vector<double> from;
+  const auto drawn_from = [&](std::size_t i) -> std::span<const double> {
+    return from = draft[i].distribution(limits_.vocabulary);
+  };
+  event.verified = verify_draft(logits, tokens, drawn_from, running.sampler, running.random);
+  event.finish = FinishReason::kLength;
+  // The next request goes on from what was accepted.
+  const std::size_t read =
+      running.job.prompt.size() - draft.size() + static_cast<std::size_t>(event.verified->accepted);
+  sequences_.rewind(running.cache.sequence, static_cast<std::int64_t>(read));
+  running.cache.shorten(read);
 }
 
 void Scheduler::pick_token(RunningJob& running, std::span<const float> logits, JobEvent& event) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/sequences.h"
+#include "generate/speculative.h"
 #include "serve/completion_response.h"
 #include "serve/output_text.h"
 #include "serve/running_job.h"
@@ -34,14 +35,15 @@ struct SchedulerLimits {
 // What a step did for one job.
 struct JobEvent {
   JobId job = 0;
-  std::string widths;                  // at which the step computed it
-  std::int64_t prompt_tokens = 0;      // of its prompt, that are done with this step
-  std::int64_t cached_tokens = 0;      // of these, that were taken over
-  std::vector<ScoredToken> prompt;     // scores of these tokens, if they were asked for
-  std::optional<ScoredToken> token;    // the new token
-  bool is_end = false;                 // the new token ended the text, and is no part of it
-  std::optional<FinishReason> finish;  // the job is done
-  std::string failure;                 // the job is done because of this
+  std::string widths;                     // at which the step computed it
+  std::int64_t prompt_tokens = 0;         // of its prompt, that are done with this step
+  std::int64_t cached_tokens = 0;         // of these, that were taken over
+  std::vector<ScoredToken> prompt;        // scores of these tokens, if they were asked for
+  std::optional<ScoredToken> token;       // the new token
+  std::optional<VerifiedDraft> verified;  // of a job with a draft
+  bool is_end = false;                    // the new token ended the text, and is no part of it
+  std::optional<FinishReason> finish;     // the job is done
+  std::string failure;                    // the job is done because of this
 };
 
 // A step as data.
@@ -50,7 +52,7 @@ struct StepPlan {
     JobId job = 0;
     std::vector<std::int64_t> tokens;
     std::shared_ptr<const Widths> widths;
-    bool every_position = false;
+    bool every_position = false, settled = false;  // as Feed's
   };
   std::vector<Part> parts;
   StepLoad load;
@@ -92,8 +94,10 @@ class Scheduler {
   void let_in(JobId id, Job job, const Start& start);
   void discard(JobId id);
   void keep_cache(RunningJob& running);
+  bool serves(const CachedSequence& cached, const Job& job) const;
   void advance(RunningJob& running, const StepPlan::Part& part, std::span<const float> logits,
                JobEvent& event);
+  void verify(RunningJob& running, std::span<const float> logits, JobEvent& event);
   void pick_token(RunningJob& running, std::span<const float> logits, JobEvent& event);
   std::vector<JobEvent> fail_all(const StepPlan& plan, const std::string& reason);
 

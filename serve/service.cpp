@@ -189,6 +189,7 @@ void CompletionService::step(Scheduler& scheduler, WidthController& controller) 
   for (const JobEvent& event : events) {
     const auto found = work_.find(event.job);
     Update update = update_of(event, found->second);
+    update.seconds = seconds;
     metrics_.tokens(update.widths, update.prompt_tokens, update.completion_tokens);
     if (update.ended()) {
       if (!event.finish) scheduler.remove(event.job);  // a stop string ended it
@@ -213,6 +214,11 @@ Update CompletionService::update_of(const JobEvent& event, Work& work) {
   update.cached_tokens = event.cached_tokens;
   update.failure = event.failure;
   update.finish = event.finish;
+  update.verified = event.verified;
+  if (event.verified) {
+    update.completion_tokens = event.verified->accepted + 1;
+    return update;
+  }
   for (const ScoredToken& token : event.prompt) {  // they were scored
     append(update.output, work.text.feed_prompt(token, work.echo));
   }

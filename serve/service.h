@@ -41,6 +41,8 @@ struct Update {
   OutputPiece output;
   std::string widths;  // that these tokens were computed at
   std::int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
+  std::optional<VerifiedDraft> verified;  // of a job with a draft
+  double seconds = 0;                     // of the step that computed them
   std::optional<FinishReason> finish;
   std::string failure;  // why the completion ended without being finished
   bool ended() const { return finish.has_value() || !failure.empty(); }

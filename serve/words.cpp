@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/fingerprint.h"
 #include "serve/api_error.h"
 #include "text/end_tokens.h"
 
@@ -57,6 +58,8 @@ std::vector<std::int64_t> prompt_tokens(const PromptText& prompt, const Words& w
   return words.tokenizer->encode(std::get<std::string>(prompt));
 }
 
+}  // namespace
+
 void require_prompt(const std::vector<std::int64_t>& tokens, const std::string& param,
                     const JobSettings& settings) {
   if (tokens.empty()) refuse(param, "the prompt is empty: give at least one token to go on from");
@@ -72,7 +75,13 @@ void require_prompt(const std::vector<std::int64_t>& tokens, const std::string& 
   }
 }
 
-}  // namespace
+std::string fingerprint_of(const TokenizerJson& tokenizer) {
+  Fingerprint fingerprint;
+  for (const Token& token : tokenizer.tokens) {
+    fingerprint.add(token.kind == TokenKind::kUnused ? std::string_view() : token.text);
+  }
+  return fingerprint.hex();
+}
 
 Words read_words(const std::filesystem::path& checkpoint, const NestedModel& model) {
   Words words;

@@ -42,6 +42,15 @@ struct JobSettings {
 std::vector<Job> jobs_of(const CompletionRequest& request, const ServedModel& model,
                          const Words& words, const JobSettings& settings);
 
+// ApiError, which names the member `param`, if these tokens are no prompt: there are none, more
+// than settings.context, or one is outside the vocabulary.
+void require_prompt(const std::vector<std::int64_t>& tokens, const std::string& param,
+                    const JobSettings& settings);
+
+// 32 hex digits of what the tokenizer makes of ids. Two tokenizers that differ in the text of an id
+// have different ones.
+std::string fingerprint_of(const TokenizerJson& tokenizer);
+
 // max_tokens of a request that does not say it. OpenAI has the same for completions.
 inline constexpr std::int64_t kDefaultTokens = 16, kDefaultChatTokens = 1024;
 

@@ -74,8 +74,32 @@ TEST_F(Serves, WhatClientsAskFor) {
   spew(dir_ / "generated.json", cases.dump());
   Served served({kBundled, "--token-file", path("token")});
   EXPECT_EQ(served.check("completions", {dir_ / "generated.json"}), "");
-  expect_checks(served, {"protocol", "curl", "hostile", "together", "leaving"});
+  expect_checks(served, {"protocol", "curl", "hostile", "together", "verify", "leaving"});
   EXPECT_EQ(served.stop().status, 0);
+}
+
+// The draft is an exported submodel, and the verifier the nested model.
+TEST_F(Serves, DraftsFromElsewhere) {
+  const std::string program = mixnmatch_argv({}).front();
+  const std::string renamed = path("renamed");
+  for (const std::string& model : {kBundled, std::string(MNM_SOURCE_DIR "/data/matmamba")}) {
+    const std::string draft = path("draft-" + fs::path(model).filename().string());
+    expect_done({"export", model, "--widths", model == kBundled ? "64" : "32", "--out", draft,
+                 "--no-check"});
+    Served served({model, "--token-file", path("token")});
+    EXPECT_EQ(served.check("edge", {program, draft, path("token")}), "") << model;
+  }
+  TinyLlama other;
+  other.vocab = 64;
+  other.write(dir_ / "other");
+  fs::copy(path("draft-reference"), renamed);
+  Json tokenizer = Json::parse(slurp(renamed + "/tokenizer.json"));
+  Json& vocabulary = tokenizer["model"]["vocab"];
+  std::swap(vocabulary["a"], vocabulary["b"]);
+  spew(renamed + "/tokenizer.json", tokenizer.dump());
+  Served served({kBundled});
+  EXPECT_EQ(served.check("strangers", {program, path("draft-reference"), path("other"), renamed}),
+            "");
 }
 
 TEST_F(Serves, AChat) {

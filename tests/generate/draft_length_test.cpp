@@ -31,6 +31,18 @@ TEST(DraftLength, TheBestOneIsTheBestOfAll) {
   EXPECT_EQ(best.speedup, expected_speedup(0.8, best.tokens, 0.1));
 }
 
+TEST(DraftLength, WhatWasAcceptedOfLateCountsMore) {
+  RecentAcceptance recent;
+  EXPECT_DOUBLE_EQ(recent.value(), 0.7);
+  recent.add(2, 3);  // yes, yes, no
+  EXPECT_DOUBLE_EQ(recent.value(),
+                   (0.7 * 0.857375 + 0.9025 + 0.95) / (0.857375 + 0.9025 + 0.95 + 1));
+  for (int i = 0; i < 100; ++i) recent.add(4, 4);
+  EXPECT_GT(recent.value(), 0.99);
+  for (int i = 0; i < 100; ++i) recent.add(0, 1);
+  EXPECT_LT(recent.value(), 0.01);
+}
+
 TEST(DraftLength, RunsOfATextAreCounted) {
   // Rounds of two: (yes yes +1)(no)(yes no)(yes)
   EXPECT_DOUBLE_EQ(tokens_per_verification({true, true, true, false, true, false, true}, 2),

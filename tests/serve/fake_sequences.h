@@ -19,23 +19,26 @@ class FakeSequences final : public Sequences {
  public:
   explicit FakeSequences(std::int64_t vocabulary = 10) : vocabulary_(vocabulary) {}
 
-  SequenceId open(const SequenceOptions&) override { return make({}); }
+  SequenceId open(const SequenceOptions& options) override {
+    return make({{}, options.take_back, 0});
+  }
   void close(SequenceId sequence) override { EXPECT_EQ(held_.erase(sequence), 1u); }
   std::int64_t length(SequenceId sequence) const override {
-    return static_cast<std::int64_t>(held_.at(sequence).size());
+    return static_cast<std::int64_t>(held_.at(sequence).tokens.size());
   }
   bool reaches(SequenceId sequence, std::int64_t position) const override {
-    return position == 0 || position == length(sequence) || tells_tokens_apart;
+    return position == 0 || position == length(sequence) || tells_tokens_apart ||
+           (position < length(sequence) && position >= held_.at(sequence).floor);
   }
   void rewind(SequenceId sequence, std::int64_t position) override {
     EXPECT_TRUE(reaches(sequence, position));
-    held_.at(sequence).resize(static_cast<std::size_t>(position));
+    held_.at(sequence).tokens.resize(static_cast<std::size_t>(position));
   }
   SequenceId fork(SequenceId sequence, std::int64_t position) override {
     EXPECT_TRUE(reaches(sequence, position));
-    std::vector<std::int64_t> tokens = held_.at(sequence);
-    tokens.resize(static_cast<std::size_t>(position));
-    return make(std::move(tokens));
+    Held copy = held_.at(sequence);
+    copy.tokens.resize(static_cast<std::size_t>(position));
+    return make(std::move(copy));
   }
 
   std::vector<std::span<const float>> step(std::span<const Feed> feeds) override {
@@ -46,16 +49,18 @@ class FakeSequences final : public Sequences {
     for (const Feed& feed : feeds) {
       EXPECT_TRUE(seen.insert(feed.sequence).second) << "a sequence is fed twice";
       EXPECT_FALSE(feed.tokens.empty());
-      std::vector<std::int64_t>& held = held_.at(feed.sequence);
+      Held& held = held_.at(feed.sequence);
       std::vector<float> rows;
       for (const std::int64_t token : feed.tokens) {
         EXPECT_LT(token, vocabulary_);
-        held.push_back(token);
+        held.tokens.push_back(token);
         ++fed;
         const std::vector<float> row = logits_after(token);
         if (feed.every_position) rows.insert(rows.end(), row.begin(), row.end());
         if (!feed.every_position) rows = row;
       }
+      const std::int64_t reach = feed.settled ? 0 : held.take_back;
+      held.floor = std::max(held.floor, length(feed.sequence) - reach);
       logits_.push_back(std::move(rows));
       steps.back().push_back({feed.widths.begin(), feed.widths.end()});
     }
@@ -81,14 +86,18 @@ class FakeSequences final : public Sequences {
   std::vector<std::vector<Widths>> steps;  // the widths of each step's feeds
 
  private:
-  SequenceId make(std::vector<std::int64_t> tokens) {
+  struct Held {
+    std::vector<std::int64_t> tokens;
+    std::int64_t take_back = 0, floor = 0;  // a state reaches no further back than the floor
+  };
+  SequenceId make(Held held) {
     const auto id = static_cast<SequenceId>(++last_);
-    held_.emplace(id, std::move(tokens));
+    held_.emplace(id, std::move(held));
     return id;
   }
 
   std::int64_t vocabulary_, last_ = 0;
-  std::map<SequenceId, std::vector<std::int64_t>> held_;
+  std::map<SequenceId, Held> held_;
   std::vector<std::vector<float>> logits_;
 };
 

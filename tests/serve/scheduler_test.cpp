@@ -325,6 +325,70 @@ TEST(Scheduler, PromptsAreScored) {
   EXPECT_EQ(bench.finish[1], FinishReason::kLength);
 }
 
+// The fake says the successor of a token.
+TEST(Scheduler, ProposalsAreVerifiedInOneStep) {
+  for (const bool tells_apart : {true, false}) {
+    Bench bench;
+    bench.fake.tells_tokens_apart = tells_apart;
+    Job one = job(counting(0, 20), 1);
+    one.draft = std::vector<Proposal>{{18, {{18, 1}}}, {19, {{19, 1}}}};  // after 0 to 17
+    bench.scheduler.add(1, one);
+    bench.run();
+    ASSERT_TRUE(bench.events.back().verified);
+    EXPECT_EQ(bench.events.back().verified->accepted, 2);
+    EXPECT_EQ(bench.events.back().verified->token, 20);
+    EXPECT_EQ(bench.fake.fed, 20);
+    // The next request goes on from what is held: the token that was said, and a draft of which the
+    // second is wrong.
+    one.prompt = counting(0, 22);
+    one.prompt.push_back(50);
+    one.draft = std::vector<Proposal>{{21, {{21, 1}}}, {50, {{50, 1}}}};
+    bench.fake.fed = 0;
+    bench.scheduler.add(2, one);
+    bench.run();
+    EXPECT_EQ(bench.events.back().verified->accepted, 1);
+    EXPECT_EQ(bench.events.back().verified->token, 22);
+    EXPECT_EQ(bench.fake.fed, 3);  // 20, 21 and 50
+    // What was rejected is held no more, and what is the start of a longer text not beside it.
+    EXPECT_EQ(bench.scheduler.positions(), 22);
+    one.prompt = counting(0, 23);
+    one.draft = std::vector<Proposal>{};
+    bench.fake.fed = 0;
+    bench.scheduler.add(3, one);
+    bench.run();
+    EXPECT_EQ(bench.events.back().verified->accepted, 0);
+    EXPECT_EQ(bench.events.back().verified->token, 23);
+    EXPECT_EQ(bench.fake.fed, 1);
+  }
+}
+
+// A state that was not opened to be taken back cannot verify.
+TEST(Scheduler, ADraftDoesNotGoOnFromWhatCannotBeTakenBack) {
+  Bench bench;
+  bench.fake.tells_tokens_apart = false;
+  bench.scheduler.add(1, job(counting(0, 30), 1));
+  bench.run();
+  Job one = job(counting(0, 33), 1);
+  one.draft = std::vector<Proposal>{{31, {{31, 1}}}, {32, {{32, 1}}}};
+  bench.fake.fed = 0;
+  bench.scheduler.add(2, one);
+  bench.run();
+  EXPECT_EQ(bench.events.back().verified->accepted, 2);
+  EXPECT_EQ(bench.fake.fed, 33);
+}
+
+TEST(Scheduler, ALongTextIsReadInPartsBeforeItsDraft) {
+  Bench bench;
+  Job one = job(counting(0, 40), 1);
+  one.draft = std::vector<Proposal>{{38, {{38, 1}}}, {39, {{39, 1}}}};
+  bench.scheduler.add(1, one);
+  for (int parts = 0; parts < 4; ++parts) bench.step(kNarrow, 10);  // 37 tokens
+  EXPECT_FALSE(bench.scheduler.idle());
+  bench.step(kNarrow, 10);
+  EXPECT_TRUE(bench.scheduler.idle());
+  EXPECT_EQ(bench.events.back().verified->accepted, 2);
+}
+
 TEST(Scheduler, LeavesNoSequenceBehind) {
   FakeSequences fake(kVocabulary);
   {

@@ -1,0 +1,139 @@
+#include "serve/verifier.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "base/json.h"
+
+namespace mnm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+constexpr const char* kPath = "/v1/verify";
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The error that an answer tells: OpenAI's {"error": {"message", "code"}}, or what is left of it.
+struct Refusal {
+  std::string message, code;
+};
+
+Refusal refusal_of(const HttpResponse& response) {
+  try {
+    const Json error = parse_json(response.body, "the answer").at("error");
+    return {error.value("message", ""), error.value("code", "")};
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+[[noreturn]] void fail_refused(const std::string& url, const HttpResponse& response) {
+  const auto& [message, code] = refusal_of(response);
+  if (response.status == 404 && code != "model_not_found") {
+    fail(
+        "the server at {} verifies no drafts: it is older than this program, or is no `mixnmatch "
+        "serve`; update it",
+        url);
+  }
+  if (response.status == 401) {
+    fail("the server at {} wants to be shown its secret: give it with --token-file", url);
+  }
+  fail("the server at {} does not verify this draft (status {}): {}", url, response.status,
+       message.empty() ? "it does not say why" : message);
+}
+
+}  // namespace
+
+RemoteVerifier::RemoteVerifier(Settings settings)
+    : settings_(std::move(settings)), client_(settings_.url, settings_.http) {
+  try {
+    client_.connect();
+  } catch (const ConnectionError& error) {
+    fail("there is no server at {}: {}; start one there with `mixnmatch serve`", settings_.url,
+         error.what());
+  }
+}
+
+HttpResponse RemoteVerifier::ask(const std::string& body) {
+  const Clock::time_point start = Clock::now();
+  for (bool again = true;;) {
+    HttpResponse response;
+    const Clock::time_point asked = Clock::now();
+    try {
+      response = client_.post(kPath, body);
+    } catch (const ConnectionError& error) {
+      if (std::exchange(again, false)) continue;
+      throw ConnectionError(fmt::format("{}: {}", settings_.url, error.what()));
+    }
+    const bool busy =
+        response.status == 429 && since(start) < static_cast<double>(settings_.http.answer.count());
+    if (busy) {
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+      continue;
+    }
+    ++trips_.count;
+    trips_.seconds += since(asked);
+    trips_.sent = client_.sent();
+    trips_.received = client_.received();
+    return response;
+  }
+}
+
+VerifiedDraft RemoteVerifier::verify(std::span<const std::int64_t> text,
+                                     const std::vector<Proposal>& draft, std::uint64_t seed) {
+  VerifyRequest request;
+  request.model = settings_.model;
+  request.draft = draft;
+  request.sampling = settings_.sampling;
+  request.seed = seed >> 1;  // JSON's numbers are signed where they are whole
+  const auto ask_from = [&](std::int64_t keep) {
+    request.keep = keep;
+    request.tokens.assign(text.begin() + keep, text.end());
+    request.session = keep > 0 ? session_ : std::nullopt;
+    request.vocabulary.reset();
+    request.tokenizer.reset();
+    if (keep == 0) {  // a session begins
+      request.vocabulary = settings_.vocabulary;
+      request.tokenizer = settings_.tokenizer;
+    }
+    return ask(json_of(request).dump());
+  };
+  HttpResponse response = ask_from(session_ ? std::min(known_, std::ssize(text)) : 0);
+  if (response.status == 404 && request.session && refusal_of(response).code == "session_unknown") {
+    response = ask_from(0);
+  }
+  if (response.status != 200) fail_refused(settings_.url, response);
+  return answer_of(response, std::ssize(text), draft);
+}
+
+VerifiedDraft RemoteVerifier::answer_of(const HttpResponse& response, std::int64_t text,
+                                        const std::vector<Proposal>& draft) {
+  VerifiedDraft verified;
+  bool right = false;
+  try {
+    const Json answer = parse_json(response.body, "the answer");
+    verified = {answer.at("accepted").get<std::int64_t>(), answer.at("token").get<std::int64_t>()};
+    session_ = answer.at("session").get<std::string>();
+    known_ = answer.at("length").get<std::int64_t>();
+    widths_ = answer.at("widths").get<std::string>();
+    seconds_ = answer.at("seconds").get<double>();
+    right = verified.accepted >= 0 && verified.accepted <= std::ssize(draft) &&
+            verified.token >= 0 && verified.token < settings_.vocabulary &&
+            known_ == text + verified.accepted + 1;
+  } catch (const std::exception&) {
+    right = false;
+  }
+  if (!right)
+    fail("the server at {} gave an answer that is none: {:.200}", settings_.url, response.body);
+  trips_.computed += seconds_;
+  return verified;
+}
+
+}  // namespace mnm
