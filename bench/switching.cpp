@@ -5,29 +5,16 @@
 //   build/release/bin/switching MODEL DATA [SEQUENCES] [CONTEXT]
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "bench/scored_texts.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
 
 namespace mnm {
 namespace {
-
-struct Text {
-  std::vector<std::int64_t> inputs, targets;
-};
-
-// Of -log softmax(row)[target].
-double loss_of(std::span<const float> row, std::int64_t target) {
-  double most = static_cast<double>(row[0]), sum = 0;
-  for (const float x : row) most = std::max(most, static_cast<double>(x));
-  for (const float x : row) sum += std::exp(static_cast<double>(x) - most);
-  return most + std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]);
-}
 
 class Bench {
  public:
@@ -35,18 +22,8 @@ class Bench {
         std::int64_t context)
       : opened_(open_model(directory)),
         session_(open_engine("cpu").load(opened_.model, opened_.checkpoint, options_)),
-        sequences_(session_->sequences()) {
-    const TokenExamples examples =
-        load_token_examples({.path = data, .context = context, .max_tokens = context * count + 1},
-                            opened_.model.vocab_size, opened_.model.max_context);
-    const auto length = static_cast<std::size_t>(context);
-    for (std::int64_t i = 0; i < examples.count; ++i) {
-      Text text{std::vector<std::int64_t>(length), std::vector<std::int64_t>(length)};
-      examples.read_inputs(i, 1, std::as_writable_bytes(std::span(text.inputs)));
-      examples.read_targets(i, 1, text.targets);
-      texts_.push_back(std::move(text));
-    }
-  }
+        sequences_(session_->sequences()),
+        texts_(read_texts(data, opened_.model, count, context)) {}
 
   void print() {
     const WidthSpace& space = opened_.model.space;
@@ -67,7 +44,7 @@ class Bench {
     for (std::size_t first = 0; first < levels; ++first) {
       fmt::print("| {} |", space.uniform(first).front());
       for (std::size_t then = 0; then < levels; ++then) {
-        const auto [mean, error] = difference(losses[first][then], losses[then][then]);
+        const auto [mean, error] = paired_difference(losses[first][then], losses[then][then]);
         if (first == then) {
           fmt::print(" ({:.3f} in all) |", mean_of(losses[then][then]));
         } else {
@@ -79,24 +56,6 @@ class Bench {
   }
 
  private:
-  static double mean_of(const std::vector<double>& values) {
-    double sum = 0;
-    for (const double value : values) sum += value;
-    return sum / static_cast<double>(values.size());
-  }
-
-  // The mean of a - b and its standard error.
-  static std::pair<double, double> difference(const std::vector<double>& a,
-                                              const std::vector<double>& b) {
-    std::vector<double> each;
-    for (std::size_t i = 0; i < a.size(); ++i) each.push_back(a[i] - b[i]);
-    const double mean = mean_of(each);
-    double squares = 0;
-    for (const double x : each) squares += (x - mean) * (x - mean);
-    const auto n = static_cast<double>(each.size());
-    return {mean, std::sqrt(squares / (n - 1) / n)};
-  }
-
   // One sequence's loss in its second half, for every level of that half.
   void add(const Text& text, std::size_t first, std::vector<std::vector<double>>& losses) {
     const WidthSpace& space = opened_.model.space;

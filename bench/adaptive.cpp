@@ -1,0 +1,125 @@
+// What `generate --adaptive` gains: the second half of each text is computed at NARROW, and again
+// at WIDE where the prediction is unsure, for several margins; the first half at WIDE. Beside it
+// fixed submodels, from the start of the text. Prints a JSON object for each, one a line.
+//
+//   build/release/bin/adaptive MODEL DATA SEQUENCES CONTEXT NARROW WIDE [WIDTHS]...
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "bench/scored_texts.h"
+#include "engine/engine.h"
+#include "families/open_model.h"
+#include "generate/adaptive_widths.h"
+#include "model/cost.h"
+
+namespace mnm {
+namespace {
+
+constexpr double kMargins[] = {0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97, 1};
+
+class Bench {
+ public:
+  Bench(const std::string& directory, const std::string& data, std::int64_t count,
+        std::int64_t context)
+      : opened_(open_model(directory)),
+        session_(open_engine("cpu").load(opened_.model, opened_.checkpoint, options_)),
+        sequences_(session_->sequences()),
+        texts_(read_texts(data, opened_.model, count, context)) {}
+
+  Widths widths_of(const std::string& text) const {
+    Widths widths = parse_widths(text, opened_.model.layers());
+    opened_.model.space.require(widths);
+    return widths;
+  }
+
+  void print_adaptive(const Widths& narrow, const Widths& wide) {
+    const std::vector<double> whole = fixed(wide);
+    for (const double margin : kMargins) {
+      std::int64_t computed = 0, unsure = 0;
+      std::vector<double> losses;
+      for (const Text& text : texts_) {
+        Sampler sampler(Sampling{});
+        Random random(1);
+        AdaptiveWidths source(*sequences_, 0, narrow, wide, margin, sampler, random);
+        const std::size_t half = text.inputs.size() / 2;
+        source.read(std::span(text.inputs).first(half));
+        double sum = 0;
+        for (std::size_t i = half; i < text.inputs.size(); ++i) {
+          sum += loss_of(source.feed({&text.inputs[i], 1}), text.targets[i]);
+        }
+        losses.push_back(sum / static_cast<double>(text.inputs.size() - half));
+        computed += source.computed();
+        unsure += source.wide();
+      }
+      const double share = static_cast<double>(unsure) / static_cast<double>(computed);
+      const auto [more, error] = paired_difference(losses, whole);
+      fmt::print(
+          "{{\"margin\": {}, \"wide_share\": {:.4f}, \"loss\": {:.5f}, \"more_than_wide\": "
+          "{:.5f}, \"standard_error\": {:.5f}, \"flops\": {:.0f}}}\n",
+          margin, share, mean_of(losses), more, error, flops(narrow) + share * flops(wide));
+    }
+  }
+
+  void print_fixed(const Widths& widths, const Widths& wide) {
+    const std::vector<double> losses = fixed(widths);
+    const auto [more, error] = paired_difference(losses, fixed(wide));
+    fmt::print(
+        "{{\"widths\": \"{}\", \"loss\": {:.5f}, \"more_than_wide\": {:.5f}, "
+        "\"standard_error\": {:.5f}, \"flops\": {:.0f}}}\n",
+        to_string(widths), mean_of(losses), more, error, flops(widths));
+  }
+
+ private:
+  double flops(const Widths& widths) const {
+    return static_cast<double>(cost_of(opened_.model, widths, {}).flops);
+  }
+
+  // Each text's loss in its second half.
+  std::vector<double> fixed(const Widths& widths) {
+    std::vector<double> losses;
+    for (const Text& text : texts_) {
+      const SequenceId sequence = sequences_->open({});
+      const Feed feed{
+          .sequence = sequence, .widths = widths, .tokens = text.inputs, .every_position = true};
+      const std::span<const float> logits = sequences_->step({&feed, 1}).front();
+      const std::size_t length = text.inputs.size(), vocab = logits.size() / length;
+      double sum = 0;
+      for (std::size_t i = length / 2; i < length; ++i) {
+        sum += loss_of(logits.subspan(i * vocab, vocab), text.targets[i]);
+      }
+      losses.push_back(sum / static_cast<double>(length - length / 2));
+      sequences_->close(sequence);
+    }
+    return losses;
+  }
+
+  OpenedModel opened_;
+  DeviceOptions options_ = {.dtype = Dtype::kF32};
+  std::unique_ptr<ModelSession> session_;
+  std::unique_ptr<Sequences> sequences_;
+  std::vector<Text> texts_;
+};
+
+}  // namespace
+}  // namespace mnm
+
+int main(int count, char** words) {
+  if (count < 7) {
+    fmt::print(stderr, "usage: {} MODEL DATA SEQUENCES CONTEXT NARROW WIDE [WIDTHS]...\n",
+               words[0]);
+    return 2;
+  }
+  try {
+    mnm::Bench bench(words[1], words[2], std::atoll(words[3]), std::atoll(words[4]));
+    const mnm::Widths narrow = bench.widths_of(words[5]), wide = bench.widths_of(words[6]);
+    bench.print_adaptive(narrow, wide);
+    for (int i = 7; i < count; ++i) bench.print_fixed(bench.widths_of(words[i]), wide);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,65 @@
+// Texts of a token file with what follows each of their tokens, and their losses: what the benches
+// of elastic generation share.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dataset/token_file.h"
+#include "model/nested_model.h"
+
+namespace mnm {
+
+struct Text {
+  std::vector<std::int64_t> inputs, targets;  // [tokens]
+};
+
+// The first `count` sequences of `context` tokens.
+inline std::vector<Text> read_texts(const std::string& data, const NestedModel& model,
+                                    std::int64_t count, std::int64_t context) {
+  const TokenExamples examples =
+      load_token_examples({.path = data, .context = context, .max_tokens = context * count + 1},
+                          model.vocab_size, model.max_context);
+  const auto length = static_cast<std::size_t>(context);
+  std::vector<Text> texts;
+  for (std::int64_t i = 0; i < examples.count; ++i) {
+    Text text{std::vector<std::int64_t>(length), std::vector<std::int64_t>(length)};
+    examples.read_inputs(i, 1, std::as_writable_bytes(std::span(text.inputs)));
+    examples.read_targets(i, 1, text.targets);
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+// Of -log softmax(row)[target].
+inline double loss_of(std::span<const float> row, std::int64_t target) {
+  double most = static_cast<double>(row[0]), sum = 0;
+  for (const float x : row) most = std::max(most, static_cast<double>(x));
+  for (const float x : row) sum += std::exp(static_cast<double>(x) - most);
+  return most + std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]);
+}
+
+inline double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+// The mean of a - b and its standard error.
+inline std::pair<double, double> paired_difference(const std::vector<double>& a,
+                                                   const std::vector<double>& b) {
+  std::vector<double> each;
+  for (std::size_t i = 0; i < a.size(); ++i) each.push_back(a[i] - b[i]);
+  const double mean = mean_of(each);
+  double squares = 0;
+  for (const double x : each) squares += (x - mean) * (x - mean);
+  const auto n = static_cast<double>(each.size());
+  return {mean, std::sqrt(squares / (n - 1) / n)};
+}
+
+}  // namespace mnm
