@@ -250,8 +250,21 @@ class ExportCommand {
     }
     if (chosen_) widths_ = chosen_->widths;
     model.space.require(widths_);
+    if (!request_.widths.empty()) say_which_is_unnamed();
     if (model_id_) quoted_ = scored_record(*store_, *model_id_, widths_);
     if (!chosen_) chosen_ = quoted_;
+  }
+
+  // A width that the config does not name may be meant, or mistyped.
+  void say_which_is_unnamed() const {
+    const WidthSpace& space = opened_->model.space;
+    for (std::size_t layer = 0; layer < widths_.size(); ++layer) {
+      const std::vector<Width> named = space.choices(layer);
+      if (std::ranges::find(named, widths_[layer]) != named.end()) continue;
+      note("layer {} gets the width {}, which is none of those that the config names\n", layer,
+           widths_[layer]);
+      return;
+    }
   }
 
   Record named_record() const {

@@ -290,7 +290,8 @@ void print_as_text(const Request& request, const Inspected& inspected,
   print("widths       {}\n", space_text(model.space));
   print("submodels    {}{}\n", model.space.submodels_text(),
         model.space.submodels() == 1 && !artifact
-            ? ", as the config names no narrower widths: --granularities names those trained"
+            ? ", as the config names no narrower widths: 'mixnmatch nest' makes an ordinary "
+              "checkpoint nested; --granularities names widths that were trained"
             : "");
   print("fingerprint  {}\n", fingerprint_text(inspected));
   print_provenance(provenance_of(model));

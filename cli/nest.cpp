@@ -111,6 +111,7 @@ class NestCommand {
     for (std::size_t l = 0; l < opened_->model.layers(); ++l) neurons_of(opened_->model, l);
     // What the config will be is known before anything is measured.
     nlohmann::json config = nested_config(*opened_, nesting(), note_of(nullptr));
+    require_writable(config);
     if (request_.dry_run) return print_plan(config);
     if (row_.needs_data) {
       read_as_model(request_.data, *opened_);
@@ -161,13 +162,25 @@ class NestCommand {
     return note;
   }
 
-  int print_plan(const nlohmann::json& config) const {
+  // The files, with the neurons as they are.
+  std::unique_ptr<PlannedExport> planned(const nlohmann::json& config) const {
     std::vector<NeuronOrder> orders;
     for (std::size_t l = 0; l < opened_->model.layers(); ++l) {
       NeuronOrder& order = orders.emplace_back(neurons_of(opened_->model, l).count);
       std::iota(order.begin(), order.end(), 0);
     }
-    const std::unique_ptr<PlannedExport> plan = plan_nested(*opened_, orders, config);
+    return plan_nested(*opened_, orders, config);
+  }
+
+  // Calibration may take hours: what cannot be written is refused before it.
+  void require_writable(const nlohmann::json& config) const {
+    if (request_.out.empty()) return;
+    const AtomicDirectory place(request_.out, replaceable(request_.force));
+    require_space(planned(config)->bytes(), place.path());
+  }
+
+  int print_plan(const nlohmann::json& config) const {
+    const std::unique_ptr<PlannedExport> plan = planned(config);
     std::uint64_t bytes = 0;
     const Table table = planned_files(plan->files(), bytes);
     print_table(table, OutputFormat::kText);

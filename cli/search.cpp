@@ -327,8 +327,9 @@ class SearchCommand {
       if (!bar_) bar_.emplace(run.strategy);
       if (guard_.interrupted() && status.batch > 0 && !said_) {
         said_ = true;
-        bar_->note(fmt::format("stopping: finishing a batch of {} (Ctrl-C again to drop it)",
-                               status.batch));
+        bar_->note(fmt::format(
+            "stopping: finishing a batch of {} (Ctrl-C again to drop it; then '{}' goes on)",
+            status.batch, resume_command()));
       }
       show(status);
       return !guard_.interrupted();

@@ -72,7 +72,8 @@ OptionTable option_table(Request& request) {
               "take at most so many bytes of each held-out file, so that a part has more files; "
               "else whole files")
       .section("output")
-      .option("train", required(path_value(train_path)), "the file to write the training part to")
+      .option("train", path_value(train_path),
+              "the file to write the training part to: all that is not held out")
       .option("search", path_value(parts[0].path), "the file to write the search part to")
       .option("search-tokens", quantity_value(parts[0].held_out.tokens, "N"),
               "targets of the search part; its file has one token more")
@@ -107,6 +108,10 @@ std::vector<Part> requested_parts(const Request& request) {
 void require_outputs(const Request& request) {
   require_distinct(request.outputs());
   if (request.dry_run) return;
+  if (request.train_path.empty() && request.parts[0].path.empty() &&
+      request.parts[1].path.empty()) {
+    fail_usage("tokenize: name what to write: --train, --search or --confirm");
+  }
   for (const auto& path : request.outputs()) {
     if (path.empty()) continue;
     for (const std::string& input : request.inputs) require_apart(path, input);
@@ -254,7 +259,7 @@ int tokenize_command(const Arguments& arguments) {
   require_outside_corpus(request, files, split);
 
   PartWriter writer(request, documents.width);
-  writer.add("train", split.train, request.train_path);
+  if (!request.train_path.empty()) writer.add("train", split.train, request.train_path);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     writer.add(parts[i].name, split.held_out[i], parts[i].path);
   }

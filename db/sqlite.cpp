@@ -41,8 +41,8 @@ void Connection::fail() const {
                 name, sqlite3_errmsg(handle()));
     case SQLITE_FULL:
       mnm::fail(
-          "writing {} failed, the disk is full: free some space and resume; nothing that was "
-          "stored before is lost",
+          "writing {} failed, the disk is full: free some space, then resume the run if 'mixnmatch "
+          "runs' lists it, else repeat the command; nothing that was stored before is lost",
           name);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

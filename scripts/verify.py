@@ -395,8 +395,32 @@ def require_trust(name, directory, trusted):
     print(f"{shown(directory)}: {name} runs {code}, as --trust says", file=sys.stderr)
 
 
+# What an export for a runtime holds.
+HOLDS = {
+    "transformers": "*.safetensors",
+    "llama.cpp": "*.gguf",
+    "onnxruntime": "*.onnx",
+    "onnxruntime-genai": "*.onnx",
+}
+
+
+def require_export_for(name, directory):
+    if not directory.is_dir():
+        raise Failure("there is no such directory")
+    if not (directory / "probe.safetensors").exists():
+        raise Failure("it holds no probe.safetensors, so it is no export with a probe")
+    weights = [p for p in directory.glob("*") if p.name != "probe.safetensors"]
+    if not any(path.match(HOLDS.get(name, "*.safetensors")) for path in weights):
+        fit = [r for r in HOLDS if any(path.match(HOLDS[r]) for path in weights)]
+        raise Failure(
+            f"{name} does not read an export of this format"
+            + (f"; scripts/verify {fit[0]} does" if fit else "")
+        )
+
+
 def verify(name, directory, trusted=False, seconds=SECONDS):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
+    require_export_for(name, directory)
     probe = read_probe(directory)
     runtime = RUNTIMES[name]
     tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance

@@ -45,7 +45,10 @@ void SearchProblem::require_feasible() const {
   if (!unmet.empty()) {
     fail_usage("no submodel meets {}; the narrowest is {}: raise the budget{}", unmet,
                to_string(least),
-               least == space.full() ? ", or name the trained widths with --granularities" : "");
+               least == space.full()
+                   ? ", name the trained widths with --granularities, or, if the checkpoint is an "
+                     "ordinary one, nest it first (mixnmatch nest)"
+                   : "");
   }
 }
 

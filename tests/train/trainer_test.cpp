@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -85,7 +86,7 @@ class TrainerTest : public ::testing::Test {
     settings_.warmup = 5;
     settings_.report_every = 20;
     settings_.checkpoint_every = 10;
-    device_.threads = 1;
+    at::set_num_threads(1);  // train_nested() leaves threads to the engine
   }
 
   // Trains in `name`, stopping at the report of step `stop_at` (0: never); the reports.
