@@ -94,7 +94,7 @@ class Probe:
     def __init__(self, directory):
         path = directory / "probe.safetensors"
         if not path.is_file():
-            raise ValueError("there is no such file")
+            raise ValueError("there is none, so this is no export with a probe")
         require_size(path, LARGEST_PROBE)
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -404,11 +404,7 @@ HOLDS = {
 }
 
 
-def require_export_for(name, directory):
-    if not directory.is_dir():
-        raise Failure("there is no such directory")
-    if not (directory / "probe.safetensors").exists():
-        raise Failure("it holds no probe.safetensors, so it is no export with a probe")
+def require_format(name, directory):
     weights = [p for p in directory.glob("*") if p.name != "probe.safetensors"]
     if not any(path.match(HOLDS.get(name, "*.safetensors")) for path in weights):
         fit = [r for r in HOLDS if any(path.match(HOLDS[r]) for path in weights)]
@@ -420,7 +416,8 @@ def require_export_for(name, directory):
 
 def verify(name, directory, trusted=False, seconds=SECONDS):
     """Prints one line; returns what is recorded, by the columns of the store's table."""
-    require_export_for(name, directory)
+    if not directory.is_dir():
+        raise Failure("there is no such directory")
     probe = read_probe(directory)
     runtime = RUNTIMES[name]
     tolerance = probe.operand_tolerance if runtime.rounds_operands else probe.tolerance
@@ -430,6 +427,7 @@ def verify(name, directory, trusted=False, seconds=SECONDS):
             f" are, {probe.largest:.3g}, so that none would tell whether it computes the same"
         )
     require_trust(name, directory, trusted)
+    require_format(name, directory)
     load(name)
     asked = (name, directory, probe.inputs, probe.logits.shape, seconds)
     logits = attempt(f"{name} failed", run_alone, *asked)
