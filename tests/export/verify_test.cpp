@@ -162,7 +162,8 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
   EXPECT_TRUE(says("widened", "agrees")) << answer.text;
   EXPECT_TRUE(says("wrong", "DISAGREES")) << answer.text;
   EXPECT_TRUE(says("cut", "failed")) << answer.text;
-  EXPECT_NE(answer.text.find("absent: there is no such directory"), std::string::npos) << answer.text;
+  EXPECT_NE(answer.text.find("absent: there is no such directory"), std::string::npos)
+      << answer.text;
   EXPECT_NE(answer.text.find("widened: the answer is not recorded in verified.json"),
             std::string::npos)
       << answer.text;
