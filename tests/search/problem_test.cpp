@@ -69,7 +69,8 @@ TEST(SearchProblem, RefusalOfTheOnlySubmodelNamesTheOptionThatAddsOthers) {
       .space = four_widths(1), .cost = total_width, .limits = {{"params", 191, total_width}}};
   problem.space.layers[0].granularities = {512};
   EXPECT_TRUE(refusal(problem).ends_with(
-      "the narrowest is 512: raise the budget, or name the trained widths with --granularities"))
+      "the narrowest is 512: raise the budget, name the trained widths with --granularities, or, "
+      "if the checkpoint is an ordinary one, nest it first (mixnmatch nest)"))
       << refusal(problem);
 }
 
