@@ -7,12 +7,9 @@
 
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <vector>
 
 #include "bench/scored_texts.h"
-#include "engine/engine.h"
-#include "families/open_model.h"
 #include "generate/adaptive_widths.h"
 #include "model/cost.h"
 
@@ -21,18 +18,13 @@ namespace {
 
 constexpr double kMargins[] = {0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97, 1};
 
-class Bench {
+class Bench : ScoredTexts {
  public:
-  Bench(const std::string& directory, const std::string& data, std::int64_t count,
-        std::int64_t context)
-      : opened_(open_model(directory)),
-        session_(open_engine("cpu").load(opened_.model, opened_.checkpoint, options_)),
-        sequences_(session_->sequences()),
-        texts_(read_texts(data, opened_.model, count, context)) {}
+  using ScoredTexts::ScoredTexts;
 
   Widths widths_of(const std::string& text) const {
-    Widths widths = parse_widths(text, opened_.model.layers());
-    opened_.model.space.require(widths);
+    Widths widths = parse_widths(text, opened.model.layers());
+    opened.model.space.require(widths);
     return widths;
   }
 
@@ -41,10 +33,10 @@ class Bench {
     for (const double margin : kMargins) {
       std::int64_t computed = 0, unsure = 0;
       std::vector<double> losses;
-      for (const Text& text : texts_) {
+      for (const Text& text : texts) {
         Sampler sampler(Sampling{});
         Random random(1);
-        AdaptiveWidths source(*sequences_, 0, narrow, wide, margin, sampler, random);
+        AdaptiveWidths source(*sequences, 0, narrow, wide, margin, sampler, random);
         const std::size_t half = text.inputs.size() / 2;
         source.read(std::span(text.inputs).first(half));
         double sum = 0;
@@ -75,33 +67,24 @@ class Bench {
 
  private:
   double flops(const Widths& widths) const {
-    return static_cast<double>(cost_of(opened_.model, widths, {}).flops);
+    return static_cast<double>(cost_of(opened.model, widths, {}).flops);
   }
 
   // Each text's loss in its second half.
   std::vector<double> fixed(const Widths& widths) {
     std::vector<double> losses;
-    for (const Text& text : texts_) {
-      const SequenceId sequence = sequences_->open({});
+    for (const Text& text : texts) {
+      const SequenceId sequence = sequences->open({});
       const Feed feed{
           .sequence = sequence, .widths = widths, .tokens = text.inputs, .every_position = true};
-      const std::span<const float> logits = sequences_->step({&feed, 1}).front();
-      const std::size_t length = text.inputs.size(), vocab = logits.size() / length;
-      double sum = 0;
-      for (std::size_t i = length / 2; i < length; ++i) {
-        sum += loss_of(logits.subspan(i * vocab, vocab), text.targets[i]);
-      }
-      losses.push_back(sum / static_cast<double>(length - length / 2));
-      sequences_->close(sequence);
+      const std::span<const float> logits = sequences->step({&feed, 1}).front();
+      const std::size_t half = text.inputs.size() / 2, vocab = logits.size() / text.inputs.size();
+      losses.push_back(
+          mean_loss(logits.subspan(half * vocab), std::span(text.targets).subspan(half)));
+      sequences->close(sequence);
     }
     return losses;
   }
-
-  OpenedModel opened_;
-  DeviceOptions options_ = {.dtype = Dtype::kF32};
-  std::unique_ptr<ModelSession> session_;
-  std::unique_ptr<Sequences> sequences_;
-  std::vector<Text> texts_;
 };
 
 }  // namespace

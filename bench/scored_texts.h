@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "dataset/token_file.h"
+#include "engine/engine.h"
+#include "families/open_model.h"
 #include "model/nested_model.h"
 
 namespace mnm {
@@ -44,6 +47,16 @@ inline double loss_of(std::span<const float> row, std::int64_t target) {
   return most + std::log(sum) - static_cast<double>(row[static_cast<std::size_t>(target)]);
 }
 
+// The mean over the rows of `logits`, [targets, vocab].
+inline double mean_loss(std::span<const float> logits, std::span<const std::int64_t> targets) {
+  const std::size_t vocab = logits.size() / targets.size();
+  double sum = 0;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    sum += loss_of(logits.subspan(i * vocab, vocab), targets[i]);
+  }
+  return sum / static_cast<double>(targets.size());
+}
+
 inline double mean_of(const std::vector<double>& values) {
   double sum = 0;
   for (const double value : values) sum += value;
@@ -61,5 +74,21 @@ inline std::pair<double, double> paired_difference(const std::vector<double>& a,
   const auto n = static_cast<double>(each.size());
   return {mean, std::sqrt(squares / (n - 1) / n)};
 }
+
+// A model on the CPU, in f32, and texts that it is scored on.
+struct ScoredTexts {
+  ScoredTexts(const std::string& directory, const std::string& data, std::int64_t count,
+              std::int64_t context)
+      : opened(open_model(directory)),
+        session(open_engine("cpu").load(opened.model, opened.checkpoint, options)),
+        sequences(session->sequences()),
+        texts(read_texts(data, opened.model, count, context)) {}
+
+  OpenedModel opened;
+  DeviceOptions options = {.dtype = Dtype::kF32};
+  std::unique_ptr<ModelSession> session;
+  std::unique_ptr<Sequences> sequences;
+  std::vector<Text> texts;
+};
 
 }  // namespace mnm

@@ -10,33 +10,26 @@
 #include <vector>
 
 #include "bench/scored_texts.h"
-#include "engine/engine.h"
-#include "families/open_model.h"
 
 namespace mnm {
 namespace {
 
-class Bench {
+class Bench : ScoredTexts {
  public:
-  Bench(const std::string& directory, const std::string& data, std::int64_t count,
-        std::int64_t context)
-      : opened_(open_model(directory)),
-        session_(open_engine("cpu").load(opened_.model, opened_.checkpoint, options_)),
-        sequences_(session_->sequences()),
-        texts_(read_texts(data, opened_.model, count, context)) {}
+  using ScoredTexts::ScoredTexts;
 
   void print() {
-    const WidthSpace& space = opened_.model.space;
+    const WidthSpace& space = opened.model.space;
     const std::size_t levels = space.levels();
     std::vector<std::vector<std::vector<double>>> losses(levels);  // [first][then][sequence]
     for (std::size_t first = 0; first < levels; ++first) {
       losses[first].resize(levels);
-      for (const Text& text : texts_) add(text, first, losses[first]);
+      for (const Text& text : texts) add(text, first, losses[first]);
     }
     fmt::print(
         "{} sequences of {}; nats per token of the second half, less those of the widths "
         "from the start\n\n| first half | then",
-        texts_.size(), texts_.front().inputs.size());
+        texts.size(), texts.front().inputs.size());
     for (std::size_t then = 0; then < levels; ++then) {
       fmt::print(" {} |", space.uniform(then).front());
     }
@@ -58,41 +51,29 @@ class Bench {
  private:
   // One sequence's loss in its second half, for every level of that half.
   void add(const Text& text, std::size_t first, std::vector<std::vector<double>>& losses) {
-    const WidthSpace& space = opened_.model.space;
+    const WidthSpace& space = opened.model.space;
     const std::size_t half = text.inputs.size() / 2;
     const std::span<const std::int64_t> inputs(text.inputs);
-    const SequenceId start = sequences_->open({});
+    const SequenceId start = sequences->open({});
     const Widths widths = space.uniform(first);
     const Feed prompt{.sequence = start, .widths = widths, .tokens = inputs.first(half)};
-    sequences_->step({&prompt, 1});
+    sequences->step({&prompt, 1});
     std::vector<Widths> wide;
     std::vector<Feed> feeds;
     for (std::size_t then = 0; then < space.levels(); ++then) wide.push_back(space.uniform(then));
     for (std::size_t then = 0; then < space.levels(); ++then) {
-      feeds.push_back({.sequence = sequences_->fork(start, static_cast<std::int64_t>(half)),
+      feeds.push_back({.sequence = sequences->fork(start, static_cast<std::int64_t>(half)),
                        .widths = wide[then],
                        .tokens = inputs.subspan(half),
                        .every_position = true});
     }
-    const auto logits = sequences_->step(feeds);
-    const std::size_t rest = text.inputs.size() - half;
+    const auto logits = sequences->step(feeds);
     for (std::size_t then = 0; then < space.levels(); ++then) {
-      const std::size_t vocab = logits[then].size() / rest;
-      double sum = 0;
-      for (std::size_t i = 0; i < rest; ++i) {
-        sum += loss_of(logits[then].subspan(i * vocab, vocab), text.targets[half + i]);
-      }
-      losses[then].push_back(sum / static_cast<double>(rest));
-      sequences_->close(feeds[then].sequence);
+      losses[then].push_back(mean_loss(logits[then], std::span(text.targets).subspan(half)));
+      sequences->close(feeds[then].sequence);
     }
-    sequences_->close(start);
+    sequences->close(start);
   }
-
-  OpenedModel opened_;
-  DeviceOptions options_ = {.dtype = Dtype::kF32};
-  std::unique_ptr<ModelSession> session_;
-  std::unique_ptr<Sequences> sequences_;
-  std::vector<Text> texts_;
 };
 
 }  // namespace

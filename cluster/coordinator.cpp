@@ -170,7 +170,7 @@ class Coordinator::Run {
   const Perform& perform_;
   const Take& take_;
   const std::uint64_t first_;  // number of the first task
-  Scheduler scheduler_;
+  TaskScheduler scheduler_;
   double total_ = 0;  // FLOPs
   std::atomic<bool> stop_ = false;
   std::atomic<double> own_share_ = 0;

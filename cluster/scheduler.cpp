@@ -8,7 +8,8 @@
 
 namespace mnm {
 
-Scheduler::Scheduler(std::vector<double> flops, int workers, double now, SchedulerSettings settings)
+TaskScheduler::TaskScheduler(std::vector<double> flops, int workers, double now,
+                             SchedulerSettings settings)
     : settings_(settings), order_(flops.size()), left_(flops.size()) {
   if (workers < 1) fail("cannot hand out work to {} workers", workers);
   for (const double f : flops) tasks_.push_back({.flops = f});
@@ -18,7 +19,7 @@ Scheduler::Scheduler(std::vector<double> flops, int workers, double now, Schedul
   for (Worker& worker : workers_) worker.heard = now;
 }
 
-std::optional<std::size_t> Scheduler::next(int index) {
+std::optional<std::size_t> TaskScheduler::next(int index) {
   Worker& worker = workers_.at(static_cast<std::size_t>(index));
   if (!worker.alive || worker.task) return std::nullopt;
   for (const std::size_t i : order_) {
@@ -31,7 +32,7 @@ std::optional<std::size_t> Scheduler::next(int index) {
   return std::nullopt;
 }
 
-void Scheduler::heard(int index, double now) {
+void TaskScheduler::heard(int index, double now) {
   Worker& worker = workers_.at(static_cast<std::size_t>(index));
   worker.heard = now;
   if (worker.alive || worker.retired) return;
@@ -39,7 +40,7 @@ void Scheduler::heard(int index, double now) {
   if (worker.task) ++tasks_[*worker.task].holders;
 }
 
-bool Scheduler::finish(int index, std::size_t id, double now) {
+bool TaskScheduler::finish(int index, std::size_t id, double now) {
   heard(index, now);
   Worker& worker = workers_.at(static_cast<std::size_t>(index));
   if (worker.task == id) let_go(worker);
@@ -51,7 +52,7 @@ bool Scheduler::finish(int index, std::size_t id, double now) {
   return true;
 }
 
-std::vector<int> Scheduler::lose_silent(double now) {
+std::vector<int> TaskScheduler::lose_silent(double now) {
   std::vector<int> lost;
   for (std::size_t w = 0; w < workers_.size(); ++w) {
     Worker& worker = workers_[w];
@@ -62,7 +63,7 @@ std::vector<int> Scheduler::lose_silent(double now) {
   return lost;
 }
 
-void Scheduler::lose(int index) {
+void TaskScheduler::lose(int index) {
   Worker& worker = workers_.at(static_cast<std::size_t>(index));
   if (!std::exchange(worker.alive, false) || !worker.task) return;
   Task& task = tasks_[*worker.task];
@@ -74,18 +75,18 @@ void Scheduler::lose(int index) {
       task.lost);
 }
 
-void Scheduler::retire(int index) {
+void TaskScheduler::retire(int index) {
   workers_.at(static_cast<std::size_t>(index)).retired = true;
   lose(index);
 }
 
-bool Scheduler::any_alive() const { return std::ranges::any_of(workers_, &Worker::alive); }
+bool TaskScheduler::any_alive() const { return std::ranges::any_of(workers_, &Worker::alive); }
 
-std::optional<std::size_t> Scheduler::task_of(int worker) const {
+std::optional<std::size_t> TaskScheduler::task_of(int worker) const {
   return workers_.at(static_cast<std::size_t>(worker)).task;
 }
 
-void Scheduler::let_go(Worker& worker) {
+void TaskScheduler::let_go(Worker& worker) {
   if (worker.alive) --tasks_[*worker.task].holders;
   worker.task.reset();
 }

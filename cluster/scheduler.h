@@ -13,11 +13,12 @@ struct SchedulerSettings {
   int attempts = 3;     // lost workers after which a task is given up
 };
 
-class Scheduler {
+class TaskScheduler {
  public:
   // flops[i] is the size of task i. Workers are 0, 1, ...; all are alive and idle, and last heard
   // at `now`.
-  Scheduler(std::vector<double> flops, int workers, double now, SchedulerSettings settings = {});
+  TaskScheduler(std::vector<double> flops, int workers, double now,
+                SchedulerSettings settings = {});
 
   // The task that the worker is to begin now: the largest that nobody has. Nothing if the worker is
   // busy or lost, or no task is left.

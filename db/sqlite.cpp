@@ -141,7 +141,7 @@ int Connection::Budget::on_progress(void* self) {
   return budget.running->steps > budget.steps;
 }
 
-void Connection::charge_text(Usage& usage, std::int64_t bytes) const {
+void Connection::charge_text(StatementUsage& usage, std::int64_t bytes) const {
   usage.bytes += bytes;
   if (usage.bytes > budget_->bytes) budget_->grow();
   if (usage.bytes > budget_->bytes) {

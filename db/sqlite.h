@@ -24,7 +24,7 @@ namespace mnm::sqlite {
 class Statement;
 
 // What a statement has used since it began.
-struct Usage {
+struct StatementUsage {
   std::int64_t steps = 0;  // of SQLite's virtual machine
   std::int64_t bytes = 0;  // of text and blobs handed out
 };
@@ -57,15 +57,15 @@ class Connection {
   // connection moves.
   struct Budget {
     std::filesystem::path path;
-    Usage* running = nullptr;  // of the statement that steps now
-    Usage other;               // of what SQLite runs by itself, such as reading the schema
+    StatementUsage* running = nullptr;  // of the statement that steps now
+    StatementUsage other;               // of what SQLite runs by itself, such as reading the schema
     std::int64_t steps = 0, bytes = 0;
 
     void grow();  // to the files' size now
     static int on_progress(void* self);
   };
   void set_defences();
-  void charge_text(Usage& usage, std::int64_t bytes) const;  // Error past the budget
+  void charge_text(StatementUsage& usage, std::int64_t bytes) const;  // Error past the budget
 
   std::filesystem::path path_;
   std::unique_ptr<Budget> budget_;
@@ -119,7 +119,7 @@ class Statement {
   void check(int code) const;
 
   const Connection* connection_;
-  mutable Usage usage_;
+  mutable StatementUsage usage_;
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
 };
 

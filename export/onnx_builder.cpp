@@ -111,6 +111,10 @@ void OnnxBuilder::output(std::string name, OnnxValue value, OnnxType type,
   graph_.outputs.push_back({std::move(name), type, std::move(shape)});
 }
 
+void OnnxBuilder::output_f32(std::string name, const OnnxValue& value, std::vector<OnnxDim> shape) {
+  output(std::move(name), cast(value, type(), OnnxType::kF32), OnnxType::kF32, std::move(shape));
+}
+
 OnnxValue OnnxBuilder::as_stored(const std::string& tensor) {
   if (shared_->known.insert(tensor).second) shared_->weights.push_back(tensor);
   return {tensor};

@@ -57,6 +57,8 @@ class OnnxBuilder {
   OnnxValue input(std::string name, OnnxType type, std::vector<OnnxDim> shape);
   // Makes `value` an output of that name.
   void output(std::string name, OnnxValue value, OnnxType type, std::vector<OnnxDim> shape);
+  // The same in f32, of a value in type().
+  void output_f32(std::string name, const OnnxValue& value, std::vector<OnnxDim> shape);
 
   // A tensor of the slice plan, by the submodel's name, in type() or another type. as_stored() has
   // no cast; it is for a Gather, whose result is cheaper to cast.

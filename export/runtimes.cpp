@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace mnm {
 namespace {
@@ -67,6 +68,17 @@ std::optional<Widths> uniform_detour(const WidthSpace& space, const Widths& widt
 
 std::string_view to_string(Evidence evidence) {
   return evidence == Evidence::kRun ? "run" : "read";
+}
+
+RuntimeRule runtime_rule(std::string runtime, std::string version, std::string format,
+                         Evidence evidence) {
+  RuntimeRule rule;
+  rule.runtime = std::move(runtime);
+  rule.version = std::move(version);
+  rule.evidence = evidence;
+  rule.format = std::move(format);
+  rule.dtypes = {"f32", "f16", "bf16"};
+  return rule;
 }
 
 bool is_trained(const WidthSpace& space, const Widths& widths) {

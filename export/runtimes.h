@@ -35,6 +35,10 @@ struct RuntimeRule {
   std::string refusal;
 };
 
+// A rule for weights in f32, f16 and bf16 that says nothing of widths yet.
+RuntimeRule runtime_rule(std::string runtime, std::string version, std::string format,
+                         Evidence evidence = Evidence::kRun);
+
 bool is_trained(const WidthSpace& space, const Widths& widths);  // every layer at a granularity
 
 // Why the runtime does not load these widths. Nothing if it does.

@@ -104,7 +104,7 @@ MNM_INLINE void ssd_scan_body(const SsdShape& s, const SsdInputs& in, float* car
     const float* const c = in.c + begin * s.bc_stride;
     pack_transposed(b, s.bc_stride, n, s.state, wide, f.bt);
     zero(f.g, n * wide);
-    add_product({c, s.bc_stride, 1}, Part::kAll, n, s.state, f.bt, wide, padded(n), f.g, wide);
+    add_product({c, s.bc_stride, 1}, Triangle::kAll, n, s.state, f.bt, wide, padded(n), f.g, wide);
     for (std::int64_t h = 0; h < s.heads; ++h) {
       const float* const x = in.x + begin * s.x_stride + h * s.head_dim;
       const float* const dt = in.dt + begin * s.dt_stride + h;
@@ -118,9 +118,9 @@ MNM_INLINE void ssd_scan_body(const SsdShape& s, const SsdInputs& in, float* car
       }
       pack_steps(x, s.x_stride, dt, s.dt_stride, n, s.head_dim, f.x);
       zero(f.y, n * dim);
-      add_product({c, s.bc_stride, 1}, Part::kAll, n, s.state, state, dim, dim, f.y, dim);
+      add_product({c, s.bc_stride, 1}, Triangle::kAll, n, s.state, state, dim, dim, f.y, dim);
       scale_rows(f.y, n, dim, f.grown);
-      add_product({f.m, wide, 1}, Part::kLower, n, n, f.x, dim, dim, f.y, dim);
+      add_product({f.m, wide, 1}, Triangle::kLower, n, n, f.x, dim, dim, f.y, dim);
       float* const out = y + begin * s.y_stride + h * s.head_dim;
       for (std::int64_t t = 0; t < n; ++t) {
         for (std::int64_t p = 0; p < s.head_dim; ++p) {
@@ -130,7 +130,7 @@ MNM_INLINE void ssd_scan_body(const SsdShape& s, const SsdInputs& in, float* car
       scale_rows(f.x, n, dim, f.left);
       const float whole = f.grown[n - 1];
       for (std::int64_t i = 0; i < s.state * dim; ++i) state[i] *= whole;
-      add_product({b, 1, s.bc_stride}, Part::kAll, s.state, n, f.x, dim, dim, state, dim);
+      add_product({b, 1, s.bc_stride}, Triangle::kAll, s.state, n, f.x, dim, dim, state, dim);
     }
   }
   if (carried) {
@@ -190,7 +190,7 @@ MNM_INLINE void enter_chunks(const SsdShape& s, const SsdInputs& in, const Backw
       float* const state = from + (s.heads + h) * size;
       const float whole = f.grown[z.chunk - 1];
       for (std::int64_t i = 0; i < size; ++i) state[i] = from[h * size + i] * whole;
-      add_product({b, 1, s.bc_stride}, Part::kAll, s.state, z.chunk, f.x, dim, dim, state, dim);
+      add_product({b, 1, s.bc_stride}, Triangle::kAll, s.state, z.chunk, f.x, dim, dim, state, dim);
     }
   }
 }
@@ -237,7 +237,8 @@ MNM_INLINE void pack_head(const SsdShape& s, const SsdInputs& in, const float* d
   pack(dy + c.begin * s.y_stride + c.head * s.head_dim, s.y_stride, c.n, s.head_dim, f.dy);
   pack_transposed(f.x, dim, c.n, s.head_dim, wide, f.xt);
   zero(f.scores, c.n * wide);
-  add_product({f.dy, dim, 1}, Part::kAll, c.n, s.head_dim, f.xt, wide, padded(c.n), f.scores, wide);
+  add_product({f.dy, dim, 1}, Triangle::kAll, c.n, s.head_dim, f.xt, wide, padded(c.n), f.scores,
+              wide);
 }
 
 // m, this head's part of dg (wsum), and what w gives dcum, which starts here.
@@ -270,7 +271,7 @@ MNM_INLINE void times_state(const SsdShape& s, const float* rows, const float* s
   const Sizes z(s);
   pack_transposed(state, z.wide_dim, s.state, s.head_dim, z.wide_state, f.transposed);
   zero(f.by_state, n * z.wide_state);
-  add_product({rows, z.wide_dim, 1}, Part::kAll, n, s.head_dim, f.transposed, z.wide_state,
+  add_product({rows, z.wide_dim, 1}, Triangle::kAll, n, s.head_dim, f.transposed, z.wide_state,
               z.wide_state, f.by_state, z.wide_state);
   scale_rows(f.by_state, n, z.wide_state, by);
 }
@@ -280,7 +281,7 @@ MNM_INLINE void through_leaving_state(const SsdShape& s, const HeadChunk& c, con
   const Sizes z(s);
   const std::int64_t dim = z.wide_dim;
   zero(f.dx, c.n * dim);
-  add_product({f.b, z.wide_state, 1}, Part::kAll, c.n, s.state, c.dstate, dim, dim, f.dx, dim);
+  add_product({f.b, z.wide_state, 1}, Triangle::kAll, c.n, s.state, c.dstate, dim, dim, f.dx, dim);
   scale_rows(f.dx, c.n, dim, f.left);
   times_state(s, f.x, c.dstate, f.left, c.n, f);
   float& dlast = f.dcum[c.n - 1];
@@ -292,7 +293,7 @@ MNM_INLINE void through_leaving_state(const SsdShape& s, const HeadChunk& c, con
     dlast += part;
     for (std::int64_t i = 0; i < z.wide_state; ++i) f.db[t * z.wide_state + i] += from[i];
   }
-  add_product({f.m, 1, z.wide_chunk}, Part::kUpper, c.n, c.n, f.dy, dim, dim, f.dx, dim);
+  add_product({f.m, 1, z.wide_chunk}, Triangle::kUpper, c.n, c.n, f.dy, dim, dim, f.dx, dim);
 }
 
 // What dC and dcum get by way of the state that entered.
@@ -337,7 +338,7 @@ MNM_INLINE void leave_to_entering(const SsdShape& s, const HeadChunk& c, const B
   scale_rows(f.dy, c.n, dim, f.grown);
   const float whole = f.grown[c.n - 1];
   for (std::int64_t i = 0; i < s.state * dim; ++i) c.dstate[i] *= whole;
-  add_product({f.c, 1, z.wide_state}, Part::kAll, s.state, c.n, f.dy, dim, dim, c.dstate, dim);
+  add_product({f.c, 1, z.wide_state}, Triangle::kAll, s.state, c.n, f.dy, dim, dim, c.dstate, dim);
 }
 
 // What all heads of a chunk share: B, C and g, packed, and zeros where their gradients are added.
@@ -352,7 +353,7 @@ MNM_INLINE void pack_chunk(const SsdShape& s, const SsdInputs& in, std::int64_t 
   zero(f.wsum, n * wide);
   zero(f.db, n * z.wide_state);
   zero(f.dc, n * z.wide_state);
-  add_product({f.c, z.wide_state, 1}, Part::kAll, n, s.state, f.bt, wide, padded(n), f.g, wide);
+  add_product({f.c, z.wide_state, 1}, Triangle::kAll, n, s.state, f.bt, wide, padded(n), f.g, wide);
 }
 
 // dB and dC of a chunk, once all heads have added to dg.
@@ -360,9 +361,9 @@ MNM_INLINE void write_chunk(const SsdShape& s, std::int64_t begin, std::int64_t 
                             const Backward& f, const SsdGradients& out) {
   const Sizes z(s);
   const std::int64_t wide = z.wide_chunk;
-  add_product({f.wsum, wide, 1}, Part::kLower, n, n, f.b, z.wide_state, z.wide_state, f.dc,
+  add_product({f.wsum, wide, 1}, Triangle::kLower, n, n, f.b, z.wide_state, z.wide_state, f.dc,
               z.wide_state);
-  add_product({f.wsum, 1, wide}, Part::kUpper, n, n, f.c, z.wide_state, z.wide_state, f.db,
+  add_product({f.wsum, 1, wide}, Triangle::kUpper, n, n, f.c, z.wide_state, z.wide_state, f.db,
               z.wide_state);
   for (std::int64_t t = 0; t < n; ++t) {
     for (std::int64_t i = 0; i < s.state; ++i) {

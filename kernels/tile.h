@@ -27,7 +27,7 @@ struct Strided {
   std::int64_t row, column;
 };
 
-enum class Part : std::uint8_t {
+enum class Triangle : std::uint8_t {
   kAll,
   kLower,  // (r, k) is zero for k > r; what is stored there up to the next tile must be zero
   kUpper,  // (r, k) is zero for k < r, with the same condition
@@ -35,15 +35,16 @@ enum class Part : std::uint8_t {
 
 // out[r, c] += sum_k a(r, k) v[k, c] for r < rows, k < depth, c < columns; columns is a multiple of
 // kTileColumns.
-MNM_INLINE void add_product(Strided a, Part part, std::int64_t rows, std::int64_t depth,
+MNM_INLINE void add_product(Strided a, Triangle part, std::int64_t rows, std::int64_t depth,
                             const float* v, std::int64_t v_stride, std::int64_t columns, float* out,
                             std::int64_t out_stride) {
   for (std::int64_t r = 0; r < rows; r += kTileRows) {
     const std::int64_t n = rows - r < kTileRows ? rows - r : kTileRows;
     const float* row[kTileRows];  // the last ones stand in for rows past the end
     for (std::int64_t i = 0; i < kTileRows; ++i) row[i] = a.at + (r + (i < n ? i : n - 1)) * a.row;
-    const std::int64_t begin = part == Part::kUpper ? r : 0;
-    const std::int64_t end = part == Part::kLower && r + kTileRows < depth ? r + kTileRows : depth;
+    const std::int64_t begin = part == Triangle::kUpper ? r : 0;
+    const std::int64_t end =
+        part == Triangle::kLower && r + kTileRows < depth ? r + kTileRows : depth;
     for (std::int64_t c = 0; c < columns; c += kTileColumns) {
       Lanes sum[kTileRows][2] = {};
       for (std::int64_t k = begin; k < end; ++k) {

@@ -21,7 +21,7 @@ Point box_corner(std::span<const Point> points) {
           cheapest.loss + step(cheapest.loss - points[front.back()].loss)};
 }
 
-Staircase::Staircase(std::span<const Point> points, const Point& reference)
+ExpectedImprovement::ExpectedImprovement(std::span<const Point> points, const Point& reference)
     : reference_(reference) {
   for (const std::size_t i : front_of(points)) {
     if (points[i].cost < reference.cost && points[i].loss < reference.loss) {
@@ -30,12 +30,12 @@ Staircase::Staircase(std::span<const Point> points, const Point& reference)
   }
 }
 
-double Staircase::loss_at(double cost) const {
+double ExpectedImprovement::loss_at(double cost) const {
   const auto next = std::ranges::upper_bound(steps_, cost, {}, &Point::cost);
   return next == steps_.begin() ? reference_.loss : std::prev(next)->loss;
 }
 
-double Staircase::expected_gain(double cost, double mean, double deviation) const {
+double ExpectedImprovement::expected_gain(double cost, double mean, double deviation) const {
   auto next = std::ranges::upper_bound(steps_, cost, {}, &Point::cost);
   double from = cost, gain = 0;
   double level = next == steps_.begin() ? reference_.loss : std::prev(next)->loss;
@@ -50,7 +50,7 @@ double Staircase::expected_gain(double cost, double mean, double deviation) cons
   return gain;
 }
 
-void Staircase::add(const Point& point) {
+void ExpectedImprovement::add(const Point& point) {
   if (!(point.cost < reference_.cost && point.loss < loss_at(point.cost))) return;
   const auto at = std::ranges::lower_bound(steps_, point.cost, {}, &Point::cost);
   auto end = at;

@@ -14,10 +14,10 @@ namespace mnm {
 // Nojima 2018), and a loss far off the front moves nothing. `points` are finite; not empty.
 Point box_corner(std::span<const Point> points);
 
-class Staircase {
+class ExpectedImprovement {
  public:
   // The front of `points` within the box that ends at `reference`.
-  Staircase(std::span<const Point> points, const Point& reference);
+  ExpectedImprovement(std::span<const Point> points, const Point& reference);
 
   // The smallest loss at this cost or less; the loss of the reference if there is none.
   double loss_at(double cost) const;

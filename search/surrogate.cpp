@@ -183,7 +183,8 @@ class SurrogateSearch final : public Strategy {
     return rows;
   }
 
-  Staircase stairs(const std::vector<Point>& points, const std::vector<double>& costs) const {
+  ExpectedImprovement stairs(const std::vector<Point>& points,
+                             const std::vector<double>& costs) const {
     Point reference = points.front();
     double least = reference.cost;
     for (const Point& point : points) {
@@ -193,7 +194,7 @@ class SurrogateSearch final : public Strategy {
     }
     for (const double cost : costs) reference.cost = std::max(reference.cost, cost);
     reference.cost += kMargin * (reference.cost - least);
-    return Staircase(points, reference);
+    return ExpectedImprovement(points, reference);
   }
 
   Seen look(const SurrogateModel& model, const LevelsSet& taken) const {
@@ -220,7 +221,7 @@ class SurrogateSearch final : public Strategy {
     condition(simple_, thorough);
     Seen seen = look(model_, sampler_.all());
     Seen seen_simply = look(simple_, sampler_.all());
-    Staircase front = stairs(known, seen.costs);
+    ExpectedImprovement front = stairs(known, seen.costs);
     for (std::size_t pick = 1; queue_.size() < std::min(size, seen.views.size()); ++pick) {
       if (pick % kSecondOpinion != 0 || !choose_one(simple_, seen_simply, front)) {
         if (!choose_one(model_, seen, front)) break;
@@ -229,7 +230,7 @@ class SurrogateSearch final : public Strategy {
   }
 
   // Chooses the candidate of largest expected gain for the queue. False if all are chosen.
-  bool choose_one(const SurrogateModel& model, Seen& seen, Staircase& front) {
+  bool choose_one(const SurrogateModel& model, Seen& seen, ExpectedImprovement& front) {
     std::optional<std::size_t> best;
     double best_gain = -1, best_gap = 0;
     for (std::size_t i = 0; i < seen.views.size(); ++i) {

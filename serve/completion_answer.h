@@ -25,12 +25,12 @@ class Completions {
   Choice add(Update update);
   bool finished() const { return left_ == 0; }
   const std::vector<Choice>& choices() const { return choices_; }
-  const Usage& usage() const { return usage_; }
+  const TokenUsage& usage() const { return usage_; }
 
  private:
   std::int64_t n_, left_;
   std::vector<Choice> choices_;
-  Usage usage_;
+  TokenUsage usage_;
 };
 
 // The next updates of a request. Nothing: the client is gone, and its connection ends. ApiError 504

@@ -35,7 +35,7 @@ Json widths_json(const std::vector<WidthsUse>& uses) {
   return list;
 }
 
-Json usage_json(const Usage& usage) {
+Json usage_json(const TokenUsage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens},
           {"completion_tokens", usage.completion_tokens},
           {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
@@ -141,7 +141,8 @@ void ResponseFormat::add_tokens(Json& choice, const OutputPiece& output) const {
   }
 }
 
-std::string ResponseFormat::whole(const std::vector<Choice>& choices, const Usage& usage) const {
+std::string ResponseFormat::whole(const std::vector<Choice>& choices,
+                                  const TokenUsage& usage) const {
   const bool chat = head_.endpoint == Endpoint::kChat;
   Json response = head(chat ? "chat.completion" : "text_completion");
   response["choices"] = Json::array();
@@ -191,7 +192,7 @@ std::string ResponseFormat::event(const Choice& choice) const {
   return dump(response);
 }
 
-std::string ResponseFormat::usage_event(const Usage& usage) const {
+std::string ResponseFormat::usage_event(const TokenUsage& usage) const {
   Json response =
       head(head_.endpoint == Endpoint::kChat ? "chat.completion.chunk" : "text_completion");
   response["choices"] = Json::array();

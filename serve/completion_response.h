@@ -28,7 +28,7 @@ struct WidthsUse {
   std::int64_t prompt_tokens = 0, completion_tokens = 0;
 };
 
-struct Usage {
+struct TokenUsage {
   std::int64_t prompt_tokens = 0, completion_tokens = 0;
   std::int64_t cached_tokens = 0;  // of the prompt, that an earlier one had computed
 };
@@ -56,12 +56,12 @@ class ResponseFormat {
   // No tokenizer: tokens have no words.
   ResponseFormat(ResponseHead head, const TokenizerJson* tokenizer);
 
-  std::string whole(const std::vector<Choice>& choices, const Usage& usage) const;
+  std::string whole(const std::vector<Choice>& choices, const TokenUsage& usage) const;
 
   // The data of events.
   std::string first_event(std::int64_t index) const;  // of a chat: it names the role
   std::string event(const Choice& choice) const;
-  std::string usage_event(const Usage& usage) const;
+  std::string usage_event(const TokenUsage& usage) const;
 
  private:
   nlohmann::ordered_json head(const char* object) const;

@@ -126,7 +126,7 @@ void Scheduler::let_in(JobId id, Job job, const Start& start) {
     cache.runs = {{static_cast<std::size_t>(start.position), start.from->runs.front().second}};
   } else {
     cache.take_back = job.take_back();
-    cache.sequence = sequences_.open({.context = need(job), .take_back = cache.take_back});
+    cache.sequence = sequences_.open({.context = limits_.context, .take_back = cache.take_back});
   }
   const std::int64_t reserved = need(job);
   running_.emplace(std::piecewise_construct, std::forward_as_tuple(id),

@@ -151,7 +151,7 @@ std::vector<std::size_t> HalvingJudge::promising(std::span<const Standing> candi
     all.push_back(candidates[i].point);
   }
   if (left.empty()) return {};
-  Staircase front(points, box_corner(all));
+  ExpectedImprovement front(points, box_corner(all));
   std::vector<std::size_t> chosen;
   while (chosen.size() < count && !left.empty()) {
     const auto gain = [&](std::size_t i) {

@@ -63,11 +63,12 @@ struct TrainSettings {
   // in both directions; its edge is repeated in what it leaves.
   bool flip = false;
   std::int64_t shift = 0;
-  double erase = 0;  // the share of the images of which a rectangle becomes the mean (Zhong et al.,
-                     // arXiv 1708.04896: 2 % to a third of the image, sides of 3:10 to 10:3)
-  // The images of a micro-batch are mixed with those in the reverse order, and so are their
-  // targets, by a share of the distribution Beta(mixup, mixup) (Zhang et al., arXiv 1710.09412). 0:
-  // not so.
+  // The share of the images of which a rectangle becomes the mean (Zhong et al., arXiv 1708.04896).
+  // It takes 2 % to a third of the image. Its sides are as 3:10 to 10:3.
+  double erase = 0;
+  // 0: nothing is mixed. Else each image of a micro-batch is mixed with another one of it, and so
+  // are their targets (Zhang et al., arXiv 1710.09412). The first is mixed with the last, and so
+  // on. The share of the other is drawn from Beta(mixup, mixup).
   double mixup = 0;
   TargetLoss loss = TargetLoss::kSoftmax;
   double label_smoothing = 0;   // this share of a target's probability is shared by all words

@@ -11,7 +11,6 @@
 namespace mnm {
 namespace {
 
-const std::vector<std::string> kPlain = {"f32", "f16", "bf16"};
 constexpr Width kQ8Block = 32;
 constexpr const char* kTransformers = "5.23.0";
 constexpr const char* kOnnxRuntime = "1.31.0";
@@ -43,15 +42,6 @@ std::string own_head_dim_refusal(const LlamaConfig& config) {
                      config.head_dim, config.hidden_size / config.heads);
 }
 
-RuntimeRule rule_of(std::string runtime, std::string version, std::string format) {
-  RuntimeRule rule;
-  rule.runtime = std::move(runtime);
-  rule.version = std::move(version);
-  rule.format = std::move(format);
-  rule.dtypes = kPlain;
-  return rule;
-}
-
 std::string first(std::string a, std::string b) { return a.empty() ? b : a; }
 
 }  // namespace
@@ -63,7 +53,7 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   const std::string stock = class_of(written_as(*config.architecture));
   const std::string differs = config.differs_from_llama();
 
-  RuntimeRule transformers = rule_of("transformers", kTransformers, "huggingface");
+  RuntimeRule transformers = runtime_rule("transformers", kTransformers, "huggingface");
   transformers.uniform_as = own_gate ? stock : bridge;
   transformers.mixed_as = bridge;
 
@@ -83,12 +73,12 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
   block_configs.why_not = kFfnMult;
   block_configs.refusal = first(gate_refusal(config), differs);
 
-  RuntimeRule onnxruntime = rule_of("onnxruntime", kOnnxRuntime, "onnx");
+  RuntimeRule onnxruntime = runtime_rule("onnxruntime", kOnnxRuntime, "onnx");
   onnxruntime.uniform_as = onnxruntime.mixed_as = "scorer.onnx, opset 17, CPU";
-  RuntimeRule genai = rule_of("onnxruntime-genai", kGenai, "onnx");
+  RuntimeRule genai = runtime_rule("onnxruntime-genai", kGenai, "onnx");
   genai.uniform_as = genai.mixed_as = "model.onnx, the decoder with its cache";
 
-  RuntimeRule llama_cpp = rule_of("llama.cpp", kLlamaCpp, "gguf");
+  RuntimeRule llama_cpp = runtime_rule("llama.cpp", kLlamaCpp, "gguf");
   llama_cpp.uniform_as = fmt::format("architecture {}", config.architecture->gguf);
   if (llama_gguf_mixes(config)) {
     llama_cpp.mixed_as = "architecture deci";
@@ -108,7 +98,7 @@ std::vector<RuntimeRule> llama_runtimes(const NestedModel& model) {
     }
   }
 
-  RuntimeRule vllm = rule_of("vLLM", kVllm, "huggingface");
+  RuntimeRule vllm = runtime_rule("vLLM", kVllm, "huggingface");
   vllm.evidence = Evidence::kRead;
   vllm.uniform_as = stock;
   vllm.why_not = kOneSize;

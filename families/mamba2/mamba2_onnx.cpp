@@ -44,8 +44,7 @@ class Mamba2Graph {
     const OnnxValue rows =
         onnx_linear(graph_, h, config_.tied ? "backbone.embeddings" : "lm_head", false);
     const OnnxValue logits = graph_.reshape(rows, with_size(config_.vocab_size));
-    graph_.output("logits", graph_.cast(logits, graph_.type(), kF32), kF32,
-                  {kBatch, kSequence, config_.vocab_size});
+    graph_.output_f32("logits", logits, {kBatch, kSequence, config_.vocab_size});
   }
 
   OnnxValue with_size(std::int64_t size) {  // the shape [batch, sequence, size]

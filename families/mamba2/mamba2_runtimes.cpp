@@ -13,15 +13,6 @@ namespace {
 
 constexpr std::int64_t kQ8Block = 32;
 
-RuntimeRule rule_of(std::string runtime, std::string version, std::string format) {
-  RuntimeRule rule;
-  rule.runtime = std::move(runtime);
-  rule.version = std::move(version);
-  rule.format = std::move(format);
-  rule.dtypes = {"f32", "f16", "bf16"};
-  return rule;
-}
-
 // The widths whose inner channels are a whole number of `channels`.
 Width multiple_of(std::int64_t channels) {
   return static_cast<Width>(channels / std::gcd(channels, kInnerPerWidth));
@@ -35,7 +26,7 @@ std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model) {
   const std::string bridge = "the bridge beside it, trust_remote_code";
   const bool limited = config.time_step_limit.binds();
 
-  RuntimeRule native = rule_of("transformers, stock", "5.23.0", "huggingface");
+  RuntimeRule native = runtime_rule("transformers, stock", "5.23.0", "huggingface");
   native.uniform_as = stock;
   native.multiple = multiple_of(config.hidden_size);
   native.why_not = "Mamba2Config holds one expand, inner channels as a multiple of hidden_size";
@@ -55,12 +46,12 @@ std::vector<RuntimeRule> mamba2_runtimes(const NestedModel& model) {
   transformers.mixed_as = bridge;
   transformers.multiple = 1;
 
-  RuntimeRule onnxruntime = rule_of("onnxruntime", "1.31.0", "onnx");
+  RuntimeRule onnxruntime = runtime_rule("onnxruntime", "1.31.0", "onnx");
   onnxruntime.uniform_as = onnxruntime.mixed_as = "scorer.onnx, opset 17, CPU";
-  RuntimeRule genai = rule_of("onnxruntime-genai", "0.18.0", "onnx");
+  RuntimeRule genai = runtime_rule("onnxruntime-genai", "0.18.0", "onnx");
   genai.refusal = "it runs decoders with a cache, and the export is a scorer alone";
 
-  RuntimeRule llama_cpp = rule_of("llama.cpp", "llama-cpp-python 0.3.36", "gguf");
+  RuntimeRule llama_cpp = runtime_rule("llama.cpp", "llama-cpp-python 0.3.36", "gguf");
   llama_cpp.uniform_as = "architecture mamba2";
   llama_cpp.why_not = "its mamba2 has one ssm.inner_size for all layers";
   if (config.bias) llama_cpp.refusal = "its mamba2 has no biases of the projections";

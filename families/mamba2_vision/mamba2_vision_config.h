@@ -1,12 +1,12 @@
-// The config.json of MatMamba-Vision, resolved and checked: the keys that its authors write, with
-// no model_type
+// The config.json of MatMamba-Vision, resolved and checked. Its authors write these keys, and no
+// model_type:
 //   d_model, n_layer, ssm_cfg    the blocks, as in mamba_ssm (families/mamba2/mamba2_config.h)
 //   n_classes, image_size, patch_size
 //   rms_norm, norm_epsilon       of the norms before the blocks and the last one: LayerNorm with a
 //                                bias, 1e-5, where they are absent. The norm inside a block is
 //                                another: RMS, 1e-5
 //   pool                         "cls", the class token, or "avg", the mean of the patches
-// and ours, which the authors' code does not take:
+// These keys are ours. The authors' code does not take them:
 //   matformer_granularities, matformer_widths, mixnmatch_may_skip
 //   num_channels                 of an image, 3 where it is absent
 //   model_type                   as an export states it

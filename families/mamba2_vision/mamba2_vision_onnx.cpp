@@ -76,9 +76,8 @@ class Mamba2VisionGraph {
                            {{"axes", std::vector<std::int64_t>{1}}, {"keepdims", std::int64_t{0}}});
     }
     const OnnxValue logits = onnx_linear(graph_, features, "head", true);
-    graph_.output("logits", graph_.cast(logits, graph_.type(), kF32), kF32,
-                  {kBatch, config_.blocks.vocab_size});
-    graph_.output("features", graph_.cast(features, graph_.type(), kF32), kF32, {kBatch, d_});
+    graph_.output_f32("logits", logits, {kBatch, config_.blocks.vocab_size});
+    graph_.output_f32("features", features, {kBatch, d_});
   }
 
   const Mamba2VisionConfig& config_;

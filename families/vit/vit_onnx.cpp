@@ -112,11 +112,9 @@ class VitGraph {
     }
     const auto count = static_cast<double>(heads.size());
     if (count > 1) logits = graph_.mul(logits, graph_.number(1 / count));
-    graph_.output("logits", graph_.cast(logits, graph_.type(), OnnxType::kF32), OnnxType::kF32,
-                  {kBatch, config_.classes});
+    graph_.output_f32("logits", logits, {kBatch, config_.classes});
     const OnnxValue all = heads.size() > 1 ? graph_.concat(features, 1) : features.front();
-    graph_.output("features", graph_.cast(all, graph_.type(), OnnxType::kF32), OnnxType::kF32,
-                  {kBatch, config_.read_tokens() * config_.hidden_size});
+    graph_.output_f32("features", all, {kBatch, config_.read_tokens() * config_.hidden_size});
   }
 
   const VitConfig& config_;

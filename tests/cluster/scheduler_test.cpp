@@ -11,8 +11,8 @@
 namespace mnm {
 namespace {
 
-TEST(Scheduler, GivesTheLargestTaskThatIsLeftToWhoeverIsIdle) {
-  Scheduler scheduler({2, 9, 5, 9}, 2, 0);
+TEST(TaskScheduler, GivesTheLargestTaskThatIsLeftToWhoeverIsIdle) {
+  TaskScheduler scheduler({2, 9, 5, 9}, 2, 0);
   EXPECT_EQ(scheduler.next(0), 1u);  // of equal ones the first
   EXPECT_EQ(scheduler.next(0), std::nullopt) << "it is busy";
   EXPECT_EQ(scheduler.next(1), 3u);
@@ -26,11 +26,11 @@ TEST(Scheduler, GivesTheLargestTaskThatIsLeftToWhoeverIsIdle) {
   EXPECT_EQ(scheduler.flops_done(), 20);
   EXPECT_TRUE(scheduler.finish(1, 2, 4));
   EXPECT_TRUE(scheduler.finished());
-  EXPECT_TRUE(Scheduler({}, 1, 0).finished());
+  EXPECT_TRUE(TaskScheduler({}, 1, 0).finished());
 }
 
-TEST(Scheduler, WhatALostWorkerHadGoesToAnother) {
-  Scheduler scheduler({7, 3}, 3, 0, {.silence = 10});
+TEST(TaskScheduler, WhatALostWorkerHadGoesToAnother) {
+  TaskScheduler scheduler({7, 3}, 3, 0, {.silence = 10});
   EXPECT_EQ(scheduler.next(1), 0u);
   EXPECT_EQ(scheduler.next(2), 1u);
   scheduler.heard(0, 10);
@@ -45,8 +45,8 @@ TEST(Scheduler, WhatALostWorkerHadGoesToAnother) {
   EXPECT_TRUE(scheduler.finished());
 }
 
-TEST(Scheduler, AWorkerThatWasOnlySlowIsTakenBackAndItsResultCountsOnce) {
-  Scheduler scheduler({7, 3, 1}, 2, 0, {.silence = 10});
+TEST(TaskScheduler, AWorkerThatWasOnlySlowIsTakenBackAndItsResultCountsOnce) {
+  TaskScheduler scheduler({7, 3, 1}, 2, 0, {.silence = 10});
   EXPECT_EQ(scheduler.next(1), 0u);
   scheduler.heard(0, 20);
   EXPECT_EQ(scheduler.lose_silent(20), std::vector<int>{1});
@@ -61,8 +61,8 @@ TEST(Scheduler, AWorkerThatWasOnlySlowIsTakenBackAndItsResultCountsOnce) {
   EXPECT_EQ(scheduler.flops_done(), 7);
 }
 
-TEST(Scheduler, ARetiredWorkerIsAliveAndIsGivenNothing) {
-  Scheduler scheduler({7, 3}, 2, 0, {.silence = 10});
+TEST(TaskScheduler, ARetiredWorkerIsAliveAndIsGivenNothing) {
+  TaskScheduler scheduler({7, 3}, 2, 0, {.silence = 10});
   EXPECT_EQ(scheduler.next(1), 0u);
   scheduler.retire(1);
   scheduler.heard(1, 1);
@@ -75,8 +75,8 @@ TEST(Scheduler, ARetiredWorkerIsAliveAndIsGivenNothing) {
   EXPECT_FALSE(scheduler.finished());
 }
 
-TEST(Scheduler, ATaskThatCostsManyWorkersIsGivenUp) {
-  Scheduler scheduler({1}, 4, 0, {.silence = 1, .attempts = 3});
+TEST(TaskScheduler, ATaskThatCostsManyWorkersIsGivenUp) {
+  TaskScheduler scheduler({1}, 4, 0, {.silence = 1, .attempts = 3});
   EXPECT_EQ(scheduler.next(1), 0u);
   scheduler.lose(1);
   EXPECT_EQ(scheduler.next(2), 0u);
@@ -88,14 +88,14 @@ TEST(Scheduler, ATaskThatCostsManyWorkersIsGivenUp) {
 
 // Workers die, retire, fall silent, come back and finish in any order: every task is done exactly
 // once.
-TEST(Scheduler, WhateverHappensEveryTaskCountsOnce) {
+TEST(TaskScheduler, WhateverHappensEveryTaskCountsOnce) {
   for (unsigned seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
     const std::size_t tasks = 1 + random() % 20;
     const int workers = 1 + static_cast<int>(random() % 5);
     std::vector<double> flops(tasks);
     for (double& f : flops) f = static_cast<double>(1 + random() % 9);
-    Scheduler scheduler(flops, workers, 0, {.silence = 5, .attempts = 1000});
+    TaskScheduler scheduler(flops, workers, 0, {.silence = 5, .attempts = 1000});
     std::vector<std::optional<std::size_t>> at(static_cast<std::size_t>(workers));
     std::vector<bool> dead(static_cast<std::size_t>(workers), false);
     std::vector<int> counted(tasks, 0);

@@ -24,26 +24,14 @@ NestedModel describe(const nlohmann::json& json) { return family_of(json).descri
 
 // As the published config.json has it.
 nlohmann::json published(std::int64_t d) {
-  return {{"d_model", d},
-          {"n_layer", 20},
-          {"d_intermediate", 0},
-          {"n_classes", 1000},
-          {"patch_size", 16},
-          {"image_size", 224},
-          {"ssm_cfg", nlohmann::json::object()},
-          {"attn_layer_idx", nlohmann::json::array()},
-          {"attn_cfg", nlohmann::json::object()},
-          {"norm_epsilon", 1e-5},
-          {"rms_norm", false},
-          {"initializer_cfg", nlohmann::json::object()},
-          {"fused_add_norm", true},
-          {"residual_in_fp32", true},
-          {"drop_rate", 0.0},
-          {"drop_path_rate", 0.1},
-          {"proj_drop_rate", 0.1},
-          {"pool", "cls"},
-          {"device", nullptr},
-          {"dtype", nullptr}};
+  nlohmann::json config = tiny_mamba2_vision({{"d_model", d},
+                                              {"n_layer", 20},
+                                              {"n_classes", 1000},
+                                              {"patch_size", 16},
+                                              {"image_size", 224},
+                                              {"ssm_cfg", nlohmann::json::object()}});
+  config.erase("matformer_granularities");
+  return config;
 }
 
 struct Counts {

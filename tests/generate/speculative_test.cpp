@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
 #include "generate/generation.h"
 #include "generate/scheduled_widths.h"
+#include "tests/generate/pair_distribution.h"
 #include "tests/generate/table_sequences.h"
 
 namespace mnm {
@@ -24,12 +24,12 @@ std::vector<float> logs(const std::vector<double>& probabilities) {
   return logits;
 }
 
-// What each width says after a token, of three. The two differ much.
+// What the wide width and the narrow one say after a token, of three. The two differ much.
+const std::vector<std::vector<double>> kVerifier = {
+    {0.6, 0.3, 0.1}, {0.05, 0.15, 0.8}, {0.4, 0.4, 0.2}};
+const std::vector<std::vector<double>> kDraft = {{0.2, 0.2, 0.6}, {0.3, 0.3, 0.4}, {0.4, 0.5, 0.1}};
+
 std::vector<double> known(Width width, std::int64_t last) {
-  static const std::vector<std::vector<double>> kVerifier = {
-      {0.6, 0.3, 0.1}, {0.05, 0.15, 0.8}, {0.4, 0.4, 0.2}};
-  static const std::vector<std::vector<double>> kDraft = {
-      {0.2, 0.2, 0.6}, {0.3, 0.3, 0.4}, {0.4, 0.5, 0.1}};
   return (width == kWide ? kVerifier : kDraft)[static_cast<std::size_t>(last)];
 }
 
@@ -114,23 +114,7 @@ TEST(Speculation, DrawnTokensAreDistributedAsTheVerifiers) {
     for (const std::int64_t length : {0, 1, 3}) {
       for (const double temperature : {1.0, 0.5}) {
         const Tokens tokens = speculate({temperature, 0, 1}, 3, cache, length, 30000);
-        std::map<std::pair<std::int64_t, std::int64_t>, double> pairs;
-        std::map<std::int64_t, double> firsts;
-        for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
-          ++pairs[{tokens[i], tokens[i + 1]}];
-          ++firsts[tokens[i]];
-        }
-        double chi = 0;
-        for (std::int64_t a = 0; a < 3; ++a) {
-          std::vector<double> p = known(kWide, a);
-          double sum = 0;
-          for (double& x : p) sum += x = std::pow(x, 1 / temperature);
-          for (std::int64_t b = 0; b < 3; ++b) {
-            const double expected = firsts[a] * p[static_cast<std::size_t>(b)] / sum;
-            ASSERT_GT(expected, 5);
-            chi += std::pow(pairs[{a, b}] - expected, 2) / expected;
-          }
-        }
+        const double chi = test::chi_squared_of_pairs(tokens, kVerifier, temperature);
         EXPECT_LT(chi, 27.9) << length << " at once, temperature " << temperature;
       }
     }

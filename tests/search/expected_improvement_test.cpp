@@ -48,7 +48,7 @@ TEST(ExpectedGain, IsTheGainOfHypervolumeWhereTheLossIsCertain) {
   Random random(1);
   for (int round = 0; round < 500; ++round) {
     std::vector<Point> points = random_points(random, random.below(12));
-    Staircase stairs(points, kReference);
+    ExpectedImprovement stairs(points, kReference);
     for (int more = 0; more < 5; ++more) {
       const Point next = random_points(random, 1)[0];
       const double before = hypervolume(points, kReference);
@@ -66,7 +66,7 @@ TEST(ExpectedGain, IsTheMeanOverTheLoss) {
   Random random(2);
   for (int round = 0; round < 50; ++round) {
     const std::vector<Point> points = random_points(random, 8);
-    const Staircase stairs(points, kReference);
+    const ExpectedImprovement stairs(points, kReference);
     const double cost = static_cast<double>(random.below(100));
     const double mean = static_cast<double>(random.below(50)), deviation = 1 + 5 * random.uniform();
     double sum = 0, weights = 0;
@@ -85,7 +85,7 @@ TEST(ExpectedGain, IsTheMeanOverTheLoss) {
 
 TEST(ExpectedGain, LossAtIsTheLeastAtNoMoreThanACost) {
   const std::vector<Point> points = {{10, 30}, {20, 40}, {30, 10}, {120, 1}};
-  const Staircase stairs(points, kReference);
+  const ExpectedImprovement stairs(points, kReference);
   EXPECT_EQ(stairs.loss_at(9), 50);
   EXPECT_EQ(stairs.loss_at(10), 30);
   EXPECT_EQ(stairs.loss_at(29), 30);

@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
 #include "base/error.h"
 #include "generate/generation.h"
+#include "tests/generate/pair_distribution.h"
 #include "tests/generate/table_sequences.h"
 #include "tests/support/error_of.h"
 
@@ -126,23 +126,7 @@ TEST(RemoteSpeculation, DrawnTokensAreDistributedAsTheVerifiers) {
   for (const std::int64_t length : {0, 1, 3}) {
     for (const double temperature : {1.0, 0.5}) {
       const Tokens tokens = speculate({temperature, 0, 1}, 3, length, 30000);
-      std::map<std::pair<std::int64_t, std::int64_t>, double> pairs;
-      std::map<std::int64_t, double> firsts;
-      for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
-        ++pairs[{tokens[i], tokens[i + 1]}];
-        ++firsts[tokens[i]];
-      }
-      double chi = 0;
-      for (std::int64_t a = 0; a < 3; ++a) {
-        std::vector<double> p = kVerifier[static_cast<std::size_t>(a)];
-        double sum = 0;
-        for (double& x : p) sum += x = std::pow(x, 1 / temperature);
-        for (std::int64_t b = 0; b < 3; ++b) {
-          const double expected = firsts[a] * p[static_cast<std::size_t>(b)] / sum;
-          ASSERT_GT(expected, 5);
-          chi += std::pow(pairs[{a, b}] - expected, 2) / expected;
-        }
-      }
+      const double chi = test::chi_squared_of_pairs(tokens, kVerifier, temperature);
       EXPECT_LT(chi, 27.9) << length << " at once, temperature " << temperature;
     }
   }

@@ -195,6 +195,18 @@ def page_says_what_rooms_include(tree):
             yield f"docs/architecture.md does not say what {room} may include: {sorted(allowed)}"
 
 
+def types_have_names_of_their_own(tree):
+    """All rooms share a namespace: two types of one name are one to the linker."""
+    homes = {}
+    for path, text in room_sources(tree).items():
+        if path.endswith(".h"):
+            definition = r"^(?:class|struct|enum class) (\w+)(?!:)\b(?: final)?(?:\s*:[^;{]*)?\s*\{"
+            for name in re.findall(definition, without_comments(text), re.MULTILINE):
+                first = homes.setdefault(name, path)
+                if first != path:
+                    yield f"{path} defines {name}, as {first} does"
+
+
 def libraries_stay_in_their_room(tree):
     for path, text in room_sources(tree).items():
         for header in foreign_includes(text):
@@ -386,6 +398,16 @@ class Structure(unittest.TestCase):
         broken = {"docs/architecture.md": page}
         self.assertEqual(complaints, list(page_says_what_rooms_include(broken)))
         self.holds(page_says_what_rooms_include)
+
+    def test_type_names(self):
+        tree = {
+            "db/a.h": "class A {\n};\n",
+            "eval/b.h": "class A;\nstruct A final : B {\n};\n",
+        }
+        self.holds(
+            types_have_names_of_their_own,
+            (tree, "eval/b.h defines A, as db/a.h does"),
+        )
 
     def test_libraries(self):
         text = "#include <sqlite3.h>\n"
