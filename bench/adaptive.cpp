@@ -28,11 +28,11 @@ class Bench : ScoredTexts {
     return widths;
   }
 
-  void print_adaptive(const Widths& narrow, const Widths& wide) {
-    const std::vector<double> whole = fixed(wide);
+  // `whole`: fixed(wide).
+  void print_adaptive(const Widths& narrow, const Widths& wide, const std::vector<float>& whole) {
     for (const double margin : kMargins) {
       std::int64_t computed = 0, unsure = 0;
-      std::vector<double> losses;
+      std::vector<float> losses;
       for (const Text& text : texts) {
         Sampler sampler(Sampling{});
         Random random(1);
@@ -43,36 +43,31 @@ class Bench : ScoredTexts {
         for (std::size_t i = half; i < text.inputs.size(); ++i) {
           sum += loss_of(source.feed({&text.inputs[i], 1}), text.targets[i]);
         }
-        losses.push_back(sum / static_cast<double>(text.inputs.size() - half));
+        losses.push_back(static_cast<float>(sum / static_cast<double>(text.inputs.size() - half)));
         computed += source.computed();
         unsure += source.wide();
       }
       const double share = static_cast<double>(unsure) / static_cast<double>(computed);
-      const auto [more, error] = paired_difference(losses, whole);
+      const auto [more, error, count] = paired_difference(losses, whole);
       fmt::print(
           "{{\"margin\": {}, \"wide_share\": {:.4f}, \"loss\": {:.5f}, \"more_than_wide\": "
           "{:.5f}, \"standard_error\": {:.5f}, \"flops\": {:.0f}}}\n",
-          margin, share, mean_of(losses), more, error, flops(narrow) + share * flops(wide));
+          margin, share, mean_of(losses).value, more, error, flops(narrow) + share * flops(wide));
     }
   }
 
-  void print_fixed(const Widths& widths, const Widths& wide) {
-    const std::vector<double> losses = fixed(widths);
-    const auto [more, error] = paired_difference(losses, fixed(wide));
+  void print_fixed(const Widths& widths, const std::vector<float>& whole) {
+    const std::vector<float> losses = fixed(widths);
+    const auto [more, error, count] = paired_difference(losses, whole);
     fmt::print(
         "{{\"widths\": \"{}\", \"loss\": {:.5f}, \"more_than_wide\": {:.5f}, "
         "\"standard_error\": {:.5f}, \"flops\": {:.0f}}}\n",
-        to_string(widths), mean_of(losses), more, error, flops(widths));
-  }
-
- private:
-  double flops(const Widths& widths) const {
-    return static_cast<double>(cost_of(opened.model, widths, {}).flops);
+        to_string(widths), mean_of(losses).value, more, error, flops(widths));
   }
 
   // Each text's loss in its second half.
-  std::vector<double> fixed(const Widths& widths) {
-    std::vector<double> losses;
+  std::vector<float> fixed(const Widths& widths) {
+    std::vector<float> losses;
     for (const Text& text : texts) {
       const SequenceId sequence = sequences->open({});
       const Feed feed{
@@ -84,6 +79,11 @@ class Bench : ScoredTexts {
       sequences->close(sequence);
     }
     return losses;
+  }
+
+ private:
+  double flops(const Widths& widths) const {
+    return static_cast<double>(cost_of(opened.model, widths, {}).flops);
   }
 };
 
@@ -99,8 +99,9 @@ int main(int count, char** words) {
   try {
     mnm::Bench bench(words[1], words[2], std::atoll(words[3]), std::atoll(words[4]));
     const mnm::Widths narrow = bench.widths_of(words[5]), wide = bench.widths_of(words[6]);
-    bench.print_adaptive(narrow, wide);
-    for (int i = 7; i < count; ++i) bench.print_fixed(bench.widths_of(words[i]), wide);
+    const std::vector<float> whole = bench.fixed(wide);
+    bench.print_adaptive(narrow, wide, whole);
+    for (int i = 7; i < count; ++i) bench.print_fixed(bench.widths_of(words[i]), whole);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# The front of README.md, and the widest.
+# Members of the front of data/reference, and the widest.
 FIXED = [
     "64x8",
     "128,64x4,128x3",

@@ -4,11 +4,11 @@ granularities and linear decay are near the front. The front is that of the loss
 or else that of a store, which a search made. Differences are paired over sequences; of each claim's
 tests those count that Holm's correction leaves at 5 %.
 
-    python3 -m venv claims && claims/bin/pip install numpy scipy
-    claims/bin/python bench/claims.py data/reference data/reference/truth.npy
+    python3 -m venv build/claims && build/claims/bin/pip install numpy scipy
+    build/claims/bin/python bench/claims.py data/reference data/reference/truth.npy
     mixnmatch search data/matmamba --data data/reference/search.bin --max-tokens 16384 \\
         --max-evaluations 655 --db matmamba.db
-    claims/bin/python bench/claims.py data/matmamba matmamba.db --widths 16,32,64,128
+    build/claims/bin/python bench/claims.py data/matmamba matmamba.db --widths 16,32,64,128
 """
 
 import argparse

@@ -7,8 +7,8 @@ compares the two fronts on the confirm part, example by example:
 - how many members of the other front are better than the halved front's best at their cost, and how
   many worse, by t tests with Holm's correction at 5 %.
 
-    python3 -m venv claims && claims/bin/pip install numpy scipy
-    claims/bin/python bench/halving.py data/reference data/matmamba
+    python3 -m venv build/claims && build/claims/bin/pip install numpy scipy
+    build/claims/bin/python bench/halving.py data/reference data/matmamba
 """
 
 import argparse

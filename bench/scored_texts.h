@@ -8,11 +8,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "dataset/token_file.h"
 #include "engine/engine.h"
+#include "eval/paired.h"
 #include "families/open_model.h"
 #include "model/nested_model.h"
 
@@ -48,31 +48,13 @@ inline double loss_of(std::span<const float> row, std::int64_t target) {
 }
 
 // The mean over the rows of `logits`, [targets, vocab].
-inline double mean_loss(std::span<const float> logits, std::span<const std::int64_t> targets) {
+inline float mean_loss(std::span<const float> logits, std::span<const std::int64_t> targets) {
   const std::size_t vocab = logits.size() / targets.size();
   double sum = 0;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     sum += loss_of(logits.subspan(i * vocab, vocab), targets[i]);
   }
-  return sum / static_cast<double>(targets.size());
-}
-
-inline double mean_of(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
-// The mean of a - b and its standard error.
-inline std::pair<double, double> paired_difference(const std::vector<double>& a,
-                                                   const std::vector<double>& b) {
-  std::vector<double> each;
-  for (std::size_t i = 0; i < a.size(); ++i) each.push_back(a[i] - b[i]);
-  const double mean = mean_of(each);
-  double squares = 0;
-  for (const double x : each) squares += (x - mean) * (x - mean);
-  const auto n = static_cast<double>(each.size());
-  return {mean, std::sqrt(squares / (n - 1) / n)};
+  return static_cast<float>(sum / static_cast<double>(targets.size()));
 }
 
 // A model on the CPU, in f32, and texts that it is scored on.

@@ -5,19 +5,21 @@ Medians and worst over seeds, without a budget and under the three of tests/sear
 pymoo's population is the one of 16, 32, 64 and 128 whose median is best at each number of evaluations.
 Draws docs/search.svg.
 
-    python3 -m venv pymoo && pymoo/bin/pip install pymoo==0.6.2
+    python3 -m venv build/pymoo && build/pymoo/bin/pip install pymoo==0.6.2
     scripts/build search_bench
-    pymoo/bin/python bench/search.py data/reference/truth.npy
+    build/pymoo/bin/python bench/search.py data/reference/truth.npy
 """
 
 import argparse
 import csv
+import hashlib
 import io
 import itertools
 import math
 import pathlib
 import statistics
 import subprocess
+import sys
 
 import numpy
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -247,15 +249,23 @@ def rows_of(strategy, arguments, table, losses, budgets):
 
 
 class Rows:
-    """What was computed, in a CSV file, so that a run that was stopped goes on."""
+    """What was computed, in a CSV file, so that a run that was stopped goes on. Without a path
+    nothing is kept. Refused is a file of other seeds or evaluations, or of another program."""
 
-    def __init__(self, path):
-        self.path, self.rows = pathlib.Path(path), []
-        if self.path.exists():
-            with self.path.open() as file:
+    def __init__(self, path, arguments):
+        self.path, self.rows = path, []
+        program = hashlib.sha256(pathlib.Path(arguments.program).read_bytes())
+        made = f"{arguments.seeds} {arguments.evaluations} {program.hexdigest()}"
+        if path and path.exists():
+            with path.open() as file:
+                if file.readline().strip() != made:
+                    sys.exit(
+                        f"{path} is of other seeds, evaluations or another program"
+                    )
                 self.rows = list(csv.DictReader(file))
-        else:
-            self.path.write_text("table,within,strategy,evaluations,median,worst\n")
+        elif path:
+            header = "table,within,strategy,evaluations,median,worst"
+            path.write_text(f"{made}\n{header}\n")
 
     def of(self, *key):
         """[(evaluations, median, worst)]; none if it was not computed."""
@@ -266,6 +276,8 @@ class Rows:
         ]
 
     def add(self, key, computed):
+        if not self.path:
+            return
         with self.path.open("a") as file:
             for n, median, worst in computed:
                 print(*key, n, f"{median:.5f}", f"{worst:.5f}", sep=",", file=file)
@@ -339,10 +351,10 @@ def main():
         default=[25, 50, 100, 200, 346, 655, 1311],
     )
     parser.add_argument("--strategies", nargs="+", choices=COLOURS, default=COLOURS)
-    parser.add_argument("--rows", default="search.csv", help="of this and earlier runs")
+    parser.add_argument("--rows", type=pathlib.Path, help="kept here, to go on later")
     parser.add_argument("--svg", default="docs/search.svg")
     arguments = parser.parse_args()
-    rows = Rows(arguments.rows)
+    rows = Rows(arguments.rows, arguments)
     tables = {
         f"data/{pathlib.Path(path).parent.name}": path for path in arguments.tables
     }

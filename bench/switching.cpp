@@ -21,7 +21,7 @@ class Bench : ScoredTexts {
   void print() {
     const WidthSpace& space = opened.model.space;
     const std::size_t levels = space.levels();
-    std::vector<std::vector<std::vector<double>>> losses(levels);  // [first][then][sequence]
+    std::vector<std::vector<std::vector<float>>> losses(levels);  // [first][then][sequence]
     for (std::size_t first = 0; first < levels; ++first) {
       losses[first].resize(levels);
       for (const Text& text : texts) add(text, first, losses[first]);
@@ -37,9 +37,10 @@ class Bench : ScoredTexts {
     for (std::size_t first = 0; first < levels; ++first) {
       fmt::print("| {} |", space.uniform(first).front());
       for (std::size_t then = 0; then < levels; ++then) {
-        const auto [mean, error] = paired_difference(losses[first][then], losses[then][then]);
+        const auto [mean, error, count] =
+            paired_difference(losses[first][then], losses[then][then]);
         if (first == then) {
-          fmt::print(" ({:.3f} in all) |", mean_of(losses[then][then]));
+          fmt::print(" ({:.3f} in all) |", mean_of(losses[then][then]).value);
         } else {
           fmt::print(" {:+.4f} ± {:.4f} |", mean, error);
         }
@@ -50,7 +51,7 @@ class Bench : ScoredTexts {
 
  private:
   // One sequence's loss in its second half, for every level of that half.
-  void add(const Text& text, std::size_t first, std::vector<std::vector<double>>& losses) {
+  void add(const Text& text, std::size_t first, std::vector<std::vector<float>>& losses) {
     const WidthSpace& space = opened.model.space;
     const std::size_t half = text.inputs.size() / 2;
     const std::span<const std::int64_t> inputs(text.inputs);

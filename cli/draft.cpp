@@ -24,8 +24,6 @@
 namespace mnm {
 namespace {
 
-constexpr std::int64_t kMostDraftTokens = 15;  // with one more, the rows of the fastest product
-
 struct Request {
   ModelOptions model;
   std::filesystem::path db;
@@ -66,7 +64,7 @@ OptionTable option_table(Request& request) {
       .option("db", required(path_value(request.db)), "the store with acceptances and latencies")
       .option("widths", text_value(request.widths, "WIDTHS"),
               "the verifier: the whole model, which the metric acceptance is measured against")
-      .option("most", count_value(request.most, 1, kMostDraftTokens),
+      .option("most", count_value(request.most, 1, kMostProposals),
               "the most tokens that a draft proposes at once")
       .option("rows", count_value(request.rows, 1, 1000), "how many drafts to show");
   add_latency_option(options, request.latency);

@@ -23,8 +23,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t kMostDraftTokens = 15;  // with one more, the rows of the fastest product
-
 Widths widths_of(const std::string& text, const NestedModel& model) {
   if (text.empty()) return model.space.full();
   Widths widths = parse_widths(text, model.layers());
@@ -101,7 +99,7 @@ void add_way_options(OptionTable& options, WayOptions& way) {
       .option("draft", text_value(way.draft, "WIDTHS"),
               "speculative decoding: these widths propose tokens, and --widths verifies them. The "
               "text is distributed as that of --widths alone")
-      .option("draft-tokens", count_value(way.draft_tokens, 0, kMostDraftTokens),
+      .option("draft-tokens", count_value(way.draft_tokens, 0, kMostProposals),
               "so many tokens are proposed at once; 0: chosen by the acceptance so far")
       .option("draft-cache", choice_value(way.draft_cache, kCaches),
               "shared: the draft reads and extends the verifier's cache; own: it has one")

@@ -108,8 +108,8 @@ OptionTable option_table(Request& request) {
               "and loses more when it is killed");
   options.option(
       "halving", of_run(flag_value(request.halving)),
-      "score each batch on an eighth of the examples, the more promising half of it on a "
-      "quarter, and the most promising of all on all: at most 0.4 of the tokens");
+      "score each batch on an eighth of the examples, its more promising half on a quarter, and "
+      "the most promising submodels on every example: at most 0.4 of the tokens");
   add_device_options(options, request.device);
   options.section("store and output")
       .option("db", required(path_value(request.db)), "the store; it is made if it does not exist")

@@ -21,6 +21,10 @@ namespace mnm {
 // it, and the verifier overwrites those.
 enum class DraftCache : std::uint8_t { kOwn, kShared };
 
+// The most tokens that a draft may propose at once. With one more, they are the rows of the fastest
+// product (kernels/few_rows.h).
+inline constexpr std::int64_t kMostProposals = 15;
+
 struct SpeculationSettings {
   Widths draft, verifier;
   DraftCache cache = DraftCache::kOwn;

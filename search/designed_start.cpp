@@ -28,10 +28,10 @@ std::vector<Levels> ladder(const FeasibleSet& set) {
 }
 
 // +1 for a layer that is above the mean level of its member, -1 below, 0 where all are equal.
-std::vector<double> signs_of(const Levels& member) {
+std::vector<std::int64_t> signs_of(const Levels& member) {
   const auto layers = static_cast<std::int64_t>(member.size());
   const std::int64_t sum = std::accumulate(member.begin(), member.end(), std::int64_t{0});
-  std::vector<double> signs;
+  std::vector<std::int64_t> signs;
   for (const std::int32_t level : member) {
     const std::int64_t above = level * layers - sum;
     signs.push_back(above > 0 ? 1 : above < 0 ? -1 : 0);
@@ -41,8 +41,7 @@ std::vector<double> signs_of(const Levels& member) {
 
 class Start {
  public:
-  Start(const FeasibleSet& set, std::size_t count)
-      : set_(set), count_(count), together_(set.layers() * set.layers(), 0) {}
+  Start(const FeasibleSet& set, std::size_t count) : set_(set), count_(count) {}
 
   bool full() const { return members_.size() >= count_; }
   bool open_to(const Levels& member) const {
@@ -52,17 +51,16 @@ class Start {
     if (!open_to(member)) return;
     members_.push_back(member);
     taken_.insert(member);
-    const std::vector<double> signs = signs_of(member);
-    for (std::size_t i = 0; i < together_.size(); ++i) {
-      together_[i] += signs[i / signs.size()] * signs[i % signs.size()];
-    }
+    signs_.push_back(signs_of(member));
   }
-  // Half of what E(s^2) grows by with this member, but for a constant.
-  double confounding(const Levels& member) const {
-    const std::vector<double> signs = signs_of(member);
-    double sum = 0;
-    for (std::size_t i = 0; i < together_.size(); ++i) {
-      sum += together_[i] * signs[i / signs.size()] * signs[i % signs.size()];
+  // What E(s^2) grows by with this member, but for what depends on the member alone.
+  std::int64_t confounding(const Levels& member) const {
+    const std::vector<std::int64_t> signs = signs_of(member);
+    std::int64_t sum = 0;
+    for (const std::vector<std::int64_t>& other : signs_) {
+      const std::int64_t alike =
+          std::inner_product(signs.begin(), signs.end(), other.begin(), std::int64_t{0});
+      sum += alike * alike;
     }
     return sum;
   }
@@ -73,7 +71,7 @@ class Start {
   std::size_t count_;
   LevelsSet taken_;
   std::vector<Levels> members_;
-  std::vector<double> together_;  // [layers][layers]: sums of products of signs
+  std::vector<std::vector<std::int64_t>> signs_;  // [members][layers]
 };
 
 }  // namespace
@@ -108,14 +106,14 @@ std::vector<Levels> designed_start(const FeasibleSet& set, std::size_t count, Ra
   std::iota(order.begin(), order.end(), std::size_t{0});
   for (std::size_t tries = 0; rungs.size() > 1 && !start.full() && tries < kTries; ++tries) {
     std::optional<Levels> best;
-    double least = 0;
+    std::int64_t least = 0;
     for (int i = 0; i < kDraws; ++i) {
       random.shuffle(order);
       Levels member =
           half_up(tries % (rungs.size() - 1), [&](std::size_t l) { return 2 * order[l] < layers; });
       set.repair(member, random);
       if (!start.open_to(member)) continue;
-      const double confounding = start.confounding(member);
+      const std::int64_t confounding = start.confounding(member);
       if (best && confounding >= least) continue;
       best = std::move(member);
       least = confounding;

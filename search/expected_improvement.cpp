@@ -17,7 +17,7 @@ Point box_corner(std::span<const Point> points) {
   const double most = std::ranges::max_element(points, {}, &Point::cost)->cost;
   const double steps = std::max(1.0, static_cast<double>(front.size()) - 1);
   const auto step = [&](double range) { return range > 0 ? range / steps : 1; };
-  return {most + step(most - cheapest.cost),
+  return {most + step(points[front.back()].cost - cheapest.cost),
           cheapest.loss + step(cheapest.loss - points[front.back()].loss)};
 }
 

@@ -3,9 +3,9 @@
 // results, and asked which submodels are expected to add most area to the front:
 // - It starts from a designed set (designed_start.h).
 // - Then it asks in batches, the next one when all results of the last are in. Each member is the
-//   one of largest expected gain in hypervolume (expected_gain.h), once those chosen before it are
-//   taken to have the losses that are expected of them; so where the model is uncertain, and that
-//   uncertainty might pay, it explores.
+//   one of largest expected gain in hypervolume (expected_improvement.h), once those chosen before
+//   it are taken to have the losses that are expected of them; so where the model is uncertain, and
+//   that uncertainty might pay, it explores.
 // - Among which members: those near the front that the model predicts (candidate_pool.h).
 // - Every fourth member of a batch is chosen by a second model, without the pairs of particular
 //   layers. Near the front some layers change together only. Then the results leave open whether a
@@ -37,8 +37,11 @@ namespace {
 constexpr std::size_t kCandidates = 800;  // whose expected gain is computed
 constexpr std::uint64_t kSmallestBatch = 8, kLargestBatch = 64;
 constexpr std::size_t kModelled = 640;  // results at most, so that a batch takes about a second
-constexpr double kMargin = 0.02;  // of the costs' range, that the best losses' area extends over
-constexpr double kFarOut = 20;    // ranges between quartile and median, beyond which losses are cut
+// Of the costs' range, that the best losses' area extends over. The box ends at the worst loss: the
+// designed start has the ends of the space, so that is a loss of the front's own scale. (box_corner
+// is for results of which some are far off the front.)
+constexpr double kMargin = 0.02;
+constexpr double kFarOut = 20;  // ranges between quartile and median, beyond which losses are cut
 constexpr std::size_t kSecondOpinion = 4;  // one in so many members of a batch
 constexpr double kThoroughly = 1.5;  // growth of the results from one thorough fit to the next
 

@@ -27,8 +27,6 @@ struct Proposal {
 
   std::vector<double> distribution(std::int64_t vocabulary) const;  // [vocabulary], sums to 1
 };
-inline constexpr std::int64_t kMostProposals =
-    15;  // with one more, the rows of the fastest product
 
 struct Job {
   std::vector<std::int64_t> prompt;  // one or more tokens

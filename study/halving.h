@@ -63,7 +63,7 @@ class HalvingJudge {
   };
 
   void add(const Score& whole);  // scored on all examples
-  bool empty() const { return wholes_.empty(); }
+  std::size_t size() const { return wholes_.size(); }
   // Of a candidate that was scored on the examples `at`. Before the first result on all examples,
   // the objective is that of the part, and `peers` (scored on the same part) give the error.
   Standing of(const Score& part, std::span<const std::int64_t> at,

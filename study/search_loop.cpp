@@ -146,16 +146,15 @@ class Loop {
       if (round + 1 == last_round()) {
         const std::uint64_t anchors = (status_.evaluations + candidates.size()) / kAnchors;
         most =
-            std::min(most, anchors > anchors_ ? static_cast<std::size_t>(anchors - anchors_) : 0);
+            std::min<std::size_t>(most, anchors - std::min<std::uint64_t>(anchors, judge_.size()));
       }
-      if (judge_.empty()) most = std::max<std::size_t>(most, 1);
+      if (judge_.size() == 0) most = std::max<std::size_t>(most, 1);
       std::vector<std::size_t> on;
       for (const std::size_t k : judge_.promising(standings, most)) on.push_back(left[k]);
       std::ranges::sort(on);
       left = std::move(on);
     }
     for (const std::size_t i : left) judge_.add(entrants[i].score);
-    anchors_ += left.size();
     for (Entrant& entrant : entrants) {
       const auto [point, error] = judge_.of(entrant.score, examples(entrant.round), {});
       const bool whole = entrant.round == last_round();
@@ -266,7 +265,6 @@ class Loop {
 
   // Of a search with halving.
   HalvingJudge judge_;
-  std::uint64_t anchors_ = 0;  // candidates of batches that were scored on all examples
   std::vector<Entrant> ended_early_;
   std::uint64_t spent_ = 0;  // examples, of known scores too: what is promoted depends on it
 };

@@ -38,6 +38,9 @@ TEST(BoxCorner, ValuesTheEndsOfAFrontAsItsOtherMembers) {
   const Point corner = box_corner(points);
   points.push_back({10, 1e30});
   EXPECT_EQ(box_corner(points).loss, corner.loss);
+  points.push_back({1000, 95});  // dear and dominated: the box reaches further, by the same step
+  EXPECT_EQ(box_corner(points).loss, corner.loss);
+  EXPECT_EQ(box_corner(points).cost, 1000 + 2);
   // Where nothing differs, the box has an area nevertheless.
   const Point one[] = {{5, 3}, {5, 3}};
   EXPECT_GT(hypervolume(one, box_corner(one)), 0);
