@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "engine/sequences.h"
 #include "generate/sampler.h"
+#include "generate/speculative.h"
 #include "model/widths.h"
 
 namespace mnm {
