@@ -114,13 +114,20 @@ def widths_of(text):
 
 
 def from_store(path):
-    """What searches have scored in it."""
+    """What searches have scored in it: of one model, on the same data, in one dtype."""
     rows = sqlite3.connect(path).execute(
-        "SELECT r.widths, s.value FROM record r"
+        "SELECT r.model, r.data, r.dtype, r.widths, s.value FROM record r"
         " JOIN score s ON s.record = r.id AND s.metric = 'loss' AND s.status = 'ok'"
         " JOIN data_use u ON u.model = r.model AND u.data = r.data AND u.part = 'search'"
     )
-    known = {widths_of(text): loss for text, loss in rows}
+    scored = {}  # {what was scored: {widths: loss}}
+    for *what, text, loss in rows:
+        scored.setdefault(tuple(what), {})[widths_of(text)] = loss
+    if len(scored) != 1:
+        raise SystemExit(
+            f"{path} holds searches of {len(scored)} models, data or dtypes, expected one"
+        )
+    (known,) = scored.values()
     return Known(list(known), list(known.values()))
 
 

@@ -25,7 +25,9 @@ from scipy.stats import t as students_t
 
 
 def search(arguments, model, store, options):
-    """Runs a search. (tokens that it took, tokens of the same without halving)."""
+    """Runs a search in a new store. (tokens that it took, tokens of the same without halving)."""
+    if store.exists():
+        raise SystemExit(f"{store} exists: what it knows already would cost no tokens")
     command = [arguments.program, "search", model, "--db", str(store)]
     command += ["--data", arguments.data, "--confirm", arguments.confirm]
     command += ["--max-tokens", str(arguments.max_tokens), "--threads", "1"]

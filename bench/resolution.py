@@ -69,6 +69,8 @@ def main():
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.layers < 3:
+        parser.error("--layers: without a layer in the middle there is nothing to time")
     print("pixels  tokens  family         layer, ms  model, ms  peak, MiB")
     for size in map(int, arguments.sizes.split(",")):
         tokens = (size // PATCH) ** 2 + 1

@@ -248,19 +248,24 @@ def rows_of(strategy, arguments, table, losses, budgets):
     return rows_of_ours(strategy, arguments, table, budgets)
 
 
+def digest_of(*paths):
+    content = b"".join(pathlib.Path(path).read_bytes() for path in paths)
+    return hashlib.sha256(content).hexdigest()
+
+
 class Rows:
     """What was computed, in a CSV file, so that a run that was stopped goes on. Without a path
-    nothing is kept. Refused is a file of other seeds or evaluations, or of another program."""
+    nothing is kept. A row is of a table with that content. Refused is a file of other seeds or
+    evaluations, or of another version of the program or of this script."""
 
     def __init__(self, path, arguments):
         self.path, self.rows = path, []
-        program = hashlib.sha256(pathlib.Path(arguments.program).read_bytes())
-        made = f"{arguments.seeds} {arguments.evaluations} {program.hexdigest()}"
+        made = f"{arguments.seeds} {arguments.evaluations} {digest_of(arguments.program, __file__)}"
         if path and path.exists():
             with path.open() as file:
                 if file.readline().strip() != made:
                     sys.exit(
-                        f"{path} is of other seeds, evaluations or another program"
+                        f"{path} is of other seeds, evaluations, or another program or script"
                     )
                 self.rows = list(csv.DictReader(file))
         elif path:
@@ -358,18 +363,21 @@ def main():
     tables = {
         f"data/{pathlib.Path(path).parent.name}": path for path in arguments.tables
     }
+    if len(tables) < len(arguments.tables):
+        parser.error("two tables lie in folders of one name, by which rows are named")
     limits = ("no budget", "three budgets")
     shares = {}  # {(table, within): {strategy: [(evaluations, median, worst)]}}
     for strategy, name, within in itertools.product(
         arguments.strategies, tables, limits
     ):
         key = (name, within, strategy)
-        computed = rows.of(*key)
+        kept = (digest_of(tables[name]), within, strategy)
+        computed = rows.of(*kept)
         if not computed:
             losses = numpy.load(tables[name]).astype(float)
             budgets = within == "three budgets"
             computed = rows_of(strategy, arguments, tables[name], losses, budgets)
-            rows.add(key, computed)
+            rows.add(kept, computed)
         shares.setdefault((name, within), {})[strategy] = computed
         for n, median, worst in computed:
             print(*key, n, f"{median:.4f} ({worst:.4f})", sep=",", flush=True)

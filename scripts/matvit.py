@@ -206,10 +206,12 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--classes", type=Path, help="a name of a class on each line")
     arguments = parser.parse_args()
+    if arguments.out.exists():
+        raise SystemExit(f"cannot write {arguments.out}: it exists")
     try:
         state = Reader(arguments.state.read_bytes()).value()
         tensors, config = converted(parameters(state))
-    except (KeyError, ValueError, UnicodeDecodeError) as error:
+    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         what = f"there is no {error}" if isinstance(error, KeyError) else error
         raise SystemExit(f"cannot convert {arguments.state}: {what}")
     classes = tensors["classifier.bias"].shape[0]

@@ -134,12 +134,19 @@ def main():
     if model.config.matformer_granularities != [FF // 8, FF // 4, FF // 2, FF]:
         sys.exit(f"granularities are {model.config.matformer_granularities}")
     (scratch / "cut").write_bytes(packed(state)[:-100])
-    for name, said in (("cut", "cut off"), ("none", "no weights of a ViT")):
-        if name == "none":
-            (scratch / name).write_bytes(packed({"step": 7}))
-        command = [sys.executable, script, scratch / name, scratch / "refused"]
+    (scratch / "none").write_bytes(packed({"step": 7}))
+    (scratch / "odd").write_bytes(packed({"params": tree | {"embedding": tree["cls"]}}))
+    for name, out, said in (
+        ("cut", "refused", "cut off"),
+        ("none", "refused", "no weights of a ViT"),
+        ("odd", "refused", "cannot convert"),
+        ("absent", "refused", "No such file"),
+        ("state", "model", "it exists"),
+    ):
+        command = [sys.executable, script, scratch / name, scratch / out]
         refused = subprocess.run(command, capture_output=True, text=True, check=False)
-        if refused.returncode != 1 or said not in refused.stderr:
+        said_so = said in refused.stderr and "Traceback" not in refused.stderr
+        if refused.returncode != 1 or not said_so:
             sys.exit(f"{name}: {refused.stderr}")
     if (scratch / "refused").exists():
         sys.exit("a refused state leaves something behind")
