@@ -23,6 +23,9 @@ std::string nearest_of(std::string_view name, std::span<const Text> names) {
   std::size_t best = std::max<std::size_t>(1, name.size() / 3) + 1;
   std::string_view found;
   for (const std::string_view candidate : names) {
+    // At least as far away as one is longer: what a client names may be long.
+    const std::size_t a = name.size(), b = candidate.size();
+    if ((a > b ? a - b : b - a) >= best) continue;
     const std::size_t distance = edit_distance(name, candidate);
     if (distance < best) {
       best = distance;

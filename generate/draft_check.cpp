@@ -1,10 +1,10 @@
 #include "generate/draft_check.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <optional>
 
+#include "base/stopwatch.h"
 #include "generate/draft_length.h"
 #include "generate/generation.h"
 #include "generate/scheduled_widths.h"
@@ -13,11 +13,6 @@ namespace mnm {
 namespace {
 
 using Tokens = std::vector<std::int64_t>;
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Means, as the speeds that they predict are: other programs slow all of them down alike.
 double mean_of(const std::vector<double>& values) {
@@ -80,10 +75,10 @@ class Check {
   // The distribution of the next token after some, and the time that it takes.
   std::vector<double> after(SequenceId sequence, const Widths& widths,
                             std::span<const std::int64_t> tokens, double* seconds) {
-    const Clock::time_point start = Clock::now();
+    const Stopwatch start;
     const Feed feed{.sequence = sequence, .widths = widths, .tokens = tokens};
     std::vector<double> out = sampler_.probabilities(sequences_.step({&feed, 1}).front());
-    if (seconds != nullptr) *seconds = since(start);
+    if (seconds != nullptr) *seconds = start.seconds();
     return out;
   }
 
@@ -122,7 +117,7 @@ class Check {
     // Within the positions of the text.
     sequences_.rewind(verifier, std::max<std::int64_t>(0, sequences_.length(verifier) - rows));
     const Tokens tokens(static_cast<std::size_t>(rows), token);
-    const Clock::time_point start = Clock::now();
+    const Stopwatch start;
     const Feed feed{.sequence = verifier,
                     .widths = settings_.speculation.verifier,
                     .tokens = tokens,
@@ -132,7 +127,7 @@ class Check {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       sampler_.probabilities(logits.subspan(i * vocab, vocab));
     }
-    verification_.push_back(since(start));
+    verification_.push_back(start.seconds());
   }
 
   Sequences& sequences_;

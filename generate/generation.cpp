@@ -1,19 +1,14 @@
 #include "generate/generation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+
+#include "base/stopwatch.h"
 
 namespace mnm {
 namespace {
 
 constexpr std::size_t kChunk = 512;  // of a prompt, so that Ctrl-C and memory need not wait
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 }  // namespace
 
@@ -35,12 +30,12 @@ Generation generate(TokenSource& source, std::span<const std::int64_t> prompt,
                     const GenerationLimits& limits,
                     const std::function<bool(std::optional<std::int64_t>)>& sink) {
   Generation out;
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   for (std::size_t at = 0; at < prompt.size(); at += kChunk) {
     if (!sink({})) return out;
     source.read(prompt.subspan(at, std::min(kChunk, prompt.size() - at)));
   }
-  out.prefill_seconds = since(start);
+  out.prefill_seconds = start.seconds();
   while (true) {
     const auto done = static_cast<std::int64_t>(out.tokens.size());
     if (done >= limits.new_tokens) {
@@ -53,10 +48,10 @@ Generation generate(TokenSource& source, std::span<const std::int64_t> prompt,
       out.finish = Finish::kContext;
       return out;
     }
-    const Clock::time_point pass = Clock::now();
+    const Stopwatch pass;
     const std::vector<std::int64_t> tokens = source.next(std::min(limits.new_tokens - done, room));
     if (done > 0) {
-      out.decode_seconds += since(pass);
+      out.decode_seconds += pass.seconds();
       out.decoded += static_cast<std::int64_t>(tokens.size());
     }
     for (const std::int64_t token : tokens) {

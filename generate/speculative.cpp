@@ -1,18 +1,10 @@
 #include "generate/speculative.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "base/stopwatch.h"
 
 namespace mnm {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 std::int64_t SpeculationCounts::add(std::int64_t accepted_now, std::int64_t proposed_now) {
   const std::int64_t tested_now = std::min(accepted_now + 1, proposed_now);
@@ -104,13 +96,13 @@ std::vector<std::int64_t> Speculation::propose(std::int64_t count) {
   proposed_from_.clear();
   std::vector<std::int64_t> next = draft_ == verifier_ ? std::vector<std::int64_t>{} : unread_;
   next.push_back(last_);
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   for (std::int64_t i = 0; i < count; ++i) {
     proposed_from_.push_back(sampler_.probabilities(feed(draft_, settings_.draft, next, false)));
     proposals.push_back(draw(proposed_from_.back(), 1, random_.uniform()));
     next = {proposals.back()};
   }
-  counts_.draft_seconds += since(start);
+  counts_.draft_seconds += start.seconds();
   counts_.draft_passes += count;
   return proposals;
 }
@@ -126,9 +118,9 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
 
   std::vector<std::int64_t> fed = {last_};
   fed.insert(fed.end(), proposals.begin(), proposals.end());
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   const std::span<const float> logits = feed(verifier_, settings_.verifier, fed, true);
-  counts_.verify_seconds += since(start);
+  counts_.verify_seconds += start.seconds();
 
   const VerifiedDraft verified = verify_draft(
       logits, proposals, [&](std::size_t i) { return std::span<const double>(proposed_from_[i]); },
@@ -156,12 +148,12 @@ double Speculation::verifier_seconds() {
   if (last_ < 0) return 0;
   const std::int64_t base = sequences_.length(verifier_);
   const std::int64_t passes = std::clamp(counts_.verifications, kLeast, kMost);
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   for (std::int64_t i = 0; i < passes; ++i) {
     sampler_.probabilities(feed(verifier_, settings_.verifier, {&last_, 1}, false));
     sequences_.rewind(verifier_, base);
   }
-  return since(start) / static_cast<double>(passes);
+  return start.seconds() / static_cast<double>(passes);
 }
 
 }  // namespace mnm

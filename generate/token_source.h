@@ -16,7 +16,8 @@ class TokenSource {
   virtual void read(std::span<const std::int64_t> part) = 0;
 
   // The next tokens of the text: at least one and at most `most`, which is at least one. The first
-  // call gives one token and computes nothing, since the prompt's last logits are there.
+  // call computes nothing on this machine, since the prompt's last logits are there. Error if the
+  // logits are no numbers, or if another machine does not answer.
   virtual std::vector<std::int64_t> next(std::int64_t most) = 0;
 };
 
