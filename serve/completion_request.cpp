@@ -121,16 +121,10 @@ void take_chat(Members& members, CompletionRequest& request) {
   if (wanted) request.alternatives = top.value_or(0);
 }
 
-std::uint64_t seed_of(std::int64_t seed) { return static_cast<std::uint64_t>(seed); }
-
 void take_sampling(Members& members, CompletionRequest& request) {
-  Sampling& sampling = request.sampling;
-  sampling.temperature = members.real("temperature", 1, 0, 1e6);
-  sampling.top_p = members.real("top_p", 1, 0, 1);
-  if (sampling.top_p == 0) refuse("top_p", "'top_p' must be above 0");
-  sampling.top_k = members.whole("top_k", 0, kMost).value_or(0);
+  request.sampling = members.sampling(1);
   if (const auto seed = members.whole("seed", std::numeric_limits<std::int64_t>::min(), kMost)) {
-    request.seed = seed_of(*seed);
+    request.seed = static_cast<std::uint64_t>(*seed);
   }
   constexpr const char* kPlain = "tokens are drawn by temperature, top_k and top_p alone";
   for (const char* name : {"presence_penalty", "frequency_penalty", "min_p"}) {

@@ -30,21 +30,30 @@ Json parse_body(std::string_view body) {
   return json;
 }
 
+std::optional<std::int64_t> token_id(const Json& json) {
+  // In this library a number from 0 up is unsigned.
+  if (!json.is_number_unsigned()) return std::nullopt;
+  const auto id = json.get<std::uint64_t>();
+  return id <= static_cast<std::uint64_t>(kMost) ? std::optional(static_cast<std::int64_t>(id))
+                                                 : std::nullopt;
+}
+
 std::vector<std::int64_t> token_ids(const Json& list, const std::string& param) {
   if (!list.is_array()) refuse(param, "'{}' must be a list of token ids", param);
   std::vector<std::int64_t> ids;
-  for (const Json& id : list) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0) {
-      refuse(param, "a list of token ids must hold whole numbers from 0 up");
-    }
-    ids.push_back(id.get<std::int64_t>());
+  for (const Json& one : list) {
+    const std::optional<std::int64_t> id = token_id(one);
+    if (!id) refuse(param, "a list of token ids must hold whole numbers from 0 up");
+    ids.push_back(*id);
   }
   return ids;
 }
 
 Json Members::take(const std::string& name) {
-  Json value = body_.contains(name) ? body_.at(name) : Json();
-  body_.erase(name);
+  const auto found = body_.find(name);
+  if (found == body_.end()) return {};
+  Json value = std::move(*found);
+  body_.erase(found);
   return value;
 }
 
@@ -83,6 +92,22 @@ std::string Members::text(const std::string& name) {
   const Json value = take(name);
   if (!value.is_string()) refuse(name, "'{}' must be given as a string", name);
   return value.get<std::string>();
+}
+
+std::optional<std::string> Members::optional_text(const std::string& name) {
+  const Json value = take(name);
+  if (value.is_null()) return std::nullopt;
+  if (!value.is_string()) refuse(name, "'{}' must be a string", name);
+  return value.get<std::string>();
+}
+
+Sampling Members::sampling(double temperature) {
+  Sampling sampling;
+  sampling.temperature = real("temperature", temperature, 0, 1e6);
+  sampling.top_p = real("top_p", 1, 0, 1);
+  if (sampling.top_p == 0) refuse("top_p", "'top_p' must be above 0");
+  sampling.top_k = whole("top_k", 0, kMost).value_or(0);
+  return sampling;
 }
 
 void Members::require_idle(const std::string& name, std::initializer_list<Json> idle,

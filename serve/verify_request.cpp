@@ -14,26 +14,17 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
-std::optional<std::string> text_or_nothing(Members& members, const std::string& name) {
-  const Json value = members.take(name);
-  if (value.is_null()) return std::nullopt;
-  if (!value.is_string()) refuse(name, "'{}' must be a string", name);
-  return value.get<std::string>();
-}
-
 // What a proposal was drawn from: pairs of an id and a number above 0.
 std::vector<std::pair<std::int64_t, double>> distribution_of(const Json& pairs,
                                                              std::int64_t token) {
   std::vector<std::pair<std::int64_t, double>> out;
   double sum = 0;
   for (const Json& pair : pairs) {
-    const bool right = pair.is_array() && pair.size() == 2 && pair[0].is_number_unsigned() &&
-                       pair[0].get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost) &&
-                       pair[1].is_number() && pair[1].get<double>() > 0;
-    if (!right) {
+    const auto id = pair.is_array() && pair.size() == 2 ? token_id(pair[0]) : std::nullopt;
+    if (!id || !pair[1].is_number() || !(pair[1].get<double>() > 0)) {
       refuse("draft", "'probabilities' must hold pairs of a token id and a number above 0");
     }
-    out.emplace_back(pair[0].get<std::int64_t>(), pair[1].get<double>());
+    out.emplace_back(*id, pair[1].get<double>());
     sum += out.back().second;
   }
   if (!std::isfinite(sum)) refuse("draft", "the 'probabilities' of a proposal have no finite sum");
@@ -49,12 +40,10 @@ std::vector<std::pair<std::int64_t, double>> distribution_of(const Json& pairs,
 }
 
 Proposal proposal_of(const Json& json, bool greedy) {
-  const auto id = [](const Json& token) {
-    if (!token.is_number_unsigned() ||
-        token.get<std::uint64_t>() > static_cast<std::uint64_t>(kMost)) {
-      refuse("draft", "'draft' must hold token ids, or objects with a 'token'");
-    }
-    return token.get<std::int64_t>();
+  const auto required = [](const Json& token) {
+    const std::optional<std::int64_t> id = token_id(token);
+    if (!id) refuse("draft", "'draft' must hold token ids, or objects with a 'token'");
+    return *id;
   };
   if (!json.is_object()) {
     if (!greedy) {
@@ -62,10 +51,10 @@ Proposal proposal_of(const Json& json, bool greedy) {
              "with a temperature each proposal must say what it was drawn from: "
              "{{\"token\": 5, \"probabilities\": [[5, 0.75], [7, 0.25]]}}");
     }
-    return {id(json), {{id(json), 1}}};
+    return {required(json), {{required(json), 1}}};
   }
   Members members(json);
-  Proposal out{id(members.take("token"))};
+  Proposal out{required(members.take("token"))};
   const Json from = members.take("probabilities");
   members.require_empty();
   if (!from.is_array()) refuse("draft", "a proposal has no list of 'probabilities'");
@@ -79,24 +68,20 @@ Proposal proposal_of(const Json& json, bool greedy) {
 VerifyRequest parse_verify_request(std::string_view body) {
   Members members(parse_body(body));
   VerifyRequest request;
-  request.model = text_or_nothing(members, "model");
-  request.session = text_or_nothing(members, "session");
+  request.model = members.optional_text("model");
+  request.session = members.optional_text("session");
   const auto keep = members.whole("keep", 0, kMost);
   if (keep.has_value() != request.session.has_value()) {
     refuse("keep", "'session' and 'keep' go together: which text goes on, and from where");
   }
   request.keep = keep.value_or(0);
   request.tokens = token_ids(members.take("tokens"), "tokens");
-  Sampling& sampling = request.sampling;
-  sampling.temperature = members.real("temperature", 0, 0, 1e6);
-  sampling.top_p = members.real("top_p", 1, 0, 1);
-  if (sampling.top_p == 0) refuse("top_p", "'top_p' must be above 0");
-  sampling.top_k = members.whole("top_k", 0, kMost).value_or(0);
+  request.sampling = members.sampling(0);
   if (const auto seed = members.whole("seed", 0, kMost)) {
     request.seed = static_cast<std::uint64_t>(*seed);
   }
   request.vocabulary = members.whole("vocabulary", 1, kMost);
-  request.tokenizer = text_or_nothing(members, "tokenizer");
+  request.tokenizer = members.optional_text("tokenizer");
   const Json draft = members.take("draft");
   if (!draft.is_array()) refuse("draft", "'draft' must be a list of proposals");
   if (std::cmp_greater(draft.size(), kMostProposals)) {
@@ -104,7 +89,7 @@ VerifyRequest parse_verify_request(std::string_view body) {
            kMostProposals);
   }
   for (const Json& one : draft) {
-    request.draft.push_back(proposal_of(one, sampling.temperature == 0));
+    request.draft.push_back(proposal_of(one, request.sampling.temperature == 0));
   }
   members.require_empty();
   return request;
