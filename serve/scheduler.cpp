@@ -14,7 +14,7 @@ namespace {
 // A start that is shorter is computed anew: taking it over costs as much.
 constexpr std::int64_t kShortestStart = 16;
 
-// Logits of one step's scored prompts take at most this much.
+// Logits of the parts of one step that ask for those at every position take at most this much.
 constexpr std::int64_t kScoredBytes = 64 << 20;
 
 }  // namespace
@@ -34,11 +34,20 @@ Scheduler::~Scheduler() {
   for (const CachedSequence& cached : kept_) sequences_.close(cached.sequence);
 }
 
+std::int64_t Scheduler::size_of(std::int64_t tokens, std::int64_t take_back) const {
+  const std::int64_t states = limits_.state_positions * (1 + take_back);
+  return std::max(tokens, std::min(states, limits_.positions));
+}
+
+std::int64_t Scheduler::size_of(const CachedSequence& cached) const {
+  return size_of(std::ssize(cached.tokens), cached.take_back);
+}
+
 std::int64_t Scheduler::need(const Job& job) const {
   // The last token is told and not fed.
   const std::int64_t more = std::max<std::int64_t>(0, job.max_tokens - 1);
   const auto prompt = static_cast<std::int64_t>(job.prompt.size());
-  return prompt + std::min(more, limits_.context - prompt);
+  return size_of(prompt + std::min(more, limits_.context - prompt), job.take_back());
 }
 
 void Scheduler::add(JobId id, Job job) {
@@ -70,13 +79,14 @@ void Scheduler::remove(JobId id) {
 std::int64_t Scheduler::positions() const {
   std::int64_t sum = 0;
   for (const auto& [id, running] : running_) sum += running.reserved;
-  for (const CachedSequence& cached : kept_) sum += static_cast<std::int64_t>(cached.tokens.size());
+  for (const CachedSequence& cached : kept_) sum += size_of(cached);
   return sum;
 }
 
 // Whether a job can go on in a copy of this cache: it must be able to take back as much as the job
-// may want to.
+// may want to, and its states must have room in what the job reserves.
 bool Scheduler::serves(const CachedSequence& cached, const Job& job) const {
+  if (limits_.state_positions > 0 && cached.take_back > job.take_back()) return false;
   const auto length = static_cast<std::int64_t>(cached.tokens.size());
   return cached.take_back >= job.take_back() || sequences_.reaches(cached.sequence, length - 1);
 }
@@ -109,7 +119,7 @@ Scheduler::Start Scheduler::best_start(const Job& job, const Widths& widths) con
 bool Scheduler::make_room(std::int64_t wanted) {
   std::int64_t used = positions();
   while (used + wanted > limits_.positions && !kept_.empty()) {
-    used -= static_cast<std::int64_t>(kept_.front().tokens.size());
+    used -= size_of(kept_.front());
     sequences_.close(kept_.front().sequence);
     kept_.pop_front();
   }
@@ -145,11 +155,9 @@ void Scheduler::admit(const Widths& elastic) {
     }
     // In order: a long job is not overtaken by short ones for ever. Making room may close the very
     // cache that it would start from, so that is used first.
-    if (start.from != nullptr) {
-      kept_.splice(
-          kept_.end(), kept_,
-          std::ranges::find(kept_, start.from, [](const CachedSequence& c) { return &c; }));
-    }
+    const auto used =
+        std::ranges::find(kept_, start.from, [](const CachedSequence& c) { return &c; });
+    if (used != kept_.end()) kept_.splice(kept_.end(), kept_, used);
     if (!make_room(need(job))) return;
     start = best_start(job, widths);
     let_in(next->first, std::move(job), start);
@@ -160,7 +168,9 @@ void Scheduler::admit(const Widths& elastic) {
 StepLoad Scheduler::fixed_load() const {
   StepLoad load;
   for (const auto& [id, running] : running_) {
-    if (running.widths) load = load + StepLoad{1, running.job.flops};
+    if (!running.widths) continue;
+    const std::int64_t rows = std::max<std::int64_t>(1, running.job.in_doubt());
+    load = load + StepLoad{rows, static_cast<double>(rows) * running.job.flops};
   }
   return load;
 }
@@ -169,23 +179,36 @@ std::int64_t Scheduler::elastic_rows() const {
   return std::ranges::count_if(running_, [](const auto& one) { return !one.second.widths; });
 }
 
+double Scheduler::prompt_flops(double elastic_flops) const {
+  double most = 0;
+  for (const auto& [id, running] : running_) {
+    if (running.prompt_left() <= running.job.in_doubt()) continue;
+    most = std::max(most, running.widths ? running.job.flops : elastic_flops);
+  }
+  return most > 0 ? most : elastic_flops;
+}
+
 StepPlan Scheduler::plan(const Widths& elastic, double elastic_flops,
                          std::int64_t prompt_rows) const {
   StepPlan plan;
   const auto shared = std::make_shared<const Widths>(elastic);
   const std::int64_t most_scored =
-      std::max<std::int64_t>(1, kScoredBytes / (std::max<std::int64_t>(1, limits_.vocabulary) * 4));
+      kScoredBytes / (std::max<std::int64_t>(1, limits_.vocabulary) * std::int64_t{sizeof(float)});
+  std::int64_t scored = 0;  // rows
   for (const auto& [id, running] : running_) {
     StepPlan::Part part{id, {}, running.widths ? running.widths : shared};
     const std::int64_t left = running.prompt_left(), in_doubt = running.job.in_doubt();
+    // The first goes ahead whatever it takes: nobody waits for ever.
+    const std::int64_t scorable = std::max<std::int64_t>(scored == 0 ? 1 : 0, most_scored - scored);
     if (left > 0 && left == in_doubt) {  // in one step, as the token of another job is
+      if (scored > 0 && left > scorable) continue;
       part.every_position = true;
       part.tokens.assign(running.job.prompt.end() - left, running.job.prompt.end());
     } else if (left > 0) {
       part.every_position = running.job.score_prompt;
       part.settled = in_doubt > 0;
       const std::int64_t rows =
-          std::min({left - in_doubt, prompt_rows, part.every_position ? most_scored : left});
+          std::min({left - in_doubt, prompt_rows, part.every_position ? scorable : left});
       if (rows == 0) continue;
       prompt_rows -= rows;
       const auto first =
@@ -195,6 +218,7 @@ StepPlan Scheduler::plan(const Widths& elastic, double elastic_flops,
       part.tokens = {running.next.value()};
     }
     const auto rows = static_cast<std::int64_t>(part.tokens.size());
+    if (part.every_position) scored += rows;
     const double flops = running.widths ? running.job.flops : elastic_flops;
     plan.load = plan.load + StepLoad{rows, static_cast<double>(rows) * flops};
     plan.parts.push_back(std::move(part));

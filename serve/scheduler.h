@@ -30,6 +30,9 @@ struct SchedulerLimits {
   std::int64_t vocabulary = 0;  // tokens
   std::int64_t running = 64;    // jobs that are computed together
   std::int64_t positions = 0;   // tokens that all caches hold together
+  // Where a cache is a state, which does not grow with its tokens: so many tokens it counts as. A
+  // sequence that can take tokens back has a state for each of them, too. 0: caches grow.
+  std::int64_t state_positions = 0;
 };
 
 // What a step did for one job.
@@ -76,9 +79,12 @@ class Scheduler {
 
   // Lets waiting jobs in. `elastic`: the widths that elastic jobs run at.
   void admit(const Widths& elastic);
-  // What a step would compute that gives each running job its next token.
+  // What a step would compute that gives each running job its next token: the rows of a job with a
+  // draft are its proposals and one more.
   StepLoad fixed_load() const;
   std::int64_t elastic_rows() const;
+  // FLOPs per token of the widest prompt that is under way; `elastic_flops` where there is none.
+  double prompt_flops(double elastic_flops) const;
 
   // The next step: a token of each job whose prompt is done, and at most `prompt_rows` tokens of
   // prompts. `elastic_flops`: per token at the widths `elastic`.
@@ -90,7 +96,10 @@ class Scheduler {
   struct Start;
   Start best_start(const Job& job, const Widths& widths) const;
   bool make_room(std::int64_t positions);
-  std::int64_t need(const Job& job) const;  // positions
+  // In positions: a sequence of so many tokens, one that is there, what a job may come to need.
+  std::int64_t size_of(std::int64_t tokens, std::int64_t take_back) const;
+  std::int64_t size_of(const CachedSequence& cached) const;
+  std::int64_t need(const Job& job) const;
   void let_in(JobId id, Job job, const Start& start);
   void discard(JobId id);
   void keep_cache(RunningJob& running);

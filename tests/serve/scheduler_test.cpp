@@ -140,6 +140,30 @@ TEST(Scheduler, LoadsAreWhatStepsCompute) {
   EXPECT_EQ(plan.load.flops, 4 + 3);
 }
 
+TEST(Scheduler, ProposalsAreRowsOfTheLoad) {
+  Bench bench;
+  Job one = job(counting(0, 20), 1);
+  one.draft = std::vector<Proposal>{{18, {{18, 1}}}, {19, {{19, 1}}}};
+  bench.scheduler.add(1, one);
+  bench.step(kNarrow, 17);  // all but the proposals and the token before them
+  EXPECT_EQ(bench.scheduler.fixed_load().rows, 3);
+  EXPECT_EQ(bench.scheduler.fixed_load().flops, 3 * 4);
+  EXPECT_EQ(bench.scheduler.plan(kNarrow, 1, 512).load.rows, 3);
+}
+
+TEST(Scheduler, ThePromptThatIsWidestSaysWhatItsTokensCost) {
+  Bench bench;
+  EXPECT_EQ(bench.scheduler.prompt_flops(1), 1);
+  bench.scheduler.add(1, job(counting(0, 20), 2, std::nullopt));
+  bench.scheduler.admit(kNarrow);
+  EXPECT_EQ(bench.scheduler.prompt_flops(1), 1);
+  bench.scheduler.add(2, job(counting(50, 20), 2));
+  bench.scheduler.admit(kNarrow);
+  EXPECT_EQ(bench.scheduler.prompt_flops(1), 4);
+  bench.step();  // both prompts are done
+  EXPECT_EQ(bench.scheduler.prompt_flops(1), 1);
+}
+
 TEST(Scheduler, LongPromptsDoNotHoldOthersUp) {
   Bench bench;
   bench.scheduler.add(1, job({10}, 50));
@@ -176,6 +200,34 @@ TEST(Scheduler, CachesHoldNoMoreThanTheyMay) {
     EXPECT_LE(bench.scheduler.running(), 2);
   }
   for (const JobId id : {1, 2, 3, 4, 5}) EXPECT_EQ(bench.said[id].size(), 6u);
+}
+
+// A state is as large after one token as after a thousand.
+TEST(Scheduler, StatesCountWhateverTheirLength) {
+  Bench bench({.positions = 1000, .state_positions = 100});
+  bench.fake.tells_tokens_apart = false;
+  for (JobId id = 1; id <= 30; ++id) {
+    bench.scheduler.add(id, job(counting(static_cast<std::int64_t>(id), 18), 2));
+  }
+  while (!bench.scheduler.idle()) {
+    bench.step();
+    EXPECT_LE(bench.fake.open_sequences(), 10u);
+  }
+  // With a draft there is a state for each token that can be taken back, more than fit: such a job
+  // runs alone.
+  Job one = job(counting(40, 18), 1);
+  one.draft = std::vector<Proposal>{{57, {{57, 1}}}};
+  for (JobId id = 31; id <= 33; ++id) bench.scheduler.add(id, one);
+  while (!bench.scheduler.idle()) {
+    bench.step();
+    EXPECT_EQ(bench.fake.open_sequences(), 1u);
+  }
+  EXPECT_EQ(bench.events.back().verified->accepted, 1);
+  // A job without a draft reserves one state, and does not go on from one that has more.
+  bench.scheduler.add(34, job(counting(40, 20), 1));
+  bench.run();
+  EXPECT_EQ(bench.cached[34], 0);
+  EXPECT_LE(bench.scheduler.positions(), 1000);
 }
 
 TEST(Scheduler, WhatCanNeverRunIsRefused) {
@@ -323,6 +375,34 @@ TEST(Scheduler, PromptsAreScored) {
   EXPECT_EQ(scores[2].alternatives[1].first, 13);
   EXPECT_EQ(bench.said.count(1), 0u);
   EXPECT_EQ(bench.finish[1], FinishReason::kLength);
+}
+
+// 64 MiB are the logits of 4 tokens of so large a vocabulary.
+TEST(Scheduler, TheLogitsOfAStepAreBounded) {
+  constexpr std::int64_t kLarge = (64 << 20) / 4 / 4;
+  FakeSequences fake(kLarge);
+  Scheduler scheduler(fake, {.context = 1000, .vocabulary = kLarge, .positions = 10000});
+  const auto scored_rows = [&] {
+    scheduler.admit(kNarrow);
+    std::int64_t rows = 0;
+    for (const StepPlan::Part& part : scheduler.plan(kNarrow, 1, 512).parts) {
+      rows += part.every_position ? std::ssize(part.tokens) : 0;
+    }
+    return rows;
+  };
+  Job scored = job(counting(0, 15), 0), draft = job(counting(60, 3), 1);
+  scored.score_prompt = true;
+  draft.draft = std::vector<Proposal>{{61, {{61, 1}}}, {62, {{62, 1}}}};
+  for (const JobId id : {1, 2, 3}) {
+    scored.prompt[0] = static_cast<std::int64_t>(id);
+    scheduler.add(id, scored);
+  }
+  EXPECT_EQ(scored_rows(), 4);
+  for (const JobId id : {1, 2, 3}) scheduler.remove(id);
+  for (const JobId id : {4, 5}) scheduler.add(id, draft);
+  EXPECT_EQ(scored_rows(), 3);  // the other one is next
+  scheduler.remove(4);
+  EXPECT_EQ(scored_rows(), 3);
 }
 
 // The fake says the successor of a token.
