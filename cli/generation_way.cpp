@@ -86,6 +86,17 @@ void require_consistent(const OptionTable& options) {
   }
 }
 
+// How long the verifier takes for a token without a draft; nothing if it is gone, since the text is
+// there all the same.
+std::optional<double> alone_of(RemoteSpeculation& source) {
+  try {
+    return source.verifier_seconds();
+  } catch (const Error& error) {
+    note("the server was not timed alone: {}\n", error.what());
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 void add_way_options(OptionTable& options, WayOptions& way) {
@@ -259,32 +270,39 @@ Json GenerationWay::report_remote(RemoteSpeculation& source) const {
   const auto tokens = static_cast<double>(counts.tokens);
   const double length = static_cast<double>(counts.proposed) / count;
   const double draft = counts.draft_seconds / static_cast<double>(counts.draft_passes);
-  const double verification = trips.computed / count, trip = trips.seconds / count;
-  const double alone = source.verifier_seconds();
-  const double even = break_even_seconds(tokens / count, alone, length, draft, verification);
+  // The first round trip reads the prompt, and says nothing of the others.
+  const double later = std::max(1.0, count - 1);
+  const bool only = trips.count == 1;
+  const double verification = (trips.computed - (only ? 0 : trips.first_computed)) / later;
+  const double trip = (trips.seconds - (only ? 0 : trips.first_seconds)) / later;
+  const std::optional<double> alone = alone_of(source);
   const double bytes = static_cast<double>(trips.sent + trips.received) / tokens;
   json["acceptance"] = counts.acceptance();
   json["tokens_per_round_trip"] = tokens / count;
   json["round_trips_per_token"] = count / tokens;
-  json["bytes_per_token"] = bytes;
+  json["network_bytes_per_token"] = bytes;
   json["draft_tokens"] = length;
   json["draft_pass_seconds"] = draft;
   json["verification_seconds"] = verification;
-  json["verifier_pass_seconds"] = alone;
   json["round_trip_seconds"] = trip;
   json["network_seconds"] = trip - verification;
-  json["break_even_seconds"] = even;
   note(
       "verifier {} at {}: {:.3f} of {} tested tokens accepted; {:.2f} round trips and {} bytes a "
       "token\n",
       remote_->widths(), remote_->url(), counts.acceptance(), counts.tested, count / tokens,
       std::llround(bytes));
-  note("a round trip takes {:.1f} ms, of which the server computes {:.1f} ms; {}\n", 1e3 * trip,
-       1e3 * verification,
-       even > 0 ? fmt::format("this is faster than the server alone if the network takes less than "
-                              "{:.1f} ms of it",
-                              1e3 * even)
-                : "the server alone is faster, however fast the network is");
+  note("a round trip takes {:.1f} ms, of which the server computes {:.1f} ms\n", 1e3 * trip,
+       1e3 * verification);
+  if (!alone) return json;
+  const double even = break_even_seconds(tokens / count, *alone, length, draft, verification);
+  json["verifier_pass_seconds"] = *alone;
+  json["break_even_seconds"] = even;
+  if (even > 0) {
+    note("this is faster than the server alone if the network takes less than {:.1f} ms of it\n",
+         1e3 * even);
+  } else {
+    note("the server alone is faster, however fast the network is\n");
+  }
   return json;
 }
 

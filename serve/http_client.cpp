@@ -16,6 +16,7 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using net::ip::tcp;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kLongestAnswer = 8 << 20;
 
@@ -58,13 +59,13 @@ struct HttpClient::Impl {
   Impl(const std::string& url, HttpClientSettings its_settings)
       : place(place_of(url)), settings(std::move(its_settings)) {}
 
-  // Starts an operation, and waits for its end or for the time-out of the stream. Returns the bytes
-  // that it moved.
+  // Starts an operation, and waits for its end, until `deadline` at most. Returns the bytes that it
+  // moved. `awaited` is what did not come in time.
   template <typename Start>
-  std::size_t finish(std::chrono::seconds limit, Start start) {
+  std::size_t finish(Clock::time_point deadline, const char* awaited, Start start) {
     beast::error_code result;
     std::size_t moved = 0;
-    stream->expires_after(limit);
+    stream->expires_at(deadline);
     start([&](beast::error_code error, std::size_t bytes) {
       result = error;
       moved = bytes;
@@ -74,7 +75,7 @@ struct HttpClient::Impl {
     if (result) {
       stream.reset();
       if (result == beast::error::timeout) {
-        throw ConnectionError(fmt::format("nothing came for {} s", limit.count()));
+        throw ConnectionTimeout(fmt::format("there was no {} in time", awaited));
       }
       if (result == http::error::end_of_stream || result == http::error::partial_message) {
         throw ConnectionError("the connection was closed");
@@ -92,7 +93,7 @@ struct HttpClient::Impl {
     if (error) throw ConnectionError(error.message());
     stream.emplace(io);
     buffer.clear();
-    finish(settings.connect, [&](auto done) {
+    finish(Clock::now() + settings.connect, "connection", [&](auto done) {
       stream->async_connect(found,
                             [done](beast::error_code e, const tcp::endpoint&) { done(e, 0); });
     });
@@ -127,11 +128,12 @@ HttpResponse HttpClient::post(const std::string& path, const std::string& body) 
   }
   request.body() = body;
   request.prepare_payload();
-  me.sent += me.finish(me.settings.answer,
+  const Clock::time_point deadline = Clock::now() + me.settings.answer;
+  me.sent += me.finish(deadline, "answer",
                        [&](auto done) { http::async_write(*me.stream, request, done); });
   http::response_parser<http::string_body> parser;
   parser.body_limit(kLongestAnswer);
-  me.received += me.finish(me.settings.answer, [&](auto done) {
+  me.received += me.finish(deadline, "answer", [&](auto done) {
     http::async_read(*me.stream, me.buffer, parser, done);
   });
   HttpResponse response;

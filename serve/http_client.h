@@ -23,6 +23,12 @@ class ConnectionError : public Error {
   using Error::Error;
 };
 
+// The connection took longer than it may, or the answer.
+class ConnectionTimeout : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+
 class HttpClient {
  public:
   // `url` is http://HOST, http://HOST:PORT or http://[IPv6]:PORT, and a slash behind it is allowed.

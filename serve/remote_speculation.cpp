@@ -3,19 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+
+#include "base/stopwatch.h"
 
 namespace mnm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr double kParts = 10000;  // of the probability, as the verifier is told
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Sampling sampling_of_draft(Sampling sampling) {
   if (sampling.top_k == 0 || sampling.top_k > RemoteSpeculation::kSentTokens) {
@@ -83,7 +78,7 @@ std::vector<Proposal> RemoteSpeculation::propose(std::int64_t count) {
   std::vector<Proposal> proposals;
   // The draft reads what was said since its last pass.
   std::vector<std::int64_t> unread(text_.begin() + sequences_.length(draft_), text_.end());
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   for (std::int64_t i = 0; i < count; ++i) {
     std::span<const float> logits = logits_;
     if (!unread.empty()) {
@@ -94,25 +89,24 @@ std::vector<Proposal> RemoteSpeculation::propose(std::int64_t count) {
     proposals.push_back(proposal_of(logits));
     unread = {proposals.back().token};
   }
-  counts_.draft_seconds += since(start);
+  counts_.draft_seconds += start.seconds();
   return proposals;
 }
 
 std::vector<std::int64_t> RemoteSpeculation::next(std::int64_t most) {
   const std::vector<Proposal> proposals = propose(length_of_draft(most - 1));
   VerifiedDraft verified;
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   try {
     verified = verifier_.verify(text_, proposals, random_.next());
-  } catch (const ConnectionError& error) {
-    if (text_.size() == prompt_)
-      fail("the verifier did not answer: {}; ask again later", error.what());
+  } catch (const Error& error) {
+    if (text_.size() == prompt_) fail("the verifier gave no token: {}", error.what());
     fail(
-        "lost the verifier after {} new tokens, which are its own: {}; when it is back, go on with "
+        "the verifier gave no more after {} new tokens, which are its own: {}; go on later with "
         "--tokens {}",
         text_.size() - prompt_, error.what(), fmt::join(text_, ","));
   }
-  counts_.verify_seconds += since(start);
+  counts_.verify_seconds += start.seconds();
   recent_.add(verified.accepted, counts_.add(verified.accepted, std::ssize(proposals)));
 
   const std::int64_t read = std::ssize(text_) + verified.accepted;

@@ -40,15 +40,15 @@ class RemoteSpeculation final : public TokenSource {
   RemoteSpeculation& operator=(const RemoteSpeculation&) = delete;
 
   void read(std::span<const std::int64_t> part) override;
-  // The first call asks the verifier, too. Error if the verifier does not answer: it says what was
-  // generated, and how to go on.
+  // The first call asks the verifier, too. Error if the verifier does not answer, or refuses: it
+  // says what was generated, and how to go on.
   std::vector<std::int64_t> next(std::int64_t most) override;
 
   // verify_seconds: from each request to its answer.
   const SpeculationCounts& counts() const { return counts_; }
 
   // Seconds that the verifier computes for a token without a draft: the mean of some requests. They
-  // do not change the text. 0 before the first token.
+  // do not change the text. 0 before the first token. Error as of Verifier::verify.
   double verifier_seconds();
 
  private:

@@ -1,24 +1,19 @@
 #include "serve/verifier.h"
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
 #include "base/json.h"
+#include "base/stopwatch.h"
 
 namespace mnm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
 constexpr const char* kPath = "/v1/verify";
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The error that an answer tells: OpenAI's {"error": {"message", "code"}}, or what is left of it.
 struct Refusal {
@@ -62,24 +57,26 @@ RemoteVerifier::RemoteVerifier(Settings settings)
 }
 
 HttpResponse RemoteVerifier::ask(const std::string& body) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   for (bool again = true;;) {
     HttpResponse response;
-    const Clock::time_point asked = Clock::now();
+    const Stopwatch asked;
     try {
       response = client_.post(kPath, body);
     } catch (const ConnectionError& error) {
-      if (std::exchange(again, false)) continue;
+      const bool late = dynamic_cast<const ConnectionTimeout*>(&error) != nullptr;
+      if (!late && std::exchange(again, false)) continue;
       throw ConnectionError(fmt::format("{}: {}", settings_.url, error.what()));
     }
-    const bool busy =
-        response.status == 429 && since(start) < static_cast<double>(settings_.http.answer.count());
+    const bool busy = response.status == 429 &&
+                      start.seconds() < static_cast<double>(settings_.http.answer.count());
     if (busy) {
       std::this_thread::sleep_for(std::chrono::seconds(1));
       continue;
     }
-    ++trips_.count;
-    trips_.seconds += since(asked);
+    const double seconds = asked.seconds();
+    if (++trips_.count == 1) trips_.first_seconds = seconds;
+    trips_.seconds += seconds;
     trips_.sent = client_.sent();
     trips_.received = client_.received();
     return response;
@@ -105,15 +102,16 @@ VerifiedDraft RemoteVerifier::verify(std::span<const std::int64_t> text,
     }
     return ask(json_of(request).dump());
   };
-  HttpResponse response = ask_from(session_ ? std::min(known_, std::ssize(text)) : 0);
+  HttpResponse response = ask_from(common_start(text, known_));
   if (response.status == 404 && request.session && refusal_of(response).code == "session_unknown") {
     response = ask_from(0);
   }
   if (response.status != 200) fail_refused(settings_.url, response);
-  return answer_of(response, std::ssize(text), draft);
+  return answer_of(response, text, draft);
 }
 
-VerifiedDraft RemoteVerifier::answer_of(const HttpResponse& response, std::int64_t text,
+VerifiedDraft RemoteVerifier::answer_of(const HttpResponse& response,
+                                        std::span<const std::int64_t> text,
                                         const std::vector<Proposal>& draft) {
   VerifiedDraft verified;
   bool right = false;
@@ -121,18 +119,24 @@ VerifiedDraft RemoteVerifier::answer_of(const HttpResponse& response, std::int64
     const Json answer = parse_json(response.body, "the answer");
     verified = {answer.at("accepted").get<std::int64_t>(), answer.at("token").get<std::int64_t>()};
     session_ = answer.at("session").get<std::string>();
-    known_ = answer.at("length").get<std::int64_t>();
     widths_ = answer.at("widths").get<std::string>();
     seconds_ = answer.at("seconds").get<double>();
     right = verified.accepted >= 0 && verified.accepted <= std::ssize(draft) &&
             verified.token >= 0 && verified.token < settings_.vocabulary &&
-            known_ == text + verified.accepted + 1;
+            answer.at("length").get<std::int64_t>() == std::ssize(text) + verified.accepted + 1;
   } catch (const std::exception&) {
     right = false;
   }
-  if (!right)
+  if (!right) {
     fail("the server at {} gave an answer that is none: {:.200}", settings_.url, response.body);
+  }
+  if (trips_.count == 1) trips_.first_computed = seconds_;
   trips_.computed += seconds_;
+  known_.assign(text.begin(), text.end());
+  for (std::int64_t i = 0; i < verified.accepted; ++i) {
+    known_.push_back(draft[static_cast<std::size_t>(i)].token);
+  }
+  known_.push_back(verified.token);
   return verified;
 }
 

@@ -9,12 +9,11 @@ namespace mnm {
 std::vector<std::int64_t> VerifySessions::start(const std::string& id, const std::string& model,
                                                 std::int64_t keep) const {
   const auto found = std::ranges::find(sessions_, id, &VerifySession::id);
-  if (found == sessions_.end() || found->model != model) {
+  if (found == sessions_.end() || found->model != model ||
+      std::cmp_greater(keep, found->tokens.size())) {
     throw ApiError(404, "session", "session_unknown",
-                   "there is no such session of this model: send all tokens, without a session");
-  }
-  if (std::cmp_greater(keep, found->tokens.size())) {
-    refuse("keep", "the session has {} tokens, and {} cannot stay", found->tokens.size(), keep);
+                   "there is no such session of this model with as many tokens: send all tokens, "
+                   "without a session");
   }
   return {found->tokens.begin(), found->tokens.begin() + keep};
 }

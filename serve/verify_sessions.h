@@ -22,8 +22,7 @@ class VerifySessions {
       : most_(sessions), most_tokens_(tokens) {}
 
   // The first `keep` tokens of a session, which has this model. ApiError 404 "session_unknown" if
-  // there is none of this id; the client then sends all tokens again. ApiError 400 if it is
-  // shorter.
+  // there is none of this id, or it is shorter; the client then sends all tokens again.
   std::vector<std::int64_t> start(const std::string& id, const std::string& model,
                                   std::int64_t keep) const;
   // What a session holds now. Those that were not used longest end, if there is no room.

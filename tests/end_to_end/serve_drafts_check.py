@@ -97,6 +97,11 @@ def verify(url):
             404,
             "session_unknown",
         ),
+        (
+            {"tokens": [], "draft": [], **go_on, "keep": 10_000},
+            404,
+            "session_unknown",
+        ),
         ({"tokens": prompt, "draft": [], "model": "none"}, 404, "model_not_found"),
         ({"tokens": prompt, "draft": [], "model": "auto"}, 400, None),
         ({"tokens": [], "draft": [1]}, 400, None),
@@ -143,11 +148,12 @@ def edge(url, program, draft, token_file):
         assert answer["tokens"] == alone, (answer["tokens"], alone)
         assert answer["round_trips"] < count, answer
         assert answer["network_seconds"] >= 2 * delay, answer
+        assert answer["network_seconds"] < answer["round_trip_seconds"], answer
         # Eight more round trips measure the verifier alone, and are counted apart.
         assert 0 < answer["bytes_sent"] + answer["bytes_received"] < relay.bytes
         print(
             f"{1e3 * delay:g} ms each way: {answer['round_trips_per_token']:.2f} round trips and "
-            f"{answer['bytes_per_token']:.0f} bytes a token, {answer['acceptance']:.2f} accepted, "
+            f"{answer['network_bytes_per_token']:.0f} bytes a token, {answer['acceptance']:.2f} accepted, "
             f"{answer['draft_tokens']:.1f} proposed at once, "
             f"{1e3 / answer['decode_tokens_per_second']:.1f} ms a token, break-even "
             f"{1e3 * answer['break_even_seconds']:.1f} ms, {time.monotonic() - start:.1f} s in all"
@@ -205,7 +211,7 @@ def strangers(url, program, draft, other, renamed):
     )
     silent = socket.create_server(("127.0.0.1", 0))
     at = f"http:{'//'}127.0.0.1:{silent.getsockname()[1]}"
-    assert "nothing came for 1 s" in said(draft, at, "--verifier-timeout", "1s")
+    assert "no answer in time" in said(draft, at, "--verifier-timeout", "1s")
 
 
 if __name__ == "__main__":

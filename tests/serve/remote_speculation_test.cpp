@@ -159,6 +159,29 @@ TEST(RemoteSpeculation, ALostConnectionSaysWhatThereIs) {
   EXPECT_TRUE(contains(error, fmt::format("--tokens {}", fmt::join(text, ",")))) << error;
 }
 
+// So does whatever else ends the verifier's answers, such as a server that shuts down.
+TEST(RemoteSpeculation, ARefusalSaysWhatThereIs) {
+  class Refuses final : public Verifier {
+   public:
+    VerifiedDraft verify(std::span<const std::int64_t>, const std::vector<Proposal>&,
+                         std::uint64_t) override {
+      if (said++ > 0) fail("it is shutting down");
+      return {0, 2};
+    }
+    double seconds() const override { return 0; }
+    int said = 0;
+  };
+  TableSequences sequences(drafted);
+  Refuses verifier;
+  Random random(1);
+  RemoteSpeculation source(sequences, verifier, {.draft = {1}, .draft_tokens = 1}, random);
+  source.read(Tokens{0, 1});
+  EXPECT_EQ(source.next(10), Tokens{2});
+  const std::string error = error_of([&] { source.next(10); });
+  EXPECT_TRUE(contains(error, "it is shutting down")) << error;
+  EXPECT_TRUE(contains(error, "--tokens 0,1,2")) << error;
+}
+
 // A round of the pair then takes as long as as many tokens of the verifier alone.
 TEST(RemoteSpeculation, BreakEvenIsWhereBothAreAsFast) {
   const double tokens = 3.2, alone = 0.04, length = 4, draft = 0.005, verification = 0.045;
