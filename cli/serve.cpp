@@ -11,6 +11,7 @@
 #include "cli/print.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
+#include "model/cost.h"
 #include "serve/bearer_token.h"
 #include "serve/server.h"
 #include "serve/stored_front.h"
@@ -20,6 +21,9 @@ namespace mnm {
 namespace {
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+// Tokens of --cache-tokens that a state counts as. 48 layers of 2048 channels x 128 have 50 MB in
+// f32, which is what 1,500 tokens of 16 layers with 8 heads of 64 keys and values take in bf16.
+constexpr std::int64_t kStatePositions = 1024;
 
 struct Request {
   ModelOptions model;
@@ -59,7 +63,8 @@ OptionTable option_table(Request& request) {
       .option("max-waiting", count_value(request.service.waiting, 0, kMost),
               "completions that may wait; a request for more gets status 429")
       .option("cache-tokens", count_value(request.positions, 0, kMost),
-              "tokens that all caches hold together; 0: 4096 for each running completion")
+              "tokens that all caches hold together; 0: 4096 for each running completion. A "
+              "cache that is a state, which does not grow, counts as 1024 tokens")
       .option("prompt-tokens", count_value(request.controller.most_prompt_rows, 1, kMost),
               "the most tokens of prompts in one step");
   options.section("connections")
@@ -128,12 +133,16 @@ void complete(Request& request, const NestedModel& model) {
   request.http.idle = seconds(request.idle);
   request.http.answer = seconds(request.answer);
   request.controller.target = request.target;
+  std::int64_t& prompt_rows = request.controller.most_prompt_rows;
+  prompt_rows = std::min(prompt_rows, model.max_context);
   request.controller.least_prompt_rows =
-      std::min(request.controller.least_prompt_rows, request.controller.most_prompt_rows);
+      std::min(request.controller.least_prompt_rows, prompt_rows);
   SchedulerLimits& limits = request.service.limits;
   limits.vocabulary = model.vocab_size;
   limits.context = model.max_context;
   limits.positions = request.positions != 0 ? request.positions : 4096 * limits.running;
+  const bool grows = cost_of(model, model.space.full()).kv_bytes > 0;
+  limits.state_positions = grows ? 0 : kStatePositions;
 }
 
 }  // namespace
@@ -157,6 +166,14 @@ int serve_command(const Arguments& arguments) {
          words.no_tokenizer);
   }
 
+  Metrics metrics;
+  CompletionService service(words, models, request.service, metrics);
+  const SchedulerLimits& limits = request.service.limits;
+  Api api(models, words, service, metrics,
+          {limits.vocabulary, std::min(limits.context, limits.positions), token});
+  // An address that is in use is told before a model is loaded, which may take minutes.
+  HttpServer server(request.http, api, metrics, request.log ? LogSink(note_line) : LogSink());
+
   const InterruptGuard guard;
   const auto session =
       open_engine(request.device.device).load(opened.model, opened.checkpoint, request.device);
@@ -167,12 +184,7 @@ int serve_command(const Arguments& arguments) {
   }
   WidthController controller(flops, step_times(request, models, *sequences, guard),
                              request.controller);
-  Metrics metrics;
-  CompletionService service(words, models, request.service, metrics);
-  const SchedulerLimits& limits = request.service.limits;
-  Api api(models, words, service, metrics,
-          {limits.vocabulary, std::min(limits.context, limits.positions), token});
-  HttpServer server(request.http, api, metrics, request.log ? LogSink(note_line) : LogSink());
+  server.listen();
   note("serving {} models on {}\n", models.all().size(), server.url());
 
   std::thread network([&] { server.run(); });

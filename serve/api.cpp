@@ -74,20 +74,31 @@ struct Prepared {
   Submission submission;
 };
 
-// Cancels a request unless it has been answered.
-class Ticket {
+// A submission under way. Nothing more of it is computed if the client goes away, or if this ends
+// before it was answered.
+class UnderWay {
  public:
-  Ticket(CompletionService& service, RequestId id) : service_(service), id_(id) {}
-  Ticket(const Ticket&) = delete;
-  Ticket& operator=(const Ticket&) = delete;
-  ~Ticket() {
+  UnderWay(CompletionService& service, Submission submission, Exchange& exchange,
+           net::any_io_executor network)
+      : mailbox_(std::make_shared<Mailbox>(std::move(network))), service_(service) {
+    exchange.watch([mailbox = mailbox_] { mailbox->close(); });
+    id_ = service.submit(std::move(submission), [mailbox = mailbox_](std::vector<Update> updates) {
+      mailbox->post(std::move(updates));
+    });
+  }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+  ~UnderWay() {
     if (!answered) service_.cancel(id_);
   }
+
+  Mailbox& mailbox() { return *mailbox_; }
   bool answered = false;
 
  private:
+  std::shared_ptr<Mailbox> mailbox_;
   CompletionService& service_;
-  RequestId id_;
+  RequestId id_ = 0;
 };
 
 }  // namespace
@@ -178,14 +189,19 @@ net::awaitable<void> Api::answer(Exchange& exchange) {
     failure = error({500, "", "failed", wrong.what()});
   }
   exchange.unwatch();
-  if (failure && exchange.status() == 0) co_await exchange.reply(*failure);
+  if (!failure) co_return;
+  if (exchange.status() != 0) {
+    exchange.close_after();  // half an answer is there: its end says that it is one
+  } else {
+    co_await exchange.reply(*failure);
+  }
 }
 
 net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   const auto came = std::chrono::steady_clock::now();
   const auto prepare = [&]() -> net::awaitable<std::shared_ptr<Prepared>> {
     auto prepared = std::make_shared<Prepared>();
-    prepared->request = parse_completion_request(endpoint, exchange.request().body);
+    prepared->request = parse_completion_request(endpoint, exchange.take_body());
     const ServedModel model = models_.find(prepared->request.model);
     prepared->submission.jobs =
         jobs_of(prepared->request, model, words_,
@@ -194,7 +210,7 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   };
   // A long prompt takes a while to become tokens: other connections go on meanwhile.
   const std::shared_ptr<Prepared> prepared =
-      co_await net::co_spawn(readers_.get_executor(), prepare, net::use_awaitable);
+      co_await net::co_spawn(texts_.get_executor(), prepare, net::use_awaitable);
   const CompletionRequest& request = prepared->request;
   const bool chat = endpoint == Endpoint::kChat;
   Submission& submission = prepared->submission;
@@ -203,12 +219,7 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   submission.continues = !chat;
   const auto count = static_cast<std::int64_t>(submission.jobs.size());
 
-  const auto mailbox = std::make_shared<Mailbox>(co_await net::this_coro::executor);
-  exchange.watch([mailbox] { mailbox->close(); });
-  const RequestId id = service_.submit(
-      std::move(submission),
-      [mailbox](std::vector<Update> updates) { mailbox->post(std::move(updates)); });
-  Ticket ticket(service_, id);
+  UnderWay under_way(service_, std::move(submission), exchange, co_await net::this_coro::executor);
   const ResponseHead head{endpoint,
                           random_id(chat ? "chatcmpl-" : "cmpl-"),
                           static_cast<std::int64_t>(std::time(nullptr)),
@@ -221,8 +232,9 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
                              request.include_usage,
                              count,
                              request.n,
-                             came + exchange.settings().answer};
-  ticket.answered = co_await answer_completions(exchange, *mailbox, answer);
+                             came + exchange.settings().answer,
+                             texts_.get_executor()};
+  under_way.answered = co_await answer_completions(exchange, under_way.mailbox(), answer);
 }
 
 struct Api::Verification {
@@ -274,45 +286,42 @@ Api::Verification Api::verification_of(VerifyRequest request) const {
 net::awaitable<void> Api::verify(Exchange& exchange) {
   const auto deadline = std::chrono::steady_clock::now() + exchange.settings().answer;
   const auto read = [&]() -> net::awaitable<std::shared_ptr<VerifyRequest>> {
-    co_return std::make_shared<VerifyRequest>(parse_verify_request(exchange.request().body));
+    co_return std::make_shared<VerifyRequest>(parse_verify_request(exchange.take_body()));
   };
   const std::shared_ptr<VerifyRequest> request =
-      co_await net::co_spawn(readers_.get_executor(), read, net::use_awaitable);
+      co_await net::co_spawn(texts_.get_executor(), read, net::use_awaitable);
   auto [session, job] = verification_of(std::move(*request));
   const std::vector<std::int64_t> text = job.prompt;  // with the draft
   const std::string widths = to_string(*job.widths);
 
-  const auto mailbox = std::make_shared<Mailbox>(co_await net::this_coro::executor);
-  exchange.watch([mailbox] { mailbox->close(); });
   Submission submission;
   submission.jobs.push_back(std::move(job));
   submission.continues = false;
-  const RequestId id = service_.submit(
-      std::move(submission),
-      [mailbox](std::vector<Update> updates) { mailbox->post(std::move(updates)); });
-  Ticket ticket(service_, id);
+  UnderWay under_way(service_, std::move(submission), exchange, co_await net::this_coro::executor);
   std::int64_t computed = 0;
+  double seconds = 0;  // of all steps that it took
   Update last;
   while (!last.ended()) {
     const std::optional<std::vector<Update>> updates =
-        co_await next_updates(exchange, *mailbox, deadline);
+        co_await next_updates(exchange, under_way.mailbox(), deadline);
     if (!updates) co_return;
     for (const Update& update : *updates) {
       computed += update.prompt_tokens - update.cached_tokens;
+      seconds += update.seconds;
       last = update;
     }
   }
-  ticket.answered = true;
+  under_way.answered = true;
   if (!last.verified) throw ApiError(500, "", "failed", last.failure);
   exchange.unwatch();
   const auto [accepted, token] = *last.verified;
   const auto first = text.begin() + std::ssize(session.tokens);
   session.tokens.insert(session.tokens.end(), first, first + accepted);
   session.tokens.push_back(token);
-  const nlohmann::ordered_json answer = {
-      {"session", session.id},           {"accepted", accepted}, {"token", token},
-      {"length", session.tokens.size()}, {"widths", widths},     {"computed", computed},
-      {"seconds", last.seconds}};
+  const nlohmann::ordered_json answer = {{"session", session.id}, {"accepted", accepted},
+                                         {"token", token},        {"length", session.tokens.size()},
+                                         {"widths", widths},      {"computed", computed},
+                                         {"seconds", seconds}};
   sessions_.put(std::move(session));
   HttpResponse response;
   response.body = answer.dump();

@@ -43,7 +43,8 @@ class Api {
   // The answer to a request whose body need not be read. Nothing: the body is wanted.
   std::optional<HttpResponse> without_body(const HttpRequest& request) const;
 
-  // Answers a request with its body. On the thread of the network; text becomes tokens on another.
+  // Answers a request with its body. On the thread of the network; what may be long is read and
+  // written as JSON on another.
   boost::asio::awaitable<void> answer(Exchange& exchange);
 
   // The answer that says an error.
@@ -63,7 +64,7 @@ class Api {
   ApiSettings settings_;
   std::string tokenizer_;  // fingerprint_of the model's; empty: it has none
   VerifySessions sessions_{1024, 4 << 20};
-  boost::asio::thread_pool readers_{1};
+  boost::asio::thread_pool texts_{1};
 };
 
 }  // namespace mnm

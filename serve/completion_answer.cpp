@@ -1,6 +1,9 @@
 #include "serve/completion_answer.h"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <memory>
 
 #include "serve/api.h"
 #include "serve/api_error.h"
@@ -76,8 +79,14 @@ net::awaitable<bool> answer_whole(Exchange& exchange, Mailbox& mailbox,
     for (Update& update : *updates) completions.add(std::move(update));
   }
   exchange.unwatch();
+  const auto write = [&]() -> net::awaitable<std::shared_ptr<std::string>> {
+    co_return std::make_shared<std::string>(
+        request.format.whole(completions.choices(), completions.usage()));
+  };
+  const std::shared_ptr<std::string> body =
+      co_await net::co_spawn(request.texts, write, net::use_awaitable);
   HttpResponse response;
-  response.body = request.format.whole(completions.choices(), completions.usage());
+  response.body = std::move(*body);
   co_await exchange.reply(response);
   co_return true;
 }

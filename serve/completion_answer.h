@@ -2,6 +2,7 @@
 // event by event.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -43,6 +44,7 @@ struct AnswerRequest {
   bool chat = false, stream = false, include_usage = false;
   std::int64_t count = 1, n = 1;  // completions in all, and per prompt
   std::chrono::steady_clock::time_point deadline;
+  boost::asio::any_io_executor texts;  // where a whole answer is written: it may be long
 };
 
 // Answers until all completions have ended, the client is gone, or the deadline is over. True if

@@ -18,6 +18,7 @@ class Exchange {
            unsigned version, bool keep_alive);
 
   const HttpRequest& request() const { return request_; }
+  std::string take_body() { return std::move(request_.body); }  // once
   const HttpSettings& settings() const { return settings_; }
 
   // The whole answer.

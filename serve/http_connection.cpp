@@ -6,6 +6,7 @@
 #include <boost/beast/http.hpp>
 #include <optional>
 
+#include "base/stopwatch.h"
 #include "serve/api_error.h"
 
 namespace mnm {
@@ -105,10 +106,7 @@ net::awaitable<bool> HttpConnection::exchange() {
     stream_.expires_after(settings_.idle);
     co_await http::async_read_header(stream_, buffer_, parser, into(error));
   }
-  const auto came = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - came).count();
-  };
+  const Stopwatch came;
   HttpRequest request;
   std::optional<HttpResponse> early;
   if (error) {
@@ -129,7 +127,11 @@ net::awaitable<bool> HttpConnection::exchange() {
       co_await http::async_write(stream_, go_on, into(error));
     }
     stream_.expires_after(settings_.body);
-    if (!error) co_await http::async_read(stream_, buffer_, parser, into(error));
+    if (owner_.closing()) co_return false;
+    if (!error) {
+      const IdleMark idle(owner_, *this);
+      co_await http::async_read(stream_, buffer_, parser, into(error));
+    }
     if (error) {
       early = unreadable(error);
       keep_alive = false;
@@ -146,7 +148,7 @@ net::awaitable<bool> HttpConnection::exchange() {
   } else {
     co_await api_.answer(exchange);
   }
-  owner_.answered(route, exchange.status() == 0 ? 499 : exchange.status(), seconds());
+  owner_.answered(route, exchange.status() == 0 ? 499 : exchange.status(), came.seconds());
   co_return exchange.keep_alive() && !exchange.broken();
 }
 

@@ -19,7 +19,8 @@ class HttpConnection;
 class ConnectionOwner {
  public:
   virtual ~ConnectionOwner() = default;
-  // It waits for a request, until the number that is returned is given back.
+  // It waits for what the client sends, until the number that is returned is given back. It may be
+  // closed meanwhile.
   virtual std::uint64_t became_idle(HttpConnection& connection) = 0;
   virtual void became_busy(std::uint64_t number) = 0;
   virtual bool closing() const = 0;  // no further request is read

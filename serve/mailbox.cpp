@@ -33,7 +33,9 @@ net::awaitable<Mailbox::News> Mailbox::wait(std::chrono::steady_clock::time_poin
     co_await bell_.async_wait(net::redirect_error(net::use_awaitable, error));
     if (!error) co_return News::kLate;
   }
-  co_return closed_ ? News::kClosed : News::kUpdates;
+  if (closed_) co_return News::kClosed;
+  // Also where updates never cease to come.
+  co_return std::chrono::steady_clock::now() < deadline ? News::kUpdates : News::kLate;
 }
 
 std::vector<Update> Mailbox::take() { return std::exchange(updates_, {}); }

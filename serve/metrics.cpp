@@ -154,7 +154,8 @@ std::string Metrics::text() const {
         static_cast<double>(gauges_.elastic_level));
   gauge("mixnmatch_connections", "Open connections.", static_cast<double>(connections_));
   gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes());
-  out += sample("mixnmatch_cancelled_total", "counter", "Requests whose client went away.",
+  out += sample("mixnmatch_cancelled_total", "counter",
+                "Requests that were given up: the client went away, or it took too long.",
                 static_cast<double>(cancelled_));
   out += sample("mixnmatch_refused_total", "counter", "Requests that a full queue refused.",
                 static_cast<double>(refused_));

@@ -45,7 +45,7 @@ class Metrics {
   void step(double seconds, std::int64_t rows);
   void first_token(double seconds);  // since the request came
   void token_gap(double seconds);    // between two tokens of a completion
-  void cancelled();                  // the client went away
+  void cancelled();                  // the client went away, or it took too long
   void refused();                    // the queue was full
   void set(const Gauges& gauges);
   void connections(std::int64_t open);

@@ -31,7 +31,7 @@ struct HttpServer::Impl final : ConnectionOwner {
   Impl(const HttpSettings& its_settings, Api& its_api, Metrics& its_metrics, LogSink its_log)
       : settings(its_settings), api(its_api), metrics(its_metrics), log(std::move(its_log)) {}
 
-  void listen() {
+  void bind() {
     boost::system::error_code error;
     const net::ip::address address = net::ip::make_address(settings.address, error);
     if (error) {
@@ -42,11 +42,19 @@ struct HttpServer::Impl final : ConnectionOwner {
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
-    if (error) {
-      fail("cannot listen on {} port {}: {}; choose another with --port", settings.address,
-           settings.port, error.message());
-    }
+    require_free(error);
+  }
+
+  void listen() {
+    boost::system::error_code error;
+    acceptor.listen(net::socket_base::max_listen_connections, error);
+    require_free(error);
+  }
+
+  void require_free(const boost::system::error_code& error) const {
+    if (!error) return;
+    fail("cannot listen on {} port {}: {}; choose another with --port", settings.address,
+         settings.port, error.message());
   }
 
   net::awaitable<void> accept() {
@@ -61,7 +69,8 @@ struct HttpServer::Impl final : ConnectionOwner {
         co_await rest.async_wait(net::redirect_error(net::use_awaitable, error));
         continue;
       }
-      if (open >= settings.connections) close_idlest();
+      // One that is closed has its place free soon after. If none is idle, the new one is refused.
+      if (open >= settings.connections && !close_idlest()) continue;
       net::co_spawn(io, serve_connection(std::move(socket)), net::detached);
     }
   }
@@ -77,8 +86,10 @@ struct HttpServer::Impl final : ConnectionOwner {
     metrics.connections(--open);
   }
 
-  void close_idlest() {
-    if (!idle.empty()) idle.begin()->second->close();
+  bool close_idlest() {  // false: none is idle
+    if (idle.empty()) return false;
+    idle.extract(idle.begin()).mapped()->close();
+    return true;
   }
 
   // ConnectionOwner.
@@ -97,17 +108,18 @@ struct HttpServer::Impl final : ConnectionOwner {
   Api& api;
   Metrics& metrics;
   LogSink log;
-  net::io_context io{1};
-  tcp::acceptor acceptor{io};
   std::map<std::uint64_t, HttpConnection*> idle;  // the one that is so longest first
   std::uint64_t idle_number = 0;
   std::int64_t open = 0;
   bool shut = false;
+  // Last: what is left of its connections says that they are idle no more.
+  net::io_context io{1};
+  tcp::acceptor acceptor{io};
 };
 
 HttpServer::HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log)
     : impl_(std::make_unique<Impl>(settings, api, metrics, std::move(log))) {
-  impl_->listen();
+  impl_->bind();
 }
 
 HttpServer::~HttpServer() = default;
@@ -120,6 +132,8 @@ std::string HttpServer::url() const {
   return at.address().is_v6() ? fmt::format("http://[{}]:{}", host, at.port())
                               : fmt::format("http://{}:{}", host, at.port());
 }
+
+void HttpServer::listen() { impl_->listen(); }
 
 void HttpServer::run() {
   net::co_spawn(impl_->io, impl_->accept(), net::detached);
@@ -134,7 +148,5 @@ void HttpServer::close() {
     for (const auto& [number, connection] : impl_->idle) connection->close();
   });
 }
-
-void HttpServer::stop() { impl_->io.stop(); }
 
 }  // namespace mnm

@@ -13,18 +13,19 @@ namespace mnm {
 
 class HttpServer {
  public:
-  // Listens at once. `api`, `metrics` and `settings` outlive it. `log` is called on the thread that
-  // runs, once for each answer. It gets the name of a route, never what a client wrote. Error if
-  // the address is none, or is in use.
+  // Takes the address, and no connection yet. `api`, `metrics` and `settings` outlive it. `log` is
+  // called on the thread that runs, once for each answer. It gets the name of a route, never what a
+  // client wrote. UsageError if the address is none, Error if it is in use.
   HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log);
   ~HttpServer();
 
   std::uint16_t port() const;
   std::string url() const;  // "http://127.0.0.1:8080"
 
+  // From now on connections are taken, and wait for run(). Error if the address came into use.
+  void listen();
   void run();    // until shut down
   void close();  // any thread: takes no more connections, and closes those that are idle
-  void stop();   // any thread: run() returns at once
 
   struct Impl;
 

@@ -74,7 +74,7 @@ bool CompletionService::take_work(Scheduler& scheduler, const std::function<bool
   if (interrupted()) drain(Clock::now() + patience);
   std::vector<Waiting> arrived;
   std::vector<RequestId> cancelled;
-  bool draining = false;
+  bool draining = false, late = false;
   {
     std::unique_lock lock(mutex_);
     if (scheduler.idle()) {
@@ -84,15 +84,11 @@ bool CompletionService::take_work(Scheduler& scheduler, const std::function<bool
     arrived.swap(arrived_);
     cancelled.swap(cancelled_);
     draining = deadline_.has_value();
-    if (draining && Clock::now() >= *deadline_) {
-      lock.unlock();
-      for (Waiting& one : arrived) begin(scheduler, std::move(one));
-      fail_all(scheduler, "the server is shutting down");
-      return false;
-    }
+    late = draining && Clock::now() >= *deadline_;
   }
   for (Waiting& one : arrived) begin(scheduler, std::move(one));
   for (const RequestId id : cancelled) forget(scheduler, id);
+  if (late) fail_all(scheduler, "the server is shutting down");
   return !(draining && scheduler.idle());
 }
 
@@ -176,7 +172,7 @@ void CompletionService::step(Scheduler& scheduler, WidthController& controller) 
   const ServedModel& level = models_.levels()[controller.choose(fixed, elastic)];
   const auto flops = static_cast<double>(level.cost.flops);
   const StepLoad tokens = fixed + StepLoad{elastic, static_cast<double>(elastic) * flops};
-  const std::int64_t prompt_rows = controller.prompt_rows(tokens, flops);
+  const std::int64_t prompt_rows = controller.prompt_rows(tokens, scheduler.prompt_flops(flops));
   const StepPlan plan = scheduler.plan(*level.widths, flops, prompt_rows);
   const Clock::time_point start = Clock::now();
   const std::vector<JobEvent> events = scheduler.run(plan);
@@ -255,6 +251,12 @@ void CompletionService::deliver(Updates updates) {
 }
 
 void CompletionService::fail_all(Scheduler& scheduler, const std::string& reason) {
+  std::vector<Waiting> arrived;
+  {
+    const std::lock_guard lock(mutex_);
+    arrived.swap(arrived_);
+  }
+  for (Waiting& one : arrived) begin(scheduler, std::move(one));
   Updates updates;
   for (const auto& [id, work] : work_) {
     Update update;

@@ -101,6 +101,7 @@ class CompletionService {
   void step(Scheduler& scheduler, WidthController& controller);
   Update update_of(const JobEvent& event, Work& work);
   void deliver(Updates updates);
+  // Tells all requests, and those that have only just come, that nothing more will.
   void fail_all(Scheduler& scheduler, const std::string& reason);
 
   const Words& words_;

@@ -154,7 +154,8 @@ TEST_F(Serves, WhatIsWrongIsOneSentence) {
   expect_refused({"serve", kBundled, "--db", db_}, 2, "no scores of");
   Served served({kBundled});
   const std::string port = served.url().substr(served.url().rfind(':') + 1);
-  expect_refused({"serve", kBundled, "--port", port}, 1, "--port");
+  // Before the engine is opened: not even a device that is none is looked for.
+  expect_refused({"serve", kBundled, "--port", port, "--device", "cuda:99"}, 1, "--port");
 }
 
 }  // namespace

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -42,7 +44,9 @@ class FakeSequences final : public Sequences {
   }
 
   std::vector<std::span<const float>> step(std::span<const Feed> feeds) override {
+    if (before_step) std::exchange(before_step, nullptr)();
     if (fails) fail("the engine is out of order");
+    if (loses_device) throw DeviceLost("the device is gone");
     steps.emplace_back();
     logits_.clear();
     std::set<SequenceId> seen;
@@ -80,7 +84,8 @@ class FakeSequences final : public Sequences {
   std::size_t open_sequences() const { return held_.size(); }
 
   bool tells_tokens_apart = true;  // as keys and values do, and a state does not
-  bool fails = false;
+  bool fails = false, loses_device = false;
+  std::function<void()> before_step;  // before the next one
   std::int64_t nan_after = -1;
   std::int64_t fed = 0;                    // tokens in all
   std::vector<std::vector<Widths>> steps;  // the widths of each step's feeds

@@ -1,0 +1,275 @@
+// The server over an engine without a model, as plain sockets see it. Python's clients and a real
+// model are in tests/end_to_end/serve_test.cpp.
+#include "serve/server.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/serve/fake_sequences.h"
+#include "tests/support/error_of.h"
+#include "tests/support/models.h"
+
+namespace mnm {
+namespace {
+
+using namespace std::chrono_literals;
+using boost::asio::ip::tcp;
+using test::contains;
+using test::error_of;
+using test::FakeSequences;
+
+// A connection, with everything that came on it so far.
+class Client {
+ public:
+  explicit Client(std::uint16_t port) {
+    socket_.connect({boost::asio::ip::make_address("127.0.0.1"), port});
+  }
+  Client& say(const std::string& text) {
+    boost::system::error_code ignored;  // who is closed hears it when reading
+    boost::asio::write(socket_, boost::asio::buffer(text), ignored);
+    return *this;
+  }
+  // All that comes until `end` is part of it; less if the server closes the connection.
+  const std::string& until(const std::string& end) {
+    while (heard_.find(end) == std::string::npos && hear()) continue;
+    return heard_;
+  }
+  // All that comes until the server closes the connection.
+  const std::string& rest() {
+    while (hear()) continue;
+    return heard_;
+  }
+  void forget() { heard_.clear(); }
+
+ private:
+  bool hear() {
+    boost::system::error_code error;
+    char bytes[4096];
+    heard_.append(bytes, socket_.read_some(boost::asio::buffer(bytes), error));
+    return !error;
+  }
+
+  boost::asio::io_context io_;
+  tcp::socket socket_{io_};
+  std::string heard_;
+};
+
+std::string post(const std::string& body, const std::string& path = "/v1/completions") {
+  return fmt::format(
+      "POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: "
+      "{}\r\n\r\n{}",
+      path, body.size(), body);
+}
+
+std::string ask(const std::string& prompt, std::int64_t tokens, bool stream = false) {
+  return post(nlohmann::json{
+      {"model", "tiny"},
+      {"prompt", prompt},
+      {"max_tokens", tokens},
+      {"temperature", 0},
+      {"stream",
+       stream}}.dump());
+}
+
+const std::string kHealth = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
+constexpr std::int64_t kEndless = std::int64_t{1} << 40;
+
+class Server : public ::testing::Test {
+ protected:
+  Server() : nested_(test::prefix_model(2, 8, {4, 8, 16}, 256)) {
+    words_.tokenizer.emplace(byte_tokenizer());
+    http_.port = 0;
+    http_.body = 600s;
+    http_.idle = 600s;
+    service_settings_.limits = {
+        .context = 2 * kEndless, .vocabulary = 256, .positions = 1024 * kEndless};
+  }
+  ~Server() override { stop(); }
+
+  void start() {
+    service_ = std::make_unique<CompletionService>(words_, models_, service_settings_, metrics_);
+    api_ = std::make_unique<Api>(models_, words_, *service_, metrics_,
+                                 ApiSettings{256, 2 * kEndless, ""});
+    server_ = std::make_unique<HttpServer>(http_, *api_, metrics_, LogSink());
+    server_->listen();
+    network_ = std::thread([this] { server_->run(); });
+    worker_ = std::thread([this] {
+      std::vector<double> flops;
+      for (const ServedModel& level : models_.levels()) {
+        flops.push_back(static_cast<double>(level.cost.flops));
+      }
+      WidthController controller(flops, StepTimes(std::vector<TimedStep>{{{1, 1}, 1}}), {});
+      service_->work(
+          fake_, controller, [] { return false; }, 0s);
+    });
+  }
+  void stop() {
+    if (!server_) return;
+    service_->drain(std::chrono::steady_clock::now());
+    server_->close();
+    network_.join();
+    worker_.join();
+    server_.reset();
+  }
+  Client client() const { return Client(server_->port()); }
+
+  NestedModel nested_;
+  Words words_;
+  ModelList models_{nested_, "tiny", {{{4, 4}, {}, {}}, {{16, 16}, {}, {}}}};
+  ServiceSettings service_settings_;
+  HttpSettings http_;
+  Metrics metrics_;
+  FakeSequences fake_{256};
+  std::unique_ptr<CompletionService> service_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<HttpServer> server_;
+  std::thread network_, worker_;
+};
+
+TEST_F(Server, AnswersOneRequestAfterTheOtherOnAConnection) {
+  start();
+  Client one = client();
+  EXPECT_TRUE(contains(one.say(ask("a", 3)).until("usage"), R"("text":"bcd")"));
+  one.forget();
+  EXPECT_TRUE(contains(one.say(ask("k", 2, true)).until("[DONE]"), R"("text":"l")"));
+  one.forget();
+  EXPECT_TRUE(contains(one.say(kHealth).until("\"ok\"}"), "200 OK"));
+  one.forget();
+  one.say(post(R"({"tokens": [97, 98], "draft": [99, 100, 50]})", "/v1/verify"));
+  EXPECT_TRUE(contains(one.until("seconds"), R"("accepted":2,"token":101,"length":5)"));
+}
+
+TEST_F(Server, WhatIsNoRequestEndsItsConnection) {
+  start();
+  const std::pair<std::string, const char*> cases[] = {
+      {"nonsense\r\n\r\n", "400"},
+      {"GET /" + std::string(20000, 'x') + " HTTP/1.1\r\n\r\n", "431"},
+      {"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+       "99999999999\r\n\r\n",
+       "413"},
+      {"POST /v1/completions HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "400"},
+      {"GET /v1/completions HTTP/1.1\r\nContent-Length: 5\r\n\r\n", "405"},
+  };
+  for (const auto& [data, status] : cases) {
+    EXPECT_TRUE(contains(client().say(data).rest(), std::string("HTTP/1.1 ") + status)) << data;
+  }
+  EXPECT_TRUE(contains(client().say(ask("a", 1)).until("usage"), "\"b\""));
+}
+
+TEST_F(Server, OneConnectionTooManyEndsTheIdlest) {
+  http_.connections = 2;
+  start();
+  Client first = client(), second = client();
+  first.say(kHealth).until("\"ok\"}");
+  second.say(kHealth).until("\"ok\"}");
+  Client third = client();
+  EXPECT_TRUE(contains(third.say(kHealth).until("\"ok\"}"), "200"));
+  first.forget();
+  EXPECT_EQ(first.rest(), "");
+  second.forget();
+  EXPECT_TRUE(contains(second.say(kHealth).until("\"ok\"}"), "200"));
+}
+
+TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
+  http_.connections = 1;
+  std::promise<void> computing, go_on;
+  fake_.before_step = [&] {
+    computing.set_value();
+    go_on.get_future().wait();
+  };
+  start();
+  Client busy = client();
+  busy.say(ask("a", 2));
+  computing.get_future().wait();
+  EXPECT_EQ(client().say(kHealth).rest(), "");
+  go_on.set_value();
+  EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
+}
+
+// Its body is waited for as long as the settings say, but not when the server ends.
+TEST_F(Server, HalfABodyDoesNotHoldTheEndUp) {
+  start();
+  Client half = client();
+  half.say(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+      "Expect: 100-continue\r\n\r\n{");
+  EXPECT_TRUE(contains(half.until("\r\n\r\n"), "100"));
+  stop();
+  half.forget();
+  EXPECT_EQ(half.rest(), "");
+}
+
+TEST_F(Server, WhoGoesAwayIsNotComputedFor) {
+  start();
+  for (const bool stream : {true, false}) {
+    Client client = this->client();
+    client.say(ask("a", kEndless, stream));
+    if (stream) client.until("data: ");
+  }
+  while (!contains(metrics_.text(), "mixnmatch_cancelled_total 2")) {
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+TEST_F(Server, AnAnswerMayTakeSoLong) {
+  http_.answer = 0s;
+  start();
+  EXPECT_TRUE(contains(client().say(ask("a", kEndless)).until("timeout"), "HTTP/1.1 504"));
+  while (!contains(metrics_.text(), "mixnmatch_cancelled_total 1")) {
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+// Whatever the others do, each hears its own.
+TEST_F(Server, StormsMixNothing) {
+  start();
+  std::vector<std::thread> clients;
+  std::atomic<int> wrong = 0;
+  for (int c = 0; c < 6; ++c) {
+    clients.emplace_back([&, c] {
+      for (int i = 0; i < 40; ++i) {
+        const char first = static_cast<char>('a' + (7 * c + i) % 20);
+        const std::string expected = {static_cast<char>(first + 1), static_cast<char>(first + 2)};
+        Client client = this->client();
+        switch (i % 4) {
+          case 0:
+            client.say(ask(std::string(1, first), 2));
+            wrong += contains(client.until("usage"), "\"text\":\"" + expected + "\"") ? 0 : 1;
+            break;
+          case 1:  // goes away in the middle
+            client.say(ask(std::string(1, first), kEndless, true)).until("data: ");
+            break;
+          case 2:  // or at once
+            client.say(ask(std::string(1, first), kEndless, i % 8 == 2));
+            break;
+          default:  // or before it has asked
+            client.say(ask(std::string(1, first), 2).substr(0, 40));
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(Server, AnAddressInUseIsToldBeforeAnythingIsAnswered) {
+  start();
+  HttpSettings same = http_;
+  same.port = server_->port();
+  EXPECT_TRUE(contains(error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
+                       fmt::format("port {}", same.port)));
+  same.address = "localhost";
+  EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
+                       "no IP address"));
+}
+
+}  // namespace
+}  // namespace mnm
