@@ -10,7 +10,6 @@
 #include <iterator>
 #include <limits>
 #include <optional>
-#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -26,8 +25,8 @@
 #include "generate/generation.h"
 #include "report/escape.h"
 #include "report/table.h"
+#include "serve/words.h"
 #include "text/chat_template.h"
-#include "text/end_tokens.h"
 #include "text/tokenizer.h"
 
 namespace mnm {
@@ -73,33 +72,15 @@ std::string read_standard_input() {
   return {std::istreambuf_iterator<char>(std::cin), {}};
 }
 
-// What can be read as text with the checkpoint's tokenizer, if it has one that is known here.
-struct Words {
-  std::optional<Tokenizer> tokenizer;
-  std::string why_not;
-};
-
-Words words_of(const std::filesystem::path& directory, std::int64_t vocab_size) {
-  try {
-    if (auto found = find_tokenizer(directory, vocab_size)) {
-      return {Tokenizer(std::move(*found)), ""};
-    }
-    return {std::nullopt, "there is none"};
-  } catch (const Error& error) {
-    return {std::nullopt, error.what()};
-  }
-}
-
 // One turn of a chat, up to where the answer begins.
 std::vector<std::int64_t> chat_of(const OptionTable& options, const PromptOptions& prompt,
-                                  const Tokenizer& tokenizer,
-                                  const std::filesystem::path& directory) {
+                                  const Words& words, const std::filesystem::path& directory) {
   ChatTurn turn{std::nullopt, prompt.chat};
   if (options.given("system")) turn.system = prompt.system;
   try {
-    const std::optional<ChatTemplate> chat = find_chat_template(directory);
-    if (!chat) fail("it has no chat_template");
-    return tokenizer.encode(chat_prompt(*chat, turn, chat_date()), Template::kLeaveOut);
+    if (!words.chat) fail("{}", words.no_chat);
+    return words.tokenizer->encode(chat_prompt(*words.chat, turn, chat_date()),
+                                   Template::kLeaveOut);
   } catch (const Error& error) {
     fail("cannot put a chat's turns as '{}' has them: {}; give the whole text with --prompt",
          directory.string(), error.what());
@@ -120,9 +101,9 @@ std::vector<std::int64_t> prompt_of(const OptionTable& options, const PromptOpti
     tokens = parse_tokens(prompt.tokens);
   } else if (!words.tokenizer) {
     fail("cannot read text with the tokenizer of '{}': {}; give token ids with --tokens",
-         opened.checkpoint.directory().string(), words.why_not);
+         opened.checkpoint.directory().string(), words.no_tokenizer);
   } else if (options.given("chat")) {
-    tokens = chat_of(options, prompt, *words.tokenizer, opened.checkpoint.directory());
+    tokens = chat_of(options, prompt, words, opened.checkpoint.directory());
   } else {
     const std::string text = options.given("prompt")        ? prompt.text
                              : options.given("prompt-file") ? read_text(prompt.file)
@@ -159,6 +140,7 @@ class Output {
     }
     first_ = false;
   }
+  bool begun() const { return !first_; }
   void finish() {
     if (decoder_) put(decoder_->finish());
     put("\n");
@@ -181,6 +163,23 @@ std::string text_of(const Tokenizer& tokenizer, std::span<const std::int64_t> to
   std::string text;
   for (const std::int64_t id : tokens) text += decoder.feed(id);
   return text + decoder.finish();
+}
+
+// Generates. What was said ends with a line of its own, even if the rest fails.
+Generation written(TokenSource& source, std::span<const std::int64_t> prompt,
+                   const GenerationLimits& limits, Output& output, const InterruptGuard& guard) {
+  Generation generation;
+  try {
+    generation = generate(source, prompt, limits, [&](std::optional<std::int64_t> token) {
+      if (token) output.token(*token);
+      return !guard.interrupted();
+    });
+  } catch (const Error&) {
+    if (output.begun()) output.finish();
+    throw;
+  }
+  output.finish();
+  return generation;
 }
 
 // How fast, and how fast reading the weights alone would be.
@@ -305,14 +304,11 @@ int generate_command(const Arguments& arguments) {
          opened.checkpoint.directory().string(), words_of(model.input.type).kind);
   }
   GenerationWay way(options, request.way, model, request.device.dtype);
-  const Words words = words_of(opened.checkpoint.directory(), model.vocab_size);
+  const Words words = read_words(opened.checkpoint.directory(), model);
   const std::vector<std::int64_t> tokens = prompt_of(options, request.prompt, words, opened);
   GenerationLimits& limits = request.limits;
   limits.context = model.max_context;
-  if (!request.ignore_end) {
-    const auto ends = end_tokens(opened.checkpoint.directory(), opened.model.config);
-    limits.ends.insert(ends.begin(), ends.end());
-  }
+  if (!request.ignore_end) limits.ends = words.ends;
 
   way.connect(words.tokenizer ? &words.tokenizer->json() : nullptr, request.sampling);
   const InterruptGuard guard;
@@ -327,12 +323,7 @@ int generate_command(const Arguments& arguments) {
       way.source(*sequences, limits.context - std::max<std::int64_t>(0, room - limits.new_tokens),
                  sampler, random);
   Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
-  const Generation generation =
-      generate(*source, tokens, limits, [&](std::optional<std::int64_t> token) {
-        if (token) output.token(*token);
-        return !guard.interrupted();
-      });
-  output.finish();
+  const Generation generation = written(*source, tokens, limits, output, guard);
   const Speed speed = speed_of(generation, tokens.size(), opened, way, device);
   report(speed, generation, tokens.size(), engine.device_name(device));
   const Json of_way = way.report(*source, generation);
