@@ -26,7 +26,8 @@ from html import escape
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "build/release/bin/mixnmatch"
-WIDTHS = re.compile(rb'"finish_reason":null,"widths":"([^"]+)"')
+# Of each token's event. That of the last names the widths of all, so it has those of the one before.
+WIDTHS = re.compile(rb'"finish_reason":(?:null,"widths":"([^"]+)"|"length")')
 
 
 @dataclasses.dataclass
@@ -64,6 +65,7 @@ class Stream:
 
     def begin(self):
         self.last = None
+        self.widths = None  # of the last token
         self.tail = b""
         self.sock.sendall(self.request)
 
@@ -75,9 +77,12 @@ class Stream:
         text = self.tail + data
         if b"HTTP/1.1 " in text and b"HTTP/1.1 200" not in text:
             raise RuntimeError(text.decode(errors="replace"))
-        found = WIDTHS.findall(text)
-        ends = [m.end() for m in WIDTHS.finditer(text)]
-        self.tail = text[ends[-1] if ends else 0 :][-4096:]
+        found, end = [], 0
+        for match in WIDTHS.finditer(text):
+            self.widths = match[1] or self.widths
+            found.append(self.widths)
+            end = match.end()
+        self.tail = text[end:][-4096:]
         return found, b"[DONE]" in self.tail
 
 
