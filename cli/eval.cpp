@@ -41,9 +41,9 @@ struct Request {
 
 constexpr std::string_view kParts[] = {"search", "confirm"};
 
-// `metric`: what the paired difference to the first is of.
+// `metric`: what the paired difference to the first is of. `protocol`: of the data.
 Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> measured,
-                  Metric metric, const ExampleWords& words) {
+                  Metric metric, const ExampleWords& words, const std::string& protocol) {
   const bool several = scores.size() > 1;
   Table table{{{"widths", "widths", false},
                {"params", "parameters"},
@@ -64,6 +64,7 @@ Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> m
   table.columns.push_back(
       {"difference", fmt::format("{} - first's, paired", to_string(metric)), true, true, several});
   table.columns.push_back({"z", "in SE", true, false, several});
+  table.columns.push_back({"protocol", "protocol", false, false, !protocol.empty()});
   for (const Score& score : scores) {
     std::vector<Cell> row = {cell(to_string(score.widths)),
                              quantity_cell(score.cost.params),
@@ -82,6 +83,7 @@ Table score_table(const std::vector<Score>& scores, std::span<const MetricRow> m
     add_difference(row, both ? std::optional(row_of(metric).difference(score.per_example[metric],
                                                                        first.per_example[metric]))
                              : std::nullopt);
+    row.push_back(protocol.empty() ? missing_cell() : cell(protocol));
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -122,8 +124,8 @@ OptionTable option_table(Request& request) {
               "the model's authors have published")
       .section("data")
       .option("data", required(path_value(data.path)),
-              "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
-              "an image set");
+              "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), a "
+              "task file of 'mixnmatch tasks', or an image set");
   add_data_options(options, data);
   options.section("scores")
       .option("metric", metrics_value(score.metrics),
@@ -149,7 +151,9 @@ class EvalCommand {
         opened_(open_model(request.model.directory, request.model.nesting)),
         candidates_(candidates_of(request.widths, opened_)) {
     read_as_model(request_.data, opened_);
+    request_.data.may_be_task = true;
     data_ = load_examples(request_.data, opened_.model);
+    require_metrics(request_.score.metrics, data_->kind());
   }
 
   // `compared`: the metric whose differences are shown.
@@ -166,8 +170,8 @@ class EvalCommand {
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
     const std::vector<Score> scores = score(scorer);
     if (store) record_run(*store, run_row(scorer), opened_, *data_, scores);
-    print_table(score_table(scores, request_.score.measured(), compared,
-                            words_of(opened_.model.input.type)),
+    print_table(score_table(scores, request_.score.measured(data_->kind()), compared,
+                            words_of(opened_.model.input.type), data_->protocol),
                 output);
     return 0;
   }
@@ -179,7 +183,7 @@ class EvalCommand {
         cost_of(make_prefix_tree(candidates_), opened_.model, data.context, data.share());
     const bool alone = request_.score.one_by_one;
     const double flops =
-        (alone ? plan.one_by_one : plan.shared) * static_cast<double>(data.count * data.context);
+        (alone ? plan.one_by_one : plan.shared) * static_cast<double>(data.positions());
     note("{} submodels on {}: {}FLOPs, {}\n", candidates_.size(),
          examples_text(data.kind(), data.count, data.context), quantity(flops),
          alone ? std::string("one by one")

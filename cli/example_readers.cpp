@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "image/preprocessor_config.h"
@@ -23,6 +24,19 @@ bool is_of_bytes(const TokenizerJson& tokenizer) {
 }
 
 }  // namespace
+
+std::shared_ptr<const Tokenizer> tokenizer_of(const std::filesystem::path& directory,
+                                              std::int64_t vocab_size) {
+  try {
+    std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
+    if (!found) fail_usage("there is no tokenizer.json in {}", directory.string());
+    return std::make_shared<const Tokenizer>(std::move(*found));
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    fail("cannot tokenize with the tokenizer of {}: {}", directory.string(), error.what());
+  }
+}
 
 std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
                                         std::int64_t vocab_size) {
@@ -46,9 +60,22 @@ std::function<std::optional<PixelScale>()> pixel_scale(const std::filesystem::pa
   };
 }
 
+std::function<std::string()> tokenizer_vocabulary(const std::filesystem::path& directory,
+                                                  std::int64_t vocab_size) {
+  return [=]() -> std::string {
+    try {
+      const std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
+      return found ? vocabulary_fingerprint(*found) : "";
+    } catch (const Error&) {  // a tokenizer that is not read here made no task either
+      return "";
+    }
+  };
+}
+
 void read_as_model(ExampleOptions& data, const OpenedModel& opened) {
   const std::filesystem::path directory = opened.checkpoint.directory();
   data.text = text_tokens(directory, opened.model.vocab_size);
+  data.vocabulary = tokenizer_vocabulary(directory, opened.model.vocab_size);
   data.pixels = pixel_scale(directory);
 }
 

@@ -121,7 +121,7 @@ OptionTable option_table(Request& request) {
   add_model_options(options, request.model);
   options.section("data").option("data", required(path_value(request.data.path)),
                                  "token file (an llm.c shard, .npy, bytes, text, or what "
-                                 "--token-format says), or an image set");
+                                 "--token-format says), a task file, or an image set");
   add_data_options(options, request.data);
   add_device_options(options, request.device);
   options.section("output")
@@ -152,6 +152,7 @@ int sensitivity_command(const Arguments& arguments) {
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   read_as_model(request.data, opened);
+  request.data.may_be_task = true;
   const std::unique_ptr<const Examples> examples = load_examples(request.data, model);
   const Examples& data = *examples;
   require_device(request.device);
@@ -175,11 +176,11 @@ int sensitivity_command(const Arguments& arguments) {
     record_run(*store, run, opened, data, scores);
   }
   const Score& full = scores.front();
-  const ExampleWords& words = words_of(model.input.type);
-  const std::string caption =
-      fmt::format("loss above the full model's {}, nats per {}, on {} {}s",
-                  full.ok() ? fmt::format("{:.4f}", full.value()) : std::string(full.status()),
-                  words.output, data.count, words.example);
+  const ExampleWords& words = words_of(data.kind());
+  const std::string caption = fmt::format(
+      "loss above the full model's {}, nats per {}, on {} {}s{}",
+      full.ok() ? fmt::format("{:.4f}", full.value()) : std::string(full.status()), words.output,
+      data.count, words.example, data.protocol.empty() ? "" : fmt::format(" ({})", data.protocol));
   const Table table = sensitivity_table(model.space, members, scores);
   if (!request.svg.empty()) {
     const std::string title = fmt::format("Sensitivity of {}", model_row(opened).name);

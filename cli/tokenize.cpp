@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "cli/example_readers.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
@@ -132,29 +133,11 @@ void require_outside_corpus(const Request& request, const std::vector<CorpusFile
   }
 }
 
-std::shared_ptr<const Tokenizer> tokenizer_of(const std::filesystem::path& directory,
-                                              std::int64_t vocab_size) {
-  try {
-    std::optional<TokenizerJson> found = find_tokenizer(directory, vocab_size);
-    if (!found) fail_usage("there is no tokenizer.json in {}", directory.string());
-    return std::make_shared<const Tokenizer>(std::move(*found));
-  } catch (const UsageError&) {
-    throw;
-  } catch (const Error& error) {
-    fail("cannot tokenize with the tokenizer of {}: {}", directory.string(), error.what());
-  }
-}
-
 DocumentTokens documents_of_model(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
   const nlohmann::json config =
       std::filesystem::exists(file) ? read_json(file) : nlohmann::json::object();
-  constexpr std::int64_t kMostWords = 4'000'000;
-  std::int64_t vocab_size = kMostWords;
-  if (config.is_object() && config.contains("vocab_size") &&
-      config["vocab_size"].is_number_integer()) {
-    vocab_size = config["vocab_size"].get<std::int64_t>();
-  }
+  const std::int64_t vocab_size = stated_vocabulary(directory);
   const auto tokenizer = tokenizer_of(directory, vocab_size);
   const auto encode = [=](const std::string& text) -> std::optional<std::vector<std::int64_t>> {
     const bool may_be_any = tokenizer->json().is_of_bytes();

@@ -5,9 +5,17 @@
 #include <utility>
 
 #include "base/error.h"
+#include "dataset/task_examples.h"
 #include "model/fingerprint.h"
 
 namespace mnm {
+
+std::unique_ptr<const Examples> subset_of(const Examples& whole, std::vector<std::int64_t> chosen) {
+  if (const auto* const task = dynamic_cast<const TaskExamples*>(&whole)) {
+    return task->subset(chosen);
+  }
+  return std::make_unique<ExampleSubset>(whole, std::move(chosen));
+}
 
 ExampleSubset::ExampleSubset(const Examples& whole, std::vector<std::int64_t> chosen)
     : whole_(whole), chosen_(std::move(chosen)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -30,5 +31,8 @@ class ExampleSubset final : public Examples {
   const Examples& whole_;
   std::vector<std::int64_t> chosen_;  // [count]
 };
+
+// The same of any examples: of a task, documents are chosen (TaskExamples::subset).
+std::unique_ptr<const Examples> subset_of(const Examples& whole, std::vector<std::int64_t> chosen);
 
 }  // namespace mnm

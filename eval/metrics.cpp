@@ -11,6 +11,30 @@
 #include "eval/paired.h"
 
 namespace mnm {
+namespace {
+
+// exp(mean) of values whose mean has an error, by the delta method.
+Estimate exp_of_mean(std::span<const float> per_example) {
+  Estimate of = mean_of(per_example);
+  of.value = std::exp(of.value);
+  of.standard_error *= of.value;
+  return of;
+}
+
+// exp(mean of a) - exp(mean of b), likewise.
+Estimate difference_of_exp(std::span<const float> a, std::span<const float> b) {
+  Estimate of = paired_difference(a, b);  // which refuses pairs of different examples
+  const double of_a = exp_of_mean(a).value, of_b = exp_of_mean(b).value;
+  std::vector<double> terms(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    terms[i] = of_a * static_cast<double>(a[i]) - of_b * static_cast<double>(b[i]);
+  }
+  of.value = of_a - of_b;
+  of.standard_error = mean_of(terms).standard_error;
+  return of;
+}
+
+}  // namespace
 
 const std::array<MetricRow, kMetricCount>& metric_table() {
   static constexpr std::array<MetricRow, kMetricCount> kTable = {{
@@ -67,6 +91,60 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
        .estimate = mean_of,
        .difference = paired_difference,
        .meaning = "the share of targets that are among the five most likely words or classes"},
+      {.metric = Metric::kAcc,
+       .name = "acc",
+       .title = "acc",
+       .unit = "acc, share of questions",
+       .larger_wins = true,
+       .of = "questions",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of questions whose most likely choice is the right one"},
+      {.metric = Metric::kAccNorm,
+       .name = "acc_norm",
+       .title = "acc_norm",
+       .unit = "acc_norm, share of questions",
+       .larger_wins = true,
+       .of = "questions",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the same, with the log-likelihood of a choice divided by its characters"},
+      {.metric = Metric::kAccBytes,
+       .name = "acc_bytes",
+       .title = "acc_bytes",
+       .unit = "acc_bytes, share of questions",
+       .larger_wins = true,
+       .of = "questions",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the same, with the log-likelihood of a choice divided by its bytes"},
+      {.metric = Metric::kWordPerplexity,
+       .name = "word_perplexity",
+       .title = "word perplexity",
+       .unit = "perplexity per word",
+       .of = "texts",
+       .of_parts = false,
+       .estimate = exp_of_mean,
+       .difference = difference_of_exp,
+       .meaning = "exp of the loss of all texts divided by their words"},
+      {.metric = Metric::kBytePerplexity,
+       .name = "byte_perplexity",
+       .title = "byte perplexity",
+       .unit = "perplexity per byte",
+       .of = "texts",
+       .of_parts = false,
+       .estimate = exp_of_mean,
+       .difference = difference_of_exp,
+       .meaning = "exp of the loss of all texts divided by their bytes"},
+      {.metric = Metric::kBitsPerByte,
+       .name = "bits_per_byte",
+       .title = "bits per byte",
+       .unit = "bits per byte",
+       .of = "texts",
+       .of_parts = false,
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the loss of all texts in bits divided by their bytes"},
   }};
   return kTable;
 }
@@ -91,10 +169,29 @@ std::vector<MetricRow> measured_for(std::span<const Metric> wanted) {
       std::ranges::any_of(wanted, [](Metric metric) { return row_of(metric).needs_full; });
   std::vector<MetricRow> measured;
   for (const MetricRow& row : metric_table()) {
+    if (!row.of.empty()) continue;
     const bool asked = std::ranges::find(wanted, row.metric) != wanted.end();
     if (row.second_pass ? asked : full || !row.needs_full) measured.push_back(row);
   }
   return measured;
+}
+
+std::vector<MetricRow> measured_on(std::string_view kind, std::span<const Metric> wanted) {
+  std::vector<MetricRow> measured = measured_for(wanted);
+  for (const MetricRow& row : metric_table()) {
+    if (!row.of.empty() && row.of == kind) measured.push_back(row);
+  }
+  return measured;
+}
+
+void require_metrics(std::span<const Metric> wanted, std::string_view kind) {
+  for (const Metric metric : wanted) {
+    const MetricRow& row = row_of(metric);
+    if (row.of.empty() || row.of == kind) continue;
+    fail_usage(
+        "the metric {} is one of {}, and the data are {}: make a task with 'mixnmatch tasks'",
+        row.name, row.of, kind);
+  }
 }
 
 double objective_of(Metric metric, double value) {

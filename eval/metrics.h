@@ -16,9 +16,23 @@
 namespace mnm {
 
 // In the order in which a readout computes them. First come the metrics that any pass over the
-// vocabulary gives, then those that need the full model, then those that need a second pass.
-enum class Metric : std::uint8_t { kLoss, kAccuracy, kKl, kAgreement, kAcceptance, kAccuracy5 };
-inline constexpr std::size_t kMetricCount = 6;
+// vocabulary gives, then those that need the full model, then those that need a second pass. Those
+// of tasks come last. They follow from the losses (eval/task_scores.h).
+enum class Metric : std::uint8_t {
+  kLoss,
+  kAccuracy,
+  kKl,
+  kAgreement,
+  kAcceptance,
+  kAccuracy5,
+  kAcc,
+  kAccNorm,
+  kAccBytes,
+  kWordPerplexity,
+  kBytePerplexity,
+  kBitsPerByte
+};
+inline constexpr std::size_t kMetricCount = 12;
 
 struct MetricRow {
   Metric metric = Metric::kLoss;
@@ -28,6 +42,10 @@ struct MetricRow {
   bool larger_wins = false;  // else the smaller value wins
   bool needs_full = false;   // compares with the model at full width
   bool second_pass = false;  // reads the vocabulary twice: measured only when it is asked for
+  std::string_view of{};     // the one kind of examples that has it: "questions"; empty: all kinds
+  // Whether the values of some examples are the same whatever the others are. Else they are those
+  // of all examples together (eval/task_scores.h), and the values of parts cannot be put together.
+  bool of_parts = true;
   Estimate (*estimate)(std::span<const float> per_example) = nullptr;  // value and standard error
   Estimate (*difference)(std::span<const float> a, std::span<const float> b) = nullptr;  // paired
   std::string_view meaning;  // one sentence
@@ -41,10 +59,14 @@ inline std::string_view to_string(Metric metric) { return row_of(metric).name; }
 Metric parse_metric(std::string_view name);  // UsageError names them all
 std::vector<std::string_view> metric_names();
 
-// The metrics that a scoring run measures if `wanted` are asked for, in the order of the table.
-// Every run measures loss and accuracy. A run that compares with the full model measures both KL
-// and agreement. What needs a second pass is measured if it is wanted itself.
+// The metrics that a readout measures if `wanted` are asked for, in the order of the table. Every
+// run measures loss and accuracy. A run that compares with the full model measures both KL and
+// agreement. What needs a second pass is measured if it is wanted itself.
 std::vector<MetricRow> measured_for(std::span<const Metric> wanted);
+// The same, and all metrics that only examples of this kind have.
+std::vector<MetricRow> measured_on(std::string_view kind, std::span<const Metric> wanted);
+// UsageError if examples of this kind do not have one of the metrics.
+void require_metrics(std::span<const Metric> wanted, std::string_view kind);
 
 // One T for each metric.
 template <typename T>

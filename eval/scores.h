@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/progress.h"
@@ -35,7 +36,10 @@ struct ScoreOptions {
   std::vector<Metric> metrics{};  // wanted beside loss and accuracy, which come with every pass
   bool one_by_one = false;        // no sharing: the shared plan is judged by it
 
-  std::vector<MetricRow> measured() const { return measured_for(metrics); }
+  std::vector<MetricRow> measured() const { return measured_for(metrics); }  // by a readout
+  std::vector<MetricRow> measured(std::string_view kind) const {             // of such examples
+    return measured_on(kind, metrics);
+  }
   bool wants(Metric metric) const { return std::ranges::find(metrics, metric) != metrics.end(); }
   bool compares() const {  // with the full model
     return std::ranges::any_of(metrics, [](Metric metric) { return row_of(metric).needs_full; });

@@ -41,7 +41,8 @@ class Bound {
       elements += std::min(tiling.children, plan_.levels[l].most(tiling.parents)) *
                   model_.mixing.at(l).flow_per_token;
     }
-    elements += tiling.parents * (static_cast<std::int64_t>(work_) + largest);
+    const std::int64_t work = static_cast<std::int64_t>(work_) * (1 + options_.places_per_token);
+    elements += tiling.parents * (work + largest);
     // Where a step skips some children, it puts the others out first and then all together.
     if (skips_) elements += tiling.children * largest;
     elements += (tiling.children + (options_.reference ? 1 : 0)) * model_.hidden_size;

@@ -25,9 +25,11 @@ struct TilingOptions {
   std::int64_t words = 0;                // of the vocabulary, in one readout product; 0: all
   std::uint64_t element_bytes = 4;       // of states and products
   std::int64_t given_per_token = 0;      // elements of a batch besides its states
-  std::uint64_t product_bytes = 0;       // work space of products, whatever their size
-  std::uint64_t memory = 0;              // for states and work space
-  bool reference = false;                // whether leaves are compared with a reference
+  // Of tokens that branch: how many places they have in sequences, for each token, rounded up.
+  std::int64_t places_per_token = 0;
+  std::uint64_t product_bytes = 0;  // work space of products, whatever their size
+  std::uint64_t memory = 0;         // for states and work space
+  bool reference = false;           // whether leaves are compared with a reference
 };
 
 // A readout product's shape: rows of final hidden states by words of the vocabulary.

@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "dataset/task_examples.h"
 #include "eval/division.h"
 #include "eval/prefix_tree.h"
+#include "eval/task_scores.h"
 #include "fold/batch.h"
 #include "fold/device_error.h"
 #include "fold/layer_step.h"
@@ -91,7 +94,7 @@ class Evaluation {
     std::vector<CandidateScores> results(group.indices.size());
     for (CandidateScores& scores : results) {
       for (const MetricRow& row : options_.measured()) {
-        scores[row.metric].resize(static_cast<std::size_t>(dataset_.count));
+        scores[row.metric].resize(static_cast<std::size_t>(dataset_.values()));
       }
     }
     if (limits_.stream) {
@@ -124,10 +127,21 @@ class Evaluation {
                    .words = device_.is_cpu() ? kHostWords : kDeviceWords,
                    .element_bytes = element_bytes_,
                    .given_per_token = fold_.given_per_token(),
+                   .places_per_token = places_per_token(),
                    .product_bytes = device_.is_cpu() ? limits_.product_bytes : kDeviceProducts,
                    .memory = memory,
                    .reference = options_.compares()},
                   device_.is_cpu() ? at::get_num_threads() : 1);
+  }
+
+  std::int64_t places_per_token() const {
+    const ExampleBranches& branches = dataset_.branches;
+    std::int64_t most = 0;
+    for (std::size_t b = 0; b < branches.shared.size(); ++b) {
+      most = std::max(most, branches.shared[b] + branches.end[b] - branches.begin[b]);
+    }
+    const auto places = most * static_cast<std::int64_t>(branches.shared.size());
+    return (places + dataset_.positions() - 1) / dataset_.positions();
   }
 
   SecondPass second_pass() const {
@@ -189,8 +203,8 @@ class Evaluation {
 
   void run_batch(Walk& walk, const PrefixTree& plan, const SequenceRange& range,
                  std::span<CandidateScores> results) const {
-    const std::int64_t count = range.size();
-    const Batch batch = batch_of(dataset_, range.begin, count, device_);
+    const Batch batch = batch_of(dataset_, range.begin, range.size(), device_);
+    const std::int64_t first = dataset_.first_value(range.begin), count = batch.values();
     const at::Tensor means = walk.run(batch, options_.compares() ? &full_ : nullptr, second_pass())
                                  .to(at::kCPU)
                                  .contiguous();
@@ -199,7 +213,7 @@ class Evaluation {
     for (std::size_t i = 0; i < results.size(); ++i) {
       const float* from = values + plan.leaf[i] * metrics * count;
       for (const MetricRow& row : options_.measured()) {
-        std::copy_n(from, count, results[i][row.metric].begin() + range.begin);
+        std::copy_n(from, count, results[i][row.metric].begin() + first);
         from += count;
       }
     }
@@ -246,6 +260,65 @@ class Evaluation {
 
 }  // namespace
 
+namespace {
+
+// Results, in the order of the candidates, of one set of examples.
+std::vector<CandidateScores> score_groups(Evaluation& evaluation, const std::vector<Group>& groups,
+                                          std::size_t candidates, Meter& meter) {
+  std::vector<CandidateScores> results(candidates);
+  for (const Group& group : groups) {
+    std::vector<CandidateScores> scores = evaluation.score(group, meter);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      results[group.indices[i]] = std::move(scores[i]);
+    }
+  }
+  return results;
+}
+
+// Of a set of rows: puts the values of its answers where those of the whole task are.
+void take_answers(const TaskRows& rows, const CandidateScores& from, std::int64_t answers,
+                  std::span<const MetricRow> measured, CandidateScores& to) {
+  for (const MetricRow& row : measured) {
+    std::vector<float>& all = to[row.metric];
+    all.resize(static_cast<std::size_t>(answers));
+    for (std::size_t i = 0; i < rows.answers().size(); ++i) {
+      all[static_cast<std::size_t>(rows.answers()[i])] = from[row.metric][i];
+    }
+  }
+}
+
+// A set of rows after the other, and documents from their answers. Streamed weights are read once
+// for each set, so there is but one.
+std::vector<CandidateScores> score_task(Fold& fold, const NestedModel& model,
+                                        const at::Device& device,
+                                        std::span<const Widths> candidates,
+                                        const TaskExamples& data, const ScoreOptions& options,
+                                        const EvaluatorLimits& limits,
+                                        const ProgressSink& progress) {
+  const auto sets = data.rows(limits.stream.has_value());
+  std::vector<std::unique_ptr<Evaluation>> evaluations;
+  std::vector<std::vector<Group>> groups;
+  double flops = 0;
+  for (const auto& set : sets) {
+    evaluations.push_back(std::make_unique<Evaluation>(fold, model, device, *set, options, limits));
+    groups.push_back(evaluations.back()->groups(candidates));
+    flops += evaluations.back()->flops(groups.back());
+  }
+  Meter meter(progress, flops);
+  std::vector<CandidateScores> sums(candidates.size());
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    const auto values = score_groups(*evaluations[i], groups[i], candidates.size(), meter);
+    for (std::size_t c = 0; c < values.size(); ++c) {
+      take_answers(*sets[i], values[c], data.task->answers(), options.measured(), sums[c]);
+    }
+  }
+  meter.finish();
+  for (CandidateScores& of : sums) of = document_scores(*data.task, data.documents, of);
+  return sums;
+}
+
+}  // namespace
+
 std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& model,
                                               const at::Device& device,
                                               std::span<const Widths> candidates,
@@ -253,17 +326,14 @@ std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& mod
                                               const EvaluatorLimits& limits,
                                               const ProgressSink& progress) {
   const at::NoGradGuard no_grad;
-  std::vector<CandidateScores> results(candidates.size());
-  if (candidates.empty()) return results;
+  if (candidates.empty()) return {};
+  if (const auto* const task = dynamic_cast<const TaskExamples*>(&dataset)) {
+    return score_task(fold, model, device, candidates, *task, options, limits, progress);
+  }
   Evaluation evaluation(fold, model, device, dataset, options, limits);
   const std::vector<Group> groups = evaluation.groups(candidates);
   Meter meter(progress, evaluation.flops(groups));
-  for (const Group& group : groups) {
-    std::vector<CandidateScores> scores = evaluation.score(group, meter);
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-      results[group.indices[i]] = std::move(scores[i]);
-    }
-  }
+  std::vector<CandidateScores> results = score_groups(evaluation, groups, candidates.size(), meter);
   meter.finish();
   return results;
 }

@@ -34,7 +34,8 @@ struct EvaluatorLimits {
       0;  // that a product takes on the CPU beside its rows and its result
 };
 
-// Result i belongs to candidates[i]; duplicates are computed once. With options.one_by_one every
+// Result i belongs to candidates[i]: values of every example; of a task, of every document
+// (eval/task_scores.h). Duplicates are computed once. With options.one_by_one every
 // candidate, a duplicate too, is a plan of its own. Where the device runs out of memory, what is
 // left is done in half of the memory that was tried. Throws Stopped when `progress` says so. Error
 // if not even one sequence of one candidate fits the limit.

@@ -91,9 +91,17 @@ Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPa
     : fold_(fold),
       tile_(tile),
       second_(second),
-      sequences_(batch.targets.size(0)),
-      context_(batch.targets.size(1)),
+      run_of_(batch.run_of),
+      runs_(batch.runs),
       targets_(batch.targets.reshape({-1})) {
+  if (run_of_.defined()) {
+    sequences_ = 1;
+    context_ = targets_.size(0);
+    scored_ = batch.scored;
+    return;
+  }
+  sequences_ = batch.targets.size(0);
+  context_ = batch.targets.size(1);
   if (!batch.scored.defined()) return;
   const at::Tensor first =
       at::arange(sequences_, batch.scored.options()).unsqueeze(1).mul(context_);
@@ -124,6 +132,13 @@ at::Tensor Readout::measure(const State& leaves) {
     measure_whole(hidden, values);
   } else {
     measure_in_words(hidden, values);
+  }
+  if (run_of_.defined()) {
+    const at::Tensor each = values.view({metrics(), nodes, context_}).to(at::kDouble);
+    return at::zeros({metrics(), nodes, runs_}, each.options())
+        .index_add_(-1, run_of_, each)
+        .transpose(0, 1)
+        .to(at::kFloat);
   }
   // [metrics, nodes, sequences] -> [nodes, metrics, sequences]
   return values.view({metrics(), nodes, sequences_, context_})

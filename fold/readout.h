@@ -40,7 +40,7 @@ class Readout {
     return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.accuracy5 ? 1 : 0);
   }
   // Measures leaves: means over the scored targets of each sequence, f32 [nodes, metrics(),
-  // sequences].
+  // sequences], or the sums over the outputs of each run, f32 [nodes, metrics(), runs].
   at::Tensor measure(const State& leaves);
 
  private:
@@ -63,10 +63,13 @@ class Readout {
   Fold& fold_;
   LogitTile tile_;
   SecondPass second_;
-  std::int64_t sequences_ = 0, context_ = 0;  // context: scored positions
-  at::Tensor scored_;                         // rows of [sequences * tokens]; undefined: all
-  at::Tensor targets_;                        // [sequences * context]
-  at::Tensor reference_hidden_;               // [sequences * context, d]
+  // Scored positions of each sequence; with runs, all of them as of one sequence.
+  std::int64_t sequences_ = 0, context_ = 0;
+  at::Tensor run_of_;  // [sequences * context]; undefined: no runs
+  std::int64_t runs_ = 0;
+  at::Tensor scored_;            // rows of [sequences * tokens]; undefined: all
+  at::Tensor targets_;           // [sequences * context]
+  at::Tensor reference_hidden_;  // [sequences * context, d]
   // Chunks of the reference, by first row and first word, as many as tile_.kept has room for.
   std::map<std::pair<std::int64_t, std::int64_t>, at::Tensor> kept_;
   std::uint64_t kept_bytes_ = 0;

@@ -181,13 +181,15 @@ class Sweep {
 
   // parts: f32 [children, metrics, sequences] each, of the leaves in order.
   void keep(std::size_t b, const std::vector<at::Tensor>& parts) const {
-    const std::int64_t children = inputs_.division.tiling.children, n = sequences_of(b);
+    const std::int64_t children = inputs_.division.tiling.children;
+    const std::int64_t first = inputs_.dataset.first_value(begin_of(b));
+    const std::int64_t n = inputs_.dataset.first_value(begin_of(b + 1)) - first;
     for (std::size_t i = 0; i < results_.size(); ++i) {
       const std::int64_t leaf = inputs_.plan.leaf[i];
       const at::Tensor& part = parts[static_cast<std::size_t>(leaf / children)];
       const float* from = part.const_data_ptr<float>() + leaf % children * part.size(1) * n;
       for (const MetricRow& row : inputs_.metrics) {
-        std::copy_n(from, n, results_[i][row.metric].begin() + begin_of(b));
+        std::copy_n(from, n, results_[i][row.metric].begin() + first);
         from += n;
       }
     }

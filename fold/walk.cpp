@@ -23,7 +23,7 @@ at::Tensor Walk::run(const Batch& batch, const Widths* reference, SecondPass sec
     count(flops_.readout());
   }
   givens_ = std::move(start.givens);
-  means_ = at::empty({plan_.levels.back().nodes(), readout_->metrics(), examples_},
+  means_ = at::empty({plan_.levels.back().nodes(), readout_->metrics(), batch.values()},
                      batch.inputs.options().dtype(at::kFloat));
   descend(0, start.state, 0);
   return means_;

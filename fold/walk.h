@@ -29,7 +29,7 @@ class Walk {
        Meter& meter);
 
   // Runs a batch. Returns the mean over the targets, per leaf, metric and example: f32 [leaves,
-  // metrics, examples] on the fold's device. The metrics are those of a Readout.
+  // metrics, examples] on the fold's device, or the sums of runs. Metrics are those of a Readout.
   // `reference`: the full widths to compare with, or nullptr.
   at::Tensor run(const Batch& batch, const Widths* reference, SecondPass second);
 

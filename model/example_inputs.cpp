@@ -19,6 +19,8 @@ namespace {
 
 constexpr ExampleWords kTokenWords = {"tokens", "sequence", "token", "word"};
 constexpr ExampleWords kImageWords = {"images", "image", "image", "class"};
+constexpr ExampleWords kQuestionWords = {"questions", "question", "token", "word"};
+constexpr ExampleWords kTextWords = {"texts", "text", "token", "word"};
 
 }  // namespace
 
@@ -27,7 +29,10 @@ const ExampleWords& words_of(InputType type) {
 }
 
 const ExampleWords& words_of(std::string_view kind) {
-  return kind == kImageWords.kind ? kImageWords : kTokenWords;
+  for (const ExampleWords* words : {&kImageWords, &kQuestionWords, &kTextWords}) {
+    if (words->kind == kind) return *words;
+  }
+  return kTokenWords;
 }
 
 ExampleInputs ExampleInputs::of(InputSpec each, std::int64_t count) {

@@ -66,6 +66,9 @@ struct NestedModel {
   std::vector<LayerMixing> mixing;  // [layers]
   std::int64_t flow_per_token = 0;  // elements per token of the state that enters the first layer
   bool flow_in_f32 = false;  // states between layers are f32 even if the run's dtype is smaller
+  // Whether its layers compute examples whose tokens branch (ExampleBranches in
+  // dataset/examples.h).
+  bool takes_branches = false;
 
   std::size_t layers() const { return space.layers.size(); }
   bool reads_tokens() const { return input.type == InputType::kTokenIds; }

@@ -249,7 +249,8 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> head, std::uint64
     if (type->dtype) {
       header.tensors.push_back(std::move(tensor));
     } else {
-      header.others.push_back({std::move(tensor.name), std::string(type->name)});
+      header.others.push_back({std::move(tensor.name), std::string(type->name),
+                               std::move(tensor.shape), tensor.begin, tensor.end});
     }
   }
   return header;
@@ -272,46 +273,63 @@ std::string conversion_command(const std::filesystem::path& directory, const std
       target, words);
 }
 
-std::string safetensors_head(std::vector<TensorEntry>& tensors,
-                             const std::map<std::string, std::string>& metadata,
-                             std::size_t alignment, std::size_t place) {
-  const auto quoted = [](const std::string& text) {
-    try {
-      return json(text).dump();
-    } catch (const json::exception&) {
-      fail("cannot write a safetensors header: a name or metadata value is not UTF-8");
-    }
-  };
-  std::string text = "{";
-  const auto separate = [&] {
-    if (text.size() > 1) text += ',';
-  };
-  if (!metadata.empty()) {
-    text += fmt::format("{}:{{", quoted(std::string(kMetadata)));
-    bool first = true;
-    for (const auto& [key, value] : metadata) {
-      text += fmt::format("{}{}:{}", first ? "" : ",", quoted(key), quoted(value));
-      first = false;
-    }
-    text += '}';
+namespace {
+
+std::string json_text(const std::string& text) {
+  try {
+    return json(text).dump();
+  } catch (const json::exception&) {
+    fail("cannot write a safetensors header: a name or metadata value is not UTF-8");
   }
+}
+
+std::string metadata_text(const std::map<std::string, std::string>& metadata) {
+  std::string text = fmt::format("{}:{{", json_text(std::string(kMetadata)));
+  bool first = true;
+  for (const auto& [key, value] : metadata) {
+    text += fmt::format("{}{}:{}", first ? "" : ",", json_text(key), json_text(value));
+    first = false;
+  }
+  return text + '}';
+}
+
+const StoredType& type_of(const TensorEntry& tensor) {
+  return *std::ranges::find(kStoredTypes, safetensors_name(tensor.dtype), &StoredType::name);
+}
+
+const StoredType& type_of(const OtherTensor& tensor) {
+  const auto* found = std::ranges::find(kStoredTypes, tensor.dtype, &StoredType::name);
+  if (found == std::end(kStoredTypes)) {
+    fail("cannot write tensor '{}': the format does not know its type {}", tensor.name,
+         tensor.dtype);
+  }
+  return *found;
+}
+
+template <typename Tensor>
+std::string head_of(std::vector<Tensor>& tensors,
+                    const std::map<std::string, std::string>& metadata, std::size_t alignment,
+                    std::size_t place) {
+  std::string text = "{";
+  if (!metadata.empty()) text += metadata_text(metadata);
   std::set<std::string_view> names = {kMetadata};
   std::uint64_t end = 0;
-  for (TensorEntry& tensor : tensors) {
+  for (Tensor& tensor : tensors) {
     if (!names.insert(tensor.name).second) {
       fail("cannot write a safetensors header: the name '{}' is taken", tensor.name);
     }
-    const auto bytes = byte_size(tensor.shape, 8 * size_of(tensor.dtype));
+    const StoredType& type = type_of(tensor);
+    const auto bytes = byte_size(tensor.shape, type.bits);
     tensor.begin = end;
     if (!bytes || __builtin_add_overflow(end, *bytes, &end)) {
       fail("cannot write tensor '{}': its shape {} overflows", tensor.name,
            shape_text(tensor.shape));
     }
     tensor.end = end;
-    separate();
+    if (text.size() > 1) text += ',';
     text += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                        quoted(tensor.name), safetensors_name(tensor.dtype),
-                        fmt::join(tensor.shape, ","), tensor.begin, tensor.end);
+                        json_text(tensor.name), type.name, fmt::join(tensor.shape, ","),
+                        tensor.begin, tensor.end);
   }
   text += '}';
   text.append(
@@ -320,6 +338,19 @@ std::string safetensors_head(std::vector<TensorEntry>& tensors,
   std::string head(kLengthBytes, '\0');
   std::memcpy(head.data(), &length, kLengthBytes);
   return head + text;
+}
+
+}  // namespace
+
+std::string safetensors_head(std::vector<TensorEntry>& tensors,
+                             const std::map<std::string, std::string>& metadata,
+                             std::size_t alignment, std::size_t place) {
+  return head_of(tensors, metadata, alignment, place);
+}
+
+std::string safetensors_head(std::vector<OtherTensor>& tensors,
+                             const std::map<std::string, std::string>& metadata) {
+  return head_of(tensors, metadata, 8, 0);
 }
 
 }  // namespace mnm

@@ -26,6 +26,8 @@ struct TensorEntry {
 // A tensor of a type that no weight of these models has: integers, bytes, truth values.
 struct OtherTensor {
   std::string name, dtype;  // as the file spells it: "U8", "I64"
+  std::vector<std::int64_t> shape = {};
+  std::uint64_t begin = 0, end = 0;  // as of a TensorEntry
 };
 
 struct SafetensorsHeader {
@@ -63,5 +65,8 @@ std::string conversion_command(const std::filesystem::path& directory, const std
 std::string safetensors_head(std::vector<TensorEntry>& tensors,
                              const std::map<std::string, std::string>& metadata,
                              std::size_t alignment = 8, std::size_t place = 0);
+// The same for a file of other types. Error also for a type that the format does not know.
+std::string safetensors_head(std::vector<OtherTensor>& tensors,
+                             const std::map<std::string, std::string>& metadata);
 
 }  // namespace mnm

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/fingerprint.h"
 #include "text/byte_letters.h"
 #include "text/json_members.h"
 
@@ -189,6 +190,21 @@ TokenizerJson parse_tokenizer_json(const Json& tokenizer, std::int64_t vocab_siz
   return out;
 }
 
+std::string vocabulary_fingerprint(const TokenizerJson& tokenizer) {
+  Fingerprint of;
+  for (std::size_t id = 0; id < tokenizer.tokens.size(); ++id) {
+    const Token& token = tokenizer.tokens[id];
+    if (token.kind == TokenKind::kUnused) continue;
+    of.add(std::to_string(id));
+    of.add(token.text);
+  }
+  for (const auto& [left, right] : tokenizer.merges) {
+    of.add(left);
+    of.add(right);
+  }
+  return of.hex();
+}
+
 TokenizerJson byte_tokenizer() {
   TokenizerJson out;
   out.tokens.resize(256);
@@ -199,6 +215,13 @@ TokenizerJson byte_tokenizer() {
   out.pre_tokenizer.byte_level = true;
   out.decoder.byte_level = true;
   return out;
+}
+
+std::int64_t stated_vocabulary(const fs::path& directory) {
+  const fs::path file = directory / "config.json";
+  const Json config = fs::exists(file) ? read_json(file) : Json::object();
+  const Json& stated = member(config, "vocab_size");
+  return stated.is_number_integer() ? stated.get<std::int64_t>() : kMostWords;
 }
 
 std::optional<TokenizerJson> find_tokenizer(const fs::path& directory, std::int64_t vocab_size) {

@@ -60,8 +60,15 @@ struct TokenizerJson {
 // file.
 TokenizerJson parse_tokenizer_json(const nlohmann::json& tokenizer, std::int64_t vocab_size);
 
+// Of its tokens, their ids and its merges. Equal tokenizers have equal ones, however the file is
+// laid out and whatever the model's vocabulary is padded to.
+std::string vocabulary_fingerprint(const TokenizerJson& tokenizer);
+
 // The tokenizer of bytes: token i is byte i.
 TokenizerJson byte_tokenizer();
+
+// The vocab_size of a checkpoint's config.json, or, if there is none, the largest that is read.
+std::int64_t stated_vocabulary(const std::filesystem::path& directory);
 
 // The tokenizer of a checkpoint: its tokenizer.json, or the bytes themselves for a vocabulary of
 // 256. Nothing if there is none. Error as above, and if there is only a tokenizer.model.

@@ -164,6 +164,7 @@ class Llama final : public Family {
     model.hidden_size = config.hidden_size;
     model.max_context = config.context();
     model.tied_head = config.tied;
+    model.takes_branches = true;
     model.flow_per_token = config.hidden_size;
 
     TableWriter to{model.table, config.initializer_range, "", -1, norm_init(config)};

@@ -89,8 +89,31 @@ at::Tensor seen_keys(std::int64_t tokens, std::int64_t position, std::int64_t wi
 LlamaAttention::LlamaAttention(const LlamaConfig& config, const at::Device& device)
     : config_(config), device_(device) {}
 
-at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at::Tensor& x) {
-  return project_out(weights, x, mix(weights, project_in(weights, x), x.size(2), nullptr));
+at::Tensor LlamaAttention::attend(const LlamaAttentionWeights& weights, const at::Tensor& x,
+                                  const Givens& givens) {
+  const at::Tensor qkv = project_in(weights, x);
+  return project_out(weights, x,
+                     givens.shared.empty() ? mix(weights, qkv, x.size(2), nullptr)
+                                           : mix_branches(weights, qkv, x.size(0), givens));
+}
+
+Givens LlamaAttention::branching(const Batch& batch) {
+  if (!batch.sequences.defined()) return {};
+  return {{batch.sequences, batch.places}, {}};
+}
+
+// Each branch's sequence is attended to by itself: what is shared is mixed once for each, and all
+// that goes before and after, the products with weights, is computed once.
+at::Tensor LlamaAttention::mix_branches(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                                        std::int64_t nodes, const Givens& givens) {
+  const at::Tensor &sequences = givens.shared[0], &places = givens.shared[1];
+  const at::Tensor apart = qkv.view({nodes, -1, qkv.size(2), qkv.size(3)})
+                               .index_select(1, sequences.flatten())
+                               .view({-1, sequences.size(1), qkv.size(2), qkv.size(3)});
+  return mix(weights, apart, sequences.size(1), nullptr)
+      .view({nodes, -1, config_.q_size()})
+      .index_select(1, places)
+      .flatten(0, 1);
 }
 
 at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, const at::Tensor& x,

@@ -33,8 +33,12 @@ class LlamaAttention {
  public:
   LlamaAttention(const LlamaConfig& config, const at::Device& device);  // config outlives it
 
-  // Attention over whole sequences, with all nodes as one batch.
-  at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x);
+  // Attention over whole sequences, with all nodes as one batch. `givens`: what branching() made of
+  // the batch.
+  at::Tensor attend(const LlamaAttentionWeights& weights, const at::Tensor& x,
+                    const Givens& givens = {});
+  // Which tokens of a batch are a sequence, if they branch (Batch::sequences); else nothing.
+  static Givens branching(const Batch& batch);
 
   // Attention of the next tokens of some sequences: x [1, 1, rows, d], run after run. The caches of
   // the layer are as llama_kv_cache_fold.h has them.
@@ -49,6 +53,8 @@ class LlamaAttention {
   at::Tensor project_in(const LlamaAttentionWeights& weights, const at::Tensor& x) const;
   at::Tensor project_out(const LlamaAttentionWeights& weights, const at::Tensor& x,
                          const at::Tensor& heads) const;
+  at::Tensor mix_branches(const LlamaAttentionWeights& weights, const at::Tensor& qkv,
+                          std::int64_t nodes, const Givens& givens);
   at::Tensor mix(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::int64_t length,
                  at::Tensor* rotated);
   at::Tensor mix_by_kernel(const LlamaAttentionWeights& weights, const at::Tensor& qkv,

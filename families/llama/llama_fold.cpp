@@ -35,13 +35,13 @@ class LlamaFold final : public Fold {
   void unload(std::size_t layer) override { layers_[layer] = {}; }
 
   Embedded embed(const Batch& batch) override {
-    return {{{scaled(embedding_.at(batch.inputs)).unsqueeze(0)}}, {}};
+    return {{{scaled(embedding_.at(batch.inputs)).unsqueeze(0)}}, LlamaAttention::branching(batch)};
   }
 
-  State step(std::size_t index, const Givens&, const State& parents,
+  State step(std::size_t index, const Givens& givens, const State& parents,
              const Children& children) override {
     const LlamaLayer& layer = layers_[index];
-    const at::Tensor x = attention_.attend(layer.attention, parents.tensors.front());
+    const at::Tensor x = attention_.attend(layer.attention, parents.tensors.front(), givens);
     return {{llama_ffn(config_, layer.ffn, x, children)}};
   }
 

@@ -41,11 +41,25 @@ TEST(Metrics, WhatIsMeasuredIsWhatWasAskedForAndWhatComesWithIt) {
   EXPECT_EQ(count({Metric::kAccuracy5}), 3u);
   EXPECT_EQ(count({Metric::kAccuracy5, Metric::kKl}), 5u);
   for (const MetricRow& row : metric_table()) {
-    const std::vector<MetricRow> measured = measured_for(std::vector{row.metric});
+    const std::vector<MetricRow> measured = measured_on(row.of, std::vector{row.metric});
     EXPECT_TRUE(std::ranges::any_of(measured, [&](const MetricRow& each) {
       return each.metric == row.metric;
     })) << row.name;
     EXPECT_TRUE(std::ranges::is_sorted(measured, {}, &MetricRow::metric)) << row.name;
+  }
+}
+
+TEST(Metrics, MetricsOfTasksAreMeasuredOfTheirKindAlone) {
+  EXPECT_EQ(measured_on("tokens", {}).size(), 2u);
+  EXPECT_EQ(measured_on("questions", {}).size(), 5u);
+  EXPECT_EQ(measured_on("texts", {}).size(), 5u);
+  for (const MetricRow& row : metric_table()) {
+    for (const std::string_view kind : {"tokens", "images", "questions", "texts"}) {
+      const std::string error =
+          test::usage_error_of([&] { require_metrics(std::vector{row.metric}, kind); });
+      EXPECT_EQ(error.empty(), row.of.empty() || row.of == kind) << row.name << " " << kind;
+    }
+    EXPECT_EQ(row.of_parts, row.of != "texts") << row.name;
   }
 }
 

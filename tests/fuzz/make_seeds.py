@@ -160,6 +160,51 @@ def token_file_seeds():
     write("token_file", "npy", npy + struct.pack("<4i", 1, 2, 3, 4))
 
 
+def task_file_seeds():
+    """Two questions, a text in two windows, and places that lie. The fingerprints are those that the
+    reader computes (XXH3)."""
+
+    def numbers(*values):
+        return ("I64", [len(values)], struct.pack(f"<{len(values)}q", *values))
+
+    def tokens(*values):
+        return ("I32", [len(values)], struct.pack(f"<{len(values)}i", *values))
+
+    about = {"cut": "0", "delimiter": " ", "format": "mixnmatch-task-1", "prefix": "0"}
+    about |= {
+        "source": "q.jsonl",
+        "vocab_size": "256",
+        "vocabulary": "v",
+        "window": "4",
+    }
+    questions = {
+        "answer_begin": numbers(0, 3, 6, 8),
+        "scored": numbers(1, 2, 1),
+        "document_begin": numbers(0, 2, 3),
+        "code_points": numbers(1, 2, 1),
+        "bytes": numbers(1, 3, 1),
+        "gold": numbers(1, 0),
+        "tokens": tokens(1, 2, 3, 1, 2, 4, 5, 6),
+    }
+    texts = {
+        "answer_begin": numbers(0, 5, 10),
+        "scored": numbers(4, 2),
+        "document_begin": numbers(0, 2),
+        "words": numbers(3),
+        "text_bytes": numbers(6),
+        "tokens": tokens(0, 1, 2, 3, 4, 2, 3, 4, 5, 6),
+    }
+    for kind, arrays, fingerprint in (
+        ("questions", questions, "21771bd8cbef5a705abb8b4a32eb6e8a"),
+        ("texts", texts, "9465f2d4aa3c642d675d9211317d0822"),
+    ):
+        head = {**about, "kind": kind, "fingerprint": fingerprint}
+        write("task_file", kind, safetensors(arrays, head))
+    lying = {**questions, "answer_begin": numbers(0, 2**62, 2**62 + 1, 8)}
+    head = {**about, "kind": "questions", "fingerprint": "0" * 32}
+    write("task_file", "lying_places", safetensors(lying, head))
+
+
 def store_seeds():
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory) / "s.db"
@@ -312,6 +357,7 @@ if __name__ == "__main__":
     checkpoint_seeds()
     tokenizer_seeds()
     token_file_seeds()
+    task_file_seeds()
     store_seeds()
     gguf_seeds()
     onnx_seeds()
