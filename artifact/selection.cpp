@@ -43,6 +43,7 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
   query.cost = request.cost;
   query.budgets = request.budgets;
   query.latency = request.latency;
+  query.memory = request.memory;
   std::vector<Record> front = store.front(query);
   if (front.empty()) {
     require_something_within(store, query);
@@ -61,7 +62,7 @@ Widths least_slope_within(const NestedModel& model, const CostTable& costs,
   // Each member is at least as wide in every layer as the one before, so exact costs only grow.
   // Measured latency may fall from one to the next: then every place is asked, from the widest.
   const auto places = std::views::iota(std::size_t{0}, least_slope_places(model.space));
-  if (!counts_latency(CostKind::kParams, budgets)) {
+  if (!counts(CostKind::kLatency, CostKind::kParams, budgets)) {
     const auto end = std::ranges::partition_point(places, within_budgets);
     if (end != places.begin()) return least_slope_member(model.space, *(end - 1));
   } else {
@@ -74,7 +75,7 @@ Widths least_slope_within(const NestedModel& model, const CostTable& costs,
   for (const Budget& budget : budgets) {
     if (within(smallest, {&budget, 1})) continue;
     fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}",
-               budget.limit, cost_text(budget.kind, costs.basis().context), to_string(narrowest),
+               budget.limit, cost_text(budget.kind, costs.basis()), to_string(narrowest),
                smallest.of(budget.kind));
   }
   fail_usage("no submodel is within the budgets");

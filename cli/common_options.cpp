@@ -65,6 +65,17 @@ void add_latency_option(OptionTable& options, std::optional<std::int64_t>& laten
                  "('mixnmatch latency' measures)");
 }
 
+void add_cache_options(OptionTable& options, CacheLoad& cache, const char* context) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  options
+      .option("cache-context", of_run(count_value(cache.context, 0, kMost, "TOKENS")),
+              fmt::format("memory as a cost counts the weights and the caches of sequences of so "
+                          "many tokens; 0: {}",
+                          context))
+      .option("cache-batch", of_run(count_value(cache.batch, 1, kMost, "N")),
+              "how many such sequences there are");
+}
+
 std::string value_text(CostKind kind, std::int64_t value) {
   const auto number = static_cast<double>(value);
   return kind == CostKind::kLatency ? fmt::format("{:.4g} ms", 1e-6 * number) : quantity(number);

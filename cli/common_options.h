@@ -30,10 +30,15 @@ void add_device_options(OptionTable& options, DeviceOptions& device);  // --devi
 void add_data_options(OptionTable& options, ExampleOptions& data);     // --token-format, ...
 
 inline constexpr const char* kBudgetHelp =
-    "an upper limit: '1.2M' for --cost, 'bytes=3MB' for another kind of cost, '12ms' for latency";
+    "an upper limit: '1.2M' for --cost, 'bytes=3MB' or 'memory=3GB' for another kind of cost, "
+    "'12ms' "
+    "for latency";
 
 // --latency ID: the measurement that is used if latency is a cost.
 void add_latency_option(OptionTable& options, std::optional<std::int64_t>& latency);
+
+// --cache-context, --cache-batch: the sequences that memory is counted with. `context`: what 0 is.
+void add_cache_options(OptionTable& options, CacheLoad& cache, const char* context);
 
 // "1.23M", or a latency as "12.3 ms". For programs the cell has the number; a latency is in
 // nanoseconds.

@@ -40,6 +40,7 @@ struct Request {
   bool best = false;
   std::vector<std::string> budgets;
   CostKind cost = CostKind::kParams;
+  CacheLoad cache;
   std::filesystem::path db, out;
   ExportOptions target;
   DeviceOptions device;
@@ -73,6 +74,7 @@ OptionTable option_table(Request& request) {
       .option("cost", cost_kind_value(request.cost),
               "the cost that a budget without a kind limits");
   add_latency_option(options, request.latency);
+  add_cache_options(options, request.cache, "the context of inspect");
   options
       .option("data", text_value(request.data, "NAME"),
               "the data that --best goes by, if the store has several: id, name, part or "
@@ -224,7 +226,7 @@ class ExportCommand {
   }
 
   std::optional<LatencyTable> latency_asked_for() const {
-    if (!counts_latency(request_.cost, budgets_)) return std::nullopt;
+    if (!counts(CostKind::kLatency, request_.cost, budgets_)) return std::nullopt;
     if (!store_) fail_usage("export: a budget of time needs --db, the store of a 'latency'");
     const LatencyRow row = latency_named(*store_, *opened_, request_.latency);
     note("{}\n", latency_text(row));
@@ -237,9 +239,10 @@ class ExportCommand {
     if (request_.record) {
       chosen_ = named_record();
     } else if (request_.best) {
-      chosen_ = best(latency ? &*latency : nullptr);
+      const CostTable costs(model, basis(model.dtype));
+      chosen_ = best(latency ? &*latency : nullptr, costs);
     } else if (by_rule_) {
-      const CostTable costs(model, export_basis(model, dtype()), latency ? &*latency : nullptr);
+      const CostTable costs(model, basis(dtype()), latency ? &*latency : nullptr);
       widths_ = least_slope_within(model, costs, budgets_);
       if (!request_.json) {
         print("{}: the largest least-slope submodel within the budget; no score chose it\n",
@@ -277,12 +280,20 @@ class ExportCommand {
     return *record;
   }
 
-  Record best(const LatencyTable* latency) const {
+  // As records count costs, but for the caches that memory is counted with.
+  CostBasis basis(Dtype weights) const {
+    CostBasis of = export_basis(opened_->model, weights);
+    of.cache = request_.cache;
+    return of;
+  }
+
+  Record best(const LatencyTable* latency, const CostTable& costs) const {
     if (!model_id_) {
       fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
                  request_.model.directory.string());
     }
-    return best_record(*store_, *model_id_, {budgets_, request_.cost, request_.data, latency});
+    return best_record(*store_, *model_id_,
+                       {budgets_, request_.cost, request_.data, latency, &costs});
   }
 
   // What provenance and budgets count bytes in; of a quantised format, those of the checkpoint's

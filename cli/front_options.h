@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 namespace mnm {
 
 struct FrontOptions {
+  CacheLoad cache;
   std::filesystem::path db;
   std::string model, data;  // as the user names them; empty: all
   FrontQuery query;
@@ -32,5 +34,19 @@ void resolve(FrontOptions& front, const Store& store);
 // if the store holds several models and the user named none. The caller keeps the table, and gives
 // its address to the query.
 std::optional<LatencyTable> latency_of(FrontOptions& front, const Store& store);
+
+// What the memory of a store's submodels is counted by: the model as its config describes it.
+struct MemoryCosts {
+  NestedModel model;
+  CostTable costs;  // of `model`
+
+  MemoryCosts(NestedModel described, const CacheLoad& cache);
+  MemoryCosts(const MemoryCosts&) = delete;
+  MemoryCosts& operator=(const MemoryCosts&) = delete;
+};
+
+// The same for memory; null if the query does not count it. UsageError likewise, and if no context
+// of the caches is given, since a store's data may differ in theirs.
+std::unique_ptr<const MemoryCosts> memory_of(FrontOptions& front, const Store& store);
 
 }  // namespace mnm

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <span>
 #include <tuple>
 
@@ -145,6 +146,7 @@ Table record_table(const std::vector<Record>& records, const DataOf& data, const
        {"flops", in_words("FLOPs/token", words), true, false,
         query.cost == CostKind::kFlops || by_params},
        {"context", "at context", true, false, query.cost == CostKind::kFlops},
+       {"memory", "memory", true, false, query.memory != nullptr},
        {"latency", "latency", true, false, query.latency != nullptr},
        {"status", "status", false, false, query.all},
        {"sequences", in_words("sequences", words), true, false, false}},
@@ -163,6 +165,7 @@ Table record_table(const std::vector<Record>& records, const DataOf& data, const
          cell(std::string(to_string(record.dtype))), cell(to_string(record.widths)),
          quantity_cell(record.cost.params), quantity_cell(record.cost.non_embedding),
          quantity_cell(record.cost.bytes), quantity_cell(record.cost.flops), cell(row.context),
+         query.memory == nullptr ? missing_cell() : cost_cell(CostKind::kMemory, record.cost),
          query.latency == nullptr ? missing_cell() : cost_cell(CostKind::kLatency, record.cost),
          cell(std::string(record.status())), cell(record.samples)});
     for (const MetricRow& metric : metric_table()) {
@@ -283,6 +286,7 @@ OptionTable option_table(Request& request) {
       .option("metric", metric_value(query.metric), "the score that is compared")
       .option("cost", cost_kind_value(query.cost), "the cost that is compared");
   add_latency_option(options, front.latency_id);
+  add_cache_options(options, front.cache, "none is assumed");
   options.option("min-cost", quantity_value(query.min_cost, "N"), "the least --cost")
       .option("max-cost", quantity_value(query.max_cost, "N"), "the largest --cost")
       .option("budget", texts_value(front.budgets, "LIMIT"), kBudgetHelp)
@@ -321,6 +325,8 @@ int pareto_command(const Arguments& arguments) {
   const std::optional<LatencyTable> latency = latency_of(request.front, store);
   FrontQuery& query = request.front.query;
   if (latency) query.latency = &*latency;
+  const std::unique_ptr<const MemoryCosts> memory = memory_of(request.front, store);
+  if (memory) query.memory = &memory->costs;
 
   const DataOf data_of(store);
   std::vector<Record> records = store.front(query);

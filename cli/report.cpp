@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -32,6 +33,7 @@ int report_command(const Arguments& arguments) {
       .option("metric", metric_value(query.metric), "the score that is compared")
       .option("cost", cost_kind_value(query.cost), "the cost that is compared");
   add_latency_option(options, front.latency_id);
+  add_cache_options(options, front.cache, "none is assumed");
   options.section("output")
       .option("out", required(path_value(out)), "the page to write")
       .option("force", flag_value(force), "replace a page that exists");
@@ -43,6 +45,8 @@ int report_command(const Arguments& arguments) {
   resolve(front, store);
   const std::optional<LatencyTable> latency = latency_of(front, store);
   if (latency) query.latency = &*latency;
+  const std::unique_ptr<const MemoryCosts> memory = memory_of(front, store);
+  if (memory) query.memory = &memory->costs;
   const std::string page = evidence_page(evidence(store, query, front.db.string()));
   write_file_atomically(out, page);
   note("{}: {} bytes\n", out.string(), page.size());

@@ -50,6 +50,7 @@ struct Request {
   std::int64_t batch = 256;
   double max_seconds = 0;
   DeviceOptions device;
+  CacheLoad cache;
   std::optional<std::int64_t> resume, latency;
   bool halving = false, dry_run = false, json = false, csv = false;
 };
@@ -72,9 +73,11 @@ OptionTable option_table(Request& request) {
                 "the nested checkpoint; not needed with --resume")
       .section("model and data");
   add_nesting_options(options, request.model.nesting);
-  options.option("data", of_run(path_value(request.data.path)), "token file of the search part")
+  options
+      .option("data", of_run(path_value(request.data.path)),
+              "token file of the search part, or a task file")
       .option("confirm", of_run(path_value(request.confirm)),
-              "token file of the confirm part, scored at every position");
+              "token file of the confirm part, scored at every position, or a task file");
   add_data_options(options, request.data);
   options.section("search")
       .option("strategy", of_run(texts_value(request.strategies, "NAME")), strategies_text())
@@ -82,13 +85,16 @@ OptionTable option_table(Request& request) {
           "widths-step", of_run(count_value(request.widths_step, 0, kWidest, "N")),
           "also take widths that were not trained: the multiples of N between the narrowest and "
           "the widest of each layer; 0: none")
-      .option("keep", of_run(texts_value(request.keep, "LAYERS=WIDTH")),
-              "the least width of layers, counted from 0: 0-3=full, 4,6=256, 8=1/2 of the full "
-              "width; a layer that is named may not be skipped")
+      .option(
+          "keep", of_run(texts_value(request.keep, "LAYERS=WIDTHS")),
+          "bounds of layers, counted from 0: at least 0-3=full, 4,6=256, or 8=1/2 of the full "
+          "width; at most 9=..256; both 10=64..256; one width 11=128..128. A layer with a least "
+          "width may not be skipped")
       .option("metric", of_run(metric_value(request.metric)), "the metric that the search improves")
       .option("budget", of_run(texts_value(request.budgets, "LIMIT")), kBudgetHelp)
       .option("cost", of_run(cost_kind_value(request.cost)), "the cost axis of the front");
   add_latency_option(options, request.latency);
+  add_cache_options(options, request.cache, "the context of the data");
   options
       .option("max-evaluations", of_run(count_value(request.settings.max_evaluations)),
               "the most submodels that each strategy scores")
@@ -147,8 +153,9 @@ void require_disjoint(const Request& request, const Examples& data, const Exampl
   const std::int64_t shared = confirm.shared_with(data);
   if (shared == 0) return;
   const std::string what =
-      fmt::format("{} of the {} sequences of the confirm part {} are in the search part {} too",
-                  shared, confirm.count, request.confirm.string(), request.data.path.string());
+      fmt::format("{} of the {} {}s of the confirm part {} are in the search part {} too", shared,
+                  confirm.count, words_of(confirm.kind()).example, request.confirm.string(),
+                  request.data.path.string());
   if (40 * shared >= confirm.count) {
     fail_usage("{}: it must be disjoint, or it confirms nothing", what);
   }
@@ -193,15 +200,26 @@ class SearchCommand {
       WidthSpace& space = opened_->model.space;
       space = space.with_untrained(static_cast<Width>(request_.widths_step));
     }
-    keep_widths(request_.keep, opened_->model.space);
     const NestedModel& model = opened_->model;
+    searched_ = model.space;
+    keep_widths(request_.keep, searched_);
     read_as_model(request_.data, *opened_);
+    request_.data.may_be_task = true;
     data_ = load_examples(request_.data, model);
-    if (request_.halving) parts_.emplace(*data_);
+    require_metrics({&request_.metric, 1}, data_->kind());
+    if (request_.halving) {
+      if (!row_of(request_.metric).of_parts) {
+        fail_usage(
+            "--halving puts the values of parts of the data together, and {} is one value of "
+            "all texts: choose --metric loss",
+            to_string(request_.metric));
+      }
+      parts_.emplace(*data_);
+    }
     if (request_.confirm.empty()) return;
     ExampleOptions confirm = request_.data;
     confirm.path = request_.confirm;
-    confirm.context = data_->context;
+    if (data_->protocol.empty()) confirm.context = data_->context;
     confirm.positions = {};  // few are scored again, and what is reported of them is this
     confirm_ = load_examples(confirm, model);
     require_disjoint(request_, *data_, *confirm_);
@@ -235,7 +253,7 @@ class SearchCommand {
 
   // Of what latency is counted by, where it is counted.
   void choose_latency(const std::vector<Budget>& budgets) {
-    if (!counts_latency(request_.cost, budgets)) return;
+    if (!counts(CostKind::kLatency, request_.cost, budgets)) return;
     if (!std::filesystem::exists(request_.db)) {
       fail(
           "latency is counted by a measurement in the store, and there is no {}: make it "
@@ -253,18 +271,20 @@ class SearchCommand {
     const std::vector<Budget> budgets = parse_budgets(request_.budgets, request_.cost);
     choose_latency(budgets);
     SearchRequest search{*opened_, *data_, confirm_.get(), budgets};
+    search.space = &searched_;
     search.cost = request_.cost;
     search.metric = request_.metric;
     search.strategies = strategies_;
     search.settings = request_.settings;
     search.latency = latency_ ? &*latency_ : nullptr;
+    search.cache = request_.cache;
     search.batch = static_cast<std::size_t>(request_.batch);
     search.halving = parts_ ? &*parts_ : nullptr;
     search.max_seconds = request_.max_seconds;
     search.started = start_;
     session_.emplace(search);
-    counts_flops_ = request_.cost == CostKind::kFlops ||
-                    std::ranges::find(budgets, CostKind::kFlops, &Budget::kind) != budgets.end();
+    counts_flops_ = counts(CostKind::kFlops, request_.cost, budgets);
+    counts_memory_ = counts(CostKind::kMemory, request_.cost, budgets);
   }
 
   void print_settings() const {
@@ -281,6 +301,10 @@ class SearchCommand {
     if (counts_flops_ && opened_->model.reads_tokens()) {
       note("FLOPs are counted at a context of {} tokens, the data's\n", data_->context);
     }
+    if (counts_memory_) {
+      note("costs are {}\n", cost_text(CostKind::kMemory, session_->costs().basis()));
+    }
+    if (!data_->protocol.empty()) note("scores are of {}\n", data_->protocol);
     if (request_.max_seconds > 0 && strategies_.size() > 1) {
       note(
           "--max-time is shared evenly: {} for each of {} strategies, and what one leaves goes to "
@@ -290,7 +314,7 @@ class SearchCommand {
     }
     for (const auto& strategy : session_->strategies()) {
       note("{}: {} of {} submodels\n", request_.dry_run ? "would search" : "search",
-           strategy->description(), opened_->model.space.submodels_text());
+           strategy->description(), searched_.submodels_text());
     }
   }
 
@@ -359,9 +383,8 @@ class SearchCommand {
 
   // What halving computed, of what it would have been without.
   std::string outputs_text(const SearchStatus& status) const {
-    const auto outputs = [&](std::uint64_t examples) {
-      return fmt::group_digits(examples * static_cast<std::uint64_t>(data_->outputs()));
-    };
+    const auto each = data_->protocol.empty() ? static_cast<std::uint64_t>(data_->outputs()) : 1;
+    const auto outputs = [&](std::uint64_t examples) { return fmt::group_digits(examples * each); };
     if (!parts_) return "";
     return fmt::format(" on {} of {} {}", outputs(status.examples),
                        outputs(status.scored * static_cast<std::uint64_t>(data_->count)),
@@ -395,11 +418,12 @@ class SearchCommand {
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::vector<std::string> strategies_;
   std::optional<OpenedModel> opened_;
+  WidthSpace searched_;  // the model's, within bounds
   std::optional<RunRow> resumed_;
   std::unique_ptr<const Examples> data_, confirm_;
   std::optional<HalvingParts> parts_;  // where there is halving
   std::optional<LatencyTable> latency_;
-  bool counts_flops_ = false;
+  bool counts_flops_ = false, counts_memory_ = false;
   std::unique_ptr<Ranks> ranks_;  // where this is one of several processes
   std::optional<SearchSession> session_;
   std::optional<ProgressBar> bar_;  // of the strategy under way

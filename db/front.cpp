@@ -2,6 +2,7 @@
 // are computed from the records chosen.
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -28,10 +29,12 @@ struct Filter {
   }
 };
 
-// A kind of cost as SQL: a column, or what answers to the name latency() while a query runs.
+// A kind of cost as SQL: a column, or a function that is there while a query runs.
 std::string cost_of(CostKind kind) {
-  if (kind == CostKind::kLatency) return "latency(r.widths)";
-  return fmt::format("r.{}", column_of(kind));
+  if (std::ranges::find(kExactCosts, kind) != std::end(kExactCosts)) {
+    return fmt::format("r.{}", column_of(kind));
+  }
+  return fmt::format("{}(r.widths)", to_string(kind));
 }
 
 Filter filter_of(const FrontQuery& query) {
@@ -59,36 +62,57 @@ Filter filter_of(const FrontQuery& query) {
   return filter;
 }
 
-// latency(widths) in SQL, while one lives: nanoseconds by the table.
-class LatencyFunction {
+// KIND(widths) in SQL, while one lives. Without `cost`, there is no such function.
+class CostFunction {
  public:
-  LatencyFunction(Store::Impl& store, const LatencyTable* table) : store_(store), table_(table) {
-    define(table_ == nullptr ? nullptr : &call);
+  using OfWidths = std::function<std::int64_t(const Widths&)>;
+
+  CostFunction(Store::Impl& store, CostKind kind, OfWidths cost)
+      : store_(store), name_(to_string(kind)), cost_(std::move(cost)) {
+    define(cost_ ? &call : nullptr);
   }
-  LatencyFunction(const LatencyFunction&) = delete;
-  LatencyFunction& operator=(const LatencyFunction&) = delete;
-  ~LatencyFunction() { define(nullptr); }
+  CostFunction(const CostFunction&) = delete;
+  CostFunction& operator=(const CostFunction&) = delete;
+  ~CostFunction() { define(nullptr); }
 
  private:
   void define(void (*function)(sqlite3_context*, int, sqlite3_value**)) {
-    sqlite3_create_function_v2(store_.file->connection().handle(), "latency", 1,
+    sqlite3_create_function_v2(store_.file->connection().handle(), name_.c_str(), 1,
                                SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, this,
                                function, nullptr, nullptr, nullptr);
   }
   static void call(sqlite3_context* context, int, sqlite3_value** values) {
-    const auto* self = static_cast<const LatencyFunction*>(sqlite3_user_data(context));
+    const auto* self = static_cast<const CostFunction*>(sqlite3_user_data(context));
     const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(values[0]));
     try {
-      sqlite3_result_int64(
-          context, self->table_->nanoseconds(widths_of(self->store_, text == nullptr ? "" : text)));
+      sqlite3_result_int64(context,
+                           self->cost_(widths_of(self->store_, text == nullptr ? "" : text)));
     } catch (const std::exception& error) {
       sqlite3_result_error(context, error.what(), -1);
     }
   }
 
   Store::Impl& store_;
-  const LatencyTable* table_;
+  std::string name_;
+  OfWidths cost_;
 };
+
+CostFunction::OfWidths latency_by(const LatencyTable* table) {
+  if (table == nullptr) return {};
+  return [table](const Widths& widths) { return table->nanoseconds(widths); };
+}
+
+// A store may hold widths that are not of the model that it names.
+CostFunction::OfWidths memory_by(const CostTable* table) {
+  if (table == nullptr) return {};
+  return [table](const Widths& widths) {
+    if (widths.size() != table->layers()) {
+      fail("widths {} are of {} layers, and the model has {}", to_string(widths), widths.size(),
+           table->layers());
+    }
+    return table->of(widths).memory;
+  };
+}
 
 sqlite::Statement select(Store::Impl& store, const std::string& sql,
                          const std::vector<std::int64_t>& values) {
@@ -121,7 +145,8 @@ std::vector<Record> all_records(Store::Impl& store, const FrontQuery& query, con
 // The kept fronts serve wherever leaving records out takes no member's beater away: one model, data
 // or dtype, and costs up to a limit, since whatever beats a record costs at most as much.
 bool is_kept(const FrontQuery& query) {
-  return query.runs.empty() && !query.min_cost && query.cost != CostKind::kLatency &&
+  return query.runs.empty() && !query.min_cost &&
+         std::ranges::find(kExactCosts, query.cost) != std::end(kExactCosts) &&
          std::all_of(query.budgets.begin(), query.budgets.end(),
                      [&](const auto& budget) { return budget.kind == query.cost; });
 }
@@ -193,19 +218,22 @@ std::vector<Record> computed_front(Store::Impl& store, const FrontQuery& query,
 }  // namespace
 
 std::vector<Record> Store::front(const FrontQuery& query) const {
+  const CostFunction::OfWidths latency = latency_by(query.latency),
+                               memory = memory_by(query.memory);
   return impl_->read([&] {
     std::vector<Record> records;
     if (!query.all && is_kept(query)) {
       records = kept_front(*impl_, query);
     } else {
-      const LatencyFunction function(*impl_, query.latency);
+      const CostFunction of_latency(*impl_, CostKind::kLatency, latency);
+      const CostFunction of_memory(*impl_, CostKind::kMemory, memory);
       const Filter filter = filter_of(query);
       records =
           query.all ? all_records(*impl_, query, filter) : computed_front(*impl_, query, filter);
     }
-    if (query.latency != nullptr) {
-      for (Record& record : records)
-        record.cost.latency = query.latency->nanoseconds(record.widths);
+    for (Record& record : records) {
+      if (latency) record.cost.latency = latency(record.widths);
+      if (memory) record.cost.memory = memory(record.widths);
     }
     return records;
   });

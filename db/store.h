@@ -116,6 +116,9 @@ struct FrontQuery {
   CostKind cost = CostKind::kParams;
   // Gives records of the one model their latency. Needed if latency is the cost or has a budget.
   const LatencyTable* latency = nullptr;
+  // Gives them their memory. Needed if that is the cost or has a budget: what a record keeps of its
+  // costs is for the context of its data.
+  const CostTable* memory = nullptr;
   std::optional<std::int64_t> min_cost, max_cost;
   std::vector<Budget> budgets;  // each an upper limit
   // Returns every record that passes the filters instead of the front, by cost. These include

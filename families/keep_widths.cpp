@@ -22,16 +22,35 @@ std::optional<std::int64_t> number(std::string_view text) {
   return value;
 }
 
-// The least width of a layer with this full width: the smallest whole number that is no less than
-// what the text says.
-std::optional<std::int64_t> least_width(std::string_view text, Width full) {
+// A width of a layer with this full width, as the text says it, with what is below one taken off
+// or, if `up`, filled up.
+std::optional<std::int64_t> width_of(std::string_view text, Width full, bool up) {
   if (text == "full") return full;
   const std::size_t slash = text.find('/');
   const auto value = number(text.substr(0, slash));
   if (slash == text.npos || !value) return value;
   const auto parts = number(text.substr(slash + 1));
   if (!parts) return std::nullopt;
-  return (*value * full + *parts - 1) / *parts;
+  return (*value * full + (up ? *parts - 1 : 0)) / *parts;
+}
+
+struct Bounds {
+  std::optional<std::int64_t> least, most;
+};
+
+// Nothing if the text is none.
+std::optional<Bounds> bounds_of(std::string_view text, Width full) {
+  constexpr std::string_view kTo = "..";
+  const std::size_t to = text.find(kTo);
+  const std::string_view first = text.substr(0, to);
+  const std::string_view last = to == text.npos ? "" : text.substr(to + kTo.size());
+  if (first.empty() && last.empty()) return std::nullopt;
+  Bounds bounds;
+  if (!first.empty()) bounds.least = width_of(first, full, true);
+  if (!last.empty()) bounds.most = width_of(last, full, false);
+  const bool sound = (first.empty() || (bounds.least && *bounds.least <= full)) &&
+                     (last.empty() || (bounds.most && *bounds.most <= full && *bounds.most > 0));
+  return sound ? std::optional(bounds) : std::nullopt;
 }
 
 void keep(std::string_view bound, WidthSpace& space, std::vector<bool>& bounded) {
@@ -47,14 +66,20 @@ void keep(std::string_view bound, WidthSpace& space, std::vector<bool>& bounded)
     if (bounded[layer]) fail_usage("--keep '{}': layer {} has a bound already", bound, layer);
     bounded[layer] = true;
     LayerChoices& choices = space.layers[layer];
-    const auto least = least_width(bound.substr(equals + 1), choices.full());
-    if (!least || *least > choices.full()) {
-      fail_usage("--keep '{}': expected 'full', a fraction, or a width of 1 to {}", bound,
-                 choices.full());
+    const auto bounds = bounds_of(bound.substr(equals + 1), choices.full());
+    if (!bounds) {
+      fail_usage("--keep '{}': expected 'full', a fraction, a width of 1 to {}, or two with '..'",
+                 bound, choices.full());
     }
-    std::erase_if(choices.granularities, [&](Width width) { return width < *least; });
-    std::erase_if(choices.untrained, [&](Width width) { return width < *least; });
-    choices.may_skip = false;
+    const auto outside = [&](Width width) {
+      return (bounds->least && width < *bounds->least) || (bounds->most && width > *bounds->most);
+    };
+    std::erase_if(choices.granularities, outside);
+    std::erase_if(choices.untrained, outside);
+    if (bounds->least) choices.may_skip = false;
+    if (choices.granularities.empty()) {
+      fail_usage("--keep '{}': layer {} has no granularity within it", bound, layer);
+    }
   }
 }
 

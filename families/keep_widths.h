@@ -1,4 +1,4 @@
-// What a user keeps of layers while a search narrows the others.
+// The bounds that a user sets on the layers of a search.
 #pragma once
 
 #include <span>
@@ -8,11 +8,12 @@
 
 namespace mnm {
 
-// Takes from the space what is narrower than `bounds` say: "0-3=full", "4,6=256", "8=1/2" of the
-// full width; several of them, or one text with semicolons between them. A layer that is bounded
-// may not be skipped. Its granularities and untrained widths below the bound are gone; any width
-// that the space allowed is still allowed, but searches do not draw it. UsageError if a bound is
-// not of this form, names a layer that there is not, a layer twice, or more than its full width.
+// Takes from the space what is outside `bounds`: "0-3=full" and "4,6=256" and "8=1/2" of the full
+// width are the least widths, "9=..256" is the largest, "10=64..256" is both, and "11=128..128" is
+// the one width. There are several bounds, or one text with semicolons between them. A layer with a
+// least width may not be skipped. The layer's granularities and untrained widths outside the bounds
+// are gone. UsageError if a bound is not of this form, names a layer that there is not, a layer
+// twice, or more than its full width, and if it leaves a layer no granularity.
 void keep_widths(std::span<const std::string> bounds, WidthSpace& space);
 
 }  // namespace mnm

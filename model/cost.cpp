@@ -1,5 +1,7 @@
 #include "model/cost.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -14,8 +16,8 @@
 namespace mnm {
 namespace {
 
-constexpr std::array<std::string_view, 5> kKindNames = {"params", "non-embedding", "bytes", "flops",
-                                                        "latency"};
+constexpr std::array<std::string_view, 6> kKindNames = {"params", "non-embedding", "bytes",
+                                                        "flops",  "memory",        "latency"};
 
 void add_tensor(CostPart& part, const TensorSpec& spec, std::int64_t elements) {
   part.params = checked_add(part.params, elements);
@@ -33,6 +35,7 @@ void add_fixed(CostPart& part, const TensorSpec& spec, bool tied_head) {
 
 CostBasis basis_for(const NestedModel& model, CostBasis basis) {
   basis.context = model.positions(basis.context);
+  if (basis.cache.context == 0) basis.cache.context = basis.context;
   return basis;
 }
 
@@ -45,9 +48,13 @@ void add_mixing(CostPart& part, const LayerMixing& mixing, Width width, const Co
     const std::int64_t kept = std::min(mixing.window, basis.context);
     part.state_elements = checked_add(part.state_elements, checked_mul(mixing.kv_per_token, kept));
   }
-  part.state_elements = checked_add(
-      part.state_elements,
-      checked_add(mixing.state_per_sequence, checked_mul(mixing.state_per_width, width)));
+  const std::int64_t state =
+      checked_add(mixing.state_per_sequence, checked_mul(mixing.state_per_width, width));
+  part.state_elements = checked_add(part.state_elements, state);
+  const std::int64_t held =
+      mixing.window == 0 ? basis.cache.context : std::min(mixing.window, basis.cache.context);
+  part.cached_elements =
+      checked_add(part.cached_elements, checked_add(state, checked_mul(mixing.kv_per_token, held)));
 }
 
 // Both routes to a cost add the fixed part first and then the layers in order, so that even the
@@ -58,6 +65,7 @@ void add(CostPart& sum, const CostPart& part) {
   sum.flops += part.flops;
   sum.kv_elements = checked_add(sum.kv_elements, part.kv_elements);
   sum.state_elements = checked_add(sum.state_elements, part.state_elements);
+  sum.cached_elements = checked_add(sum.cached_elements, part.cached_elements);
 }
 
 Cost finish(const CostPart& sum, const NestedModel& model, const CostBasis& basis) {
@@ -65,12 +73,15 @@ Cost finish(const CostPart& sum, const NestedModel& model, const CostBasis& basi
       model.one_output ? sum.flops * static_cast<double>(basis.context) : sum.flops;
   if (!(flops < 0x1p63)) fail("the FLOPs per output, {:.3g}, do not fit 64 bits", flops);
   const auto element = static_cast<std::int64_t>(size_of(basis.dtype));
+  const std::int64_t held =
+      checked_add(sum.params, checked_mul(sum.cached_elements, basis.cache.batch));
   return {.params = sum.params,
           .non_embedding = sum.non_embedding,
           .bytes = checked_mul(sum.params, element),
           .flops = std::llround(flops),
           .kv_bytes = checked_mul(sum.kv_elements, element),
-          .state_bytes = checked_mul(sum.state_elements, element)};
+          .state_bytes = checked_mul(sum.state_elements, element),
+          .memory = checked_mul(held, element)};
 }
 
 // The layers that a tensor's elements are there for, -1 for none: each once.
@@ -93,7 +104,7 @@ CostKind parse_cost_kind(std::string_view name) {
     if (name == to_string(kind)) return kind;
   }
   const std::string hint = did_you_mean(name, std::span<const std::string_view>(kKindNames));
-  fail_usage("unknown cost '{}'{} (params, non-embedding, bytes, flops, latency)", name, hint);
+  fail_usage("unknown cost '{}'{} ({})", name, hint, fmt::join(kKindNames, ", "));
 }
 
 std::int64_t Cost::of(CostKind kind) const {
@@ -106,6 +117,8 @@ std::int64_t Cost::of(CostKind kind) const {
       return bytes;
     case CostKind::kFlops:
       return flops;
+    case CostKind::kMemory:
+      return memory;
     case CostKind::kLatency:
       return latency;
   }

@@ -12,19 +12,28 @@
 
 namespace mnm {
 
-// The last one is measured (model/latency.h); the others follow from the slice plan.
-enum class CostKind : std::uint8_t { kParams, kNonEmbedding, kBytes, kFlops, kLatency };
+// The last one is measured (model/latency.h); the others follow from the slice plan. Memory also
+// depends on the sequences whose caches are held (CacheLoad). kExactCosts do not, and are those of
+// which the store keeps fronts.
+enum class CostKind : std::uint8_t { kParams, kNonEmbedding, kBytes, kFlops, kMemory, kLatency };
 inline constexpr CostKind kExactCosts[] = {CostKind::kParams, CostKind::kNonEmbedding,
                                            CostKind::kBytes, CostKind::kFlops};
 inline constexpr CostKind kCostKinds[] = {CostKind::kParams, CostKind::kNonEmbedding,
-                                          CostKind::kBytes, CostKind::kFlops, CostKind::kLatency};
+                                          CostKind::kBytes,  CostKind::kFlops,
+                                          CostKind::kMemory, CostKind::kLatency};
 
-std::string_view to_string(
-    CostKind kind);  // "params", "non-embedding", "bytes", "flops", "latency"
+// "params", "non-embedding", "bytes", "flops", "memory", "latency"
+std::string_view to_string(CostKind kind);
 CostKind parse_cost_kind(std::string_view name);  // UsageError names the nearest
 
 // Tokens per sequence, for scoring and for counting costs, unless the user or the model says less.
 inline constexpr std::int64_t kDefaultContext = 256;
+
+// The sequences that are held in memory beside the weights.
+struct CacheLoad {
+  std::int64_t context = 0;  // tokens of each; 0: those of the basis
+  std::int64_t batch = 1;
+};
 
 // What a cost depends on besides the widths.
 struct CostBasis {
@@ -32,6 +41,7 @@ struct CostBasis {
   // Positions of an example: the tokens of a sequence. A model that knows only one number takes
   // that (NestedModel::positions).
   std::int64_t context = kDefaultContext;
+  CacheLoad cache{};
 };
 
 struct Cost {
@@ -42,7 +52,10 @@ struct Cost {
   std::int64_t flops = 0;
   std::int64_t kv_bytes = 0;     // key/value cache per token, in basis.dtype
   std::int64_t state_bytes = 0;  // recurrent state and windowed cache per sequence, likewise
-  std::int64_t latency = 0;      // nanoseconds of a pass; 0 where no measurement was at hand
+  // Bytes of the weights, and of what every sequence of basis.cache keeps at its full length: keys
+  // and values, windows no longer than they are, and states. 0 where no basis was at hand.
+  std::int64_t memory = 0;
+  std::int64_t latency = 0;  // nanoseconds of a pass; 0 where no measurement was at hand
 
   std::int64_t of(CostKind kind) const;
 };
@@ -61,6 +74,7 @@ struct CostPart {
   double flops = 0;            // per position
   double embedding_flops = 0;  // of these, what makes the first layer's input
   std::int64_t kv_elements = 0, state_elements = 0;
+  std::int64_t cached_elements = 0;  // of one sequence of basis.cache
 };
 
 // Costs are sums over layers. So with a table of every layer at every granularity, the cost of a
@@ -75,6 +89,7 @@ class CostTable {
   const CostPart& fixed() const { return fixed_; }       // what belongs to no layer
   CostPart layer(std::size_t layer, Width width) const;  // what a layer adds; 0 where skipped
   const CostBasis& basis() const { return basis_; }
+  std::size_t layers() const { return choices_.size(); }
 
  private:
   struct Choice {

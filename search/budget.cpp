@@ -56,16 +56,19 @@ std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKin
   return budgets;
 }
 
-std::string cost_text(CostKind kind, std::int64_t context) {
+std::string cost_text(CostKind kind, const CostBasis& basis) {
   if (kind == CostKind::kLatency) return "nanoseconds of latency";
   std::string text(to_string(kind));
-  if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", context);
+  if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", basis.context);
+  if (kind == CostKind::kMemory) {
+    text += fmt::format(" with the cache of {} sequences of {} tokens", basis.cache.batch,
+                        basis.cache.context);
+  }
   return text;
 }
 
-bool counts_latency(CostKind cost, std::span<const Budget> budgets) {
-  return cost == CostKind::kLatency ||
-         std::ranges::count(budgets, CostKind::kLatency, &Budget::kind) > 0;
+bool counts(CostKind kind, CostKind cost, std::span<const Budget> budgets) {
+  return cost == kind || std::ranges::count(budgets, kind, &Budget::kind) > 0;
 }
 
 bool within(const Cost& cost, std::span<const Budget> budgets) {

@@ -25,11 +25,12 @@ std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKin
 // Whether a cost is within all budgets. Without budgets every cost is.
 bool within(const Cost& cost, std::span<const Budget> budgets);
 
-// What a limit is of, for messages: "params"; FLOPs, which depend on it, with the context ("flops
-// at a context of 256"); "nanoseconds of latency".
-std::string cost_text(CostKind kind, std::int64_t context);
+// What a limit is of, for messages: "params"; what depends on it with the basis ("flops at a
+// context of 256", "memory with the cache of 8 sequences of 4096 tokens"); "nanoseconds of
+// latency".
+std::string cost_text(CostKind kind, const CostBasis& basis);
 
-// Whether latency is what a front is drawn over, or what a budget limits.
-bool counts_latency(CostKind cost, std::span<const Budget> budgets);
+// Whether `kind` is `cost`, which a front is drawn over, or what a budget limits.
+bool counts(CostKind kind, CostKind cost, std::span<const Budget> budgets);
 
 }  // namespace mnm

@@ -23,19 +23,21 @@ ConfirmedMember& member_of(ConfirmedFront& front, const Widths& widths, const Co
   return front.members.emplace_back(std::move(member));
 }
 
-// The uniform submodels within the budgets, and the next larger one.
-void add_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
-  const RunRow& searched = request.runs.front();
+CostTable costs_of(const ConfirmRequest& request) {
   const NestedModel& model = request.opened.model;
-  const DataRow* row = nullptr;
-  const auto datasets = request.store.datasets();
-  for (const auto& [id, data] : datasets) {
-    if (id == searched.data) row = &data;
+  std::int64_t context = kDefaultContext;
+  for (const auto& [id, data] : request.store.datasets()) {
+    if (id == request.runs.front().data) context = data.context;
   }
-  const CostTable costs(model, {model.dtype, row == nullptr ? kDefaultContext : row->context},
-                        request.latency);
-  for (std::size_t level = 0; level < model.space.levels(); ++level) {
-    const Widths widths = model.space.uniform(level);
+  return CostTable(model, {model.dtype, context, request.cache}, request.latency);
+}
+
+// The uniform submodels within the budgets, and the next larger one.
+void add_uniform(const ConfirmRequest& request, const CostTable& costs, ConfirmedFront& front) {
+  const RunRow& searched = request.runs.front();
+  const WidthSpace& space = request.space ? *request.space : request.opened.model.space;
+  for (std::size_t level = 0; level < space.levels(); ++level) {
+    const Widths widths = space.uniform(level);
     const Cost cost = costs.of(widths);
     const bool inside = within(cost, request.budgets);
     ConfirmedMember& member = member_of(front, widths, cost);
@@ -126,6 +128,8 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
   query.cost = request.cost;
   query.budgets = request.budgets;
   query.latency = request.latency;
+  const CostTable costs = costs_of(request);
+  query.memory = &costs;
 
   ConfirmedFront front;
   front.metric = request.metric;
@@ -136,7 +140,7 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
     member.on_front = true;
     member.searched = record;
   }
-  add_uniform(request, front);
+  add_uniform(request, costs, front);
   std::ranges::stable_sort(front.members, {}, [&](const ConfirmedMember& member) {
     return member.cost.of(request.cost);
   });

@@ -23,10 +23,12 @@ struct ConfirmRequest {
   Scorer& scorer;
   std::span<const RunRow> runs;    // of the store, whose front it is: of one model, data and dtype
   const Examples* data = nullptr;  // the confirm part; null: the search part's scores stand
-  Metric metric = Metric::kLoss;   // that the scorer measures
+  const WidthSpace* space = nullptr;  // of the uniform submodels; null: the model's
+  Metric metric = Metric::kLoss;      // that the scorer measures
   CostKind cost = CostKind::kParams;
   std::vector<Budget> budgets{};
   const LatencyTable* latency = nullptr;  // where that is a cost asked for
+  CacheLoad cache{};                      // what memory is counted with
   // For the confirming run: session, settings, command line and seed. The rest is filled in.
   RunRow run{};
   ProgressSink progress{};  // of scoring the confirm part; false: stop

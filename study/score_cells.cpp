@@ -14,6 +14,8 @@ std::string_view cost_axis(CostKind kind) {
       return "bytes of weights";
     case CostKind::kFlops:
       return "FLOPs per token, forward";
+    case CostKind::kMemory:
+      return "bytes of weights and cache";
     case CostKind::kLatency:
       return "nanoseconds of a pass";
   }

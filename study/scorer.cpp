@@ -27,8 +27,8 @@ Score score_of(const Widths& widths, CandidateScores values, const Cost& cost) {
 
 }  // namespace
 
-CostBasis basis_of(const NestedModel& model, const Examples& data) {
-  return {model.dtype, data.context};
+CostBasis basis_of(const NestedModel& model, const Examples& data, const CacheLoad& cache) {
+  return {model.dtype, data.context, cache};
 }
 
 Scorer::Scorer(const OpenedModel& opened, const DeviceOptions& device, const ScoreOptions& options,
@@ -52,6 +52,7 @@ void Scorer::load() {
 
 std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examples& data,
                                  const ProgressSink& progress, const Keep& keep) {
+  require_metrics(options_.metrics, data.kind());
   std::vector<CandidateScores> values = ranks_
                                             ? share(candidates, data, progress, keep)
                                             : session().score(candidates, data, options_, progress);
@@ -96,7 +97,7 @@ std::vector<CandidateScores> Scorer::share(std::span<const Widths> candidates, c
   const auto take = [&](std::size_t task, const std::string& bytes) {
     std::vector<CandidateScores> got =
         parse_scores(bytes, parts[task].indices.size(), static_cast<std::size_t>(data.count),
-                     options_.measured());
+                     options_.measured(data.kind()));
     std::vector<Score> done;
     for (std::size_t i = 0; i < got.size(); ++i) {
       const std::size_t index = parts[task].indices[i];

@@ -18,8 +18,8 @@
 namespace mnm {
 
 // The settings that costs in the store are counted with: the checkpoint's own dtype, the data's
-// context.
-CostBasis basis_of(const NestedModel& model, const Examples& data);
+// context. What memory is counted with is no part of the store.
+CostBasis basis_of(const NestedModel& model, const Examples& data, const CacheLoad& cache = {});
 
 // Error if the device does not exist. Call it before anything is written that needs the device.
 void require_device(const DeviceOptions& device);

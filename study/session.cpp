@@ -15,7 +15,7 @@ constexpr const char* kHalvingCommand = "halving";  // of runs on a part of the 
 
 }  // namespace
 
-SearchProblem make_problem(const NestedModel& model, const CostTable& costs, CostKind cost,
+SearchProblem make_problem(const WidthSpace& space, const CostTable& costs, CostKind cost,
                            std::span<const Budget> budgets) {
   const auto axis = [&costs](CostKind kind) {
     return [&costs, kind](const Widths& widths) {
@@ -23,11 +23,11 @@ SearchProblem make_problem(const NestedModel& model, const CostTable& costs, Cos
     };
   };
   SearchProblem problem;
-  problem.space = model.space;
+  problem.space = space;
   problem.cost = axis(cost);
   for (const auto& [kind, limit] : budgets) {
     problem.limits.push_back(
-        {cost_text(kind, costs.basis().context), static_cast<double>(limit), axis(kind)});
+        {cost_text(kind, costs.basis()), static_cast<double>(limit), axis(kind)});
   }
   problem.require_feasible();
   return problem;
@@ -36,10 +36,10 @@ SearchProblem make_problem(const NestedModel& model, const CostTable& costs, Cos
 HalvingParts::HalvingParts(const Examples& data) : rounds_(halving_rounds(data.count)) {
   std::vector<std::int64_t> before;
   for (const std::vector<std::int64_t>& round : rounds_) {
-    of_.push_back(std::make_unique<ExampleSubset>(data, round));
+    of_.push_back(subset_of(data, round));
     std::vector<std::int64_t> added;
     std::ranges::set_difference(round, before, std::back_inserter(added));
-    added_by_.push_back(std::make_unique<ExampleSubset>(data, std::move(added)));
+    added_by_.push_back(subset_of(data, std::move(added)));
     before = round;
   }
 }
@@ -52,8 +52,10 @@ std::vector<const Examples*> HalvingParts::scored() const {
 
 SearchSession::SearchSession(const SearchRequest& request)
     : request_(request),
-      costs_(request.opened.model, basis_of(request.opened.model, request.data), request.latency),
-      problem_(make_problem(request.opened.model, costs_, request.cost, request.budgets)) {
+      costs_(request.opened.model, basis_of(request.opened.model, request.data, request.cache),
+             request.latency),
+      problem_(make_problem(request.space ? *request.space : request.opened.model.space, costs_,
+                            request.cost, request.budgets)) {
   if (request_.strategies.empty()) fail_usage("a search needs at least one strategy");
   for (const std::string& name : request_.strategies) {
     strategies_.push_back(make_strategy(name, problem_, request_.settings));
@@ -221,10 +223,12 @@ double SearchSession::seconds_left() const {
 ConfirmedFront SearchSession::confirm(const ProgressSink& progress) {
   ConfirmRequest confirm{request_.opened, *store_, *scorer_, runs_};
   confirm.data = request_.confirm;
+  confirm.space = request_.space;
   confirm.metric = request_.metric;
   confirm.cost = request_.cost;
   confirm.budgets = request_.budgets;
   confirm.latency = request_.latency;
+  confirm.cache = request_.cache;
   confirm.run = kept_;
   confirm.run.session = runs_.front().session;
   confirm.progress = progress;

@@ -42,7 +42,7 @@ class HalvingParts {
 
  private:
   std::vector<std::vector<std::int64_t>> rounds_;
-  std::vector<std::unique_ptr<const ExampleSubset>> of_, added_by_;  // [rounds]
+  std::vector<std::unique_ptr<const Examples>> of_, added_by_;  // [rounds]
 };
 
 // What is searched, and how. The references and pointers outlive the session.
@@ -56,6 +56,8 @@ struct SearchRequest {
   std::vector<std::string> strategies = {kDefaultStrategy};
   StrategySettings settings{};
   const LatencyTable* latency = nullptr;  // needed if latency is the cost or has a budget
+  CacheLoad cache{};                      // what memory is counted with
+  const WidthSpace* space = nullptr;      // within bounds of the user's; null: all of the model's
   std::size_t batch = 256;                // submodels that are scored and kept together
   // The parts that halving (study/halving.h) scores on. Null: everything is scored on all examples.
   const HalvingParts* halving = nullptr;
@@ -68,7 +70,7 @@ struct SearchRequest {
 
 // The problem that strategies are given. `costs` outlives it. UsageError if no submodel is within
 // the budgets.
-SearchProblem make_problem(const NestedModel& model, const CostTable& costs, CostKind cost,
+SearchProblem make_problem(const WidthSpace& space, const CostTable& costs, CostKind cost,
                            std::span<const Budget> budgets);
 
 // Who watches a search.

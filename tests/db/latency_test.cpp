@@ -10,6 +10,7 @@
 #include "db/store.h"
 #include "tests/db/stores.h"
 #include "tests/support/error_of.h"
+#include "tests/support/models.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {
@@ -123,6 +124,47 @@ TEST(StoredLatency, FrontsAreTakenByIt) {
   const LatencyTable narrow({{kFixedPart, 0, {1e-4, 0}}, {0, 30, {1e-6, 0}}, {0, 50, {5e-5, 0}}});
   query.latency = &narrow;
   EXPECT_NE(test::error_of([&] { store.front(query); }).find("from 30 to 50"), std::string::npos);
+}
+
+// So is memory, which a record does not keep: it depends on the sequences that are asked about.
+TEST(StoredMemory, FrontsAreTakenByIt) {
+  const test::TempDir directory;
+  Store store = Store::open(directory / "results.db", Store::Mode::kWrite);
+  const std::int64_t model = store.model(test::model_row());
+  const std::int64_t data = store.data(test::data_row());
+  const std::int64_t run = store.begin_run(test::run_row(model, data));
+  std::vector<Score> records;
+  for (const auto& [width, loss] : {std::pair{4, 3.0}, {8, 2.0}, {16, 2.5}}) {
+    records.push_back(test::score({width}, loss, 100 - width));
+  }
+  store.add(run, records);
+  const NestedModel described = test::prefix_model(1, 8, {4, 8, 16});
+  FrontQuery query;
+  query.cost = CostKind::kMemory;
+  EXPECT_NE(test::error_of([&] { store.front(query); }), "") << "there is nothing to count it by";
+  std::int64_t before = 0;
+  for (const CacheLoad& cache : {CacheLoad{100, 1}, CacheLoad{100, 2}}) {
+    const CostTable costs(described, {Dtype::kF32, 10, cache});
+    query.memory = &costs;
+    const std::vector<Record> front = store.front(query);
+    ASSERT_EQ(front.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(front[i].widths, Widths{i == 0 ? 4 : 8});
+      EXPECT_EQ(front[i].cost.memory, costs.of(front[i].widths).memory);
+    }
+    EXPECT_GT(front[0].cost.memory, before);
+    before = front[0].cost.memory;
+    FrontQuery within = query;
+    within.cost = CostKind::kParams;
+    within.budgets = {{CostKind::kMemory, front[0].cost.memory}};
+    ASSERT_EQ(store.front(within).size(), 1u);
+    EXPECT_EQ(store.front(within)[0].widths, Widths{4});
+  }
+  const NestedModel longer = test::prefix_model(2, 8, {4});
+  const CostTable other(longer, {});
+  query.memory = &other;
+  EXPECT_NE(test::error_of([&] { store.front(query); }).find("and the model has 2"),
+            std::string::npos);
 }
 
 // One layer, whose width w takes (w + `more`) us beside 100 us, but for widths 5 and 6, of which

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -17,7 +18,8 @@ using test::error_of;
 
 bool same(const Cost& a, const Cost& b) {
   return a.params == b.params && a.non_embedding == b.non_embedding && a.bytes == b.bytes &&
-         a.flops == b.flops && a.kv_bytes == b.kv_bytes && a.state_bytes == b.state_bytes;
+         a.flops == b.flops && a.kv_bytes == b.kv_bytes && a.state_bytes == b.state_bytes &&
+         a.memory == b.memory;
 }
 
 std::vector<Widths> every_widths(const WidthSpace& space) {
@@ -64,6 +66,7 @@ TEST(Cost, PrefixModelByHand) {
         ASSERT_EQ(cost.flops, static_cast<std::int64_t>(flops)) << to_string(widths);
         ASSERT_EQ(cost.kv_bytes, 4 * 2 * d * kept) << to_string(widths);
         ASSERT_EQ(cost.state_bytes, 0);
+        ASSERT_EQ(cost.memory, cost.bytes + context * cost.kv_bytes) << to_string(widths);
         ASSERT_TRUE(same(cost, table.of(widths))) << to_string(widths);
         ASSERT_TRUE(same(cost, cost_of(model, plan_slices(model.table, widths), basis)));
       }
@@ -97,6 +100,7 @@ TEST(Cost, PiecesModelByHand) {
     ASSERT_EQ(cost.flops, flops) << to_string(widths);
     ASSERT_EQ(cost.kv_bytes, 0);
     ASSERT_EQ(cost.state_bytes, 2 * states) << to_string(widths);
+    ASSERT_EQ(cost.memory, cost.bytes + cost.state_bytes) << to_string(widths);
     ASSERT_TRUE(same(cost, table.of(widths))) << to_string(widths);
   }
 }
@@ -134,6 +138,34 @@ TEST(Cost, OfAWindowedLayer) {
   // 4 d per attended position: (100 + 1) / 2 of them in two layers, 14.8 in the other.
   const std::int64_t products = 2 * (3 * (64 + 2 * 4 * 8) + 11 * 8);
   EXPECT_EQ(longer.flops, products + std::llround(4 * 8 * (2 * 50.5 + 16 - 16 * 15 / 200.0)));
+}
+
+// Weights once, caches once for each sequence, at a length that is not that of the FLOPs.
+TEST(Cost, MemoryIsOfTheSequencesThatAreHeld) {
+  NestedModel model = test::prefix_model(3, 8, {4});
+  model.mixing[1].window = 16;
+  model.mixing[2].state_per_width = 5;
+  model.mixing[2].state_per_sequence = 7;
+  for (const std::int64_t context : {1, 16, 1000}) {
+    for (const std::int64_t batch : {1, 3}) {
+      const CostBasis basis{Dtype::kF32, 10, {context, batch}};
+      const Cost cost = cost_of(model, {4, 4, 4}, basis);
+      const std::int64_t held = 16 * (2 * context + std::min<std::int64_t>(context, 16)) + 20 + 7;
+      EXPECT_EQ(cost.memory, cost.bytes + 4 * batch * held);
+      EXPECT_EQ(cost.memory, CostTable(model, basis).of({4, 4, 4}).memory);
+      EXPECT_EQ(cost.flops, cost_of(model, {4, 4, 4}, {Dtype::kF32, 10}).flops);
+      EXPECT_EQ(cost.state_bytes, 4 * (16 * 10 + 27)) << "as the store counts it";
+    }
+  }
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  EXPECT_TRUE(contains(error_of([&] {
+                         cost_of(model, {4, 4, 4}, {Dtype::kF32, 10, {most, 1}});
+                       }),
+                       "64 bits"));
+  EXPECT_TRUE(contains(error_of([&] {
+                         cost_of(model, {4, 4, 4}, {Dtype::kF32, 10, {8, most}});
+                       }),
+                       "64 bits"));
 }
 
 TEST(Cost, TheTableEqualsThePlanEvenForOddFlops) {
