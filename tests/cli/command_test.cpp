@@ -76,6 +76,7 @@ TEST(Budgets, NameTheirKindOrTakeTheCommonOne) {
   EXPECT_EQ(parse_budget("bytes=3MB", CostKind::kParams), Budget(CostKind::kBytes, 3000000));
   EXPECT_EQ(parse_budget("non-embedding=5K", CostKind::kFlops),
             Budget(CostKind::kNonEmbedding, 5000));
+  EXPECT_EQ(parse_budget("memory=3GB", CostKind::kParams), Budget(CostKind::kMemory, 3000000000));
   for (const char* bad : {"", "0", "-5", "=5", "bytes=", "bites=5", "1.2X", "bytes=1=2", "nan"}) {
     EXPECT_THROW(parse_budget(bad, CostKind::kParams), UsageError) << bad;
   }

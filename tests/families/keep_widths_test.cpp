@@ -43,6 +43,22 @@ TEST(KeepWidths, LeavesWhatIsNoNarrower) {
   EXPECT_EQ(kept({}, 0), all);
 }
 
+TEST(KeepWidths, BoundsAreAlsoFromAbove) {
+  for (const auto& [bound, widths] : std::vector<std::pair<std::string, std::vector<Width>>>{
+           {"..128", {kSkip, 64, 96, 128}},
+           {"..1/2", {kSkip, 64, 96, 128}},
+           {"..2/3", {kSkip, 64, 96, 128, 160}},  // 170.7
+           {"..full", {kSkip, 64, 96, 128, 160, 192, 224, 256}},
+           {"96..", {96, 128, 160, 192, 224, 256}},
+           {"100..1/2", {128}},
+           {"128..128", {128}},
+           {"1/2..full", {128, 160, 192, 224, 256}}}) {
+    SCOPED_TRACE(bound);
+    EXPECT_EQ(kept({"2=" + bound}, 2), widths);
+    EXPECT_EQ(kept({"2=" + bound}, 1), five_layers().choices(1));
+  }
+}
+
 TEST(KeepWidths, RefusesWhatIsNoBound) {
   const std::pair<std::string, std::string> cases[] = {
       {"", "expected layers and a width"},
@@ -57,6 +73,14 @@ TEST(KeepWidths, RefusesWhatIsNoBound) {
       {"0=-1", "expected 'full', a fraction"},
       {"0=wide", "expected 'full', a fraction"},
       {"0=", "expected 'full', a fraction"},
+      {"0=..", "expected 'full', a fraction"},
+      {"0=..0", "expected 'full', a fraction"},
+      {"0=..257", "expected 'full', a fraction"},
+      {"0=64..x", "expected 'full', a fraction"},
+      {"0=64..128..256", "expected 'full', a fraction"},
+      {"0=..63", "layer 0 has no granularity within it"},
+      {"0=160..192", "layer 0 has no granularity within it"},
+      {"0=256..64", "layer 0 has no granularity within it"},
   };
   for (const auto& [text, says] : cases) {
     const std::string error = test::usage_error_of([&, &bound = text] { kept({bound}, 0); });

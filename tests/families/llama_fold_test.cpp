@@ -67,8 +67,8 @@ Children children_of(std::int64_t parents, const LayerChoices& choices) {
 }
 
 // Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
-at::Tensor run(Model& model, const at::Tensor& tokens) {
-  const auto [root, givens] = model.fold().embed({tokens});
+at::Tensor run(Model& model, const Batch& batch) {
+  const auto [root, givens] = model.fold().embed(batch);
   State state = root;
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
     state = model.fold().step(layer, givens, state,
@@ -94,11 +94,11 @@ void expect_siblings_as_alone(const TinyLlama& llama, std::int64_t sequences, st
                                 .view({sequences, length});
   at::set_num_threads(1);  // the tensors are tiny; the kernels get two
   Model exact(llama, at::kDouble), single(llama, at::kFloat);
-  const at::Tensor alone = run(exact, tokens);  // gradients are on: the differentiable form
+  const at::Tensor alone = run(exact, {tokens});  // gradients are on: the differentiable form
   const at::NoGradGuard no_grad;
-  const at::Tensor shared = run(exact, tokens);
+  const at::Tensor shared = run(exact, {tokens});
   at::set_num_threads(2);
-  const at::Tensor kernels = run(single, tokens);
+  const at::Tensor kernels = run(single, {tokens});
   ASSERT_EQ(alone.sizes(), shared.sizes());
   const double size = alone.abs().max().item<double>();
   const double error = roundings(llama, length) * size;
@@ -124,6 +124,48 @@ TEST(LlamaFold, SiblingsAreTheSameInBlocksOfRows) {
     llama.full = full;
     llama.granularities = {8, full};
     expect_siblings_as_alone(llama, 2, llama.positions);
+  }
+}
+
+// Two examples: five tokens that three branches of 4, 0 and 9 share, and one sequence of 7 with
+// filling behind it. Each branch's logits are those of its tokens as a sequence of its own.
+TEST(LlamaFold, BranchesAreTheSequencesThatTheyStandFor) {
+  const std::int64_t context = 18, longest = 14;
+  const std::vector<std::vector<std::int64_t>> branches = {
+      {0, 1, 2, 3, 4, 5, 6, 7, 8},
+      {0, 1, 2, 3, 4},
+      {0, 1, 2, 3, 4, 9, 10, 11, 12, 13, 14, 15, 16, 17},
+      {18, 19, 20, 21, 22, 23, 24}};
+  at::Tensor sequences = at::zeros({4, longest}, at::kLong), places = at::zeros({36}, at::kLong);
+  for (std::int64_t b = 0; b < 4; ++b) {
+    const std::vector<std::int64_t>& branch = branches[static_cast<std::size_t>(b)];
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(branch.size()); ++i) {
+      sequences[b][i] = branch[static_cast<std::size_t>(i)];
+      places[branch[static_cast<std::size_t>(i)]] = b * longest + i;
+    }
+  }
+  const at::NoGradGuard no_grad;
+  at::set_num_threads(1);
+  for (const TinyLlama& llama : variants()) {
+    const at::Tensor tokens =
+        at::arange(2 * context, at::kLong).mul(7919).remainder(llama.vocab).view({2, context});
+    for (const auto& [type, epsilon] :
+         {std::pair{at::kDouble, 0x1p-53}, std::pair{at::kFloat, 0x1p-24}}) {
+      Model model(llama, type);
+      Batch batch{tokens};
+      batch.sequences = sequences;
+      batch.places = places;
+      const at::Tensor together = run(model, batch).view({-1, 2 * context, llama.vocab});
+      for (const std::vector<std::int64_t>& branch : branches) {
+        const at::Tensor index = at::tensor(branch, at::kLong);
+        const at::Tensor alone = run(model, {tokens.flatten().index_select(0, index).unsqueeze(0)})
+                                     .view({-1, index.size(0), llama.vocab});
+        const double error = roundings(llama, longest) * alone.abs().max().item<double>();
+        EXPECT_LE((together.index_select(1, index) - alone).abs().max().item<double>(),
+                  2 * error * epsilon)  // both are off
+            << llama.name << ", a branch of " << branch.size();
+      }
+    }
   }
 }
 

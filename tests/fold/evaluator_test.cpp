@@ -9,15 +9,20 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <random>
 
+#include "dataset/task_examples.h"
 #include "dataset/token_file.h"
 #include "eval/prefix_tree.h"
+#include "eval/task_scores.h"
 #include "fold/launch.h"
 #include "kernels/failure.h"
 #include "tests/fold/toy_fold.h"
 #include "tests/support/error_of.h"
 #include "tests/support/losing_device.h"
+#include "tests/support/tasks.h"
+#include "tests/support/temp_dir.h"
 
 namespace mnm {
 namespace {
@@ -228,6 +233,62 @@ TEST_F(Evaluator, ScoresTheDrawnPositionsAlone) {
                   static_cast<double>(data.count * data.context) *
                       (all.shared + one.shared - (1 - share) * (all.readout + one.readout)),
                   1e-9 * total);
+    }
+  }
+}
+
+// Answers one by one, without rows, filling or sums of runs.
+TEST_F(Evaluator, ScoresTheAnswersOfATask) {
+  const test::TempDir directory;
+  std::string questions, texts;
+  for (int i = 0; i < 12; ++i) {
+    const std::string context(static_cast<std::size_t>(7 * i % 23), static_cast<char>('a' + i));
+    questions += R"({"context": ")" + context + R"(", "choices": ["y", "n", "a longer one"], )" +
+                 R"("gold": )" + std::to_string(i % 3) + "}\n";
+    texts += R"({"text": ")" + context + R"( and more"})" + "\n";
+  }
+  const NestedModel model = toy_model({.vocab = 258});
+  ToyFold fold(model, 3);
+  const std::vector<Widths> candidates = draw(grid(model.space), 6, 3);
+  for (const std::string& lines : {questions, texts}) {
+    write_task_file(directory / "q.task", test::letter_task(lines, {.window = 24, .prefix = 0}));
+    ExampleOptions options{directory / "q.task"};
+    options.may_be_task = true;
+    const auto data = load_examples(options, model);
+    const TaskFile& task = *dynamic_cast<const TaskExamples&>(*data).task;
+    std::vector<CandidateScores> plain;
+    for (const Widths& widths : candidates) {
+      CandidateScores sums;
+      for (std::int64_t answer = 0; answer < task.answers(); ++answer) {
+        const auto tokens = task.tokens_of(answer);
+        const std::vector<std::int64_t> input(tokens.begin(), tokens.end() - 1);
+        const std::vector<std::int64_t> target(tokens.begin() + 1, tokens.end());
+        const at::Tensor targets = at::tensor(target, at::kLong);
+        const at::Tensor mine = log_p(fold, widths, input);
+        const at::Tensor full = log_p(fold, model.space.full(), input);
+        const auto add = [&](Metric metric, const at::Tensor& of_tokens) {
+          const std::int64_t scored = task.scored[static_cast<std::size_t>(answer)];
+          const at::Tensor last = of_tokens.flatten().to(at::kDouble);
+          sums[metric].push_back(static_cast<float>(
+              last.narrow(0, last.size(0) - scored, scored).sum().item<double>()));
+        };
+        add(Metric::kLoss, mine.gather(1, targets.unsqueeze(1)).neg());
+        add(Metric::kAccuracy, mine.argmax(1).eq(targets));
+        add(Metric::kKl, full.exp().mul(full - mine).sum(1));
+        add(Metric::kAgreement, full.argmax(1).eq(mine.argmax(1)));
+      }
+      std::vector<std::int64_t> documents(static_cast<std::size_t>(task.documents()));
+      std::iota(documents.begin(), documents.end(), 0);
+      plain.push_back(document_scores(task, documents, sums));
+    }
+    for (const bool streamed : {false, true}) {
+      EvaluatorLimits limits;
+      if (streamed)
+        limits.stream = StreamLimits{0, std::filesystem::temp_directory_path(), 1 << 30};
+      fold.loaded.assign(model.layers(), !streamed);
+      expect_same(score_candidates(fold, model, at::kCPU, candidates, *data,
+                                   {.metrics = {Metric::kKl}}, limits, {}),
+                  plain, candidates);
     }
   }
 }
