@@ -5,11 +5,12 @@
 
 #include <cmath>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "export/runtime_function.h"
 
 namespace mnm {
 
@@ -54,11 +55,7 @@ struct GgufModel {
   GgufFields fields;         // those keys
   std::vector<GgufTensor> tensors;  // in the file's order; every tensor of the submodel once
   bool half_gelu = false;           // it has GeLU, which llama.cpp takes from a table of f16
-  // Where llama.cpp computes another function than the model: keys of config.json that make the
-  // family compute that one (null: none), and what is other about it, as the subject of "moved a
-  // logit by".
-  nlohmann::json runtime_config = {};
-  std::string runtime_says = {};
+  RuntimeFunction in_llama_cpp = {};
 };
 
 // In Hugging Face's layout RoPE turns element i of a head with element i + head_size / 2. In GGUF

@@ -149,7 +149,7 @@ class GgufExport final : public PlannedExport {
              nlohmann::json config, const GgufOptions& options, const NestedModel& model)
       : PlannedExport(std::move(slices)), type_(options.type), config_(std::move(config)) {
     half_gelu_ = gguf.half_gelu;
-    in_runtimes_ = {gguf.runtime_config, gguf.runtime_says};
+    in_runtimes_ = gguf.in_llama_cpp;
     if (!in_runtimes_.config.is_null()) config_.merge_patch(in_runtimes_.config);
     for (const GgufTensor& tensor : gguf.tensors) add(tensor);
     for (const TensorSlice& slice : this->slices().tensors) {

@@ -208,6 +208,14 @@ OnnxValue OnnxBuilder::concat(const std::vector<OnnxValue>& parts, std::int64_t 
   return op("Concat", parts, {{"axis", dim}});
 }
 
+OnnxValue OnnxBuilder::dimension(const OnnxValue& shape, std::int64_t dim) {
+  return op("Gather", {shape, integer(dim)}, {{"axis", std::int64_t{0}}});
+}
+
+OnnxValue OnnxBuilder::dimensions(const OnnxValue& shape, std::vector<std::int64_t> dims) {
+  return op("Gather", {shape, integers(std::move(dims))}, {{"axis", std::int64_t{0}}});
+}
+
 OnnxValue OnnxBuilder::slice(const OnnxValue& x, std::int64_t dim, std::int64_t begin,
                              std::int64_t end) {
   return op("Slice", {x, integers({begin}), integers({end}), integers({dim})});

@@ -89,6 +89,9 @@ class OnnxBuilder {
   OnnxValue transpose(const OnnxValue& x, std::vector<std::int64_t> order);
   OnnxValue unsqueeze(const OnnxValue& x, std::vector<std::int64_t> dims);
   OnnxValue concat(const std::vector<OnnxValue>& parts, std::int64_t dim);
+  // Entries of a shape, as Shape gives it: one as a scalar, or some as a vector.
+  OnnxValue dimension(const OnnxValue& shape, std::int64_t dim);
+  OnnxValue dimensions(const OnnxValue& shape, std::vector<std::int64_t> dims);
   // Elements [begin, end) of a dimension.
   OnnxValue slice(const OnnxValue& x, std::int64_t dim, std::int64_t begin, std::int64_t end);
   std::vector<OnnxValue> split(const OnnxValue& x, std::int64_t dim,

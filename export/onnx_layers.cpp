@@ -53,8 +53,7 @@ OnnxValue onnx_patch_embedding(OnnxBuilder& graph, const OnnxValue& pixels, cons
 
 OnnxValue onnx_for_each(OnnxBuilder& graph, const OnnxValue& x, const OnnxValue& batch,
                         std::vector<std::int64_t> rest) {
-  const OnnxValue count = graph.op("Gather", {graph.op("Shape", {batch}), graph.integers({0})},
-                                   {{"axis", std::int64_t{0}}});
+  const OnnxValue count = graph.dimensions(graph.op("Shape", {batch}), {0});
   const OnnxValue shape = graph.concat({count, graph.integers(std::move(rest))}, 0);
   return graph.op("Expand", {x, shape});
 }

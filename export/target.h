@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,17 +13,12 @@
 
 #include "base/files.h"
 #include "base/progress.h"
+#include "export/runtime_function.h"
 #include "model/checkpoint.h"
 #include "model/dtype.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
-
-// What a format's runtimes compute where that is not quite the model's own function.
-struct RuntimeFunction {
-  nlohmann::json config;  // merged into config.json it makes a model compute the same; null: none
-  std::string says;       // what is other, as the subject of "moved a logit by"
-};
 
 // One submodel in one format, planned. Nothing is written yet, and everything is known.
 class PlannedExport {

@@ -200,8 +200,8 @@ GgufModel gemma3n_gguf(const NestedModel& submodel) {
   const bool clips = std::ranges::any_of(config.sparsity, [](double share) { return share > 0; });
   if (clips) {
     const nlohmann::json keys = {{kSampleDeviationKey, true}};
-    gguf.runtime_config = config.multimodal ? nlohmann::json{{"text_config", keys}} : keys;
-    gguf.runtime_says = "the spread of gates as of a sample, as llama.cpp takes it";
+    gguf.in_llama_cpp = {.config = config.multimodal ? nlohmann::json{{"text_config", keys}} : keys,
+                         .says = "the spread of gates as of a sample, as llama.cpp takes it"};
   }
   return gguf;
 }

@@ -65,11 +65,11 @@ class Gemma3nGraph {
   void positions(const OnnxValue& ids) {
     const auto scope = graph_.scope("positions");
     ids_shape_ = graph_.op("Shape", {ids});
-    const OnnxValue sequence = dimension(ids_shape_, 1), one = graph_.integer(1);
+    const OnnxValue sequence = graph_.dimension(ids_shape_, 1), one = graph_.integer(1);
     OnnxValue total = sequence, past = graph_.integer(0), mask, place;
     if (cached_) {
       mask = graph_.input("attention_mask", OnnxType::kI64, {kBatch, kTotal});
-      total = dimension(graph_.op("Shape", {mask}), 1);
+      total = graph_.dimension(graph_.op("Shape", {mask}), 1);
       past = graph_.sub(total, sequence);
       place = graph_.unsqueeze(graph_.input("position_ids", OnnxType::kI64, {kBatch, kSequence}),
                                {1, 3});
@@ -122,10 +122,6 @@ class Gemma3nGraph {
   OnnxValue with_sizes(std::vector<std::int64_t> sizes) {
     return graph_.concat({ids_shape_, graph_.integers(std::move(sizes))}, 0);
   }
-  OnnxValue dimension(const OnnxValue& shape, std::int64_t dim) {
-    return graph_.op("Gather", {shape, graph_.integer(dim)}, {{"axis", std::int64_t{0}}});
-  }
-
   // Rows of a table by token, times a factor.
   OnnxValue looked_up(const std::string& table, const OnnxValue& rows, double factor) {
     const OnnxValue x =

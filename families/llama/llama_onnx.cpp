@@ -69,12 +69,12 @@ class LlamaGraph {
       ids_shape_ = graph_.op("Shape", {ids});
       q_shape_ = with_sizes({config_.heads, config_.head_dim});
       kv_shape_ = with_sizes({config_.kv_heads, config_.head_dim});
-      const OnnxValue sequence = dimension(ids_shape_, 1), one = graph_.integer(1);
+      const OnnxValue sequence = graph_.dimension(ids_shape_, 1), one = graph_.integer(1);
       total_ = sequence;
       OnnxValue past = graph_.integer(0);
       if (cached_) {
         mask = graph_.input("attention_mask", OnnxType::kI64, {kBatch, kTotal});
-        total_ = dimension(graph_.op("Shape", {mask}), 1);
+        total_ = graph_.dimension(graph_.op("Shape", {mask}), 1);
         past = graph_.sub(total_, sequence);
         position = graph_.unsqueeze(
             graph_.input("position_ids", OnnxType::kI64, {kBatch, kSequence}), {1, 3});
@@ -118,10 +118,6 @@ class LlamaGraph {
   // The shape [batch, sequence, sizes...].
   OnnxValue with_sizes(std::vector<std::int64_t> sizes) {
     return graph_.concat({ids_shape_, graph_.integers(std::move(sizes))}, 0);
-  }
-
-  OnnxValue dimension(const OnnxValue& shape, std::int64_t dim) {
-    return graph_.op("Gather", {shape, graph_.integer(dim)}, {{"axis", std::int64_t{0}}});
   }
 
   // [rotary_dim / 2]: constants, or by the length of the sequence so far.

@@ -31,7 +31,7 @@ Mamba2OnnxMixer::Mamba2OnnxMixer(const Mamba2Config& config, OnnxBuilder& graph,
                                  const OnnxValue& shape)
     : config_(config), graph_(graph), shape_(shape) {
   const auto scope = graph_.scope("lengths");
-  sequence_ = graph_.op("Gather", {shape_, graph_.integers({1})}, {{"axis", std::int64_t{0}}});
+  sequence_ = graph_.dimensions(shape_, {1});
   const OnnxValue chunk = graph_.integers({kChunk});
   const OnnxValue over = graph_.op("Mod", {sequence_, chunk});
   const OnnxValue missing = graph_.op("Mod", {graph_.sub(chunk, over), chunk});
@@ -122,8 +122,7 @@ OnnxValue Mamba2OnnxMixer::scan(const OnnxValue& convolved, const OnnxValue& ste
       "Neg", {graph_.op("Exp", {graph_.reshape(graph_.weight(base + "A_log", kF32), {g, r, 1})})});
   const OnnxValue a = graph_.mul(dt, rate);
   const OnnxValue v = graph_.mul(x, graph_.unsqueeze(dt, {5}));
-  const OnnxValue batch =
-      graph_.op("Gather", {shape_, graph_.integers({0})}, {{"axis", std::int64_t{0}}});
+  const OnnxValue batch = graph_.dimensions(shape_, {0});
   const OnnxValue start = graph_.op(
       "Expand", {graph_.number(0, kF32), graph_.concat({batch, graph_.integers({g, r, n, p})}, 0)});
 

@@ -42,9 +42,7 @@ class Mamba2VisionGraph {
  private:
   // [2]: batch, positions
   OnnxValue shape_of(const OnnxValue& pixels) {
-    const OnnxValue batch =
-        graph_.op("Gather", {graph_.op("Shape", {pixels}), graph_.integers({0})},
-                  {{"axis", std::int64_t{0}}});
+    const OnnxValue batch = graph_.dimensions(graph_.op("Shape", {pixels}), {0});
     return graph_.concat({batch, graph_.integers({config_.positions()})}, 0);
   }
 

@@ -28,10 +28,9 @@ import llama_cpp
 import llama_cpp_check as common
 import numpy as np
 import sentence_piece_check as pieces_check
-import torch
+from gemma3n_sample import clipped_as_a_sample
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
-from transformers.models.gemma3n import modeling_gemma3n
 from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,18 +264,10 @@ def calm_checkpoint(place):
     return source
 
 
-def clipped_as_a_sample(mlp, gates):
-    share = torch.tensor(mlp.activation_sparsity, dtype=torch.float32)
-    quantile = torch.distributions.normal.Normal(0, 1).icdf(share).to(gates.dtype)
-    deviation = gates.std(-1, keepdim=True, unbiased=True)
-    return torch.relu(gates - gates.mean(-1, keepdim=True) - deviation * quantile)
-
-
 def gemma3n(place, wanted):
     if wanted not in "gemma3n":
         return True
     source, sound = calm_checkpoint(place / "gemma3n"), True
-    own = modeling_gemma3n.Gemma3nTextMLP._gaussian_topk
     for case, (widths, pad, dtypes) in enumerate(GEMMA3N_WIDTHS):
         full = place / f"gemma3n-{case}-hf"
         common.mixnmatch(
@@ -298,9 +289,8 @@ def gemma3n(place, wanted):
                 sound &= common.verified(out)["agrees"]
         f32 = place / f"gemma3n-{case}-f32"
         tokens = common.verify.read_probe(f32).tokens
-        modeling_gemma3n.Gemma3nTextMLP._gaussian_topk = clipped_as_a_sample
-        sound &= common.loud_agrees(f32, full, tokens)
-        modeling_gemma3n.Gemma3nTextMLP._gaussian_topk = own
+        with clipped_as_a_sample():
+            sound &= common.loud_agrees(f32, full, tokens)
     return sound
 
 

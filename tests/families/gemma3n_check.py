@@ -13,14 +13,13 @@ llama.cpp computes: it clips gates by their deviation as of a sample. Exits with
 
 import json
 import logging
-from unittest import mock
 
 import numpy as np
 import onnxruntime
 import torch
 from cases import judge
+from gemma3n_sample import clipped_as_a_sample
 from transformers import Gemma3nForCausalLM
-from transformers.models.gemma3n.modeling_gemma3n import Gemma3nTextMLP
 
 MARGIN = 16
 FLOOR = 2e-5  # relative: where our two types happen to agree
@@ -58,13 +57,6 @@ def cut_in_place(model, widths):
         mlp.up_proj.weight.data = mlp.up_proj.weight.data[:width]
         mlp.down_proj.weight.data = mlp.down_proj.weight.data[:, :width]
     return model
-
-
-def clipped_as_a_sample(mlp, gates):
-    share = torch.tensor(mlp.activation_sparsity, dtype=torch.float32)
-    quantile = torch.distributions.normal.Normal(0, 1).icdf(share).to(gates.dtype)
-    deviation = gates.std(-1, keepdim=True, unbiased=True)
-    return torch.relu(gates - gates.mean(-1, keepdim=True) - deviation * quantile)
 
 
 def by_tokens(model, tokens):
@@ -132,9 +124,7 @@ def check(case):
         answers = {name: (logits, ours) for name, logits in judges.items()}
         if (folder / "sample.json").exists():
             sample = np.array(json.loads((folder / "sample.json").read_text()))
-            with mock.patch.object(
-                Gemma3nTextMLP, "_gaussian_topk", clipped_as_a_sample
-            ):
+            with clipped_as_a_sample():
                 answers["as of a sample"] = (
                     sliced(tokens, use_cache=False).logits,
                     sample,
