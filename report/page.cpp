@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "report/escape.h"
+
 namespace mnm {
 
 // Made by mnm_embed from the files of these names.
@@ -9,23 +13,19 @@ extern const std::string_view kPageHtml, kPageCss, kPageJs, kChartJs, kChartJsLi
 
 std::string json_in_script(const nlohmann::ordered_json& value) {
   const std::string text =
-      value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+      printable_json(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   std::string safe;
   safe.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::string_view rest = std::string_view(text).substr(i);
+  for (const char c : text) {
     // These occur in strings alone, where an escape means the same.
-    if (rest.front() == '<') {
+    if (c == '<') {
       safe += "\\u003c";
-    } else if (rest.front() == '>') {
+    } else if (c == '>') {
       safe += "\\u003e";
-    } else if (rest.front() == '&') {
+    } else if (c == '&') {
       safe += "\\u0026";
-    } else if (rest.starts_with("\u2028") || rest.starts_with("\u2029")) {
-      safe += rest.starts_with("\u2028") ? "\\u2028" : "\\u2029";
-      i += 2;
     } else {
-      safe += rest.front();
+      safe += c;
     }
   }
   return safe;
@@ -57,6 +57,19 @@ std::string html_text(std::string_view text) {
   return safe;
 }
 
+namespace {
+
+// Marks of writing direction would show a wrong order in a browser as in a terminal.
+nlohmann::ordered_json with_printable_texts(nlohmann::ordered_json value) {
+  if (value.is_string()) return printable(value.get_ref<const std::string&>(), "\n");
+  if (value.is_structured()) {
+    for (auto& part : value) part = with_printable_texts(std::move(part));
+  }
+  return value;
+}
+
+}  // namespace
+
 std::string evidence_page(const nlohmann::ordered_json& evidence) {
   // The policy lets the page load nothing, from the network or from the disk.
   return fmt::format(
@@ -69,7 +82,8 @@ std::string evidence_page(const nlohmann::ordered_json& evidence) {
       "<pre>{}</pre></details>\n"
       "<script type=\"application/json\" id=\"report\">{}</script>\n"
       "<script>\n{}\n</script>\n<script>\n{}</script>\n</body>\n</html>\n",
-      kPageCss, kPageHtml, html_text(kChartJsLicence), json_in_script(evidence), kChartJs, kPageJs);
+      kPageCss, kPageHtml, html_text(kChartJsLicence),
+      json_in_script(with_printable_texts(evidence)), kChartJs, kPageJs);
 }
 
 }  // namespace mnm

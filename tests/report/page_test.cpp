@@ -39,6 +39,15 @@ TEST(Page, JsonInAScriptCannotLeaveIt) {
   }
 }
 
+TEST(Page, ShowsNoMarkThatSteersWhatIsRead) {
+  const std::string name = "mo\x1b]0;x\x07\u202egnp\u009b";
+  const std::string page = evidence_page({{"names", {name}}});
+  for (const std::string mark : {"\x1b", "\x07", "\u202e", "\u009b", "\\u202e", "\\u009b"}) {
+    EXPECT_EQ(page.find(mark), std::string::npos) << testing::PrintToString(mark);
+  }
+  EXPECT_NE(page.find(R"(mo\\x1b]0;x\\x07)"), std::string::npos);
+}
+
 TEST(Page, TextInHtml) {
   EXPECT_EQ(html_text("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
   EXPECT_EQ(html_text(""), "");
