@@ -19,6 +19,7 @@ double update_weights(TrainState& state, const TrainSettings& settings,
     if (g.defined()) square += g.square().sum();
   }
   const double norm = std::sqrt(square.item<double>());
+  if (!std::isfinite(norm)) return norm;
   const double scale = std::min(1.0, settings.clip / (norm + 1e-6));
   for (const bool decays : {true, false}) {
     std::vector<at::Tensor> weights, grads, first, second, steps;

@@ -183,14 +183,16 @@ std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t 
 }
 
 // Beta(a, a) by Joehnk's method: of u^(1/a) and v^(1/a), the first's share of both if they sum up
-// to at most 1.
+// to at most 1. For a small a both powers are too small for a double, so their ratio is taken by
+// logarithms.
 double own_share(const TrainSettings& settings, std::int64_t step, std::int64_t micro_batch) {
   if (settings.mixup == 0) return 1;
   Random random(mix(settings.seed, kMixStream, first_of(settings, step, micro_batch)));
   for (;;) {
-    const double x = std::pow(random.uniform(), 1 / settings.mixup);
-    const double y = std::pow(random.uniform(), 1 / settings.mixup);
-    if (x > 0 && x + y <= 1) return x / (x + y);
+    const double x = std::log(random.uniform()), y = std::log(random.uniform());
+    if (std::exp(x / settings.mixup) + std::exp(y / settings.mixup) > 1) continue;
+    const double share = 1 / (1 + std::exp((y - x) / settings.mixup));
+    if (share > 0) return share;
   }
 }
 
@@ -201,59 +203,63 @@ TargetLoss parse_target_loss(std::string_view name) {
 }
 
 void check_settings(const TrainSettings& s, std::size_t levels) {
-  const auto positive = [](const char* name, double value) {
-    if (!(value > 0)) fail_usage("training needs a positive {}, not {}", name, value);
+  const auto require = [](bool holds, const char* option, double value, const char* expected) {
+    if (!holds) fail_usage("{} is {}, expected {}", option, value, expected);
   };
-  const auto share = [](const char* name, double value) {
-    if (!(value >= 0 && value < 1)) fail_usage("training needs {} in [0, 1), not {}", name, value);
+  const auto positive = [&](const char* option, double value) {
+    require(value > 0, option, value, "more than 0");
   };
-  positive("steps", static_cast<double>(s.steps));
-  positive("batch", static_cast<double>(s.batch));
-  positive("accumulate", static_cast<double>(s.accumulate));
-  positive("context", static_cast<double>(s.context));
-  positive("learning-rate", s.learning_rate);
+  const auto not_negative = [&](const char* option, double value) {
+    require(value >= 0, option, value, "0 or more");
+  };
+  const auto share = [&](const char* option, double value) {
+    require(value >= 0 && value <= 1, option, value, "0 to 1");
+  };
+  const auto below_one = [&](const char* option, double value) {
+    require(value >= 0 && value < 1, option, value, "0 or more, and less than 1");
+  };
+  positive("--steps", static_cast<double>(s.steps));
+  positive("--batch", static_cast<double>(s.batch));
+  positive("--accumulate", static_cast<double>(s.accumulate));
+  positive("--context", static_cast<double>(s.context));
+  positive("--learning-rate", s.learning_rate);
   positive("epsilon", s.epsilon);
-  positive("clip", s.clip);
-  positive("report-every", static_cast<double>(s.report_every));
-  positive("checkpoint-every", static_cast<double>(s.checkpoint_every));
-  share("beta1", s.beta1);
-  share("beta2", s.beta2);
-  if (!(s.min_rate >= 0 && s.min_rate <= 1)) {
-    fail_usage("training needs min-rate in [0, 1], not {}", s.min_rate);
-  }
-  if (!(s.weight_decay >= 0))
-    fail_usage("training needs weight-decay >= 0, not {}", s.weight_decay);
-  if (!(s.distil >= 0 && s.distil <= 1)) {
-    fail_usage("training needs distil in [0, 1], not {}", s.distil);
-  }
-  share("label-smoothing", s.label_smoothing);
-  if (!(s.erase >= 0 && s.erase <= 1)) {
-    fail_usage("training needs erase in [0, 1], not {}", s.erase);
-  }
-  if (!(s.mixup >= 0 && s.mixup <= 8)) {
-    fail_usage("training needs mixup in [0, 8], not {}", s.mixup);
+  positive("--clip", s.clip);
+  positive("--report-every", static_cast<double>(s.report_every));
+  positive("--checkpoint-every", static_cast<double>(s.checkpoint_every));
+  positive("--temperature", s.temperature);
+  below_one("--beta1", s.beta1);
+  below_one("--beta2", s.beta2);
+  below_one("--label-smoothing", s.label_smoothing);
+  share("--min-rate", s.min_rate);
+  share("--distil", s.distil);
+  share("--erase", s.erase);
+  not_negative("--weight-decay", s.weight_decay);
+  not_negative("--shift", static_cast<double>(s.shift));
+  not_negative("--warmup", static_cast<double>(s.warmup));
+  require(s.mixup >= 0 && s.mixup <= 8, "--mixup", s.mixup, "0 to 8");
+  if (s.mixup > 0 && s.batch < 2) {
+    fail_usage("--mixup mixes pairs of a micro-batch, and --batch {} has none: expected 2 or more",
+               s.batch);
   }
   if (s.loss == TargetLoss::kSigmoid && s.distil > 0) {
-    fail_usage("training with the sigmoid loss has no softmax that distil could compare");
+    fail_usage("--loss sigmoid has no softmax that --distil could compare: give one of the two");
   }
-  if (s.shift < 0) fail_usage("training needs shift >= 0, not {}", s.shift);
-  positive("temperature", s.temperature);
-  if (s.warmup < 0) fail_usage("training needs warmup >= 0, not {}", s.warmup);
-  if (!s.weights.empty()) {
-    double total = 0;
-    for (const double p : s.weights) {
-      if (!(p >= 0)) fail_usage("weights must be 0 or more, not {}", p);
-      total += p;
-    }
-    if (s.weights.size() != levels || !(total > 0) || !std::isfinite(total)) {
-      fail_usage("the model has {} granularities: give that many weights, not all 0", levels);
-    }
+  if (s.weights.empty()) return;
+  double total = 0;
+  for (const double weight : s.weights) {
+    not_negative("--weights", weight);
+    total += weight;
+  }
+  if (s.weights.size() != levels || !(total > 0) || !std::isfinite(total)) {
+    fail_usage("--weights has {} for {} granularities: give one for each, not all 0",
+               s.weights.size(), levels);
   }
 }
 
 void require_a_sequence(const TrainSettings& s, std::uint64_t tokens) {
   if (tokens < static_cast<std::uint64_t>(s.context) + 1) {
-    fail_usage("{} holds {} tokens: a sequence of context {} needs {}", s.data.string(), tokens,
+    fail_usage("{} holds {} tokens: a sequence of --context {} needs {}", s.data.string(), tokens,
                s.context, s.context + 1);
   }
 }

@@ -48,7 +48,7 @@ std::vector<DrawnImage> draw_images(const TrainSettings& settings, std::int64_t 
 // 1 without mixup.
 double own_share(const TrainSettings& settings, std::int64_t step, std::int64_t micro_batch);
 
-// Checks every number. UsageError names the setting.
+// Checks every number. UsageError names the option that gives it.
 void check_settings(const TrainSettings& settings, std::size_t levels);
 // UsageError if a file of so many tokens has not one sequence.
 void require_a_sequence(const TrainSettings& settings, std::uint64_t tokens);

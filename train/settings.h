@@ -68,7 +68,7 @@ struct TrainSettings {
   double erase = 0;
   // 0: nothing is mixed. Else each image of a micro-batch is mixed with another one of it, and so
   // are their targets (Zhang et al., arXiv 1710.09412). The first is mixed with the last, and so
-  // on. The share of the other is drawn from Beta(mixup, mixup).
+  // on, but for one in the middle. The share of the other is drawn from Beta(mixup, mixup).
   double mixup = 0;
   TargetLoss loss = TargetLoss::kSoftmax;
   double label_smoothing = 0;   // this share of a target's probability is shared by all words

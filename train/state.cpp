@@ -2,7 +2,9 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -38,6 +40,33 @@ void write_tensors(const std::vector<std::pair<std::string, at::Tensor>>& tensor
   out.close();
 }
 
+constexpr const char* kStep = "step";
+
+// `made`: what a state was made with, by name.
+void require_same(std::map<std::string, std::string> made, const std::vector<RunSetting>& settings,
+                  const fs::path& path) {
+  constexpr std::size_t kLongest = 80;  // a longer value, such as a config, tells nobody anything
+  const auto fail_on = [&](const std::string& what, const std::string& was, const std::string& is) {
+    const bool shown = std::max(was.size(), is.size()) <= kLongest;
+    const auto text = [](const std::string& value) {
+      return value.empty() ? "nothing" : fmt::format("'{}'", value);
+    };
+    fail(
+        "cannot resume from {}: it was made with {}; go on with its settings, or give another "
+        "--out",
+        path.string(),
+        shown ? fmt::format("{} {}, this run has {}", what, text(was), text(is))
+              : fmt::format("another {}", what));
+  };
+  made.erase(kStep);
+  for (const auto& [name, options, value] : settings) {
+    const std::string was = made.contains(name) ? made.at(name) : "";
+    if (was != value) fail_on(options, was, value);
+    made.erase(name);
+  }
+  if (!made.empty()) fail_on(made.begin()->first, made.begin()->second, "");
+}
+
 }  // namespace
 
 void write_state(const TrainState& state, const fs::path& path) {
@@ -47,33 +76,28 @@ void write_state(const TrainState& state, const fs::path& path) {
     tensors.emplace_back("first." + state.names[i], state.first[i]);
     tensors.emplace_back("second." + state.names[i], state.second[i]);
   }
-  std::map<std::string, std::string> metadata = state.settings;
-  metadata["step"] = std::to_string(state.step);
+  std::map<std::string, std::string> metadata = {{kStep, std::to_string(state.step)}};
+  for (const RunSetting& setting : state.settings) {
+    if (!setting.value.empty()) metadata[setting.name] = setting.value;
+  }
   AtomicFile file(path);
   write_tensors(tensors, Dtype::kF32, metadata, file.path());
   file.commit();
 }
 
-TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
+TrainState read_state(const NestedModel& model, const std::vector<RunSetting>& settings,
                       const fs::path& path, const at::Device& device) {
   const MappedFile file(path);
   const SafetensorsHeader header =
       parse_safetensors(file.bytes(), file.bytes().size(), path.string());
-  for (const auto& [key, value] : settings) {
-    const auto found = header.metadata.find(key);
-    if (found == header.metadata.end() || found->second != value) {
-      fail(
-          "cannot resume from {}: it was made with {} = {}, this run has {}; use another directory",
-          path.string(), key, found == header.metadata.end() ? "nothing" : found->second, value);
-    }
-  }
+  require_same(header.metadata, settings, path);
   std::map<std::string, const TensorEntry*> entries;
   for (const TensorEntry& entry : header.tensors) entries[entry.name] = &entry;
 
   TrainState state;
   state.settings = settings;
   try {
-    state.step = std::stoll(header.metadata.at("step"));
+    state.step = std::stoll(header.metadata.at(kStep));
   } catch (const std::exception&) {
     fail("cannot resume from {}: it says no step; it is no training state", path.string());
   }

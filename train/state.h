@@ -16,21 +16,28 @@
 
 namespace mnm {
 
+// A setting that must not change before a resume.
+struct RunSetting {
+  std::string name;     // in the file
+  std::string options;  // that it is given by
+  std::string value;    // empty: not used, and not in the file
+};
+
 struct TrainState {
-  std::int64_t step = 0;                        // steps taken
-  std::vector<std::string> names;               // in table order; of the three lists below
-  std::vector<at::Tensor> weights;              // f32, on the device
-  std::vector<at::Tensor> first, second;        // Adam's moments
-  std::map<std::string, std::string> settings;  // settings that must not change before a resume
+  std::int64_t step = 0;                  // steps taken
+  std::vector<std::string> names;         // in table order; of the three lists below
+  std::vector<at::Tensor> weights;        // f32, on the device
+  std::vector<at::Tensor> first, second;  // Adam's moments
+  std::vector<RunSetting> settings;
 };
 
 // Writes state.safetensors: the tensors weight.NAME, first.NAME and second.NAME in f32, and the
 // rest as metadata. The file appears whole or not at all.
 void write_state(const TrainState& state, const std::filesystem::path& path);
 
-// Reads a state. Error if the file is no state of this model or was made with other settings; it
-// names the first setting that differs, with both values.
-TrainState read_state(const NestedModel& model, const std::map<std::string, std::string>& settings,
+// Reads a state. Error if the file is no state of this model or was made with other settings, more
+// of them or fewer; it names the first that differs, with both values.
+TrainState read_state(const NestedModel& model, const std::vector<RunSetting>& settings,
                       const std::filesystem::path& path, const at::Device& device);
 
 // A tensor of a checkpoint, as f32 on the device.

@@ -11,6 +11,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -41,60 +42,69 @@ std::string granularities_text(const NestedModel& model) {
   return text;
 }
 
-// Settings that a resumed run must share with the one it continues, as text.
-std::map<std::string, std::string> identity(const TrainSettings& s, const NestedModel& model,
-                                            const TrainingData& data, Dtype dtype) {
-  std::map<std::string, std::string> same = {
-      {"config", model.config.dump()},
-      {data.kind(), data.fingerprint()},
-      {"steps", std::to_string(s.steps)},
-      {"batch", fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
-      {"rate", fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
-      {"adam", fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
-      {"schedule", fmt::format("{} {}", to_string(s.schedule), fmt::join(s.weights, ","))},
-      {"granularities", granularities_text(model)},
-      {"arithmetic", std::string(to_string(dtype))},
-      {"seed", std::to_string(s.seed)}};
-  // Only where they are used, so that states of runs without them go on.
-  if (s.flip || s.shift > 0) same["moved"] = fmt::format("{} {}", s.flip, s.shift);
-  if (s.erase > 0) same["erase"] = fmt::format("{}", s.erase);
-  if (s.mixup > 0) same["mixup"] = fmt::format("{}", s.mixup);
-  if (s.loss == TargetLoss::kSigmoid) same["loss"] = "sigmoid";
-  if (s.label_smoothing > 0) same["label smoothing"] = fmt::format("{}", s.label_smoothing);
-  if (s.start) same["from"] = s.start->fingerprint();
-  if (!s.widths.empty()) same["widths"] = to_string(s.widths);
-  if (s.freeze) same["freeze"] = "all but what widths cut";
+// Settings that a resumed run must share with the one it continues.
+std::vector<RunSetting> identity(const TrainSettings& s, const NestedModel& model,
+                                 const TrainingData& data, Dtype dtype) {
+  const auto if_used = [](double value) { return value > 0 ? fmt::format("{}", value) : ""; };
+  std::string distil;
   if (s.distil > 0) {
-    same["distil"] =
-        fmt::format("{} {} {}", s.distil, s.temperature,
-                    s.teacher ? s.teacher->checkpoint.fingerprint() : "its own full width");
+    distil = fmt::format("{} {} {}", s.distil, s.temperature,
+                         s.teacher ? s.teacher->checkpoint.fingerprint() : "its own full width");
   }
-  return same;
+  return {{"config", "config", model.config.dump()},
+          {data.kind(), fmt::format("--{} of the fingerprint", data.kind()), data.fingerprint()},
+          {"steps", "--steps", std::to_string(s.steps)},
+          {"batch", "--accumulate x --batch x --context",
+           fmt::format("{}x{}x{}", s.accumulate, s.batch, s.context)},
+          {"rate", "--learning-rate, --min-rate and --warmup",
+           fmt::format("{} {} {}", s.learning_rate, s.min_rate, s.warmup)},
+          {"adam", "--beta1, --beta2, epsilon, --weight-decay and --clip",
+           fmt::format("{} {} {} {} {}", s.beta1, s.beta2, s.epsilon, s.weight_decay, s.clip)},
+          {"schedule", "--schedule and --weights",
+           fmt::format("{} {}", to_string(s.schedule), fmt::join(s.weights, ","))},
+          {"granularities", "granularities", granularities_text(model)},
+          {"arithmetic", "--dtype", std::string(to_string(dtype))},
+          {"seed", "--seed", std::to_string(s.seed)},
+          {"moved", "--flip and --shift",
+           s.flip || s.shift > 0 ? fmt::format("{} {}", s.flip, s.shift) : ""},
+          {"erase", "--erase", if_used(s.erase)},
+          {"mixup", "--mixup", if_used(s.mixup)},
+          {"loss", "--loss", s.loss == TargetLoss::kSigmoid ? "sigmoid" : ""},
+          {"label smoothing", "--label-smoothing", if_used(s.label_smoothing)},
+          {"from", "--from of the fingerprint", s.start ? s.start->fingerprint() : ""},
+          {"widths", "--widths", to_string(s.widths)},
+          {"freeze", "--freeze", s.freeze ? "all but what widths cut" : ""},
+          {"distil", "--distil, --temperature and --teacher", distil}};
 }
 
 // Checks that go beyond single numbers.
 void check_together(const TrainSettings& s, const NestedModel& model) {
   if (!s.widths.empty()) model.space.require(s.widths);
-  if (model.reads_tokens() && (s.erase > 0 || s.mixup > 0 || s.loss == TargetLoss::kSigmoid)) {
-    fail_usage("--erase, --mixup and the sigmoid loss are of images, and the model reads tokens");
+  if (model.reads_tokens() &&
+      (s.flip || s.shift > 0 || s.erase > 0 || s.mixup > 0 || s.loss == TargetLoss::kSigmoid)) {
+    fail_usage(
+        "--flip, --shift, --erase, --mixup and --loss sigmoid are of images, and the model reads "
+        "tokens");
   }
   if (s.freeze && !s.start) {
-    fail_usage("training cannot freeze fresh weights: name a checkpoint to begin with, --from");
+    fail_usage("--freeze cannot keep fresh weights: name a checkpoint to begin with, --from");
   }
   if (!s.teacher) return;
-  if (s.distil == 0) fail_usage("training has a teacher, but --distil 0 does not listen to it");
-  if (s.teacher->model.vocab_size != model.vocab_size) {
-    fail(
-        "cannot learn from the teacher '{}': it has {} words, the model that is trained has {}; "
-        "both must have one vocabulary",
-        s.teacher->checkpoint.directory().string(), s.teacher->model.vocab_size, model.vocab_size);
-  }
+  if (s.distil == 0) fail_usage("--teacher names a teacher, but --distil 0 does not listen to it");
+  const std::string teacher = s.teacher->checkpoint.directory().string();
   if (s.teacher->model.input != model.input) {
     fail("cannot learn from the teacher '{}': it reads other inputs than the model that is trained",
-         s.teacher->checkpoint.directory().string());
+         teacher);
+  }
+  if (s.teacher->model.vocab_size != model.vocab_size) {
+    fail(
+        "cannot learn from the teacher '{}': it has {} {}, the model that is trained has {}; both "
+        "must have the same",
+        teacher, s.teacher->model.vocab_size, model.reads_tokens() ? "words" : "classes",
+        model.vocab_size);
   }
   if (model.reads_tokens() && s.context > s.teacher->model.max_context) {
-    fail_usage("a context of {} is longer than the teacher's {}", s.context,
+    fail_usage("--context {} is longer than the teacher's {}", s.context,
                s.teacher->model.max_context);
   }
 }
@@ -216,7 +226,7 @@ class Trainer {
     while (state_.step < settings_.steps) {
       step();
       const bool last = state_.step == settings_.steps;
-      if (last || state_.step % settings_.checkpoint_every == 0) write_state(state_, state_path());
+      if (last || state_.step % settings_.checkpoint_every == 0) save();
       if (last || state_.step % settings_.report_every == 0) {
         sink.report(report());
         reset_sums();
@@ -224,7 +234,7 @@ class Trainer {
       if (!last && sink.progress &&
           !sink.progress(
               {static_cast<double>(state_.step), static_cast<double>(settings_.steps)})) {
-        write_state(state_, state_path());
+        save();
         throw Stopped();
       }
     }
@@ -235,8 +245,29 @@ class Trainer {
  private:
   fs::path state_path() const { return settings_.directory / "state.safetensors"; }
 
-  TrainState first_state(const std::map<std::string, std::string>& same) const {
-    if (fs::exists(state_path())) return read_state(model_, same, state_path(), device_);
+  // What no run goes on from is never written.
+  void save() {
+    for (std::size_t i = 0; i < state_.names.size(); ++i) {
+      if (at::isfinite(state_.weights[i].detach()).all().item<bool>()) continue;
+      fail_at(state_.step, state_.names[i] + " got a weight that is no finite number");
+    }
+    write_state(state_, state_path());
+    saved_step_ = state_.step;
+  }
+
+  [[noreturn]] void fail_at(std::int64_t step, const std::string& what) const {
+    fail("{} at step {}: give a lower --learning-rate; {}", what, step,
+         saved_step_
+             ? fmt::format("the state of step {} is in {}", *saved_step_, state_path().string())
+             : "no state was written yet");
+  }
+
+  TrainState first_state(const std::vector<RunSetting>& same) {
+    if (fs::exists(state_path())) {
+      TrainState state = read_state(model_, same, state_path(), device_);
+      saved_step_ = state.step;
+      return state;
+    }
     if (settings_.start) return state_from(model_, *settings_.start, device_);
     return fresh_state(model_, settings_.seed, device_);
   }
@@ -270,16 +301,15 @@ class Trainer {
       }
     }
     for (const Share& share : shares) {
-      if (!std::isfinite(losses[share.level])) {
-        fail(
-            "the loss became {} at step {} (granularity {}): lower the learning rate; the state of "
-            "step {} is in {}",
-            losses[share.level], state_.step + 1, share.level,
-            state_.step / settings_.checkpoint_every * settings_.checkpoint_every,
-            state_path().string());
-      }
+      const double loss = losses[share.level];
+      if (std::isfinite(loss)) continue;
+      fail_at(state_.step + 1,
+              fmt::format("the loss of {} became {}", to_string(levels_[share.level]), loss));
     }
     gradient_norm_ = update_weights(state_, settings_, gradients, decayed_);
+    if (!std::isfinite(gradient_norm_)) {
+      fail_at(state_.step + 1, fmt::format("the gradient's norm became {}", gradient_norm_));
+    }
     ++state_.step;
     for (const Share& share : shares) {
       sums_[share.level] += losses[share.level];
@@ -406,6 +436,7 @@ class Trainer {
   std::unique_ptr<Examples> validation_;  // null: none
   std::vector<Widths> levels_;
   TrainState state_;
+  std::optional<std::int64_t> saved_step_;  // of the state on disk, if there is one
   std::map<std::string, std::size_t> index_;
   std::vector<std::size_t> trained_;  // which of the tensors are
   std::vector<bool> decayed_;         // the same as a flag for each, of weight decay

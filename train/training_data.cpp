@@ -25,8 +25,7 @@ class TokenData final : public TrainingData {
         tokens_(settings.data, {settings.format, model.vocab_size, settings.text}) {
     require_a_sequence(settings, tokens_.size());
     if (settings.context > model.max_context) {
-      fail_usage("a context of {} is longer than the model's {}", settings.context,
-                 model.max_context);
+      fail_usage("--context {} is longer than the model's {}", settings.context, model.max_context);
     }
   }
 

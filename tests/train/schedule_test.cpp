@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -173,19 +174,19 @@ TEST(CheckSettings, NamesWhatIsWrong) {
     void (*breaks)(TrainSettings&);
   };
   const Case cases[] = {
-      {"steps", [](TrainSettings& s) { s.steps = 0; }},
-      {"batch", [](TrainSettings& s) { s.batch = -1; }},
-      {"accumulate", [](TrainSettings& s) { s.accumulate = 0; }},
-      {"context", [](TrainSettings& s) { s.context = 0; }},
-      {"learning-rate", [](TrainSettings& s) { s.learning_rate = std::nan(""); }},
-      {"min-rate", [](TrainSettings& s) { s.min_rate = 1.5; }},
-      {"beta1", [](TrainSettings& s) { s.beta1 = 1; }},
-      {"beta2", [](TrainSettings& s) { s.beta2 = -0.1; }},
-      {"weight-decay", [](TrainSettings& s) { s.weight_decay = -1; }},
-      {"warmup", [](TrainSettings& s) { s.warmup = -1; }},
-      {"distil", [](TrainSettings& s) { s.distil = 1.5; }},
-      {"temperature", [](TrainSettings& s) { s.temperature = 0; }},
-      {"clip", [](TrainSettings& s) { s.clip = 0; }},
+      {"--steps ", [](TrainSettings& s) { s.steps = 0; }},
+      {"--batch ", [](TrainSettings& s) { s.batch = -1; }},
+      {"--accumulate ", [](TrainSettings& s) { s.accumulate = 0; }},
+      {"--context ", [](TrainSettings& s) { s.context = 0; }},
+      {"--learning-rate ", [](TrainSettings& s) { s.learning_rate = std::nan(""); }},
+      {"--min-rate ", [](TrainSettings& s) { s.min_rate = 1.5; }},
+      {"--beta1 ", [](TrainSettings& s) { s.beta1 = 1; }},
+      {"--beta2 ", [](TrainSettings& s) { s.beta2 = -0.1; }},
+      {"--weight-decay ", [](TrainSettings& s) { s.weight_decay = -1; }},
+      {"--warmup ", [](TrainSettings& s) { s.warmup = -1; }},
+      {"--distil ", [](TrainSettings& s) { s.distil = 1.5; }},
+      {"--temperature ", [](TrainSettings& s) { s.temperature = 0; }},
+      {"--clip ", [](TrainSettings& s) { s.clip = 0; }},
       {"4 granularities",
        [](TrainSettings& s) {
          s.weights = {1, 1};
@@ -194,15 +195,16 @@ TEST(CheckSettings, NamesWhatIsWrong) {
        [](TrainSettings& s) {
          s.weights = {0, 0, 0, 0};
        }},
-      {"weights",
+      {"--weights ",
        [](TrainSettings& s) {
          s.weights = {1, -1, 1, 1};
        }},
-      {"label-smoothing", [](TrainSettings& s) { s.label_smoothing = 1; }},
-      {"shift", [](TrainSettings& s) { s.shift = -1; }},
-      {"erase", [](TrainSettings& s) { s.erase = 1.5; }},
-      {"mixup", [](TrainSettings& s) { s.mixup = 9; }},
-      {"sigmoid", [](TrainSettings& s) { s.loss = TargetLoss::kSigmoid, s.distil = 0.5; }},
+      {"--label-smoothing ", [](TrainSettings& s) { s.label_smoothing = 1; }},
+      {"--shift ", [](TrainSettings& s) { s.shift = -1; }},
+      {"--erase ", [](TrainSettings& s) { s.erase = 1.5; }},
+      {"--mixup ", [](TrainSettings& s) { s.mixup = 9; }},
+      {"--mixup mixes pairs", [](TrainSettings& s) { s.mixup = 0.2, s.batch = 1; }},
+      {"--loss sigmoid", [](TrainSettings& s) { s.loss = TargetLoss::kSigmoid, s.distil = 0.5; }},
       {"257", [](TrainSettings& s) { s.context = 256; }},
   };
   TrainSettings fine;
@@ -309,6 +311,11 @@ TEST(OwnShare, IsOfTheBetaDistribution) {
     }
     EXPECT_NEAR(sum / kSteps, 0.5, 0.03) << a;
     EXPECT_NEAR(squares / kSteps, 1 / (8 * a + 4), 0.1 / (8 * a + 4)) << a;
+  }
+  // Powers that are too small for a double: without their logarithms this would not end.
+  for (const double a : {1e-9, 1e-300, std::numeric_limits<double>::denorm_min()}) {
+    s.mixup = a;
+    for (int step = 0; step < 100; ++step) EXPECT_EQ(own_share(s, step, 0), 1) << a;
   }
 }
 

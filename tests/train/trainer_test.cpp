@@ -1,10 +1,12 @@
 #include "train/trainer.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -13,9 +15,11 @@
 #include "base/files.h"
 #include "families/family.h"
 #include "families/open_model.h"
+#include "model/safetensors.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tensors.h"
+#include "train/optimizer.h"
 
 namespace mnm {
 namespace {
@@ -251,11 +255,37 @@ TEST_F(TrainerTest, Bf16ProductsLearnToo) {
 
 TEST_F(TrainerTest, RefusesToResumeWithOtherSettings) {
   train("run", 20);
+  const auto expect_named = [&](const std::string& run, const char* says) {
+    const std::string found = error(run);
+    EXPECT_NE(found.find(says), std::string::npos) << found;
+  };
+  const TrainSettings made = settings_;
   settings_.learning_rate = 2e-2;
-  EXPECT_NE(error("run").find("rate"), std::string::npos) << error("run");
-  settings_.learning_rate = 1e-2;
+  expect_named("run", "--warmup '0.01 0.1 5', this run has '0.02 0.1 5'");
+  settings_ = made;
   settings_.schedule = Schedule::kJoint;
-  EXPECT_NE(error("run").find("schedule"), std::string::npos) << error("run");
+  expect_named("run", "--schedule");
+  settings_ = made;
+  settings_.label_smoothing = 0.1;
+  expect_named("run", "--label-smoothing nothing, this run has '0.1'");
+  train("smoothed", 20);
+  settings_ = made;
+  expect_named("smoothed", "--label-smoothing '0.1', this run has nothing");
+  settings_.data = dir_.path() / "others.bin";
+  test::spew(settings_.data, std::string(4000, 1));
+  expect_named("run", "--tokens of the fingerprint '");
+  settings_ = made;
+  model_.config["rope_theta"] = 1234;
+  expect_named("run", "made with another config;");
+}
+
+TEST_F(TrainerTest, ImagesAloneAreFlippedAndMixed) {
+  const TrainSettings fine = settings_;
+  settings_.flip = true;
+  EXPECT_NE(error("run").find("--flip"), std::string::npos) << error("run");
+  settings_ = fine;
+  settings_.shift = 1;
+  EXPECT_NE(error("run").find("--shift"), std::string::npos) << error("run");
 }
 
 TEST_F(TrainerTest, RefusesAStateThatIsCutOff) {
@@ -271,8 +301,43 @@ TEST_F(TrainerTest, RefusesAStateThatIsCutOff) {
 
 TEST_F(TrainerTest, ALossThatIsNoNumberEndsTheRun) {
   for (TensorSpec& tensor : model_.table.tensors) tensor.init_std = 1e30;
-  EXPECT_NE(error("run").find("learning rate"), std::string::npos) << error("run");
+  const std::string found = error("run");
+  EXPECT_NE(found.find("at step 1: give a lower --learning-rate; no state was written yet"),
+            std::string::npos)
+      << found;
   EXPECT_FALSE(fs::exists(dir_.path() / "run" / "model"));
+}
+
+// The state that is named is the last one, and it still goes on: it has no weight that is no
+// number.
+TEST_F(TrainerTest, TheStateBeforeALossThatIsNoNumberIsKept) {
+  settings_.learning_rate = 1e30;
+  settings_.warmup = 8;
+  settings_.checkpoint_every = 1;
+  const std::string found = error("run");
+  const auto at = found.find("the state of step ");
+  ASSERT_NE(at, std::string::npos) << found;
+  const MappedFile file(dir_.path() / "run" / "state.safetensors");
+  const auto bytes = file.bytes();
+  const SafetensorsHeader header = parse_safetensors(bytes, bytes.size(), "the state");
+  std::vector<float> values((bytes.size() - header.data_offset) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + header.data_offset, values.size() * sizeof(float));
+  EXPECT_TRUE(std::ranges::all_of(values, [](float value) { return std::isfinite(value); }));
+  EXPECT_FALSE(fs::exists(dir_.path() / "run" / "model"));
+}
+
+TEST(UpdateWeights, LeavesThemWhereAGradientIsNoNumber) {
+  for (const float bad : {HUGE_VALF, NAN, 3e38f}) {  // the square of the last overflows
+    TrainState state;
+    state.names = {"w"};
+    state.weights = {at::ones({2})};
+    state.first = {at::zeros({2})};
+    state.second = {at::zeros({2})};
+    EXPECT_FALSE(std::isfinite(update_weights(state, {}, {at::full({2}, bad)}, {true})));
+    for (const at::Tensor& tensor : {state.weights[0] - 1, state.first[0], state.second[0]}) {
+      EXPECT_EQ(tensor.abs().max().item<float>(), 0) << bad;
+    }
+  }
 }
 
 TEST_F(TrainerTest, TokensOutsideTheVocabularyAreNamed) {
@@ -382,7 +447,7 @@ TEST_F(Healing, RefusesWhatDoesNotFit) {
   settings_.teacher = nullptr;
   settings_.start = nullptr;
   settings_.freeze = true;
-  EXPECT_NE(error("fresh").find("cannot freeze fresh weights"), std::string::npos);
+  EXPECT_NE(error("fresh").find("--freeze cannot keep fresh weights"), std::string::npos);
 }
 
 // Cross-entropy, divergence and the norm of their gradient against transformers.
