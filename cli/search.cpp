@@ -206,6 +206,10 @@ class SearchCommand {
     read_as_model(request_.data, *opened_);
     request_.data.may_be_task = true;
     data_ = load_examples(request_.data, model);
+    if (resumed_) {
+      require_same_search(Store::open(request_.db, Store::Mode::kRead), *resumed_, *opened_,
+                          *data_);
+    }
     require_metrics({&request_.metric, 1}, data_->kind());
     if (request_.halving) {
       if (!row_of(request_.metric).of_parts) {

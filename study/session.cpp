@@ -50,6 +50,26 @@ std::vector<const Examples*> HalvingParts::scored() const {
   return all;
 }
 
+void require_same_search(const Store& store, const RunRow& run, const OpenedModel& opened,
+                         const Examples& examples) {
+  const ModelRow model = model_row(opened);
+  const DataRow data = data_row(examples);
+  for (const auto& [id, row] : store.models()) {
+    if (id != run.model || row.fingerprint == model.fingerprint) continue;
+    fail_usage(
+        "run {} is a search of the checkpoint '{}', and '{}' is another one: its tensors or "
+        "its config differ",
+        run.id, row.name, model.name);
+  }
+  for (const auto& [id, row] : store.datasets()) {
+    if (id != run.data || row.fingerprint == data.fingerprint) continue;
+    fail_usage(
+        "run {} was scored on {}, and this is {} of other content: give the run's own data, or "
+        "begin a search without --resume",
+        run.id, data_text(row, ""), data_text(data, ""));
+  }
+}
+
 SearchSession::SearchSession(const SearchRequest& request)
     : request_(request),
       costs_(request.opened.model, basis_of(request.opened.model, request.data, request.cache),
@@ -68,12 +88,7 @@ void SearchSession::begin(Store& store, Scorer& scorer, const RunRow& kept,
   scorer_ = &scorer;
   kept_ = kept;
   RunRow run = kept;
-  run.model = store.model(model_row(request_.opened));
-  run.data = store.data(data_row(request_.data));
-  if (resumed && (resumed->model != run.model || resumed->data != run.data)) {
-    fail_usage("run {} was of another {}: fingerprints differ", resumed->id,
-               resumed->model != run.model ? "checkpoint" : "token file, or of another context");
-  }
+  if (resumed) require_same_search(store, *resumed, request_.opened, request_.data);
   if (resumed && resumed->dtype != scorer.dtype()) {
     fail_usage("run {} was computed in {}, and is asked to go on in {}", resumed->id,
                to_string(resumed->dtype), to_string(scorer.dtype()));
@@ -87,6 +102,8 @@ void SearchSession::begin(Store& store, Scorer& scorer, const RunRow& kept,
     }
     return;
   }
+  run.model = store.model(model_row(request_.opened));
+  run.data = store.data(data_row(request_.data));
   run.part = run.command = "search";
   run.build = build_text();
   run.device = scorer.device_name();

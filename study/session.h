@@ -45,6 +45,10 @@ class HalvingParts {
   std::vector<std::unique_ptr<const Examples>> of_, added_by_;  // [rounds]
 };
 
+// UsageError, which says what both are of, if a run that is resumed was of another model or data.
+void require_same_search(const Store& store, const RunRow& run, const OpenedModel& opened,
+                         const Examples& data);
+
 // What is searched, and how. The references and pointers outlive the session.
 struct SearchRequest {
   const OpenedModel& opened;

@@ -217,7 +217,8 @@ TEST_F(Kills, ResumedRunsKeepTheirSettings) {
   expect_done(limited);
   expect_refused({"search", "--db", db_, "--resume", "1", "--seed", "4"}, 2, "seed");
   expect_refused({"search", "--db", db_, "--resume", "99"}, 2, "99");
-  expect_refused({"search", "--db", db_, "--resume", "1", "--data", confirm_}, 2, "");
+  expect_refused({"search", "--db", db_, "--resume", "1", "--data", confirm_}, 2,
+                 "run 1 was scored on search.bin, ");
 }
 
 TEST_F(Kills, TwoSearchesWriteOneStoreAtOnce) {
