@@ -175,6 +175,21 @@ std::string partial_name(std::string name, std::string_view prefix) {
   return number.empty() ? name : "";
 }
 
+// The path by which a user knows what is being written: with the target in place of its partial
+// name. Of a target with a longer name than partial_prefix takes, the first part of it.
+fs::path known_as(const fs::path& path) {
+  constexpr std::string_view kMark = ".partial-";
+  fs::path known;
+  for (const fs::path& part : path) {
+    const std::string name = part.string();
+    const std::size_t at = name.rfind(kMark);
+    const bool partial = at != name.npos && at > 0 && name.front() == '.' &&
+                         !partial_name(name, name.substr(0, at + kMark.size())).empty();
+    known /= partial ? name.substr(1, at - 1) : name;
+  }
+  return known;
+}
+
 // Removes what a killed process wrote as `partial`, unless somebody holds it locked: a file, an
 // empty directory, or a directory with its mark. Any other directory is not this program's. What
 // was at `target` before goes back there, if the process was killed while the name was vacant.
@@ -324,7 +339,7 @@ void read_fully(int descriptor, const fs::path& path, std::uint64_t offset,
 
 OutputFile::OutputFile(const fs::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail_on("write", path, errno);
+  if (fd_ < 0) fail_on("write", known_as(path), errno);
 }
 
 OutputFile::~OutputFile() { close_quietly(fd_); }
@@ -353,7 +368,7 @@ void OutputFile::write_gathered(std::span<iovec> batch) {
   while (!batch.empty()) {
     const ssize_t n = ::writev(fd_, batch.data(), static_cast<int>(batch.size()));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail_on("write", path_, errno);
+    if (n < 0) fail_on("write", known_as(path_), errno);
     auto left = static_cast<std::size_t>(n);
     while (!batch.empty() && left >= batch.front().iov_len) {
       left -= batch.front().iov_len;
@@ -374,7 +389,7 @@ std::uint64_t OutputFile::room() const {
 
 std::uint64_t OutputFile::position() const {
   const off_t at = ::lseek(fd_, 0, SEEK_CUR);
-  if (at < 0) fail_on("write", path_, errno);
+  if (at < 0) fail_on("write", known_as(path_), errno);
   return static_cast<std::uint64_t>(at);
 }
 
@@ -384,8 +399,8 @@ void OutputFile::close(Flush flush) {
   const bool failed = flush == Flush::kToDisk && ::fsync(fd_) != 0;
   const int flush_error = failed && errno != EINVAL && errno != ENOTSUP ? errno : 0;
   const int close_error = ::close(std::exchange(fd_, -1)) != 0 ? errno : 0;
-  if (flush_error != 0) fail_on("write", path_, flush_error);
-  if (close_error != 0) fail_on("write", path_, close_error);
+  if (flush_error != 0) fail_on("write", known_as(path_), flush_error);
+  if (close_error != 0) fail_on("write", known_as(path_), close_error);
 }
 
 AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
@@ -555,7 +570,8 @@ void require_space(std::uint64_t bytes, const fs::path& target) {
   const fs::path directory = parent_of(target);
   const std::uint64_t free = free_bytes(directory);
   if (free >= bytes) return;
-  fail("cannot write {} bytes to '{}': {} are free there", bytes, directory.string(), free);
+  fail("cannot write {} bytes to '{}': {} are free there", bytes, known_as(directory).string(),
+       free);
 }
 
 }  // namespace mnm

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -495,6 +496,27 @@ TEST(AtomicFile, TakesThePlaceOfAFileAlone) {
   EXPECT_EQ(slurp(dir / "to_nothing"), "x");
   EXPECT_EQ(names_in(dir.path()),
             (std::vector<std::string>{"d", "pipe", "to_d", "to_nothing", "to_pipe"}));
+}
+
+// What cannot be written is named as the user named it, not as it is called meanwhile.
+TEST(OutputFile, ErrorsNameTheTargetOfAPartialFile) {
+  const test::TempDir dir;
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit small = before;
+  small.rlim_cur = 10;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string of_file =
+      error_of([&] { write_file_atomically(dir / "a.svg", std::string(20, 'x')); });
+  const std::string of_directory = error_of([&] {
+    const AtomicDirectory out(dir / ".out.partial-x");
+    OutputFile(out.path() / "config.json").write(std::string(20, 'x'));
+  });
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(of_file, "cannot write '" + (dir / "a.svg").string() + "': File too large");
+  EXPECT_EQ(of_directory,
+            "cannot write '" + (dir / ".out.partial-x/config.json").string() + "': File too large");
 }
 
 // Of several files that belong together, none is replaced before all are written.
