@@ -34,6 +34,7 @@ struct Request {
   DeviceOptions device;
   std::int64_t check_layers = 0;
   bool no_check = false, dry_run = false, force = false;
+  bool names_granularities = false;  // --granularities was given
 };
 
 std::span<const std::string_view> score_names() {
@@ -143,9 +144,9 @@ class NestCommand {
     require_target(target, request_.force);
   }
 
-  // The config of a checkpoint that is nested already names its own granularities.
+  // The config of a checkpoint that is nested already names its own granularities, and no others.
   Nesting nesting() const {
-    if (opened_->model.space.levels() > 1) return {};
+    if (opened_->model.space.levels() > 1 && !request_.names_granularities) return {};
     return {.granularities = request_.granularities};
   }
 
@@ -249,6 +250,7 @@ int nest_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
+  request.names_granularities = options.given("granularities");
   return NestCommand(request).run();
 }
 

@@ -143,10 +143,14 @@ bool same_granularities(const WidthSpace& a, const WidthSpace& b) {
 
 void require_not_nested(const OpenedModel& opened) {
   if (opened.model.space.levels() == 1) return;
-  fail(
-      "'{}' is nested already: its config names {} granularities, whose neurons were trained in "
-      "the order that they have; search it as it is, or sort it all the same with --force",
-      opened.checkpoint.directory().string(), opened.model.space.levels());
+  const nlohmann::json& config = opened.checkpoint.config();
+  const auto note = config.find("mixnmatch");
+  const bool sorted = note != config.end() && note->is_object() && note->contains("nested");
+  fail("'{}' is nested already: its config names {} granularities, {}",
+       opened.checkpoint.directory().string(), opened.model.space.levels(),
+       sorted ? "and 'nest' sorted its neurons; use it as it is, or sort them anew with --force"
+              : "whose neurons were trained in the order that they have; search it as it is, or "
+                "sort it all the same with --force");
 }
 
 nlohmann::json nested_config(const OpenedModel& opened, const Nesting& nesting,

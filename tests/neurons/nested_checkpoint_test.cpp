@@ -87,7 +87,8 @@ TEST(NestedCheckpoint, IsRefusedWhereItIsNested) {
   const test::TempDir dir;
   const OpenedModel nested = open_model(test::TinyLlama{}.write(dir / "model"));
   EXPECT_TRUE(contains(test::error_of([&] { require_not_nested(nested); }),
-                       "is nested already: its config names 4 granularities"));
+                       "is nested already: its config names 4 granularities, whose neurons were "
+                       "trained in the order that they have"));
   test::TinyLlama ordinary;
   ordinary.granularities = {};
   require_not_nested(open_model(ordinary.write(dir / "ordinary")));
