@@ -121,4 +121,13 @@ std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widt
                     job.exporter.state(submodel, dtype));
 }
 
+bool format_holds(const OpenedModel& nested, const Widths& widths, const std::string& format) {
+  try {
+    nested.family->in_format(format, nested.model, widths, nested.model.dtype);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace mnm

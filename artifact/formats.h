@@ -32,4 +32,8 @@ std::unique_ptr<PlannedExport> plan_export(const OpenedModel& nested, const Widt
                                            const nlohmann::json& provenance,
                                            const ExportOptions& options);
 
+// Whether the family states the submodel in that format. False where plan_export has an Error, and
+// the submodel itself is the reason: other widths, or another format, are the way out.
+bool format_holds(const OpenedModel& nested, const Widths& widths, const std::string& format);
+
 }  // namespace mnm

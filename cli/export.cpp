@@ -146,10 +146,7 @@ class ExportCommand {
       padded_.emplace(*opened_, widths_, request_.out);
       source_ = &padded_->opened();
     }
-    const std::unique_ptr<PlannedExport> plan =
-        plan_export(*source_, request_.pad ? source_->model.space.full() : widths_,
-                    provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
-                    request_.target);
+    const std::unique_ptr<PlannedExport> plan = planned();
     if (request_.dry_run) {
       print_plan(*plan);
     } else {
@@ -159,6 +156,24 @@ class ExportCommand {
   }
 
  private:
+  std::unique_ptr<PlannedExport> planned() const {
+    const Widths widths = request_.pad ? source_->model.space.full() : widths_;
+    try {
+      return plan_export(
+          *source_, widths,
+          provenance(*opened_, widths_, dtype(), quoted_, store_ ? &*store_ : nullptr),
+          request_.target);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      if (format_holds(*source_, widths, request_.target.format)) throw;
+      fail(
+          "{}; '--widths {} --explain' in place of --out says which formats hold this submodel, "
+          "and the nearest widths that the others hold",
+          error.what(), to_string(widths_));
+    }
+  }
+
   // UsageError where options contradict each other, or the target cannot be written.
   void require_request() {
     const int ways =

@@ -339,7 +339,7 @@ TEST_F(Workshop, WhatAFormatCannotHold) {
                    1, part);
   };
   refused_with("8", "decilm", model_, "256");
-  refused_with("8x2,16x2", "decilm", model_, "256");
+  refused_with("8x2,16x2", "decilm", model_, "'--widths 8x2,16x2 --explain' in place of --out");
   TinyLlama other = llama_;
   other.act_of_product = true;
   const std::string gated = other.write(dir_ / "gated").string();
