@@ -55,7 +55,8 @@ void check_arguments(const ConfigReader& keys, const nlohmann::json& arguments) 
       {"pre_norm", false},      {"qk_norm", false},       {"reg_tokens", 0},
       {"no_embed_class", false}};
   for (const auto& [key, value] : arguments.items()) {
-    if (kTaken.contains(key) || key.ends_with("drop_rate")) continue;
+    // What training drops, such as drop_path_rate, is all there when a model is run.
+    if (kTaken.contains(key) || (key.find("drop") != key.npos && key.ends_with("_rate"))) continue;
     const auto found = only.find(key);
     if (found != only.end() && value == found->second) continue;
     fail("{} is {}: such a model of timm is not computed here", keys.name(key), shown(value));
@@ -99,8 +100,12 @@ nlohmann::json vit_config_of_timm(const nlohmann::json& json) {
   config["num_channels"] = size("in_chans", 3);
   config["qkv_bias"] = arguments.flag("qkv_bias", true);
   const double ratio = arguments.positive("mlp_ratio").value_or(4);
-  config["intermediate_size"] =
-      static_cast<std::int64_t>(ratio * static_cast<double>(hidden));  // cut off, as timm does
+  const double inner = ratio * static_cast<double>(hidden);
+  if (!(inner >= 1 && inner <= static_cast<double>(kMaxSize))) {
+    fail("{} is {}, which makes an MLP of {} units, expected 1 to {}", arguments.name("mlp_ratio"),
+         ratio, inner, kMaxSize);
+  }
+  config["intermediate_size"] = static_cast<std::int64_t>(inner);  // cut off, as timm does
   config["num_labels"] = size("num_classes", keys.optional_size("num_classes").value_or(1000));
   for (const char* key : {kGranularitiesKey, kMaySkipKey, "dtype", "torch_dtype"}) {
     if (json.contains(key)) config[key] = json[key];

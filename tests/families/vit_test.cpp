@@ -220,6 +220,13 @@ TEST(VitOfTimm, TheNameSaysTheSizes) {
   EXPECT_EQ(base.activation, VitActivation::kGelu);
 }
 
+TEST(VitOfTimm, WhatTrainingDropsIsAllThere) {
+  const nlohmann::json plain = tiny_timm(),
+                       dropping = tiny_timm(
+                           {{"drop_path_rate", 0.1}, {"attn_drop_rate", 0.1}, {"drop_rate", 0.1}});
+  EXPECT_EQ(describe_vit(dropping, {}).config, describe_vit(plain, {}).config);
+}
+
 TEST(VitOfTimm, WhatIsNotComputedIsRefused) {
   for (const auto& [config, phrase] : std::vector<std::pair<nlohmann::json, const char*>>{
            {{{"architecture", "vit_base_r50_s16_224"}}, "expected one such as"},
@@ -228,6 +235,8 @@ TEST(VitOfTimm, WhatIsNotComputedIsRefused) {
            {tiny_timm({{"init_values", 1e-5}}), "model_args.init_values"},
            {tiny_timm({{"class_token", false}}), "model_args.class_token"},
            {tiny_timm({{"reg_tokens", 4}}), "model_args.reg_tokens"},
+           {tiny_timm({{"mlp_ratio", 1e30}}), "model_args.mlp_ratio is 1e+30"},
+           {tiny_timm({{"mlp_ratio", 0.001}}), "model_args.mlp_ratio is 0.001"},
            {tiny_timm({{"act_layer", "relu"}}), "model_args.act_layer"}}) {
     const std::string error = error_of([&] { describe_vit(config, {}); });
     EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
