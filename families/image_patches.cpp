@@ -31,6 +31,11 @@ std::pair<std::int64_t, std::int64_t> pair_of(const ConfigReader& keys, const ch
   return {side(0), side(1)};
 }
 
+nlohmann::json sides(std::int64_t height, std::int64_t width) {
+  if (height == width) return height;
+  return {height, width};
+}
+
 }  // namespace
 
 ImagePatches read_image_patches(const ConfigReader& keys) {
@@ -49,9 +54,10 @@ ImagePatches read_image_patches(const ConfigReader& keys) {
   return image;
 }
 
-nlohmann::json image_sides(std::int64_t height, std::int64_t width) {
-  if (height == width) return height;
-  return {height, width};
+void write_image_patches(const ImagePatches& image, nlohmann::json& config) {
+  config["num_channels"] = image.channels;
+  config["image_size"] = sides(image.height, image.width);
+  config["patch_size"] = sides(image.patch_height, image.patch_width);
 }
 
 }  // namespace mnm

@@ -26,7 +26,7 @@ struct ImagePatches {
 // the image.
 ImagePatches read_image_patches(const ConfigReader& keys);
 
-// Height and width as a config states them: one number if they are equal.
-nlohmann::json image_sides(std::int64_t height, std::int64_t width);
+// Writes the three keys as read_image_patches() reads them: one number for equal sides.
+void write_image_patches(const ImagePatches& image, nlohmann::json& config);
 
 }  // namespace mnm

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "families/config_reader.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
+#include "families/submodel_config.h"
 
 namespace mnm {
 namespace {
@@ -67,17 +69,13 @@ nlohmann::json gemma3n_huggingface_config(const NestedModel& model, const Widths
                                           Dtype dtype) {
   model.space.require(widths);
   const Gemma3nConfig config = parse_gemma3n_config(model.config, {});
-  nlohmann::json json = model.config;
-  // What described the source.
-  for (const char* key : {"_name_or_path", "mixnmatch", "transformers_version"}) json.erase(key);
-  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  nlohmann::json json = submodel_config(model.config, dtype);
   json["architectures"] = {config.multimodal ? kGemma3nClass : kGemma3nTextClass};
   json["model_type"] = config.multimodal ? kGemma3nModelType : kGemma3nTextModelType;
   json["tie_word_embeddings"] = config.tied;
   nlohmann::json& text = config.multimodal ? json["text_config"] : json;
-  text["dtype"] = text["torch_dtype"] = torch_name(dtype);
+  text = submodel_config(std::move(text), dtype);
   text["model_type"] = kGemma3nTextModelType;
-  text.erase(kGranularitiesKey);
   write_sizes(config, text);
   write_rope(config, text);
   write_layers(config, widths, text);

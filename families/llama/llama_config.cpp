@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "families/config_reader.h"
+#include "families/granularities.h"
 
 namespace mnm {
 namespace {
@@ -397,8 +398,8 @@ LlamaConfig parse_llama_config(const nlohmann::json& json, const Nesting& nestin
   read_windows(keys, json, config);
   config.dtype = stated_dtype(json).value_or(Dtype::kF32);
   config.granularities =
-      resolve_granularities(keys.find("matformer_granularities"), "matformer_granularities",
-                            nesting.granularities, read_full_widths(keys, config.layers));
+      resolve_granularities(keys.find(kGranularitiesKey), kGranularitiesKey, nesting.granularities,
+                            read_full_widths(keys, config.layers));
   check_sizes(config);
   return config;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "families/config_reader.h"
+#include "families/granularities.h"
 #include "families/llama/llama_config.h"
 #include "families/llama/llama_huggingface.h"
 
@@ -106,15 +107,14 @@ nlohmann::json llama_spelling(const nlohmann::json& config) {
     widths.push_back(width_of(ffn, hidden));
   }
   nlohmann::json llama = config;
-  for (const char* key :
-       {"auto_map", "block_configs", "matformer_widths", "position_embedding_type"}) {
+  for (const char* key : {"auto_map", "block_configs", kWidthsKey, "position_embedding_type"}) {
     llama.erase(key);
   }
   llama["architectures"] = {"LlamaForCausalLM"};
   llama["model_type"] = "llama";
   llama["num_key_value_heads"] = heads / group;
   llama["intermediate_size"] = std::ranges::max(widths);
-  if (!is_uniform(widths)) llama["matformer_widths"] = widths;
+  if (!is_uniform(widths)) llama[kWidthsKey] = widths;
   return llama;
 }
 
@@ -129,7 +129,7 @@ HuggingFaceTexts llama_block_configs(const NestedModel& submodel) {
     fail("block_configs cannot hold this model: DeciLM computes what Llama does, and {}", why);
   }
   nlohmann::json json = submodel.config;
-  for (const char* key : {"matformer_gate", "matformer_widths"}) json.erase(key);
+  for (const char* key : {"matformer_gate", kWidthsKey}) json.erase(key);
   json["architectures"] = {kDeciLmArchitecture};
   json["model_type"] = kDeciLmModelType;
   json["auto_map"] = {{"AutoConfig", fmt::format("{}.DeciLMConfig", kBridge)},

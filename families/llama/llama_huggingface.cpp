@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "families/granularities.h"
 #include "families/llama/llama_config.h"
 #include "families/may_skip.h"
+#include "families/submodel_config.h"
 
 namespace mnm {
 
@@ -167,19 +169,15 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   model.space.require(widths);
   const LlamaConfig config = parse_llama_config(model.config, {});
   const Widths kept = kept_widths(widths);
-  nlohmann::json json = model.config;
-  // What described the source, and is written anew where it holds still.
-  for (const char* key :
-       {"_name_or_path", "auto_map", "matformer_gate", "matformer_granularities",
-        "matformer_widths", "mixnmatch", "original_max_position_embeddings",
-        "partial_rotary_factor", "per_layer_config", "rope_scaling", "transformers_version"}) {
+  nlohmann::json json = submodel_config(model.config, dtype);
+  // Of the source's spelling, and written anew where it holds still.
+  for (const char* key : {"matformer_gate", "original_max_position_embeddings",
+                          "partial_rotary_factor", "per_layer_config", "rope_scaling"}) {
     json.erase(key);
   }
   if (config.architecture->mup_scales) {
     for (const char* key : {"scale_emb", "scale_depth", "dim_model_base"}) json.erase(key);
   }
-  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
-  // Defaults differ between readers and versions, so what is computed is spelled out.
   const LlamaArchitecture& architecture = written_as(*config.architecture);
   write_biases(config, architecture, json);
   json["head_dim"] = config.head_dim;
@@ -220,7 +218,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
       {"AutoConfig", fmt::format("{}.MixNMatch{}Config", bridge, architecture.stem)},
       {"AutoModelForCausalLM", fmt::format("{}.{}", bridge, own)}};
   json["model_type"] = bridge_type_of(architecture);
-  if (!is_uniform(kept)) json["matformer_widths"] = kept;
+  if (!is_uniform(kept)) json[kWidthsKey] = kept;
   json["matformer_gate"] = to_string(config.gate);
   return json;
 }
@@ -234,7 +232,7 @@ nlohmann::json llama_per_layer_config(const NestedModel& model) {
   const Widths widths = model.space.full();
   const LlamaArchitecture& architecture = written_as(*config.architecture);
   nlohmann::json json = llama_huggingface_config(model, widths, config.dtype);
-  for (const char* key : {"auto_map", "matformer_gate", "matformer_widths"}) json.erase(key);
+  for (const char* key : {"auto_map", "matformer_gate", kWidthsKey}) json.erase(key);
   json["architectures"] = {class_of(architecture)};
   json["model_type"] = architecture.model_type;
   const Width widest = std::ranges::max(widths);

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "families/granularities.h"
 #include "families/may_skip.h"
+#include "families/submodel_config.h"
 
 namespace mnm {
 
@@ -29,16 +31,10 @@ nlohmann::json spelled(const TimeStepLimit& limit) {
 }  // namespace
 
 nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths& widths,
-                                       Dtype dtype, nlohmann::json json) {
+                                       Dtype dtype, nlohmann::json source) {
   const Widths kept = kept_widths(widths);
-  // What described the source, and is written anew where it holds still. Keys that are absent mean
-  // what is computed here.
-  for (const char* key :
-       {"_name_or_path", "auto_map", "matformer_granularities", "matformer_widths", "mixnmatch",
-        "time_step_limit", "transformers_version"}) {
-    json.erase(key);
-  }
-  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
+  nlohmann::json json = submodel_config(std::move(source), dtype);
+  json.erase("time_step_limit");  // written anew where it binds
   json["chunk_size"] = config.chunk_size;
   json["conv_kernel"] = config.conv_kernel;
   json["head_dim"] = config.head_dim;
@@ -71,7 +67,7 @@ nlohmann::json mamba2_huggingface_keys(const Mamba2Config& config, const Widths&
       {"AutoConfig", fmt::format("{}.MixNMatchMamba2Config", kBridge)},
       {"AutoModelForCausalLM", fmt::format("{}.MixNMatchMamba2ForCausalLM", kBridge)}};
   json.erase("expand");  // no whole number; matformer_widths says it
-  json["matformer_widths"] = kept;
+  json[kWidthsKey] = kept;
   json["model_type"] = kMamba2BridgeModelType;
   return json;
 }

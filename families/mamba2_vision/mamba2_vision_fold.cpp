@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 
-#include "base/error.h"
 #include "families/end_matrix.h"
+#include "families/image_pass.h"
 #include "families/mamba2/mamba2_layer_fold.h"
 #include "families/mamba2_vision/mamba2_vision_config.h"
 #include "families/mamba2_vision/mamba2_vision_last_fold.h"
@@ -51,19 +51,9 @@ class Mamba2VisionFold final : public Fold {
     return {{layers_.step_shown(index, state.tensors.front()[0], sink).unsqueeze(0)}};
   }
 
-  // An image has no next part: the whole of it is at position 0. The last layer may keep the class
-  // token alone.
   State extend(std::size_t layer, const Givens& givens, const State& state,
                std::span<const Run> runs) override {
-    const Run& run = runs.front();
-    if (run.position != 0 || runs.size() > 1) {
-      fail("cannot go on with an image: a classifier of images reads it at once");
-    }
-    Children child;
-    child.add(0, run.width);
-    const at::Tensor& rows = state.tensors.front();
-    const State images = {{rows.view({1, run.sequences, run.tokens, rows.size(3)})}};
-    return {{step(layer, givens, images, child).tensors.front().flatten(1, 2).unsqueeze(1)}};
+    return pass_images(*this, layer, givens, state, runs);
   }
 
   std::uint64_t element_bytes() const override { return final_norm_.weight.element_size(); }

@@ -7,6 +7,7 @@
 #include "families/granularities.h"
 #include "families/mamba2_vision/mamba2_vision_config.h"
 #include "families/may_skip.h"
+#include "families/submodel_config.h"
 
 namespace mnm {
 
@@ -23,29 +24,21 @@ nlohmann::json mamba2_vision_config(const NestedModel& model, const Widths& widt
   const Mamba2VisionConfig config = parse_mamba2_vision_config(model.config, {});
   const Mamba2Config& blocks = config.blocks;
   const Widths kept = kept_widths(widths);
-  nlohmann::json json = model.config;
-  for (const char* key :
-       {"_name_or_path", kGranularitiesKey, kMaySkipKey, "mixnmatch", "transformers_version"}) {
-    json.erase(key);
-  }
+  nlohmann::json json = submodel_config(model.config, dtype);
   json["architectures"] = {kMamba2VisionClass};
   json["auto_map"] = {
       {"AutoConfig", fmt::format("{}.MixNMatchMamba2VisionConfig", kBridge)},
       {"AutoModelForImageClassification", fmt::format("{}.{}", kBridge, kMamba2VisionClass)}};
   json["model_type"] = kMamba2VisionModelType;
-  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
-  // What is computed is spelled out.
   json["d_model"] = blocks.hidden_size;
-  json["image_size"] = image_sides(config.image.height, config.image.width);
-  json["matformer_widths"] = kept;
+  json[kWidthsKey] = kept;
   json["n_classes"] = blocks.vocab_size;
   json["n_layer"] = kept.size();
   json["norm_epsilon"] = config.norm_eps;
-  json["num_channels"] = config.image.channels;
-  json["patch_size"] = image_sides(config.image.patch_height, config.image.patch_width);
   json["pool"] = config.class_token ? "cls" : "avg";
   json["residual_in_fp32"] = blocks.residual_in_fp32;
   json["rms_norm"] = !config.norm_bias;
+  write_image_patches(config.image, json);
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
   return json;

@@ -1,8 +1,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "base/error.h"
 #include "families/end_matrix.h"
+#include "families/image_pass.h"
 #include "families/patch_embedding.h"
 #include "families/vit/vit.h"
 #include "families/vit/vit_config.h"
@@ -64,19 +64,9 @@ class VitFold final : public Fold {
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
   }
 
-  // An image has no next part: the whole of it is at position 0. The last layer may keep the class
-  // token alone.
   State extend(std::size_t layer, const Givens& givens, const State& state,
                std::span<const Run> runs) override {
-    const Run& run = runs.front();
-    if (run.position != 0 || runs.size() > 1) {
-      fail("cannot go on with an image: a vision transformer reads it at once");
-    }
-    Children child;
-    child.add(0, run.width);
-    const at::Tensor& rows = state.tensors.front();
-    const State images = {{rows.view({1, run.sequences, run.tokens, rows.size(3)})}};
-    return {{step(layer, givens, images, child).tensors.front().flatten(1, 2).unsqueeze(1)}};
+    return pass_images(*this, layer, givens, state, runs);
   }
 
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
+#include "families/submodel_config.h"
 #include "families/vit/vit_config.h"
 
 namespace mnm {
@@ -24,22 +25,14 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   model.space.require(widths);
   const VitConfig config = parse_vit_config(model.config, {});
   const Widths kept = kept_widths(widths);
-  nlohmann::json json = model.config;
-  // What described the source, and is written anew where it holds still.
-  for (const char* key : {"_name_or_path", "architecture", "auto_map", kGranularitiesKey,
-                          kWidthsKey, "mixnmatch", "transformers_version"}) {
-    json.erase(key);
-  }
-  json["dtype"] = json["torch_dtype"] = torch_name(dtype);
-  // Defaults differ between readers and versions, so what is computed is spelled out.
+  nlohmann::json json = submodel_config(model.config, dtype);
+  json.erase("architecture");  // timm's
   json["hidden_act"] = config.hidden_act;
-  json["image_size"] = image_sides(config.image.height, config.image.width);
   json["intermediate_size"] = std::ranges::max(kept);
   json["layer_norm_eps"] = config.layer_norm_eps;
-  json["num_channels"] = config.image.channels;
   json["num_hidden_layers"] = kept.size();
-  json["patch_size"] = image_sides(config.image.patch_height, config.image.patch_width);
   json["qkv_bias"] = config.qkv_bias;
+  write_image_patches(config.image, json);
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
   const VitKind& kind = *config.kind;
@@ -52,7 +45,7 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   json["architectures"] = {own};
   json["auto_map"] = {{"AutoConfig", fmt::format("{}.{}", kBridge, kind.config)},
                       {"AutoModelForImageClassification", fmt::format("{}.{}", kBridge, own)}};
-  json["matformer_widths"] = kept;
+  json[kWidthsKey] = kept;
   json["model_type"] = kind.bridge_model_type;
   return json;
 }
