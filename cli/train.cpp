@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -16,10 +17,12 @@
 #include "cli/output_file.h"
 #include "cli/print.h"
 #include "engine/engine.h"
+#include "export/companion_files.h"
 #include "families/family.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
 #include "families/open_model.h"
+#include "text/tokenizer_json.h"
 
 namespace mnm {
 namespace {
@@ -76,7 +79,8 @@ OptionTable option_table(Request& request) {
       "Trains a nested model. Every step draws one granularity for the whole model, as MatFormer "
       "does, or sums the losses of all granularities. --from heals a checkpoint that 'nest' "
       "sorted. "
-      "At the end it writes OUT/model, a Hugging Face directory in bf16. Until then "
+      "At the end it writes OUT/model, a Hugging Face directory in bf16, with the tokenizer and "
+      "other files that lie beside the config. Until then "
       "OUT/state.safetensors holds the state: the same command "
       "goes on exactly where it stopped.");
   options
@@ -167,6 +171,33 @@ void require_target_of(const Request& request) {
   require_target(request.model(), request.force);
 }
 
+// Error if the files beside both models say that one of them gives its words other numbers, or
+// normalises pixels in another way. What a file does not say is taken to be alike.
+void require_same_inputs(const std::filesystem::path& beside, const TrainSettings& settings,
+                         const NestedModel& model) {
+  const std::filesystem::path teacher = settings.teacher->checkpoint.directory();
+  const auto refuse = [&](std::string_view why) {
+    fail("cannot learn from the teacher '{}': {} than the model that is trained", teacher.string(),
+         why);
+  };
+  if (!model.reads_tokens()) {
+    const auto theirs = pixel_scale(teacher)(), ours = settings.pixels();
+    if (theirs && ours && *theirs != *ours) refuse("it normalises pixels otherwise");
+    return;
+  }
+  std::optional<TokenizerJson> theirs, ours;
+  try {
+    theirs = find_tokenizer(teacher, settings.teacher->model.vocab_size);
+    ours = find_tokenizer(beside, model.vocab_size);
+  } catch (const Error&) {
+    return;  // of a kind that is not read here
+  }
+  if (theirs && ours && theirs->tokens.size() == ours->tokens.size() &&
+      !std::ranges::equal(theirs->tokens, ours->tokens, {}, &Token::text, &Token::text)) {
+    refuse("its tokenizer gives words other numbers");
+  }
+}
+
 // The data, which must be what the model reads, and what lies beside the config about them.
 void take_data(Request& request, const NestedModel& model) {
   const bool of_tokens = model.reads_tokens();
@@ -177,9 +208,11 @@ void take_data(Request& request, const NestedModel& model) {
   const std::filesystem::path beside = parent.empty() ? "." : parent;
   request.settings.text = text_tokens(beside, model.vocab_size);
   request.settings.pixels = pixel_scale(beside);
-  const std::filesystem::path preprocessing = beside / "preprocessor_config.json";
-  if (!of_tokens && std::filesystem::exists(preprocessing)) {
-    request.settings.companions["preprocessor_config.json"] = read_text(preprocessing);
+  if (request.settings.teacher) require_same_inputs(beside, request.settings, model);
+  // What makes inputs of texts and images makes them for the trained model, too.
+  const Carry what = request.from.empty() ? Carry::kRuntime : Carry::kAll;
+  for (const CarriedFile& file : carried_files(beside, what)) {
+    request.settings.companions[file.name] = read_text(beside / file.name, file.bytes);
   }
 }
 

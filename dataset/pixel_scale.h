@@ -10,6 +10,7 @@ namespace mnm {
 struct PixelScale {
   double scale = 1.0 / 255;
   std::vector<double> mean, deviation;  // [channels]
+  friend bool operator==(const PixelScale&, const PixelScale&) = default;
 };
 
 }  // namespace mnm

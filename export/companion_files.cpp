@@ -96,8 +96,8 @@ std::vector<CarriedFile> carried_files(const fs::path& given, Carry what) {
   std::vector<CarriedFile> files;
   for (const fs::directory_entry& entry : list_directory(directory)) {
     const std::string name = entry.path().filename().string();
-    const bool wanted =
-        matches_any(name, kLicence) || (what == Carry::kAll && matches_any(name, kRuntime));
+    const bool wanted = (what != Carry::kRuntime && matches_any(name, kLicence)) ||
+                        (what != Carry::kLicence && matches_any(name, kRuntime));
     if (!wanted || (entry.is_directory() && !entry.path().has_extension())) continue;
     require_own_file(entry.path());
     files.push_back({name, entry.file_size()});

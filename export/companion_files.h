@@ -18,8 +18,8 @@ struct CarriedFile {
 
 // Which files are copied. kAll: the files that runtimes read beside config and weights (tokenizer,
 // generation settings), and those that the licence of the weights asks for. kLicence: only the
-// latter, for formats that hold the rest.
-enum class Carry : std::uint8_t { kAll, kLicence };
+// latter, for formats that hold the rest. kRuntime: only the former, for weights that are new.
+enum class Carry : std::uint8_t { kAll, kLicence, kRuntime };
 
 // Error if there is something of that name that is no file, or a link that leads out of its
 // directory, except into the cache of Hugging Face's hub. Whoever made the checkpoint chose where

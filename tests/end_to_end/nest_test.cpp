@@ -51,15 +51,25 @@ TEST_F(Nest, AnOrdinaryModelIsSearchedAndHealed) {
       "train",     "--from",   path("out"), "--tokens", search_,     "--out", path("run"),
       "--context", "16",       "--steps",   "2",        "--batch",   "1",     "--schedule",
       "sandwich",  "--distil", "0.5",       "--freeze", "--threads", "1"};
+  for (const char* name : {"tokenizer_config.json", "LICENSE"}) spew(dir_ / "out" / name, "{}");
   expect_done(healing);
+  for (const char* name : {"tokenizer_config.json", "LICENSE"}) {
+    EXPECT_EQ(slurp(path("run/model/" + std::string(name))), "{}");
+  }
+  EXPECT_FALSE(fs::exists(path("run/model/probe.safetensors")));
   expect_done(
       {"export", path("run/model"), "--widths", "8x4", "--out", path("sub"), "--threads", "1"});
 
   // Sorting what is nested is asked for twice: it is not sorted by mistake.
   std::vector<std::string> again = {"nest",  path("out"),   "--score",   "magnitude",
                                     "--out", path("again"), "--threads", "1"};
-  expect_refused(again, 1, "is nested already: its config names 3 granularities");
+  expect_refused(again, 1,
+                 "is nested already: its config names 3 granularities, and 'nest' sorted its "
+                 "neurons");
   again.push_back("--force");
+  std::vector<std::string> otherwise = again;
+  otherwise.insert(otherwise.end(), {"--granularities", "1/2,1"});
+  expect_refused(otherwise, 2, "granularities '1/2,1' differ from the config's");
   expect_done(again);
   EXPECT_TRUE(fs::exists(path("again/model.safetensors")));
 }
@@ -113,6 +123,29 @@ TEST_F(Nest, ATeacherOfOtherWordsIsRefused) {
             std::string::npos)
       << refused.err;
   EXPECT_FALSE(fs::exists(path("run/model")));
+  // As many words, in another order.
+  llama_.vocab = 256;
+  const std::string twin = llama_.write(dir_ / "twin").string();
+  const auto tokenizer = [](const char* first, const char* second) {
+    return nlohmann::json{{"model",
+                           {{"type", "BPE"},
+                            {"vocab", {{first, 0}, {second, 1}}},
+                            {"merges", nlohmann::json::array()}}},
+                          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+                          {"decoder", {{"type", "ByteLevel"}}}}
+        .dump();
+  };
+  const std::vector<std::string> taught = {"train", "--from",    ordinary_,   "--tokens",
+                                           search_, "--out",     path("run"), "--context",
+                                           "16",    "--steps",   "1",         "--distil",
+                                           "1",     "--teacher", twin,        "--token-format",
+                                           "bytes", "--threads", "1"};
+  spew(path("ordinary/tokenizer.json"), tokenizer("a", "b"));
+  spew(path("twin/tokenizer.json"), tokenizer("b", "a"));
+  expect_refused(taught, 1, "its tokenizer gives words other numbers");
+  EXPECT_FALSE(fs::exists(path("run/model")));
+  spew(path("twin/tokenizer.json"), tokenizer("a", "b"));
+  expect_done(taught);
   expect_refused({"train", "--tokens", search_, "--out", path("run")}, 2,
                  "give either CONFIG, a config.json, or --from");
 }

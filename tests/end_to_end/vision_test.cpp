@@ -262,6 +262,13 @@ TEST_F(Vision, WhatIsNotTheModelsIsRefused) {
   expect_refused({"train", path("config/config.json"), "--tokens", text, "--out", path("run")}, 2,
                  "the model reads images: give --images");
   expect_refused({"train", path("config/config.json"), "--out", path("run")}, 2, "give either");
+  fs::copy(dir_ / "vit", dir_ / "twin");
+  nlohmann::json other = nlohmann::json::parse(slurp(path("twin/preprocessor_config.json")));
+  other["image_mean"] = {0.25, 0.25, 0.25};
+  spew(path("twin/preprocessor_config.json"), other.dump());
+  expect_refused({"train", "--from", vit_, "--images", images_, "--out", path("run"), "--distil",
+                  "1", "--teacher", path("twin"), "--steps", "1", "--threads", "1"},
+                 1, "it normalises pixels otherwise than the model that is trained");
   fs::create_directory(dir_ / "named");
   spew(dir_ / "named/classes.json", R"(["a", "b"])");
   for (const char* file : {"images.npy", "labels.npy"}) {
