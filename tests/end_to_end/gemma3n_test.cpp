@@ -241,11 +241,18 @@ TEST_F(Gemma3nWorkshop, TheScriptGoesFromADirectoryToAVerifiedSubmodel) {
       (effective(model.space.full()) + effective(Widths(model.layers(), 256))) / 2;
 
   const std::string program = mixnmatch_argv({}).front();
-  const Result done =
-      Running({"/usr/bin/env", "MIXNMATCH=" + program, "OUT=" + path("out"),
-               fmt::format("BUDGET={}", budget), "EVALUATIONS=12", "TOKENS=512", "CONTEXT=64",
-               "DTYPE=f32", MNM_SOURCE_DIR "/scripts/gemma3n", path("texts"), path("released")})
-          .wait();
+  const std::vector<std::string> script = {"/usr/bin/env",
+                                           "MIXNMATCH=" + program,
+                                           "OUT=" + path("out"),
+                                           fmt::format("BUDGET={}", budget),
+                                           "EVALUATIONS=12",
+                                           "TOKENS=512",
+                                           "CONTEXT=64",
+                                           "DTYPE=f32",
+                                           MNM_SOURCE_DIR "/scripts/gemma3n",
+                                           path("texts"),
+                                           path("released")};
+  const Result done = Running(script).wait();
   ASSERT_EQ(done.status, 0) << done.out << done.err;
   EXPECT_NE(done.out.find("transformers agrees"), std::string::npos) << done.out;
   const OpenedModel best = open_model(path("out/best"));
@@ -257,6 +264,16 @@ TEST_F(Gemma3nWorkshop, TheScriptGoesFromADirectoryToAVerifiedSubmodel) {
                                    .json();
   EXPECT_GE(front.size(), 2u) << front;
   EXPECT_TRUE(fs::exists(path("out/front.svg")));
+
+  // As if it had been stopped in the search: that is done again, of what the store knows.
+  fs::copy_file(path("out/best/config.json"), path("first.json"));
+  fs::remove(path("out/searched"));
+  fs::remove_all(path("out/best"));
+  const Result again = Running(script).wait();
+  ASSERT_EQ(again.status, 0) << again.out << again.err;
+  EXPECT_EQ(again.out.find("mixnmatch eval"), std::string::npos) << again.out;
+  EXPECT_NE(again.err.find("12 evaluations (12 known already)"), std::string::npos) << again.err;
+  EXPECT_EQ(slurp(path("out/best/config.json")), slurp(path("first.json")));
 }
 
 TEST_F(Gemma3nWorkshop, IsMadeTrainedAndGeneratedFrom) {
