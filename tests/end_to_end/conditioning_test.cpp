@@ -8,6 +8,7 @@
 #include "export/target.h"
 #include "tests/end_to_end/workshop.h"
 #include "tests/export/reference_llama.h"
+#include "tests/support/python.h"
 
 namespace mnm {
 namespace {
@@ -62,9 +63,7 @@ TEST(Conditioning, IsMeasuredOfEveryModel) {
   }
   EXPECT_GT(past_formula, 0) << "none of these is badly conditioned";
 
-  if (!std::filesystem::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const Result answer =
       Running({"/bin/sh", "-c", MNM_SOURCE_DIR "/scripts/verify transformers" + exports}).wait();
   EXPECT_EQ(answer.status, 0) << answer.out << answer.err;

@@ -216,9 +216,12 @@ TEST_F(Workshop, NamesThatNoFileSystemTakes) {
 }
 
 TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
-  for (const char* widths : {"33", "32x3", "64", "-", "8x0", "a", "8x4,8"}) {
-    expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, "");
-    expect_refused({"export", model_, "--widths", widths, "--out", path("out")}, 2, "");
+  const std::pair<const char*, const char*> cases[] = {
+      {"33", "33"},   {"32x3", "32x3"}, {"64", "64"},      {"-", "skip"},
+      {"8x0", "8x0"}, {"a", "'a'"},     {"8x4,8", "8x4,8"}};
+  for (const auto& [widths, says] : cases) {
+    expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, says);
+    expect_refused({"export", model_, "--widths", widths, "--out", path("out")}, 2, says);
   }
   TinyLlama small;
   small.vocab = 50;
@@ -246,9 +249,9 @@ TEST_F(Workshop, BudgetsThatNothingMeetsNameTheSmallestThatSomethingDoes) {
 TEST_F(Workshop, WrongUsageOfSearch) {
   expect_refused(search({"--strategy", "evolutoin"}, db_), 2, "evolution");
   expect_refused(search({"--strategy", "grid,grid"}, db_), 2, "twice");
-  expect_refused(search({"--max-evaluations", "0"}, db_), 2, "");
+  expect_refused(search({"--max-evaluations", "0"}, db_), 2, "max-evaluations");
   expect_refused(search({"--budget", "bites=3"}, db_), 2, "bytes");
-  expect_refused(search({"--resume", "1"}, db_), 1, "");
+  expect_refused(search({"--resume", "1"}, db_), 1, "results.db");
   expect_refused({"search", "--db", db_, "--data", search_}, 2, "DIR");
   expect_refused({"search", model_, "--db", db_}, 2, "--data");
   expect_refused(

@@ -6,6 +6,7 @@
 
 #include "tests/end_to_end/program.h"
 #include "tests/support/error_of.h"
+#include "tests/support/python.h"
 
 namespace mnm {
 namespace {
@@ -210,9 +211,7 @@ TEST(Inspect, OfAnExportSaysWhatLoadsItAndWhatWasVerified) {
 
 TEST(ExportsPage, ShowsWhatWorks) {
   const std::string python = MNM_SOURCE_DIR "/.venv/bin/python";
-  if (!std::filesystem::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const Result page = Running({python, MNM_SOURCE_DIR "/tests/end_to_end/exports_page.py"}).wait();
   EXPECT_EQ(page.status, 0) << page.out << page.err;
 }

@@ -80,9 +80,7 @@ void corrupt(const fs::path& file, std::size_t begin_from_end, std::size_t bytes
 }
 
 TEST(Verify, ADamagedProbeIsASentence) {
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");
@@ -126,9 +124,7 @@ TEST(Verify, ADamagedProbeIsASentence) {
 }
 
 TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   TempDir dir;
   test::TinyLlama llama;
   llama.kv_heads = 2;
@@ -225,9 +221,7 @@ TEST(Verify, AgreesWithSoundExportsAndCatchesOneWrongRow) {
 
 // An export comes from a stranger: what it brings along runs when the user says so, and not before.
 TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
-  if (!fs::exists(MNM_SOURCE_DIR "/.venv/bin/transformers")) {
-    GTEST_SKIP() << "transformers is not installed: scripts/setup test";
-  }
+  if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");

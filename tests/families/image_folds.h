@@ -74,8 +74,7 @@ class ImageModel {
 inline at::Tensor images_for(const NestedModel& model) {
   std::vector<std::int64_t> shape = model.input.shape;
   shape.insert(shape.begin(), kImages);
-  std::int64_t all = 1;
-  for (const std::int64_t size : shape) all *= size;
+  const auto all = static_cast<std::int64_t>(elements_of(shape));
   return at::arange(all, at::kDouble).mul(0.7).sin().to(at::kFloat).view(shape);
 }
 

@@ -77,7 +77,11 @@ TEST(Mamba2VisionFold, TheLastLayerComputesTheClassTokenAlone) {
   }
 }
 
-// In bf16, and in f32 with weights of bf16, the two forms of the last layer round apart.
+// In bf16 the two forms of the last layer round apart. From its input to a logit either form rounds
+// to bf16: the norm; for each of x, B and C the product with in_proj and, in the convolution, every
+// tap's product, their sums, the sum with the bias and silu; the gated output; out_proj; its sum
+// over the RMS; the sum with the parent's state; the last norm; the head and its bias. Each
+// rounding is off by at most 2^-9 of a number, and the two forms may be off in opposite directions.
 TEST(Mamba2VisionFold, TheLastLayerIsTheSameInBf16) {
   const at::NoGradGuard no_grad;
   const NestedModel model = describe(test::tiny_mamba2_vision()),
@@ -85,8 +89,11 @@ TEST(Mamba2VisionFold, TheLastLayerIsTheSameInBf16) {
   const auto tensors = test::mamba2_vision_tensors(model, 5);
   const at::Tensor images = test::images_for(model);
   ImageModel alone(model, tensors, at::kBFloat16), all(whole, tensors, at::kBFloat16);
-  const double in_bf16 = 8 * 0x1p-8;
-  EXPECT_LE(test::worst(alone.alone(images, {16, 8, 8}), all.alone(images, {16, 8, 8})), in_bf16);
+  const auto taps =
+      static_cast<double>(parse_mamba2_vision_config(model.config, {}).blocks.conv_kernel);
+  const double mixed = 1 + taps + (taps - 1) + 2, around = 8;
+  EXPECT_LE(test::worst(alone.alone(images, {16, 8, 8}), all.alone(images, {16, 8, 8})),
+            2 * (3 * mixed + around) * 0x1p-9);
 }
 
 TEST(Mamba2VisionFold, RefusesOtherInputs) {
