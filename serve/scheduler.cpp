@@ -179,6 +179,17 @@ std::int64_t Scheduler::elastic_rows() const {
   return std::ranges::count_if(running_, [](const auto& one) { return !one.second.widths; });
 }
 
+StepLoad Scheduler::token_load(double elastic_flops) const {
+  StepLoad load;
+  for (const auto& [id, running] : running_) {
+    if (running.prompt_left() > running.job.in_doubt()) continue;
+    const std::int64_t rows = std::max<std::int64_t>(1, running.job.in_doubt());
+    const double flops = running.widths ? running.job.flops : elastic_flops;
+    load = load + StepLoad{rows, static_cast<double>(rows) * flops};
+  }
+  return load;
+}
+
 double Scheduler::prompt_flops(double elastic_flops) const {
   double most = 0;
   for (const auto& [id, running] : running_) {

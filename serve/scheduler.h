@@ -83,6 +83,8 @@ class Scheduler {
   // draft are its proposals and one more.
   StepLoad fixed_load() const;
   std::int64_t elastic_rows() const;
+  // Of these, the jobs whose prompts are done: who waits for a token now.
+  StepLoad token_load(double elastic_flops) const;
   // FLOPs per token of the widest prompt that is under way; `elastic_flops` where there is none.
   double prompt_flops(double elastic_flops) const;
 

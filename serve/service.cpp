@@ -171,8 +171,8 @@ void CompletionService::step(Scheduler& scheduler, WidthController& controller) 
   const std::int64_t elastic = scheduler.elastic_rows();
   const ServedModel& level = models_.levels()[controller.choose(fixed, elastic)];
   const auto flops = static_cast<double>(level.cost.flops);
-  const StepLoad tokens = fixed + StepLoad{elastic, static_cast<double>(elastic) * flops};
-  const std::int64_t prompt_rows = controller.prompt_rows(tokens, scheduler.prompt_flops(flops));
+  const std::int64_t prompt_rows =
+      controller.prompt_rows(scheduler.token_load(flops), scheduler.prompt_flops(flops));
   const StepPlan plan = scheduler.plan(*level.widths, flops, prompt_rows);
   const Clock::time_point start = Clock::now();
   const std::vector<JobEvent> events = scheduler.run(plan);

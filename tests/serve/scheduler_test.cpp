@@ -151,6 +151,17 @@ TEST(Scheduler, ProposalsAreRowsOfTheLoad) {
   EXPECT_EQ(bench.scheduler.plan(kNarrow, 1, 512).load.rows, 3);
 }
 
+TEST(Scheduler, APromptWaitsForNoToken) {
+  Bench bench;
+  bench.scheduler.add(1, job(counting(0, 20), 9));
+  bench.scheduler.add(2, job(counting(50, 20), 9, std::nullopt));
+  bench.step(kNarrow, 5);
+  EXPECT_EQ(bench.scheduler.token_load(2).rows, 0);
+  bench.step();
+  EXPECT_EQ(bench.scheduler.token_load(2).rows, 2);
+  EXPECT_EQ(bench.scheduler.token_load(2).flops, 4 + 2);
+}
+
 TEST(Scheduler, ThePromptThatIsWidestSaysWhatItsTokensCost) {
   Bench bench;
   EXPECT_EQ(bench.scheduler.prompt_flops(1), 1);
