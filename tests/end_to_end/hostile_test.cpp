@@ -217,8 +217,9 @@ TEST_F(Workshop, NamesThatNoFileSystemTakes) {
 
 TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
   const std::pair<const char*, const char*> cases[] = {
-      {"33", "33"},   {"32x3", "32x3"}, {"64", "64"},      {"-", "skip"},
-      {"8x0", "8x0"}, {"a", "'a'"},     {"8x4,8", "8x4,8"}};
+      {"33", "width 33"},          {"32x3", "name 3 layers"}, {"64", "width 64"},
+      {"-", "may not be skipped"}, {"8x0", "no count"},       {"a", "no width"},
+      {"8x4,8", "name 5 layers"}};
   for (const auto& [widths, says] : cases) {
     expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, says);
     expect_refused({"export", model_, "--widths", widths, "--out", path("out")}, 2, says);
@@ -249,7 +250,7 @@ TEST_F(Workshop, BudgetsThatNothingMeetsNameTheSmallestThatSomethingDoes) {
 TEST_F(Workshop, WrongUsageOfSearch) {
   expect_refused(search({"--strategy", "evolutoin"}, db_), 2, "evolution");
   expect_refused(search({"--strategy", "grid,grid"}, db_), 2, "twice");
-  expect_refused(search({"--max-evaluations", "0"}, db_), 2, "max-evaluations");
+  expect_refused(search({"--max-evaluations", "0"}, db_), 2, "allow at least 1");
   expect_refused(search({"--budget", "bites=3"}, db_), 2, "bytes");
   expect_refused(search({"--resume", "1"}, db_), 1, "results.db");
   expect_refused({"search", "--db", db_, "--data", search_}, 2, "DIR");
