@@ -112,8 +112,7 @@ TEST_F(Tasks, WhatIsWrongIsOneSentenceAndNothingIsWritten) {
       {R"({"context": "x", "choices": ["y"], "gold": 1})", "line 1: its \"gold\" is 1"},
       {R"({"context": "x", "choices": [], "gold": 0})", "line 1: its \"choices\""},
       {std::string(kQuestions) + "\n{\"context\": ", "q.jsonl, line 4"},
-      {std::string(R"({"context": ")") + std::string(40, 'x') +
-           R"(", "choices": ["y"], "gold": 0})",
+      {R"({"context": ")" + std::string(40, 'x') + R"(", "choices": ["y"], "gold": 0})",
        "more than the window of 32"}};
   for (const auto& [lines, phrase] : cases) {
     expect_refused(tasks(lines), 1, phrase);
