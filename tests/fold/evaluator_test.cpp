@@ -242,10 +242,10 @@ TEST_F(Evaluator, ScoresTheAnswersOfATask) {
   const test::TempDir directory;
   std::string questions, texts;
   for (int i = 0; i < 12; ++i) {
-    const std::string context(static_cast<std::size_t>(7 * i % 23), static_cast<char>('a' + i));
+    const std::string context(static_cast<std::size_t>(7 * i % 11), static_cast<char>('a' + i));
     questions += R"({"context": ")" + context + R"(", "choices": ["y", "n", "a longer one"], )" +
                  R"("gold": )" + std::to_string(i % 3) + "}\n";
-    texts += R"({"text": ")" + context + R"( and more"})" + "\n";
+    texts += R"({"text": ")" + context + context + context + R"( and more"})" + "\n";
   }
   const NestedModel model = toy_model({.vocab = 258});
   ToyFold fold(model, 3);
@@ -257,6 +257,7 @@ TEST_F(Evaluator, ScoresTheAnswersOfATask) {
     const auto data = load_examples(options, model);
     const TaskFile& task = *dynamic_cast<const TaskExamples&>(*data).task;
     std::vector<CandidateScores> plain;
+    fold.loaded.assign(model.layers(), true);
     for (const Widths& widths : candidates) {
       CandidateScores sums;
       for (std::int64_t answer = 0; answer < task.answers(); ++answer) {
