@@ -216,10 +216,13 @@ TEST_F(Workshop, NamesThatNoFileSystemTakes) {
 }
 
 TEST_F(Workshop, WidthsAndTokensOutsideTheModel) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"33", "width 33"},          {"32x3", "name 3 layers"}, {"64", "width 64"},
-      {"-", "may not be skipped"}, {"8x0", "no count"},       {"a", "no width"},
-      {"8x4,8", "name 5 layers"}};
+  const std::pair<const char*, const char*> cases[] = {{"33", "width 33"},
+                                                       {"32x3", "name 3 layers"},
+                                                       {"64", "width 64"},
+                                                       {"-", "may not be skipped"},
+                                                       {"8x0", "no count"},
+                                                       {"a", "no width"},
+                                                       {"8x4,8", "more than the model's 4 layers"}};
   for (const auto& [widths, says] : cases) {
     expect_refused({"eval", model_, "--data", search_, "--widths", widths}, 2, says);
     expect_refused({"export", model_, "--widths", widths, "--out", path("out")}, 2, says);
