@@ -1,6 +1,8 @@
 #include "export/onnx_writer.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
@@ -230,10 +232,13 @@ class OnnxExport final : public PlannedExport {
   }
 
   void add_graph(const char* file, const OnnxGraph& graph, const OnnxMetadata& metadata) {
+    std::unordered_map<std::string_view, std::int64_t> uses;
+    for (const auto& name : graph.weights) ++uses[name];
     for (const OnnxWeight& weight : weights_) {
-      const auto uses = std::ranges::count(graph.weights, weight.name);
-      if (uses != 1)
-        fail("the graph '{}' names the tensor {} {} times", graph.name, weight.name, uses);
+      if (uses[weight.name] != 1) {
+        fail("the graph '{}' names the tensor {} {} times", graph.name, weight.name,
+             uses[weight.name]);
+      }
     }
     texts_[file] = encode_onnx(graph, weights_, kOnnxData, metadata);
     graphs_.push_back(file);
