@@ -100,13 +100,8 @@ OnnxValue OnnxBuilder::input(std::string name, OnnxType type, std::vector<OnnxDi
 
 void OnnxBuilder::output(std::string name, OnnxValue value, OnnxType type,
                          std::vector<OnnxDim> shape) {
-  const auto made_here = [&](const OnnxNode& node) {
-    return std::ranges::find(node.outputs, value.name) != node.outputs.end();
-  };
-  const bool again =
-      std::ranges::find(renamed_, value.name, &std::pair<std::string, std::string>::first) !=
-      renamed_.end();
-  if (again || std::ranges::none_of(graph_.nodes, made_here)) value = op("Identity", {value});
+  if (!made_.contains(value.name)) value = op("Identity", {value});
+  made_.erase(value.name);  // it has its name
   renamed_.emplace_back(value.name, name);
   graph_.outputs.push_back({std::move(name), type, std::move(shape)});
 }
@@ -173,6 +168,7 @@ std::vector<OnnxValue> OnnxBuilder::op(const std::string& op, const std::vector<
   for (std::size_t i = 0; i < outputs; ++i) {
     values.push_back({fmt::format("{}_output_{}", node.name, i)});
     node.outputs.push_back(values.back().name);
+    made_.insert(values.back().name);
   }
   node.attributes = std::move(attributes);
   graph_.nodes.push_back(std::move(node));

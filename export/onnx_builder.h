@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -113,6 +114,7 @@ class OnnxBuilder {
   OnnxValue constant(OnnxConstant constant);
 
   OnnxGraph graph_;
+  std::unordered_set<std::string> made_;  // values of this graph's nodes that are no output yet
   std::vector<std::pair<std::string, std::string>> renamed_;  // value, output that it becomes
   std::shared_ptr<Shared> shared_;
   std::string path_;
