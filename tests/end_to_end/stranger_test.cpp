@@ -1,6 +1,7 @@
 // Files from a stranger, given to whole commands: nothing steers the terminal, takes the machine or
 // carries away what is not in them.
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -114,7 +115,7 @@ TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
   config["num_hidden_layers"] = 65536;
   config["matformer_granularities"] = {64, 4096};
   spew(path("layers.json"), config.dump());
-  for (const auto& [file, layers] : {std::pair("most.json", 1024), {"few.json", 128}}) {
+  for (const auto& [file, layers] : {std::pair("most.json", 1024), {"few.json", 256}}) {
     config["num_hidden_layers"] = layers;
     spew(path(file), config.dump());
   }
@@ -131,12 +132,19 @@ TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
   for (const auto& [file, limit] : {std::pair("choices.json", "65536"), {"layers.json", "1024"}}) {
     for (const auto& command : commands(file)) expect_refused(command, 1, limit);
   }
-  // Eight times the layers cost at least 64 times as much where time grows with their square.
+  // Four times the layers cost at least 16 times as much where time grows with their square.
+  const auto shortest = [&](const std::vector<std::string>& command) {
+    double seconds = std::numeric_limits<double>::infinity();
+    for (int run = 0; run < 3; ++run) {
+      const Result result = expect_done(command);
+      EXPECT_LT(result.max_resident_kib, 1 << 20) << command[0] << command[2];
+      seconds = std::min(seconds, result.cpu_seconds);
+    }
+    return seconds;
+  };
   const auto few = commands("few.json"), most = commands("most.json");
   for (std::size_t i = 0; i < most.size(); ++i) {
-    const Result small = expect_done(few[i]), result = expect_done(most[i]);
-    EXPECT_LT(result.cpu_seconds, 24 * small.cpu_seconds) << most[i][0] << most[i][2];
-    EXPECT_LT(result.max_resident_kib, 1 << 20) << most[i][0] << most[i][2];
+    EXPECT_LT(shortest(most[i]), 8 * shortest(few[i])) << most[i][0] << most[i][2];
   }
 }
 
