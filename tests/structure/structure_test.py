@@ -35,7 +35,7 @@ MAY_INCLUDE = {
     "text": {"model"},
     "search": {"heuristics", "model"},
     "export": {"extract", "model", "text"},
-    "eval": {"dataset", "kernels", "model"},
+    "eval": {"dataset", "model"},
     "fold": {"dataset", "eval", "kernels", "model"},
     "families": {
         "kernels",
@@ -50,8 +50,8 @@ MAY_INCLUDE = {
         "export/runtimes.h",
     },
     "train": {"dataset", "eval", "fold", "model"},
-    "engine": {"dataset", "eval", "families", "fold", "kernels", "model", "train"},
-    "generate": {"engine", "model", "text"},
+    "engine": {"dataset", "eval", "fold", "kernels", "model", "train"},
+    "generate": {"engine", "model"},
     "cluster": {"eval", "model"},
     "study": {
         "cluster",
@@ -77,7 +77,6 @@ MAY_INCLUDE = {
         "report",
         "search/budget.h",
         "study",
-        "text",
     },
     "neurons": {
         "artifact",
@@ -179,6 +178,19 @@ def rooms_include_only_their_own(tree):
                 yield f"{path} includes {header}"
             elif header not in tree:
                 yield f"{path} includes {header}, which there is not"
+
+
+def every_permission_is_used(tree):
+    used = {
+        (room_of(path), name)
+        for path, text in room_sources(tree).items()
+        for header in own_includes(text)
+        for name in (header, room_of(header))
+    }
+    for room, allowed in MAY_INCLUDE.items():
+        for name in sorted(allowed):
+            if (room, name) not in used:
+                yield f"{room} may include {name}, and does not"
 
 
 def page_says_what_rooms_include(tree):
@@ -381,6 +393,16 @@ class Structure(unittest.TestCase):
         gone = {"model/a.h": '#include "model/gone.h"'}
         broken.append((gone, "model/a.h includes model/gone.h, which there is not"))
         self.holds(rooms_include_only_their_own, *broken)
+
+    def test_permissions(self):
+        tree = {
+            f"{room}/{number}.cpp": f'#include "{name}"\n'
+            for room, allowed in MAY_INCLUDE.items()
+            for number, name in enumerate(sorted(allowed))
+            if (room, name) != ("text", "model")
+        }
+        complaint = "text may include model, and does not"
+        self.holds(every_permission_is_used, (tree, complaint))
 
     def test_includes_page(self):
         rows = [
