@@ -61,8 +61,10 @@ std::string cost_text(CostKind kind, const CostBasis& basis) {
   std::string text(to_string(kind));
   if (kind == CostKind::kFlops) text += fmt::format(" at a context of {}", basis.context);
   if (kind == CostKind::kMemory) {
-    text += fmt::format(" with the cache of {} sequences of {} tokens", basis.cache.batch,
-                        basis.cache.context);
+    const auto [context, batch] = basis.cache;
+    text += batch == 1
+                ? fmt::format(" with the cache of {} tokens", context)
+                : fmt::format(" with the caches of {} sequences of {} tokens", batch, context);
   }
   return text;
 }

@@ -26,8 +26,8 @@ std::vector<Budget> parse_budgets(const std::vector<std::string>& texts, CostKin
 bool within(const Cost& cost, std::span<const Budget> budgets);
 
 // What a limit is of, for messages: "params"; what depends on it with the basis ("flops at a
-// context of 256", "memory with the cache of 8 sequences of 4096 tokens"); "nanoseconds of
-// latency".
+// context of 256", "memory with the caches of 8 sequences of 4096 tokens", or of one sequence
+// "memory with the cache of 4096 tokens"); "nanoseconds of latency".
 std::string cost_text(CostKind kind, const CostBasis& basis);
 
 // Whether `kind` is `cost`, which a front is drawn over, or what a budget limits.

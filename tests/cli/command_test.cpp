@@ -82,5 +82,16 @@ TEST(Budgets, NameTheirKindOrTakeTheCommonOne) {
   }
 }
 
+TEST(Budgets, SayWhatTheyAreOf) {
+  CostBasis basis{.context = 256, .cache = {.context = 4096, .batch = 1}};
+  EXPECT_EQ(cost_text(CostKind::kParams, basis), "params");
+  EXPECT_EQ(cost_text(CostKind::kFlops, basis), "flops at a context of 256");
+  EXPECT_EQ(cost_text(CostKind::kLatency, basis), "nanoseconds of latency");
+  EXPECT_EQ(cost_text(CostKind::kMemory, basis), "memory with the cache of 4096 tokens");
+  basis.cache.batch = 8;
+  EXPECT_EQ(cost_text(CostKind::kMemory, basis),
+            "memory with the caches of 8 sequences of 4096 tokens");
+}
+
 }  // namespace
 }  // namespace mnm
