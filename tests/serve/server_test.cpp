@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "tests/serve/fake_sequences.h"
+#include "tests/serve/steady_controller.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"
 
@@ -102,11 +103,7 @@ class Server : public ::testing::Test {
     server_->listen();
     network_ = std::thread([this] { server_->run(); });
     worker_ = std::thread([this] {
-      std::vector<double> flops;
-      for (const ServedModel& level : models_.levels()) {
-        flops.push_back(static_cast<double>(level.cost.flops));
-      }
-      WidthController controller(flops, StepTimes(std::vector<TimedStep>{{{1, 1}, 1}}), {});
+      WidthController controller = test::steady_controller(models_);
       service_->work(
           fake_, controller, [] { return false; }, 0s);
     });

@@ -8,6 +8,7 @@
 
 #include "serve/api_error.h"
 #include "tests/serve/fake_sequences.h"
+#include "tests/serve/steady_controller.h"
 #include "tests/support/models.h"
 
 namespace mnm {
@@ -40,11 +41,7 @@ class Service : public ::testing::Test {
   void start() {
     if (!service_) make();
     worker_ = std::thread([this] {
-      std::vector<double> flops;
-      for (const ServedModel& level : models_.levels()) {
-        flops.push_back(static_cast<double>(level.cost.flops));
-      }
-      WidthController controller(flops, StepTimes(std::vector<TimedStep>{{{1, 1}, 1}}), {});
+      WidthController controller = test::steady_controller(models_);
       service_->work(
           fake_, controller, [this] { return interrupted_.load() || --asks_left_ < 0; }, patience_);
     });
@@ -174,11 +171,7 @@ TEST_F(Service, ALostDeviceIsToldToAll) {
   std::shared_ptr<Heard> late;
   fake_.before_step = [&] { late = submit({{job("k", 2)}, {}, false, true}); };
   const auto early = submit({{job("a", 2)}, {}, false, true});
-  std::vector<double> flops;
-  for (const ServedModel& level : models_.levels()) {
-    flops.push_back(static_cast<double>(level.cost.flops));
-  }
-  WidthController controller(flops, StepTimes(std::vector<TimedStep>{{{1, 1}, 1}}), {});
+  WidthController controller = test::steady_controller(models_);
   EXPECT_THROW(service_->work(
                    fake_, controller, [] { return false; }, 1s),
                DeviceLost);
