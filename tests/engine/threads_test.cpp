@@ -47,9 +47,10 @@ std::vector<Widths> random_candidates(const WidthSpace& space) {
   return all;
 }
 
-class Model {
+// A model from its files, scored with so many threads.
+class ScoredLlama {
  public:
-  Model(const TinyLlama& llama, const std::filesystem::path& directory)
+  ScoredLlama(const TinyLlama& llama, const std::filesystem::path& directory)
       : opened_(open_model(llama.write(directory))),
         reader_(opened_.checkpoint, at::kCPU, Dtype::kF32),
         fold_(make_fold(
@@ -90,7 +91,7 @@ TEST(Threads, ScoreWhatOneThreadScores) {
   }
   for (const TinyLlama& llama : variants) {
     const test::TempDir dir;
-    Model model(llama, dir / "model");
+    ScoredLlama model(llama, dir / "model");
     const std::vector<CandidateScores> one = model.score(1);
     // Two threads take batches of another size, so products may add up in another order: a logit
     // moves by the products on its path (tests/families/llama_fold_test.cpp counts them), a loss or

@@ -30,16 +30,18 @@ using test::TinyGemma3n;
 
 constexpr std::int64_t kTokens = 24;  // past every window but one
 
-class Model {
+// A model with its weights in a type: whole, in shared passes, by chunks.
+class LoadedGemma3n {
  public:
-  Model(const NestedModel& model, const std::vector<TestTensor>& tensors, at::ScalarType type)
+  LoadedGemma3n(const NestedModel& model, const std::vector<TestTensor>& tensors,
+                at::ScalarType type)
       : model_(model) {
     for (const TestTensor& tensor : tensors) {
       weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
     }
     fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
   }
-  Model(const OpenedModel& opened, at::ScalarType type) : model_(opened.model) {
+  LoadedGemma3n(const OpenedModel& opened, at::ScalarType type) : model_(opened.model) {
     for (const TensorSpec& spec : model_.table.tensors) {
       const std::vector<float> values =
           test::values_of(opened.checkpoint, opened.checkpoint.at(spec.name));
@@ -171,7 +173,8 @@ void write_onnx(const OpenedModel& opened, const Widths& widths, const fs::path&
 void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, const Widths& widths,
            const fs::path& place, bool with_onnx) {
   const at::Tensor tokens = tokens_of(opened.model);
-  Model exact(opened.model, tensors, at::kDouble), single(opened.model, tensors, at::kFloat);
+  LoadedGemma3n exact(opened.model, tensors, at::kDouble),
+      single(opened.model, tensors, at::kFloat);
   const at::Tensor alone = exact.whole(tokens, widths);  // gradients are on
   const at::NoGradGuard no_grad;
   const double in_double = kRoundings * 0x1p-53;
@@ -184,7 +187,7 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
   EXPECT_LE(worst(rounded, alone), kRoundings * 0x1p-24);
   // The same arithmetic on the same numbers.
   const OpenedModel sliced = open_model(write_sliced(opened, widths, place));
-  Model small(sliced, at::kFloat);
+  LoadedGemma3n small(sliced, at::kFloat);
   EXPECT_TRUE(at::equal(small.whole(tokens, sliced.model.space.full()), rounded));
   if (with_onnx) write_onnx(opened, widths, place / "onnx");
   if (widths == opened.model.space.full()) {  // as llama.cpp clips
@@ -192,7 +195,8 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
     (opened.model.config.contains("text_config") ? config["text_config"]
                                                  : config)[kSampleDeviationKey] = true;
     const NestedModel sample = opened.family->describe(config, {});
-    write_logits(place / "sample.json", Model(sample, tensors, at::kDouble).whole(tokens, widths));
+    write_logits(place / "sample.json",
+                 LoadedGemma3n(sample, tensors, at::kDouble).whole(tokens, widths));
   }
   write_logits(place / "logits.json", alone);
   test::spew(place / "case.json",

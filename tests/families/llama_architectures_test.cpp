@@ -37,9 +37,11 @@ using test::TinyArchitecture;
 
 constexpr std::int64_t kTokens = 20;
 
-class Model {
+// A model with its weights in a type: whole, in shared passes, by chunks.
+class LoadedArchitecture {
  public:
-  Model(const NestedModel& model, const std::vector<TestTensor>& tensors, at::ScalarType type)
+  LoadedArchitecture(const NestedModel& model, const std::vector<TestTensor>& tensors,
+                     at::ScalarType type)
       : model_(model) {
     for (const TestTensor& tensor : tensors) {
       weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
@@ -117,7 +119,8 @@ void check_fold(const OpenedModel& opened, const std::vector<TestTensor>& tensor
                 const Widths& widths, const fs::path& logits) {
   const at::Tensor tokens = tokens_of(opened.model.vocab_size);
   const LlamaConfig config = parse_llama_config(opened.model.config, {});
-  Model exact(opened.model, tensors, at::kDouble), single(opened.model, tensors, at::kFloat);
+  LoadedArchitecture exact(opened.model, tensors, at::kDouble),
+      single(opened.model, tensors, at::kFloat);
   const at::Tensor alone = exact.whole(tokens, widths);  // gradients are on
   const at::NoGradGuard no_grad;
   const double in_double = roundings(config) * 0x1p-53, in_float = roundings(config) * 0x1p-24;
@@ -362,7 +365,8 @@ TEST(LlamaArchitectures, MiniCpmIsALlamaOfScaledTensors) {
   const at::Tensor tokens = tokens_of(opened.model.vocab_size);
   const double bound = roundings(parse_llama_config(opened.model.config, {})) * 0x1p-53;
   for (const Widths& widths : {Widths{32, 32, 32, 32}, Widths{16, 16, 16, 16}}) {
-    Model ours(opened.model, tensors, at::kDouble), judge(same.model, scaled, at::kDouble);
+    LoadedArchitecture ours(opened.model, tensors, at::kDouble),
+        judge(same.model, scaled, at::kDouble);
     const at::Tensor expected = judge.whole(tokens, widths);
     EXPECT_LE(worst(ours.whole(tokens, widths), expected), bound);
     EXPECT_LE(worst(ours.by_chunks(tokens, widths, 3), expected), bound);
@@ -377,7 +381,7 @@ TEST(LlamaArchitectures, MiniCpmIsALlamaOfScaledTensors) {
       const StoredTensor& tensor = written.checkpoint.at(spec.name);
       stored.push_back({spec.name, tensor.shape, test::values_of(written.checkpoint, tensor)});
     }
-    Model granite(written.model, stored, at::kDouble);
+    LoadedArchitecture granite(written.model, stored, at::kDouble);
     EXPECT_LE(worst(granite.whole(tokens, widths), expected), bound);
   }
   for (const char* format : {"onnx", "gguf"}) {

@@ -17,9 +17,10 @@
 namespace mnm {
 namespace {
 
-class Model {
+// A model with its weights on a device, in a type.
+class PlacedLlama {
  public:
-  Model(const test::TinyLlama& llama, const at::TensorOptions& options)
+  PlacedLlama(const test::TinyLlama& llama, const at::TensorOptions& options)
       : model_(family_of(llama.config()).describe(llama.config(), {})) {
     for (const test::TestTensor& tensor : llama.tensors()) {
       weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(options);
@@ -89,8 +90,8 @@ TEST(LlamaFoldCuda, ALevelOnADeviceIsWhatItIsInDouble) {
   for (const test::TinyLlama& llama : test::tiny_llamas()) {
     const at::Tensor tokens =
         at::arange(2 * 21, at::kLong).mul(7919).remainder(llama.vocab).view({2, 21});
-    Model exact(llama, at::TensorOptions(at::kDouble));
-    Model device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
+    PlacedLlama exact(llama, at::TensorOptions(at::kDouble));
+    PlacedLlama device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
     const at::Tensor expected = exact.run(tokens);
     const test::OnCuda on_cuda(/*with_products=*/true);
     const at::Tensor got = device.run(tokens.to(test::kCudaDevice));
@@ -108,8 +109,8 @@ TEST(LlamaFoldCuda, PieceByPieceOnADeviceIsTheWholeSequenceInDouble) {
   for (const test::TinyLlama& llama : test::tiny_llamas()) {
     const at::Tensor tokens =
         at::arange(2 * 21, at::kLong).mul(7919).remainder(llama.vocab).view({2, 21});
-    Model exact(llama, at::TensorOptions(at::kDouble));
-    Model device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
+    PlacedLlama exact(llama, at::TensorOptions(at::kDouble));
+    PlacedLlama device(llama, at::TensorOptions(test::kCudaDevice).dtype(at::kFloat));
     const at::Tensor expected = exact.extend(tokens, {21});
     const test::OnCuda on_cuda(/*with_products=*/true);
     for (const std::vector<std::int64_t>& pieces :

@@ -34,9 +34,10 @@ std::vector<TinyLlama> variants() {
   return all;
 }
 
-class Model {
+// A model with its weights in a type.
+class LoadedLlama {
  public:
-  Model(const TinyLlama& llama, at::ScalarType type)
+  LoadedLlama(const TinyLlama& llama, at::ScalarType type)
       : model_(family_of(llama.config()).describe(llama.config(), {})) {
     for (const test::TestTensor& tensor : llama.tensors()) {
       weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
@@ -67,7 +68,7 @@ Children children_of(std::int64_t parents, const LayerChoices& choices) {
 }
 
 // Logits of the whole tree: [leaves, sequences, tokens, vocab], in double.
-at::Tensor run(Model& model, const Batch& batch) {
+at::Tensor run(LoadedLlama& model, const Batch& batch) {
   const auto [root, givens] = model.fold().embed(batch);
   State state = root;
   for (std::size_t layer = 0; layer < model.description().layers(); ++layer) {
@@ -93,7 +94,7 @@ void expect_siblings_as_alone(const TinyLlama& llama, std::int64_t sequences, st
                                 .remainder(llama.vocab)
                                 .view({sequences, length});
   at::set_num_threads(1);  // the tensors are tiny; the kernels get two
-  Model exact(llama, at::kDouble), single(llama, at::kFloat);
+  LoadedLlama exact(llama, at::kDouble), single(llama, at::kFloat);
   const at::Tensor alone = run(exact, {tokens});  // gradients are on: the differentiable form
   const at::NoGradGuard no_grad;
   const at::Tensor shared = run(exact, {tokens});
@@ -151,7 +152,7 @@ TEST(LlamaFold, BranchesAreTheSequencesThatTheyStandFor) {
         at::arange(2 * context, at::kLong).mul(7919).remainder(llama.vocab).view({2, context});
     for (const auto& [type, epsilon] :
          {std::pair{at::kDouble, 0x1p-53}, std::pair{at::kFloat, 0x1p-24}}) {
-      Model model(llama, type);
+      LoadedLlama model(llama, type);
       Batch batch{tokens};
       batch.sequences = sequences;
       batch.places = places;
@@ -170,7 +171,7 @@ TEST(LlamaFold, BranchesAreTheSequencesThatTheyStandFor) {
 }
 
 // Logits of one candidate, the tokens given in chunks of those lengths: [sequences, tokens, vocab].
-at::Tensor extend(Model& model, const Widths& widths, const at::Tensor& tokens,
+at::Tensor extend(LoadedLlama& model, const Widths& widths, const at::Tensor& tokens,
                   const std::vector<std::int64_t>& chunks) {
   std::vector<LayerCache> caches(widths.size());
   std::vector<at::Tensor> logits;
@@ -198,7 +199,7 @@ TEST(LlamaFold, ExtendingInAnyChunksIsSteppingOnTheWhole) {
   for (const TinyLlama& llama : variants()) {
     const at::NoGradGuard no_grad;
     at::set_num_threads(2);
-    Model exact(llama, at::kDouble), single(llama, at::kFloat);
+    LoadedLlama exact(llama, at::kDouble), single(llama, at::kFloat);
     Widths widths;
     for (const LayerChoices& layer : exact.description().space.layers) {
       const std::size_t choices = layer.granularities.size();
@@ -232,7 +233,7 @@ TEST(LlamaFold, ItsCacheGrowsByBlocks) {
   TinyLlama llama = test::tiny_llamas().front();
   llama.positions = 1 << 20;
   const at::NoGradGuard no_grad;
-  Model model(llama, at::kFloat);
+  LoadedLlama model(llama, at::kFloat);
   LayerCache cache;
   const void* keys = nullptr;
   const std::int64_t tokens = 700, block = 64;

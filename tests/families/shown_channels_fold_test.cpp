@@ -17,10 +17,11 @@
 namespace mnm {
 namespace {
 
-class Model {
+// A model whose steps show their channels, beside the same steps that do not.
+class ShownModel {
  public:
-  Model(const nlohmann::json& config, const std::vector<test::TestTensor>& tensors,
-        at::ScalarType type)
+  ShownModel(const nlohmann::json& config, const std::vector<test::TestTensor>& tensors,
+             at::ScalarType type)
       : model_(family_of(config).describe(config, {})) {
     for (const test::TestTensor& tensor : tensors) {
       weights_[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
@@ -66,11 +67,11 @@ TEST(ShownChannels, LeaveTheStepAsItIs) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
     for (const test::TinyLlama& llama : test::tiny_llamas()) {
       SCOPED_TRACE(llama.name);
-      Model(llama.config(), llama.tensors(), type).check(type);
+      ShownModel(llama.config(), llama.tensors(), type).check(type);
     }
     for (const test::TinyMamba2& mamba : test::variants()) {
       SCOPED_TRACE(mamba.name);
-      Model(mamba.config(), mamba.tensors(), type).check(type);
+      ShownModel(mamba.config(), mamba.tensors(), type).check(type);
     }
   }
 }

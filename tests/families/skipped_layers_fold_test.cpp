@@ -48,9 +48,10 @@ std::vector<Tiny> models() {
   return all;
 }
 
-class Model {
+// A model whose layers may be skipped, with its weights at hand.
+class SkippableModel {
  public:
-  Model(const Tiny& tiny, at::ScalarType type, bool resident = true)
+  SkippableModel(const Tiny& tiny, at::ScalarType type, bool resident = true)
       : description(family_of(tiny.config).describe(tiny.config, {})) {
     for (const test::TestTensor& tensor : tiny.tensors) {
       weights[tensor.name] = at::tensor(tensor.values).view(tensor.shape).to(type);
@@ -120,7 +121,7 @@ struct Plain {
   double largest = 0;        // of the logits
 };
 
-Plain plain_losses(Model& model, const Widths& widths, const TokenExamples& data) {
+Plain plain_losses(SkippableModel& model, const Widths& widths, const TokenExamples& data) {
   Plain plain;
   std::vector<std::int64_t> input(static_cast<std::size_t>(data.context)), target = input;
   for (std::int64_t s = 0; s < data.count; ++s) {
@@ -142,9 +143,10 @@ TEST(SkippedLayersFold, AreScoredAsAPlainLoopThatLeavesThemOut) {
   for (const Tiny& tiny : models()) {
     const TokenExamples data = data_of(tiny, 3);
     for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
-      Model exact(tiny, at::kDouble), model(tiny, type), streamed(tiny, type, /*resident=*/false);
+      SkippableModel exact(tiny, at::kDouble), model(tiny, type),
+          streamed(tiny, type, /*resident=*/false);
       const std::vector<Widths> candidates = candidates_of(model.description);
-      const auto score = [&](Model& of, bool one_by_one, const EvaluatorLimits& limits) {
+      const auto score = [&](SkippableModel& of, bool one_by_one, const EvaluatorLimits& limits) {
         return score_candidates(of.fold(), of.description, at::kCPU, candidates, data,
                                 {.one_by_one = one_by_one}, limits, {});
       };
@@ -174,13 +176,13 @@ TEST(SkippedLayersFold, AreLeftOutTokenByTokenAndHaveNoCache) {
   const at::NoGradGuard no_grad;
   at::set_num_threads(1);
   for (const Tiny& tiny : models()) {
-    Model exact(tiny, at::kDouble), single(tiny, at::kFloat);
+    SkippableModel exact(tiny, at::kDouble), single(tiny, at::kFloat);
     const at::Tensor tokens =
         at::arange(2 * kLength, at::kLong).mul(7919).remainder(tiny.vocab).view({2, kLength});
     for (const Widths& widths : candidates_of(exact.description)) {
       const at::Tensor whole =
           plain_logits(exact.fold(), widths, tokens).view({2, kLength, tiny.vocab});
-      for (Model* const model : {&exact, &single}) {
+      for (SkippableModel* const model : {&exact, &single}) {
         std::vector<LayerCache> caches(widths.size());
         std::int64_t position = 0;
         for (const std::int64_t piece : {std::int64_t{7}, std::int64_t{1}, kLength - 8}) {
@@ -209,7 +211,7 @@ TEST(SkippedLayersFold, AreLeftOutTokenByTokenAndHaveNoCache) {
 TEST(SkippedLayersFold, GetNoGradientsAndTheOthersTheirs) {
   at::set_num_threads(1);
   for (const Tiny& tiny : models()) {
-    Model model(tiny, at::kDouble);
+    SkippableModel model(tiny, at::kDouble);
     std::vector<at::Tensor> leaves;
     for (auto& [name, weight] : model.weights) leaves.push_back(weight.requires_grad_(true));
     model.load(true);
