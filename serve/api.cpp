@@ -312,9 +312,9 @@ net::awaitable<void> Api::verify(Exchange& exchange) {
     }
   }
   under_way.answered = true;
-  if (!last.verified) throw ApiError(500, "", "failed", last.failure);
+  if (last.failure) throw ApiError(*last.failure);
   exchange.unwatch();
-  const auto [accepted, token] = *last.verified;
+  const auto [accepted, token] = last.verified.value();
   const auto first = text.begin() + std::ssize(session.tokens);
   session.tokens.insert(session.tokens.end(), first, first + accepted);
   session.tokens.push_back(token);

@@ -33,7 +33,7 @@ Completions::Completions(std::int64_t count, std::int64_t n) : n_(n), left_(coun
 }
 
 Choice Completions::add(Update update) {
-  if (!update.failure.empty()) throw ApiError(500, "", "failed", update.failure);
+  if (update.failure) throw ApiError(*update.failure);
   Choice& whole = choices_.at(static_cast<std::size_t>(update.index));
   if (update.index % n_ == 0) {  // a prompt counts once
     usage_.prompt_tokens += update.prompt_tokens;

@@ -22,7 +22,7 @@ class Completions {
   // `n`: completions per prompt.
   Completions(std::int64_t count, std::int64_t n);
 
-  // Adds an update, and gives what is new as a choice. ApiError 500 if the completion failed.
+  // Adds an update, and gives what is new as a choice. Throws the update's failure.
   Choice add(Update update);
   bool finished() const { return left_ == 0; }
   const std::vector<Choice>& choices() const { return choices_; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "serve/api_error.h"
 
 namespace mnm {
 namespace {
@@ -13,6 +12,9 @@ using Clock = std::chrono::steady_clock;
 // How long the thread that works sleeps at most where there is nothing to do: an interruption is
 // seen within it.
 constexpr std::chrono::milliseconds kNap{20};
+
+ApiError shutting_down(const char* sentence) { return {503, "", "shutting_down", sentence}; }
+ApiError failed(const std::string& reason) { return {500, "", "failed", reason}; }
 
 double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -34,7 +36,7 @@ CompletionService::CompletionService(const Words& words, const ModelList& models
 RequestId CompletionService::submit(Submission submission, Sink sink) {
   const auto jobs = static_cast<std::int64_t>(submission.jobs.size());
   const std::lock_guard lock(mutex_);
-  if (deadline_) throw ApiError(503, "", "shutting_down", "the server is shutting down");
+  if (deadline_) throw shutting_down("the server is shutting down: it takes no more requests");
   if (outstanding_ + jobs > settings_.limits.running + settings_.waiting) {
     metrics_.refused();
     throw ApiError(
@@ -88,7 +90,10 @@ bool CompletionService::take_work(Scheduler& scheduler, const std::function<bool
   }
   for (Waiting& one : arrived) begin(scheduler, std::move(one));
   for (const RequestId id : cancelled) forget(scheduler, id);
-  if (late) fail_all(scheduler, "the server is shutting down");
+  if (late) {
+    fail_all(scheduler,
+             shutting_down("the server is shutting down, and the answer was not finished in time"));
+  }
   return !(draining && scheduler.idle());
 }
 
@@ -112,7 +117,7 @@ void CompletionService::begin(Scheduler& scheduler, Waiting waiting) {
     } catch (const Error& error) {
       Update update;
       update.index = index;
-      update.failure = error.what();
+      update.failure = ApiError(400, "", "", error.what());
       refused[waiting.id].push_back(std::move(update));
     }
     ++index;
@@ -158,7 +163,7 @@ void CompletionService::work(Sequences& sequences, WidthController& controller,
     }
   } catch (const std::exception& error) {
     drain(Clock::now());
-    fail_all(scheduler, error.what());
+    fail_all(scheduler, failed(error.what()));
     sinks_.clear();
     throw;
   }
@@ -208,7 +213,7 @@ Update CompletionService::update_of(const JobEvent& event, Work& work) {
   update.widths = event.widths;
   update.prompt_tokens = event.prompt_tokens;
   update.cached_tokens = event.cached_tokens;
-  update.failure = event.failure;
+  if (!event.failure.empty()) update.failure = failed(event.failure);
   update.finish = event.finish;
   update.verified = event.verified;
   if (event.verified) {
@@ -250,7 +255,7 @@ void CompletionService::deliver(Updates updates) {
   }
 }
 
-void CompletionService::fail_all(Scheduler& scheduler, const std::string& reason) {
+void CompletionService::fail_all(Scheduler& scheduler, const ApiError& reason) {
   std::vector<Waiting> arrived;
   {
     const std::lock_guard lock(mutex_);

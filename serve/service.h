@@ -8,10 +8,12 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/sequences.h"
+#include "serve/api_error.h"
 #include "serve/metrics.h"
 #include "serve/model_list.h"
 #include "serve/output_text.h"
@@ -44,8 +46,10 @@ struct Update {
   std::optional<VerifiedDraft> verified;  // of a job with a draft
   double seconds = 0;                     // of the step that computed them
   std::optional<FinishReason> finish;
-  std::string failure;  // why the completion ended without being finished
-  bool ended() const { return finish.has_value() || !failure.empty(); }
+  // Why the completion ended without being finished: 400 if the limits do not allow it, 500 if
+  // computing it failed, 503 if the server shut down.
+  std::optional<ApiError> failure;
+  bool ended() const { return finish.has_value() || failure.has_value(); }
 };
 
 using RequestId = std::uint64_t;
@@ -102,7 +106,7 @@ class CompletionService {
   Update update_of(const JobEvent& event, Work& work);
   void deliver(Updates updates);
   // Tells all requests, and those that have only just come, that nothing more will.
-  void fail_all(Scheduler& scheduler, const std::string& reason);
+  void fail_all(Scheduler& scheduler, const ApiError& reason);
 
   const Words& words_;
   const ModelList& models_;

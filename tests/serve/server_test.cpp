@@ -225,6 +225,28 @@ TEST_F(Server, AnAnswerMayTakeSoLong) {
   }
 }
 
+TEST_F(Server, WhatAShutdownCutsIsTold) {
+  start();
+  Client stream = client(), whole = client();
+  whole.say(ask("k", kEndless));
+  while (!contains(metrics_.text(), "mixnmatch_running 1\n")) std::this_thread::sleep_for(1ms);
+  stream.say(ask("a", kEndless, true)).until("data: ");
+  service_->drain(std::chrono::steady_clock::now());
+  const std::string answer = whole.until("shutting_down");
+  EXPECT_TRUE(contains(answer, "HTTP/1.1 503"));
+  EXPECT_TRUE(contains(answer, "Retry-After: 1"));
+  EXPECT_TRUE(contains(answer, "not finished in time"));
+  EXPECT_TRUE(contains(stream.until("0\r\n\r\n"), R"("code":"shutting_down")"));
+}
+
+TEST_F(Server, AFaultIsTold) {
+  fake_.nan_after = 'd';
+  start();
+  const std::string answer = client().say(ask("a", 50)).until("\"failed\"");
+  EXPECT_TRUE(contains(answer, "HTTP/1.1 500"));
+  EXPECT_TRUE(contains(answer, "no numbers"));
+}
+
 // Whatever the others do, each hears its own.
 TEST_F(Server, StormsMixNothing) {
   start();

@@ -21,6 +21,7 @@ using test::FakeSequences;
 struct Heard {
   std::mutex mutex;
   std::map<std::int64_t, std::string> text, failure;
+  std::map<std::int64_t, int> status;  // of the failures
   std::map<std::int64_t, std::vector<std::string>> widths;
   std::int64_t tokens = 0, ended = 0;
   std::promise<void> all;
@@ -70,7 +71,10 @@ class Service : public ::testing::Test {
             heard->text[update.index] += update.output.text;
             heard->widths[update.index].push_back(update.widths);
             heard->tokens += update.completion_tokens;
-            if (!update.failure.empty()) heard->failure[update.index] = update.failure;
+            if (update.failure) {
+              heard->failure[update.index] = update.failure->what();
+              heard->status[update.index] = update.failure->status;
+            }
             if (update.ended() && ++heard->ended == jobs) heard->all.set_value();
           }
         });
@@ -159,6 +163,7 @@ TEST_F(Service, PatienceEnds) {
   ASSERT_TRUE(ends(*heard));
   worker_.join();
   EXPECT_EQ(heard->failure.size(), 8u);
+  for (const auto& [index, status] : heard->status) EXPECT_EQ(status, 503) << index;
   EXPECT_EQ(heard->text[0].substr(0, 3), "bcd");
   EXPECT_EQ(heard->text.count(4) > 0 ? heard->text[4] : "", "");
   EXPECT_EQ(fake_.open_sequences(), 0u);
@@ -176,8 +181,9 @@ TEST_F(Service, ALostDeviceIsToldToAll) {
                    fake_, controller, [] { return false; }, 1s),
                DeviceLost);
   ASSERT_TRUE(ends(*early) && ends(*late));
-  EXPECT_NE(early->failure[0], "");
-  EXPECT_NE(late->failure[0], "");
+  EXPECT_EQ(early->failure[0], "the device is gone");
+  EXPECT_EQ(late->failure[0], "the device is gone");
+  EXPECT_EQ(early->status[0], 500);
 }
 
 TEST_F(Service, AFailureIsToldToItsOwnAlone) {
@@ -187,7 +193,17 @@ TEST_F(Service, AFailureIsToldToItsOwnAlone) {
   const auto good = submit({{job("h", 5)}, {}, false, true});
   ASSERT_TRUE(ends(*bad) && ends(*good));
   EXPECT_NE(bad->failure[0].find("no numbers"), std::string::npos);
+  EXPECT_EQ(bad->status[0], 500);
   EXPECT_EQ(good->text[0], "ijklm");
+}
+
+TEST_F(Service, WhatTheLimitsDoNotAllowIsTheFaultOfWhoAsks) {
+  start();
+  const auto heard = submit({{job(std::string(1001, 'a'), 1), job("k", 2)}, {}, false, true});
+  ASSERT_TRUE(ends(*heard));
+  EXPECT_NE(heard->failure[0].find("1001 tokens"), std::string::npos);
+  EXPECT_EQ(heard->status[0], 400);
+  EXPECT_EQ(heard->text[1], "lm");
 }
 
 TEST_F(Service, ScoredPromptsAreEchoed) {
