@@ -56,7 +56,7 @@ class Stream:
         }
         data = json.dumps(body).encode()
         self.request = (
-            b"POST /v1/completions HTTP/1.1\r\nHost: load\r\nContent-Type: application/json\r\n"
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(data)
         ) + data
         self.sock = socket.create_connection(address)

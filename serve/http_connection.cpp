@@ -1,5 +1,6 @@
 #include "serve/http_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -19,6 +20,13 @@ namespace http = beast::http;
 using Parser = http::request_parser<http::string_body>;
 
 auto into(beast::error_code& error) { return net::redirect_error(net::use_awaitable, error); }
+
+// What a client is told whose body has no room beside the others.
+HttpResponse bodies_full() {
+  return Api::error({429, "", "bodies_full",
+                     "the bodies of the requests that are under way take all the memory that this "
+                     "server has for them: try again later"});
+}
 
 // What a client is told whose request could not be read; nothing if it is gone or too slow.
 std::optional<HttpResponse> unreadable(const beast::error_code& error) {
@@ -49,12 +57,29 @@ class IdleMark {
   std::uint64_t number_;
 };
 
+// The most bytes that the body will have, as far as the header says.
+std::uint64_t most_of_body(const Parser& parser, const HttpSettings& settings) {
+  if (parser.is_done()) return 0;
+  const auto length = parser.content_length();
+  return length ? std::min<std::uint64_t>(*length, settings.body_bytes) : settings.body_bytes;
+}
+
+// Tells a client that waits for it to send the body.
+net::awaitable<void> go_on(beast::tcp_stream& stream, const Parser& parser,
+                           const HttpSettings& settings, beast::error_code& error) {
+  if (!beast::iequals(parser.get()[http::field::expect], "100-continue")) co_return;
+  http::response<http::empty_body> message(http::status::continue_, 11);
+  stream.expires_after(settings.write);
+  co_await http::async_write(stream, message, into(error));
+}
+
 HttpRequest request_of(const Parser& parser) {
   const auto& message = parser.get();
   const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
   HttpRequest request;
   request.method = text(message.method_string());
   request.target = text(message.target());
+  request.host = text(message[http::field::host]);
   request.content_type = text(message[http::field::content_type]);
   request.authorization = text(message[http::field::authorization]);
   return request;
@@ -82,17 +107,25 @@ net::awaitable<void> HttpConnection::run() {
 }
 
 // A connection that is closed while the client still sends is reset, and what was sent to the
-// client last may never arrive. So a little more is read first.
+// client last may never arrive. So what it sends is read first: a second long, and at most as much
+// as a body has.
 net::awaitable<void> HttpConnection::linger() {
-  constexpr std::size_t kMost = 1 << 20;
   beast::error_code error;
   stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, error);
   stream_.expires_after(std::chrono::seconds(1));
   std::array<char, 4096> unread{};
-  for (std::size_t read = 0; !error && read < kMost;) {
+  for (std::size_t read = 0; !error && read < settings_.body_bytes;) {
     const std::size_t got = co_await stream_.async_read_some(net::buffer(unread), into(error));
     read += got;
   }
+}
+
+// The answer to a request whose body is not wanted; nothing if it is.
+std::optional<HttpResponse> HttpConnection::without_body(const HttpRequest& request) const {
+  if (owner_.allows(request.host)) return api_.without_body(request);
+  return Api::error({403, "", "host_not_allowed",
+                     "this server does not answer to the Host that the request names: reach it as "
+                     "localhost, or start it with --allow-host NAME"});
 }
 
 // Reads and answers one request. False: the connection ends.
@@ -114,18 +147,16 @@ net::awaitable<bool> HttpConnection::exchange() {
     if (!early) co_return false;
   } else {
     request = request_of(parser);
-    early = api_.without_body(request);
+    early = without_body(request);
   }
   const std::string_view route = error ? "unreadable" : api_.route_of(request);
   // What is left of a body that nobody wants is not read: the connection ends instead.
   bool keep_alive = !error && parser.get().keep_alive() && !owner_.closing();
   const bool bodiless = !error && parser.is_done();
+  BodyShare share(owner_.bodies());
+  if (!early && !share.resize(most_of_body(parser, settings_))) early = bodies_full();
   if (!early) {
-    if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-      http::response<http::empty_body> go_on(http::status::continue_, 11);
-      stream_.expires_after(settings_.write);
-      co_await http::async_write(stream_, go_on, into(error));
-    }
+    co_await go_on(stream_, parser, settings_, error);
     stream_.expires_after(settings_.body);
     if (owner_.closing()) co_return false;
     if (!error) {
@@ -141,6 +172,7 @@ net::awaitable<bool> HttpConnection::exchange() {
     keep_alive = keep_alive && bodiless;
   }
   request.body = std::move(parser.get().body());
+  share.resize(request.body.size());
   Exchange exchange(stream_, std::move(request), settings_, parser.get().version() == 10 ? 10 : 11,
                     keep_alive);
   if (early) {

@@ -5,10 +5,12 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "serve/api.h"
 #include "serve/awaitable.h"
+#include "serve/body_budget.h"
 #include "serve/http_message.h"
 
 namespace mnm {
@@ -23,7 +25,9 @@ class ConnectionOwner {
   // closed meanwhile.
   virtual std::uint64_t became_idle(HttpConnection& connection) = 0;
   virtual void became_busy(std::uint64_t number) = 0;
-  virtual bool closing() const = 0;  // no further request is read
+  virtual bool closing() const = 0;                      // no further request is read
+  virtual bool allows(std::string_view host) const = 0;  // the header Host of a request
+  virtual BodyBudget& bodies() = 0;                      // of all its connections
   virtual void answered(std::string_view route, int status, double seconds) = 0;
 };
 
@@ -38,6 +42,7 @@ class HttpConnection {
 
  private:
   boost::asio::awaitable<bool> exchange();
+  std::optional<HttpResponse> without_body(const HttpRequest& request) const;
   boost::asio::awaitable<void> linger();
 
   boost::beast::tcp_stream stream_;

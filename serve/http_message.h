@@ -13,7 +13,7 @@ namespace mnm {
 struct HttpRequest {
   std::string method;  // "GET"; of another than the usual ones, as it came
   std::string target;  // as it came
-  std::string content_type, authorization;
+  std::string host, content_type, authorization;  // headers; empty: it has none
   std::string body;
 };
 
@@ -26,10 +26,12 @@ struct HttpResponse {
 
 struct HttpSettings {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 8080;        // 0: one that is free
+  std::uint16_t port = 8080;                    // 0: one that is free
+  std::vector<std::string> allowed_hosts = {};  // AllowedHosts' names
   std::int64_t connections = 8192;  // open together. One more closes that which is idle longest
   std::uint32_t header_bytes = 16 << 10;
   std::uint64_t body_bytes = 8 << 20;
+  std::uint64_t all_bodies_bytes = 256'000'000;  // of all requests that are not answered yet
   std::chrono::seconds idle{75};     // for a request's header to come, since the last answer
   std::chrono::seconds body{60};     // for its body
   std::chrono::seconds write{30};    // for a client to take what is written

@@ -14,6 +14,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "serve/allowed_hosts.h"
 #include "serve/http_connection.h"
 
 namespace mnm {
@@ -29,7 +30,16 @@ constexpr std::chrono::milliseconds kRest{20};
 
 struct HttpServer::Impl final : ConnectionOwner {
   Impl(const HttpSettings& its_settings, Api& its_api, Metrics& its_metrics, LogSink its_log)
-      : settings(its_settings), api(its_api), metrics(its_metrics), log(std::move(its_log)) {}
+      : settings(its_settings),
+        api(its_api),
+        metrics(its_metrics),
+        log(std::move(its_log)),
+        hosts(settings.address, settings.allowed_hosts),
+        budget{settings.all_bodies_bytes, 0} {
+    if (budget.most >= settings.body_bytes) return;
+    fail_usage("{} bytes for the bodies of all requests are less than the {} that one may have",
+               budget.most, settings.body_bytes);
+  }
 
   void bind() {
     boost::system::error_code error;
@@ -99,6 +109,8 @@ struct HttpServer::Impl final : ConnectionOwner {
   }
   void became_busy(std::uint64_t number) override { idle.erase(number); }
   bool closing() const override { return shut; }
+  bool allows(std::string_view host) const override { return hosts.allow(host); }
+  BodyBudget& bodies() override { return budget; }
   void answered(std::string_view route, int status, double seconds) override {
     metrics.request(route, status, seconds);
     if (log) log(fmt::format("{} {} {:.3f} s", route, status, seconds));
@@ -108,6 +120,8 @@ struct HttpServer::Impl final : ConnectionOwner {
   Api& api;
   Metrics& metrics;
   LogSink log;
+  AllowedHosts hosts;
+  BodyBudget budget;
   std::map<std::uint64_t, HttpConnection*> idle;  // the one that is so longest first
   std::uint64_t idle_number = 0;
   std::int64_t open = 0;

@@ -15,7 +15,8 @@ class HttpServer {
  public:
   // Takes the address, and no connection yet. `api`, `metrics` and `settings` outlive it. `log` is
   // called on the thread that runs, once for each answer. It gets the name of a route, never what a
-  // client wrote. UsageError if the address is none, Error if it is in use.
+  // client wrote. UsageError if the address or a host is none, or if all bodies may take less
+  // memory than one; Error if the address is in use.
   HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log);
   ~HttpServer();
 

@@ -284,7 +284,7 @@ def hostile(url):
 
     def framed(body, path="/v1/completions", headers=""):
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
         )
         return head.encode() + body
@@ -309,12 +309,19 @@ def hostile(url):
         assert json.loads(answer)["error"]["message"]
     token = f"Authorization: Bearer {TOKEN}\r\n".encode()
     for data, expected in (
-        (b"GET /nothing HTTP/1.1\r\nHost: a\r\n" + token + b"\r\n", {404}),
-        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n" + token + b"\r\n", {404}),
-        (b"GET /v1/completions HTTP/1.1\r\nHost: a\r\n" + token + b"\r\n", {405}),
-        (b"DELETE /v1/models HTTP/1.1\r\nHost: a\r\n" + token + b"\r\n", {405}),
-        (b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", {401}),
+        (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n" + token + b"\r\n", {404}),
+        (
+            b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n" + token + b"\r\n",
+            {404},
+        ),
+        (
+            b"GET /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + token + b"\r\n",
+            {405},
+        ),
+        (b"DELETE /v1/models HTTP/1.1\r\nHost: localhost\r\n" + token + b"\r\n", {405}),
+        (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", {401}),
         (b"GET /v1/models HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n", {401}),
+        (b"GET /health HTTP/1.1\r\nHost: a.example\r\n\r\n", {403}),
         (b"GET /health HTTP/1.1\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", {431}),
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", {431}),
         (b"GET /health HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", {431}),
@@ -385,7 +392,7 @@ def leaving(url):
         sock = connection(url)
         data = json.dumps(body).encode()
         head = (
-            "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         sock.sendall(head.encode() + data)
@@ -427,7 +434,7 @@ def idle(url):
     slowest = 0
     for _ in range(20):
         start = time.monotonic()
-        status, _ = answer_to(url, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        status, _ = answer_to(url, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         slowest = max(slowest, time.monotonic() - start)
         assert status == 200
     assert slowest < 0.1, slowest

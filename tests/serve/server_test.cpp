@@ -65,7 +65,7 @@ class Client {
 
 std::string post(const std::string& body, const std::string& path = "/v1/completions") {
   return fmt::format(
-      "POST {} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: "
+      "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
       "{}\r\n\r\n{}",
       path, body.size(), body);
 }
@@ -80,7 +80,7 @@ std::string ask(const std::string& prompt, std::int64_t tokens, bool stream = fa
        stream}}.dump());
 }
 
-const std::string kHealth = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
+const std::string kHealth = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 constexpr std::int64_t kEndless = std::int64_t{1} << 40;
 
 class Server : public ::testing::Test {
@@ -159,6 +159,57 @@ TEST_F(Server, WhatIsNoRequestEndsItsConnection) {
     EXPECT_TRUE(contains(client().say(data).rest(), std::string("HTTP/1.1 ") + status)) << data;
   }
   EXPECT_TRUE(contains(client().say(ask("a", 1)).until("usage"), "\"b\""));
+}
+
+std::string health_of(const std::string& host) {
+  return "GET /health HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
+}
+
+TEST_F(Server, OnALoopbackAddressOnlyItsOwnHostsAreAnswered) {
+  http_.allowed_hosts = {"models.example.com"};
+  start();
+  for (const char* host : {"localhost", "127.0.0.1:1", "[::1]:80", "models.example.com:8080", ""}) {
+    EXPECT_TRUE(contains(client().say(health_of(host)).until("}"), "HTTP/1.1 200")) << host;
+  }
+  EXPECT_TRUE(contains(client().say(health_of("evil.example")).until("host_not_allowed"), "403"));
+  // Also what costs something, and before its body comes.
+  std::string asked = ask("a", 1);
+  asked.replace(asked.find("localhost"), 9, "evil.example");
+  EXPECT_TRUE(contains(client().say(asked).rest(), "HTTP/1.1 403"));
+}
+
+// A request of `bytes` in its body, which asks for one token.
+std::string padded(std::size_t bytes) {
+  std::string body = nlohmann::json{{"model", "tiny"}, {"prompt", "a"}, {"max_tokens", 1}}.dump();
+  body.resize(bytes, ' ');
+  return post(body);
+}
+
+TEST_F(Server, AllBodiesTogetherHaveAnEnd) {
+  http_.body_bytes = 1000;
+  http_.all_bodies_bytes = 1500;
+  start();
+  const std::string head =
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\n"
+      "Expect: 100-continue\r\n";
+  // One that says how long it is, and one that does not and may become as long as one may be.
+  const std::pair<std::string, std::string> cases[] = {
+      {"Content-Length: 900\r\n\r\n", std::string(900, ' ')},
+      {"Transfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n"}};
+  for (const auto& [framing, body] : cases) {
+    Client slow = client();
+    EXPECT_TRUE(contains(slow.say(head + framing).until("\r\n\r\n"), "100 Continue"));
+    const std::string refused = client().say(padded(700)).rest();
+    EXPECT_TRUE(contains(refused, "HTTP/1.1 429")) << refused;
+    EXPECT_TRUE(contains(refused, "bodies_full")) << refused;
+    EXPECT_TRUE(contains(refused, "Retry-After")) << refused;
+    EXPECT_TRUE(contains(client().say(padded(400)).until("usage"), "HTTP/1.1 200"));
+    EXPECT_TRUE(contains(slow.say(body).until("}}"), "HTTP/1.1 400"));
+    while (!contains(client().say(padded(700)).until("}"), "HTTP/1.1 200")) {
+      std::this_thread::sleep_for(1ms);
+    }
+    client().say(kHealth).until("\"ok\"}");  // by then the last one has given back its share
+  }
 }
 
 TEST_F(Server, OneConnectionTooManyEndsTheIdlest) {
@@ -288,6 +339,10 @@ TEST_F(Server, AnAddressInUseIsToldBeforeAnythingIsAnswered) {
   same.address = "localhost";
   EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
                        "no IP address"));
+  same.address = "127.0.0.1";
+  same.all_bodies_bytes = same.body_bytes - 1;
+  EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
+                       "less than"));
 }
 
 }  // namespace
