@@ -33,6 +33,12 @@ double resident_bytes() {
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
+template <typename T>
+T copy_of(const T& value, std::mutex& mutex) {
+  const std::lock_guard lock(mutex);
+  return value;
+}
+
 }  // namespace
 
 Histogram::Histogram(std::vector<double> bounds)
@@ -58,73 +64,76 @@ std::string Histogram::lines(std::string_view name) const {
 }
 
 Metrics::Metrics()
-    : request_seconds_(powers_of_two(0.002, 16)),
-      step_seconds_(powers_of_two(0.0005, 16)),
-      step_rows_(powers_of_two(1, 11)),
-      first_token_seconds_(powers_of_two(0.002, 16)),
-      token_seconds_(powers_of_two(0.0005, 16)) {}
+    : requests_{{}, Histogram(powers_of_two(0.002, 16))},
+      steps_{{},
+             Histogram(powers_of_two(0.0005, 16)),
+             Histogram(powers_of_two(1, 11)),
+             Histogram(powers_of_two(0.002, 16)),
+             Histogram(powers_of_two(0.0005, 16))} {}
 
 void Metrics::request(std::string_view route, int status, double seconds) {
-  const std::lock_guard lock(mutex_);
-  ++requests_[{std::string(route), status}];
-  request_seconds_.add(seconds);
+  const std::lock_guard lock(requests_mutex_);
+  ++requests_.answered[{std::string(route), status}];
+  requests_.seconds.add(seconds);
 }
 
 void Metrics::tokens(const std::string& widths, std::int64_t prompt, std::int64_t completion) {
-  const std::lock_guard lock(mutex_);
-  const bool known = tokens_.contains(widths) || tokens_.size() < kMostWidths;
-  auto& [of_prompts, of_completions] = tokens_[known ? widths : "other"];
+  const std::lock_guard lock(steps_mutex_);
+  const bool known = steps_.tokens.contains(widths) || steps_.tokens.size() < kMostWidths;
+  auto& [of_prompts, of_completions] = steps_.tokens[known ? widths : "other"];
   of_prompts += prompt;
   of_completions += completion;
 }
 
 void Metrics::step(double seconds, std::int64_t rows) {
-  const std::lock_guard lock(mutex_);
-  step_seconds_.add(seconds);
-  step_rows_.add(static_cast<double>(rows));
+  const std::lock_guard lock(steps_mutex_);
+  steps_.seconds.add(seconds);
+  steps_.rows.add(static_cast<double>(rows));
 }
 
 void Metrics::first_token(double seconds) {
-  const std::lock_guard lock(mutex_);
-  first_token_seconds_.add(seconds);
+  const std::lock_guard lock(steps_mutex_);
+  steps_.first_token_seconds.add(seconds);
 }
 
 void Metrics::token_gap(double seconds) {
-  const std::lock_guard lock(mutex_);
-  token_seconds_.add(seconds);
+  const std::lock_guard lock(steps_mutex_);
+  steps_.token_seconds.add(seconds);
 }
 
 void Metrics::cancelled() {
-  const std::lock_guard lock(mutex_);
-  ++cancelled_;
+  const std::lock_guard lock(steps_mutex_);
+  ++steps_.cancelled;
 }
 
 void Metrics::refused() {
-  const std::lock_guard lock(mutex_);
-  ++refused_;
+  const std::lock_guard lock(requests_mutex_);
+  ++requests_.refused;
 }
 
 void Metrics::set(const Gauges& gauges) {
-  const std::lock_guard lock(mutex_);
-  gauges_ = gauges;
+  const std::lock_guard lock(steps_mutex_);
+  steps_.gauges = gauges;
 }
 
 void Metrics::connections(std::int64_t open) {
-  const std::lock_guard lock(mutex_);
-  connections_ = open;
+  const std::lock_guard lock(requests_mutex_);
+  requests_.connections = open;
 }
 
 std::string Metrics::text() const {
-  const std::lock_guard lock(mutex_);
+  // Written from copies: nobody waits meanwhile.
+  const OfRequests requests = copy_of(requests_, requests_mutex_);
+  const OfSteps steps = copy_of(steps_, steps_mutex_);
   std::string out =
       described("mixnmatch_requests_total", "counter", "Requests that were answered.");
-  for (const auto& [key, count] : requests_) {
+  for (const auto& [key, count] : requests.answered) {
     out += fmt::format("mixnmatch_requests_total{{route=\"{}\",status=\"{}\"}} {}\n", key.first,
                        key.second, count);
   }
   const auto tokens = [&](const char* name, const char* help, auto member) {
     out += described(name, "counter", help);
-    for (const auto& [widths, counts] : tokens_) {
+    for (const auto& [widths, counts] : steps.tokens) {
       out += fmt::format("{}{{widths=\"{}\"}} {}\n", name, widths, counts.*member);
     }
   };
@@ -135,30 +144,30 @@ std::string Metrics::text() const {
     out += described(name, "histogram", help) + values.lines(name);
   };
   histogram("mixnmatch_request_seconds", "From a request's header to its whole answer.",
-            request_seconds_);
+            requests.seconds);
   histogram("mixnmatch_first_token_seconds", "From a request to its first token.",
-            first_token_seconds_);
-  histogram("mixnmatch_token_seconds", "Between two tokens of a completion.", token_seconds_);
-  histogram("mixnmatch_step_seconds", "Of one step of all running completions.", step_seconds_);
-  histogram("mixnmatch_step_rows", "Tokens that one step computed.", step_rows_);
+            steps.first_token_seconds);
+  histogram("mixnmatch_token_seconds", "Between two tokens of a completion.", steps.token_seconds);
+  histogram("mixnmatch_step_seconds", "Of one step of all running completions.", steps.seconds);
+  histogram("mixnmatch_step_rows", "Tokens that one step computed.", steps.rows);
   const auto gauge = [&](const char* name, const char* help, double value) {
     out += sample(name, "gauge", help, value);
   };
-  gauge("mixnmatch_running", "Completions that are computed.",
-        static_cast<double>(gauges_.running));
-  gauge("mixnmatch_waiting", "Completions that wait.", static_cast<double>(gauges_.waiting));
+  const Gauges& now = steps.gauges;
+  gauge("mixnmatch_running", "Completions that are computed.", static_cast<double>(now.running));
+  gauge("mixnmatch_waiting", "Completions that wait.", static_cast<double>(now.waiting));
   gauge("mixnmatch_cache_positions", "Tokens that caches hold or may come to hold.",
-        static_cast<double>(gauges_.positions));
-  gauge("mixnmatch_cache_bytes", "Memory of the caches.", static_cast<double>(gauges_.cache_bytes));
+        static_cast<double>(now.positions));
+  gauge("mixnmatch_cache_bytes", "Memory of the caches.", static_cast<double>(now.cache_bytes));
   gauge("mixnmatch_elastic_level", "Of what elastic requests run at; 0 is the narrowest.",
-        static_cast<double>(gauges_.elastic_level));
-  gauge("mixnmatch_connections", "Open connections.", static_cast<double>(connections_));
+        static_cast<double>(now.elastic_level));
+  gauge("mixnmatch_connections", "Open connections.", static_cast<double>(requests.connections));
   gauge("process_resident_memory_bytes", "Resident memory.", resident_bytes());
   out += sample("mixnmatch_cancelled_total", "counter",
                 "Requests that were given up: the client went away, or it took too long.",
-                static_cast<double>(cancelled_));
+                static_cast<double>(steps.cancelled));
   out += sample("mixnmatch_refused_total", "counter", "Requests that a full queue refused.",
-                static_cast<double>(refused_));
+                static_cast<double>(requests.refused));
   return out;
 }
 

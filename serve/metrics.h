@@ -53,13 +53,23 @@ class Metrics {
   std::string text() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::map<std::pair<std::string, int>, std::uint64_t> requests_;
-  std::map<std::string, std::pair<std::int64_t, std::int64_t>> tokens_;  // by widths
-  Histogram request_seconds_, step_seconds_, step_rows_, first_token_seconds_, token_seconds_;
-  std::uint64_t cancelled_ = 0, refused_ = 0;
-  std::int64_t connections_ = 0;
-  Gauges gauges_;
+  // Each has a lock of its own: the thread of the network, which counts every answer, does not wait
+  // for the thread that computes, which the system may interrupt while it counts.
+  struct OfRequests {
+    std::map<std::pair<std::string, int>, std::uint64_t> answered;
+    Histogram seconds;
+    std::uint64_t refused = 0;
+    std::int64_t connections = 0;
+  };
+  struct OfSteps {
+    std::map<std::string, std::pair<std::int64_t, std::int64_t>> tokens;  // by widths
+    Histogram seconds, rows, first_token_seconds, token_seconds;
+    std::uint64_t cancelled = 0;
+    Gauges gauges = {};
+  };
+  mutable std::mutex requests_mutex_, steps_mutex_;
+  OfRequests requests_;
+  OfSteps steps_;
 };
 
 }  // namespace mnm

@@ -23,7 +23,8 @@ namespace {
 namespace net = boost::asio;
 using net::ip::tcp;
 
-// How long accepting rests where the system has no descriptor or no memory for a connection.
+// How long accepting rests where the system has no descriptor or no memory for a connection, and no
+// idle one can be closed.
 constexpr std::chrono::milliseconds kRest{20};
 
 }  // namespace
@@ -74,7 +75,7 @@ struct HttpServer::Impl final : ConnectionOwner {
           co_await acceptor.async_accept(net::redirect_error(net::use_awaitable, error));
       if (!acceptor.is_open() || error == net::error::operation_aborted) co_return;
       if (error) {
-        close_idlest();
+        if (close_idlest()) continue;  // its descriptor is free at once
         net::steady_timer rest(io, kRest);
         co_await rest.async_wait(net::redirect_error(net::use_awaitable, error));
         continue;

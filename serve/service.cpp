@@ -61,12 +61,8 @@ void CompletionService::cancel(RequestId request) {
 void CompletionService::drain(Clock::time_point deadline) {
   const std::lock_guard lock(mutex_);
   if (!deadline_) deadline_ = deadline;
+  draining_ = true;
   news_.notify_one();
-}
-
-bool CompletionService::draining() const {
-  const std::lock_guard lock(mutex_);
-  return deadline_.has_value();
 }
 
 // Takes what came and forgets what was cancelled. Waits a little if there is nothing to compute.

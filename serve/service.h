@@ -2,6 +2,7 @@
 // them together on one. It knows no network.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -70,7 +71,7 @@ class CompletionService {
   // Any thread. Takes no more requests; work() returns when all are answered, or at `deadline`,
   // when those that are left have been told.
   void drain(std::chrono::steady_clock::time_point deadline);
-  bool draining() const;
+  bool draining() const { return draining_; }  // waits for no lock
 
   // Computes, on the thread that may use `sequences`, until drained. `controller` has the levels of
   // the model list. `interrupted` is asked between steps: when it says so, drain() is called with
@@ -120,6 +121,8 @@ class CompletionService {
   std::int64_t outstanding_ = 0;  // jobs that were taken and have not ended
   RequestId next_request_ = 1;
   std::optional<Clock::time_point> deadline_;  // set: draining
+
+  std::atomic<bool> draining_ = false;
 
   // Of the thread that works.
   JobId next_job_ = 1;

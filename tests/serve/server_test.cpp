@@ -242,6 +242,25 @@ TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
+TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
+  std::promise<void> computing, go_on;
+  fake_.before_step = [&] {
+    computing.set_value();
+    go_on.get_future().wait();
+  };
+  start();
+  Client busy = client();
+  busy.say(ask("a", 2));
+  computing.get_future().wait();
+  EXPECT_TRUE(contains(client().say(kHealth).until("\"ok\"}"), "200 OK"));
+  EXPECT_TRUE(contains(client()
+                           .say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                           .until("mixnmatch_refused_total 0"),
+                       "mixnmatch_connections"));
+  go_on.set_value();
+  EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
+}
+
 // Its body is waited for as long as the settings say, but not when the server ends.
 TEST_F(Server, HalfABodyDoesNotHoldTheEndUp) {
   start();
