@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "heuristics/least_slope.h"
+#include "study/front_latency.h"
 #include "study/store_rows.h"
 
 namespace mnm {
@@ -48,6 +49,17 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
   if (front.empty()) {
     require_something_within(store, query);
     fail_usage("no record within the budget has a loss that is a number");
+  }
+  if (request.counted_with) {
+    const std::vector<Widths> slow = timed_too_slow(store, *request.counted_with, request.budgets);
+    std::erase_if(front, [&](const Record& record) {
+      return std::ranges::find(slow, record.widths) != slow.end();
+    });
+    if (front.empty()) {
+      fail_usage(
+          "every member of the front within the budget was measured above it when a search timed "
+          "it as a whole: search again, with a smaller budget");
+    }
   }
   const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
   std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });

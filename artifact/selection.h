@@ -28,7 +28,10 @@ struct BestRequest {
   CostKind cost = CostKind::kParams;
   std::string data{};                     // data_to_choose_by takes it
   const LatencyTable* latency = nullptr;  // needed if a budget is a latency
-  const CostTable* memory = nullptr;      // needed if a budget is of memory
+  // The measurement that the table is of. Given: submodels that a search timed as wholes, and found
+  // too slow for the budgets, are passed over.
+  std::optional<std::int64_t> counted_with{};
+  const CostTable* memory = nullptr;  // needed if a budget is of memory
 };
 
 // The model's record with the smallest loss within the budgets. UsageError if there is none, or if

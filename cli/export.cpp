@@ -240,22 +240,28 @@ class ExportCommand {
     model_id_ = model_in(*store_, *opened_);
   }
 
-  std::optional<LatencyTable> latency_asked_for() const {
+  std::optional<LatencyRow> latency_asked_for() const {
     if (!counts(CostKind::kLatency, request_.cost, budgets_)) return std::nullopt;
     if (!store_) fail_usage("export: a budget of time needs --db, the store of a 'latency'");
-    const LatencyRow row = latency_named(*store_, *opened_, request_.latency);
+    LatencyRow row = latency_named(*store_, *opened_, request_.latency);
     note("{}\n", latency_text(row));
-    return LatencyTable(row.measured.parts);
+    return row;
   }
 
   void choose() {
     const NestedModel& model = opened_->model;
-    const std::optional<LatencyTable> latency = latency_asked_for();
+    const std::optional<LatencyRow> counted_with = latency_asked_for();
+    std::optional<LatencyTable> latency;
+    if (counted_with) latency.emplace(counted_with->measured.parts);
     if (request_.record) {
       chosen_ = named_record();
     } else if (request_.best) {
       const CostTable costs(model, basis(model.dtype));
-      chosen_ = best(latency ? &*latency : nullptr, costs);
+      BestRequest best{budgets_, request_.cost, request_.data};
+      best.latency = latency ? &*latency : nullptr;
+      best.memory = &costs;
+      if (counted_with) best.counted_with = counted_with->id;
+      chosen_ = best_of(best);
     } else if (by_rule_) {
       const CostTable costs(model, basis(dtype()), latency ? &*latency : nullptr);
       widths_ = least_slope_within(model, costs, budgets_);
@@ -302,13 +308,12 @@ class ExportCommand {
     return of;
   }
 
-  Record best(const LatencyTable* latency, const CostTable& costs) const {
+  Record best_of(const BestRequest& request) const {
     if (!model_id_) {
       fail_usage("{} has no scores of the checkpoint {}", request_.db.string(),
                  request_.model.directory.string());
     }
-    return best_record(*store_, *model_id_,
-                       {budgets_, request_.cost, request_.data, latency, &costs});
+    return best_record(*store_, *model_id_, request);
   }
 
   // What provenance and budgets count bytes in; of a quantised format, those of the checkpoint's

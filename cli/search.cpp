@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -66,7 +67,8 @@ OptionTable option_table(Request& request) {
   OptionTable options("search",
                       "Searches the submodels of a nested checkpoint for the front of cost and "
                       "loss (or another metric). Every score is kept in a store. At the end the "
-                      "members of the front are scored again, on tokens that did not choose them. "
+                      "members of the front are scored again, on tokens that did not choose them; "
+                      "if latency is counted, they are also timed as whole submodels. "
                       "Ctrl-C stops after the present batch, and --resume goes on.");
   options
       .argument("DIR", of_run(path_value(request.model.directory, "DIR")),
@@ -269,6 +271,7 @@ class SearchCommand {
     options_.restore("latency", {std::to_string(row.id)});  // a resumed run counts by the same
     note("{}\n", latency_text(row));
     latency_.emplace(row.measured.parts);
+    counted_with_ = row;
   }
 
   void plan() {
@@ -281,6 +284,7 @@ class SearchCommand {
     search.strategies = strategies_;
     search.settings = request_.settings;
     search.latency = latency_ ? &*latency_ : nullptr;
+    search.counted_with = counted_with_ ? &*counted_with_ : nullptr;
     search.cache = request_.cache;
     search.batch = static_cast<std::size_t>(request_.batch);
     search.halving = parts_ ? &*parts_ : nullptr;
@@ -343,9 +347,19 @@ class SearchCommand {
     }
   }
 
+  // Two calls, each with a bar of its own that is there once it begins.
   ConfirmedFront confirm() {
-    ProgressBar bar("confirming");
-    return session_->confirm(shown_on(bar, guard_));
+    std::optional<ProgressBar> bar;
+    ProgressSink on_bar;
+    std::string shown;
+    const auto sink = [&](const char* label) {
+      return [&, label](const Progress& progress) {
+        if (shown != label) on_bar = shown_on(bar.emplace(label), guard_);
+        shown = label;
+        return on_bar(progress);
+      };
+    };
+    return session_->confirm(sink("confirming"), sink("timing"));
   }
 
   // A bar for each strategy, and a line that stays when it has ended.
@@ -425,8 +439,9 @@ class SearchCommand {
   WidthSpace searched_;  // the model's, within bounds
   std::optional<RunRow> resumed_;
   std::unique_ptr<const Examples> data_, confirm_;
-  std::optional<HalvingParts> parts_;  // where there is halving
-  std::optional<LatencyTable> latency_;
+  std::optional<HalvingParts> parts_;    // where there is halving
+  std::optional<LatencyTable> latency_;  // where latency is counted, and of what measurement
+  std::optional<LatencyRow> counted_with_;
   bool counts_flops_ = false, counts_memory_ = false;
   std::unique_ptr<Ranks> ranks_;  // where this is one of several processes
   std::optional<SearchSession> session_;

@@ -94,4 +94,41 @@ std::vector<LatencyRow> Store::latencies(std::int64_t model) const {
   });
 }
 
+void Store::add_whole_latencies(std::span<const WholeLatencyRow> rows) {
+  impl_->write([&] {
+    for (const WholeLatencyRow& row : rows) {
+      const LatencyCheck& measured = row.measured;
+      impl_
+          ->statement(
+              "INSERT INTO latency_whole (latency, run, widths, predicted, seconds, spread, "
+              "repeats, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+          .bind(row.latency, row.run, to_string(measured.widths), measured.predicted,
+                measured.seconds.median, measured.seconds.spread, row.repeats,
+                row.created.empty() ? now_utc() : row.created)
+          .run();
+    }
+  });
+}
+
+std::vector<WholeLatencyRow> Store::whole_latencies(std::int64_t latency) const {
+  return impl_->read([&] {
+    std::vector<WholeLatencyRow> rows;
+    if (impl_->version < 6) return rows;
+    sqlite::Statement& row = impl_->statement(
+        "SELECT id, run, widths, predicted, seconds, spread, repeats, created FROM latency_whole "
+        "WHERE latency = ? ORDER BY id");
+    row.bind(latency);
+    while (row.step()) {
+      rows.push_back({row.integer(0),
+                      latency,
+                      row.integer(1),
+                      {widths_of(*impl_, row.text(2)), row.real(3), {row.real(4), row.real(5)}},
+                      row.integer(6),
+                      row.string(7)});
+    }
+    row.reset();
+    return rows;
+  });
+}
+
 }  // namespace mnm

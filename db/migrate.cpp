@@ -50,6 +50,10 @@ SELECT latency, data, dtype, metric, cost, objective, record FROM old_latency_me
 }  // namespace
 
 void upgrade(sqlite::Connection& store, std::int64_t from) {
+  if (from == 5) {  // version 6 added a table, and changed none
+    store.execute(std::string(kSchema));
+    return;
+  }
   store.execute(
       "DROP VIEW IF EXISTS pareto; DROP TRIGGER IF EXISTS record_stays; "
       "DROP TRIGGER IF EXISTS record_is_kept; "

@@ -8,10 +8,10 @@
 
 -- An older store becomes this one when it is opened for writing (db/migrate.cpp). Version 3 added
 -- `verification` and latencies, 4 the fronts over them; 5 put the scores of all metrics into one
--- table, and sessions into a column. 1 is not read any more.
+-- table, and sessions into a column; 6 added `latency_whole`. 1 is not read any more.
 
 PRAGMA application_id = 0x6d6e6d73;  -- "mnms"
-PRAGMA user_version = 5;             -- of this schema
+PRAGMA user_version = 6;             -- of this schema
 
 -- A checkpoint.
 CREATE TABLE IF NOT EXISTS model (
@@ -213,6 +213,20 @@ CREATE TABLE IF NOT EXISTS latency_check (
   spread    REAL NOT NULL CHECK (spread >= 0),
   PRIMARY KEY (latency, widths)
 ) WITHOUT ROWID, STRICT;
+
+-- Submodels that were measured whole when the search that had found them ended: by how much what it
+-- counted with is off now. Of several of one submodel the newest stands.
+CREATE TABLE IF NOT EXISTS latency_whole (
+  id        INTEGER PRIMARY KEY,
+  latency   INTEGER NOT NULL REFERENCES latency,   -- the measurement that the search counted with
+  run       INTEGER NOT NULL REFERENCES run,       -- the search, by its first run
+  widths    TEXT NOT NULL CHECK (widths <> ''),
+  predicted REAL NOT NULL CHECK (predicted >= 0),  -- seconds: the sum of the parts
+  seconds   REAL NOT NULL CHECK (seconds > 0),     -- the median
+  spread    REAL NOT NULL CHECK (spread >= 0),     -- between the quartiles
+  repeats   INTEGER NOT NULL CHECK (repeats > 0),  -- that the median is of
+  created   TEXT NOT NULL                          -- ISO 8601, UTC
+) STRICT;
 
 -- What fronts there are. Records are compared with records of the same front alone.
 CREATE TABLE IF NOT EXISTS front (

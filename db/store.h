@@ -107,6 +107,16 @@ struct LatencyRow {
   std::string created;  // ISO 8601, UTC; the time of add_latency where it is empty
 };
 
+// A submodel that was measured as a whole when the search that had found it ended.
+struct WholeLatencyRow {
+  std::int64_t id = 0;
+  std::int64_t latency = 0;  // the measurement that the search counted with
+  std::int64_t run = 0;      // the search, by its first run
+  LatencyCheck measured;
+  std::int64_t repeats = 0;  // that the median is of
+  std::string created;       // ISO 8601, UTC; the time of add_whole_latencies where it is empty
+};
+
 // Which front is asked for. Records of different models, data or dtypes are never compared.
 struct FrontQuery {
   std::optional<std::int64_t> model, data;
@@ -203,6 +213,10 @@ class Store {
   std::vector<Verification> verifications() const;  // newest last
   std::int64_t add_latency(const LatencyRow& latency);
   std::vector<LatencyRow> latencies(std::int64_t model) const;  // newest last
+  // Adds all rows, in one transaction. Their ids are not read.
+  void add_whole_latencies(std::span<const WholeLatencyRow> rows);
+  // Those that belong to a measurement of latency, newest last.
+  std::vector<WholeLatencyRow> whole_latencies(std::int64_t latency) const;
 
   struct Impl;  // db/store_impl.h
 

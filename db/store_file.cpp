@@ -26,7 +26,7 @@ extern const std::string_view kSchema;  // db/schema.sql
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x6d6e6d73;  // as in db/schema.sql
-constexpr std::int64_t kVersion = 5;                 // as there
+constexpr std::int64_t kVersion = 6;                 // as there
 constexpr std::int64_t kOldest = 2;                  // that is brought along
 constexpr std::string_view kMagic("SQLite format 3\0", 16);
 constexpr std::string_view kJournalMagic("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");

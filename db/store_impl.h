@@ -69,7 +69,7 @@ auto Store::Impl::read(const Body& body) {
   for (int attempt = 0;; ++attempt) {
     try {
       sqlite::Transaction transaction(file->connection(), sqlite::Transaction::Kind::kRead);
-      if (version < 5) version = file->version();  // another process may have written to it
+      if (version < 6) version = file->version();  // another process may have written to it
       auto result = body();
       if (file->settled() || attempt == 100) return result;
     } catch (const Error&) {

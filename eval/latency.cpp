@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -25,13 +26,20 @@ std::vector<LatencyCheck> draw_checks(const std::vector<std::vector<Width>>& cho
   return checks;
 }
 
+template <typename Item>
+void shuffle(std::vector<Item>& items, const Draw& draw) {
+  for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[draw(i)]);
+}
+
 // Each layer's choices in random order.
 std::vector<std::vector<Width>> shuffled(std::vector<std::vector<Width>> choices,
                                          const Draw& draw) {
-  for (std::vector<Width>& layer : choices) {
-    for (std::size_t i = layer.size(); i > 1; --i) std::swap(layer[i - 1], layer[draw(i)]);
-  }
+  for (std::vector<Width>& layer : choices) shuffle(layer, draw);
   return choices;
+}
+
+void require_repeats(const LatencySettings& settings) {
+  if (settings.repeats < 1) fail_usage("a median needs at least one repeat");
 }
 
 // Seconds of every pass, by part.
@@ -66,7 +74,7 @@ class PartTimes {
 Latency measure_latency(const WidthSpace& space, const LatencySettings& settings, PassTimer& timer,
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const ProgressSink& progress) {
-  if (settings.repeats < 1) fail_usage("a median needs at least one repeat");
+  require_repeats(settings);
   std::vector<std::vector<Width>> choices;
   std::size_t most = 1;
   for (std::size_t layer = 0; layer < space.layers.size(); ++layer) {
@@ -112,6 +120,34 @@ Latency measure_latency(const WidthSpace& space, const LatencySettings& settings
     latency.checks[i].predicted = table.of(latency.checks[i].widths);
   }
   return latency;
+}
+
+std::vector<Timing> time_wholes(std::span<const Widths> submodels, const LatencySettings& settings,
+                                PassTimer& timer,
+                                const std::function<std::uint64_t(std::uint64_t)>& draw,
+                                const ProgressSink& progress) {
+  require_repeats(settings);
+  if (submodels.empty()) return {};
+  const auto total = static_cast<double>(
+      settings.warm_up + settings.repeats * static_cast<std::int64_t>(submodels.size()));
+  double done = 0;
+  const auto timed = [&](std::size_t i) {
+    if (progress && !progress({done++, total})) throw Stopped();
+    return timer.whole(submodels[i]);
+  };
+  for (std::int64_t i = 0; i < settings.warm_up; ++i) {
+    timed(static_cast<std::size_t>(i) % submodels.size());
+  }
+  std::vector<std::size_t> order(submodels.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::vector<double>> seconds(submodels.size());
+  for (std::int64_t repeat = 0; repeat < settings.repeats; ++repeat) {
+    shuffle(order, draw);
+    for (const std::size_t i : order) seconds[i].push_back(timed(i));
+  }
+  std::vector<Timing> timings;
+  for (std::vector<double>& times : seconds) timings.push_back(timing_of(std::move(times)));
+  return timings;
 }
 
 }  // namespace mnm

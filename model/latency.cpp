@@ -57,6 +57,11 @@ Timing timing_of(std::vector<double> seconds) {
   return {quantile(seconds, 0.5), quantile(seconds, 0.75) - quantile(seconds, 0.25)};
 }
 
+double median_error(const Timing& seconds, std::int64_t repeats) {
+  constexpr double kDeviation = 1 / 1.349, kOfMedian = 1.2533;
+  return kOfMedian * kDeviation * seconds.spread / std::sqrt(static_cast<double>(repeats));
+}
+
 double Latency::mean_error() const {
   double sum = 0;
   for (const LatencyCheck& check : checks) sum += check.error();

@@ -80,13 +80,26 @@ void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front)
   for (std::size_t i = 0; i < all.size(); ++i) front.members[i].confirmed = records[i];
 }
 
+void time_members(const ConfirmRequest& request, ConfirmedFront& front) {
+  if (request.counted_with == nullptr) return;
+  std::vector<Widths> submodels;
+  for (const ConfirmedMember& member : front.members) submodels.push_back(member.widths);
+  std::vector<WholeLatencyRow> timed =
+      measure_wholes(request.store, *request.counted_with, request.runs.front().id,
+                     request.run.seed, submodels, request.make_timer, request.timing);
+  for (std::size_t i = 0; i < timed.size(); ++i) {
+    front.members[i].too_slow = is_too_slow(timed[i], request.budgets);
+    front.members[i].timed = std::move(timed[i]);
+  }
+}
+
 void compare_with_uniform(const ConfirmRequest& request, ConfirmedFront& front) {
   const auto objective = [&](const std::optional<Record>& record) {
     return objective_of(front.metric, record->value(front.metric));
   };
   for (std::size_t i = 0; i < front.members.size(); ++i) {
     const ConfirmedMember& member = front.members[i];
-    if (!member.within_budget) continue;
+    if (!member.within_budget || member.too_slow) continue;
     const auto better = [&](const std::optional<std::size_t>& than, const auto& record_of) {
       return !than || objective(record_of(member)) < objective(record_of(front.members[*than]));
     };
@@ -145,6 +158,7 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
     return member.cost.of(request.cost);
   });
   if (front.confirmed) score_on_confirm_part(request, front);
+  time_members(request, front);
   compare_with_uniform(request, front);
   return front;
 }

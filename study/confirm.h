@@ -1,10 +1,12 @@
-// The end of a search: the members of its front are scored on tokens that did not choose them.
+// The end of a search: the members of its front are scored on tokens that did not choose them, and
+// if latency was counted, they are timed as whole submodels.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "eval/standard_error.h"
 #include "families/open_model.h"
 #include "search/budget.h"
+#include "study/front_latency.h"
 #include "study/scorer.h"
 
 namespace mnm {
@@ -28,10 +31,14 @@ struct ConfirmRequest {
   CostKind cost = CostKind::kParams;
   std::vector<Budget> budgets{};
   const LatencyTable* latency = nullptr;  // where that is a cost asked for
-  CacheLoad cache{};                      // what memory is counted with
+  // The measurement that the table is of. Given: members are timed by make_timer, and stored.
+  const LatencyRow* counted_with = nullptr;
+  MakeTimer make_timer{};
+  CacheLoad cache{};  // what memory is counted with
   // For the confirming run: session, settings, command line and seed. The rest is filled in.
   RunRow run{};
   ProgressSink progress{};  // of scoring the confirm part; false: stop
+  ProgressSink timing{};    // of timing the members; likewise
 };
 
 struct ConfirmedMember {
@@ -40,15 +47,18 @@ struct ConfirmedMember {
   bool on_front = false;  // of the search part; else a uniform submodel, for comparison
   bool uniform = false;
   bool within_budget = true;  // false for the next larger uniform submodel
+  bool too_slow = false;      // is_too_slow(*timed): it is not called the best
   std::optional<Record> searched;
   std::optional<Record> confirmed;
-  std::optional<Estimate> difference;  // paired, to the best uniform submodel within the budgets
+  std::optional<WholeLatencyRow> timed;  // as a whole, at the end
+  std::optional<Estimate> difference;    // paired, to the best uniform submodel within the budgets
 };
 
 struct ConfirmedFront {
   Metric metric = Metric::kLoss;
   CostKind cost = CostKind::kParams;
   bool confirmed = false;
+  std::string why_not_timed;                // although latency was counted: the end of a sentence
   std::vector<ConfirmedMember> members;     // by ascending cost
   std::optional<std::size_t> best;          // by the search part, within the budgets
   std::optional<std::size_t> best_uniform;  // by the part that is reported
@@ -57,7 +67,8 @@ struct ConfirmedFront {
 // Scores the members of the front, the uniform submodels within the budgets and the next larger
 // uniform one on the confirm part, unless the store knows their scores. The scores are kept as a
 // run of their own. Only the search part chooses the best member, so its confirmed score is free of
-// that choice.
+// that choice. If the members are timed, one that is too slow is neither the best nor the best
+// uniform one.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
 // Whether the record exists and its metric is a number.

@@ -50,6 +50,12 @@ void Scorer::load() {
   if (const std::string text = session_->streaming(); !text.empty() && say_) say_(text);
 }
 
+std::unique_ptr<PassTimer> Scorer::timer(const Workload& workload) {
+  return session().timer(workload);
+}
+
+bool Scorer::streams() { return !session().streaming().empty(); }
+
 std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examples& data,
                                  const ProgressSink& progress, const Keep& keep) {
   require_metrics(options_.metrics, data.kind());

@@ -10,6 +10,7 @@
 #include "dataset/examples.h"
 #include "db/store.h"
 #include "engine/engine.h"
+#include "eval/latency.h"
 #include "eval/scores.h"
 #include "families/open_model.h"
 #include "model/cost.h"
@@ -48,7 +49,12 @@ class Scorer {
   // does not have.
   void serve(std::span<const Examples* const> datasets);
 
-  void load();  // loads the weights now
+  // Times passes of any submodel on this device. It does not outlive the scorer. Error if the
+  // weights are streamed.
+  std::unique_ptr<PassTimer> timer(const Workload& workload);
+
+  void load();     // loads the weights now
+  bool streams();  // whether they do not fit the memory; loads what does
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }
 

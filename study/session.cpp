@@ -237,7 +237,7 @@ double SearchSession::seconds_left() const {
   return std::max(0.0, deadline_ - elapsed());
 }
 
-ConfirmedFront SearchSession::confirm(const ProgressSink& progress) {
+ConfirmedFront SearchSession::confirm(const ProgressSink& progress, const ProgressSink& timing) {
   ConfirmRequest confirm{request_.opened, *store_, *scorer_, runs_};
   confirm.data = request_.confirm;
   confirm.space = request_.space;
@@ -249,7 +249,23 @@ ConfirmedFront SearchSession::confirm(const ProgressSink& progress) {
   confirm.run = kept_;
   confirm.run.session = runs_.front().session;
   confirm.progress = progress;
-  return confirm_front(confirm);
+  confirm.timing = timing;
+  const std::string why_not_timed = why_not_timed_here();
+  if (request_.counted_with != nullptr && why_not_timed.empty()) {
+    confirm.counted_with = request_.counted_with;
+    confirm.make_timer = [this](const Workload& workload) { return scorer_->timer(workload); };
+  }
+  ConfirmedFront front = confirm_front(confirm);
+  front.why_not_timed = why_not_timed;
+  return front;
+}
+
+std::string SearchSession::why_not_timed_here() const {
+  if (request_.counted_with == nullptr) return {};
+  std::string why =
+      why_not_comparable(*request_.counted_with, scorer_->device_name(), scorer_->dtype());
+  if (why.empty() && scorer_->streams()) why = "the weights do not fit the memory";
+  return why;
 }
 
 }  // namespace mnm

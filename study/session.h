@@ -60,9 +60,12 @@ struct SearchRequest {
   std::vector<std::string> strategies = {kDefaultStrategy};
   StrategySettings settings{};
   const LatencyTable* latency = nullptr;  // needed if latency is the cost or has a budget
-  CacheLoad cache{};                      // what memory is counted with
-  const WidthSpace* space = nullptr;      // within bounds of the user's; null: all of the model's
-  std::size_t batch = 256;                // submodels that are scored and kept together
+  // The measurement that the table is of. Given: at the end the members of the front are timed as
+  // wholes, if the search runs where this was measured.
+  const LatencyRow* counted_with = nullptr;
+  CacheLoad cache{};                  // what memory is counted with
+  const WidthSpace* space = nullptr;  // within bounds of the user's; null: all of the model's
+  std::size_t batch = 256;            // submodels that are scored and kept together
   // The parts that halving (study/halving.h) scores on. Null: everything is scored on all examples.
   const HalvingParts* halving = nullptr;
   // Counted from `started`, and shared evenly by the strategies. When the share of a strategy is
@@ -111,11 +114,13 @@ class SearchSession {
   // What is left of the running strategy's share; infinite without a limit.
   double seconds_left() const;
 
-  // Scores the members of the front of all runs on the confirm part (study/confirm.h).
-  ConfirmedFront confirm(const ProgressSink& progress = {});
+  // Scores the members of the front of all runs on the confirm part, and times them if latency was
+  // counted (study/confirm.h). The sinks are of one and of the other.
+  ConfirmedFront confirm(const ProgressSink& progress = {}, const ProgressSink& timing = {});
 
  private:
   double elapsed() const;
+  std::string why_not_timed_here() const;
   SearchOutcome search_one(const RunRow& run, const SearchWatch& watch);
   SearchOutcome search_halved(const RunRow& run, SearchLoop& loop);
   RunRow begin_part(const RunRow& whole, const Examples& part);

@@ -70,6 +70,43 @@ TEST(StoredLatency, ComesBack) {
   EXPECT_EQ(latency.checks[0].seconds.median, 0.51);
 }
 
+TEST(StoredLatency, SubmodelsThatWereMeasuredWholeComeBack) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  {
+    Store store = Store::open(path, Store::Mode::kWrite);
+    const std::int64_t model = store.model(test::model_row());
+    const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row("d"))));
+    ASSERT_EQ(store.add_latency(row(model)), 1);
+    ASSERT_EQ(store.add_latency(row(model)), 2);
+    std::vector<WholeLatencyRow> rows(3);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      rows[i].latency = i < 2 ? 2 : 1;
+      rows[i].run = run;
+      rows[i].measured = {{64}, 0.5, {0.25 * static_cast<double>(i + 1), 0.125}};
+      rows[i].repeats = 7;
+    }
+    store.add_whole_latencies(rows);
+    rows[0].run = 99;  // there is none
+    EXPECT_NE(test::error_of([&] { store.add_whole_latencies(rows); }), "");
+  }
+  const Store store = Store::open(path, Store::Mode::kRead);
+  const std::vector<WholeLatencyRow> found = store.whole_latencies(2);
+  ASSERT_EQ(found.size(), 2u);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].latency, 2);
+    EXPECT_EQ(found[i].run, 1);
+    EXPECT_EQ(found[i].measured.widths, Widths{64});
+    EXPECT_EQ(found[i].measured.predicted, 0.5);
+    EXPECT_EQ(found[i].measured.seconds.median, 0.25 * static_cast<double>(i + 1));
+    EXPECT_EQ(found[i].measured.seconds.spread, 0.125);
+    EXPECT_EQ(found[i].repeats, 7);
+    EXPECT_EQ(found[i].created.size(), 20u);
+  }
+  EXPECT_EQ(store.whole_latencies(1).size(), 1u);
+  EXPECT_EQ(store.latencies(1).back().measured.checks.size(), 1u) << "its own checks stay apart";
+}
+
 // What is measured is a cost like the others: fronts, limits and order.
 TEST(StoredLatency, FrontsAreTakenByIt) {
   const test::TempDir directory;

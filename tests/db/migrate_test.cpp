@@ -88,7 +88,7 @@ TEST(Upgrade, AStoreOfVersion4SaysTheSameWhenReadAndWhenBroughtUpToDate) {
   EXPECT_EQ(sessions, (std::vector<std::int64_t>{1, 1, 1, 4, 5}));
 
   Store::open(path, Store::Mode::kWrite);
-  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "5");
+  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "6");
   EXPECT_EQ(test::query(path, kPareto), view);
   EXPECT_EQ(answers_of(Store::open(path, Store::Mode::kRead)), answers);
   EXPECT_EQ(test::query(path, "SELECT record, hex(f32) FROM example_scores ORDER BY record"),
@@ -153,6 +153,33 @@ TEST(Upgrade, WhatItBecomesIsAStoreOfThisVersion) {
   EXPECT_THROW(test::query(path, "DELETE FROM score"), std::runtime_error);
 }
 
+TEST(Upgrade, AStoreOfVersion5IsReadAndGainsATable) {
+  const test::TempDir directory;
+  const auto path = directory / "old.db", fresh = directory / "fresh.db";
+  test::make_version_4(path);
+  const Rows answers = answers_of(Store::open(path, Store::Mode::kWrite));
+  test::make_version_5(path);
+  const Store reader = Store::open(path, Store::Mode::kRead);
+  EXPECT_EQ(answers_of(reader), answers);
+  EXPECT_TRUE(reader.whole_latencies(1).empty());
+  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "5");
+
+  Store store = Store::open(path, Store::Mode::kWrite);
+  EXPECT_EQ(test::cell(path, "PRAGMA user_version"), "6");
+  EXPECT_EQ(answers_of(store), answers);
+  ASSERT_GT(store.latencies(1).size(), 0u);
+  WholeLatencyRow row;
+  row.latency = store.latencies(1).front().id;
+  row.run = 1;
+  row.measured = {{1, 2, 3, 4, 5, 6, 7, 8}, 0.5, {0.25, 0.125}};
+  row.repeats = 3;
+  store.add_whole_latencies({&row, 1});
+  EXPECT_EQ(reader.whole_latencies(row.latency).size(), 1u);
+  Store::open(fresh, Store::Mode::kWrite);
+  const char* what = "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY name";
+  EXPECT_EQ(test::query(path, what), test::query(fresh, what));
+}
+
 TEST(Upgrade, AReaderFollowsAStoreThatAnotherBringsUpToDate) {
   const test::TempDir directory;
   const auto path = directory / "old.db";
@@ -191,7 +218,7 @@ TEST(Upgrade, StoresOfVersions3And2AreReadAndShowWhatTheyHold) {
   }
   EXPECT_EQ(test::cell(older, "PRAGMA user_version"), "2");
   const Store store = Store::open(older, Store::Mode::kWrite);
-  EXPECT_EQ(test::cell(older, "PRAGMA user_version"), "5");
+  EXPECT_EQ(test::cell(older, "PRAGMA user_version"), "6");
   EXPECT_EQ(answers_of(store), answers);
   EXPECT_TRUE(store.verifications().empty());
 }

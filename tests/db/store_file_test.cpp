@@ -108,7 +108,7 @@ TEST(StoreFile, AnotherVersionAndAnotherProgramAreNamed) {
   for (const Store::Mode mode : kModes) {
     const std::string error = error_of([&] { Store::open(path, mode); });
     EXPECT_SAYS(error, "version 7");
-    EXPECT_SAYS(error, "versions 2 to 5");
+    EXPECT_SAYS(error, "versions 2 to 6");
   }
   for (const char* sql :
        {"PRAGMA application_id = 17", "PRAGMA application_id = 0; PRAGMA user_version = 0"}) {

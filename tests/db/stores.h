@@ -82,6 +82,9 @@ inline void make_version_4(const std::filesystem::path& path) {
 }
 
 // Takes away what came with the version after.
+inline void make_version_5(const std::filesystem::path& version_6) {
+  query(version_6, "DROP TABLE latency_whole; PRAGMA user_version = 5");
+}
 inline void make_version_3(const std::filesystem::path& version_4) {
   query(version_4,
         "DROP VIEW pareto; DROP TABLE latency_member; DROP VIEW latency_stands; "

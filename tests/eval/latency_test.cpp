@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
+#include <set>
 
+#include "base/error.h"
 #include "eval/scores.h"
+#include "tests/support/scripted_timer.h"
 
 namespace mnm {
 namespace {
@@ -109,6 +113,49 @@ TEST(MeasureLatency, ASeedIsItsOrderAndChecks) {
   for (std::size_t i = 0; i < one.checks.size(); ++i) {
     EXPECT_EQ(one.checks[i].widths, two.checks[i].widths);
   }
+}
+
+TEST(TimeWholes, ByTurnsAndInRandomOrder) {
+  const std::vector<Widths> submodels = {{2, 3}, {4, 3}, {8, 5}};
+  test::ScriptedTimer timer([](const Widths& widths, int n) {
+    return n % 7 == 3 ? 1000 : static_cast<double>(widths.front());  // now and then disturbed
+  });
+  std::mt19937_64 random(5);
+  double last = -1;
+  const std::vector<Timing> timings = time_wholes(
+      submodels, {4, 21, 0, 1}, timer, [&](std::uint64_t n) { return random() % n; },
+      [&](const Progress& progress) {
+        EXPECT_EQ(progress.done, last + 1);
+        last = progress.done;
+        EXPECT_EQ(progress.total, 4 + 21 * 3);
+        return true;
+      });
+  ASSERT_EQ(timings.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(timings[i].median, submodels[i].front());
+  ASSERT_EQ(timer.timed.size(), 4u + 21 * 3);
+  std::set<std::vector<Widths>> orders;
+  for (std::size_t repeat = 0; repeat < 21; ++repeat) {
+    const auto begin = timer.timed.begin() + static_cast<std::ptrdiff_t>(4 + 3 * repeat);
+    std::vector<Widths> turn(begin, begin + 3);
+    orders.insert(turn);
+    std::ranges::sort(turn);
+    EXPECT_EQ(turn, submodels) << repeat;
+  }
+  EXPECT_GT(orders.size(), 3u);
+}
+
+TEST(TimeWholes, NothingAndTooFewRepeatsAndStopping) {
+  test::ScriptedTimer timer([](const Widths&, int) { return 1.0; });
+  const auto draw = [](std::uint64_t) { return std::uint64_t{0}; };
+  EXPECT_TRUE(time_wholes({}, {}, timer, draw, {}).empty());
+  EXPECT_TRUE(timer.timed.empty());
+  const std::vector<Widths> one = {{2, 3}};
+  EXPECT_THROW(time_wholes(one, {0, 0, 0, 1}, timer, draw, {}), UsageError);
+  EXPECT_EQ(time_wholes(one, {0, 1, 0, 1}, timer, draw, {}).front().median, 1);
+  EXPECT_THROW(time_wholes(one, {0, 9, 0, 1}, timer, draw,
+                           [&](const Progress&) { return timer.timed.size() < 4; }),
+               Stopped);
+  EXPECT_EQ(timer.timed.size(), 4u);
 }
 
 TEST(MeasureLatency, StopsWhenAsked) {

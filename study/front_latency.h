@@ -1,0 +1,50 @@
+// The latency of submodels that a search has found, measured again when it ends. The search counts
+// with sums of parts that were measured before it; here each submodel is timed as a whole.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "db/store.h"
+#include "eval/latency.h"
+#include "model/dtype.h"
+#include "search/budget.h"
+
+namespace mnm {
+
+// Makes a timer of passes over a workload. It is called once, and only if there is something to
+// time.
+using MakeTimer = std::function<std::unique_ptr<PassTimer>(const Workload&)>;
+
+// Times the submodels by turns, over the workload of the measurement that the search counted with,
+// and as often as it did. `run` is the first run of the search, and `seed` is of the order. Stores
+// the times, and returns them in the order of the submodels. Error, and nothing is stored, if the
+// measurement does not cover a submodel.
+std::vector<WholeLatencyRow> measure_wholes(Store& store, const LatencyRow& counted_with,
+                                            std::int64_t run, std::uint64_t seed,
+                                            std::span<const Widths> submodels,
+                                            const MakeTimer& make_timer,
+                                            const ProgressSink& progress);
+
+// The standard error of the median, in seconds.
+double standard_error(const WholeLatencyRow& row);
+
+// Whether the median is above a budget of latency by more than its standard error.
+bool is_too_slow(const WholeLatencyRow& row, std::span<const Budget> budgets);
+
+// The submodels whose newest time in the store, of those that belong to this measurement, is too
+// slow.
+std::vector<Widths> timed_too_slow(const Store& store, std::int64_t counted_with,
+                                   std::span<const Budget> budgets);
+
+// Why this device cannot confirm what was measured on another one, or in another dtype: the end of
+// a sentence. "" if it can.
+std::string why_not_comparable(const LatencyRow& counted_with, const std::string& device,
+                               Dtype dtype);
+
+}  // namespace mnm

@@ -1,0 +1,127 @@
+#include "study/front_latency.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/db/stores.h"
+#include "tests/support/error_of.h"
+#include "tests/support/scripted_timer.h"
+
+namespace mnm {
+namespace {
+
+// Layers of widths 2 and 4: a submodel takes 1 ms, and half a millisecond for each unit of width.
+LatencyRow counted(std::int64_t model, std::int64_t repeats) {
+  LatencyRow row;
+  row.model = model;
+  row.measured.device = "cpu, 2 threads";
+  row.measured.workload = {Phase::kPrefill, 3, 77};
+  row.measured.repeats = repeats;
+  row.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
+                        {0, 2, {1e-3, 0}},
+                        {0, 4, {2e-3, 0}},
+                        {1, 2, {1e-3, 0}},
+                        {1, 4, {2e-3, 0}}};
+  return row;
+}
+
+TEST(MeasureWholes, StoresWhatEachSubmodelTakesBesideWhatWasPredicted) {
+  const test::TempDir directory;
+  Store store = Store::open(directory / "s.db", Store::Mode::kWrite);
+  const std::int64_t model = store.model(test::model_row());
+  const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row())));
+  LatencyRow row = counted(model, 9);
+  row.id = store.add_latency(row);
+  const std::vector<Widths> submodels = {{2, 2}, {4, 2}, {kSkip, 4}};
+  const auto make = [&](const Workload& workload) {
+    EXPECT_EQ(workload.phase, Phase::kPrefill);
+    EXPECT_EQ(workload.batch, 3);
+    EXPECT_EQ(workload.length, 77);
+    return std::make_unique<test::ScriptedTimer>(
+        [](const Widths& widths, int) { return 1e-3 * (5 + static_cast<double>(widths.front())); });
+  };
+  const auto rows = measure_wholes(store, row, run, 1, submodels, make, {});
+  ASSERT_EQ(rows.size(), 3u);
+  const double predicted[] = {3e-3, 4e-3, 3e-3};
+  const std::vector<WholeLatencyRow> stored = store.whole_latencies(row.id);
+  ASSERT_EQ(stored.size(), 3u);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_NEAR(rows[i].measured.predicted, predicted[i], 1e-12);
+    EXPECT_NEAR(rows[i].measured.seconds.median, 1e-3 * (5 + submodels[i].front()), 1e-12);
+    EXPECT_EQ(rows[i].repeats, 9);
+    EXPECT_EQ(stored[i].measured.widths, submodels[i]);
+    EXPECT_EQ(stored[i].measured.seconds.median, rows[i].measured.seconds.median);
+    EXPECT_EQ(stored[i].run, run);
+  }
+  // Nothing is timed if there is nothing to time, or no prediction to hold it against.
+  const MakeTimer never = [](const Workload&) -> std::unique_ptr<PassTimer> {
+    throw std::logic_error("a timer is made");
+  };
+  EXPECT_TRUE(measure_wholes(store, row, run, 1, {}, never, {}).empty());
+  const std::vector<Widths> outside = {{8, 2}};
+  EXPECT_NE(test::error_of([&] { measure_wholes(store, row, run, 1, outside, never, {}); }), "");
+  EXPECT_EQ(store.whole_latencies(row.id).size(), 3u);
+}
+
+TEST(IsTooSlow, OnlyWhatIsAboveTheBudgetByMoreThanItsError) {
+  WholeLatencyRow row;
+  row.repeats = 25;
+  row.measured.seconds = {4.0e-3, 0.1e-3};
+  const double error = standard_error(row);
+  // Of normal times: the quartiles are 1.349 deviations apart.
+  EXPECT_NEAR(error, std::sqrt(std::acos(-1.0) / 2) * 0.1e-3 / 1.349 / 5, 1e-8);
+  const auto within = [&](double seconds) {
+    return std::vector<Budget>{{CostKind::kParams, 1},
+                               {CostKind::kLatency, std::llround(1e9 * seconds)}};
+  };
+  EXPECT_FALSE(is_too_slow(row, {}));
+  EXPECT_FALSE(is_too_slow(row, within(5e-3)));
+  EXPECT_FALSE(is_too_slow(row, within(4e-3)));
+  EXPECT_FALSE(is_too_slow(row, within(4e-3 - 0.9 * error)));
+  EXPECT_TRUE(is_too_slow(row, within(4e-3 - 1.1 * error)));
+  const std::vector<Budget> other = {{CostKind::kParams, 1}};
+  EXPECT_FALSE(is_too_slow(row, other));
+}
+
+TEST(TimedTooSlow, TheNewestTimeOfASubmodelStands) {
+  const test::TempDir directory;
+  Store store = Store::open(directory / "s.db", Store::Mode::kWrite);
+  const std::int64_t model = store.model(test::model_row());
+  const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row())));
+  const std::int64_t latency = store.add_latency(counted(model, 9));
+  const std::int64_t other = store.add_latency(counted(model, 9));
+  const auto add = [&](std::int64_t of, const Widths& widths, double milliseconds) {
+    WholeLatencyRow row;
+    row.latency = of;
+    row.run = run;
+    row.repeats = 9;
+    row.measured = {widths, 1e-3, {1e-3 * milliseconds, 0}};
+    store.add_whole_latencies({&row, 1});
+  };
+  add(latency, {2, 2}, 5);
+  add(latency, {4, 2}, 2);
+  add(latency, {4, 4}, 7);
+  add(other, {kSkip, 2}, 9);
+  add(latency, {2, 2}, 1);
+  add(latency, {4, 2}, 6);
+  const std::vector<Budget> budgets = {{CostKind::kLatency, 3'000'000}};
+  EXPECT_EQ(timed_too_slow(store, latency, budgets), (std::vector<Widths>{{4, 2}, {4, 4}}));
+  EXPECT_EQ(timed_too_slow(store, other, budgets), (std::vector<Widths>{{kSkip, 2}}));
+  EXPECT_TRUE(timed_too_slow(store, latency, {}).empty());
+}
+
+TEST(WhyNotComparable, NamesBothDevices) {
+  const LatencyRow row = counted(1, 3);
+  EXPECT_EQ(why_not_comparable(row, "cpu, 2 threads", Dtype::kF32), "");
+  for (const auto& [device, dtype] :
+       {std::pair{"cuda, a GPU", Dtype::kF32}, {"cpu, 2 threads", Dtype::kBF16}}) {
+    const std::string why = why_not_comparable(row, device, dtype);
+    EXPECT_TRUE(test::contains(why, "cpu, 2 threads in f32")) << why;
+    EXPECT_TRUE(test::contains(why, device)) << why;
+    EXPECT_TRUE(test::contains(why, to_string(dtype))) << why;
+  }
+}
+
+}  // namespace
+}  // namespace mnm
