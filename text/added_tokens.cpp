@@ -39,6 +39,27 @@ bool touches_word(std::string_view text, std::size_t begin, std::size_t end) {
          (end < text.size() && is_word(code_point_at(text, end).value));
 }
 
+// Finds the end of white space. Asked from places that ascend, it looks at each character once.
+class SpaceRun {
+ public:
+  explicit SpaceRun(std::string_view text) : text_(text) {}
+
+  std::size_t end_from(std::size_t begin) {
+    if (begin_ <= begin && begin <= end_) return end_;
+    begin_ = end_ = begin;
+    while (end_ < text_.size()) {
+      const CodePoint point = code_point_at(text_, end_);
+      if (!is_in(point.value, kSpaces)) break;
+      end_ += point.bytes;
+    }
+    return end_;
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t begin_ = 1, end_ = 0;  // of the run that was found last; at first there is none
+};
+
 }  // namespace
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
@@ -71,6 +92,7 @@ const AddedToken* AddedTokens::longest_at(std::string_view text) const {
 std::vector<TextPart> AddedTokens::parts_of(std::string_view text) const {
   std::vector<TextPart> out;
   std::size_t done = 0;
+  SpaceRun spaces(text);
   std::array<bool, 256> begins{};
   for (const AddedToken& token : tokens_) begins[byte_at(token.text, 0)] = true;
   for (std::size_t at = 0; at < text.size();) {
@@ -81,21 +103,17 @@ std::vector<TextPart> AddedTokens::parts_of(std::string_view text) const {
     }
     std::size_t begin = at, end = at + token->text.size();
     at = end;
-    if (end <= done) continue;  // taken as white space by the token before
     if (token->alone && touches_word(text, begin, end)) continue;
-    begin = std::max(begin, done);
     if (token->takes_left) {
       for (std::size_t left = begin; left > done; begin = left) {
         const auto [c, start] = before(text, left);
         if (!is_in(c, kSpaces)) break;
         left = start;
       }
+      begin = std::max(begin, done);
     }
-    while (token->takes_right && end < text.size()) {
-      const CodePoint point = code_point_at(text, end);
-      if (!is_in(point.value, kSpaces)) break;
-      end += point.bytes;
-    }
+    if (token->takes_right) end = spaces.end_from(end);
+    if (begin >= end) continue;
     if (done < begin) out.push_back({-1, text.substr(done, begin - done)});
     out.push_back({token->id, text.substr(begin, end - begin)});
     done = end;

@@ -30,6 +30,11 @@ class AddedTokens {
 
   // Cuts the text at its added tokens. The leftmost one is taken first. Of several that begin at
   // the same place the longest is taken. O(bytes x (longest token + log tokens)).
+  //
+  // A token may lie in white space that the token before it took (takes_right). The tokenizers
+  // package gives such a token too, and goes on behind it, so that the rest of the white space is
+  // cut once more. It is the same here. A token that takes_left is left out there: the package
+  // leaves out those that end where the white space ends, and fails at the others.
   std::vector<TextPart> parts_of(std::string_view text) const;
 
  private:

@@ -166,6 +166,57 @@ def byte_levels(corpus):
     yield "takes_spaces", added
 
 
+# White space of all kinds that Unicode has, and what only looks like it.
+SPACES = [
+    *" \t\n\r\x0b\x0c\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007",
+    *"\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000",
+    *"\u180e\u200b\u200c\u200d\u2060\ufeff\u001c\u001d\u001e\u001f",
+]
+# Tokens that overlap, are parts of others, are white space, or end in letters.
+OVERLAPPING = [
+    *("<|end|>", "<|end|>>", "<|end|><tool>", "<tool>", "<tool", "ool>", "> <", ">>"),
+    *("hello", "hell", "lo", " world", "world ", "a_", "_a", "Zé", "Z", "9", "日"),
+    *("  ", " \n", "\n", "\n\n", "\t", "\u00a0x", "\u3000", " \u3000"),
+]
+FLAG_KINDS = 12
+
+
+def random_flags(corpus):
+    """Added tokens whose flags are drawn. Some are found before normalizing, others after it."""
+    steps = [None, normalizers.NFKC(), normalizers.Lowercase()]
+    for kind in range(FLAG_KINDS):
+        name = f"flags_{kind}"
+        rng = random.Random(name)
+        tokenizer = trained(corpus, BY_ONE if kind % 2 else None, False)
+        if step := steps[kind % 3]:
+            tokenizer.normalizer = step
+        for content in rng.sample(OVERLAPPING, 10):
+            drawn = {f: rng.random() < 0.4 for f in ("lstrip", "rstrip", "single_word")}
+            token = AddedToken(content, normalized=rng.random() < 0.4, **drawn)
+            add = rng.choice([tokenizer.add_special_tokens, tokenizer.add_tokens])
+            add([token])
+        yield name, tokenizer
+
+
+def texts_of_flags(tokenizer, name):
+    """The package dies of some: where a token that takes spaces lies in those of another."""
+    rng = random.Random(name + " texts")
+    own = [t.content for t in tokenizer.get_added_tokens_decoder().values()]
+    words = ["a", "_", "-", "é", "\u0301", "\u24b6", "²", "HELLO", "ﬁ", *OVERLAPPING]
+    out = []
+    while len(out) < 1500:
+        choices = rng.choice([[*own, *SPACES], [*own, *own, *SPACES, *words]])
+        text = "".join(rng.choices(choices, k=rng.randrange(1, 20)))
+        try:
+            tokenizer.encode(text)
+        except BaseException as error:  # pyo3's PanicException is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            continue
+        out.append(text)
+    return out
+
+
 def changed(tokenizer, parts):
     return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | parts))
 
@@ -261,7 +312,11 @@ def sentence_pieces(corpus):
 
 def make(root, corpus_file, reference):
     corpus = Path(corpus_file).read_text("utf-8", "replace")[:100000]
-    for name, tokenizer in (*byte_levels(corpus), *sentence_pieces(corpus)):
+    for name, tokenizer in (
+        *byte_levels(corpus),
+        *sentence_pieces(corpus),
+        *random_flags(corpus),
+    ):
         (root / name).mkdir()
         tokenizer.save(str(root / name / "tokenizer.json"))
     (root / "bytes").mkdir()
@@ -269,7 +324,12 @@ def make(root, corpus_file, reference):
     for folder in [p for p in root.iterdir() if p.is_dir()]:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         size = max(tokenizer.get_vocab().values()) + 1
-        facts = {"vocabulary": size, "texts": texts(corpus, folder.name)}
+        asked = (
+            texts_of_flags(tokenizer, folder.name)
+            if folder.name.startswith("flags_")
+            else texts(corpus, folder.name)
+        )
+        facts = {"vocabulary": size, "texts": asked}
         (root / f"{folder.name}.texts").write_text(json.dumps(facts))
 
 
