@@ -1,21 +1,25 @@
 #include "dataset/feature_database.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
 
 namespace mnm {
 
+void require_depth(std::int64_t depth, std::int64_t count) {
+  if (depth >= 1 && depth <= count) return;
+  fail_usage("cannot look at the {} nearest of a database of {}: expected 1 to {}", depth, count,
+             count);
+}
+
 FeatureDatabase::FeatureDatabase(Features features, Distance distance, std::int64_t depth)
     : features_(std::move(features)),
       distance_(distance),
       depth_(depth),
       offsets_(static_cast<std::size_t>(features_.count())) {
-  if (depth_ < 1 || depth_ > count()) {
-    fail_usage("cannot look at the {} nearest of a database of {}: expected 1 to {}", depth_,
-               count(), count());
-  }
+  require_depth(depth_, count());
   const auto d = static_cast<std::size_t>(dimension());
   for (std::size_t i = 0; i < offsets_.size(); ++i) {
     const std::span<float> vector = std::span(features_.vectors).subspan(i * d, d);
@@ -46,6 +50,8 @@ double FeatureDatabase::score(std::span<const float> query, std::int64_t item) c
 
 RetrievalScores FeatureDatabase::scores(std::span<const std::int32_t> found,
                                         std::int64_t label) const {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  if (found.front() < 0) return {kNone, kNone, kNone, kNone};
   double hits = 0, precisions = 0;
   for (std::size_t place = 0; place < found.size(); ++place) {
     if (features_.labels[static_cast<std::size_t>(found[place])] != label) continue;

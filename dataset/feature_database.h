@@ -37,6 +37,9 @@ struct RetrievalScores {
   float nearest = 0, average_precision = 0, precision = 0, recall = 0;
 };
 
+// UsageError unless a database of `count` items has `depth` nearest ones, and at least one.
+void require_depth(std::int64_t depth, std::int64_t count);
+
 // Ready for a search: the nearest item of a query q is the one with the largest q . vector +
 // offset.
 class FeatureDatabase {
@@ -54,7 +57,8 @@ class FeatureDatabase {
 
   // q . vector + offset in f64, summed in one order wherever an item lies: equal vectors tie.
   double score(std::span<const float> query, std::int64_t item) const;
-  // Of a query of this class, for which `found` are the `depth` nearest, the nearest first.
+  // Of a query of this class, for which `found` are the `depth` nearest, the nearest first. NaN if
+  // these are -1, since the query is no number.
   RetrievalScores scores(std::span<const std::int32_t> found, std::int64_t label) const;
 
  private:

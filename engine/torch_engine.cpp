@@ -323,7 +323,7 @@ class TorchEngine final : public Engine {
           const_cast<float*>(queries.data()),  // only read
           {static_cast<std::int64_t>(queries.size()) / database.dimension(), database.dimension()},
           at::kFloat);
-      const at::Tensor found = nearest_items(database, rows.to(device));
+      const at::Tensor found = nearest_items({database, device}, rows.to(device));
       const std::int32_t* const ids = found.const_data_ptr<std::int32_t>();
       return std::vector<std::int32_t>(ids, ids + found.numel());
     });

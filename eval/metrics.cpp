@@ -91,6 +91,47 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
        .estimate = mean_of,
        .difference = paired_difference,
        .meaning = "the share of targets that are among the five most likely words or classes"},
+      {.metric = Metric::kKnn,
+       .name = "knn",
+       .title = "1-NN accuracy",
+       .unit = "1-NN accuracy, share of queries",
+       .larger_wins = true,
+       .needs_database = true,
+       .of = "images",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of queries whose nearest item of the database has their class"},
+      {.metric = Metric::kMap,
+       .name = "map",
+       .title = "mAP@k",
+       .unit = "mean average precision of the k nearest items",
+       .larger_wins = true,
+       .needs_database = true,
+       .of = "images",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the precision up to each of the k nearest items that has the query's class, summed and "
+                  "divided by k"},
+      {.metric = Metric::kPrecision,
+       .name = "precision",
+       .title = "precision@k",
+       .unit = "precision of the k nearest items",
+       .larger_wins = true,
+       .needs_database = true,
+       .of = "images",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of the k nearest items that have the query's class"},
+      {.metric = Metric::kRecall,
+       .name = "recall",
+       .title = "recall@k",
+       .unit = "recall of the k nearest items",
+       .larger_wins = true,
+       .needs_database = true,
+       .of = "images",
+       .estimate = mean_of,
+       .difference = paired_difference,
+       .meaning = "the share of the database's items of the query's class that are among the k nearest"},
       {.metric = Metric::kAcc,
        .name = "acc",
        .title = "acc",
@@ -167,8 +208,10 @@ Metric parse_metric(std::string_view name) {
 std::vector<MetricRow> measured_for(std::span<const Metric> wanted) {
   const bool full =
       std::ranges::any_of(wanted, [](Metric metric) { return row_of(metric).needs_full; });
+  const bool database = need_database(wanted);
   std::vector<MetricRow> measured;
   for (const MetricRow& row : metric_table()) {
+    if (row.needs_database && database) measured.push_back(row);
     if (!row.of.empty()) continue;
     const bool asked = std::ranges::find(wanted, row.metric) != wanted.end();
     if (row.second_pass ? asked : full || !row.needs_full) measured.push_back(row);
@@ -179,7 +222,7 @@ std::vector<MetricRow> measured_for(std::span<const Metric> wanted) {
 std::vector<MetricRow> measured_on(std::string_view kind, std::span<const Metric> wanted) {
   std::vector<MetricRow> measured = measured_for(wanted);
   for (const MetricRow& row : metric_table()) {
-    if (!row.of.empty() && row.of == kind) measured.push_back(row);
+    if (!row.of.empty() && row.of == kind && !row.needs_database) measured.push_back(row);
   }
   return measured;
 }
@@ -188,10 +231,29 @@ void require_metrics(std::span<const Metric> wanted, std::string_view kind) {
   for (const Metric metric : wanted) {
     const MetricRow& row = row_of(metric);
     if (row.of.empty() || row.of == kind) continue;
-    fail_usage(
-        "the metric {} is one of {}, and the data are {}: make a task with 'mixnmatch tasks'",
-        row.name, row.of, kind);
+    fail_usage("the metric {} is one of {}, and the data are {}{}", row.name, row.of, kind,
+               row.needs_database ? "" : ": make a task with 'mixnmatch tasks'");
   }
+}
+
+bool need_database(std::span<const Metric> metrics) {
+  return std::ranges::any_of(metrics, [](Metric metric) { return row_of(metric).needs_database; });
+}
+
+void require_database(std::span<const Metric> wanted, bool there_is_one) {
+  if (need_database(wanted) == there_is_one) return;
+  if (!there_is_one) {
+    const auto metric = std::ranges::find_if(
+        wanted, [](Metric each) { return row_of(each).needs_database; });
+    fail_usage("the metric {} searches a database of images: name one with --database",
+               to_string(*metric));
+  }
+  std::vector<std::string_view> names;
+  for (const MetricRow& row : metric_table()) {
+    if (row.needs_database) names.push_back(row.name);
+  }
+  fail_usage("a database is searched for the metrics {} alone: name one of them with --metric",
+             fmt::join(names, ", "));
 }
 
 double objective_of(Metric metric, double value) {

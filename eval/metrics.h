@@ -16,8 +16,9 @@
 namespace mnm {
 
 // In the order in which a readout computes them. First come the metrics that any pass over the
-// vocabulary gives, then those that need the full model, then those that need a second pass. Those
-// of tasks come last. They follow from the losses (eval/task_scores.h).
+// vocabulary gives, then those that need the full model, then those that need a second pass, then
+// those of retrieval, which need a database. Those of tasks come last. They follow from the losses
+// (eval/task_scores.h).
 enum class Metric : std::uint8_t {
   kLoss,
   kAccuracy,
@@ -25,6 +26,10 @@ enum class Metric : std::uint8_t {
   kAgreement,
   kAcceptance,
   kAccuracy5,
+  kKnn,
+  kMap,
+  kPrecision,
+  kRecall,
   kAcc,
   kAccNorm,
   kAccBytes,
@@ -32,7 +37,7 @@ enum class Metric : std::uint8_t {
   kBytePerplexity,
   kBitsPerByte
 };
-inline constexpr std::size_t kMetricCount = 12;
+inline constexpr std::size_t kMetricCount = 16;
 
 struct MetricRow {
   Metric metric = Metric::kLoss;
@@ -42,7 +47,10 @@ struct MetricRow {
   bool larger_wins = false;  // else the smaller value wins
   bool needs_full = false;   // compares with the model at full width
   bool second_pass = false;  // reads the vocabulary twice: measured only when it is asked for
-  std::string_view of{};     // the one kind of examples that has it: "questions"; empty: all kinds
+  // Searches a database for the features of the examples (dataset/retrieval.h). All such metrics
+  // are measured when one of them is asked for.
+  bool needs_database = false;
+  std::string_view of{};  // the one kind of examples that has it: "questions"; empty: all kinds
   // Whether the values of some examples are the same whatever the others are. Else they are those
   // of all examples together (eval/task_scores.h), and the values of parts cannot be put together.
   bool of_parts = true;
@@ -61,12 +69,17 @@ std::vector<std::string_view> metric_names();
 
 // The metrics that a readout measures if `wanted` are asked for, in the order of the table. Every
 // run measures loss and accuracy. A run that compares with the full model measures both KL and
-// agreement. What needs a second pass is measured if it is wanted itself.
+// agreement. What needs a second pass is measured if it is wanted itself. A run that searches a
+// database measures all metrics of retrieval.
 std::vector<MetricRow> measured_for(std::span<const Metric> wanted);
-// The same, and all metrics that only examples of this kind have.
+// The same, and all metrics of tasks that only examples of this kind have.
 std::vector<MetricRow> measured_on(std::string_view kind, std::span<const Metric> wanted);
+// Whether one of the metrics searches a database.
+bool need_database(std::span<const Metric> metrics);
 // UsageError if examples of this kind do not have one of the metrics.
 void require_metrics(std::span<const Metric> wanted, std::string_view kind);
+// UsageError if one of the metrics searches a database and there is none, or the other way round.
+void require_database(std::span<const Metric> wanted, bool there_is_one);
 
 // One T for each metric.
 template <typename T>

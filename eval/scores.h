@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/progress.h"
+#include "dataset/retrieval.h"
 #include "eval/metrics.h"
 #include "model/dtype.h"
 
@@ -35,10 +37,16 @@ struct DeviceOptions {
 struct ScoreOptions {
   std::vector<Metric> metrics{};  // wanted beside loss and accuracy, which come with every pass
   bool one_by_one = false;        // no sharing: the shared plan is judged by it
+  // What is searched, if metrics need it. The examples have its protocol.
+  std::optional<Retrieval> retrieval{};
 
-  std::vector<MetricRow> measured() const { return measured_for(metrics); }  // by a readout
+  std::vector<MetricRow> measured() const { return measured_for(metrics); }  // of tokens and images
   std::vector<MetricRow> measured(std::string_view kind) const {             // of such examples
     return measured_on(kind, metrics);
+  }
+  // Whether each submodel encodes a database of its own.
+  bool own_databases() const {
+    return retrieval && retrieval->encoder == DatabaseEncoder::kSubmodel;
   }
   bool wants(Metric metric) const { return std::ranges::find(metrics, metric) != metrics.end(); }
   bool compares() const {  // with the full model

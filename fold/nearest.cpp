@@ -25,11 +25,9 @@ at::Tensor tensor_of(std::span<const float> values, at::IntArrayRef shape) {
 }
 
 // The `keep` best of each query by f32 products, in no certain order: int32 [n, keep].
-at::Tensor found_on_cpu(const FeatureDatabase& database, const at::Tensor& queries,
+at::Tensor found_on_cpu(const PlacedDatabase& database, const at::Tensor& queries,
                         std::int64_t keep) {
-  const std::int64_t n = queries.size(0), count = database.count();
-  const at::Tensor vectors = tensor_of(database.vectors(), {count, database.dimension()});
-  const at::Tensor offsets = tensor_of(database.offsets(), {1, count});
+  const std::int64_t n = queries.size(0), count = database.items.count();
   const at::Tensor ids = at::full({n, keep}, -1, at::kInt);
   at::parallel_for(0, (n + kRows - 1) / kRows, 1, [&](std::int64_t first, std::int64_t last) {
     const c10::AutoGradMode no_grad(false);  // thread-local
@@ -42,8 +40,8 @@ at::Tensor found_on_cpu(const FeatureDatabase& database, const at::Tensor& queri
       for (std::int64_t column = 0; column < count; column += kColumns) {
         const std::int64_t columns = std::min(kColumns, count - column);
         at::Tensor scores = room.narrow(0, 0, rows * columns).view({rows, columns});
-        at::addmm_out(scores, offsets.narrow(1, column, columns), asked,
-                      vectors.narrow(0, column, columns).t());
+        at::addmm_out(scores, database.offsets.narrow(1, column, columns), asked,
+                      database.vectors.narrow(0, column, columns).t());
         keep_nearest({rows, columns, columns, static_cast<std::int32_t>(column), keep},
                      scores.const_data_ptr<float>(), best.data_ptr<float>(),
                      ids.data_ptr<std::int32_t>() + row * keep);
@@ -53,17 +51,14 @@ at::Tensor found_on_cpu(const FeatureDatabase& database, const at::Tensor& queri
   return ids;
 }
 
-at::Tensor found_on_device(const FeatureDatabase& database, const at::Tensor& queries,
+at::Tensor found_on_device(const PlacedDatabase& database, const at::Tensor& queries,
                            std::int64_t keep) {
-  const std::int64_t count = database.count();
-  const at::Tensor vectors =
-      tensor_of(database.vectors(), {count, database.dimension()}).to(queries.device());
-  const at::Tensor offsets = tensor_of(database.offsets(), {1, count}).to(queries.device());
+  const std::int64_t count = database.items.count();
   at::Tensor best, ids;
   for (std::int64_t column = 0; column < count; column += kDeviceColumns) {
     const std::int64_t columns = std::min(kDeviceColumns, count - column);
-    const at::Tensor scores = at::addmm(offsets.narrow(1, column, columns), queries,
-                                        vectors.narrow(0, column, columns).t());
+    const at::Tensor scores = at::addmm(database.offsets.narrow(1, column, columns), queries,
+                                        database.vectors.narrow(0, column, columns).t());
     auto [values, places] = at::topk(scores, std::min(keep, columns), 1);
     places = places + column;
     best = column == 0 ? values : at::cat({best, values}, 1);
@@ -79,13 +74,19 @@ at::Tensor found_on_device(const FeatureDatabase& database, const at::Tensor& qu
 
 }  // namespace
 
-at::Tensor nearest_items(const FeatureDatabase& database, const at::Tensor& given) {
-  const std::int64_t d = database.dimension(), depth = database.depth(), n = given.size(0);
+PlacedDatabase::PlacedDatabase(const FeatureDatabase& database, const at::Device& device)
+    : items(database),
+      vectors(tensor_of(database.vectors(), {database.count(), database.dimension()}).to(device)),
+      offsets(tensor_of(database.offsets(), {1, database.count()}).to(device)) {}
+
+at::Tensor nearest_items(const PlacedDatabase& database, const at::Tensor& given) {
+  const FeatureDatabase& items = database.items;
+  const std::int64_t d = items.dimension(), depth = items.depth(), n = given.size(0);
   if (given.size(1) != d) {
     fail("cannot search features of {} numbers in a database of {}: it is another model's",
          given.size(1), d);
   }
-  const std::int64_t keep = std::min(depth + kMore, database.count());
+  const std::int64_t keep = std::min(depth + kMore, items.count());
   const at::Tensor queries = given.to(at::kFloat).contiguous();
   const at::Tensor found = on_cuda(queries) ? found_on_device(database, queries, keep)
                                             : found_on_cpu(database, queries, keep);
@@ -102,7 +103,7 @@ at::Tensor nearest_items(const FeatureDatabase& database, const at::Tensor& give
     const std::span<const float> query(host.const_data_ptr<float>() + row * d,
                                        static_cast<std::size_t>(d));
     for (std::size_t i = 0; i < compared.size(); ++i) {
-      compared[i] = {-database.score(query, ids[i]), ids[i]};
+      compared[i] = {-items.score(query, ids[i]), ids[i]};
     }
     std::ranges::sort(compared);
     for (std::int64_t i = 0; i < depth; ++i) to[i] = compared[static_cast<std::size_t>(i)].second;
@@ -110,21 +111,18 @@ at::Tensor nearest_items(const FeatureDatabase& database, const at::Tensor& give
   return nearest;
 }
 
-void retrieval_into(const FeatureDatabase& database, const at::Tensor& queries,
+void retrieval_into(const PlacedDatabase& database, const at::Tensor& queries,
                     const at::Tensor& targets, const at::Tensor& values) {
   const at::Tensor nearest = nearest_items(database, queries);
   const at::Tensor labels = targets.to(at::kCPU).contiguous();
   const std::int64_t n = nearest.size(0), depth = nearest.size(1);
   const at::Tensor all = at::empty({4, n}, at::kFloat);
   float* const out = all.data_ptr<float>();
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   for (std::int64_t row = 0; row < n; ++row) {
     const std::span<const std::int32_t> found(nearest.const_data_ptr<std::int32_t>() + row * depth,
                                               static_cast<std::size_t>(depth));
-    RetrievalScores scores{kNan, kNan, kNan, kNan};
-    if (found.front() >= 0) {
-      scores = database.scores(found, labels.const_data_ptr<std::int64_t>()[row]);
-    }
+    const RetrievalScores scores =
+        database.items.scores(found, labels.const_data_ptr<std::int64_t>()[row]);
     const float each[] = {scores.nearest, scores.average_precision, scores.precision,
                           scores.recall};
     for (std::int64_t i = 0; i < 4; ++i) out[i * n + row] = each[i];

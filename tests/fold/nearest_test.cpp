@@ -57,7 +57,7 @@ TEST(Nearest, FindsWhatAComparisonOfAllPairsFinds) {
       const Features features = random_features(c.count, c.d, 5);
       const FeatureDatabase database(features, distance, c.depth);
       const at::Tensor queries = at::randn({c.queries, c.d});
-      const at::Tensor found = nearest_items(database, queries);
+      const at::Tensor found = nearest_items({database, at::kCPU}, queries);
       ASSERT_EQ(found.sizes(), at::IntArrayRef({c.queries, c.depth}));
       std::int64_t differ = 0;
       for (std::int64_t row = 0; row < c.queries; ++row) {
@@ -85,7 +85,7 @@ TEST(Nearest, OfEqualOnesTheLowestNumberIsTheNearest) {
   at::Tensor query = at::from_blob(features.vectors.data() + 12 * 31, {1, 12}, at::kFloat).clone();
   for (const Distance distance : {Distance::kCosine, Distance::kL2}) {
     const FeatureDatabase database(features, distance, 5);
-    const at::Tensor found = nearest_items(database, query.expand({3, 12}));
+    const at::Tensor found = nearest_items({database, at::kCPU}, query.expand({3, 12}));
     for (std::int64_t row = 0; row < 3; ++row) {
       const std::int32_t* const ids = found.const_data_ptr<std::int32_t>() + 5 * row;
       EXPECT_EQ((std::vector<std::int32_t>(ids, ids + 5)),
@@ -99,7 +99,7 @@ TEST(Nearest, AQueryThatIsNoNumberFindsNothing) {
   at::Tensor queries = at::randn({3, 4});
   queries[1][2] = std::numeric_limits<float>::quiet_NaN();
   const at::Tensor values = at::empty({4, 3}, at::kFloat);
-  retrieval_into(database, queries, at::zeros({3}, at::kLong), values);
+  retrieval_into({database, at::kCPU}, queries, at::zeros({3}, at::kLong), values);
   const at::Tensor nan = values.isnan();
   for (std::int64_t row = 0; row < 4; ++row) {
     EXPECT_FALSE(nan[row][0].item<bool>());
@@ -107,7 +107,7 @@ TEST(Nearest, AQueryThatIsNoNumberFindsNothing) {
     EXPECT_FALSE(nan[row][2].item<bool>());
   }
   EXPECT_TRUE(test::contains(test::error_of([&] {
-                               nearest_items(database, at::zeros({1, 5}));
+                               nearest_items({database, at::kCPU}, at::zeros({1, 5}));
                              }),
                              "features of 5 numbers in a database of 4"));
 }
