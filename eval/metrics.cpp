@@ -110,8 +110,9 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
        .of = "images",
        .estimate = mean_of,
        .difference = paired_difference,
-       .meaning = "the precision up to each of the k nearest items that has the query's class, summed and "
-                  "divided by k"},
+       .meaning =
+           "the precision up to each of the k nearest items that has the query's class, summed and "
+           "divided by k"},
       {.metric = Metric::kPrecision,
        .name = "precision",
        .title = "precision@k",
@@ -131,7 +132,8 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
        .of = "images",
        .estimate = mean_of,
        .difference = paired_difference,
-       .meaning = "the share of the database's items of the query's class that are among the k nearest"},
+       .meaning =
+           "the share of the database's items of the query's class that are among the k nearest"},
       {.metric = Metric::kAcc,
        .name = "acc",
        .title = "acc",
@@ -243,8 +245,8 @@ bool need_database(std::span<const Metric> metrics) {
 void require_database(std::span<const Metric> wanted, bool there_is_one) {
   if (need_database(wanted) == there_is_one) return;
   if (!there_is_one) {
-    const auto metric = std::ranges::find_if(
-        wanted, [](Metric each) { return row_of(each).needs_database; });
+    const auto metric =
+        std::ranges::find_if(wanted, [](Metric each) { return row_of(each).needs_database; });
     fail_usage("the metric {} searches a database of images: name one with --database",
                to_string(*metric));
   }

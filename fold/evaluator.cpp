@@ -2,10 +2,13 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -18,6 +21,7 @@
 #include "fold/batch.h"
 #include "fold/device_error.h"
 #include "fold/layer_step.h"
+#include "fold/nearest.h"
 #include "fold/sequence_queue.h"
 #include "fold/sweep.h"
 #include "fold/walk.h"
@@ -34,6 +38,15 @@ constexpr std::int64_t kDeviceWords = 8192, kHostWords = 2048;
 constexpr std::uint64_t kDeviceLogits = 1u << 26, kHostLogits = 1u << 20;
 // Products of ours and of LibTorch each have a work space, LibTorch's of up to as much.
 constexpr std::uint64_t kDeviceProducts = 2 * kSumProductWork;
+
+// The metrics that a readout measures: all, but for those of databases of the submodels' own.
+std::vector<MetricRow> readout_metrics(const ScoreOptions& options) {
+  std::vector<MetricRow> measured = options.measured();
+  if (!options.retrieval || !options.retrieval->encoded) {
+    std::erase_if(measured, [](const MetricRow& row) { return row.needs_database; });
+  }
+  return measured;
+}
 
 // Candidates that one plan holds, and where their results go.
 struct Group {
@@ -52,9 +65,15 @@ class Evaluation {
         dataset_(dataset),
         options_(options),
         limits_(limits),
+        measured_(readout_metrics(options)),
         flops_(model, dataset.context, dataset.share()),
         full_(model.space.full()),
-        element_bytes_(std::max<std::uint64_t>(fold.element_bytes(), model.flow_in_f32 ? 4 : 0)) {}
+        element_bytes_(std::max<std::uint64_t>(fold.element_bytes(), model.flow_in_f32 ? 4 : 0)) {
+    if (!options.retrieval || !options.retrieval->encoded) return;
+    database_.emplace(*options.retrieval->encoded, device);
+    if (device_.is_cpu()) return;  // where it lies already
+    limits_.memory -= std::min<std::uint64_t>(database_->vectors.nbytes(), limits_.memory / 2);
+  }
 
   std::vector<Group> groups(std::span<const Widths> candidates) const {
     std::vector<std::vector<std::size_t>> parts;
@@ -93,7 +112,7 @@ class Evaluation {
   std::vector<CandidateScores> score(const Group& group, Meter& meter) {
     std::vector<CandidateScores> results(group.indices.size());
     for (CandidateScores& scores : results) {
-      for (const MetricRow& row : options_.measured()) {
+      for (const MetricRow& row : measured_) {
         scores[row.metric].resize(static_cast<std::size_t>(dataset_.values()));
       }
     }
@@ -147,6 +166,8 @@ class Evaluation {
   SecondPass second_pass() const {
     return {options_.wants(Metric::kAcceptance), options_.wants(Metric::kAccuracy5)};
   }
+
+  const PlacedDatabase* database() const { return database_ ? &*database_ : nullptr; }
 
   // In half of what the device had no memory for, from now on, or, where that is too little for
   // any tiling, in the least that there is. Nothing where no less will do, or memory was not it.
@@ -205,14 +226,14 @@ class Evaluation {
                  std::span<CandidateScores> results) const {
     const Batch batch = batch_of(dataset_, range.begin, range.size(), device_);
     const std::int64_t first = dataset_.first_value(range.begin), count = batch.values();
-    const at::Tensor means = walk.run(batch, options_.compares() ? &full_ : nullptr, second_pass())
-                                 .to(at::kCPU)
-                                 .contiguous();
+    const Widths* const reference = options_.compares() ? &full_ : nullptr;
+    const at::Tensor means =
+        walk.run(batch, reference, second_pass(), database()).to(at::kCPU).contiguous();
     const float* const values = means.const_data_ptr<float>();
     const std::int64_t metrics = means.size(1);
     for (std::size_t i = 0; i < results.size(); ++i) {
       const float* from = values + plan.leaf[i] * metrics * count;
-      for (const MetricRow& row : options_.measured()) {
+      for (const MetricRow& row : measured_) {
         std::copy_n(from, count, results[i][row.metric].begin() + first);
         from += count;
       }
@@ -227,7 +248,7 @@ class Evaluation {
                      limits_.stream->spill);
       try {
         return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference,
-                      options_.measured(), second_pass()},
+                      measured_, second_pass(), database()},
                      meter, results);
       } catch (const c10::Error& error) {
         const std::optional<Division> less = after(error, group.plan, dataset_.count, division);
@@ -253,6 +274,8 @@ class Evaluation {
   const Examples& dataset_;
   const ScoreOptions& options_;
   EvaluatorLimits limits_;
+  const std::vector<MetricRow> measured_;   // by readouts
+  std::optional<PlacedDatabase> database_;  // that all candidates' queries are searched in
   ForwardFlops flops_;
   Widths full_;
   std::uint64_t element_bytes_ = 0;
@@ -274,6 +297,111 @@ std::vector<CandidateScores> score_groups(Evaluation& evaluation, const std::vec
   }
   return results;
 }
+
+// What the heads read of examples, submodel by submodel.
+class Encoder {
+ public:
+  Encoder(Fold& fold, const NestedModel& model, const at::Device& device,
+          const EvaluatorLimits& limits)
+      : fold_(fold), model_(model), device_(device), size_(feature_size(model)) {
+    if (limits.stream) fail("cannot encode examples while weights are streamed; allow more memory");
+  }
+
+  std::int64_t size() const { return size_; }  // numbers of a vector
+
+  // [count, size()]. The meter counts `each` for an example.
+  std::vector<float> encode(const Widths& widths, const Examples& dataset, Meter& meter,
+                            double each) const {
+    std::vector<float> vectors(static_cast<std::size_t>(dataset.count * size_));
+    const std::int64_t rows = device_.is_cpu() ? 1024 : 32768;  // of a batch
+    const std::int64_t together = std::max<std::int64_t>(1, rows / dataset.context);
+    SequenceQueue queue(dataset.count, (dataset.count + together - 1) / together);
+    const auto work = [&] {
+      while (const std::optional<SequenceRange> range = queue.take()) {
+        const Batch batch = batch_of(dataset, range->begin, range->size(), device_);
+        const at::Tensor features = fold_.readout(step_layers(fold_, fold_.embed(batch), widths))
+                                        .to(at::kCPU, at::kFloat)
+                                        .contiguous();
+        std::copy_n(features.const_data_ptr<float>(), range->size() * size_,
+                    vectors.begin() + range->begin * size_);
+        meter.add(each * static_cast<double>(range->size()));
+      }
+    };
+    run_workers(device_.is_cpu() ? at::get_num_threads() : 1, work, [&] { queue.stop(); });
+    return vectors;
+  }
+
+  // FLOPs of an example.
+  double flops(const Widths& widths, std::int64_t context) const {
+    return cost_of(make_prefix_tree(std::vector<Widths>{widths}), model_, context).shared *
+           static_cast<double>(context);
+  }
+
+ private:
+  Fold& fold_;
+  const NestedModel& model_;
+  const at::Device device_;
+  const std::int64_t size_;
+};
+
+// Retrieval in databases of the submodels' own. Each submodel encodes its database and the queries
+// alone: the vectors of all submodels together may be larger than the memory.
+class OwnDatabases {
+ public:
+  OwnDatabases(Encoder encoder, const at::Device& device, const Examples& queries,
+               const Retrieval& retrieval)
+      : encoder_(encoder), device_(device), queries_(queries), retrieval_(retrieval) {}
+
+  double flops(std::span<const Widths> candidates) const {
+    double sum = 0;
+    for (const Widths& widths : candidates) {
+      sum += encoder_.flops(widths, queries_.context) *
+             static_cast<double>(queries_.count + retrieval_.database->count);
+    }
+    return sum;
+  }
+
+  // Sets the values of each candidate. Duplicates are computed once.
+  void score(std::span<const Widths> candidates, Meter& meter,
+             std::span<CandidateScores> results) const {
+    std::map<Widths, std::size_t> first;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const auto [found, is_new] = first.emplace(candidates[i], i);
+      if (is_new) {
+        score(candidates[i], meter, results[i]);
+        continue;
+      }
+      for (const MetricRow& row : metric_table()) {
+        if (row.needs_database) results[i][row.metric] = results[found->second][row.metric];
+      }
+    }
+  }
+
+ private:
+  void score(const Widths& widths, Meter& meter, CandidateScores& result) const {
+    const double each = encoder_.flops(widths, queries_.context);
+    const FeatureDatabase database = searchable(
+        retrieval_, encoder_.size(), encoder_.encode(widths, *retrieval_.database, meter, each));
+    std::vector<float> asked = encoder_.encode(widths, queries_, meter, each);
+    std::vector<std::int64_t> classes = classes_of(queries_);
+    const std::int64_t n = queries_.count;
+    const at::Tensor values = at::empty({kRetrievalMetrics, n}, at::kFloat);
+    retrieval_into(PlacedDatabase(database, device_),
+                   at::from_blob(asked.data(), {n, encoder_.size()}, at::kFloat).to(device_),
+                   at::from_blob(classes.data(), {n}, at::kLong), values);
+    const float* from = values.const_data_ptr<float>();
+    for (const MetricRow& row : metric_table()) {
+      if (!row.needs_database) continue;
+      result[row.metric].assign(from, from + n);
+      from += n;
+    }
+  }
+
+  const Encoder encoder_;
+  const at::Device device_;
+  const Examples& queries_;
+  const Retrieval& retrieval_;
+};
 
 // Of a set of rows: puts the values of its answers where those of the whole task are.
 void take_answers(const TaskRows& rows, const CandidateScores& from, std::int64_t answers,
@@ -332,8 +460,13 @@ std::vector<CandidateScores> score_candidates(Fold& fold, const NestedModel& mod
   }
   Evaluation evaluation(fold, model, device, dataset, options, limits);
   const std::vector<Group> groups = evaluation.groups(candidates);
-  Meter meter(progress, evaluation.flops(groups));
+  std::optional<OwnDatabases> databases;
+  if (options.own_databases()) {
+    databases.emplace(Encoder(fold, model, device, limits), device, dataset, *options.retrieval);
+  }
+  Meter meter(progress, evaluation.flops(groups) + (databases ? databases->flops(candidates) : 0));
   std::vector<CandidateScores> results = score_groups(evaluation, groups, candidates.size(), meter);
+  if (databases) databases->score(candidates, meter, results);
   meter.finish();
   return results;
 }
@@ -342,25 +475,9 @@ std::vector<float> encode_examples(Fold& fold, const NestedModel& model, const a
                                    const Widths& widths, const Examples& dataset,
                                    const EvaluatorLimits& limits, const ProgressSink& progress) {
   const at::NoGradGuard no_grad;
-  if (limits.stream) fail("cannot encode examples while weights are streamed; allow more memory");
-  const std::int64_t size = feature_size(model);
-  std::vector<float> vectors(static_cast<std::size_t>(dataset.count * size));
-  const std::int64_t rows = device.is_cpu() ? 1024 : 32768;  // of a batch
-  const std::int64_t each = std::max<std::int64_t>(1, rows / dataset.context);
-  SequenceQueue queue(dataset.count, (dataset.count + each - 1) / each);
   Meter meter(progress, static_cast<double>(dataset.count));
-  const auto encode = [&] {
-    while (const std::optional<SequenceRange> range = queue.take()) {
-      const Batch batch = batch_of(dataset, range->begin, range->size(), device);
-      const at::Tensor features = fold.readout(step_layers(fold, fold.embed(batch), widths))
-                                      .to(at::kCPU, at::kFloat)
-                                      .contiguous();
-      std::copy_n(features.const_data_ptr<float>(), range->size() * size,
-                  vectors.begin() + range->begin * size);
-      meter.add(static_cast<double>(range->size()));
-    }
-  };
-  run_workers(device.is_cpu() ? at::get_num_threads() : 1, encode, [&] { queue.stop(); });
+  std::vector<float> vectors =
+      Encoder(fold, model, device, limits).encode(widths, dataset, meter, 1);
   meter.finish();
   return vectors;
 }

@@ -116,7 +116,7 @@ void retrieval_into(const PlacedDatabase& database, const at::Tensor& queries,
   const at::Tensor nearest = nearest_items(database, queries);
   const at::Tensor labels = targets.to(at::kCPU).contiguous();
   const std::int64_t n = nearest.size(0), depth = nearest.size(1);
-  const at::Tensor all = at::empty({4, n}, at::kFloat);
+  const at::Tensor all = at::empty({kRetrievalMetrics, n}, at::kFloat);
   float* const out = all.data_ptr<float>();
   for (std::int64_t row = 0; row < n; ++row) {
     const std::span<const std::int32_t> found(nearest.const_data_ptr<std::int32_t>() + row * depth,
@@ -125,7 +125,7 @@ void retrieval_into(const PlacedDatabase& database, const at::Tensor& queries,
         database.items.scores(found, labels.const_data_ptr<std::int64_t>()[row]);
     const float each[] = {scores.nearest, scores.average_precision, scores.precision,
                           scores.recall};
-    for (std::int64_t i = 0; i < 4; ++i) out[i * n + row] = each[i];
+    for (std::int64_t i = 0; i < kRetrievalMetrics; ++i) out[i * n + row] = each[i];
   }
   values.copy_(all);
 }

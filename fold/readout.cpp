@@ -49,7 +49,8 @@ at::Tensor words_before(const at::Tensor& logits, std::int64_t first,
       .sum(1);
 }
 
-// Of `before`, into the row of accuracy5, which is the last. A loss that is no number makes none.
+// Of `before`, into the row of accuracy5, the last of those that need the logits. A loss that is no
+// number makes none.
 void top5_into(const at::Tensor& before, const at::Tensor& values) {
   constexpr std::int64_t kMost = 5;
   values[-1].copy_(before.lt(kMost));
@@ -87,10 +88,12 @@ void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where,
 
 }  // namespace
 
-Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second)
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second,
+                 const PlacedDatabase* database)
     : fold_(fold),
       tile_(tile),
       second_(second),
+      database_(database),
       run_of_(batch.run_of),
       runs_(batch.runs),
       targets_(batch.targets.reshape({-1})) {
@@ -128,10 +131,15 @@ at::Tensor Readout::measure(const State& leaves) {
   const at::Tensor hidden = rows_of(leaves);
   const at::Tensor values =
       at::empty({metrics(), hidden.size(0)}, hidden.options().dtype(at::kFloat));
+  const at::Tensor of_words = values.narrow(0, 0, metrics_of_words());
   if (!on_cuda(hidden) && tile_.words >= tile_.vocab) {
-    measure_whole(hidden, values);
+    measure_whole(hidden, of_words);
   } else {
-    measure_in_words(hidden, values);
+    measure_in_words(hidden, of_words);
+  }
+  if (database_) {
+    retrieval_into(*database_, hidden, targets_.repeat({nodes}),
+                   values.narrow(0, metrics_of_words(), kRetrievalMetrics));
   }
   if (run_of_.defined()) {
     const at::Tensor each = values.view({metrics(), nodes, context_}).to(at::kDouble);

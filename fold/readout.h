@@ -15,6 +15,7 @@
 #include "eval/tiling.h"
 #include "fold/batch.h"
 #include "fold/fold.h"
+#include "fold/nearest.h"
 
 namespace mnm {
 
@@ -27,23 +28,28 @@ struct SecondPass {
 class Readout {
  public:
   // The fold outlives the readout. On the CPU, chunks of fewer words than the vocabulary take the
-  // same route as on a device, with the host's version of the kernels.
-  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second = {});
+  // same route as on a device, with the host's version of the kernels. `database`: what is searched
+  // for the hidden states, the queries; it outlives the readout. Null: nothing.
+  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second = {},
+          const PlacedDatabase* database = nullptr);
 
   // Sets the one node to compare with, at full width.
   void set_reference(const State& full);
 
   // How many metrics are measured, in the order of their table (eval/metrics.h): loss and accuracy;
-  // with a reference also KL and agreement; and those of the second pass.
-  std::int64_t metrics() const {
-    const bool reference = reference_hidden_.defined();
-    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.accuracy5 ? 1 : 0);
-  }
+  // with a reference also KL and agreement; those of the second pass; and with a database those of
+  // retrieval.
+  std::int64_t metrics() const { return metrics_of_words() + (database_ ? kRetrievalMetrics : 0); }
   // Measures leaves: means over the scored targets of each sequence, f32 [nodes, metrics(),
   // sequences], or the sums over the outputs of each run, f32 [nodes, metrics(), runs].
   at::Tensor measure(const State& leaves);
 
  private:
+  // How many metrics need the logits.
+  std::int64_t metrics_of_words() const {
+    const bool reference = reference_hidden_.defined();
+    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.accuracy5 ? 1 : 0);
+  }
   at::Tensor rows_of(const State& state) const;
   void measure_whole(const at::Tensor& hidden, const at::Tensor& values);
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
@@ -63,6 +69,7 @@ class Readout {
   Fold& fold_;
   LogitTile tile_;
   SecondPass second_;
+  const PlacedDatabase* database_;
   // Scored positions of each sequence; with runs, all of them as of one sequence.
   std::int64_t sequences_ = 0, context_ = 0;
   at::Tensor run_of_;  // [sequences * context]; undefined: no runs

@@ -31,6 +31,7 @@ struct SweepInputs {
       reference;                       // the leaf of the full model, if leaves are compared with it
   std::span<const MetricRow> metrics;  // the metrics that are measured
   SecondPass second{};                 // those of them that take a second pass
+  const PlacedDatabase* database = nullptr;  // what is searched for those of retrieval
 };
 
 // Fills in the scores of the plan's candidates. If `results` has fewer entries, the last candidates

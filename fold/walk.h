@@ -30,8 +30,10 @@ class Walk {
 
   // Runs a batch. Returns the mean over the targets, per leaf, metric and example: f32 [leaves,
   // metrics, examples] on the fold's device, or the sums of runs. Metrics are those of a Readout.
-  // `reference`: the full widths to compare with, or nullptr.
-  at::Tensor run(const Batch& batch, const Widths* reference, SecondPass second);
+  // `reference`: the full widths to compare with, or nullptr. `database`: what is searched, or
+  // nullptr.
+  at::Tensor run(const Batch& batch, const Widths* reference, SecondPass second,
+                 const PlacedDatabase* database);
 
   // Tells the meter that the run that just failed will be done again.
   void take_back();
