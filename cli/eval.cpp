@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -14,6 +15,7 @@
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
+#include "cli/retrieval_options.h"
 #include "dataset/examples.h"
 #include "eval/prefix_tree.h"
 #include "families/open_model.h"
@@ -32,6 +34,7 @@ struct Request {
   std::vector<std::string> widths;
   ExampleOptions data;
   ScoreOptions score;
+  RetrievalOptions retrieval;
   bool consistency = false;
   DeviceOptions device;
   std::filesystem::path db;
@@ -111,7 +114,7 @@ std::vector<Widths> candidates_of(const std::vector<std::string>& texts,
 }
 
 OptionTable option_table(Request& request) {
-  auto& [model, widths, data, score, consistency, device, db, part, json, csv] = request;
+  auto& [model, widths, data, score, retrieval, consistency, device, db, part, json, csv] = request;
   OptionTable options("eval",
                       "Scores submodels on a token file. For each it prints the mean loss with its "
                       "standard error over sequences, the perplexity and the exact costs. If there "
@@ -135,6 +138,8 @@ OptionTable option_table(Request& request) {
               "also measure KL to the full model and top-1 agreement with it")
       .option("one-by-one", flag_value(score.one_by_one),
               "evaluate every submodel alone: slow, to check shared evaluation");
+  options.section("retrieval");
+  add_retrieval_options(options, retrieval);
   add_device_options(options, device);
   options.section("output")
       .option("db", path_value(db), "also keep the scores in this store")
@@ -145,15 +150,20 @@ OptionTable option_table(Request& request) {
 
 class EvalCommand {
  public:
-  EvalCommand(Request& request, const Arguments& arguments)
+  EvalCommand(Request& request, const OptionTable& options, const Arguments& arguments)
       : request_(request),
         arguments_(arguments),
         opened_(open_model(request.model.directory, request.model.nesting)),
         candidates_(candidates_of(request.widths, opened_)) {
     read_as_model(request_.data, opened_);
     request_.data.may_be_task = true;
-    data_ = load_examples(request_.data, opened_.model);
-    require_metrics(request_.score.metrics, data_->kind());
+    std::unique_ptr<Examples> data = load_examples(request_.data, opened_.model);
+    ScoreOptions& wanted = request_.score;
+    require_metrics(wanted.metrics, data->kind());
+    wanted.retrieval = load_retrieval(options, request_.retrieval, wanted.metrics, request_.data,
+                                      opened_, request_.db, request_.device.dtype);
+    if (wanted.retrieval) make_queries(*data, *wanted.retrieval);
+    data_ = std::move(data);
   }
 
   // `compared`: the metric whose differences are shown.
@@ -168,6 +178,7 @@ class EvalCommand {
     std::optional<Store> store;
     if (!request_.db.empty()) store = Store::open(request_.db, Store::Mode::kWrite);
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
+    encode_with_bar(scorer, request_.score, guard_);
     const std::vector<Score> scores = score(scorer);
     if (store) record_run(*store, run_row(scorer), opened_, *data_, scores);
     print_table(score_table(scores, request_.score.measured(data_->kind()), compared,
@@ -188,6 +199,9 @@ class EvalCommand {
          examples_text(data.kind(), data.count, data.context), quantity(flops),
          alone ? std::string("one by one")
                : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
+    if (request_.score.own_databases()) {
+      note("then each submodel encodes the database and the queries, one submodel by one\n");
+    }
     ProgressBar bar("scoring");
     std::vector<Score> scores = scorer.score(candidates_, data, shown_on(bar, guard_));
     bar.note(fmt::format("{} ({}FLOP/s)", duration_text(bar.seconds()),
@@ -224,7 +238,7 @@ int eval_command(const Arguments& arguments) {
   const Metric compared = metrics.empty() ? Metric::kLoss : metrics.front();
   if (request.consistency) metrics.insert(metrics.end(), {Metric::kKl, Metric::kAgreement});
   if (request.widths.empty()) request.widths = {"uniform"};
-  return EvalCommand(request, arguments).run(compared, output);
+  return EvalCommand(request, options, arguments).run(compared, output);
 }
 
 }  // namespace mnm

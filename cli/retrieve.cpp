@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <array>
 #include <chrono>
 #include <string>
@@ -12,8 +10,10 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
+#include "cli/retrieval_options.h"
 #include "dataset/feature_file.h"
 #include "engine/engine.h"
+#include "eval/metrics.h"
 #include "eval/paired.h"
 #include "eval/standard_error.h"
 #include "report/table.h"
@@ -25,8 +25,7 @@ namespace {
 struct Request {
   std::vector<std::string> queries;
   std::filesystem::path database, shortlist;
-  std::string distance = "cosine";
-  std::int64_t depth = 10;
+  NearnessOptions nearness;
   DeviceOptions device;
   bool json = false, csv = false;
 };
@@ -43,13 +42,11 @@ OptionTable option_table(Request& request) {
       .argument("QUERIES", required(texts_value(request.queries, "")),
                 "names of files: NAME-X.npy and NAME-y.npy")
       .option("database", required(path_value(request.database, "NAME")),
-              "the files that are searched")
-      .option("distance", choice_value(request.distance, kDistances), "what is near")
-      .option("depth", count_value(request.depth, 1, 1 << 20, "K"),
-              "how many of the nearest items mAP, precision and recall look at")
-      .option(
-          "shortlist", path_value(request.shortlist),
-          "write the numbers of the nearest items, a line of CSV for each query of the one file");
+              "the files that are searched");
+  add_nearness_options(options, request.nearness);
+  options.option(
+      "shortlist", path_value(request.shortlist),
+      "write the numbers of the nearest items, a line of CSV for each query of the one file");
   options.section("device")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "CPU threads; 0: one per core");
@@ -84,7 +81,7 @@ Values search(const Request& request, const FeatureDatabase& database, const std
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   note("{}: {} queries in {} vectors of {} numbers, {:.2f} s\n", name, queries.count(),
        database.count(), database.dimension(), seconds);
-  const auto depth = static_cast<std::size_t>(request.depth);
+  const auto depth = static_cast<std::size_t>(request.nearness.depth);
   Values values;
   for (std::size_t i = 0; i < queries.labels.size(); ++i) {
     const std::span<const std::int32_t> found = std::span(nearest).subspan(i * depth, depth);
@@ -100,15 +97,17 @@ Values search(const Request& request, const FeatureDatabase& database, const std
 }
 
 Table table_of(const Request& request, const std::vector<Values>& all) {
-  const std::int64_t k = request.depth;
-  Table table{{{"queries", "queries", false},
-               {"knn", "1-NN accuracy", true, true},
-               {"map", fmt::format("mAP@{}", k), true, true},
-               {"precision", fmt::format("precision@{}", k), true, true},
-               {"recall", fmt::format("recall@{}", k), true, true},
-               {"difference", "1-NN - first's, paired", true, true, all.size() > 1},
-               {"z", "in SE", true, false, all.size() > 1}},
-              {}};
+  const bool several = all.size() > 1;
+  Table table{{{"queries", "queries", false}}, {}};
+  for (const MetricRow& row : metric_table()) {
+    if (!row.needs_database) continue;
+    std::string title(row.title);
+    if (title.ends_with("@k"))
+      title.replace(title.size() - 1, 1, std::to_string(request.nearness.depth));
+    table.columns.push_back({std::string(row.name), title, true, true});
+  }
+  table.columns.push_back({"difference", "1-NN - first's, paired", true, true, several});
+  table.columns.push_back({"z", "in SE", true, false, several});
   for (std::size_t i = 0; i < all.size(); ++i) {
     std::vector<Cell> row = {cell(request.queries[i])};
     for (const std::vector<float>& values : all[i]) {
@@ -134,8 +133,8 @@ int retrieve_command(const Arguments& arguments) {
     fail_usage("retrieve: --shortlist is of one file of queries, and there are {}",
                request.queries.size());
   }
-  const Distance distance = request.distance == kDistances[1] ? Distance::kL2 : Distance::kCosine;
-  const FeatureDatabase database(read_features(request.database), distance, request.depth);
+  const FeatureDatabase database(read_features(request.database), request.nearness.near(),
+                                 request.nearness.depth);
   std::vector<Values> all;
   for (const std::string& name : request.queries) all.push_back(search(request, database, name));
   print_table(table_of(request, all), output);

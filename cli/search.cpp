@@ -22,6 +22,7 @@
 #include "cli/output.h"
 #include "cli/print.h"
 #include "cli/progress.h"
+#include "cli/retrieval_options.h"
 #include "cli/run_settings.h"
 #include "dataset/examples.h"
 #include "families/keep_widths.h"
@@ -44,6 +45,7 @@ struct Request {
   std::filesystem::path confirm, db;
   std::vector<std::string> strategies, budgets;
   Metric metric = Metric::kLoss;
+  RetrievalOptions retrieval;
   CostKind cost = CostKind::kParams;
   StrategySettings settings;
   std::int64_t widths_step = 0;
@@ -118,6 +120,8 @@ OptionTable option_table(Request& request) {
       "halving", of_run(flag_value(request.halving)),
       "score each batch on an eighth of the examples, its more promising half on a quarter, and "
       "the most promising submodels on every example: at most 0.4 of the tokens");
+  options.section("retrieval");
+  add_retrieval_options(options, request.retrieval);
   add_device_options(options, request.device);
   options.section("store and output")
       .option("db", required(path_value(request.db)), "the store; it is made if it does not exist")
@@ -203,16 +207,16 @@ class SearchCommand {
       space = space.with_untrained(static_cast<Width>(request_.widths_step));
     }
     const NestedModel& model = opened_->model;
+    score_.metrics = {request_.metric};
     searched_ = model.space;
     keep_widths(request_.keep, searched_);
     read_as_model(request_.data, *opened_);
     request_.data.may_be_task = true;
-    data_ = load_examples(request_.data, model);
+    data_ = load_data(request_.data);
     if (resumed_) {
       require_same_search(Store::open(request_.db, Store::Mode::kRead), *resumed_, *opened_,
                           *data_);
     }
-    require_metrics({&request_.metric, 1}, data_->kind());
     if (request_.halving) {
       if (!row_of(request_.metric).of_parts) {
         fail_usage(
@@ -227,8 +231,20 @@ class SearchCommand {
     confirm.path = request_.confirm;
     if (data_->protocol.empty()) confirm.context = data_->context;
     confirm.positions = {};  // few are scored again, and what is reported of them is this
-    confirm_ = load_examples(confirm, model);
+    confirm_ = load_data(confirm);
     require_disjoint(request_, *data_, *confirm_);
+  }
+
+  // A part of the data, with the protocol if it is searched for in a database.
+  std::unique_ptr<const Examples> load_data(const ExampleOptions& from) {
+    std::unique_ptr<Examples> data = load_examples(from, opened_->model);
+    require_metrics(score_.metrics, data->kind());
+    if (!data_) {
+      score_.retrieval = load_retrieval(options_, request_.retrieval, score_.metrics, from,
+                                        *opened_, request_.db, request_.device.dtype);
+    }
+    if (score_.retrieval) make_queries(*data, *score_.retrieval);
+    return data;
   }
 
   // What every rank but the first does.
@@ -236,8 +252,7 @@ class SearchCommand {
     std::vector<const Examples*> datasets = {data_.get()};
     if (confirm_) datasets.push_back(confirm_.get());
     if (parts_) std::ranges::copy(parts_->scored(), std::back_inserter(datasets));
-    Scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(), note_line)
-        .serve(datasets);
+    Scorer(*opened_, request_.device, score_, ranks_.get(), note_line).serve(datasets);
     return 0;
   }
 
@@ -251,8 +266,8 @@ class SearchCommand {
     kept.seed = request_.settings.seed;
     require_device(request_.device);
     Store store = Store::open(request_.db, Store::Mode::kWrite);
-    Scorer scorer(*opened_, request_.device, ScoreOptions{{request_.metric}}, ranks_.get(),
-                  note_line);
+    Scorer scorer(*opened_, request_.device, score_, ranks_.get(), note_line);
+    encode_with_bar(scorer, score_, guard_);
     session_->begin(store, scorer, kept, resumed_);
     return search();
   }
@@ -303,6 +318,7 @@ class SearchCommand {
         {"mutation", fmt::format("{:.3g}", 0.5 / static_cast<double>(opened_->model.layers()))},
         {"threads", "one per core"}};
     for (const auto& [name, text] : options_.settings()) {
+      if (!score_.retrieval && is_of_retrieval(name)) continue;
       const auto found = text == "0" ? meant.find(name) : meant.end();
       if (!text.empty()) note("  {:<16} {}\n", name, found == meant.end() ? text : found->second);
     }
@@ -438,6 +454,7 @@ class SearchCommand {
   std::optional<OpenedModel> opened_;
   WidthSpace searched_;  // the model's, within bounds
   std::optional<RunRow> resumed_;
+  ScoreOptions score_;
   std::unique_ptr<const Examples> data_, confirm_;
   std::optional<HalvingParts> parts_;    // where there is halving
   std::optional<LatencyTable> latency_;  // where latency is counted, and of what measurement

@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "cluster/partition.h"
 #include "eval/standard_error.h"
+#include "study/database_features.h"
 #include "study/score_job.h"
 
 namespace mnm {
@@ -56,12 +57,25 @@ std::unique_ptr<PassTimer> Scorer::timer(const Workload& workload) {
 
 bool Scorer::streams() { return !session().streaming().empty(); }
 
+void Scorer::encode(const ProgressSink& progress) {
+  if (!options_.retrieval || options_.own_databases() || options_.retrieval->encoded) return;
+  const bool first = !ranks_ || ranks_->rank() == 0;
+  options_.retrieval->encoded = std::make_shared<const FeatureDatabase>(
+      encode_database(*options_.retrieval, opened_, session(), first, progress));
+}
+
+std::vector<CandidateScores> Scorer::measure(std::span<const Widths> candidates,
+                                             const Examples& data, const ProgressSink& progress) {
+  encode(progress);
+  return session().score(candidates, data, options_, progress);
+}
+
 std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examples& data,
                                  const ProgressSink& progress, const Keep& keep) {
   require_metrics(options_.metrics, data.kind());
-  std::vector<CandidateScores> values = ranks_
-                                            ? share(candidates, data, progress, keep)
-                                            : session().score(candidates, data, options_, progress);
+  require_database(options_.metrics, options_.retrieval.has_value());
+  std::vector<CandidateScores> values =
+      ranks_ ? share(candidates, data, progress, keep) : measure(candidates, data, progress);
   const CostTable costs(opened_.model, basis_of(opened_.model, data));
   std::vector<Score> scores;
   for (std::size_t i = 0; i < candidates.size(); ++i) {
@@ -79,7 +93,7 @@ std::string Scorer::perform(const std::string& job, std::span<const Examples* co
   }
   for (const Examples* data : datasets) {
     if (data->fingerprint != wanted.data) continue;
-    return scores_bytes(session().score(wanted.candidates, *data, options_, progress));
+    return scores_bytes(measure(wanted.candidates, *data, progress));
   }
   fail("rank 0 scores on tokens that this rank's token files do not hold: all ranks need the same");
 }

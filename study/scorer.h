@@ -55,11 +55,16 @@ class Scorer {
 
   void load();     // loads the weights now
   bool streams();  // whether they do not fit the memory; loads what does
+  // Encodes the database that is searched now, if there is one and the full model encodes it; else
+  // this is done with the first scores.
+  void encode(const ProgressSink& progress);
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }
 
  private:
   ModelSession& session();
+  std::vector<CandidateScores> measure(std::span<const Widths> candidates, const Examples& data,
+                                       const ProgressSink& progress);
   std::string perform(const std::string& job, std::span<const Examples* const> datasets,
                       const ProgressSink& progress);
   std::vector<CandidateScores> share(std::span<const Widths> candidates, const Examples& data,

@@ -1,0 +1,56 @@
+#include "study/database_features.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "dataset/feature_file.h"
+#include "model/feature_size.h"
+#include "model/fingerprint.h"
+
+namespace mnm {
+namespace {
+
+Features read_kept(const Retrieval& retrieval, const NestedModel& model) {
+  Features features = read_features(retrieval.kept);
+  if (features.dimension != feature_size(model) ||
+      features.labels != classes_of(*retrieval.database)) {
+    fail(
+        "cannot search in {}-X.npy: it has {} vectors of {} numbers, which are not those of the "
+        "database {} by this model; remove it, and it is made anew",
+        retrieval.kept.string(), features.count(), features.dimension, retrieval.database->name);
+  }
+  return features;
+}
+
+void keep(const std::filesystem::path& name, const Features& features) {
+  std::error_code error;
+  std::filesystem::create_directories(name.parent_path(), error);
+  if (error) fail("cannot make {}: {}", name.parent_path().string(), error.message());
+  write_features(name, features);
+}
+
+}  // namespace
+
+std::filesystem::path kept_features(const std::filesystem::path& store, const OpenedModel& opened,
+                                    const Examples& database, Dtype dtype) {
+  Fingerprint of;
+  of.add(opened.checkpoint.fingerprint());
+  of.add(database.fingerprint);
+  of.add(to_string(dtype));
+  return std::filesystem::path(store.string() + ".features") / of.hex();
+}
+
+FeatureDatabase encode_database(const Retrieval& retrieval, const OpenedModel& opened,
+                                ModelSession& session, bool write, const ProgressSink& progress) {
+  if (!retrieval.kept.empty() && is_feature_file(retrieval.kept)) {
+    return {read_kept(retrieval, opened.model), retrieval.distance, retrieval.depth};
+  }
+  Features features{feature_size(opened.model),
+                    session.features(opened.model.space.full(), *retrieval.database, progress),
+                    classes_of(*retrieval.database)};
+  if (write && !retrieval.kept.empty()) keep(retrieval.kept, features);
+  return {std::move(features), retrieval.distance, retrieval.depth};
+}
+
+}  // namespace mnm
