@@ -138,7 +138,6 @@ OptionTable option_table(Request& request) {
               "also measure KL to the full model and top-1 agreement with it")
       .option("one-by-one", flag_value(score.one_by_one),
               "evaluate every submodel alone: slow, to check shared evaluation");
-  options.section("retrieval");
   add_retrieval_options(options, retrieval);
   add_device_options(options, device);
   options.section("output")

@@ -28,7 +28,7 @@ void add_nearness_options(OptionTable& options, NearnessOptions& nearness) {
 }
 
 void add_retrieval_options(OptionTable& options, RetrievalOptions& retrieval) {
-  options
+  options.section("retrieval")
       .option("database", of_run(path_value(retrieval.database, "SET")),
               "of the metrics knn, map, precision and recall: the image set that is searched for "
               "images of the class of each image of --data")

@@ -120,7 +120,6 @@ OptionTable option_table(Request& request) {
       "halving", of_run(flag_value(request.halving)),
       "score each batch on an eighth of the examples, its more promising half on a quarter, and "
       "the most promising submodels on every example: at most 0.4 of the tokens");
-  options.section("retrieval");
   add_retrieval_options(options, request.retrieval);
   add_device_options(options, request.device);
   options.section("store and output")

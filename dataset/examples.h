@@ -46,8 +46,9 @@ class Examples {
  public:
   virtual ~Examples() = default;
 
-  std::string name;          // the file's
-  std::string protocol;      // of a task: what its numbers mean nothing without; else empty
+  std::string name;  // the file's
+  // Of a task, and of queries (dataset/retrieval.h): what their numbers mean nothing without.
+  std::string protocol;
   std::string fingerprint;   // of inputs, targets and scored outputs
   std::int64_t count = 0;    // examples
   std::int64_t context = 0;  // positions of each, all of which a model computes

@@ -36,6 +36,12 @@ TEST(FeatureDatabase, CountsWhatWasFound) {
   EXPECT_FLOAT_EQ(one.recall, 1.0f / 2);
   const RetrievalScores absent = database.scores(found, 7);
   EXPECT_EQ(absent.nearest + absent.average_precision + absent.precision + absent.recall, 0);
+  const std::vector<std::int32_t> none(5, -1);
+  const RetrievalScores of_none = database.scores(none, 1);
+  for (const float value :
+       {of_none.nearest, of_none.average_precision, of_none.precision, of_none.recall}) {
+    EXPECT_TRUE(std::isnan(value));
+  }
 }
 
 TEST(FeatureDatabase, NearIsBySmallAngleOrSmallDistance) {

@@ -40,6 +40,8 @@ TEST(Metrics, WhatIsMeasuredIsWhatWasAskedForAndWhatComesWithIt) {
   EXPECT_EQ(count({Metric::kAcceptance, Metric::kLoss}), 5u);
   EXPECT_EQ(count({Metric::kAccuracy5}), 3u);
   EXPECT_EQ(count({Metric::kAccuracy5, Metric::kKl}), 5u);
+  EXPECT_EQ(count({Metric::kKnn}), 6u);
+  EXPECT_EQ(count({Metric::kRecall, Metric::kAgreement, Metric::kMap}), 8u);
   for (const MetricRow& row : metric_table()) {
     const std::vector<MetricRow> measured = measured_on(row.of, std::vector{row.metric});
     EXPECT_TRUE(std::ranges::any_of(measured, [&](const MetricRow& each) {
@@ -53,6 +55,7 @@ TEST(Metrics, MetricsOfTasksAreMeasuredOfTheirKindAlone) {
   EXPECT_EQ(measured_on("tokens", {}).size(), 2u);
   EXPECT_EQ(measured_on("questions", {}).size(), 5u);
   EXPECT_EQ(measured_on("texts", {}).size(), 5u);
+  EXPECT_EQ(measured_on("images", {}).size(), 2u) << "retrieval needs a database";
   for (const MetricRow& row : metric_table()) {
     for (const std::string_view kind : {"tokens", "images", "questions", "texts"}) {
       const std::string error =
@@ -60,6 +63,22 @@ TEST(Metrics, MetricsOfTasksAreMeasuredOfTheirKindAlone) {
       EXPECT_EQ(error.empty(), row.of.empty() || row.of == kind) << row.name << " " << kind;
     }
     EXPECT_EQ(row.of_parts, row.of != "texts") << row.name;
+  }
+}
+
+TEST(Metrics, ADatabaseIsThereForMetricsOfRetrievalAndForNoOthers) {
+  for (const MetricRow& row : metric_table()) {
+    const std::vector<Metric> wanted = {Metric::kLoss, row.metric};
+    EXPECT_EQ(need_database(wanted), row.needs_database) << row.name;
+    const std::string without = test::usage_error_of([&] { require_database(wanted, false); });
+    const std::string with = test::usage_error_of([&] { require_database(wanted, true); });
+    EXPECT_EQ(without.empty(), !row.needs_database) << row.name;
+    EXPECT_EQ(with.empty(), row.needs_database) << row.name;
+    if (row.needs_database) {
+      EXPECT_TRUE(test::contains(without, row.name)) << without;
+    } else {
+      EXPECT_TRUE(test::contains(with, "knn, map, precision, recall")) << with;
+    }
   }
 }
 

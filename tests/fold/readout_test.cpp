@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/fold/readout_cases.h"
@@ -94,6 +95,43 @@ TEST(Readout, Accuracy5IsTheShareOfTargetsAmongTheFirstFive) {
       const at::Tensor expected = hits.view({3, 4, 5}).to(at::kDouble).mean(-1).to(at::kFloat);
       EXPECT_TRUE(got.select(1, 2).equal(expected)) << vocab << " words, " << words << " at once";
       EXPECT_TRUE(got.select(1, 2).ge(got.select(1, 1)).all().item<bool>());
+    }
+  }
+}
+
+// Behind the metrics of words stand those of retrieval: what a search of the database for each row
+// gives, meaned over the positions. The others stay what they are.
+TEST(Readout, ADatabaseIsSearchedForEveryLeafsHiddenStates) {
+  for (const ReadoutCase& c : kReadoutCases) {
+    Drawn drawn(c);
+    const State leaves = drawn.state(c.nodes);
+    const at::Tensor hidden = drawn.fold.readout(leaves).flatten(0, 2).to(at::kFloat);
+    const at::Tensor items = at::randn({20, hidden.size(1)});
+    Features features{hidden.size(1), {}, {}};
+    features.vectors.assign(items.const_data_ptr<float>(),
+                            items.const_data_ptr<float>() + items.numel());
+    for (std::int64_t i = 0; i < 20; ++i)
+      features.labels.push_back(i % std::min<std::int64_t>(c.vocab, 3));
+    const FeatureDatabase database(features, Distance::kCosine, 4);
+    const PlacedDatabase placed(database, at::kCPU);
+    const at::Tensor targets = drawn.batch.targets.flatten().repeat({c.nodes});
+    const at::Tensor each = at::empty({kRetrievalMetrics, hidden.size(0)}, at::kFloat);
+    retrieval_into(placed, hidden, targets, each);
+    at::Tensor expected = each.view({kRetrievalMetrics, c.nodes, c.sequences, c.context});
+    if (c.scored) expected = expected.index_select(3, at::tensor({0, 2}, at::kLong));
+    expected = expected.mean(-1, /*keepdim=*/false, at::kDouble).transpose(0, 1).to(at::kFloat);
+    for (const std::int64_t words : {c.vocab, std::int64_t{1}}) {
+      for (const bool accuracy5 : {false, true}) {
+        const SecondPass second = {.accuracy5 = accuracy5};
+        const LogitTile tile{6, words, c.vocab};
+        const at::Tensor without = Readout(drawn.fold, tile, drawn.batch, second).measure(leaves);
+        Readout readout(drawn.fold, tile, drawn.batch, second, &placed);
+        const at::Tensor got = readout.measure(leaves);
+        const std::int64_t before = without.size(1);
+        ASSERT_EQ(got.size(1), before + kRetrievalMetrics);
+        EXPECT_TRUE(got.narrow(1, 0, before).equal(without));
+        EXPECT_TRUE(got.narrow(1, before, kRetrievalMetrics).equal(expected)) << c.vocab;
+      }
     }
   }
 }

@@ -24,8 +24,11 @@ TEST(ScoreJob, ComesBackAsItWent) {
 }
 
 TEST(ScoreJob, ScoresComeBackBitByBit) {
-  for (const std::vector<Metric>& wanted :
-       {std::vector<Metric>{}, {Metric::kAgreement}, {Metric::kAcceptance}, {Metric::kAccuracy5}}) {
+  for (const std::vector<Metric>& wanted : {std::vector<Metric>{},
+                                            {Metric::kAgreement},
+                                            {Metric::kAcceptance},
+                                            {Metric::kAccuracy5},
+                                            {Metric::kRecall, Metric::kAccuracy5}}) {
     const std::vector<MetricRow> measured = measured_for(wanted);
     std::vector<CandidateScores> scores(2);
     for (CandidateScores& s : scores) {
