@@ -25,6 +25,7 @@ enum class Metric : std::uint8_t {
   kKl,
   kAgreement,
   kAcceptance,
+  kConfidence,
   kAccuracy5,
   kKnn,
   kMap,
@@ -37,7 +38,7 @@ enum class Metric : std::uint8_t {
   kBytePerplexity,
   kBitsPerByte
 };
-inline constexpr std::size_t kMetricCount = 16;
+inline constexpr std::size_t kMetricCount = 17;
 
 struct MetricRow {
   Metric metric = Metric::kLoss;

@@ -164,7 +164,9 @@ class Evaluation {
   }
 
   SecondPass second_pass() const {
-    return {options_.wants(Metric::kAcceptance), options_.wants(Metric::kAccuracy5)};
+    return {.acceptance = options_.wants(Metric::kAcceptance),
+            .confidence = options_.wants(Metric::kConfidence),
+            .accuracy5 = options_.wants(Metric::kAccuracy5)};
   }
 
   const PlacedDatabase* database() const { return database_ ? &*database_ : nullptr; }

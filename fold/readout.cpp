@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -55,6 +56,14 @@ void top5_into(const at::Tensor& before, const at::Tensor& values) {
   constexpr std::int64_t kMost = 5;
   values[-1].copy_(before.lt(kMost));
   values[-1].masked_fill_(values[0].isnan(), std::numeric_limits<float>::quiet_NaN());
+}
+
+// Of the most likely words' probabilities, into the row of confidence. A loss that is no number
+// makes none.
+void confidence_into(const at::Tensor& probability, const at::Tensor& losses,
+                     const at::Tensor& confidence) {
+  confidence.copy_(probability);
+  confidence.masked_fill_(losses.isnan(), std::numeric_limits<float>::quiet_NaN());
 }
 
 // By the kernels of the device where `where` lies.
@@ -189,6 +198,9 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
     if (reference.defined()) reference = reference.repeat({together, 1});
   }
   measure_cpu(logits, targets, reference, second_.acceptance, values);
+  if (second_.confidence) {
+    confidence_into(at::softmax(logits, 1).amax(1), values[0], values[confidence_row()]);
+  }
   if (!second_.accuracy5) return;
   const at::Tensor target_logit = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
   top5_into(words_before(logits, 0, target_logit, targets), values);
@@ -280,6 +292,7 @@ void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int
            with_reference ? out(Metric::kKl, node) : nullptr,
            with_reference ? out(Metric::kAgreement, node) : nullptr});
   }
+  if (second_.confidence) measure_confidence(row, n, sums, values);
   if (second_.accuracy5) measure_top5(hidden, row, n, sums, values);
   if (!with_reference || !second_.acceptance) return;
   for_each_chunk(hidden, row, n,
@@ -288,7 +301,19 @@ void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int
                  });
 }
 
-// sums: the TokenSums of rows [row, row + n) of every leaf, as bytes.
+// sums: the TokenSums of rows [row, row + n) of every leaf, as bytes. Their `sum` is that of
+// exp(x - max), so the most likely word has the probability 1 / sum.
+void Readout::measure_confidence(std::int64_t row, std::int64_t n, const at::Tensor& sums,
+                                 const at::Tensor& values) {
+  const std::int64_t rows = sequences_ * context_, nodes = values.size(1) / rows;
+  constexpr auto kFloats = static_cast<std::int64_t>(sizeof(TokenSums) / sizeof(float));
+  constexpr auto kSum = static_cast<std::int64_t>(offsetof(TokenSums, sum) / sizeof(float));
+  const at::Tensor sum = sums.view(at::kFloat).view({nodes, n, kFloats}).select(2, kSum);
+  const at::Tensor of_rows = values.view({values.size(0), nodes, rows}).narrow(2, row, n);
+  confidence_into(sum.reciprocal(), of_rows.select(0, 0), of_rows.select(0, confidence_row()));
+}
+
+// sums: as above.
 void Readout::measure_top5(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
                            const at::Tensor& sums, const at::Tensor& values) {
   const std::int64_t rows = sequences_ * context_, nodes = hidden.size(0) / rows;

@@ -19,9 +19,10 @@
 
 namespace mnm {
 
-// Metrics that take a second pass over the words, where these come in chunks.
+// Metrics that are measured only when they are asked for.
 struct SecondPass {
   bool acceptance = false;  // measured if there is a reference
+  bool confidence = false;
   bool accuracy5 = false;
 };
 
@@ -48,8 +49,11 @@ class Readout {
   // How many metrics need the logits.
   std::int64_t metrics_of_words() const {
     const bool reference = reference_hidden_.defined();
-    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.accuracy5 ? 1 : 0);
+    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.confidence ? 1 : 0) +
+           (second_.accuracy5 ? 1 : 0);
   }
+  // Of `values`, the row of confidence, which of words' metrics only accuracy5 comes after.
+  std::int64_t confidence_row() const { return metrics_of_words() - (second_.accuracy5 ? 2 : 1); }
   at::Tensor rows_of(const State& state) const;
   void measure_whole(const at::Tensor& hidden, const at::Tensor& values);
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
@@ -57,6 +61,8 @@ class Readout {
   void measure_in_words(const at::Tensor& hidden, const at::Tensor& values);
   void measure_block(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
                      const at::Tensor& values);
+  void measure_confidence(std::int64_t row, std::int64_t n, const at::Tensor& sums,
+                          const at::Tensor& values);
   void measure_top5(const at::Tensor& hidden, std::int64_t row, std::int64_t n,
                     const at::Tensor& sums, const at::Tensor& values);
   template <typename Read>

@@ -42,6 +42,8 @@ TEST(Metrics, WhatIsMeasuredIsWhatWasAskedForAndWhatComesWithIt) {
   EXPECT_EQ(count({Metric::kAccuracy5, Metric::kKl}), 5u);
   EXPECT_EQ(count({Metric::kKnn}), 6u);
   EXPECT_EQ(count({Metric::kRecall, Metric::kAgreement, Metric::kMap}), 8u);
+  EXPECT_EQ(count({Metric::kConfidence}), 3u);
+  EXPECT_EQ(count({Metric::kConfidence, Metric::kAccuracy5, Metric::kAcceptance}), 7u);
   for (const MetricRow& row : metric_table()) {
     const std::vector<MetricRow> measured = measured_on(row.of, std::vector{row.metric});
     EXPECT_TRUE(std::ranges::any_of(measured, [&](const MetricRow& each) {
@@ -87,7 +89,8 @@ TEST(Metrics, OfAnObjectiveTheSmallerWins) {
   constexpr double kInf = std::numeric_limits<double>::infinity();
   EXPECT_EQ(objective_of(Metric::kLoss, 1.5), 1.5);
   EXPECT_EQ(objective_of(Metric::kKl, 0.25), 0.25);
-  for (const Metric metric : {Metric::kAccuracy, Metric::kAgreement, Metric::kAcceptance}) {
+  for (const Metric metric :
+       {Metric::kAccuracy, Metric::kAgreement, Metric::kAcceptance, Metric::kConfidence}) {
     EXPECT_EQ(objective_of(metric, 0.75), -0.75);
   }
   for (const MetricRow& row : metric_table()) {

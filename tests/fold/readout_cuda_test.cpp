@@ -18,6 +18,8 @@ using test::ReadoutCase;
 // As readout_test.cpp derives it: both see the same logits, below 32, and round their losses.
 constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
 
+constexpr SecondPass kSecond = {.acceptance = true, .confidence = true, .accuracy5 = true};
+
 State on(const at::Device& device, const State& state) {
   State moved;
   for (const at::Tensor& tensor : state.tensors) moved.tensors.push_back(tensor.to(device));
@@ -48,25 +50,27 @@ TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
         if (tensor->defined()) *tensor = tensor->to(test::kCudaDevice);
       }
       for (const bool reference : {false, true}) {
-        Readout cpu(fold, {1000, c.vocab, c.vocab}, batch, {.acceptance = true, .accuracy5 = true});
+        Readout cpu(fold, {1000, c.vocab, c.vocab}, batch, kSecond);
         if (reference) cpu.set_reference(full);
         const at::Tensor expected = cpu.measure(leaves);
+        std::vector<Metric> wanted = {Metric::kConfidence, Metric::kAccuracy5};
+        if (reference) wanted.push_back(Metric::kAcceptance);
+        const std::vector<MetricRow> measured = measured_for(wanted);
+        ASSERT_EQ(expected.size(1), static_cast<std::int64_t>(measured.size()));
         const test::OnCuda on_cuda(/*with_products=*/false);
         for (const std::int64_t rows : {2, 1000}) {
           for (const std::int64_t words : {std::int64_t{1}, std::int64_t{8}, c.vocab}) {
             if (100 * words < c.vocab) continue;
-            Readout device(moved, {rows, words, c.vocab}, there,
-                           {.acceptance = true, .accuracy5 = true});
+            Readout device(moved, {rows, words, c.vocab}, there, kSecond);
             if (reference) device.set_reference(on(test::kCudaDevice, full));
             const at::Tensor got = device.measure(on(test::kCudaDevice, leaves)).to(at::kCPU);
             ASSERT_EQ(got.sizes(), expected.sizes());
             const at::Tensor apart = got.sub(expected).abs().amax({0, 2});
             for (std::int64_t metric = 0; metric < apart.size(0); ++metric) {
-              const bool top5 = metric + 1 == apart.size(0);
-              const MetricRow& row = top5 ? row_of(Metric::kAccuracy5)
-                                          : metric_table()[static_cast<std::size_t>(metric)];
-              EXPECT_LE(apart[metric].item<double>(),
-                        row.larger_wins && row.metric != Metric::kAcceptance ? 0 : 2 * kTolerance)
+              const MetricRow& row = measured[static_cast<std::size_t>(metric)];
+              const bool counts = row.larger_wins && row.metric != Metric::kAcceptance &&
+                                  row.metric != Metric::kConfidence;
+              EXPECT_LE(apart[metric].item<double>(), counts ? 0 : 2 * kTolerance)
                   << row.name << " of " << c.nodes << " nodes, " << c.vocab << " words, " << words
                   << " at once, " << rows << " rows, logits of " << c10::toString(type);
             }

@@ -6,7 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "tests/fold/readout_cases.h"
 #include "tests/fold/toy_fold.h"
@@ -40,6 +42,16 @@ struct Drawn {
   Batch batch;
 };
 
+// What such a readout measures, in the order in which it does.
+std::vector<MetricRow> measured_by(const SecondPass& second, bool reference) {
+  std::vector<Metric> wanted;
+  if (reference) wanted.push_back(Metric::kKl);
+  if (reference && second.acceptance) wanted.push_back(Metric::kAcceptance);
+  if (second.confidence) wanted.push_back(Metric::kConfidence);
+  if (second.accuracy5) wanted.push_back(Metric::kAccuracy5);
+  return measured_for(wanted);
+}
+
 TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
   for (const ReadoutCase& c : kReadoutCases) {
     Drawn drawn(c);
@@ -48,7 +60,9 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
     const State leaves = drawn.state(c.nodes), full = drawn.state(1);
     for (const bool reference : {false, true}) {
       for (const std::int64_t rows : {1, 2, 6, 1000}) {
-        const SecondPass second = {.acceptance = rows > 1, .accuracy5 = rows != 2};
+        const SecondPass second = {
+            .acceptance = rows > 1, .confidence = rows < 6, .accuracy5 = rows != 2};
+        const std::vector<MetricRow> measured = measured_by(second, reference);
         Readout whole(fold, {rows, c.vocab, c.vocab}, batch, second);
         if (reference) whole.set_reference(full);
         const at::Tensor expected = whole.measure(leaves);
@@ -59,15 +73,14 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
           if (reference) chunked.set_reference(full);
           const at::Tensor got = chunked.measure(leaves);
           ASSERT_EQ(got.sizes(), expected.sizes());
-          EXPECT_EQ(got.size(1), (reference ? (rows > 1 ? 5 : 4) : 2) + (rows != 2));
+          ASSERT_EQ(got.size(1), static_cast<std::int64_t>(measured.size()));
           EXPECT_EQ(fold.most_words, words);
           const at::Tensor apart = got.sub(expected).abs().amax({0, 2});
           for (std::int64_t metric = 0; metric < apart.size(0); ++metric) {
-            const bool top5 = second.accuracy5 && metric + 1 == apart.size(0);
-            const MetricRow& row = top5 ? row_of(Metric::kAccuracy5)
-                                        : metric_table()[static_cast<std::size_t>(metric)];
-            EXPECT_LE(apart[metric].item<double>(),
-                      row.larger_wins && row.metric != Metric::kAcceptance ? 0 : 2 * kTolerance)
+            const MetricRow& row = measured[static_cast<std::size_t>(metric)];
+            const bool counts = row.larger_wins && row.metric != Metric::kAcceptance &&
+                                row.metric != Metric::kConfidence;
+            EXPECT_LE(apart[metric].item<double>(), counts ? 0 : 2 * kTolerance)
                 << row.name << " of " << c.nodes << " nodes, " << c.vocab << " words, " << words
                 << " at once, " << rows << " rows";
           }
@@ -131,8 +144,46 @@ TEST(Readout, ADatabaseIsSearchedForEveryLeafsHiddenStates) {
         ASSERT_EQ(got.size(1), before + kRetrievalMetrics);
         EXPECT_TRUE(got.narrow(1, 0, before).equal(without));
         EXPECT_TRUE(got.narrow(1, before, kRetrievalMetrics).equal(expected)) << c.vocab;
+        }
       }
     }
+  }
+}
+
+// Against softmax in double, wherever else the readout writes: beside accuracy5 and without it,
+// with a reference and without.
+TEST(Readout, ConfidenceIsTheProbabilityOfTheMostLikely) {
+  for (const std::int64_t vocab : {1, 4, 13, 700}) {
+    Drawn drawn({.nodes = 3, .sequences = 4, .context = 5, .vocab = vocab, .scored = false});
+    const State leaves = drawn.state(3), full = drawn.state(1);
+    const at::Tensor logits = drawn.fold.logits(drawn.fold.readout(leaves).flatten(0, 2));
+    const at::Tensor expected =
+        at::softmax(logits.to(at::kFloat).to(at::kDouble), 1).amax(1).view({3, 4, 5}).mean(-1);
+    for (const std::int64_t words : {vocab, std::int64_t{3}}) {
+      for (const bool reference : {false, true}) {
+        for (const bool accuracy5 : {false, true}) {
+          const SecondPass second = {.confidence = true, .accuracy5 = accuracy5};
+          Readout readout(drawn.fold, {6, words, vocab}, drawn.batch, second);
+          if (reference) readout.set_reference(full);
+          const at::Tensor got = readout.measure(leaves).select(1, reference ? 4 : 2);
+          // Rounding of the logits moves the logarithm of a probability, which is at most 1.
+          EXPECT_LE(got.to(at::kDouble).sub(expected).abs().max().item<double>(), kTolerance)
+              << vocab << " words, " << words << " at once";
+        }
+      }
+    }
+  }
+}
+
+TEST(Readout, ConfidenceIsNoNumberWhereTheLossIsNone) {
+  Drawn drawn({.nodes = 2, .sequences = 2, .context = 1, .vocab = 13, .scored = false});
+  State leaves = drawn.state(2);
+  leaves.tensors[0][1][0].fill_(std::numeric_limits<double>::quiet_NaN());
+  for (const std::int64_t words : {13, 4}) {
+    Readout readout(drawn.fold, {6, words, 13}, drawn.batch, {.confidence = true});
+    const at::Tensor got = readout.measure(leaves).select(1, 2).isnan();
+    EXPECT_TRUE(got[1][0].item<bool>());
+    EXPECT_EQ(got.sum().item<std::int64_t>(), 1);
   }
 }
 
