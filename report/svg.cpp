@@ -31,6 +31,8 @@ text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans
 .line { stroke: #0969da; stroke-width: 2; fill: none; stroke-linejoin: round; }
 .front { fill: #0969da; stroke: #ffffff; stroke-width: 1; }
 .uniform { fill: #bc4c00; stroke: #ffffff; stroke-width: 1.2; }
+.cascade { fill: #1a7f37; stroke: #ffffff; stroke-width: 1; }
+.steps { stroke: #1a7f37; stroke-width: 1.5; fill: none; stroke-linejoin: round; }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc; }
 .ground { fill: #0d1117; stroke: #3d444d; }
@@ -43,6 +45,8 @@ text { fill: #f0f6fc; }
 .line { stroke: #4493f8; }
 .front { fill: #4493f8; stroke: #0d1117; }
 .uniform { fill: #f0883e; stroke: #0d1117; }
+.cascade { fill: #3fb950; stroke: #0d1117; }
+.steps { stroke: #3fb950; }
 }
 </style>
 )";
@@ -97,11 +101,17 @@ std::string diamond_at(double x, double y, const std::string& title) {
       x, y - 7, xml_escaped(title));
 }
 
+std::string square_at(double x, double y, const std::string& title) {
+  return fmt::format(R"(<path d="M{:.1f} {:.1f}h7v7h-7z" class="cascade"><title>{}</title></path>)"
+                     "\n",
+                     x - 3.5, y - 3.5, xml_escaped(title));
+}
+
 class Drawing {
  public:
   explicit Drawing(const FrontPlot& plot) : plot_(plot) {
     std::vector<double> costs, losses;
-    for (const auto* points : {&plot.all, &plot.front, &plot.uniform}) {
+    for (const auto* points : {&plot.all, &plot.front, &plot.uniform, &plot.cascade}) {
       for (const PlotPoint& point : *points) {
         if (!finite(point)) continue;
         costs.push_back(point.cost);
@@ -134,6 +144,7 @@ class Drawing {
       out += text_at(x_.at(cost) - 6, kBottom - 8, "name", "end", text);
     }
     out += front();
+    out += cascade();
     out += uniform();
     out += legend();
     return out + "</svg>\n";
@@ -197,6 +208,19 @@ class Drawing {
     return fmt::format("<path d=\"{}\" class=\"line\"/>\n{}", path, dots);
   }
 
+  // From threshold to threshold: what lies between two of them can be had by one between.
+  std::string cascade() const {
+    std::string path, squares;
+    for (const PlotPoint& point : plot_.cascade) {
+      if (!finite(point)) continue;
+      const double x = x_.at(point.cost), y = y_.at(point.loss);
+      path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x, y);
+      squares += square_at(x, y, point.label);
+    }
+    if (path.empty()) return "";
+    return fmt::format("<path d=\"{}\" class=\"steps\"/>\n{}", path, squares);
+  }
+
   bool beaten(const PlotPoint& point) const {
     return std::ranges::any_of(plot_.front, [&](const PlotPoint& member) {
       return member.cost <= point.cost && member.loss <= point.loss &&
@@ -235,6 +259,10 @@ class Drawing {
     }
     if (!plot_.front.empty()) {
       entry(circle_at(x, y, "the front"), fmt::format("front ({})", plot_.front.size()));
+    }
+    if (!plot_.cascade.empty()) {
+      entry(square_at(x, y, "the cascade"),
+            fmt::format("cascade by threshold ({})", plot_.cascade.size()));
     }
     if (!plot_.uniform.empty()) {
       entry(diamond_at(x, y, "trained granularities"), "trained granularities, all layers alike");

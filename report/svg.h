@@ -1,5 +1,6 @@
 // The picture of a front: every scored submodel, the front, and the uniform submodels at the
-// trained granularities, which the others are compared with.
+// trained granularities, which the others are compared with. Beside them the thresholds of a
+// cascade, if there is one.
 #pragma once
 
 #include <span>
@@ -19,6 +20,7 @@ struct FrontPlot {
   std::string cost_axis;                                // "parameters"
   std::string loss_axis;                                // "loss, nats per token"
   std::vector<PlotPoint> all, front, uniform;           // the front by ascending cost
+  std::vector<PlotPoint> cascade;                       // of each threshold, by ascending cost
   std::vector<std::pair<double, std::string>> budgets;  // vertical lines on the cost axis
 };
 

@@ -167,6 +167,25 @@ TEST(Svg, ShowsAxesLegendFrontAndUniformOnes) {
   EXPECT_EQ(front_svg(sample()), svg);
 }
 
+TEST(Svg, ACascadeLiesBesideTheFrontAndInsideTheAxes) {
+  FrontPlot plot = sample();
+  EXPECT_EQ(front_svg(plot).find("class=\"steps\""), std::string::npos);
+  plot.cascade = {
+      {5e5, 1.6, "all narrow <"}, {3e6, std::nan(""), "failed"}, {4e6, 1.3, "all wide"}};
+  const std::string svg = front_svg(plot);
+  EXPECT_EQ(XmlChecker(svg).problem(), "") << svg;
+  for (const char* part : {"cascade by threshold (3)", "all narrow &lt;", "all wide", "4M"}) {
+    EXPECT_NE(svg.find(part), std::string::npos) << part;
+  }
+  EXPECT_EQ(svg.find("failed"), std::string::npos) << "what is not finite is left out";
+  std::smatch steps;
+  ASSERT_TRUE(std::regex_search(
+      svg, steps, std::regex("d=\"M([0-9.]+) [0-9.]+L([0-9.]+) [0-9.]+\" class=\"steps\"")));
+  EXPECT_LT(std::stod(steps[1]), std::stod(steps[2]));
+  EXPECT_GE(std::stod(steps[1]), 84) << "the left axis";
+  EXPECT_LE(std::stod(steps[2]), 928) << "the right end";
+}
+
 TEST(Svg, StaysSmallHoweverManyPointsThereAre) {
   FrontPlot plot;
   std::mt19937 random(1);
