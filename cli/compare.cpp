@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <tuple>
 
@@ -30,36 +29,6 @@ struct Request {
 using Group = std::tuple<std::int64_t, std::int64_t, Dtype>;  // model, data, dtype
 
 Group group_of(const Record& record) { return {record.model, record.data, record.dtype}; }
-
-// The records that a word names: one by its id, or every one of those widths.
-std::vector<Record> named_records(const Store& store, const std::vector<Record>& all,
-                                  const std::string& word) {
-  std::int64_t id = 0;
-  const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-  if (error == std::errc{} && stop == word.data() + word.size()) {
-    const std::optional<Record> record = store.record(id);
-    if (!record) {
-      fail_usage("the store has no record {}; widths are written {}x8, with their count", id, word);
-    }
-    return {*record};
-  }
-  std::vector<Record> found;
-  std::size_t layers = 0;
-  Widths widths;
-  for (const Record& record : all) {
-    if (record.widths.size() != layers) {
-      layers = record.widths.size();
-      try {
-        widths = parse_widths(word, layers);
-      } catch (const UsageError&) {
-        widths.clear();  // of another model, maybe
-      }
-    }
-    if (record.widths == widths) found.push_back(record);
-  }
-  if (found.empty()) fail_usage("the store has no record of widths '{}' that matches", word);
-  return found;
-}
 
 std::string cost_text(const Record& record, const ExampleWords& words) {
   const auto text = [&](CostKind kind) {
@@ -169,8 +138,8 @@ int compare_command(const Arguments& arguments) {
   if (!request.model.empty()) query.model = model_named(store, request.model);
   if (!request.data.empty()) query.data = data_named(store, request.data, query.model);
   const std::vector<Record> all = store.front(query);
-  const std::vector<Record> a_records = named_records(store, all, request.a_word);
-  const std::vector<Record> b_records = named_records(store, all, request.b_word);
+  const std::vector<Record> a_records = records_named(store, all, request.a_word);
+  const std::vector<Record> b_records = records_named(store, all, request.b_word);
   const Record &a = a_records.front(), &b = b_records.front();
   const ExampleWords& words = words_of_data(store, a.data);
   const Table table = pair_table(store, a_records, b_records, query.metric, words);

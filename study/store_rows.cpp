@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <vector>
 
 #include "base/error.h"
@@ -100,6 +101,35 @@ std::int64_t data_named(const Store& store, const std::string& name,
     if (part == kBothParts) return std::vector<std::string>{row.name, kSearchPart, kConfirmPart};
     return std::vector<std::string>{row.name, part};
   });
+}
+
+std::vector<Record> records_named(const Store& store, std::span<const Record> all,
+                                  const std::string& word) {
+  std::int64_t id = 0;
+  const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+  if (error == std::errc{} && stop == word.data() + word.size()) {
+    const std::optional<Record> record = store.record(id);
+    if (!record) {
+      fail_usage("the store has no record {}; widths are written {}x8, with their count", id, word);
+    }
+    return {*record};
+  }
+  std::vector<Record> found;
+  std::size_t layers = 0;
+  Widths widths;
+  for (const Record& record : all) {
+    if (record.widths.size() != layers) {
+      layers = record.widths.size();
+      try {
+        widths = parse_widths(word, layers);
+      } catch (const UsageError&) {
+        widths.clear();  // of another model, maybe
+      }
+    }
+    if (record.widths == widths) found.push_back(record);
+  }
+  if (found.empty()) fail_usage("the store has no record of widths '{}' that matches", word);
+  return found;
 }
 
 LatencyRow latency_named(const Store& store, std::int64_t model,

@@ -30,6 +30,11 @@ std::int64_t model_named(const Store& store, const std::string& name);
 std::int64_t data_named(const Store& store, const std::string& name,
                         std::optional<std::int64_t> scored_with_model = {});
 
+// The records that a word names: one by its number, or those of `all` that have such widths
+// ("512x4,256x8"), of which there is at least one. UsageError if there is none.
+std::vector<Record> records_named(const Store& store, std::span<const Record> all,
+                                  const std::string& word);
+
 // What the runs of a model, or of all of them, used a dataset for: "search", "confirm",
 // "search+confirm" or "".
 std::string part_of(const std::vector<DataUse>& uses, std::int64_t data,
