@@ -144,7 +144,6 @@ TEST(Readout, ADatabaseIsSearchedForEveryLeafsHiddenStates) {
         ASSERT_EQ(got.size(1), before + kRetrievalMetrics);
         EXPECT_TRUE(got.narrow(1, 0, before).equal(without));
         EXPECT_TRUE(got.narrow(1, before, kRetrievalMetrics).equal(expected)) << c.vocab;
-        }
       }
     }
   }

@@ -1,0 +1,284 @@
+// mixnmatch cascade, against the values per example that SQLite itself reads from the store.
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+#include "dataset/npy.h"
+#include "tests/end_to_end/workshop.h"
+#include "tests/support/tiny_vit.h"
+
+namespace mnm::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+class Cascade : public Workshop {
+ protected:
+  Cascade() {
+    fs::create_directory(dir_ / "config");
+    spew(dir_ / "config/config.json", tiny_vit().dump());
+    vit_ = path("vit");
+    expect_done(
+        {"random", path("config/config.json"), "--out", vit_, "--seed", "3", "--dtype", "f32"});
+    spew(dir_ / "vit/preprocessor_config.json",
+         R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 12}})");
+    images_ = images("images", 1, 90);
+    others_ = images("others", 2, 60);
+  }
+
+  // Pictures of 12 x 12 in four classes, each of its own brightness.
+  std::string images(const std::string& name, std::uint32_t seed, std::int64_t count) const {
+    std::mt19937 random(seed);
+    std::string pixels = npy_head("|u1", std::vector<std::int64_t>{count, 12, 12, 3}),
+                labels = npy_head("|u1", std::vector<std::int64_t>{count});
+    for (std::int64_t i = 0; i < count; ++i) {
+      const unsigned label = static_cast<unsigned>(i) % 4;
+      labels += static_cast<char>(label);
+      for (int p = 0; p < 12 * 12 * 3; ++p) {
+        pixels += static_cast<char>(60 * label + random() % 60);
+      }
+    }
+    fs::create_directory(dir_ / name);
+    spew(dir_ / (name + "/images.npy"), pixels);
+    spew(dir_ / (name + "/labels.npy"), labels);
+    return path(name);
+  }
+
+  // Scores submodels of the model of images into the store.
+  Json eval(const std::string& data, const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {"eval", vit_,     "--data",    data, "--db",
+                                    db_,    "--json", "--threads", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return expect_done(all).json();
+  }
+
+  std::vector<std::string> cascade(const std::vector<std::string>& more) const {
+    std::vector<std::string> all = {"cascade", "8x3", "40x3", "--db", db_};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
+  // Of every example, as doubles.
+  std::vector<double> values(const std::string& data, const std::string& widths,
+                             const std::string& metric) const {
+    sqlite3* connection = nullptr;
+    EXPECT_EQ(sqlite3_open(db_.c_str(), &connection), SQLITE_OK);
+    const std::string sql =
+        "SELECT e.f32 FROM example_scores e JOIN record r ON r.id = e.record "
+        "JOIN data d ON d.id = r.data WHERE d.name = '" +
+        data + "' AND r.widths = '" + widths + "' AND e.metric = '" + metric + "'";
+    sqlite3_stmt* row = nullptr;
+    EXPECT_EQ(sqlite3_prepare_v2(connection, sql.c_str(), -1, &row, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_step(row), SQLITE_ROW) << sql;
+    std::vector<float> found(static_cast<std::size_t>(sqlite3_column_bytes(row, 0)) /
+                             sizeof(float));
+    if (!found.empty()) {
+      std::memcpy(found.data(), sqlite3_column_blob(row, 0), found.size() * sizeof(float));
+    }
+    sqlite3_finalize(row);
+    sqlite3_close(connection);
+    return {found.begin(), found.end()};
+  }
+
+  // The accuracies of the cascade of 8x3 and 40x3, and the share that goes on.
+  std::pair<std::vector<double>, double> by_definition(const std::string& data,
+                                                       double threshold) const {
+    const std::vector<double> sure = values(data, "8x3", "confidence");
+    std::vector<double> accuracy = values(data, "8x3", "accuracy");
+    const std::vector<double> wide = values(data, "40x3", "accuracy");
+    double on = 0;
+    for (std::size_t i = 0; i < sure.size(); ++i) {
+      if (sure[i] >= threshold) continue;
+      accuracy[i] = wide[i];
+      ++on;
+    }
+    return {accuracy, on / static_cast<double>(sure.size())};
+  }
+
+  std::string vit_, images_, others_;
+};
+
+double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+std::size_t chosen_in(const Json& found) { return found["chosen"].get<std::size_t>(); }
+
+TEST_F(Cascade, IsWhatTheValuesPerExampleSay) {
+  const std::vector<std::string> measured = {"--widths", "uniform", "--metric", "confidence"};
+  const Json searched = eval(images_, measured);
+  eval(images_, {"--widths", "8", "--part", "search"});
+  eval(others_, {"--widths", "uniform", "--metric", "confidence", "--part", "confirm"});
+  const Json again = expect_done({"eval", vit_, "--data", images_, "--metric", "confidence",
+                                  "--one-by-one", "--json", "--threads", "1"})
+                         .json();
+  ASSERT_EQ(searched.size(), 3u);
+  for (std::size_t i = 0; i < searched.size(); ++i) {
+    const double sure = searched[i]["confidence"].get<double>();
+    EXPECT_NEAR(sure, again[i]["confidence"].get<double>(), 2e-5);
+    EXPECT_GE(sure, 0.25) << "of four classes one has at least a quarter";
+    EXPECT_LE(sure, 1);
+  }
+
+  const Json found =
+      expect_done(cascade({"--steps", "10", "--json", "--svg", path("c.svg")})).json();
+  const double narrow = searched[0]["flops"].get<double>(),
+               wide = searched[2]["flops"].get<double>();
+  EXPECT_EQ(found["a"]["flops"].get<double>(), narrow);
+  EXPECT_EQ(found["b"]["flops"].get<double>(), wide);
+  const Json& rows = found["thresholds"];
+  ASSERT_GE(rows.size(), 2u);
+  std::size_t cheapest = rows.size();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (const bool confirm : {false, true}) {
+      const std::string data = confirm ? "others" : "images", prefix = confirm ? "" : "search_";
+      const auto [accuracy, on] = by_definition(data, rows[i]["threshold"].get<double>());
+      const auto got = [&](const std::string& key) { return rows[i][prefix + key].get<double>(); };
+      EXPECT_NEAR(got("goes_on"), on, 1e-12);
+      EXPECT_NEAR(got("flops"), narrow + on * wide, 1e-9 * wide);
+      EXPECT_NEAR(got("accuracy"), mean(accuracy), 1e-12);
+      const double gained = mean(accuracy) - mean(values(data, "40x3", "accuracy"));
+      EXPECT_NEAR(got("difference"), gained, 1e-12);
+      if (!confirm && gained > -1e-12) cheapest = std::min(cheapest, i);
+    }
+    EXPECT_EQ(rows[i]["chosen"].get<bool>(), i == chosen_in(found));
+  }
+  EXPECT_EQ(rows.front()["search_goes_on"], 0);
+  EXPECT_EQ(rows.back()["search_goes_on"], 1);
+  EXPECT_EQ(chosen_in(found), cheapest);
+
+  // The most accurate on the search part of the three that were scored, the cheapest of equals.
+  const Json& chosen = rows[chosen_in(found)];
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < 3; ++i) {
+    if (searched[i]["flops"].get<double>() > chosen["flops"].get<double>()) continue;
+    if (searched[i]["accuracy"].get<double>() > searched[best]["accuracy"].get<double>()) best = i;
+  }
+  const std::string single = searched[best]["widths"].get<std::string>();
+  EXPECT_EQ(found["front"]["widths"], single);
+  EXPECT_NEAR(found["front"]["difference"].get<double>(),
+              chosen["accuracy"].get<double>() - mean(values("others", single, "accuracy")), 1e-12);
+  const std::string picture = slurp(path("c.svg"));
+  for (const char* part : {"cascade by threshold (", "FLOPs per image, forward, on average",
+                           "accuracy, share of targets", "uniform 16", "threshold 0."}) {
+    EXPECT_NE(picture.find(part), std::string::npos) << part;
+  }
+}
+
+TEST_F(Cascade, TheThresholdIsChosenAsAsked) {
+  for (const auto& [data, part] : {std::pair(images_, "search"), std::pair(others_, "confirm")}) {
+    eval(data, {"--metric", "confidence", "--part", part});
+  }
+  const Result text = expect_done(cascade({}));
+  for (const char* part :
+       {"FLOPs per image", "confirmed accuracy", "chosen on images: threshold ",
+        "at least as accurate as B", "on others: accuracy ", "beside the front: "}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  EXPECT_EQ(expect_done({"cascade", "1", "3", "--db", db_}).out, text.out) << "by their numbers";
+  EXPECT_TRUE(expect_done(cascade({"--csv"})).out.starts_with("threshold,search_goes_on,"));
+
+  EXPECT_EQ(chosen_in(expect_done(cascade({"--keep-accuracy", "1", "--json"})).json()), 0u);
+  const Json all = expect_done(cascade({"--json"})).json();
+  const auto narrow = all["a"]["flops"].get<std::int64_t>(),
+             wide = all["b"]["flops"].get<std::int64_t>();
+  for (const std::int64_t most : {narrow, narrow + wide / 2, narrow + wide}) {
+    const Json found =
+        expect_done(cascade({"--budget-flops", std::to_string(most), "--json"})).json();
+    const Json& chosen = found["thresholds"][chosen_in(found)];
+    EXPECT_LE(chosen["search_flops"].get<double>(), static_cast<double>(most));
+    for (const Json& row : found["thresholds"]) {
+      if (row["search_flops"].get<double>() > static_cast<double>(most)) continue;
+      EXPECT_LE(row["search_accuracy"], chosen["search_accuracy"]);
+    }
+  }
+  // Of searched and confirmed data exchanged, the tables are, too.
+  const Json swapped =
+      expect_done(cascade({"--data", "others", "--confirm", "images", "--json"})).json();
+  EXPECT_EQ(swapped["search"], "others");
+  EXPECT_EQ(swapped["confirm"], "images");
+}
+
+TEST_F(Cascade, SaysWhatTheStoreLacks) {
+  eval(images_, {});
+  expect_refused(cascade({}), 2, "8x3 and 40x3 were not both scored on a search part");
+  eval(images_, {"--part", "search"});
+  expect_refused(cascade({}), 2,
+                 "were not both scored on a confirm part: do it with 'mixnmatch eval vit --data "
+                 "DATA --widths 8x3 --widths 40x3 --metric confidence --part confirm --db ");
+  eval(others_, {"--widths", "8", "--part", "confirm"});
+  expect_refused(cascade({}), 2, "eval vit --data others --widths 8x3 --widths 40x3 --metric");
+  eval(others_, {"--widths", "40"});
+  expect_refused(cascade({}), 2, "the store has no confidence of 8x3 for each example of images");
+  eval(images_, {"--widths", "8", "--metric", "confidence"});
+  expect_refused(cascade({}), 2, "the store has no confidence of 8x3 for each example of others");
+  eval(others_, {"--widths", "8", "--metric", "confidence"});
+  expect_done(cascade({}));
+
+  // 16x3 leads the front of the search part, and was not scored on the confirm part.
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(sqlite3_open(db_.c_str(), &connection), SQLITE_OK);
+  const std::string front =
+      "FROM front f JOIN data d ON d.id = f.data "
+      "WHERE d.name = 'images' AND f.metric = 'accuracy' AND f.cost_kind = 'flops'";
+  const std::string sql = "DELETE FROM member WHERE front IN (SELECT f.id " + front +
+                          "); INSERT INTO member (front, cost, objective, record) SELECT f.id, 1, "
+                          "-1.0, (SELECT r.id FROM record r WHERE r.data = f.data AND r.widths = "
+                          "'16x3') " +
+                          front;
+  EXPECT_EQ(sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(connection);
+  sqlite3_close(connection);
+  const Result text = expect_done(cascade({}));
+  EXPECT_NE(text.out.find("not compared with the front: its best that costs no more, 16x3"),
+            std::string::npos)
+      << text.out;
+  EXPECT_NE(text.out.find("eval vit --data others --widths 16x3 --metric confidence --db"),
+            std::string::npos)
+      << text.out;
+  EXPECT_TRUE(expect_done(cascade({"--json"})).json()["front"]["missing"].is_string());
+}
+
+TEST_F(Cascade, RefusesWhatIsNoCascade) {
+  for (const auto& [data, part] : {std::pair(images_, "search"), std::pair(others_, "confirm")}) {
+    eval(data, {"--metric", "confidence", "--part", part});
+  }
+  for (const std::string wide : {"8x3", "16x3"}) {
+    expect_refused({"cascade", "16x3", wide, "--db", db_}, 2,
+                   "the narrow submodel comes first and costs less, but 16x3 has ");
+  }
+  expect_refused({"cascade", "12x3", "40x3", "--db", db_}, 2, "no record of widths '12x3'");
+  expect_refused({"cascade", "8x3", "99", "--db", db_}, 2, "the store has no record 99");
+  expect_refused({"cascade", "8x3", "--db", db_}, 2, "B");
+  expect_refused(cascade({"--confirm", "images"}), 2, "name other data with --data or --confirm");
+  expect_refused(cascade({"--data", "nothing"}), 2, "called 'nothing'");
+  expect_refused(cascade({"--dtype", "bf16"}), 2, "--dtype bf16 --db");
+  expect_refused(cascade({"--keep-accuracy", "0.1", "--budget-flops", "1M"}), 2, "give one");
+  expect_refused(cascade({"--keep-accuracy", "2"}), 2, "lies outside 0 to 1");
+  expect_refused(cascade({"--budget-flops", "1"}), 2,
+                 "no threshold stays within 1 FLOPs per image: A alone has ");
+  expect_refused(cascade({"--steps", "0"}), 2, "from 1 to 10000");
+  expect_refused(cascade({"--json", "--csv"}), 2, "exclude each other");
+  spew(path("there.svg"), "mine");
+  expect_refused(cascade({"--svg", path("there.svg")}), 1, "there.svg");
+  EXPECT_EQ(slurp(path("there.svg")), "mine");
+  expect_done(cascade({"--svg", path("there.svg"), "--force"}));
+
+  const std::string words = path("words.db");
+  for (const auto& [data, part] : {std::pair(search_, "search"), std::pair(confirm_, "confirm")}) {
+    expect_done({"eval", model_, "--data", data, "--context", "32", "--metric", "confidence",
+                 "--part", part, "--db", words, "--threads", "1"});
+  }
+  expect_refused({"cascade", "4x4", "32x4", "--db", words}, 2,
+                 "whether the narrow submodel is sure of its one answer, and these are 8 sequences "
+                 "of 32 tokens");
+}
+
+}  // namespace
+}  // namespace mnm::test
