@@ -138,7 +138,8 @@ OptionTable option_table(Request& request) {
               "steps of linear warm-up")
       .option("beta1", real_value(settings.beta1, 0, 1), "decay rate of AdamW's first moment")
       .option("beta2", real_value(settings.beta2, 0, 1), "decay rate of AdamW's second moment")
-      .option("weight-decay", real_value(settings.weight_decay, 0, 10), "weight decay of matrices")
+      .option("weight-decay", real_value(settings.weight_decay, 0, 10),
+              "weight decay of matrices; biases, norms, class tokens and positions have none")
       .option("clip", real_value(settings.clip, 0, 1e9), "the largest norm of the gradient")
       .option("label-smoothing", real_value(settings.label_smoothing, 0, 1),
               "the share of a target's probability that all words or classes share")

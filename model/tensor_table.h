@@ -51,6 +51,8 @@ struct TensorSpec {
   Init init = Init::kNormal;
   double init_std = 0.02;  // of kNormal
   double init_low = 0, init_high = 0;
+  // Vectors in spite of its shape, such as a class token or positions: no matrix of a product.
+  bool is_vectors = false;
   int norm_groups = 0;        // of a norm's scale: groups that are normalised apart; 0: no norm
   int cut_dim = -1;           // the dimension that the width cuts; -1: none
   std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
@@ -59,6 +61,9 @@ struct TensorSpec {
   // The elements that the tensor has because of one layer at this width (-1: because of no layer).
   // Summed over all layers, this is what the tensor keeps.
   std::int64_t elements_of(int for_layer, Width width) const;
+  // Whether training shrinks it by weight decay: matrices and convolutions, and neither vectors nor
+  // numbers.
+  bool decays() const { return shape.size() >= 2 && !is_vectors; }
   // The tensor's name in a submodel in which its layer has this number. The first part of the name
   // (between points) that is the layer's number is replaced. Error if there is no such part.
   std::string name_at(int number) const;

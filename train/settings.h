@@ -76,7 +76,7 @@ struct TrainSettings {
   double min_rate = 0.1;
   std::int64_t warmup = 100;  // steps
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
-  double weight_decay = 0.1;  // on matrices only
+  double weight_decay = 0.1;  // of the tensors that decay (model/tensor_table.h)
   double clip = 1.0;          // global gradient norm
   Schedule schedule = Schedule::kOne;
   std::vector<double> weights;  // of granularity k, narrowest first; empty: all the same

@@ -211,7 +211,7 @@ class Trainer {
       index_[state_.names[i]] = i;
       // Of a tensor that settings.widths keep in part, the rest has a gradient of 0 and must stay.
       const bool in_part = !settings_.widths.empty() && model_.table.tensors[i].cut_dim >= 0;
-      decayed_.push_back(state_.weights[i].dim() >= 2 && !in_part);
+      decayed_.push_back(model_.table.tensors[i].decays() && !in_part);
       if (settings_.freeze && model_.table.tensors[i].cut_dim < 0) continue;
       state_.weights[i].requires_grad_(true);
       trained_.push_back(i);

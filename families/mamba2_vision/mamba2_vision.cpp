@@ -29,8 +29,8 @@ void add_embeddings(const Mamba2VisionConfig& config, TensorTable& table) {
     tensor.role = Role::kEmbedding;
     return tensor;
   };
-  embedding(to.add("cls_token", {1, 1, d}, Init::kNormal));
-  embedding(to.add("pos_embed", {1, config.positions(), d}, Init::kNormal));
+  embedding(to.add("cls_token", {1, 1, d}, Init::kNormal)).is_vectors = true;
+  embedding(to.add("pos_embed", {1, config.positions(), d}, Init::kNormal)).is_vectors = true;
   TensorSpec& projection = embedding(
       to.product("patch_embed.proj.weight",
                  {d, image.channels, image.patch_height, image.patch_width}, image.elements()));

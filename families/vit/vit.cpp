@@ -83,9 +83,11 @@ void add_embeddings(const VitConfig& config, TensorTable& table) {
   TableWriter to{table, config.initializer_range, config.name("embeddings."), -1, Role::kEmbedding};
   const ImagePatches& image = config.image;
   const std::int64_t d = config.hidden_size;
-  to.add("cls_token", {1, 1, d}, Init::kNormal);
-  if (config.kind->distilled) to.add("distillation_token", {1, 1, d}, Init::kNormal);
-  to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal);
+  to.add("cls_token", {1, 1, d}, Init::kNormal).is_vectors = true;
+  if (config.kind->distilled) {
+    to.add("distillation_token", {1, 1, d}, Init::kNormal).is_vectors = true;
+  }
+  to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal).is_vectors = true;
   TensorSpec& projection =
       to.add("patch_embeddings.projection.weight",
              {d, image.channels, image.patch_height, image.patch_width}, Init::kNormal);

@@ -34,6 +34,16 @@ nlohmann::json published(std::int64_t d) {
   return config;
 }
 
+TEST(Mamba2Vision, ClassTokenAndPositionsDoNotDecay) {
+  int found = 0;
+  for (const TensorSpec& tensor : describe(tiny_mamba2_vision()).table.tensors) {
+    const bool is_one = tensor.name == "cls_token" || tensor.name == "pos_embed";
+    found += is_one;
+    EXPECT_EQ(tensor.decays(), tensor.shape.size() > 1 && !is_one) << tensor.name;
+  }
+  EXPECT_EQ(found, 2);
+}
+
 struct Counts {
   std::int64_t blocks = 0, theirs = 0, whole = 0;
 };

@@ -41,6 +41,23 @@ nlohmann::json base(std::int64_t hidden, std::int64_t layers, std::int64_t heads
           {"id2label", names}};
 }
 
+// Of what is outside the layers only the patches' projection and the head's matrix; in the layers
+// the matrices.
+TEST(Vit, MatricesAloneDecay) {
+  const nlohmann::json config = tiny_vit(
+      {{"model_type", "deit"}, {"architectures", {"DeiTForImageClassificationWithTeacher"}}});
+  int vectors = 0;
+  for (const TensorSpec& tensor : describe_vit(config, {}).table.tensors) {
+    bool is_matrix = tensor.name.ends_with(".weight");
+    for (const char* part : {"layernorm", "token", "position"}) {
+      is_matrix = is_matrix && !contains(tensor.name, part);
+    }
+    EXPECT_EQ(tensor.decays(), is_matrix) << tensor.name;
+    vectors += tensor.shape.size() > 1 && !is_matrix;
+  }
+  EXPECT_EQ(vectors, 3);
+}
+
 // MatViT's published models, at d_ff / 8, / 4, / 2 and the whole: parameters of the whole model, as
 // shapes of ViT-B/16 and L/16 give them.
 TEST(Vit, CountsTheParametersOfMatViT) {

@@ -340,6 +340,26 @@ TEST(UpdateWeights, LeavesThemWhereAGradientIsNoNumber) {
   }
 }
 
+// One step without decay and one with: the tensors that decay differ, and no others.
+TEST_F(TrainerTest, OnlyTensorsThatDecayAreShrunk) {
+  settings_.steps = settings_.report_every = 1;
+  TensorSpec& words = model_.table.tensors.front();
+  ASSERT_TRUE(words.decays());
+  words.is_vectors = true;
+  settings_.weight_decay = 0;
+  train("without");
+  settings_.weight_decay = 10;
+  train("with");
+  const Checkpoint without = Checkpoint::open(dir_.path() / "without" / "model");
+  const Checkpoint with = Checkpoint::open(dir_.path() / "with" / "model");
+  for (const TensorSpec& spec : model_.table.tensors) {
+    EXPECT_EQ(test::values_of(without, without.at(spec.name)) !=
+                  test::values_of(with, with.at(spec.name)),
+              spec.shape.size() > 1 && &spec != &words)
+        << spec.name;
+  }
+}
+
 TEST_F(TrainerTest, TokensOutsideTheVocabularyAreNamed) {
   std::ofstream(dir_.path() / "tokens.bin", std::ios::binary) << std::string(4000, '\x20');
   EXPECT_NE(error("run").find("tokens.bin"), std::string::npos) << error("run");
