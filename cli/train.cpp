@@ -239,13 +239,17 @@ NestedModel described_model(const Request& request) {
   nlohmann::json config = read_json(request.config);
   const Family& family = family_of(config);
   NestedModel model = family.describe(config, request.nesting);
-  if (request.nesting.granularities.empty() && request.nesting.may_skip.empty()) return model;
-  // The trained checkpoint says itself what it was trained for.
-  const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
-  for (const char* key : {kGranularitiesKey, kMaySkipKey}) {
-    if (full.contains(key)) config[key] = full[key];
+  if (!request.nesting.granularities.empty() || !request.nesting.may_skip.empty()) {
+    // The trained checkpoint says itself what it was trained for.
+    const auto full = family.huggingface_config(model, model.space.full(), model.dtype);
+    for (const char* key : {kGranularitiesKey, kMaySkipKey}) {
+      if (full.contains(key)) config[key] = full[key];
+    }
+    model = family.describe(config, {});
   }
-  return family.describe(config, {});
+  // Its tensors have the names of the table, whatever those of --from are.
+  config = family.config_of_table(model);
+  return config == model.config ? model : family.describe(config, {});
 }
 
 void print_head(const NestedModel& model, const Widths& widths, const OptionTable& options) {

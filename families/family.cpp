@@ -60,6 +60,16 @@ NestedModel Family::submodel(const NestedModel& model, const Widths& widths, Dty
   return describe(huggingface_config(model, widths, dtype), {});
 }
 
+nlohmann::json Family::config_of_table(const NestedModel& model) const {
+  const auto type = model.config.find("model_type");
+  if (type == model.config.end()) return model.config;
+  if (other_names(model).empty() && interleaved_rows(model).empty()) return model.config;
+  const Widths full = model.space.full();
+  if (!huggingface_bridge(model, full).empty()) return model.config;
+  nlohmann::json written = huggingface_config(model, full, model.dtype);
+  return written["model_type"] == *type ? model.config : written;
+}
+
 std::string Family::why_not_padded(const NestedModel&, const Widths&) const {
   return fmt::format("the family '{}' does not say what zeros would change", name());
 }

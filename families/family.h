@@ -98,6 +98,11 @@ class Family {
   // The submodel at `widths` as a model of its own, whose full widths these are. The tensors of its
   // table are those that plan_slices() keeps of the model, under the same names.
   NestedModel submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const;
+  // The config to write beside tensors that have the names of the model's table. It is
+  // model.config, but for a model_type whose checkpoints have other names or their rows in another
+  // order, and whose submodels are written as another model_type: then huggingface_config() at full
+  // width.
+  nlohmann::json config_of_table(const NestedModel& model) const;
   // The row of exporters() for a format. Error, with the row's sentence, if it has no function.
   const Exporter& exporter(std::string_view format) const;
   // The submodel in the terms of a format: submodel() and exporter() together.

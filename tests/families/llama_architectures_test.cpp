@@ -321,6 +321,27 @@ TEST(LlamaArchitectures, InternLm2IsALlamaOfInterleavedRows) {
   }
 }
 
+// What training writes: tensors with the names of the table, beside a config that they belong to.
+TEST(LlamaArchitectures, TensorsOfTheTableHaveTheConfigOfTheirNames) {
+  const TempDir dir;
+  const TinyArchitecture llama = test::tiny_architecture("llama", "Llama", "llama", {});
+  const TinyArchitecture yi = test::tiny_architecture("yi", "Yi", "Yi", {});
+  for (const nlohmann::json& config : {tiny_internlm2(false).config, yi.config}) {
+    const auto type = config["model_type"].get<std::string>();
+    SCOPED_TRACE(type);
+    const Family& family = family_of(config);
+    const NestedModel model = family.describe(config, {});
+    const nlohmann::json written = family.config_of_table(model);
+    EXPECT_EQ(written["model_type"], "llama");
+    EXPECT_EQ(written["architectures"], nlohmann::json({"LlamaForCausalLM"}));
+    test::write_checkpoint(dir / type, written, llama.tensors());
+    const OpenedModel opened = open_model(dir / type);
+    EXPECT_EQ(opened.model.space.submodels(), model.space.submodels());
+    expect_same_tensors(opened, open_model(llama.write(dir / (type + " as llama"))));
+    EXPECT_EQ(family.config_of_table(opened.model), opened.model.config);
+  }
+}
+
 TEST(LlamaArchitectures, InternLm2sMatrixIsThatOfItsConfig) {
   const TempDir dir;
   const std::vector<TestTensor> llama =
