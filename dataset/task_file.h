@@ -60,9 +60,12 @@ bool is_task_file(const std::filesystem::path& path);
 void write_task_file(const std::filesystem::path& path, const TaskFile& task);  // appears whole
 
 // Takes no more memory than twice the file's size. Error, which names the file, if it is not as
-// the struct says: a length that another one contradicts, an answer without tokens or longer than
-// the window, a gold outside the choices, a token outside the vocabulary, or contents that do not
-// have the fingerprint that the file states.
+// the struct says:
+// - a length contradicts another one;
+// - an answer has no tokens, or is longer than the window;
+// - a gold is none of the choices;
+// - a token is outside the vocabulary;
+// - the contents do not have the fingerprint that the file states.
 TaskFile read_task_file(const std::filesystem::path& path);
 
 }  // namespace mnm

@@ -4,14 +4,15 @@
 // A metric of all questions is the mean over documents. The loss and what else a readout measures
 // are means over the scored tokens of the right choice, or of the whole text.
 //
-// Perplexities of texts are ratios: the losses of all texts, L, over the words or bytes of all, W.
-// So that a ratio is also a mean over documents, and its standard error that of a mean, the value
-// of document d is linearised (Cochran, Sampling Techniques, 1977, section 6.4):
+// Perplexities of texts are ratios R = L / W. L is the sum of the losses of all texts, and W the
+// sum of their words or bytes. A ratio shall also be a mean over documents, with the standard error
+// of a mean. So the value of document d is linearised (Cochran, Sampling Techniques, 1977, section
+// 6.4):
 //
-//   v_d = R + (L_d - R W_d) / mean(W),  R = L / W   =>   mean(v) = R
+//   v_d = R + (L_d - R W_d) / mean(W_d)
 //
-// The standard error of mean(v) is that of a ratio estimate, and the mean of v_d - v'_d is the
-// difference of two ratios. Values are in nats per word and per byte, and in bits per byte.
+// The mean of v_d is R. Its standard error is that of a ratio estimate. The mean of v_d - v'_d is
+// the difference of two ratios. Values are in nats per word and per byte, and in bits per byte.
 #pragma once
 
 #include <cstdint>
