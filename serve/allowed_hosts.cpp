@@ -11,24 +11,24 @@ namespace {
 
 using boost::asio::ip::address;
 
-std::optional<address> address_of(const std::string& text) {
+bool is_address(const std::string& text) {
   boost::system::error_code error;
-  const address parsed = boost::asio::ip::make_address(text, error);
-  return error ? std::nullopt : std::optional(parsed);
+  boost::asio::ip::make_address(text, error);
+  return !error;
 }
 
 bool is_loopback(const std::string& text) {
-  const std::optional<address> parsed = address_of(text);
-  return parsed && parsed->is_loopback();
+  boost::system::error_code error;
+  const address parsed = boost::asio::ip::make_address(text, error);
+  return !error && parsed.is_loopback();
 }
 
-// Of two texts of one host the same: "Example.com." and "example.com", "0:0::1" and "::1".
+// Of two texts of one name the same: "Example.com." and "example.com".
 std::string one_text(std::string_view host) {
   std::string text(host);
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   if (text.ends_with('.')) text.pop_back();
-  const std::optional<address> parsed = address_of(text);
-  return parsed ? parsed->to_string() : text;
+  return text;
 }
 
 // The host of "host", "host:80", "[::1]" or "[::1]:80". Nothing: it is none of these.
@@ -61,7 +61,7 @@ AllowedHosts::AllowedHosts(const std::string& address, const std::vector<std::st
   for (const std::string& name : names) {
     const bool bracket = name.starts_with('[') && name.ends_with(']');
     names_.push_back(one_text(bracket ? name.substr(1, name.size() - 2) : name));
-    if (is_name(names_.back()) || address_of(names_.back())) continue;
+    if (is_name(names_.back()) || is_address(names_.back())) continue;
     fail_usage(
         "cannot allow the host '{}': expected a name or an IP address without a port, such "
         "as models.example.com",
@@ -74,7 +74,7 @@ bool AllowedHosts::allow(std::string_view host) const {
   const std::optional<std::string_view> named = without_port(host);
   if (!named) return false;
   const std::string text = one_text(*named);
-  return text == "localhost" || is_loopback(text) || std::ranges::count(names_, text) > 0;
+  return text == "localhost" || is_address(text) || std::ranges::count(names_, text) > 0;
 }
 
 }  // namespace mnm

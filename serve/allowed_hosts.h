@@ -1,6 +1,6 @@
 // Which hosts a request may name. A page in a browser can reach a server on its reader's machine
-// under a name of its own, if it gives that name the address 127.0.0.1 meanwhile (DNS rebinding).
-// The browser still says that name in the header Host.
+// under a name of its own, once that name has been given the address 127.0.0.1 (DNS rebinding). The
+// browser still says that name in the header Host. An address in it is no such name.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace mnm {
 class AllowedHosts {
  public:
   // `address`: the IP address that the server listens on. If it is a loopback address, or if there
-  // are `names`, then localhost, loopback addresses and `names` are allowed. Else every host is.
+  // are `names`, then localhost, all addresses and `names` are allowed. Else every host is.
   // UsageError if one of `names` is no name and no IP address, or has a port.
   AllowedHosts(const std::string& address, const std::vector<std::string>& names);
 
@@ -22,7 +22,7 @@ class AllowedHosts {
 
  private:
   bool all_ = true;
-  std::vector<std::string> names_;  // in lower case; of addresses, the shortest text
+  std::vector<std::string> names_;  // in lower case
 };
 
 }  // namespace mnm

@@ -125,7 +125,7 @@ std::optional<HttpResponse> HttpConnection::without_body(const HttpRequest& requ
   if (owner_.allows(request.host)) return api_.without_body(request);
   return Api::error({403, "", "host_not_allowed",
                      "this server does not answer to the Host that the request names: reach it as "
-                     "localhost, or start it with --allow-host NAME"});
+                     "localhost or by its address, or start it with --allow-host NAME"});
 }
 
 // Reads and answers one request. False: the connection ends.

@@ -11,13 +11,30 @@ TEST(AllowedHosts, OnALoopbackAddressAreItsOwn) {
   for (const char* address : {"127.0.0.1", "127.9.9.9", "::1"}) {
     const AllowedHosts hosts(address, {});
     for (const char* host : {"", "localhost", "localhost:8080", "LocalHost.", "localhost:",
-                             "127.0.0.1", "127.0.0.2:80", "[::1]", "[::1]:80", "[0:0::1]:80"}) {
+                             "127.0.0.1", "127.0.0.2:80", "[::1]", "[::1]:80", "[0:0::1]:80",
+                             "10.0.0.5", "0.0.0.0:80", "[::2]", "[::ffff:10.0.0.5]:80"}) {
       EXPECT_TRUE(hosts.allow(host)) << address << " " << host;
     }
-    for (const char* host :
-         {"a", "localhost.evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.5",
-          "0.0.0.0", "[::2]", "[::1", "::1", "localhost:x", "[::1]x", "localhost@evil.example",
-          " localhost", ":80", "."}) {
+    for (const char* host : {"a",
+                             "localhost.evil.example",
+                             "evil.example:80",
+                             "127.0.0.1.evil.example",
+                             "10.0.0.5.evil.example",
+                             "10.0.0.5x",
+                             "10.0.0.256",
+                             "10.0.5",
+                             "0x7f.0.0.1",
+                             "2130706433",
+                             "host.docker.internal",
+                             "[evil.example]",
+                             "[::1",
+                             "::1",
+                             "localhost:x",
+                             "[::1]x",
+                             "localhost@evil.example",
+                             " localhost",
+                             ":80",
+                             "."}) {
       EXPECT_FALSE(hosts.allow(host)) << address << " " << host;
     }
   }
@@ -29,7 +46,7 @@ TEST(AllowedHosts, AreThoseThatWereNamedToo) {
                            "[fe80::5]:80", "[2::0]", "localhost"}) {
     EXPECT_TRUE(hosts.allow(host)) << host;
   }
-  for (const char* host : {"example.com", "x.models.example.com", "10.0.0.50"}) {
+  for (const char* host : {"example.com", "x.models.example.com", "10.0.0.5.models.example.com"}) {
     EXPECT_FALSE(hosts.allow(host)) << host;
   }
 }
@@ -40,6 +57,7 @@ TEST(AllowedHosts, ElsewhereAreAllUnlessSomeWereNamed) {
   const AllowedHosts named("0.0.0.0", {"models.example.com"});
   EXPECT_TRUE(named.allow("models.example.com"));
   EXPECT_TRUE(named.allow("127.0.0.1"));
+  EXPECT_TRUE(named.allow("10.0.0.5:8080"));
   EXPECT_FALSE(named.allow("evil.example"));
 }
 
