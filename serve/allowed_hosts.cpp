@@ -10,6 +10,7 @@ namespace mnm {
 namespace {
 
 using boost::asio::ip::address;
+using boost::asio::ip::make_address_v4;
 
 bool is_address(const std::string& text) {
   boost::system::error_code error;
@@ -20,7 +21,10 @@ bool is_address(const std::string& text) {
 bool is_loopback(const std::string& text) {
   boost::system::error_code error;
   const address parsed = boost::asio::ip::make_address(text, error);
-  return !error && parsed.is_loopback();
+  if (error) return false;
+  const bool mapped = parsed.is_v6() && parsed.to_v6().is_v4_mapped();  // ::ffff:127.0.0.1
+  return mapped ? make_address_v4(boost::asio::ip::v4_mapped, parsed.to_v6()).is_loopback()
+                : parsed.is_loopback();
 }
 
 // Of two texts of one name the same: "Example.com." and "example.com".

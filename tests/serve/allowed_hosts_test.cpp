@@ -8,7 +8,7 @@ namespace mnm {
 namespace {
 
 TEST(AllowedHosts, OnALoopbackAddressAreItsOwn) {
-  for (const char* address : {"127.0.0.1", "127.9.9.9", "::1"}) {
+  for (const char* address : {"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"}) {
     const AllowedHosts hosts(address, {});
     for (const char* host : {"", "localhost", "localhost:8080", "LocalHost.", "localhost:",
                              "127.0.0.1", "127.0.0.2:80", "[::1]", "[::1]:80", "[0:0::1]:80",
@@ -54,6 +54,7 @@ TEST(AllowedHosts, AreThoseThatWereNamedToo) {
 TEST(AllowedHosts, ElsewhereAreAllUnlessSomeWereNamed) {
   EXPECT_TRUE(AllowedHosts("0.0.0.0", {}).allow("evil.example"));
   EXPECT_TRUE(AllowedHosts("::", {}).allow("evil.example"));
+  EXPECT_TRUE(AllowedHosts("::ffff:10.0.0.5", {}).allow("evil.example"));
   const AllowedHosts named("0.0.0.0", {"models.example.com"});
   EXPECT_TRUE(named.allow("models.example.com"));
   EXPECT_TRUE(named.allow("127.0.0.1"));
