@@ -23,8 +23,8 @@ namespace {
 namespace net = boost::asio;
 using net::ip::tcp;
 
-// How long accepting rests where the system has no descriptor or no memory for a connection, and no
-// idle one can be closed.
+// How long accepting rests after an error that closing an idle connection does not mend at once: no
+// memory for a connection, for instance, or no descriptor and no idle connection.
 constexpr std::chrono::milliseconds kRest{20};
 
 }  // namespace
@@ -75,7 +75,8 @@ struct HttpServer::Impl final : ConnectionOwner {
           co_await acceptor.async_accept(net::redirect_error(net::use_awaitable, error));
       if (!acceptor.is_open() || error == net::error::operation_aborted) co_return;
       if (error) {
-        if (close_idlest()) continue;  // its descriptor is free at once
+        const bool closed = close_idlest();  // its descriptor is free at once
+        if (closed && error == net::error::no_descriptors) continue;
         net::steady_timer rest(io, kRest);
         co_await rest.async_wait(net::redirect_error(net::use_awaitable, error));
         continue;
