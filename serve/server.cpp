@@ -38,7 +38,8 @@ struct HttpServer::Impl final : ConnectionOwner {
         hosts(settings.address, settings.allowed_hosts),
         budget{settings.all_bodies_bytes, 0} {
     if (budget.most >= settings.body_bytes) return;
-    fail_usage("{} bytes for the bodies of all requests are less than the {} that one may have",
+    fail_usage("{} bytes for the bodies of all requests are less than the {} that one may have; give "
+               "--body-memory at least that",
                budget.most, settings.body_bytes);
   }
 

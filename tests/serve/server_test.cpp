@@ -361,7 +361,7 @@ TEST_F(Server, AnAddressInUseIsToldBeforeAnythingIsAnswered) {
   same.address = "127.0.0.1";
   same.all_bodies_bytes = same.body_bytes - 1;
   EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
-                       "less than"));
+                       "--body-memory at least"));
 }
 
 }  // namespace
