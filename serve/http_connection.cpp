@@ -172,6 +172,7 @@ net::awaitable<bool> HttpConnection::exchange() {
     keep_alive = keep_alive && bodiless;
   }
   request.body = std::move(parser.get().body());
+  request.body.shrink_to_fit();  // one that came in chunks may have taken twice its size
   share.resize(request.body.size());
   Exchange exchange(stream_, std::move(request), settings_, parser.get().version() == 10 ? 10 : 11,
                     keep_alive);
