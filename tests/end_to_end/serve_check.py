@@ -436,12 +436,13 @@ def idle(url):
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    count = min(10_000, hard - 100)
+    count = min(10_000, hard - 200)
     crowd = [connection(url) for _ in range(count)]
     until(lambda: metric(url, "mixnmatch_connections") >= count, seconds=60)
     body = {"model": "512x8", "prompt": "a", "max_tokens": 100_000, "ignore_eos": True}
-    crowd += [begin(url, body) for _ in range(4)]
-    until(lambda: metric(url, "mixnmatch_running") == 4)
+    # More than run at once: some run to the end of the check, even where the first ones finish.
+    crowd += [begin(url, body) for _ in range(80)]
+    until(lambda: metric(url, "mixnmatch_running") > 0)
 
     def slowest_of(requests):
         slowest = 0
@@ -455,7 +456,7 @@ def idle(url):
         return slowest
 
     best = min(slowest_of(20) for _ in range(3))
-    assert metric(url, "mixnmatch_running") == 4
+    assert metric(url, "mixnmatch_running") > 0
     assert best < 0.1, best
     print(f"beside {count} idle connections /health took at most {1e3 * best:.1f} ms")
     for sock in crowd:
