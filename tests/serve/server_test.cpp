@@ -242,6 +242,8 @@ TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
+// While the engine computes, no lock that these need is held. Whether they wait for one that is held
+// between two steps is not tested.
 TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
   std::promise<void> computing, go_on;
   fake_.before_step = [&] {
