@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -45,6 +47,7 @@ class FakeSequences final : public Sequences {
 
   std::vector<std::span<const float>> step(std::span<const Feed> feeds) override {
     if (before_step) std::exchange(before_step, nullptr)();
+    if (step_takes.count() > 0) std::this_thread::sleep_for(step_takes);
     if (fails) fail("the engine is out of order");
     if (loses_device) throw DeviceLost("the device is gone");
     steps.emplace_back();
@@ -86,6 +89,7 @@ class FakeSequences final : public Sequences {
   bool tells_tokens_apart = true;  // as keys and values do, and a state does not
   bool fails = false, loses_device = false;
   std::function<void()> before_step;  // before the next one
+  std::chrono::milliseconds step_takes{0};
   std::int64_t nan_after = -1;
   std::int64_t fed = 0;                    // tokens in all
   std::vector<std::vector<Widths>> steps;  // the widths of each step's feeds
