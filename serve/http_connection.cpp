@@ -154,7 +154,7 @@ net::awaitable<bool> HttpConnection::exchange() {
   bool keep_alive = !error && parser.get().keep_alive() && !owner_.closing();
   const bool bodiless = !error && parser.is_done();
   BodyShare share(owner_.bodies());
-  if (!early && !share.resize(most_of_body(parser, settings_))) early = bodies_full();
+  if (!early && !owner_.make_room(share, most_of_body(parser, settings_))) early = bodies_full();
   if (!early) {
     co_await go_on(stream_, parser, settings_, error);
     stream_.expires_after(settings_.body);

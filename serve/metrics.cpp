@@ -166,7 +166,9 @@ std::string Metrics::text() const {
   out += sample("mixnmatch_cancelled_total", "counter",
                 "Requests that were given up: the client went away, or it took too long.",
                 static_cast<double>(steps.cancelled));
-  out += sample("mixnmatch_refused_total", "counter", "Requests that a full queue refused.",
+  out += sample("mixnmatch_refused_total", "counter",
+                "Requests that a full queue or full memory for bodies refused.",
+
                 static_cast<double>(requests.refused));
   return out;
 }

@@ -46,7 +46,7 @@ class Metrics {
   void first_token(double seconds);  // since the request came
   void token_gap(double seconds);    // between two tokens of a completion
   void cancelled();                  // the client went away, or it took too long
-  void refused();                    // the queue was full
+  void refused();                    // the queue was full, or the memory for bodies
   void set(const Gauges& gauges);
   void connections(std::int64_t open);
 

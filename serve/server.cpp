@@ -38,9 +38,10 @@ struct HttpServer::Impl final : ConnectionOwner {
         hosts(settings.address, settings.allowed_hosts),
         budget{settings.all_bodies_bytes, 0} {
     if (budget.most >= settings.body_bytes) return;
-    fail_usage("{} bytes for the bodies of all requests are less than the {} that one may have; give "
-               "--body-memory at least that",
-               budget.most, settings.body_bytes);
+    fail_usage(
+        "{} bytes for the bodies of all requests are less than the {} that one may have; give "
+        "--body-memory at least that",
+        budget.most, settings.body_bytes);
   }
 
   void bind() {
@@ -114,6 +115,11 @@ struct HttpServer::Impl final : ConnectionOwner {
   bool closing() const override { return shut; }
   bool allows(std::string_view host) const override { return hosts.allow(host); }
   BodyBudget& bodies() override { return budget; }
+  bool make_room(BodyShare& share, std::uint64_t bytes) override {
+    if (share.resize(bytes)) return true;
+    metrics.refused();
+    return false;
+  }
   void answered(std::string_view route, int status, double seconds) override {
     metrics.request(route, status, seconds);
     if (log) log(fmt::format("{} {} {:.3f} s", route, status, seconds));

@@ -203,6 +203,7 @@ TEST_F(Server, AllBodiesTogetherHaveAnEnd) {
     EXPECT_TRUE(contains(refused, "HTTP/1.1 429")) << refused;
     EXPECT_TRUE(contains(refused, "bodies_full")) << refused;
     EXPECT_TRUE(contains(refused, "Retry-After")) << refused;
+    EXPECT_FALSE(contains(metrics_.text(), "mixnmatch_refused_total 0\n"));
     EXPECT_TRUE(contains(client().say(padded(400)).until("usage"), "HTTP/1.1 200"));
     EXPECT_TRUE(contains(slow.say(body).until("}}"), "HTTP/1.1 400"));
     while (!contains(client().say(padded(700)).until("}"), "HTTP/1.1 200")) {
@@ -242,8 +243,8 @@ TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
-// While the engine computes, no lock that these need is held. Whether they wait for one that is held
-// between two steps is not tested.
+// While the engine computes, no lock that these need is held. Whether they wait for one that is
+// held between two steps is not tested.
 TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
   std::promise<void> computing, go_on;
   fake_.before_step = [&] {
