@@ -37,6 +37,26 @@ std::optional<std::int64_t> model_in(const Store& store, const OpenedModel& open
   return found;
 }
 
+namespace {
+
+// Passes over records that were timed as wholes and found too slow. Such a time shows that the sums
+// of this measurement are too low here. So if one falls out, and another was found fast enough,
+// those that were never timed fall out, too.
+void drop_too_slow(std::vector<Record>& front, const TimedWholes& timed) {
+  const auto is_slow = [&](const Record& record) {
+    return std::ranges::find(timed.too_slow, record.widths) != timed.too_slow.end();
+  };
+  const auto is_fast = [&](const Record& record) {
+    return std::ranges::find(timed.fast_enough, record.widths) != timed.fast_enough.end();
+  };
+  const bool only_fast = std::ranges::any_of(front, is_slow) && std::ranges::any_of(front, is_fast);
+  std::erase_if(front, [&](const Record& record) {
+    return is_slow(record) || (only_fast && !is_fast(record));
+  });
+}
+
+}  // namespace
+
 Record best_record(const Store& store, std::int64_t model, const BestRequest& request) {
   FrontQuery query;
   query.model = model;
@@ -50,19 +70,16 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
     require_something_within(store, query);
     fail_usage("no record within the budget has a loss that is a number");
   }
+  const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
+  std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
   if (request.counted_with) {
-    const std::vector<Widths> slow = timed_too_slow(store, *request.counted_with, request.budgets);
-    std::erase_if(front, [&](const Record& record) {
-      return std::ranges::find(slow, record.widths) != slow.end();
-    });
+    drop_too_slow(front, timed_wholes(store, *request.counted_with, request.budgets));
     if (front.empty()) {
       fail_usage(
           "every member of the front within the budget was measured above it when a search timed "
           "it as a whole: search again, with a smaller budget");
     }
   }
-  const Dtype dtype = std::ranges::min_element(front, {}, &Record::dtype)->dtype;
-  std::erase_if(front, [&](const Record& record) { return record.dtype != dtype; });
   return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
 }
 

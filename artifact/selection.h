@@ -29,7 +29,8 @@ struct BestRequest {
   std::string data{};                     // data_to_choose_by takes it
   const LatencyTable* latency = nullptr;  // needed if a budget is a latency
   // The measurement that the table is of. Given: submodels that a search timed as wholes, and found
-  // too slow for the budgets, are passed over.
+  // too slow for the budgets, are passed over. If one is, only those that were found fast enough
+  // are taken, unless there are none on the front.
   std::optional<std::int64_t> counted_with{};
   const CostTable* memory = nullptr;  // needed if a budget is of memory
 };

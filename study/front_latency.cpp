@@ -50,18 +50,18 @@ bool is_too_slow(const WholeLatencyRow& row, std::span<const Budget> budgets) {
   });
 }
 
-std::vector<Widths> timed_too_slow(const Store& store, std::int64_t counted_with,
-                                   std::span<const Budget> budgets) {
+TimedWholes timed_wholes(const Store& store, std::int64_t counted_with,
+                         std::span<const Budget> budgets) {
   std::map<Widths, WholeLatencyRow> newest;
   for (WholeLatencyRow& row : store.whole_latencies(counted_with)) {
     const Widths widths = row.measured.widths;
     newest.insert_or_assign(widths, std::move(row));
   }
-  std::vector<Widths> slow;
+  TimedWholes timed;
   for (const auto& [widths, row] : newest) {
-    if (is_too_slow(row, budgets)) slow.push_back(widths);
+    (is_too_slow(row, budgets) ? timed.too_slow : timed.fast_enough).push_back(widths);
   }
-  return slow;
+  return timed;
 }
 
 std::string why_not_comparable(const LatencyRow& counted_with, const std::string& device,

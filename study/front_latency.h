@@ -37,10 +37,14 @@ double standard_error(const WholeLatencyRow& row);
 // Whether the median is above a budget of latency by more than its standard error.
 bool is_too_slow(const WholeLatencyRow& row, std::span<const Budget> budgets);
 
-// The submodels whose newest time in the store, of those that belong to this measurement, is too
-// slow.
-std::vector<Widths> timed_too_slow(const Store& store, std::int64_t counted_with,
-                                   std::span<const Budget> budgets);
+// Submodels that were timed as wholes, by is_too_slow.
+struct TimedWholes {
+  std::vector<Widths> fast_enough, too_slow;
+};
+// Those in the store. Only times that belong to this measurement count. Of several times of one
+// submodel the newest stands.
+TimedWholes timed_wholes(const Store& store, std::int64_t counted_with,
+                         std::span<const Budget> budgets);
 
 // Why this device cannot confirm what was measured on another one, or in another dtype: the end of
 // a sentence. "" if it can.

@@ -108,8 +108,8 @@ TEST_F(Times, AreMeasuredAgainWhenASearchEnds) {
   EXPECT_GT(json["best"]["measured_latency"], 0);
   EXPECT_EQ(query(db_, "SELECT widths FROM latency_whole WHERE repeats = 3").size(),
             json["members"].size());
-  const std::vector<std::string> best = {"export",   model_,   "--db",    db_,
-                                         "--best",   "--data", "search",  "--budget",
+  const std::vector<std::string> best = {"export",   model_,   "--db",    db_,        "--best",
+                                         "--data",   "search", "--cost",  "latency",  "--budget",
                                          "900000ms", "--out",  path("x"), "--dry-run"};
   expect_done(best);
   query(db_, "UPDATE latency_whole SET seconds = 1000");

@@ -84,7 +84,7 @@ TEST(IsTooSlow, OnlyWhatIsAboveTheBudgetByMoreThanItsError) {
   EXPECT_FALSE(is_too_slow(row, other));
 }
 
-TEST(TimedTooSlow, TheNewestTimeOfASubmodelStands) {
+TEST(TimedWholes, TheNewestTimeOfASubmodelStands) {
   const test::TempDir directory;
   Store store = Store::open(directory / "s.db", Store::Mode::kWrite);
   const std::int64_t model = store.model(test::model_row());
@@ -106,9 +106,13 @@ TEST(TimedTooSlow, TheNewestTimeOfASubmodelStands) {
   add(latency, {2, 2}, 1);
   add(latency, {4, 2}, 6);
   const std::vector<Budget> budgets = {{CostKind::kLatency, 3'000'000}};
-  EXPECT_EQ(timed_too_slow(store, latency, budgets), (std::vector<Widths>{{4, 2}, {4, 4}}));
-  EXPECT_EQ(timed_too_slow(store, other, budgets), (std::vector<Widths>{{kSkip, 2}}));
-  EXPECT_TRUE(timed_too_slow(store, latency, {}).empty());
+  const TimedWholes timed = timed_wholes(store, latency, budgets);
+  EXPECT_EQ(timed.too_slow, (std::vector<Widths>{{4, 2}, {4, 4}}));
+  EXPECT_EQ(timed.fast_enough, (std::vector<Widths>{{2, 2}}));
+  EXPECT_EQ(timed_wholes(store, other, budgets).too_slow, (std::vector<Widths>{{kSkip, 2}}));
+  EXPECT_TRUE(timed_wholes(store, other, budgets).fast_enough.empty());
+  EXPECT_TRUE(timed_wholes(store, latency, {}).too_slow.empty());
+  EXPECT_EQ(timed_wholes(store, latency, {}).fast_enough.size(), 3u);
 }
 
 TEST(WhyNotComparable, NamesBothDevices) {

@@ -1,0 +1,84 @@
+#include "artifact/selection.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "tests/db/stores.h"
+#include "tests/support/error_of.h"
+
+namespace mnm {
+namespace {
+
+// Three submodels of two layers of widths 2 and 4. The sums are 3 ms for 2,2; 4 ms for 2,4 and for
+// 4,2. All are on the front over parameters, and the budget is 4.5 ms.
+class BestByLatency : public testing::Test {
+ protected:
+  BestByLatency() : store_(Store::open(dir_ / "s.db", Store::Mode::kWrite)) {
+    model_ = store_.model(test::model_row());
+    run_ = test::run_row(model_, store_.data(test::data_row()));
+    first_ = store_.begin_run(run_);
+    store_.add(first_, std::vector{test::score({2, 2}, 3.0, 100), test::score({2, 4}, 2.5, 150),
+                                   test::score({4, 2}, 2.0, 200)});
+    LatencyRow row;
+    row.model = model_;
+    row.measured.repeats = 9;
+    row.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
+                          {0, 2, {1e-3, 0}},
+                          {0, 4, {2e-3, 0}},
+                          {1, 2, {1e-3, 0}},
+                          {1, 4, {2e-3, 0}}};
+    latency_ = store_.add_latency(row);
+    table_.emplace(row.measured.parts);
+  }
+
+  void time(const Widths& widths, double milliseconds) {
+    WholeLatencyRow row;
+    row.latency = latency_;
+    row.run = first_;
+    row.repeats = 9;
+    row.measured = {widths, 1e-3, {1e-3 * milliseconds, 0}};
+    store_.add_whole_latencies({&row, 1});
+  }
+
+  Widths best() const {
+    BestRequest request;
+    request.budgets = {{CostKind::kLatency, 4'500'000}};
+    request.latency = &*table_;
+    request.counted_with = latency_;
+    return best_record(store_, model_, request).widths;
+  }
+
+  test::TempDir dir_;
+  Store store_;
+  std::int64_t model_ = 0, first_ = 0, latency_ = 0;
+  RunRow run_;
+  std::optional<LatencyTable> table_;
+};
+
+TEST_F(BestByLatency, SumsStandUntilATimeRefutesOne) {
+  EXPECT_EQ(best(), (Widths{4, 2}));
+  time({2, 2}, 3);
+  EXPECT_EQ(best(), (Widths{4, 2})) << "no time speaks against it";
+}
+
+TEST_F(BestByLatency, NextToOneThatIsTooSlowOnlyTimedOnesAreTrusted) {
+  time({4, 2}, 5);
+  EXPECT_EQ(best(), (Widths{2, 4})) << "nothing is known to be fast enough";
+  time({2, 2}, 3);
+  EXPECT_EQ(best(), (Widths{2, 2})) << "2,4 was never timed";
+  time({2, 4}, 4);
+  EXPECT_EQ(best(), (Widths{2, 4}));
+}
+
+TEST_F(BestByLatency, SlowOnesDoNotMoveTheChoiceToAnotherDtype) {
+  run_.dtype = Dtype::kBF16;
+  store_.add(store_.begin_run(run_), std::vector{test::score({kSkip, 4}, 1.0, 80)});
+  EXPECT_EQ(best(), (Widths{4, 2}));
+  for (const Widths& widths : {Widths{2, 2}, Widths{2, 4}, Widths{4, 2}}) time(widths, 5);
+  EXPECT_TRUE(test::contains(test::error_of([&] { best(); }), "measured above"));
+}
+
+}  // namespace
+}  // namespace mnm
