@@ -117,6 +117,7 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
     out["cost"] = to_string(front.cost);
     out["metric"] = to_string(front.metric);
     out["confirmed"] = front.confirmed;
+    if (!front.why_not_timed.empty()) out["not_timed"] = front.why_not_timed;
     out["members"] = table.json();
     out["best"] = front.best ? out["members"][*front.best] : nlohmann::ordered_json();
     out["best_uniform"] =

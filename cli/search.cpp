@@ -350,8 +350,8 @@ class SearchCommand {
       }
       const ConfirmedFront front = confirm();
       print_confirmed(front, output_format(request_.json, request_.csv));
-      if (!finished) say_how_to_resume();
-      return 0;
+      if (!finished || front.stopped) say_how_to_resume();
+      return front.stopped ? 1 : 0;
     } catch (const UsageError&) {
       throw;
     } catch (const Stopped&) {

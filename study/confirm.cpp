@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <new>
 
+#include "base/error.h"
+#include "base/progress.h"
 #include "base/quantity.h"
 #include "base/version.h"
 #include "study/score_cells.h"
@@ -84,9 +87,22 @@ void time_members(const ConfirmRequest& request, ConfirmedFront& front) {
   if (request.counted_with == nullptr) return;
   std::vector<Widths> submodels;
   for (const ConfirmedMember& member : front.members) submodels.push_back(member.widths);
-  std::vector<WholeLatencyRow> timed =
-      measure_wholes(request.store, *request.counted_with, request.runs.front().id,
-                     request.run.seed, submodels, request.make_timer, request.timing);
+  std::vector<WholeLatencyRow> timed;
+  try {
+    timed = measure_wholes(request.store, *request.counted_with, request.runs.front().id,
+                           request.run.seed, submodels, request.make_timer, request.timing);
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Stopped&) {
+    front.stopped = true;
+    front.why_not_timed = "it was stopped";
+  } catch (const Error& error) {
+    front.why_not_timed = error.what();
+  } catch (const std::bad_alloc&) {
+    front.why_not_timed = "there is not enough memory";
+  }
   for (std::size_t i = 0; i < timed.size(); ++i) {
     front.members[i].too_slow = is_too_slow(timed[i], request.budgets);
     front.members[i].timed = std::move(timed[i]);

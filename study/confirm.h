@@ -59,6 +59,7 @@ struct ConfirmedFront {
   CostKind cost = CostKind::kParams;
   bool confirmed = false;
   std::string why_not_timed;                // although latency was counted: the end of a sentence
+  bool stopped = false;                     // request.timing asked to stop, so nothing was timed
   std::vector<ConfirmedMember> members;     // by ascending cost
   std::optional<std::size_t> best;          // by the search part, within the budgets
   std::optional<std::size_t> best_uniform;  // by the part that is reported
@@ -68,7 +69,8 @@ struct ConfirmedFront {
 // uniform one on the confirm part, unless the store knows their scores. The scores are kept as a
 // run of their own. Only the search part chooses the best member, so its confirmed score is free of
 // that choice. If the members are timed, one that is too slow is neither the best nor the best
-// uniform one.
+// uniform one. If timing fails, the front stands as it was predicted, and why_not_timed says why.
+// DeviceLost and UsageError go on.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
 // Whether the record exists and its metric is a number.

@@ -38,19 +38,24 @@ class ConfirmByLatency : public testing::Test {
   // The front, if 4,2 takes so many milliseconds, and the others what was predicted. `off`: how far
   // each time is from the median.
   ConfirmedFront front(double milliseconds, double off, bool timed = true) {
-    const LatencyTable table(row_.measured.parts);
-    ConfirmRequest request{opened_, store_, scorer_, runs_};
-    request.cost = CostKind::kLatency;
-    request.budgets = {{CostKind::kLatency, 4'500'000}};
-    request.latency = &table;
-    if (timed) request.counted_with = &row_;
-    request.make_timer = [&](const Workload&) {
+    const auto make = [&](const Workload&) {
       return std::make_unique<test::ScriptedTimer>([=, this](const Widths& widths, int n) {
         const double whole = widths == Widths{4, 2} ? 1e-3 * milliseconds
                                                     : LatencyTable(row_.measured.parts).of(widths);
         return test::around(whole, 1e-3 * off, n);
       });
     };
+    return front_by(make, timed);
+  }
+
+  ConfirmedFront front_by(const MakeTimer& make, bool timed = true) {
+    const LatencyTable table(row_.measured.parts);
+    ConfirmRequest request{opened_, store_, scorer_, runs_};
+    request.cost = CostKind::kLatency;
+    request.budgets = {{CostKind::kLatency, 4'500'000}};
+    request.latency = &table;
+    if (timed) request.counted_with = &row_;
+    request.make_timer = make;
     return confirm_front(request);
   }
 
@@ -88,6 +93,27 @@ TEST_F(ConfirmByLatency, EveryMemberIsTimedAndKept) {
   }
   EXPECT_EQ(widths_of(found, found.best), (Widths{4, 2}));
   EXPECT_EQ(store_.whole_latencies(row_.id).size(), 3u);
+}
+
+template <typename Thrown>
+MakeTimer failing(const Thrown& error) {
+  return [error](const Workload&) -> std::unique_ptr<PassTimer> { throw error; };
+}
+
+TEST_F(ConfirmByLatency, AFailureOfTheTimerKeepsTheFront) {
+  const ConfirmedFront failed = front_by(failing(Error("the pass failed")));
+  EXPECT_EQ(failed.why_not_timed, "the pass failed");
+  EXPECT_FALSE(failed.stopped);
+  const ConfirmedFront stopped = front_by(failing(Stopped()));
+  EXPECT_EQ(stopped.why_not_timed, "it was stopped");
+  EXPECT_TRUE(stopped.stopped);
+  for (const ConfirmedFront& each : {failed, stopped}) {
+    EXPECT_EQ(widths_of(each, each.best), (Widths{4, 2}));
+    for (const ConfirmedMember& member : each.members) EXPECT_FALSE(member.timed);
+  }
+  EXPECT_TRUE(store_.whole_latencies(row_.id).empty());
+  EXPECT_THROW(front_by(failing(DeviceLost("gone"))), DeviceLost);
+  EXPECT_THROW(front_by(failing(UsageError("no"))), UsageError);
 }
 
 TEST_F(ConfirmByLatency, OneThatIsMeasuredAboveTheBudgetIsNotTheBest) {
