@@ -128,14 +128,15 @@ std::vector<Timing> time_wholes(std::span<const Widths> submodels, const Latency
                                 const ProgressSink& progress) {
   require_repeats(settings);
   if (submodels.empty()) return {};
-  const auto total = static_cast<double>(
-      settings.warm_up + settings.repeats * static_cast<std::int64_t>(submodels.size()));
+  const auto count = static_cast<std::int64_t>(submodels.size());
+  const std::int64_t warm_up = settings.warm_up > 0 ? std::max(settings.warm_up, count) : 0;
+  const auto total = static_cast<double>(warm_up + settings.repeats * count);
   double done = 0;
   const auto timed = [&](std::size_t i) {
     if (progress && !progress({done++, total})) throw Stopped();
     return timer.whole(submodels[i]);
   };
-  for (std::int64_t i = 0; i < settings.warm_up; ++i) {
+  for (std::int64_t i = 0; i < warm_up; ++i) {
     timed(static_cast<std::size_t>(i) % submodels.size());
   }
   std::vector<std::size_t> order(submodels.size());

@@ -44,7 +44,8 @@ Latency measure_latency(const WidthSpace& space, const LatencySettings& settings
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const ProgressSink& progress);
 
-// Times submodels as wholes, after `settings.warm_up` passes that do not count. In each of
+// Times submodels as wholes, after `settings.warm_up` passes that do not count: at least
+// one of each submodel, unless warm_up is 0. In each of
 // `settings.repeats` repeats every submodel is timed once, in random order, so a drift of the
 // machine's speed affects all alike. Timing i belongs to submodels[i]. The rest is as above.
 std::vector<Timing> time_wholes(std::span<const Widths> submodels, const LatencySettings& settings,

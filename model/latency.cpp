@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -58,6 +59,7 @@ Timing timing_of(std::vector<double> seconds) {
 }
 
 double median_error(const Timing& seconds, std::int64_t repeats) {
+  if (repeats < 3) return std::numeric_limits<double>::quiet_NaN();
   constexpr double kDeviation = 1 / 1.349, kOfMedian = 1.2533;
   return kOfMedian * kDeviation * seconds.spread / std::sqrt(static_cast<double>(repeats));
 }

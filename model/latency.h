@@ -35,6 +35,7 @@ struct Timing {
 Timing timing_of(std::vector<double> seconds);  // of one or more
 // The standard error of the median of `repeats` times, in seconds. As if they were normal: their
 // standard deviation is spread / 1.349, and a median's error sqrt(pi / 2) times a mean's.
+// Of fewer than three times it is no number.
 double median_error(const Timing& seconds, std::int64_t repeats);
 
 inline constexpr int kFixedPart = -1;  // as a layer: the embedding, the last norm and the head

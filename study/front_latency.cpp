@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -43,10 +44,11 @@ double standard_error(const WholeLatencyRow& row) {
 }
 
 bool is_too_slow(const WholeLatencyRow& row, std::span<const Budget> budgets) {
+  const double error = standard_error(row);
+  if (std::isnan(error)) return false;
   return std::ranges::any_of(budgets, [&](const Budget& budget) {
     return budget.kind == CostKind::kLatency &&
-           1e9 * (row.measured.seconds.median - standard_error(row)) >
-               static_cast<double>(budget.limit);
+           1e9 * (row.measured.seconds.median - error) > static_cast<double>(budget.limit);
   });
 }
 

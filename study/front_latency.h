@@ -34,7 +34,8 @@ std::vector<WholeLatencyRow> measure_wholes(Store& store, const LatencyRow& coun
 // The standard error of the median, in seconds.
 double standard_error(const WholeLatencyRow& row);
 
-// Whether the median is above a budget of latency by more than its standard error.
+// Whether the median is above a budget of latency by more than its standard error. No: if that is
+// no number.
 bool is_too_slow(const WholeLatencyRow& row, std::span<const Budget> budgets);
 
 // Submodels that were timed as wholes, by is_too_slow.

@@ -144,6 +144,14 @@ TEST(TimeWholes, ByTurnsAndInRandomOrder) {
   EXPECT_GT(orders.size(), 3u);
 }
 
+TEST(TimeWholes, EverySubmodelIsWarmedUp) {
+  const std::vector<Widths> submodels = {{2}, {3}, {4}, {5}, {6}};
+  test::ScriptedTimer timer([](const Widths&, int) { return 1.0; });
+  time_wholes(submodels, {3, 1, 0, 1}, timer, [](std::uint64_t) { return std::uint64_t{0}; }, {});
+  ASSERT_EQ(timer.timed.size(), 10u);
+  EXPECT_EQ(std::vector<Widths>(timer.timed.begin(), timer.timed.begin() + 5), submodels);
+}
+
 TEST(TimeWholes, NothingAndTooFewRepeatsAndStopping) {
   test::ScriptedTimer timer([](const Widths&, int) { return 1.0; });
   const auto draw = [](std::uint64_t) { return std::uint64_t{0}; };

@@ -82,6 +82,9 @@ TEST(IsTooSlow, OnlyWhatIsAboveTheBudgetByMoreThanItsError) {
   EXPECT_TRUE(is_too_slow(row, within(4e-3 - 1.1 * error)));
   const std::vector<Budget> other = {{CostKind::kParams, 1}};
   EXPECT_FALSE(is_too_slow(row, other));
+  row.repeats = 2;
+  EXPECT_TRUE(std::isnan(standard_error(row)));
+  EXPECT_FALSE(is_too_slow(row, within(1e-3))) << "too few times to know";
 }
 
 TEST(TimedWholes, TheNewestTimeOfASubmodelStands) {
