@@ -77,7 +77,8 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
     if (front.empty()) {
       fail_usage(
           "every member of the front within the budget was measured above it when a search timed "
-          "it as a whole: search again, with a smaller budget");
+          "it as a whole: search again with a smaller budget, measure again with 'mixnmatch "
+          "latency', or name one with --record");
     }
   }
   return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
