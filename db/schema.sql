@@ -214,8 +214,8 @@ CREATE TABLE IF NOT EXISTS latency_check (
   PRIMARY KEY (latency, widths)
 ) WITHOUT ROWID, STRICT;
 
--- Submodels that were measured whole when the search that had found them ended: by how much what it
--- counted with is off now. Of several of one submodel the newest stands.
+-- Submodels of a front, timed as wholes when their search ended. `predicted` beside `seconds` shows
+-- how far off the sums are by then. Of several of one submodel the newest stands.
 CREATE TABLE IF NOT EXISTS latency_whole (
   id        INTEGER PRIMARY KEY,
   latency   INTEGER NOT NULL REFERENCES latency,   -- the measurement that the search counted with

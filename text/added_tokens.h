@@ -28,13 +28,15 @@ class AddedTokens {
   // is found.
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
-  // Cuts the text at its added tokens. The leftmost one is taken first. Of several that begin at
-  // the same place the longest is taken. O(bytes x (longest token + log tokens)).
+  // Cuts the text at its added tokens. O(bytes x (longest token + log tokens)).
   //
-  // A token may lie in white space that the token before it took (takes_right). The tokenizers
-  // package gives such a token too, and goes on behind it, so that the rest of the white space is
-  // cut once more. It is the same here. A token that takes_left is left out there: the package
-  // leaves out those that end where the white space ends, and fails at the others.
+  // 1. The leftmost token is taken first. Of several that begin at the same place the longest is
+  //    taken.
+  // 2. A token may lie in white space that the token before it took (takes_right). It is given,
+  //    too, as by the tokenizers package. The text goes on behind it, so the rest of the white
+  //    space is cut once more.
+  // 3. In such white space, a token that takes_left is left out. The package leaves it out if it
+  //    ends where the white space ends. Else the package fails.
   std::vector<TextPart> parts_of(std::string_view text) const;
 
  private:
