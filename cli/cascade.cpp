@@ -518,6 +518,10 @@ int cascade_command(const Arguments& arguments) {
   std::vector<CascadeScore> searched;
   for (const Step& step : steps) searched.push_back(step.searched);
   const std::optional<std::size_t> chosen = chosen_threshold(searched, request.goal);
+  if (!chosen && !request.goal.budget_flops) {
+    fail("{} is damaged: no threshold is as accurate as asked, and the last one is B alone",
+         request.db.string());
+  }
   if (!chosen) {
     fail_usage("no threshold stays within {} {}: A alone has {}", *request.goal.budget_flops,
                in_words("FLOPs per token", stored.words()), stored.search().narrow.cost.flops);

@@ -10,6 +10,11 @@
 #include "study/front_statistics.h"
 
 namespace mnm {
+namespace {
+
+constexpr float kMost = 1 + 0x1p-20F;  // a softmax in f32 may say a little more than 1
+
+}  // namespace
 
 void require_cascade(const CascadeExamples& examples, std::string_view data) {
   const auto& [confidence, narrow, wide] = examples;
@@ -20,10 +25,11 @@ void require_cascade(const CascadeExamples& examples, std::string_view data) {
         data, narrow.size(), confidence.size(), wide.size());
   }
   for (const std::vector<float>* values : {&confidence, &narrow, &wide}) {
-    const auto bad = std::ranges::find_if(*values, [](float value) { return std::isnan(value); });
+    const auto bad = std::ranges::find_if_not(
+        *values, [](float value) { return value >= 0 && value <= kMost; });  // NaN is neither
     if (bad == values->end()) continue;
-    fail_usage("cannot make a cascade on {}: the {} of its example {} is no number", data,
-               values == &confidence ? "confidence" : "accuracy", bad - values->begin());
+    fail_usage("cannot make a cascade on {}: the {} of its example {} is {}, expected 0 to 1", data,
+               values == &confidence ? "confidence" : "accuracy", bad - values->begin(), *bad);
   }
 }
 

@@ -21,7 +21,7 @@ struct CascadeExamples {
 };
 
 // UsageError, which calls the data by this name, unless all three are values of the same number of
-// examples, at least one, and each is a number.
+// examples, at least one, and each is a number from 0 to 1, or above 1 by f32's rounding alone.
 void require_cascade(const CascadeExamples& examples, std::string_view data);
 
 // Per example. The narrow one computes every example. The wide one begins anew: it takes over

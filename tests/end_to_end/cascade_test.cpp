@@ -1,10 +1,14 @@
 // mixnmatch cascade, against the values per example that SQLite itself reads from the store.
+#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <random>
+#include <tuple>
+#include <utility>
 
 #include "dataset/npy.h"
 #include "tests/end_to_end/workshop.h"
@@ -82,6 +86,15 @@ class Cascade : public Workshop {
     sqlite3_finalize(row);
     sqlite3_close(connection);
     return {found.begin(), found.end()};
+  }
+
+  // Changes the store, whatever its triggers say.
+  void change(const std::string& sql) const {
+    sqlite3* connection = nullptr;
+    ASSERT_EQ(sqlite3_open(db_.c_str(), &connection), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+        << sqlite3_errmsg(connection);
+    sqlite3_close(connection);
   }
 
   // The accuracies of the cascade of 8x3 and 40x3, and the share that goes on.
@@ -222,8 +235,6 @@ TEST_F(Cascade, SaysWhatTheStoreLacks) {
   expect_done(cascade({}));
 
   // 16x3 leads the front of the search part, and was not scored on the confirm part.
-  sqlite3* connection = nullptr;
-  ASSERT_EQ(sqlite3_open(db_.c_str(), &connection), SQLITE_OK);
   const std::string front =
       "FROM front f JOIN data d ON d.id = f.data "
       "WHERE d.name = 'images' AND f.metric = 'accuracy' AND f.cost_kind = 'flops'";
@@ -232,9 +243,7 @@ TEST_F(Cascade, SaysWhatTheStoreLacks) {
                           "-1.0, (SELECT r.id FROM record r WHERE r.data = f.data AND r.widths = "
                           "'16x3') " +
                           front;
-  EXPECT_EQ(sqlite3_exec(connection, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
-      << sqlite3_errmsg(connection);
-  sqlite3_close(connection);
+  change(sql);
   const Result text = expect_done(cascade({}));
   EXPECT_NE(text.out.find("not compared with the front: its best that costs no more, 16x3"),
             std::string::npos)
@@ -243,6 +252,28 @@ TEST_F(Cascade, SaysWhatTheStoreLacks) {
             std::string::npos)
       << text.out;
   EXPECT_TRUE(expect_done(cascade({"--json"})).json()["front"]["missing"].is_string());
+}
+
+// Values that a damaged store claims: infinite ones, so that no threshold would meet any goal.
+TEST_F(Cascade, RefusesValuesThatAreNone) {
+  for (const auto& [data, part] : {std::pair(images_, "search"), std::pair(others_, "confirm")}) {
+    eval(data, {"--metric", "confidence", "--part", part});
+  }
+  for (const auto& [data, widths, metric] :
+       {std::tuple("others", "40x3", "accuracy"), std::tuple("images", "40x3", "accuracy"),
+        std::tuple("images", "8x3", "confidence")}) {
+    const std::string of = fmt::format(
+        "record = (SELECT r.id FROM record r JOIN data d ON d.id = r.data WHERE d.name = '{}' AND "
+        "r.widths = '{}') AND metric = '{}'",
+        data, widths, metric);
+    change("UPDATE example_scores SET f32 = CAST(x'0000807f' || substr(f32, 5) AS BLOB) WHERE " +
+           of);
+    EXPECT_TRUE(std::isinf(values(data, widths, metric).front()));
+    expect_refused(cascade({}), 2,
+                   fmt::format("cannot make a cascade on {}: the {} of its example 0 is inf, "
+                               "expected 0 to 1",
+                               data, metric));
+  }
 }
 
 TEST_F(Cascade, RefusesWhatIsNoCascade) {

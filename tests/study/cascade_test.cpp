@@ -1,10 +1,13 @@
 #include "study/cascade.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
+#include <utility>
 
 #include "tests/db/stores.h"
 #include "tests/support/error_of.h"
@@ -109,9 +112,19 @@ TEST(Cascade, ValuesThatDoNotBelongTogetherAreRefused) {
   EXPECT_TRUE(test::contains(error({{0.5F}, {1}, {1, 0}}), "different examples: on set"));
   EXPECT_TRUE(test::contains(error({{0.5F, 1}, {1}, {1}}), "2 confidences"));
   EXPECT_TRUE(test::contains(error({}), "different examples"));
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_TRUE(test::contains(error({{1, nan}, {1, 1}, {1, 1}}), "confidence of its example 1"));
-  EXPECT_TRUE(test::contains(error({{1, 1}, {1, 1}, {nan, 1}}), "accuracy of its example 0"));
+  EXPECT_EQ(error({{1.0000002F, 0}, {1, 0}, {0, 1}}), "") << "f32's rounding";
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const auto& [value, text] :
+       {std::pair(std::numeric_limits<float>::quiet_NaN(), "nan"), std::pair(inf, "inf"),
+        std::pair(-inf, "-inf"), std::pair(1.5F, "1.5"), std::pair(-0.25F, "-0.25")}) {
+    const std::string said = fmt::format("is {}, expected 0 to 1", text);
+    EXPECT_TRUE(test::contains(error({{1, value}, {1, 1}, {1, 1}}),
+                               "the confidence of its example 1 " + said));
+    EXPECT_TRUE(test::contains(error({{1, 1}, {value, 1}, {1, 1}}),
+                               "the accuracy of its example 0 " + said));
+    EXPECT_TRUE(test::contains(error({{1, 1}, {1, 1}, {value, 1}}),
+                               "the accuracy of its example 0 " + said));
+  }
 }
 
 TEST(Cascade, AVerdictNeedsMoreThanChance) {
