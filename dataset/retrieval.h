@@ -19,8 +19,9 @@ namespace mnm {
 
 // Who encodes the database. The queries are always encoded by the submodel that is scored.
 enum class DatabaseEncoder : std::uint8_t {
-  kFull,      // the full model, once for all submodels: adaptive retrieval
-  kSubmodel,  // each submodel its own
+  kFull,  // the full model, once for all submodels: adaptive retrieval
+  // Each submodel its own. All its values are NaN if it computes an item that is not finite.
+  kSubmodel,
 };
 inline constexpr std::string_view kDatabaseEncoders[] = {"full", "submodel"};
 

@@ -7,6 +7,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <memory>
@@ -382,8 +383,17 @@ class OwnDatabases {
  private:
   void score(const Widths& widths, Meter& meter, CandidateScores& result) const {
     const double each = encoder_.flops(widths, queries_.context);
-    const FeatureDatabase database = searchable(
-        retrieval_, encoder_.size(), encoder_.encode(widths, *retrieval_.database, meter, each));
+    std::vector<float> items = encoder_.encode(widths, *retrieval_.database, meter, each);
+    if (!std::ranges::all_of(items, [](float x) { return std::isfinite(x); })) {
+      meter.add(each * static_cast<double>(queries_.count));
+      for (const MetricRow& row : metric_table()) {
+        if (!row.needs_database) continue;
+        result[row.metric].assign(static_cast<std::size_t>(queries_.count),
+                                  std::numeric_limits<float>::quiet_NaN());
+      }
+      return;
+    }
+    const FeatureDatabase database = searchable(retrieval_, encoder_.size(), std::move(items));
     std::vector<float> asked = encoder_.encode(widths, queries_, meter, each);
     std::vector<std::int64_t> classes = classes_of(queries_);
     const std::int64_t n = queries_.count;

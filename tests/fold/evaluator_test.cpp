@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <random>
 
@@ -372,6 +373,30 @@ TEST_F(Evaluator, NaNStaysWithItsCandidates) {
       EXPECT_TRUE(std::isnan(scores[i][Metric::kAgreement][s])) << to_string(all[i]);
       if (all[i][1] == 16) continue;
       EXPECT_NEAR(scores[i][Metric::kLoss][s], sound[i][Metric::kLoss][s], kLossTolerance);
+    }
+  }
+}
+
+// Where each submodel encodes its own database, one that computes NaN ends nothing.
+TEST_F(Evaluator, ADatabaseThatIsNotFiniteIsItsSubmodelsOwnAffair) {
+  NestedModel model = toy_model({});
+  model.table.tensors.back().role = Role::kHead;
+  ToyFold fold(model, 3);
+  fold.weights["up.1"][9].fill_(std::numeric_limits<double>::quiet_NaN());
+  ScoreOptions options;
+  options.metrics = {Metric::kKnn};
+  options.retrieval.emplace();
+  options.retrieval->database = std::make_shared<const TokenExamples>(random_data(9, 1, 13));
+  options.retrieval->encoder = DatabaseEncoder::kSubmodel;
+  options.retrieval->depth = 2;
+  const std::vector<Widths> candidates = {{2, 8, 2}, {2, 16, 2}, {4, 4, 4}};
+  const auto scores =
+      score_candidates(fold, model, at::kCPU, candidates, random_data(6, 1, 13), options, {}, {});
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    for (const MetricRow& row : metric_table()) {
+      if (!row.needs_database) continue;
+      ASSERT_EQ(scores[i][row.metric].size(), 6u) << row.name;
+      for (const float value : scores[i][row.metric]) EXPECT_EQ(std::isnan(value), i == 1);
     }
   }
 }
