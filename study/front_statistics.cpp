@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <tuple>
 
 #include "eval/significance.h"
@@ -34,6 +35,27 @@ Estimate independent_difference(const Estimate& a, const Estimate& b) {
 
 Estimate estimate_of(const Record& record, Metric metric) {
   return {record[metric]->value, record[metric]->standard_error, record.samples};
+}
+
+// The data that confirm what was found on the best one's: of the same searches. Where these
+// confirmed nothing, the only confirm part of the model, if there is only one.
+std::set<std::int64_t> confirm_data(const Store& store, const Record& best) {
+  const auto session = [](const RunRow& run) { return run.session != 0 ? run.session : run.id; };
+  const std::vector<RunRow> runs = store.runs();
+  std::set<std::int64_t> sessions, searched, confirms, all;
+  for (const RunRow& run : runs) {
+    if (run.model != best.model) continue;
+    if (run.data == best.data) sessions.insert(session(run));
+    if (run.part == "search") searched.insert(run.data);
+  }
+  for (const RunRow& run : runs) {
+    if (run.model != best.model || run.part != "confirm" || run.data == best.data) continue;
+    if (searched.contains(run.data)) continue;  // and so chosen for being lucky
+    all.insert(run.data);
+    if (sessions.contains(session(run))) confirms.insert(run.data);
+  }
+  if (confirms.empty() && all.size() == 1) return all;
+  return confirms;
 }
 
 }  // namespace
@@ -117,18 +139,15 @@ std::optional<BestWithin> best_within(const Store& store, std::span<const Record
 std::optional<WinnersBias> winners_bias(const Store& store, const Record& best,
                                         const std::optional<Record>& uniform, Metric metric) {
   if (!best.ok(metric)) return std::nullopt;
-  for (const DataUse& use : store.data_uses()) {
-    if (use.model != best.model || use.data == best.data || use.part != "confirm") continue;
-    const std::optional<Record> confirmed =
-        store.find(best.model, use.data, best.dtype, best.widths);
+  for (const std::int64_t data : confirm_data(store, best)) {
+    const std::optional<Record> confirmed = store.find(best.model, data, best.dtype, best.widths);
     if (!confirmed || !confirmed->ok(metric)) continue;
     WinnersBias bias{
         *confirmed,
         independent_difference(estimate_of(best, metric), estimate_of(*confirmed, metric)),
         {}};
     if (uniform) {
-      const std::optional<Record> other =
-          store.find(best.model, use.data, best.dtype, uniform->widths);
+      const std::optional<Record> other = store.find(best.model, data, best.dtype, uniform->widths);
       const auto searched = stored_difference(store, best, *uniform, metric);
       const auto held = other ? stored_difference(store, *confirmed, *other, metric) : std::nullopt;
       if (searched && held) bias.of_lead = independent_difference(*searched, *held);

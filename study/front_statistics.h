@@ -70,7 +70,8 @@ struct WinnersBias {
   std::optional<Estimate> of_lead;
 };
 
-// Nothing if the best submodel was not scored on a confirm part of the model's searches. The errors
+// Nothing if the best submodel was not scored on a confirm part of the same search, or, where that
+// search confirmed nothing, on the only confirm part that the store has of the model. The errors
 // of the two parts are independent. `samples` is that of the smaller part.
 std::optional<WinnersBias> winners_bias(const Store& store, const Record& best,
                                         const std::optional<Record>& uniform, Metric metric);

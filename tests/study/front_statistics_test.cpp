@@ -107,6 +107,30 @@ TEST_F(FrontStatistics, TheBiasOfTheLeadIsFreeOfTheTexts) {
   EXPECT_LT(bias->of_lead->standard_error, bias->difference.standard_error / 10);
 }
 
+// Another protocol's confirm part, which comes first in the store, has no say.
+TEST_F(FrontStatistics, TheBiasIsOfTheConfirmPartOfTheSameSearch) {
+  const auto begin = [&](const std::string& name, const std::string& part, std::int64_t session) {
+    RunRow row = test::run_row(model_, store_.data(test::data_row(name)));
+    row.part = part;
+    row.session = session;
+    return store_.begin_run(row);
+  };
+  const std::int64_t first = runs_[0];
+  add({64, 64}, 100, 3.0, 0.001);
+  const std::int64_t search = begin("search, another protocol", "search", 0);
+  runs_[0] = search;
+  const Record best = add({64, 64}, 100, 2.0, 0.001);
+  add({64, 64}, 100, 2.9, 0.001, true);  // of the first protocol
+  runs_[1] = begin("another confirm", "confirm", first);
+  add({64, 64}, 100, 2.8, 0.001, true);
+  EXPECT_FALSE(winners_bias(store_, best, std::nullopt, Metric::kLoss));
+  runs_[1] = begin("confirm, another protocol", "confirm", search);
+  const Record confirmed = add({64, 64}, 100, 2.1, 0.001, true);
+  const auto bias = winners_bias(store_, best, std::nullopt, Metric::kLoss);
+  ASSERT_TRUE(bias);
+  EXPECT_EQ(bias->confirmed.id, confirmed.id);
+}
+
 TEST(UniformGranularity, IsOneOfTheTrainedWidths) {
   EXPECT_TRUE(is_uniform_granularity({64, 64}, "64,128"));
   EXPECT_FALSE(is_uniform_granularity({64, 128}, "64,128"));
