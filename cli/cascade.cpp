@@ -121,6 +121,13 @@ class StoredCascade {
     }
     require_cheaper();
     for (Part* part : {&search_, &confirm_}) read_examples(*part);
+    if (search_.examples.confidence == confirm_.examples.confidence &&
+        search_.examples.narrow == confirm_.examples.narrow) {
+      fail_usage(
+          "{} and {} hold the same examples: name other data with --data or --confirm, on which "
+          "nothing was chosen",
+          search_.row.name, confirm_.row.name);
+    }
   }
 
   const Part& search() const { return search_; }
@@ -149,8 +156,8 @@ class StoredCascade {
   Part part_of_both(std::string_view name, std::string_view option, const std::string& wanted,
                     std::optional<Dtype> dtype, const Widths& narrow, const Widths& wide) const;
   DataRow row_of_data(std::int64_t data) const;
-  std::string eval_line(const std::string& data, std::string_view part, Dtype dtype,
-                        std::span<const Widths> widths) const;
+  std::string how_to_measure(const std::string& data, std::string_view part, Dtype dtype,
+                             std::span<const Widths> widths) const;
   void require_cheaper() const;
   std::vector<float> values_of(const Part& part, const Record& record, Metric metric) const;
   void read_examples(Part& part) const;
@@ -234,9 +241,10 @@ Part StoredCascade::part_of_both(std::string_view name, std::string_view option,
   if (pairs.empty()) {
     const Widths both[] = {narrow, wide};
     const std::string data = datasets.size() == 1 ? row_of_data(datasets.front()).name : "DATA";
-    fail_usage("{} and {} were not both scored on {}: do it with '{}'", to_string(narrow),
-               to_string(wide), wanted.empty() ? fmt::format("a {} part", name) : wanted,
-               eval_line(data, datasets.empty() ? name : "", dtype.value_or(Dtype::kF32), both));
+    fail_usage(
+        "{} and {} were not both scored on {}: {}", to_string(narrow), to_string(wide),
+        wanted.empty() ? fmt::format("a {} part", name) : wanted,
+        how_to_measure(data, datasets.empty() ? name : "", dtype.value_or(Dtype::kF32), both));
   }
   if (pairs.size() > 1) {
     fail_usage(
@@ -262,10 +270,18 @@ Part StoredCascade::part_of_both(std::string_view name, std::string_view option,
   return part;
 }
 
-// The command that measures what the store lacks. `part`: what the store records for the data;
-// empty if it knows that.
-std::string StoredCascade::eval_line(const std::string& data, std::string_view part, Dtype dtype,
-                                     std::span<const Widths> widths) const {
+// How to measure what the store lacks: the command, or, where the name of the data is no file's, in
+// words. `part`: what the store records for the data; empty if it knows that.
+std::string StoredCascade::how_to_measure(const std::string& data, std::string_view part,
+                                          Dtype dtype, std::span<const Widths> widths) const {
+  if (data.find(", ") != std::string::npos) {  // a protocol is a part of the name
+    std::string each;
+    for (const Widths& of : widths) each += fmt::format(" --widths {}", to_string(of));
+    return fmt::format(
+        "score it with 'mixnmatch eval' on the same data, with the options that their name tells, "
+        "and with{} --metric {}{}",
+        each, to_string(Metric::kConfidence), part.empty() ? "" : fmt::format(" --part {}", part));
+  }
   std::string line =
       fmt::format("mixnmatch eval {} --data {}", shell_quoted(model_row_of(store_, model_).name),
                   shell_quoted(data));
@@ -273,7 +289,7 @@ std::string StoredCascade::eval_line(const std::string& data, std::string_view p
   line += fmt::format(" --metric {}", to_string(Metric::kConfidence));
   if (!part.empty()) line += fmt::format(" --part {}", part);
   if (dtype != Dtype::kF32) line += fmt::format(" --dtype {}", to_string(dtype));
-  return line + fmt::format(" --db {}", shell_quoted(request_.db.string()));
+  return fmt::format("do it with '{} --db {}'", line, shell_quoted(request_.db.string()));
 }
 
 void StoredCascade::require_cheaper() const {
@@ -293,9 +309,9 @@ std::vector<float> StoredCascade::values_of(const Part& part, const Record& reco
   }
   std::vector<float> values = store_.per_example(record.id, metric);
   if (!record[metric] || values.empty()) {
-    fail_usage("the store has no {} of {} for each example of {}: measure it with '{}'",
-               to_string(metric), to_string(record.widths), part.row.name,
-               eval_line(part.row.name, "", record.dtype, {&record.widths, 1}));
+    fail_usage("the store has no {} of {} for each example of {}: {}", to_string(metric),
+               to_string(record.widths), part.row.name,
+               how_to_measure(part.row.name, "", record.dtype, {&record.widths, 1}));
   }
   return values;
 }
@@ -325,7 +341,7 @@ Single StoredCascade::single_beside(const Step& step) const {
     single.difference = paired_difference(own, values);
     return single;
   }
-  single.missing = eval_line(confirm_.row.name, "", like.dtype, {&best->widths, 1});
+  single.missing = how_to_measure(confirm_.row.name, "", like.dtype, {&best->widths, 1});
   return single;
 }
 
@@ -455,7 +471,7 @@ void print_text(const StoredCascade& stored, const Request& request, std::span<c
   if (!single.difference) {
     print(
         "not compared with the front: its best that costs no more, {}, has no accuracies on {}; "
-        "'{}' measures them\n",
+        "{}\n",
         beside, confirm.row.name, single.missing);
     return;
   }

@@ -276,6 +276,18 @@ TEST_F(Cascade, RefusesValuesThatAreNone) {
   }
 }
 
+// With a protocol the data are other ones, and their values are the same.
+TEST_F(Cascade, RefusesToConfirmOnWhatChose) {
+  eval(images_, {"--metric", "confidence", "--part", "search"});
+  const std::vector<std::string> retrieval = {"--metric", "knn",     "--database", others_,
+                                              "--part",   "confirm", "--widths",   "8"};
+  eval(images_, retrieval);
+  expect_refused(cascade({}), 2, "score it with 'mixnmatch eval' on the same data, with the");
+  eval(images_,
+       {"--metric", "confidence", "--metric", "knn", "--database", others_, "--part", "confirm"});
+  expect_refused(cascade({}), 2, "hold the same examples: name other data");
+}
+
 TEST_F(Cascade, RefusesWhatIsNoCascade) {
   for (const auto& [data, part] : {std::pair(images_, "search"), std::pair(others_, "confirm")}) {
     eval(data, {"--metric", "confidence", "--part", part});
