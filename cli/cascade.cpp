@@ -62,7 +62,7 @@ struct Single {
   Record record;                       // of the search part, which chose it
   std::optional<Record> confirmed;     // nothing: the store lacks its values
   std::optional<Estimate> difference;  // accuracy of the cascade minus its own, paired
-  std::string missing;                 // what supplies them
+  std::string missing;                 // why there is none, or what supplies the values
 };
 
 OptionTable option_table(Request& request) {
@@ -337,6 +337,16 @@ Single StoredCascade::single_beside(const Step& step) const {
   std::vector<float> values;
   if (single.confirmed) values = store_.per_example(single.confirmed->id, Metric::kAccuracy);
   const std::vector<float> own = cascade_accuracy(confirm_.examples, step.threshold);
+  if (single.confirmed && (*single.confirmed)[Metric::kAccuracy] &&
+      !single.confirmed->ok(Metric::kAccuracy)) {
+    single.missing = fmt::format("the accuracy of record {} is {}", single.confirmed->id,
+                                 single.confirmed->status(Metric::kAccuracy));
+    return single;
+  }
+  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+    single.missing = fmt::format("record {} has values that are not finite", single.confirmed->id);
+    return single;
+  }
   if (values.size() == own.size()) {
     single.difference = paired_difference(own, values);
     return single;
