@@ -217,6 +217,11 @@ class SearchCommand {
                           *data_);
     }
     if (request_.halving) {
+      if (score_.own_databases()) {
+        fail_usage(
+            "--halving saves nothing with --encoder submodel: each round encodes the whole "
+            "database again");
+      }
       if (!row_of(request_.metric).of_parts) {
         fail_usage(
             "--halving puts the values of parts of the data together, and {} is one value of "

@@ -377,9 +377,25 @@ TEST_F(Vision, RetrievalIsAMetricOfSearch) {
        npy_head("<f4", std::vector<std::int64_t>{30, 24}) + std::string(30 * 24 * 4, '\0'));
   spew(kept[1], npy_head("|u1", std::vector<std::int64_t>{30}) + std::string(30, '\0'));
   expect_refused(search, 1, "which are not those of the database");
-  expect_done({"search", vit_, "--data", images_, "--database", database, "--metric", "recall",
-               "--encoder", "submodel", "--halving", "--db", path("halved.db"), "--max-evaluations",
-               "8", "--threads", "1"});
+  std::vector<std::string> own = {"search",
+                                  vit_,
+                                  "--data",
+                                  images_,
+                                  "--database",
+                                  database,
+                                  "--metric",
+                                  "recall",
+                                  "--encoder",
+                                  "submodel",
+                                  "--db",
+                                  path("own.db"),
+                                  "--max-evaluations",
+                                  "8",
+                                  "--threads",
+                                  "1"};
+  expect_done(own);
+  own.push_back("--halving");
+  expect_refused(own, 2, "--halving saves nothing with --encoder submodel");
 }
 
 TEST_F(Vision, RetrievalThatCannotBeMeasuredIsRefused) {
