@@ -39,6 +39,7 @@ constexpr std::int64_t kDeviceWords = 8192, kHostWords = 2048;
 constexpr std::uint64_t kDeviceLogits = 1u << 26, kHostLogits = 1u << 20;
 // Products of ours and of LibTorch each have a work space, LibTorch's of up to as much.
 constexpr std::uint64_t kDeviceProducts = 2 * kSumProductWork;
+constexpr std::int64_t kQueries = 2048;  // that are searched for at once
 
 // The metrics that a readout measures: all, but for those of databases of the submodels' own.
 std::vector<MetricRow> readout_metrics(const ScoreOptions& options) {
@@ -398,9 +399,15 @@ class OwnDatabases {
     std::vector<std::int64_t> classes = classes_of(queries_);
     const std::int64_t n = queries_.count;
     const at::Tensor values = at::empty({kRetrievalMetrics, n}, at::kFloat);
-    retrieval_into(PlacedDatabase(database, device_),
-                   at::from_blob(asked.data(), {n, encoder_.size()}, at::kFloat).to(device_),
-                   at::from_blob(classes.data(), {n}, at::kLong), values);
+    const PlacedDatabase placed(database, device_);
+    const at::Tensor asked_all = at::from_blob(asked.data(), {n, encoder_.size()}, at::kFloat);
+    const at::Tensor class_of = at::from_blob(classes.data(), {n}, at::kLong);
+    for (std::int64_t begin = 0; begin < n; begin += kQueries) {
+      const std::int64_t count = std::min(kQueries, n - begin);
+      retrieval_into(placed, asked_all.narrow(0, begin, count).to(device_),
+                     class_of.narrow(0, begin, count), values.narrow(1, begin, count));
+      meter.add(0);  // so that a long search can be stopped
+    }
     const float* from = values.const_data_ptr<float>();
     for (const MetricRow& row : metric_table()) {
       if (!row.needs_database) continue;

@@ -17,7 +17,7 @@ namespace mnm {
 namespace {
 
 constexpr std::int64_t kRows = 256, kColumns = 2048;  // of a block on the CPU: 2 MB of scores
-constexpr std::int64_t kDeviceColumns = 16384;
+constexpr std::int64_t kDeviceRows = 2048, kDeviceColumns = 16384;  // 128 MB of scores
 constexpr std::int64_t kMore = 8;  // items beyond the depth that are compared again in f64
 
 at::Tensor tensor_of(std::span<const float> values, at::IntArrayRef shape) {
@@ -51,8 +51,8 @@ at::Tensor found_on_cpu(const PlacedDatabase& database, const at::Tensor& querie
   return ids;
 }
 
-at::Tensor found_on_device(const PlacedDatabase& database, const at::Tensor& queries,
-                           std::int64_t keep) {
+at::Tensor found_at_once(const PlacedDatabase& database, const at::Tensor& queries,
+                         std::int64_t keep) {
   const std::int64_t count = database.items.count();
   at::Tensor best, ids;
   for (std::int64_t column = 0; column < count; column += kDeviceColumns) {
@@ -70,6 +70,15 @@ at::Tensor found_on_device(const PlacedDatabase& database, const at::Tensor& que
   return ids.masked_fill(queries.sum(1, /*keepdim=*/true).isfinite().logical_not(), -1)
       .to(at::kCPU, at::kInt)
       .contiguous();
+}
+
+at::Tensor found_on_device(const PlacedDatabase& database, const at::Tensor& queries,
+                           std::int64_t keep) {
+  std::vector<at::Tensor> ids;
+  for (const at::Tensor& some : queries.split(kDeviceRows)) {
+    ids.push_back(found_at_once(database, some, keep));
+  }
+  return at::cat(ids);
 }
 
 }  // namespace
