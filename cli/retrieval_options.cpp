@@ -83,7 +83,8 @@ void make_queries(Examples& examples, const Retrieval& retrieval) {
 }
 
 void encode_with_bar(Scorer& scorer, const ScoreOptions& score, const InterruptGuard& guard) {
-  if (!score.retrieval || score.own_databases()) return;
+  if (!score.retrieval) return;
+  if (score.own_databases()) return scorer.encode({});  // which refuses streamed weights
   ProgressBar bar("encoding the database");
   scorer.encode(shown_on(bar, guard));
 }

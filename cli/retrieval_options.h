@@ -53,7 +53,8 @@ std::optional<Retrieval> load_retrieval(const OptionTable& options,
 // it.
 void make_queries(Examples& examples, const Retrieval& retrieval);
 
-// Encodes the database, with a bar, if the full model encodes it.
+// Encodes the database, with a bar, if the full model encodes it. Error if each submodel does and
+// weights are streamed. Call it before a run begins.
 void encode_with_bar(Scorer& scorer, const ScoreOptions& score, const InterruptGuard& guard);
 
 }  // namespace mnm

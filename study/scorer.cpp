@@ -58,6 +58,9 @@ std::unique_ptr<PassTimer> Scorer::timer(const Workload& workload) {
 bool Scorer::streams() { return !session().streaming().empty(); }
 
 void Scorer::encode(const ProgressSink& progress) {
+  if (options_.own_databases() && streams()) {
+    fail("cannot encode examples while weights are streamed; allow more memory");
+  }
   if (!options_.retrieval || options_.own_databases() || options_.retrieval->encoded) return;
   const bool first = !ranks_ || ranks_->rank() == 0;
   options_.retrieval->encoded = std::make_shared<const FeatureDatabase>(

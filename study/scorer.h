@@ -56,7 +56,8 @@ class Scorer {
   void load();     // loads the weights now
   bool streams();  // whether they do not fit the memory; loads what does
   // Encodes the database that is searched now, if there is one and the full model encodes it; else
-  // this is done with the first scores.
+  // this is done with the first scores. Error if each submodel encodes a database of its own, and
+  // weights are streamed.
   void encode(const ProgressSink& progress);
   std::string device_name();
   Dtype dtype() const { return device_.dtype; }

@@ -336,6 +336,10 @@ TEST_F(Vision, RetrievalIsAMetricOfEval) {
   EXPECT_EQ(expect_done(streamed(db_)).json().size(), 3u);
   expect_refused(streamed(path("empty.db")), 1,
                  "cannot encode examples while weights are streamed");
+  expect_refused({"search", vit_, "--data", others_, "--database", database, "--metric", "knn",
+                  "--encoder", "submodel", "--stream", "--db", path("streamed.db")},
+                 1, "cannot encode examples while weights are streamed");
+  EXPECT_TRUE(expect_done({"runs", "--db", path("streamed.db"), "--json"}).json()["runs"].empty());
 }
 
 // The database is encoded once for a store, and a resumed run keeps its protocol.
