@@ -26,6 +26,7 @@ ExampleSubset::ExampleSubset(const Examples& whole, std::vector<std::int64_t> ch
   }
   count = static_cast<std::int64_t>(chosen_.size());
   context = whole.context;
+  protocol = whole.protocol;
   name = fmt::format("{}, {} of {} examples", whole.name, count, whole.count);
   Fingerprint of;
   of.add(whole.fingerprint);

@@ -77,6 +77,10 @@ std::vector<Score> Scorer::score(std::span<const Widths> candidates, const Examp
                                  const ProgressSink& progress, const Keep& keep) {
   require_metrics(options_.metrics, data.kind());
   require_database(options_.metrics, options_.retrieval.has_value());
+  if (options_.retrieval && data.protocol != protocol_text(*options_.retrieval)) {
+    fail("cannot score {} by a search for {}: its protocol is '{}'", data.name,
+         protocol_text(*options_.retrieval), data.protocol);
+  }
   std::vector<CandidateScores> values =
       ranks_ ? share(candidates, data, progress, keep) : measure(candidates, data, progress);
   const CostTable costs(opened_.model, basis_of(opened_.model, data));

@@ -27,6 +27,7 @@ TEST(ExampleSubset, ReadsTheChosenExamples) {
   TokenExamples whole = ten_of_three();
   for (std::int32_t i = 0; i < 10; ++i) whole.scored.insert(whole.scored.end(), {i % 2, 2});
   const ExampleSubset subset(whole, {1, 4, 9});
+  EXPECT_EQ(subset.protocol, whole.protocol);
   EXPECT_EQ(subset.count, 3);
   EXPECT_EQ(subset.targets(), 2);
   EXPECT_EQ(subset.scored, (std::vector<std::int32_t>{1, 2, 0, 2, 1, 2}));
