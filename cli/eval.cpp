@@ -198,13 +198,18 @@ class EvalCommand {
          examples_text(data.kind(), data.count, data.context), quantity(flops),
          alone ? std::string("one by one")
                : fmt::format("{:.2f} times fewer than one by one", plan.gain()));
+    if (!data.protocol.empty()) note("scores are of {}\n", data.protocol);
     if (request_.score.own_databases()) {
-      note("then each submodel encodes the database and the queries, one submodel by one\n");
+      note(
+          "then each submodel encodes the database and the queries, one submodel after the "
+          "other\n");
     }
     ProgressBar bar("scoring");
     std::vector<Score> scores = scorer.score(candidates_, data, shown_on(bar, guard_));
-    bar.note(fmt::format("{} ({}FLOP/s)", duration_text(bar.seconds()),
-                         quantity(flops / bar.seconds())));
+    const std::string took = duration_text(bar.seconds());
+    bar.note(request_.score.own_databases()
+                 ? took  // the plan's FLOPs are not all that was computed
+                 : fmt::format("{} ({}FLOP/s)", took, quantity(flops / bar.seconds())));
     return scores;
   }
 
