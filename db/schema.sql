@@ -105,7 +105,7 @@ END;
 
 -- What was measured of a record. The metrics, their units and which way they win are those of
 -- eval/metrics.cpp: loss, kl (nats per token or image, the smaller wins), accuracy, accuracy5,
--- agreement, acceptance, confidence (shares, the larger wins).
+-- agreement, acceptance, confidence, knn, map, precision, recall (shares, the larger wins).
 CREATE TABLE IF NOT EXISTS score (
   metric         TEXT NOT NULL CHECK (metric <> ''),
   record         INTEGER NOT NULL REFERENCES record,
