@@ -421,7 +421,7 @@ Table threshold_table(std::span<const Step> steps, std::size_t chosen, const Exa
   const auto average = [](double of) { return Cell{quantity(of), of, {}}; };
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto& [threshold, searched, confirmed] = steps[i];
-    std::vector<Cell> row = {real_cell(static_cast<double>(threshold), 4),
+    std::vector<Cell> row = {real_cell(static_cast<double>(threshold), 6),
                              share(searched.goes_on),
                              average(searched.flops),
                              measured(searched.accuracy),
@@ -471,7 +471,7 @@ void print_text(const StoredCascade& stored, const Request& request, std::span<c
   print("\n");
   print_table(threshold_table(steps, chosen, words), OutputFormat::kText);
   const Step& best = steps[chosen];
-  print("chosen on {}: threshold {:.4f}, {}\n", stored.search().row.name, best.threshold,
+  print("chosen on {}: threshold {:.9g}, {}\n", stored.search().row.name, best.threshold,
         rule_text(request.goal, words));
   print("on {}: accuracy {} at {}; B alone has {}, and the cascade minus B is {}, paired\n",
         confirm.row.name, estimate_text(best.confirmed.accuracy), costs(best.confirmed.flops),
