@@ -95,8 +95,7 @@ OptionTable option_table(Request& request) {
               "choose instead the threshold with the best accuracy on the search part within so "
               "many FLOPs per example, on average")
       .option("steps", count_value(request.steps, 1, 10'000),
-              "thresholds are tried so that with each a further 1/N of the search part goes on "
-              "to B")
+              "tries N + 1 thresholds; each sends 1/N more of the search part on to B")
       .section("output")
       .option("svg", path_value(request.svg), "also draw accuracy over FLOPs, beside the front")
       .option("force", flag_value(request.force), "replace a file that exists");
@@ -476,6 +475,11 @@ void print_text(const StoredCascade& stored, const Request& request, std::span<c
   print("on {}: accuracy {} at {}; B alone has {}, and the cascade minus B is {}, paired\n",
         confirm.row.name, estimate_text(best.confirmed.accuracy), costs(best.confirmed.flops),
         costs(static_cast<double>(confirm.wide.cost.flops)), estimate_text(best.confirmed.to_wide));
+  if (request.goal.budget_flops &&
+      best.confirmed.flops > static_cast<double>(*request.goal.budget_flops)) {
+    print("on {} the average is above the budget, which bounds that on {} alone\n",
+          confirm.row.name, stored.search().row.name);
+  }
   const std::string beside = fmt::format("{} with {}", to_string(single.record.widths),
                                          costs(static_cast<double>(single.record.cost.flops)));
   if (!single.difference) {
