@@ -30,8 +30,8 @@ void add_nearness_options(OptionTable& options, NearnessOptions& nearness) {
 void add_retrieval_options(OptionTable& options, RetrievalOptions& retrieval) {
   options.section("retrieval")
       .option("database", of_run(path_value(retrieval.database, "SET")),
-              "of the metrics knn, map, precision and recall: the image set that is searched for "
-              "images of the class of each image of --data")
+              "the image set that knn, map, precision and recall search; the images of --data are "
+              "the queries")
       .option("encoder", of_run(choice_value(retrieval.encoder, kDatabaseEncoders)),
               "who encodes the database: the full model, once, or each submodel its own");
   add_nearness_options(options, retrieval.nearness);

@@ -208,7 +208,8 @@ class Drawing {
     return fmt::format("<path d=\"{}\" class=\"line\"/>\n{}", path, dots);
   }
 
-  // From threshold to threshold: what lies between two of them can be had by one between.
+  // From threshold to threshold: a point of the line is had by choosing between two
+  // thresholds at random.
   std::string cascade() const {
     std::string path, squares;
     for (const PlotPoint& point : plot_.cascade) {

@@ -26,6 +26,7 @@ TokenExamples ten_of_three() {
 TEST(ExampleSubset, ReadsTheChosenExamples) {
   TokenExamples whole = ten_of_three();
   for (std::int32_t i = 0; i < 10; ++i) whole.scored.insert(whole.scored.end(), {i % 2, 2});
+  whole.protocol = "of a search";
   const ExampleSubset subset(whole, {1, 4, 9});
   EXPECT_EQ(subset.protocol, whole.protocol);
   EXPECT_EQ(subset.count, 3);
