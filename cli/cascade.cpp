@@ -108,7 +108,12 @@ class StoredCascade {
  public:
   StoredCascade(const Request& request, const Store& store)
       : request_(request), store_(store), model_(model_of_request()) {
-    const Widths narrow = widths_of(request.a_word), wide = widths_of(request.b_word);
+    FrontQuery query;
+    query.model = model_;
+    query.all = true;
+    const std::vector<Record> records = store.front(query);
+    const Widths narrow = widths_of(request.a_word, records),
+                 wide = widths_of(request.b_word, records);
     search_ = part_of_both("search", "data", request.data, request.dtype, narrow, wide);
     confirm_ =
         part_of_both("confirm", "confirm", request.confirm, search_.narrow.dtype, narrow, wide);
@@ -148,7 +153,7 @@ class StoredCascade {
 
  private:
   std::int64_t model_of_request() const;
-  Widths widths_of(const std::string& word) const;
+  Widths widths_of(const std::string& word, std::span<const Record> records) const;
   std::vector<std::pair<Record, Record>> pairs_on(std::int64_t data, const Widths& narrow,
                                                   const Widths& wide,
                                                   std::optional<Dtype> dtype) const;
@@ -185,11 +190,8 @@ ModelRow model_row_of(const Store& store, std::int64_t model) {
 }
 
 // Of records of the model, whatever data they are of.
-Widths StoredCascade::widths_of(const std::string& word) const {
-  FrontQuery query;
-  query.model = model_;
-  query.all = true;
-  const Record record = records_named(store_, store_.front(query), word).front();
+Widths StoredCascade::widths_of(const std::string& word, std::span<const Record> records) const {
+  const Record record = records_named(store_, records, word).front();
   if (record.model != model_) {
     fail_usage("record {} is of model {}, and the cascade of model {}", record.id, record.model,
                model_);
