@@ -65,6 +65,31 @@ std::string strategies_text() {
                      fmt::join(strategy_names(), ", "), kDefaultStrategy);
 }
 
+// How much a strategy does, and how.
+void add_strategy_options(OptionTable& options, Request& request) {
+  options
+      .option("max-evaluations", of_run(count_value(request.settings.max_evaluations)),
+              "the most submodels that each strategy scores")
+      .option("max-time", duration_value(request.max_seconds),
+              "time limit: 90s, 10m, 1h30m. The strategies share it evenly. A strategy finishes "
+              "the batch that it is at when its share is over")
+      .option("seed", of_run(count_value(request.settings.seed)),
+              "seed of the strategies' random numbers")
+      .option("population", of_run(population_value(request.settings.population)),
+              "of evolution: submodels per generation")
+      .option("crossover", of_run(real_value(request.settings.crossover, 0, 1)),
+              "of evolution: probability that a child has two parents")
+      .option("mutation", of_run(real_value(request.settings.mutation, 0, 1)),
+              "of evolution: probability that a layer changes; 0: 1 / (2 layers)")
+      .option("batch", of_run(count_value(request.batch, 1, 1 << 20)),
+              "submodels that are scored and stored together: a larger batch shares more work, "
+              "and loses more when it is killed");
+  options.option(
+      "halving", of_run(flag_value(request.halving)),
+      "score each batch on an eighth of the examples, its more promising half on a quarter, and "
+      "the most promising submodels on every example: at most 0.4 of the tokens");
+}
+
 OptionTable option_table(Request& request) {
   OptionTable options("search",
                       "Searches the submodels of a nested checkpoint for the front of cost and "
@@ -99,27 +124,7 @@ OptionTable option_table(Request& request) {
       .option("cost", of_run(cost_kind_value(request.cost)), "the cost axis of the front");
   add_latency_option(options, request.latency);
   add_cache_options(options, request.cache, "the context of the data");
-  options
-      .option("max-evaluations", of_run(count_value(request.settings.max_evaluations)),
-              "the most submodels that each strategy scores")
-      .option("max-time", duration_value(request.max_seconds),
-              "time limit: 90s, 10m, 1h30m. The strategies share it evenly. A strategy finishes "
-              "the batch that it is at when its share is over")
-      .option("seed", of_run(count_value(request.settings.seed)),
-              "seed of the strategies' random numbers")
-      .option("population", of_run(population_value(request.settings.population)),
-              "of evolution: submodels per generation")
-      .option("crossover", of_run(real_value(request.settings.crossover, 0, 1)),
-              "of evolution: probability that a child has two parents")
-      .option("mutation", of_run(real_value(request.settings.mutation, 0, 1)),
-              "of evolution: probability that a layer changes; 0: 1 / (2 layers)")
-      .option("batch", of_run(count_value(request.batch, 1, 1 << 20)),
-              "submodels that are scored and stored together: a larger batch shares more work, "
-              "and loses more when it is killed");
-  options.option(
-      "halving", of_run(flag_value(request.halving)),
-      "score each batch on an eighth of the examples, its more promising half on a quarter, and "
-      "the most promising submodels on every example: at most 0.4 of the tokens");
+  add_strategy_options(options, request);
   add_retrieval_options(options, request.retrieval);
   add_device_options(options, request.device);
   options.section("store and output")
