@@ -323,6 +323,19 @@ TEST_F(Vision, RetrievalIsAMetricOfEval) {
       EXPECT_NEAR(scores[1]["difference"].get<double>(), expected[1][0] - expected[0][0], 1e-6);
     }
   }
+  const std::vector<std::string> shared = {"eval",       vit_,        "--data",   others_,
+                                           "--database", database,    "--metric", "knn",
+                                           "--json",     "--threads", "1"};
+  std::vector<std::string> alone = shared;
+  alone.push_back("--one-by-one");
+  const auto together = expect_done(shared).json(), one_by_one = expect_done(alone).json();
+  ASSERT_EQ(together.size(), one_by_one.size());
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    for (const char* name : {"knn", "map", "precision", "recall"}) {
+      EXPECT_NEAR(one_by_one[i][name].get<double>(), together[i][name].get<double>(), 1e-6)
+          << name << " of " << together[i]["widths"];
+    }
+  }
   const auto compared =
       expect_done({"compare", "8x3", "40x3", "--db", db_, "--metric", "recall", "--json"}).json();
   EXPECT_EQ(compared.size(), 4u) << "a line for each protocol";
