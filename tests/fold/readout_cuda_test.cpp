@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "fold/nearest.h"
 #include "fold/readout.h"
 #include "tests/fold/readout_cases.h"
 #include "tests/fold/toy_fold.h"
@@ -79,6 +80,39 @@ TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
       }
     }
   }
+}
+
+TEST(ReadoutCuda, SearchesADatabaseAsTheCpuDoes) {
+  MNM_NEEDS_CUDA_DEVICE();
+  at::set_num_threads(1);
+  const NestedModel model = test::toy_model({});
+  test::ToyFold fold(model, 3), moved(model, 3);
+  for (auto& [name, weight] : moved.weights) weight = weight.to(test::kCudaDevice);
+  const std::int64_t d = model.hidden_size + 1, vocab = model.vocab_size;
+  const at::Tensor vectors = at::randn({50, d});
+  Features features{d, {}, {}};
+  features.vectors.assign(vectors.const_data_ptr<float>(),
+                          vectors.const_data_ptr<float>() + 50 * d);
+  for (std::int64_t i = 0; i < 50; ++i) features.labels.push_back(i % 5);
+  const FeatureDatabase database(features, Distance::kCosine, 4);
+  Batch batch, there;
+  batch.inputs = at::randint(vocab, {6, 1}, at::kLong);
+  batch.targets = at::randint(5, {6, 1}, at::kLong);
+  there.inputs = batch.inputs.to(test::kCudaDevice);
+  there.targets = batch.targets.to(test::kCudaDevice);
+  const State leaves{
+      {at::randn({3, 6, 1, model.hidden_size}, at::kDouble), at::randn({3, 6, 1, 1}, at::kDouble)}};
+  const PlacedDatabase here(database, at::kCPU);
+  Readout cpu(fold, {1000, vocab, vocab}, batch, {}, &here);
+  const at::Tensor expected = cpu.measure(leaves);
+  const test::OnCuda on_cuda(/*with_products=*/false);
+  const PlacedDatabase placed(database, test::kCudaDevice);
+  Readout device(moved, {1000, vocab, vocab}, there, {}, &placed);
+  const at::Tensor got = device.measure(on(test::kCudaDevice, leaves)).to(at::kCPU);
+  ASSERT_EQ(got.sizes(), expected.sizes());
+  const std::int64_t first = expected.size(1) - kRetrievalMetrics;
+  EXPECT_TRUE(at::equal(got.narrow(1, first, kRetrievalMetrics),
+                        expected.narrow(1, first, kRetrievalMetrics)));
 }
 
 }  // namespace
