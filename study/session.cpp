@@ -12,7 +12,6 @@ namespace mnm {
 namespace {
 
 constexpr const char* kHalvingCommand = "halving";  // of runs on a part of the data
-constexpr const char* kTimeIsOver = "the time of the search is over";
 
 }  // namespace
 
@@ -233,10 +232,6 @@ double SearchSession::elapsed() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - request_.started).count();
 }
 
-bool SearchSession::time_is_over() const {
-  return request_.max_seconds > 0 && elapsed() >= request_.max_seconds;
-}
-
 double SearchSession::seconds_left() const {
   if (request_.max_seconds == 0) return std::numeric_limits<double>::infinity();
   return std::max(0.0, deadline_ - elapsed());
@@ -254,11 +249,7 @@ ConfirmedFront SearchSession::confirm(const ProgressSink& progress, const Progre
   confirm.run = kept_;
   confirm.run.session = runs_.front().session;
   confirm.progress = progress;
-  bool over = false;
-  confirm.timing = [&](const Progress& progress) {
-    over = time_is_over();
-    return !over && (!timing || timing(progress));
-  };
+  confirm.timing = timing;
   const std::string why_not_timed = why_not_timed_here();
   if (request_.counted_with != nullptr && why_not_timed.empty()) {
     confirm.counted_with = request_.counted_with;
@@ -266,10 +257,6 @@ ConfirmedFront SearchSession::confirm(const ProgressSink& progress, const Progre
   }
   ConfirmedFront front = confirm_front(confirm);
   if (!why_not_timed.empty()) front.why_not_timed = why_not_timed;
-  if (over) {
-    front.stopped = false;
-    front.why_not_timed = kTimeIsOver;
-  }
   return front;
 }
 
@@ -278,7 +265,6 @@ std::string SearchSession::why_not_timed_here() const {
   std::string why =
       why_not_comparable(*request_.counted_with, scorer_->device_name(), scorer_->dtype());
   if (why.empty() && scorer_->streams()) why = "the weights do not fit the memory";
-  if (why.empty() && time_is_over()) why = kTimeIsOver;
   return why;
 }
 

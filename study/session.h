@@ -115,13 +115,12 @@ class SearchSession {
   double seconds_left() const;
 
   // Scores the members of the front of all runs on the confirm part, and times them if latency was
-  // counted (study/confirm.h). The sinks are of one and of the other. When max_seconds are over,
-  // nothing is timed.
+  // counted (study/confirm.h). The sinks are of one and of the other. max_seconds are the
+  // strategies': they bound neither.
   ConfirmedFront confirm(const ProgressSink& progress = {}, const ProgressSink& timing = {});
 
  private:
   double elapsed() const;
-  bool time_is_over() const;
   std::string why_not_timed_here() const;
   SearchOutcome search_one(const RunRow& run, const SearchWatch& watch);
   SearchOutcome search_halved(const RunRow& run, SearchLoop& loop);
