@@ -1,8 +1,8 @@
 // Retrieval as a measurement: images are queries, for which a database of images is searched, and
 // their values are those of dataset/feature_database.h. What the values mean hangs on the database,
 // on who encodes it, on what is near and on how many items are looked at. All this is the protocol.
-// A protocol makes the examples different ones: they have another fingerprint and another name.
-// So a store never compares values of different protocols.
+// A protocol makes the examples different ones: they have another fingerprint and another name. So
+// a store never compares values of different protocols.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,8 @@ namespace mnm {
 
 // Who encodes the database. The queries are always encoded by the submodel that is scored.
 enum class DatabaseEncoder : std::uint8_t {
-  kFull,  // the full model, once for all submodels: adaptive retrieval
-  // Each submodel its own. All its values are NaN if it computes an item that is not finite.
-  kSubmodel,
+  kFull,      // the full model, once for all submodels: adaptive retrieval
+  kSubmodel,  // each submodel its own; its values are NaN where an item of it is not finite
 };
 inline constexpr std::string_view kDatabaseEncoders[] = {"full", "submodel"};
 

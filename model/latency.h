@@ -33,9 +33,8 @@ struct Timing {
   double spread = 0;  // between the quartiles
 };
 Timing timing_of(std::vector<double> seconds);  // of one or more
-// The standard error of the median of `repeats` times, in seconds. As if they were normal: their
-// standard deviation is spread / 1.349, and a median's error sqrt(pi / 2) times a mean's.
-// Of fewer than three times it is no number.
+// The standard error of the median of `repeats` times, in seconds; NaN of fewer than 3. As if they
+// were normal: their deviation is spread / 1.349, a median's error sqrt(pi / 2) times a mean's.
 double median_error(const Timing& seconds, std::int64_t repeats);
 
 inline constexpr int kFixedPart = -1;  // as a layer: the embedding, the last norm and the head
