@@ -57,13 +57,6 @@ class IdleMark {
   std::uint64_t number_;
 };
 
-// The most bytes that the body will have, as far as the header says.
-std::uint64_t most_of_body(const Parser& parser, const HttpSettings& settings) {
-  if (parser.is_done()) return 0;
-  const auto length = parser.content_length();
-  return length ? std::min<std::uint64_t>(*length, settings.body_bytes) : settings.body_bytes;
-}
-
 // Tells a client that waits for it to send the body.
 net::awaitable<void> go_on(beast::tcp_stream& stream, const Parser& parser,
                            const HttpSettings& settings, beast::error_code& error) {
@@ -71,6 +64,20 @@ net::awaitable<void> go_on(beast::tcp_stream& stream, const Parser& parser,
   http::response<http::empty_body> message(http::status::continue_, 11);
   stream.expires_after(settings.write);
   co_await http::async_write(stream, message, into(error));
+}
+
+// Reads the body. Its share grows with what has come: a client that sends nothing holds no memory.
+// False: there is no room for what has come, and it is given up.
+net::awaitable<bool> read_body(beast::tcp_stream& stream, beast::flat_buffer& buffer,
+                               Parser& parser, ConnectionOwner& owner, BodyShare& share,
+                               beast::error_code& error) {
+  while (!error && !parser.is_done()) {
+    co_await http::async_read_some(stream, buffer, parser, into(error));
+    if (owner.make_room(share, parser.get().body().size())) continue;
+    parser.get().body().clear();
+    co_return false;
+  }
+  co_return true;
 }
 
 HttpRequest request_of(const Parser& parser) {
@@ -154,20 +161,22 @@ net::awaitable<bool> HttpConnection::exchange() {
   bool keep_alive = !error && parser.get().keep_alive() && !owner_.closing();
   const bool bodiless = !error && parser.is_done();
   BodyShare share(owner_.bodies());
-  if (!early && !owner_.make_room(share, most_of_body(parser, settings_))) early = bodies_full();
+  if (!early && !bodiless && !owner_.make_room(share, parser.content_length().value_or(0))) {
+    early = bodies_full();
+  }
+  share.resize(0);  // it may fit: from here on it takes room as it comes
   if (!early) {
     co_await go_on(stream_, parser, settings_, error);
     stream_.expires_after(settings_.body);
     if (owner_.closing()) co_return false;
-    if (!error) {
-      const IdleMark idle(owner_, *this);
-      co_await http::async_read(stream_, buffer_, parser, into(error));
-    }
-    if (error) {
+    const IdleMark idle(owner_, *this);
+    const bool room = co_await read_body(stream_, buffer_, parser, owner_, share, error);
+    if (!room) early = bodies_full();
+    if (error && room) {
       early = unreadable(error);
-      keep_alive = false;
       if (!early) co_return false;
     }
+    keep_alive = keep_alive && !early;
   } else {
     keep_alive = keep_alive && bodiless;
   }
