@@ -89,8 +89,8 @@ std::optional<Record> best_single(const Store& store, const Record& like, double
   query.dtype = like.dtype;
   query.metric = Metric::kAccuracy;
   query.cost = CostKind::kFlops;
-  constexpr double kMost = 0x1p62;  // a store may claim more, and the sum of two not fit
-  query.max_cost = static_cast<std::int64_t>(std::floor(std::min(flops, kMost)));
+  constexpr double kMostFlops = 0x1p62;  // a store may claim more, and the sum of two not fit
+  query.max_cost = static_cast<std::int64_t>(std::floor(std::min(flops, kMostFlops)));
   std::vector<Record> front = store.front(query);
   if (front.empty()) return std::nullopt;
   return std::move(front.back());
