@@ -71,11 +71,10 @@ OptionTable option_table(Request& request) {
       .option("address", text_value(request.http.address, "IP"),
               "the address to listen on; others than this one can be reached from other machines")
       .option("port", count_value(request.port, 0, 65535), "0: one that is free")
-      .option(
-          "allow-host", texts_value(request.http.allowed_hosts, "NAME"),
-          "a name that requests may call this server by, in the header Host, beside localhost "
-          "and IP addresses; may be repeated. Without it, a server on a loopback address accepts "
-          "only those, and any other server accepts every name")
+      .option("allow-host", texts_value(request.http.allowed_hosts, "NAME"),
+              "a name that requests may call this server by, in the header Host, beside localhost "
+              "and IP addresses. Without it, a server on a loopback address accepts "
+              "only those, and any other server accepts every name")
       .option("token-file", path_value(request.token_file),
               "a file whose first line is a secret that clients must show, as OpenAI's api_key")
       .option("max-connections", count_value(request.http.connections, 1, kMost),
