@@ -68,12 +68,19 @@ DecoderSteps parse_decoder(const Json& decoder) {
 
 std::string TokenDecoder::feed(std::int64_t id) {
   const Token& token = json_.tokens.at(static_cast<std::size_t>(id));
-  if (token.kind == TokenKind::kUnused || token.kind == TokenKind::kSpecial) return "";
+  if (token.kind == TokenKind::kUnused) return "";
   const DecoderSteps& decoder = json_.decoder;
-  // A token that is found in normalized text is given back as that.
-  std::string text = token.kind == TokenKind::kAdded && !token.first
-                         ? normalized(token.text, json_.normalizer)
-                         : token.text;
+  std::string text = token.text;
+  if (token.kind != TokenKind::kNormal) {
+    // A token that is found in normalized text is given back as that, and it is the text that is
+    // given back which makes it special or not: as in the tokenizers package.
+    if (!token.first) text = normalized(text, json_.normalizer);
+    const auto same = json_.ids.find(text);
+    if (same != json_.ids.end() &&
+        json_.tokens[static_cast<std::size_t>(same->second)].kind == TokenKind::kSpecial) {
+      return "";
+    }
+  }
   if (decoder.byte_level) return letters_.feed(bytes_of_letters(text));
   for (const auto& [pattern, by] : decoder.replaced) {
     text = replaced(text, pattern, by);
