@@ -23,11 +23,20 @@ Features read_kept(const Retrieval& retrieval, const NestedModel& model) {
   return features;
 }
 
-void keep(const std::filesystem::path& name, const Features& features) {
+// Before anything is encoded: the folder is there, or can be made. A link may come with somebody's
+// store, and nothing is read or written where it leads.
+void prepare_folder(const std::filesystem::path& folder, bool make) {
   std::error_code error;
-  std::filesystem::create_directories(name.parent_path(), error);
-  if (error) fail("cannot make {}: {}", name.parent_path().string(), error.message());
-  write_features(name, features);
+  const auto kind = std::filesystem::symlink_status(folder, error).type();
+  if (kind == std::filesystem::file_type::not_found) {
+    if (!make) return;
+    if (std::filesystem::create_directories(folder, error); error) {
+      fail("cannot make {}: {}", folder.string(), error.message());
+    }
+  } else if (kind != std::filesystem::file_type::directory) {
+    fail("{} is {}, and vectors of databases are kept in a directory of this name: remove it",
+         folder.string(), kind == std::filesystem::file_type::symlink ? "a link" : "no directory");
+  }
 }
 
 }  // namespace
@@ -43,13 +52,14 @@ std::filesystem::path kept_features(const std::filesystem::path& store, const Op
 
 FeatureDatabase encode_database(const Retrieval& retrieval, const OpenedModel& opened,
                                 ModelSession& session, bool write, const ProgressSink& progress) {
+  if (!retrieval.kept.empty()) prepare_folder(retrieval.kept.parent_path(), write);
   if (!retrieval.kept.empty() && is_feature_file(retrieval.kept)) {
     return {read_kept(retrieval, opened.model), retrieval.distance, retrieval.depth};
   }
   Features features{feature_size(opened.model),
                     session.features(opened.model.space.full(), *retrieval.database, progress),
                     classes_of(*retrieval.database)};
-  if (write && !retrieval.kept.empty()) keep(retrieval.kept, features);
+  if (write && !retrieval.kept.empty()) write_features(retrieval.kept, features);
   return {std::move(features), retrieval.distance, retrieval.depth};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "text/unicode_classes.h"
@@ -82,7 +83,10 @@ const AddedToken* AddedTokens::longest_at(std::string_view text) const {
     }
     if (i == text.size()) break;
     const auto at_i = [i](const AddedToken& token) { return byte_at(token.text, i); };
-    const auto same = std::ranges::equal_range(first, last, byte_at(text, i), {}, at_i);
+    const unsigned char byte = byte_at(text, i);
+    // Most often all of them go on alike.
+    if (first != last && at_i(*first) == byte && at_i(*std::prev(last)) == byte) continue;
+    const auto same = std::ranges::equal_range(first, last, byte, {}, at_i);
     first = same.begin();
     last = same.end();
   }

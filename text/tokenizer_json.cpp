@@ -22,7 +22,7 @@ constexpr std::int64_t kMostWords = std::int64_t{1} << 22;
 // So many tokens around a text are a prompt, and no template is one; a template that names a list
 // of ids again and again would otherwise make far more of them than its file is long.
 constexpr std::size_t kMostAround = 1024;
-constexpr std::size_t kLongestAdded = 4096;  // bytes of a token that is looked for in text
+constexpr std::size_t kLongestAdded = 512;  // bytes of a token that is looked for in text
 
 Token& add_token(TokenizerJson& out, const Json& id, const std::string& text, TokenKind kind) {
   const std::int64_t at = id.is_number_integer() ? id.get<std::int64_t>() : -1;

@@ -355,6 +355,24 @@ TEST_F(Vision, RetrievalIsAMetricOfEval) {
   EXPECT_TRUE(expect_done({"runs", "--db", path("streamed.db"), "--json"}).json()["runs"].empty());
 }
 
+// A link in the place of the folder may come with somebody's store.
+TEST_F(Vision, VectorsOfADatabaseStayBesideTheStore) {
+  const std::string database = images("database", 3, 60), kept = db_ + ".features";
+  const std::vector<std::string> eval = {"eval",   vit_,       "--data", others_, "--database",
+                                         database, "--metric", "knn",    "--db",  db_};
+  fs::create_directory(path("elsewhere"));
+  for (const char* target : {"elsewhere", "nothing"}) {
+    fs::create_symlink(path(target), kept);
+    expect_refused(eval, 1, "is a link");
+    fs::remove(kept);
+  }
+  EXPECT_TRUE(fs::is_empty(path("elsewhere")));
+  EXPECT_FALSE(fs::exists(path("nothing")));
+  spew(kept, "mine");
+  expect_refused(eval, 1, "is no directory");
+  EXPECT_EQ(slurp(kept), "mine");
+}
+
 // The database is encoded once for a store, and a resumed run keeps its protocol.
 TEST_F(Vision, RetrievalIsAMetricOfSearch) {
   const std::string database = images("database", 3, 60), db = path("knn.db");
