@@ -44,11 +44,13 @@ struct Array {
   // The elements' bytes. Error unless the array has so many dimensions and these elements.
   std::span<const std::byte> of(std::string_view descr, std::uint64_t element,
                                 std::size_t dimensions, std::string_view expected) const {
-    const bool whole = header.elements_in(file.bytes().size(), element).has_value();
-    if (header.descr != descr || header.shape.size() != dimensions || header.fortran_order ||
-        !whole) {
+    if (header.descr != descr || header.shape.size() != dimensions || header.fortran_order) {
       fail("cannot read features from {}: it is {} of {} dimensions, expected {}",
            file.path().string(), header.descr, header.shape.size(), expected);
+    }
+    if (!header.elements_in(file.bytes().size(), element)) {
+      fail("cannot read features from {}: it is not as long as its header says",
+           file.path().string());
     }
     return file.bytes().subspan(static_cast<std::size_t>(header.offset));
   }

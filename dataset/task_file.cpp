@@ -211,8 +211,7 @@ bool is_task_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   std::string head(std::min<std::size_t>(file.bytes().size(), 1024), '\0');
   file.read(0, std::as_writable_bytes(std::span(head)));
-  return head.size() > 8 && head[8] == '{' &&
-         head.find("\"format\":\"mixnmatch-task-") != std::string::npos;
+  return head.size() > 8 && head[8] == '{' && head.find("mixnmatch-task-") != std::string::npos;
 }
 
 void write_task_file(const std::filesystem::path& path, const TaskFile& task) {

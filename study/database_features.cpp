@@ -12,7 +12,12 @@ namespace mnm {
 namespace {
 
 Features read_kept(const Retrieval& retrieval, const NestedModel& model) {
-  Features features = read_features(retrieval.kept);
+  Features features;
+  try {
+    features = read_features(retrieval.kept);
+  } catch (const Error& error) {
+    fail("{}; remove {}, and it is made anew", error.what(), retrieval.kept.parent_path().string());
+  }
   if (features.dimension != feature_size(model) ||
       features.labels != classes_of(*retrieval.database)) {
     fail(

@@ -371,6 +371,14 @@ TEST_F(Vision, VectorsOfADatabaseStayBesideTheStore) {
   spew(kept, "mine");
   expect_refused(eval, 1, "is no directory");
   EXPECT_EQ(slurp(kept), "mine");
+  fs::remove(kept);
+  expect_done(eval);
+  for (const auto& entry : fs::directory_iterator(kept)) {
+    if (entry.path().string().ends_with("-X.npy")) {
+      fs::resize_file(entry.path(), fs::file_size(entry.path()) - 1);
+    }
+  }
+  expect_refused(eval, 1, "not as long as its header says; remove " + kept);
 }
 
 // The database is encoded once for a store, and a resumed run keeps its protocol.
