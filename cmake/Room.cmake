@@ -26,3 +26,24 @@ function(mnm_room name)
   mnm_options(mnm_${name})
   target_link_libraries(mnm_${name} PUBLIC ${ROOM_DEPS})
 endfunction()
+
+# mnm_precompiled_torch(NAME [COMPILER OPTIONS]): precompiled headers of LibTorch, which targets of
+# the same options use with mnm_precompile_torch(TARGET NAME). Both do nothing unless MNM_PRECOMPILE
+# is on.
+function(mnm_precompiled_torch name)
+  if(NOT MNM_PRECOMPILE)
+    return()
+  endif()
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "")
+  add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  mnm_options(${name})
+  target_compile_options(${name} PRIVATE ${ARGN})
+  target_link_libraries(${name} PRIVATE LibTorch::cpu)
+  target_precompile_headers(${name} PRIVATE <ATen/ATen.h>)
+endfunction()
+
+function(mnm_precompile_torch target name)
+  if(MNM_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+  endif()
+endfunction()

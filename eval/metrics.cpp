@@ -34,170 +34,149 @@ Estimate difference_of_exp(std::span<const float> a, std::span<const float> b) {
   return of;
 }
 
+// A row whose value is the mean of those of the examples.
+constexpr MetricRow mean(MetricRow row) {
+  row.estimate = mean_of;
+  row.difference = paired_difference;
+  return row;
+}
+
+// exp of that mean, over texts taken together.
+constexpr MetricRow perplexity(MetricRow row) {
+  row.of = "texts";
+  row.of_parts = false;
+  row.estimate = exp_of_mean;
+  row.difference = difference_of_exp;
+  return row;
+}
+
+// Of images, from a search of a database.
+constexpr MetricRow of_retrieval(MetricRow row) {
+  row.larger_wins = true;
+  row.needs_database = true;
+  row.of = "images";
+  return mean(row);
+}
+
+constexpr MetricRow of_questions(MetricRow row) {
+  row.larger_wins = true;
+  row.of = "questions";
+  return mean(row);
+}
+
 }  // namespace
 
 const std::array<MetricRow, kMetricCount>& metric_table() {
-  static constexpr std::array<MetricRow, kMetricCount> kTable = {{
-      {.metric = Metric::kLoss,
-       .name = "loss",
-       .title = "loss, nats/token",
-       .unit = "loss, nats per token",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the negative logarithm of the target's probability"},
-      {.metric = Metric::kAccuracy,
-       .name = "accuracy",
-       .title = "accuracy",
-       .unit = "accuracy, share of targets",
-       .larger_wins = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of targets that are the most likely word"},
-      {.metric = Metric::kKl,
-       .name = "kl",
-       .title = "KL to full",
-       .unit = "KL to the full model, nats per token",
-       .needs_full = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "KL(full model || submodel)"},
-      {.metric = Metric::kAgreement,
-       .name = "agreement",
-       .title = "agreement",
-       .unit = "agreement with the full model",
-       .larger_wins = true,
-       .needs_full = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of positions where the full model's most likely word is the "
-                  "submodel's too"},
-      {.metric = Metric::kAcceptance,
-       .name = "acceptance",
-       .title = "acceptance",
-       .unit = "acceptance by the full model",
-       .larger_wins = true,
-       .needs_full = true,
-       .second_pass = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the probability that speculative sampling at temperature 1 keeps a word that "
-                  "the submodel drafts for the full model"},
-      {.metric = Metric::kConfidence,
-       .name = "confidence",
-       .title = "confidence",
-       .unit = "confidence, probability of the most likely",
-       .larger_wins = true,
-       .second_pass = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the probability of the most likely word or class"},
-      {.metric = Metric::kAccuracy5,
-       .name = "accuracy5",
-       .title = "top-5 accuracy",
-       .unit = "top-5 accuracy, share of targets",
-       .larger_wins = true,
-       .second_pass = true,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of targets that are among the five most likely words or classes"},
-      {.metric = Metric::kKnn,
-       .name = "knn",
-       .title = "1-NN accuracy",
-       .unit = "1-NN accuracy, share of queries",
-       .larger_wins = true,
-       .needs_database = true,
-       .of = "images",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of queries whose nearest item of the database has their class"},
-      {.metric = Metric::kMap,
-       .name = "map",
-       .title = "mAP@k",
-       .unit = "mean average precision of the k nearest items",
-       .larger_wins = true,
-       .needs_database = true,
-       .of = "images",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning =
-           "the precision up to each of the k nearest items that has the query's class, summed and "
-           "divided by k"},
-      {.metric = Metric::kPrecision,
-       .name = "precision",
-       .title = "precision@k",
-       .unit = "precision of the k nearest items",
-       .larger_wins = true,
-       .needs_database = true,
-       .of = "images",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of the k nearest items that have the query's class"},
-      {.metric = Metric::kRecall,
-       .name = "recall",
-       .title = "recall@k",
-       .unit = "recall of the k nearest items",
-       .larger_wins = true,
-       .needs_database = true,
-       .of = "images",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning =
-           "the share of the database's items of the query's class that are among the k nearest"},
-      {.metric = Metric::kAcc,
-       .name = "acc",
-       .title = "acc",
-       .unit = "acc, share of questions",
-       .larger_wins = true,
-       .of = "questions",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the share of questions whose most likely choice is the right one"},
-      {.metric = Metric::kAccNorm,
-       .name = "acc_norm",
-       .title = "acc_norm",
-       .unit = "acc_norm, share of questions",
-       .larger_wins = true,
-       .of = "questions",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the same, with the log-likelihood of a choice divided by its characters"},
-      {.metric = Metric::kAccBytes,
-       .name = "acc_bytes",
-       .title = "acc_bytes",
-       .unit = "acc_bytes, share of questions",
-       .larger_wins = true,
-       .of = "questions",
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the same, with the log-likelihood of a choice divided by its bytes"},
-      {.metric = Metric::kWordPerplexity,
-       .name = "word_perplexity",
-       .title = "word perplexity",
-       .unit = "perplexity per word",
-       .of = "texts",
-       .of_parts = false,
-       .estimate = exp_of_mean,
-       .difference = difference_of_exp,
-       .meaning = "exp of the loss of all texts divided by their words"},
-      {.metric = Metric::kBytePerplexity,
-       .name = "byte_perplexity",
-       .title = "byte perplexity",
-       .unit = "perplexity per byte",
-       .of = "texts",
-       .of_parts = false,
-       .estimate = exp_of_mean,
-       .difference = difference_of_exp,
-       .meaning = "exp of the loss of all texts divided by their bytes"},
-      {.metric = Metric::kBitsPerByte,
-       .name = "bits_per_byte",
-       .title = "bits per byte",
-       .unit = "bits per byte",
-       .of = "texts",
-       .of_parts = false,
-       .estimate = mean_of,
-       .difference = paired_difference,
-       .meaning = "the loss of all texts in bits divided by their bytes"},
-  }};
+  static constexpr std::array<MetricRow, kMetricCount> kTable = {
+      mean({.metric = Metric::kLoss,
+            .name = "loss",
+            .title = "loss, nats/token",
+            .unit = "loss, nats per token",
+            .meaning = "the negative logarithm of the target's probability"}),
+      mean({.metric = Metric::kAccuracy,
+            .name = "accuracy",
+            .title = "accuracy",
+            .unit = "accuracy, share of targets",
+            .larger_wins = true,
+            .meaning = "the share of targets that are the most likely word"}),
+      mean({.metric = Metric::kKl,
+            .name = "kl",
+            .title = "KL to full",
+            .unit = "KL to the full model, nats per token",
+            .needs_full = true,
+            .meaning = "KL(full model || submodel)"}),
+      mean({.metric = Metric::kAgreement,
+            .name = "agreement",
+            .title = "agreement",
+            .unit = "agreement with the full model",
+            .larger_wins = true,
+            .needs_full = true,
+            .meaning = "the share of positions where the full model's most likely word is the "
+                       "submodel's too"}),
+      mean({.metric = Metric::kAcceptance,
+            .name = "acceptance",
+            .title = "acceptance",
+            .unit = "acceptance by the full model",
+            .larger_wins = true,
+            .needs_full = true,
+            .on_request = true,
+            .meaning =
+                "the probability that speculative sampling at temperature 1 keeps a word that "
+                "the submodel drafts for the full model"}),
+      mean({.metric = Metric::kConfidence,
+            .name = "confidence",
+            .title = "confidence",
+            .unit = "confidence, probability of the most likely",
+            .larger_wins = true,
+            .on_request = true,
+            .meaning = "the probability of the most likely word or class"}),
+      mean(
+          {.metric = Metric::kAccuracy5,
+           .name = "accuracy5",
+           .title = "top-5 accuracy",
+           .unit = "top-5 accuracy, share of targets",
+           .larger_wins = true,
+           .on_request = true,
+           .meaning = "the share of targets that are among the five most likely words or classes"}),
+      of_retrieval(
+          {.metric = Metric::kKnn,
+           .name = "knn",
+           .title = "1-NN accuracy",
+           .unit = "1-NN accuracy, share of queries",
+           .meaning = "the share of queries whose nearest item of the database has their class"}),
+      of_retrieval({.metric = Metric::kMap,
+                    .name = "map",
+                    .title = "mAP@k",
+                    .unit = "mean average precision of the k nearest items",
+                    .meaning = "the precision up to each of the k nearest items that has the "
+                               "query's class, summed and "
+                               "divided by k"}),
+      of_retrieval({.metric = Metric::kPrecision,
+                    .name = "precision",
+                    .title = "precision@k",
+                    .unit = "precision of the k nearest items",
+                    .meaning = "the share of the k nearest items that have the query's class"}),
+      of_retrieval({.metric = Metric::kRecall,
+                    .name = "recall",
+                    .title = "recall@k",
+                    .unit = "recall of the k nearest items",
+                    .meaning = "the share of the database's items of the query's class that are "
+                               "among the k nearest"}),
+      of_questions({.metric = Metric::kAcc,
+                    .name = "acc",
+                    .title = "acc",
+                    .unit = "acc, share of questions",
+                    .meaning = "the share of questions whose most likely choice is the right one"}),
+      of_questions(
+          {.metric = Metric::kAccNorm,
+           .name = "acc_norm",
+           .title = "acc_norm",
+           .unit = "acc_norm, share of questions",
+           .meaning = "the same, with the log-likelihood of a choice divided by its characters"}),
+      of_questions(
+          {.metric = Metric::kAccBytes,
+           .name = "acc_bytes",
+           .title = "acc_bytes",
+           .unit = "acc_bytes, share of questions",
+           .meaning = "the same, with the log-likelihood of a choice divided by its bytes"}),
+      perplexity({.metric = Metric::kWordPerplexity,
+                  .name = "word_perplexity",
+                  .title = "word perplexity",
+                  .unit = "perplexity per word",
+                  .meaning = "exp of the loss of all texts divided by their words"}),
+      perplexity({.metric = Metric::kBytePerplexity,
+                  .name = "byte_perplexity",
+                  .title = "byte perplexity",
+                  .unit = "perplexity per byte",
+                  .meaning = "exp of the loss of all texts divided by their bytes"}),
+      mean({.metric = Metric::kBitsPerByte,
+            .name = "bits_per_byte",
+            .title = "bits per byte",
+            .unit = "bits per byte",
+            .of = "texts",
+            .of_parts = false,
+            .meaning = "the loss of all texts in bits divided by their bytes"}),
+  };
   return kTable;
 }
 
@@ -225,7 +204,7 @@ std::vector<MetricRow> measured_for(std::span<const Metric> wanted) {
     if (row.needs_database && database) measured.push_back(row);
     if (!row.of.empty()) continue;
     const bool asked = std::ranges::find(wanted, row.metric) != wanted.end();
-    if (row.second_pass ? asked : full || !row.needs_full) measured.push_back(row);
+    if (row.on_request ? asked : full || !row.needs_full) measured.push_back(row);
   }
   return measured;
 }

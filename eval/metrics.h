@@ -16,9 +16,9 @@
 namespace mnm {
 
 // In the order in which a readout computes them. First come the metrics that any pass over the
-// vocabulary gives, then those that need the full model, then those that need a second pass, then
-// those of retrieval, which need a database. Those of tasks come last. They follow from the losses
-// (eval/task_scores.h).
+// vocabulary gives, then those that need the full model, then those that are measured on request,
+// then those of retrieval, which need a database. Those of tasks come last. They follow from the
+// losses (eval/task_scores.h).
 enum class Metric : std::uint8_t {
   kLoss,
   kAccuracy,
@@ -47,7 +47,7 @@ struct MetricRow {
   std::string_view unit;     // of an axis
   bool larger_wins = false;  // else the smaller value wins
   bool needs_full = false;   // compares with the model at full width
-  bool second_pass = false;  // reads the vocabulary twice: measured only when it is asked for
+  bool on_request = false;   // reads the vocabulary once more: measured only when it is asked for
   // Searches a database for the features of the examples (dataset/retrieval.h). All such metrics
   // are measured when one of them is asked for.
   bool needs_database = false;
@@ -70,7 +70,7 @@ std::vector<std::string_view> metric_names();
 
 // The metrics that a readout measures if `wanted` are asked for, in the order of the table. Every
 // run measures loss and accuracy. A run that compares with the full model measures both KL and
-// agreement. What needs a second pass is measured if it is wanted itself. A run that searches a
+// agreement. Those on request are measured if they are wanted themselves. A run that searches a
 // database measures all metrics of retrieval.
 std::vector<MetricRow> measured_for(std::span<const Metric> wanted);
 // The same, and all metrics of tasks that only examples of this kind have.

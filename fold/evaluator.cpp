@@ -165,7 +165,7 @@ class Evaluation {
     return (places + dataset_.positions() - 1) / dataset_.positions();
   }
 
-  SecondPass second_pass() const {
+  RequestedMetrics requested() const {
     return {.acceptance = options_.wants(Metric::kAcceptance),
             .confidence = options_.wants(Metric::kConfidence),
             .accuracy5 = options_.wants(Metric::kAccuracy5)};
@@ -232,7 +232,7 @@ class Evaluation {
     const std::int64_t first = dataset_.first_value(range.begin), count = batch.values();
     const Widths* const reference = options_.compares() ? &full_ : nullptr;
     const at::Tensor means =
-        walk.run(batch, reference, second_pass(), database()).to(at::kCPU).contiguous();
+        walk.run(batch, reference, requested(), database()).to(at::kCPU).contiguous();
     const float* const values = means.const_data_ptr<float>();
     const std::int64_t metrics = means.size(1);
     for (std::size_t i = 0; i < results.size(); ++i) {
@@ -252,7 +252,7 @@ class Evaluation {
                      limits_.stream->spill);
       try {
         return sweep({fold_, group.plan, flops_, division, dataset_, room, group.reference,
-                      measured_, second_pass(), database()},
+                      measured_, requested(), database()},
                      meter, results);
       } catch (const c10::Error& error) {
         const std::optional<Division> less = after(error, group.plan, dataset_.count, division);

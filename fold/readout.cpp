@@ -97,11 +97,11 @@ void score(const TokenSums* sums, std::int64_t rows, const at::Tensor& where,
 
 }  // namespace
 
-Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second,
+Readout::Readout(Fold& fold, const LogitTile& tile, const Batch& batch, RequestedMetrics requested,
                  const PlacedDatabase* database)
     : fold_(fold),
       tile_(tile),
-      second_(second),
+      requested_(requested),
       database_(database),
       run_of_(batch.run_of),
       runs_(batch.runs),
@@ -197,11 +197,11 @@ void Readout::measure_rows(const at::Tensor& hidden, std::int64_t row, std::int6
     targets = targets.repeat({together});
     if (reference.defined()) reference = reference.repeat({together, 1});
   }
-  measure_cpu(logits, targets, reference, second_.acceptance, values);
-  if (second_.confidence) {
+  measure_cpu(logits, targets, reference, requested_.acceptance, values);
+  if (requested_.confidence) {
     confidence_into(at::softmax(logits, 1).amax(1), values[0], values[confidence_row()]);
   }
-  if (!second_.accuracy5) return;
+  if (!requested_.accuracy5) return;
   const at::Tensor target_logit = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
   top5_into(words_before(logits, 0, target_logit, targets), values);
 }
@@ -292,9 +292,9 @@ void Readout::measure_block(const at::Tensor& hidden, std::int64_t row, std::int
            with_reference ? out(Metric::kKl, node) : nullptr,
            with_reference ? out(Metric::kAgreement, node) : nullptr});
   }
-  if (second_.confidence) measure_confidence(row, n, sums, values);
-  if (second_.accuracy5) measure_top5(hidden, row, n, sums, values);
-  if (!with_reference || !second_.acceptance) return;
+  if (requested_.confidence) measure_confidence(row, n, sums, values);
+  if (requested_.accuracy5) measure_top5(hidden, row, n, sums, values);
+  if (!with_reference || !requested_.acceptance) return;
   for_each_chunk(hidden, row, n,
                  [&](const LogitChunk& chunk, std::int64_t node, const at::Tensor&) {
                    accept(chunk, hidden, sum + node * n, out(Metric::kAcceptance, node));

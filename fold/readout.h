@@ -20,7 +20,7 @@
 namespace mnm {
 
 // Metrics that are measured only when they are asked for.
-struct SecondPass {
+struct RequestedMetrics {
   bool acceptance = false;  // measured if there is a reference
   bool confidence = false;
   bool accuracy5 = false;
@@ -31,15 +31,15 @@ class Readout {
   // The fold outlives the readout. On the CPU, chunks of fewer words than the vocabulary take the
   // same route as on a device, with the host's version of the kernels. `database`: what is searched
   // for the hidden states, the queries; it outlives the readout. Null: nothing.
-  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, SecondPass second = {},
+  Readout(Fold& fold, const LogitTile& tile, const Batch& batch, RequestedMetrics requested = {},
           const PlacedDatabase* database = nullptr);
 
   // Sets the one node to compare with, at full width.
   void set_reference(const State& full);
 
   // How many metrics are measured, in the order of their table (eval/metrics.h): loss and accuracy;
-  // with a reference also KL and agreement; those of the second pass; and with a database those of
-  // retrieval.
+  // with a reference also KL and agreement; those that were requested; and with a database those
+  // of retrieval.
   std::int64_t metrics() const { return metrics_of_words() + (database_ ? kRetrievalMetrics : 0); }
   // Measures leaves: means over the scored targets of each sequence, f32 [nodes, metrics(),
   // sequences], or the sums over the outputs of each run, f32 [nodes, metrics(), runs].
@@ -49,11 +49,13 @@ class Readout {
   // How many metrics need the logits.
   std::int64_t metrics_of_words() const {
     const bool reference = reference_hidden_.defined();
-    return (reference ? (second_.acceptance ? 5 : 4) : 2) + (second_.confidence ? 1 : 0) +
-           (second_.accuracy5 ? 1 : 0);
+    return (reference ? (requested_.acceptance ? 5 : 4) : 2) + (requested_.confidence ? 1 : 0) +
+           (requested_.accuracy5 ? 1 : 0);
   }
   // Of `values`, the row of confidence, which of words' metrics only accuracy5 comes after.
-  std::int64_t confidence_row() const { return metrics_of_words() - (second_.accuracy5 ? 2 : 1); }
+  std::int64_t confidence_row() const {
+    return metrics_of_words() - (requested_.accuracy5 ? 2 : 1);
+  }
   at::Tensor rows_of(const State& state) const;
   void measure_whole(const at::Tensor& hidden, const at::Tensor& values);
   void measure_rows(const at::Tensor& hidden, std::int64_t row, std::int64_t together,
@@ -74,7 +76,7 @@ class Readout {
 
   Fold& fold_;
   LogitTile tile_;
-  SecondPass second_;
+  RequestedMetrics requested_;
   const PlacedDatabase* database_;
   // Scored positions of each sequence; with runs, all of them as of one sequence.
   std::int64_t sequences_ = 0, context_ = 0;

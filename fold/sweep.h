@@ -30,7 +30,7 @@ struct SweepInputs {
   std::optional<std::int32_t>
       reference;                       // the leaf of the full model, if leaves are compared with it
   std::span<const MetricRow> metrics;  // the metrics that are measured
-  SecondPass second{};                 // those of them that take a second pass
+  RequestedMetrics requested{};        // those of them that are on request
   const PlacedDatabase* database = nullptr;  // what is searched for those of retrieval
 };
 

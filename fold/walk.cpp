@@ -11,11 +11,11 @@ Walk::Walk(Fold& fold, const PrefixTree& plan, const Tiling& tiling, const Forwa
            Meter& meter)
     : fold_(fold), plan_(plan), tiling_(tiling), flops_(flops), meter_(meter) {}
 
-at::Tensor Walk::run(const Batch& batch, const Widths* reference, SecondPass second,
+at::Tensor Walk::run(const Batch& batch, const Widths* reference, RequestedMetrics requested,
                      const PlacedDatabase* database) {
   counted_ = 0;
   examples_ = batch.examples();
-  readout_.emplace(fold_, tiling_.logits, batch, second, database);
+  readout_.emplace(fold_, tiling_.logits, batch, requested, database);
   Embedded start = fold_.embed(batch);
   count(flops_.embedding());
   if (reference) {

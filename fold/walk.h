@@ -32,7 +32,7 @@ class Walk {
   // metrics, examples] on the fold's device, or the sums of runs. Metrics are those of a Readout.
   // `reference`: the full widths to compare with, or nullptr. `database`: what is searched, or
   // nullptr.
-  at::Tensor run(const Batch& batch, const Widths* reference, SecondPass second,
+  at::Tensor run(const Batch& batch, const Widths* reference, RequestedMetrics requested,
                  const PlacedDatabase* database);
 
   // Tells the meter that the run that just failed will be done again.

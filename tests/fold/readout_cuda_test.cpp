@@ -19,7 +19,7 @@ using test::ReadoutCase;
 // As readout_test.cpp derives it: both see the same logits, below 32, and round their losses.
 constexpr double kTolerance = (2 + 4) * 32 * 0x1p-24 * 2;
 
-constexpr SecondPass kSecond = {.acceptance = true, .confidence = true, .accuracy5 = true};
+constexpr RequestedMetrics kRequested = {.acceptance = true, .confidence = true, .accuracy5 = true};
 
 State on(const at::Device& device, const State& state) {
   State moved;
@@ -51,7 +51,7 @@ TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
         if (tensor->defined()) *tensor = tensor->to(test::kCudaDevice);
       }
       for (const bool reference : {false, true}) {
-        Readout cpu(fold, {1000, c.vocab, c.vocab}, batch, kSecond);
+        Readout cpu(fold, {1000, c.vocab, c.vocab}, batch, kRequested);
         if (reference) cpu.set_reference(full);
         const at::Tensor expected = cpu.measure(leaves);
         std::vector<Metric> wanted = {Metric::kConfidence, Metric::kAccuracy5};
@@ -62,7 +62,7 @@ TEST(ReadoutCuda, IsWhatItIsOnTheCpu) {
         for (const std::int64_t rows : {2, 1000}) {
           for (const std::int64_t words : {std::int64_t{1}, std::int64_t{8}, c.vocab}) {
             if (100 * words < c.vocab) continue;
-            Readout device(moved, {rows, words, c.vocab}, there, kSecond);
+            Readout device(moved, {rows, words, c.vocab}, there, kRequested);
             if (reference) device.set_reference(on(test::kCudaDevice, full));
             const at::Tensor got = device.measure(on(test::kCudaDevice, leaves)).to(at::kCPU);
             ASSERT_EQ(got.sizes(), expected.sizes());

@@ -43,12 +43,12 @@ struct Drawn {
 };
 
 // What such a readout measures, in the order in which it does.
-std::vector<MetricRow> measured_by(const SecondPass& second, bool reference) {
+std::vector<MetricRow> measured_by(const RequestedMetrics& requested, bool reference) {
   std::vector<Metric> wanted;
   if (reference) wanted.push_back(Metric::kKl);
-  if (reference && second.acceptance) wanted.push_back(Metric::kAcceptance);
-  if (second.confidence) wanted.push_back(Metric::kConfidence);
-  if (second.accuracy5) wanted.push_back(Metric::kAccuracy5);
+  if (reference && requested.acceptance) wanted.push_back(Metric::kAcceptance);
+  if (requested.confidence) wanted.push_back(Metric::kConfidence);
+  if (requested.accuracy5) wanted.push_back(Metric::kAccuracy5);
   return measured_for(wanted);
 }
 
@@ -60,16 +60,16 @@ TEST(Readout, InChunksOfWordsIsWhatItIsAtOnce) {
     const State leaves = drawn.state(c.nodes), full = drawn.state(1);
     for (const bool reference : {false, true}) {
       for (const std::int64_t rows : {1, 2, 6, 1000}) {
-        const SecondPass second = {
+        const RequestedMetrics requested = {
             .acceptance = rows > 1, .confidence = rows < 6, .accuracy5 = rows != 2};
-        const std::vector<MetricRow> measured = measured_by(second, reference);
-        Readout whole(fold, {rows, c.vocab, c.vocab}, batch, second);
+        const std::vector<MetricRow> measured = measured_by(requested, reference);
+        Readout whole(fold, {rows, c.vocab, c.vocab}, batch, requested);
         if (reference) whole.set_reference(full);
         const at::Tensor expected = whole.measure(leaves);
         for (const std::int64_t words : {1, 4, 8, 512}) {
           if (words >= c.vocab) continue;
           fold.most_words = 0;
-          Readout chunked(fold, {rows, words, c.vocab}, batch, second);
+          Readout chunked(fold, {rows, words, c.vocab}, batch, requested);
           if (reference) chunked.set_reference(full);
           const at::Tensor got = chunked.measure(leaves);
           ASSERT_EQ(got.sizes(), expected.sizes());
@@ -135,10 +135,11 @@ TEST(Readout, ADatabaseIsSearchedForEveryLeafsHiddenStates) {
     expected = expected.mean(-1, /*keepdim=*/false, at::kDouble).transpose(0, 1).to(at::kFloat);
     for (const std::int64_t words : {c.vocab, std::int64_t{1}}) {
       for (const bool accuracy5 : {false, true}) {
-        const SecondPass second = {.accuracy5 = accuracy5};
+        const RequestedMetrics requested = {.accuracy5 = accuracy5};
         const LogitTile tile{6, words, c.vocab};
-        const at::Tensor without = Readout(drawn.fold, tile, drawn.batch, second).measure(leaves);
-        Readout readout(drawn.fold, tile, drawn.batch, second, &placed);
+        const at::Tensor without =
+            Readout(drawn.fold, tile, drawn.batch, requested).measure(leaves);
+        Readout readout(drawn.fold, tile, drawn.batch, requested, &placed);
         const at::Tensor got = readout.measure(leaves);
         const std::int64_t before = without.size(1);
         ASSERT_EQ(got.size(1), before + kRetrievalMetrics);
@@ -161,8 +162,8 @@ TEST(Readout, ConfidenceIsTheProbabilityOfTheMostLikely) {
     for (const std::int64_t words : {vocab, std::int64_t{3}}) {
       for (const bool reference : {false, true}) {
         for (const bool accuracy5 : {false, true}) {
-          const SecondPass second = {.confidence = true, .accuracy5 = accuracy5};
-          Readout readout(drawn.fold, {6, words, vocab}, drawn.batch, second);
+          const RequestedMetrics requested = {.confidence = true, .accuracy5 = accuracy5};
+          Readout readout(drawn.fold, {6, words, vocab}, drawn.batch, requested);
           if (reference) readout.set_reference(full);
           const at::Tensor got = readout.measure(leaves).select(1, reference ? 4 : 2);
           // Rounding of the logits moves the logarithm of a probability, which is at most 1.
