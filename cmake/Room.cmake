@@ -27,17 +27,22 @@ function(mnm_room name)
   target_link_libraries(mnm_${name} PUBLIC ${ROOM_DEPS})
 endfunction()
 
-# mnm_precompiled_torch(NAME [COMPILER OPTIONS]): precompiled headers of LibTorch, which targets of
-# the same options use with mnm_precompile_torch(TARGET NAME). Both do nothing unless MNM_PRECOMPILE
-# is on.
+# mnm_precompiled_torch(NAME [EXECUTABLES] [OPTIONS -O1 ...]): precompiled headers of LibTorch, which
+# libraries (EXECUTABLES: programs) of these options use with mnm_precompile_torch(TARGET NAME). Both
+# do nothing unless MNM_PRECOMPILE is on.
 function(mnm_precompiled_torch name)
   if(NOT MNM_PRECOMPILE)
     return()
   endif()
-  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "")
-  add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  cmake_parse_arguments(OF "EXECUTABLES" "" "OPTIONS" ${ARGN})
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "int main() { return 0; }\n")
+  if(OF_EXECUTABLES)  # whose code is compiled otherwise than a library's
+    add_executable(${name} EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  else()
+    add_library(${name} OBJECT EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  endif()
   mnm_options(${name})
-  target_compile_options(${name} PRIVATE ${ARGN})
+  target_compile_options(${name} PRIVATE ${OF_OPTIONS})
   target_link_libraries(${name} PRIVATE LibTorch::cpu)
   target_precompile_headers(${name} PRIVATE <ATen/ATen.h>)
 endfunction()

@@ -239,9 +239,9 @@ def torch_is_behind_the_door(tree):
         seen.update(new)
         return any(reach(h, seen) for h in new)
 
-    listed = re.search(
-        r"set\(_engine_sources\b([^)]*)\)", tree["engine/CMakeLists.txt"]
-    )[1]
+    listed = " ".join(
+        re.findall(r"set\(_\w+_sources\b([^)]*)\)", tree["engine/CMakeLists.txt"])
+    )
     engine = ["families/*/*_fold.cpp"]
     for name in re.findall(r"\S+\.cpp", listed):
         inside = name.removeprefix("${PROJECT_SOURCE_DIR}/")
