@@ -44,10 +44,10 @@ Latency measure_latency(const WidthSpace& space, const LatencySettings& settings
                         const std::function<std::uint64_t(std::uint64_t)>& draw,
                         const ProgressSink& progress);
 
-// Times submodels as wholes. First come `settings.warm_up` passes that do not count: at least one of
-// each submodel, unless warm_up is 0. Then in each of `settings.repeats` repeats every submodel is
-// timed once, in random order, so a drift of the machine's speed affects all alike. Timing i belongs
-// to submodels[i]. The rest is as above.
+// Times submodels as wholes. First come `settings.warm_up` passes that do not count: at least one
+// of each submodel, unless warm_up is 0. Then in each of `settings.repeats` repeats every submodel
+// is timed once, in random order, so a drift of the machine's speed affects all alike. Timing i
+// belongs to submodels[i]. The rest is as above.
 std::vector<Timing> time_wholes(std::span<const Widths> submodels, const LatencySettings& settings,
                                 PassTimer& timer,
                                 const std::function<std::uint64_t(std::uint64_t)>& draw,
