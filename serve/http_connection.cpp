@@ -28,6 +28,13 @@ HttpResponse bodies_full() {
                      "server has for them: try again later"});
 }
 
+// The first one would decide whether the request is answered, and a proxy may have gone by the
+// other.
+HttpResponse several_hosts() {
+  return Api::error({400, "", "several_hosts",
+                     "the request names its Host more than once: send one header Host"});
+}
+
 // What a client is told whose request could not be read; nothing if it is gone or too slow.
 std::optional<HttpResponse> unreadable(const beast::error_code& error) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
@@ -154,7 +161,8 @@ net::awaitable<bool> HttpConnection::exchange() {
     if (!early) co_return false;
   } else {
     request = request_of(parser);
-    early = without_body(request);
+    const bool one_host = parser.get().count(http::field::host) <= 1;  // RFC 9112, 3.2
+    early = one_host ? without_body(request) : several_hosts();
   }
   const std::string_view route = error ? "unreadable" : api_.route_of(request);
   // What is left of a body that nobody wants is not read: the connection ends instead.

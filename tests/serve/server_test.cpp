@@ -179,6 +179,18 @@ TEST_F(Server, OnALoopbackAddressOnlyItsOwnHostsAreAnswered) {
   EXPECT_TRUE(contains(client().say(asked).rest(), "HTTP/1.1 403"));
 }
 
+TEST_F(Server, ARequestNamesOneHost) {
+  start();
+  const std::string get = "GET /health HTTP/1.1\r\nHost: localhost\r\n", end = "\r\n";
+  for (const char* host : {"Host: evil.example\r\n", "host: localhost\r\n", "HOST:\r\n"}) {
+    const std::string told = client().say(get + host + end).until("several_hosts");
+    EXPECT_TRUE(contains(told, "HTTP/1.1 400")) << host << told;
+  }
+  std::string asked = ask("a", 1);
+  asked.insert(asked.find("Content-Type"), "Host: localhost\r\n");
+  EXPECT_TRUE(contains(client().say(asked).rest(), "HTTP/1.1 400"));
+}
+
 // A request of `bytes` in its body, which asks for one token.
 std::string padded(std::size_t bytes) {
   std::string body = nlohmann::json{{"model", "tiny"}, {"prompt", "a"}, {"max_tokens", 1}}.dump();
