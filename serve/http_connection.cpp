@@ -9,6 +9,7 @@
 
 #include "base/stopwatch.h"
 #include "serve/api_error.h"
+#include "serve/growing_body.h"
 
 namespace mnm {
 namespace {
@@ -17,7 +18,7 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-using Parser = http::request_parser<http::string_body>;
+using Parser = http::request_parser<GrowingBody>;
 
 auto into(beast::error_code& error) { return net::redirect_error(net::use_awaitable, error); }
 
@@ -189,7 +190,7 @@ net::awaitable<bool> HttpConnection::exchange() {
     keep_alive = keep_alive && bodiless;
   }
   request.body = std::move(parser.get().body());
-  request.body.shrink_to_fit();  // one that came in chunks may have taken twice its size
+  request.body.shrink_to_fit();  // as it grew it may have taken twice its size
   share.resize(request.body.size());
   Exchange exchange(stream_, std::move(request), settings_, parser.get().version() == 10 ? 10 : 11,
                     keep_alive);
