@@ -20,8 +20,8 @@ struct CascadeExamples {
   std::vector<float> narrow, wide;  // their accuracies
 };
 
-// All three are of the same examples, and there is at least one. Each value is a number from 0 to 1,
-// or above 1 by f32's rounding alone. Otherwise UsageError, which calls the data by this name.
+// All three are of the same examples, and there is at least one. Each value is a number from 0 to
+// 1, or above 1 by f32's rounding alone. Otherwise UsageError, which calls the data by this name.
 void require_cascade(const CascadeExamples& examples, std::string_view data);
 
 // Per example. The narrow one computes every example. The wide one begins anew: it takes over
