@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "eval/standard_error.h"
@@ -80,7 +81,8 @@ Score part_of(const Score& whole, std::span<const std::int64_t> at) {
     std::vector<float>& values = out.per_example[row.metric];
     values.clear();
     out.metrics[row.metric].reset();
-    if (all.empty()) continue;
+    const auto held = [&](std::int64_t place) { return std::cmp_less(place, all.size()); };
+    if (!std::ranges::all_of(at, held)) continue;
     for (const std::int64_t place : at) values.push_back(all[static_cast<std::size_t>(place)]);
   }
   estimate(out);

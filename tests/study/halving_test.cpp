@@ -94,6 +94,19 @@ TEST(Halving, JoinedPartsAreTheWhole) {
   EXPECT_EQ(part.samples, kExamples / 8);
 }
 
+// As a damaged store may have them.
+TEST(Halving, AMetricThatLacksValuesOfExamplesHasNoPart) {
+  const auto rounds = halving_rounds(kExamples);
+  Score whole = score_on({1, 8, 4, 2, 2}, rounds[2]);
+  whole.metrics[Metric::kKl] = Measured{1, 0};
+  for (const std::size_t values : {0u, 1u, 3u}) {
+    whole.per_example[Metric::kKl].assign(values, 1.0f);
+    const Score part = part_of(whole, rounds[0]);
+    EXPECT_TRUE(part[Metric::kLoss].has_value());
+    EXPECT_FALSE(part[Metric::kKl].has_value()) << values;
+  }
+}
+
 // Of many submodels, the estimate lies within its errors of the loss on all examples.
 TEST(Halving, EstimatesTheLossOnAllExamplesFromAnAnchor) {
   const auto rounds = halving_rounds(kExamples);
