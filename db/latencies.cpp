@@ -1,3 +1,4 @@
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +15,16 @@ Phase phase_of(const Store::Impl& store, std::string_view text) {
   }
   fail("{} is damaged: it holds the phase '{}', expected prefill or decode", store.path.string(),
        text);
+}
+
+// A number that counts what was measured, in the range of the command `latency`. A search measures
+// again by it: a damaged file must run away with neither memory nor time.
+std::int64_t count_of(const Store::Impl& store, std::int64_t latency, std::string_view what,
+                      std::int64_t count) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (count >= 1 && count <= kMost) return count;
+  fail("{} is damaged: its latency {} has {} {}, expected 1 to {}", store.path.string(), latency,
+       count, what, kMost);
 }
 
 void read_parts(Store::Impl& store, LatencyRow& latency) {
@@ -81,8 +92,10 @@ std::vector<LatencyRow> Store::latencies(std::int64_t model) const {
       latency.model = model;
       latency.measured.device = row.string(1);
       latency.measured.dtype = dtype_of(*impl_, row.text(2));
-      latency.measured.workload = {phase_of(*impl_, row.text(3)), row.integer(4), row.integer(5)};
-      latency.measured.repeats = row.integer(6);
+      latency.measured.workload = {phase_of(*impl_, row.text(3)),
+                                   count_of(*impl_, latency.id, "sequences", row.integer(4)),
+                                   count_of(*impl_, latency.id, "tokens", row.integer(5))};
+      latency.measured.repeats = count_of(*impl_, latency.id, "repeats", row.integer(6));
       latency.seed = static_cast<std::uint64_t>(row.integer(7));
       latency.build = row.string(8);
       latency.command_line = row.string(9);

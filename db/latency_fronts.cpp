@@ -1,8 +1,11 @@
 #include "db/latency_fronts.h"
 
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "base/error.h"
+#include "db/store_impl.h"
 
 namespace mnm {
 namespace {
@@ -22,9 +25,17 @@ std::vector<LatencyPart> latency_parts(const sqlite::Connection& store, std::int
   row.bind(latency);
   std::vector<LatencyPart> parts;
   while (row.step()) {
-    parts.push_back({static_cast<int>(row.integer(0)),
-                     static_cast<Width>(row.integer(1)),
-                     {row.real(2), row.real(3)}});
+    const std::int64_t layer = row.integer(0), width = row.integer(1);
+    if (layer < kFixedPart || std::cmp_greater_equal(layer, kMaxLayers) || width < 0 ||
+        width > std::numeric_limits<Width>::max()) {
+      fail(
+          "{} is damaged: its latency {} has a time of layer {} at width {}, expected a layer from "
+          "{} to {} and a width from 0 to {}",
+          store.path().string(), latency, layer, width, kFixedPart, kMaxLayers - 1,
+          std::numeric_limits<Width>::max());
+    }
+    parts.push_back(
+        {static_cast<int>(layer), static_cast<Width>(width), {row.real(2), row.real(3)}});
   }
   return parts;
 }

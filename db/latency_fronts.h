@@ -16,6 +16,7 @@
 
 namespace mnm {
 
+// Those of a measurement. Error if one is of a layer or a width that no model has.
 std::vector<LatencyPart> latency_parts(const sqlite::Connection& store, std::int64_t latency);
 
 // Lives within one writing transaction.

@@ -65,6 +65,10 @@ class Adder {
     dtype_ = dtype_of(store, row.text(2));
     position_ = row.integer(3);
     row.reset();
+    if (position_ < 0 || position_ > std::numeric_limits<std::int64_t>::max() / 2) {
+      fail("{} is damaged: its run {} has a record at position {}", store.path.string(), run,
+           position_ - 1);
+    }
   }
 
   // The record as the store has it now, without its values per example.

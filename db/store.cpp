@@ -12,9 +12,6 @@
 namespace mnm {
 namespace {
 
-// A damaged file's counts must not run away with memory.
-constexpr std::size_t kMaxLayers = 1 << 16;
-
 // How many layers "512x4,256" names; 0 if it is malformed or names too many.
 std::size_t layers_of(std::string_view text) {
   std::size_t layers = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -18,6 +19,9 @@
 #include "db/store_file.h"
 
 namespace mnm {
+
+// A damaged file's counts must not run away with memory.
+inline constexpr std::size_t kMaxLayers = 1 << 16;
 
 struct Store::Impl {
   Impl(std::filesystem::path file_path, Mode file_mode, std::chrono::milliseconds wait);

@@ -193,6 +193,16 @@ TEST(HostileStore, ValuesThatNoStoreHoldsAreNamedAtOnce) {
   EXPECT_EQ(store.runs().size(), 1u);
 }
 
+TEST(HostileStore, ARecordThatIsTheLastThereCanBeIsNamed) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  make(path);
+  test::query(path, "UPDATE run_record SET position = 9223372036854775807 WHERE position = 39");
+  Store store = Store::open(path, Store::Mode::kWrite);
+  const std::string error = error_of([&] { store.add(1, std::vector{test::score({7, 7}, 1, 5)}); });
+  EXPECT_SAYS(error, path.string() + " is damaged: its run 1 has a record at position");
+}
+
 // Inner pages of a table's tree whose cells all lead to one and the same page below: a few pages,
 // and more rows than anybody can wait for. https://sqlite.org/fileformat2.html, "B-tree Pages".
 TEST(HostileStore, ATreeThatLeadsToTheSamePagesAgainIsNoEndlessTable) {

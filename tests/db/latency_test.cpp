@@ -70,6 +70,40 @@ TEST(StoredLatency, ComesBack) {
   EXPECT_EQ(latency.checks[0].seconds.median, 0.51);
 }
 
+// By which vectors would be indexed, or passes counted.
+TEST(StoredLatency, NumbersThatNoMeasurementHasAreNamed) {
+  struct Case {
+    const char* change;
+    const char* phrase;
+  };
+  const Case cases[] = {
+      {"UPDATE latency_part SET layer = -2 WHERE width = 64", "of layer -2 at width 64"},
+      {"UPDATE latency_part SET layer = 1000000000 WHERE width = 64", "of layer 1000000000 at"},
+      {"UPDATE latency_part SET layer = 4294967296 WHERE width = 64", "of layer 4294967296 at"},
+      {"UPDATE latency_part SET width = -64 WHERE width = 64", "of layer 0 at width -64"},
+      {"UPDATE latency_part SET width = 4294967360 WHERE width = 64", "at width 4294967360"},
+      {"UPDATE latency SET batch = 0", "has 0 sequences"},
+      {"UPDATE latency SET batch = 1000000000000", "has 1000000000000 sequences"},
+      {"UPDATE latency SET length = 1000000000000", "has 1000000000000 tokens"},
+      {"UPDATE latency SET repeats = -1", "has -1 repeats"},
+  };
+  for (const auto& [change, phrase] : cases) {
+    const test::TempDir directory;
+    const auto path = directory / "results.db";
+    Store store = Store::open(path, Store::Mode::kWrite);
+    const std::int64_t model = store.model(test::model_row());
+    const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row())));
+    ASSERT_EQ(store.add_latency(row(model)), 1);
+    test::query(path, std::string("PRAGMA ignore_check_constraints = ON; ") + change);
+    const std::string error = test::error_of([&] { store.latencies(model); });
+    EXPECT_TRUE(test::contains(error, path.string() + " is damaged: its latency 1 has ")) << error;
+    EXPECT_TRUE(test::contains(error, phrase)) << error;
+    if (!test::contains(change, "latency_part")) continue;
+    // Whoever adds a record puts it on the fronts of the measurement.
+    EXPECT_EQ(test::error_of([&] { store.add(run, std::vector{test::score({64}, 1, 5)}); }), error);
+  }
+}
+
 TEST(StoredLatency, SubmodelsThatWereMeasuredWholeComeBack) {
   const test::TempDir directory;
   const auto path = directory / "results.db";
