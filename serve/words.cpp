@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "model/fingerprint.h"
@@ -11,6 +12,24 @@
 
 namespace mnm {
 namespace {
+
+[[noreturn]] void refuse_length(const std::string& param, std::string_view tokens,
+                                std::int64_t context) {
+  throw ApiError(
+      400, param, "context_length_exceeded",
+      fmt::format("the prompt has {} tokens, and there is room for {}", tokens, context));
+}
+
+// Refuses a text that is longer than all tokens that there is room for may be, before it takes the
+// time to become tokens.
+void require_length(std::string_view text, const Tokenizer& tokenizer, const std::string& param,
+                    std::int64_t context) {
+  const std::optional<std::size_t> longest = tokenizer.longest_token();
+  if (!longest) return;
+  const std::size_t least = text.size() / *longest + (text.size() % *longest != 0 ? 1 : 0);
+  if (std::cmp_less_equal(least, context)) return;
+  refuse_length(param, fmt::format("at least {}", least), context);
+}
 
 ChatTurn turn_of(const std::vector<ChatMessage>& messages) {
   ChatTurn turn;
@@ -31,7 +50,7 @@ ChatTurn turn_of(const std::vector<ChatMessage>& messages) {
 }
 
 std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, const Words& words,
-                                      std::string_view today) {
+                                      const JobSettings& settings) {
   if (!words.chat) {
     throw ApiError(400, "messages", "unsupported",
                    fmt::format("this model takes no chat: {}; put the whole text to "
@@ -40,7 +59,9 @@ std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, 
   }
   const ChatTurn turn = turn_of(messages);
   try {
-    return words.tokenizer->encode(chat_prompt(*words.chat, turn, today), Template::kLeaveOut);
+    const std::string text = chat_prompt(*words.chat, turn, settings.today);
+    require_length(text, *words.tokenizer, "messages", settings.context);
+    return words.tokenizer->encode(text, Template::kLeaveOut);
   } catch (const ApiError&) {
     throw;
   } catch (const Error& error) {
@@ -49,13 +70,16 @@ std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, 
   }
 }
 
-std::vector<std::int64_t> prompt_tokens(const PromptText& prompt, const Words& words) {
+std::vector<std::int64_t> prompt_tokens(const PromptText& prompt, const Words& words,
+                                        const JobSettings& settings) {
   if (const auto* ids = std::get_if<std::vector<std::int64_t>>(&prompt)) return *ids;
   if (!words.tokenizer) {
     refuse("prompt", "text cannot be read with this model's tokenizer: {}; send token ids",
            words.no_tokenizer);
   }
-  return words.tokenizer->encode(std::get<std::string>(prompt));
+  const auto& text = std::get<std::string>(prompt);
+  require_length(text, *words.tokenizer, "prompt", settings.context);
+  return words.tokenizer->encode(text);
 }
 
 }  // namespace
@@ -69,9 +93,7 @@ void require_prompt(const std::vector<std::int64_t>& tokens, const std::string& 
            settings.vocabulary);
   }
   if (std::cmp_greater(tokens.size(), settings.context)) {
-    throw ApiError(400, param, "context_length_exceeded",
-                   fmt::format("the prompt has {} tokens, and there is room for {}", tokens.size(),
-                               settings.context));
+    refuse_length(param, std::to_string(tokens.size()), settings.context);
   }
 }
 
@@ -116,10 +138,10 @@ std::vector<Job> jobs_of(const CompletionRequest& request, const ServedModel& mo
   const bool chat = request.endpoint == Endpoint::kChat;
   std::vector<std::vector<std::int64_t>> prompts;
   if (chat) {
-    prompts.push_back(chat_tokens(request.messages, words, settings.today));
+    prompts.push_back(chat_tokens(request.messages, words, settings));
   } else {
     for (const PromptText& prompt : request.prompts) {
-      prompts.push_back(prompt_tokens(prompt, words));
+      prompts.push_back(prompt_tokens(prompt, words, settings));
     }
   }
   std::vector<Job> jobs;

@@ -484,6 +484,7 @@ Pattern::Pattern(std::string_view expression) : expression_(expression) {
 Pattern Pattern::literal(std::string_view text) {
   Pattern out;
   out.expression_ = text;
+  out.literal_ = true;
   for (std::size_t at = 0; at < text.size();) {
     const CodePoint point = code_point_at(text, at);
     if (!point.valid) fail("it splits text by what is no UTF-8");

@@ -62,7 +62,8 @@ class Pattern {
   // A pattern that matches this text as it stands. The text is not empty.
   static Pattern literal(std::string_view text);
 
-  const std::string& expression() const { return expression_; }
+  const std::string& expression() const { return expression_; }  // of a literal, the text
+  bool is_literal() const { return literal_; }
 
   // All matches, from left to right: [begin, end) in bytes of `text`, which is UTF-8.
   // O(steps x bytes), whatever the pattern is.
@@ -74,6 +75,7 @@ class Pattern {
   void find_first();
 
   std::string expression_;
+  bool literal_ = false;
   std::vector<PatternStep> steps_;
   std::vector<CharSet> sets_;
   std::bitset<128> first_;    // the ASCII characters that a match may begin with

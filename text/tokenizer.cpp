@@ -26,6 +26,21 @@ std::vector<AddedToken> added_of(const TokenizerJson& json, bool first) {
   return out;
 }
 
+// Whether no step makes a text shorter.
+bool keeps_length(const TokenizerJson& json) {
+  const auto keeps = [](const NormalizerStep& step) {
+    using Kind = NormalizerStep::Kind;
+    return step.kind == Kind::kPrepend ||
+           (step.kind == Kind::kReplace && step.pattern->is_literal() &&
+            step.pattern->expression().size() <= step.text.size());
+  };
+  const auto removes = [](const PreTokenizerStep& step) {
+    return step.kind == PreTokenizerStep::Kind::kSplit && step.behavior == SplitBehavior::kRemoved;
+  };
+  return std::ranges::all_of(json.normalizer, keeps) &&
+         std::ranges::none_of(json.pre_tokenizer.steps, removes);
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(TokenizerJson json)
@@ -56,6 +71,28 @@ Tokenizer::Tokenizer(TokenizerJson json)
     const std::int32_t first = id_of(left), second = id_of(right);  // named in this order
     merges_.add(first, second, rank++, id_of(left + right));
   }
+  longest_ = find_longest();
+}
+
+// A merge joins texts, so a token that merges make stands for as much as its own text, or less: a
+// byte may be spelled in several.
+std::optional<std::size_t> Tokenizer::find_longest() const {
+  const bool byte_level = json_.pre_tokenizer.byte_level;
+  const bool spells_all =
+      (byte_level || json_.byte_fallback) && std::ranges::count(bytes_, -1) == 0;
+  if (!spells_all || !keeps_length(json_)) return std::nullopt;
+  std::size_t longest = 0;
+  for (const Token& token : json_.tokens) {
+    if (token.kind == TokenKind::kUnused) continue;
+    const bool added = token.kind >= TokenKind::kAdded;
+    if (added && (token.takes_left || token.takes_right)) return std::nullopt;
+    longest = std::max(
+        longest, byte_level && !added ? bytes_of_letters(token.text).size() : token.text.size());
+    if (added && !token.first) {
+      longest = std::max(longest, normalized(token.text, json_.normalizer).size());
+    }
+  }
+  return longest;
 }
 
 std::int32_t Tokenizer::model_id(const std::string& text) const {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -28,6 +30,11 @@ class Tokenizer {
   // Error if the text is not UTF-8, unless all tokens are single bytes. O(bytes log bytes).
   std::vector<std::int64_t> encode(std::string_view text, Template around = Template::kApply) const;
 
+  // The most bytes of a text that one token stands for: a text of n tokens has at most n times as
+  // many. Nothing if no such number is known: where a token takes up the white space beside it,
+  // where a step makes a text shorter, or where what has no token is left out or joined.
+  std::optional<std::size_t> longest_token() const { return longest_; }
+
   // The decoder must not outlive this tokenizer.
   TokenDecoder decoder() const { return TokenDecoder(json_); }
 
@@ -40,12 +47,14 @@ class Tokenizer {
   std::vector<std::int32_t> symbols_of_bytes(std::string_view piece) const;
   std::vector<std::int32_t> symbols_of_characters(std::string_view piece) const;
   std::int32_t model_id(const std::string& text) const;  // -1: none
+  std::optional<std::size_t> find_longest() const;
 
   TokenizerJson json_;
   AddedTokens added_first_, added_;  // those found before the text is normalized, and after it
   BytePairMerges merges_;
   std::array<std::int32_t, 256> bytes_{};                  // byte -> its token; -1: it has none
   std::unordered_map<char32_t, std::int32_t> characters_;  // character -> its token
+  std::optional<std::size_t> longest_;
 };
 
 }  // namespace mnm

@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
+#include <utility>
 
 #include "base/json.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
+#include "text/byte_tokens.h"
 
 namespace mnm {
 namespace {
@@ -36,6 +39,7 @@ TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
   ASSERT_EQ(failure("tokenizer_check.py", {"make", root, reference / "held_out.txt", reference}),
             "");
   int cases = 0;
+  std::set<std::string> bounded;  // those whose longest token is known
   for (const auto& entry : fs::directory_iterator(root)) {
     if (!entry.is_directory()) continue;
     const std::string name = entry.path().filename().string();
@@ -45,6 +49,10 @@ TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
     nlohmann::json answers = nlohmann::json::array();
     for (const nlohmann::json& text : facts["texts"]) {
       const auto ids = tokenizer.encode(text.get<std::string>());
+      if (const auto longest = tokenizer.longest_token()) {
+        EXPECT_LE(text.get<std::string>().size(), ids.size() * *longest) << name;
+        bounded.insert(name);
+      }
       std::vector<std::int64_t> part;
       for (std::size_t i = 1; i < ids.size(); i += 2) part.push_back(ids[i]);
       answers.push_back(
@@ -54,6 +62,7 @@ TEST(Tokenizer, IsThatOfTheTokenizersPackage) {
     ++cases;
   }
   EXPECT_EQ(cases, 19 + 12);  // and FLAG_KINDS
+  EXPECT_GE(bounded.size(), 3u);
   EXPECT_EQ(failure("tokenizer_check.py", {"judge", root}), "");
 }
 
@@ -86,6 +95,62 @@ TEST(Tokenizer, LongPiecesAreMergedInTime) {
   ASSERT_EQ(ids.size(), (1u << 16) + 2);
   EXPECT_EQ(ids[0], 259);
   EXPECT_EQ(ids.back(), 'a');
+}
+
+TEST(Tokenizer, KnowsTheMostBytesOfAToken) {
+  using Kind = NormalizerStep::Kind;
+  const auto longest = [](const TokenizerJson& json) { return Tokenizer(json).longest_token(); };
+  const auto with = [&](TokenizerJson json, const NormalizerStep& step) {
+    json.normalizer.push_back(step);
+    return longest(json);
+  };
+  const auto added = [](TokenizerJson json, bool first) {
+    json.tokens.push_back({"<a b>", TokenKind::kSpecial, false, first});
+    return json;
+  };
+  const auto token = [](TokenizerJson& json, const std::string& text) {
+    json.ids[text] = static_cast<std::int32_t>(json.tokens.size());
+    json.tokens.push_back({text, TokenKind::kNormal, true});
+  };
+  const TokenizerJson bytes = byte_tokenizer();
+  EXPECT_EQ(longest(bytes), 1u);
+  EXPECT_EQ(longest(added(bytes, true)), 5u);
+  TokenizerJson merged = bytes;  // of three spaces, which are six bytes as letters
+  for (const char* text : {"ĠĠ", "ĠĠĠ"}) token(merged, text);
+  merged.merges = {{"Ġ", "Ġ"}, {"ĠĠ", "Ġ"}};
+  EXPECT_EQ(longest(merged), 3u);
+
+  // SentencePiece's: spaces become three bytes before tokens are looked for.
+  TokenizerJson characters;
+  for (int byte = 0; byte < 256; ++byte) {
+    token(characters, byte_token(static_cast<unsigned char>(byte)));
+  }
+  characters.byte_fallback = true;
+  characters.normalizer = {{Kind::kPrepend, "▁"}, {Kind::kReplace, "▁", Pattern::literal(" ")}};
+  EXPECT_EQ(longest(characters), 6u);                 // <0x00>, of one byte
+  EXPECT_EQ(longest(added(characters, false)), 10u);  // ▁<a▁b>
+
+  // No number where a text becomes shorter by more than its tokens say.
+  for (const auto& [left, right] : {std::pair(true, false), {false, true}}) {
+    TokenizerJson takes = added(bytes, true);
+    takes.tokens.back().takes_left = left;
+    takes.tokens.back().takes_right = right;
+    EXPECT_FALSE(longest(takes)) << left;
+  }
+  TokenizerJson lacks = bytes;
+  lacks.ids.erase("a");
+  EXPECT_FALSE(longest(lacks));
+  characters.byte_fallback = false;
+  EXPECT_FALSE(longest(characters));
+  for (const Kind kind : {Kind::kNfc, Kind::kNfkd, Kind::kLowercase, Kind::kStrip}) {
+    EXPECT_FALSE(with(merged, {kind}));
+  }
+  EXPECT_FALSE(with(merged, {Kind::kReplace, "ab", Pattern::literal("abc")}));
+  EXPECT_FALSE(with(merged, {Kind::kReplace, "long enough", Pattern("a+")}));
+  EXPECT_TRUE(with(merged, {Kind::kReplace, "abc", Pattern::literal("abc")}));
+  merged.pre_tokenizer.steps.push_back(
+      {PreTokenizerStep::Kind::kSplit, Pattern(" "), SplitBehavior::kRemoved});
+  EXPECT_FALSE(longest(merged));
 }
 
 TEST(Tokenizer, RefusesWhatItDoesNotKnow) {
