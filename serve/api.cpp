@@ -1,5 +1,6 @@
 #include "serve/api.h"
 
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -199,18 +200,30 @@ net::awaitable<void> Api::answer(Exchange& exchange) {
 
 net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   const auto came = std::chrono::steady_clock::now();
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  exchange.watch([gone] { *gone = true; });
   const auto prepare = [&]() -> net::awaitable<std::shared_ptr<Prepared>> {
     auto prepared = std::make_shared<Prepared>();
     prepared->request = parse_completion_request(endpoint, exchange.take_body());
     const ServedModel model = models_.find(prepared->request.model);
-    prepared->submission.jobs =
-        jobs_of(prepared->request, model, words_,
-                {settings_.vocabulary, settings_.context, random_seed(), chat_date()});
+    const JobSettings settings{settings_.vocabulary, settings_.context, random_seed(), chat_date()};
+    try {
+      prepared->submission.jobs =
+          jobs_of(prepared->request, model, words_, settings,
+                  [&](const Progress&) { return !*gone && !service_.draining(); });
+    } catch (const Stopped&) {  // there are no jobs
+    }
     co_return prepared;
   };
   // A long prompt takes a while to become tokens: other connections go on meanwhile.
   const std::shared_ptr<Prepared> prepared =
       co_await net::co_spawn(texts_.get_executor(), prepare, net::use_awaitable);
+  if (*gone) {
+    metrics_.cancelled();
+    exchange.close_after();
+    co_return;
+  }
+  // A server that shuts down refuses the submission, whether or not it has its jobs.
   const CompletionRequest& request = prepared->request;
   const bool chat = endpoint == Endpoint::kChat;
   Submission& submission = prepared->submission;

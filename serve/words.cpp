@@ -50,7 +50,7 @@ ChatTurn turn_of(const std::vector<ChatMessage>& messages) {
 }
 
 std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, const Words& words,
-                                      const JobSettings& settings) {
+                                      const JobSettings& settings, const ProgressSink& progress) {
   if (!words.chat) {
     throw ApiError(400, "messages", "unsupported",
                    fmt::format("this model takes no chat: {}; put the whole text to "
@@ -61,8 +61,10 @@ std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, 
   try {
     const std::string text = chat_prompt(*words.chat, turn, settings.today);
     require_length(text, *words.tokenizer, "messages", settings.context);
-    return words.tokenizer->encode(text, Template::kLeaveOut);
+    return words.tokenizer->encode(text, Template::kLeaveOut, progress);
   } catch (const ApiError&) {
+    throw;
+  } catch (const Stopped&) {
     throw;
   } catch (const Error& error) {
     throw ApiError(400, "messages", "unsupported",
@@ -71,7 +73,7 @@ std::vector<std::int64_t> chat_tokens(const std::vector<ChatMessage>& messages, 
 }
 
 std::vector<std::int64_t> prompt_tokens(const PromptText& prompt, const Words& words,
-                                        const JobSettings& settings) {
+                                        const JobSettings& settings, const ProgressSink& progress) {
   if (const auto* ids = std::get_if<std::vector<std::int64_t>>(&prompt)) return *ids;
   if (!words.tokenizer) {
     refuse("prompt", "text cannot be read with this model's tokenizer: {}; send token ids",
@@ -79,7 +81,7 @@ std::vector<std::int64_t> prompt_tokens(const PromptText& prompt, const Words& w
   }
   const auto& text = std::get<std::string>(prompt);
   require_length(text, *words.tokenizer, "prompt", settings.context);
-  return words.tokenizer->encode(text);
+  return words.tokenizer->encode(text, Template::kApply, progress);
 }
 
 }  // namespace
@@ -134,14 +136,15 @@ Words read_words(const std::filesystem::path& checkpoint, const NestedModel& mod
 }
 
 std::vector<Job> jobs_of(const CompletionRequest& request, const ServedModel& model,
-                         const Words& words, const JobSettings& settings) {
+                         const Words& words, const JobSettings& settings,
+                         const ProgressSink& progress) {
   const bool chat = request.endpoint == Endpoint::kChat;
   std::vector<std::vector<std::int64_t>> prompts;
   if (chat) {
-    prompts.push_back(chat_tokens(request.messages, words, settings));
+    prompts.push_back(chat_tokens(request.messages, words, settings, progress));
   } else {
     for (const PromptText& prompt : request.prompts) {
-      prompts.push_back(prompt_tokens(prompt, words, settings));
+      prompts.push_back(prompt_tokens(prompt, words, settings, progress));
     }
   }
   std::vector<Job> jobs;

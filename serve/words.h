@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "serve/completion_request.h"
 #include "serve/model_list.h"
 #include "serve/running_job.h"
@@ -33,14 +34,15 @@ Words read_words(const std::filesystem::path& checkpoint, const NestedModel& mod
 // One job for each completion: prompt 0's n first. `seed` is that of the first, if the request has
 // none. `today` looks like "26 Jul 2024". ApiError if the prompt is empty, has more than `context`
 // tokens, has a token outside the vocabulary, or is text that nothing here reads. max_tokens is cut
-// to what the context has room for.
+// to what the context has room for. `progress` is that of Tokenizer::encode, of each text anew.
 struct JobSettings {
   std::int64_t vocabulary = 0, context = 0;
   std::uint64_t seed = 0;
   std::string today;
 };
 std::vector<Job> jobs_of(const CompletionRequest& request, const ServedModel& model,
-                         const Words& words, const JobSettings& settings);
+                         const Words& words, const JobSettings& settings,
+                         const ProgressSink& progress = {});
 
 // ApiError, which names the member `param`, if these tokens are no prompt: there are none, more
 // than settings.context, or one is outside the vocabulary.

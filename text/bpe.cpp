@@ -45,8 +45,8 @@ const BytePairMerges::Entry* BytePairMerges::find(std::int32_t left, std::int32_
   return entry.left < 0 ? nullptr : &entry;
 }
 
-void BytePairMerges::apply(const std::vector<std::int32_t>& symbols,
-                           std::vector<std::int64_t>& out) const {
+void BytePairMerges::apply(const std::vector<std::int32_t>& symbols, std::vector<std::int64_t>& out,
+                           const std::function<void()>& ask) const {
   struct Symbol {
     std::int32_t id;              // -1: swallowed by the one before
     std::int32_t previous, next;  // -1: none
@@ -77,7 +77,8 @@ void BytePairMerges::apply(const std::vector<std::int32_t>& symbols,
   const auto consider = [&](std::int32_t left) {
     if (const Entry* merge = merge_at(left)) queue.push({merge->rank, merge->made, left});
   };
-  while (!queue.empty()) {
+  for (std::uint32_t turn = 1; !queue.empty(); ++turn) {
+    if (turn % 4096 == 0 && ask) ask();
     const Candidate top = queue.top();
     queue.pop();
     // Its symbols may have changed since; what they make now must be what it stands for.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -19,8 +20,10 @@ class BytePairMerges {
   void add(std::int32_t left, std::int32_t right, std::int32_t rank, std::int32_t made);
   bool empty() const { return count_ == 0; }
 
-  // Appends the tokens that `symbols` become. O(n log n).
-  void apply(const std::vector<std::int32_t>& symbols, std::vector<std::int64_t>& out) const;
+  // Appends the tokens that `symbols` become. O(n log n). `ask` is called once in some thousand
+  // merges, and may throw.
+  void apply(const std::vector<std::int32_t>& symbols, std::vector<std::int64_t>& out,
+             const std::function<void()>& ask = {}) const;
 
  private:
   struct Entry {

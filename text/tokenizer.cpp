@@ -101,20 +101,40 @@ std::int32_t Tokenizer::model_id(const std::string& text) const {
   return json_.tokens[static_cast<std::size_t>(found->second)].in_model ? found->second : -1;
 }
 
-std::vector<std::int64_t> Tokenizer::encode(std::string_view text, Template around) const {
+// How far an encoding is. Most pieces are short: the meter is not told of each.
+class Tokenizer::Told {
+ public:
+  Told(const ProgressSink& sink, std::size_t bytes)
+      : meter_(sink, 3 * static_cast<double>(bytes), kEveryStep) {}
+
+  void add(std::size_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ >= kAtOnce) ask();
+  }
+  void ask() { meter_.add(static_cast<double>(std::exchange(bytes_, std::size_t{0}))); }
+
+ private:
+  static constexpr std::size_t kAtOnce = 4096;
+  Meter meter_;
+  std::size_t bytes_ = 0;  // that it was not told of yet
+};
+
+std::vector<std::int64_t> Tokenizer::encode(std::string_view text, Template around,
+                                            const ProgressSink& progress) const {
   if (!json_.is_of_bytes()) {
     const std::size_t valid = valid_utf8(text);
     if (valid != text.size()) {
       fail("the text is no UTF-8 at byte {}, and this vocabulary is one of characters", valid);
     }
   }
+  Told told(progress, text.size());
   std::vector<std::int64_t> out;
   if (around == Template::kApply) out.assign(json_.before.begin(), json_.before.end());
   for (const TextPart& part : added_first_.parts_of(text)) {
     if (part.id >= 0) {
       out.push_back(part.id);
     } else {
-      encode_between(part.text, part.text.data() == text.data(), out);
+      encode_between(part.text, part.text.data() == text.data(), told, out);
     }
   }
   if (around == Template::kApply) out.insert(out.end(), json_.after.begin(), json_.after.end());
@@ -122,9 +142,10 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text, Template arou
 }
 
 // `first`: the text begins here.
-void Tokenizer::encode_between(std::string_view text, bool first,
+void Tokenizer::encode_between(std::string_view text, bool first, Told& told,
                                std::vector<std::int64_t>& out) const {
   const std::string clean = normalized(text, json_.normalizer);
+  told.add(text.size());
   for (const TextPart& part : added_.parts_of(clean)) {
     if (part.id >= 0) {
       out.push_back(part.id);
@@ -137,30 +158,34 @@ void Tokenizer::encode_between(std::string_view text, bool first,
     } else {
       Pieces pieces(part.text);
       pieces.apply(json_.pre_tokenizer, first && part.text.data() == clean.data());
-      encode_pieces(pieces, out);
+      told.add(part.text.size());
+      encode_pieces(pieces, told, out);
     }
   }
 }
 
 // Words come again: what became of one is remembered.
-void Tokenizer::encode_pieces(const Pieces& pieces, std::vector<std::int64_t>& out) const {
+void Tokenizer::encode_pieces(const Pieces& pieces, Told& told,
+                              std::vector<std::int64_t>& out) const {
   std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> known;  // in `out`
   for (const std::string_view piece : pieces.all()) {
     const std::size_t begin = out.size();
     if (piece.size() > kLongestWord) {
-      encode_piece(piece, out);
+      encode_piece(piece, told, out);
     } else if (const auto found = known.find(piece); found != known.end()) {
       for (std::size_t i = found->second.first; i < found->second.second; ++i) {
         out.push_back(std::int64_t{out[i]});
       }
     } else {
-      encode_piece(piece, out);
+      encode_piece(piece, told, out);
       known.emplace(piece, std::pair(begin, out.size()));
     }
+    told.add(piece.size());
   }
 }
 
-void Tokenizer::encode_piece(std::string_view piece, std::vector<std::int64_t>& out) const {
+void Tokenizer::encode_piece(std::string_view piece, Told& told,
+                             std::vector<std::int64_t>& out) const {
   const bool byte_level = json_.pre_tokenizer.byte_level;
   if (json_.ignores_merges) {
     std::string letters(byte_level ? "" : piece);
@@ -171,7 +196,8 @@ void Tokenizer::encode_piece(std::string_view piece, std::vector<std::int64_t>& 
       return;
     }
   }
-  merges_.apply(byte_level ? symbols_of_bytes(piece) : symbols_of_characters(piece), out);
+  merges_.apply(byte_level ? symbols_of_bytes(piece) : symbols_of_characters(piece), out,
+                [&] { told.ask(); });
 }
 
 // What has no token waits to become the unknown one until something that has one comes.

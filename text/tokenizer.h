@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/progress.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/token_decoder.h"
@@ -28,7 +29,10 @@ class Tokenizer {
   explicit Tokenizer(TokenizerJson json);
 
   // Error if the text is not UTF-8, unless all tokens are single bytes. O(bytes log bytes).
-  std::vector<std::int64_t> encode(std::string_view text, Template around = Template::kApply) const;
+  // `progress` counts bytes: as they are normalized, as they are cut into pieces, and as they are
+  // merged. It is asked between these and, of a long text, while pieces are merged.
+  std::vector<std::int64_t> encode(std::string_view text, Template around = Template::kApply,
+                                   const ProgressSink& progress = {}) const;
 
   // The most bytes of a text that one token stands for: a text of n tokens has at most n times as
   // many. Nothing if no such number is known: where a token takes up the white space beside it,
@@ -41,9 +45,11 @@ class Tokenizer {
   const TokenizerJson& json() const { return json_; }
 
  private:
-  void encode_between(std::string_view text, bool first, std::vector<std::int64_t>& out) const;
-  void encode_pieces(const Pieces& pieces, std::vector<std::int64_t>& out) const;
-  void encode_piece(std::string_view piece, std::vector<std::int64_t>& out) const;
+  class Told;
+  void encode_between(std::string_view text, bool first, Told& told,
+                      std::vector<std::int64_t>& out) const;
+  void encode_pieces(const Pieces& pieces, Told& told, std::vector<std::int64_t>& out) const;
+  void encode_piece(std::string_view piece, Told& told, std::vector<std::int64_t>& out) const;
   std::vector<std::int32_t> symbols_of_bytes(std::string_view piece) const;
   std::vector<std::int32_t> symbols_of_characters(std::string_view piece) const;
   std::int32_t model_id(const std::string& text) const;  // -1: none

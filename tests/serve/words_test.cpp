@@ -59,5 +59,23 @@ TEST_F(JobsOf, APromptThatCannotFitIsRefusedBeforeItIsTokens) {
   EXPECT_EQ(refusal(letters(61)), says("61"));
 }
 
+TEST_F(JobsOf, ATextThatIsNotWantedAnyMoreIsGivenUp) {
+  TokenizerJson json = words_.tokenizer->json();
+  json.ignores_merges = true;  // so that there are pieces
+  set(json);
+  words_.chat = ChatTemplate{"<|im_start|><|im_end|>", ""};
+  const JobSettings settings{257, 10000, 0, ""};
+  for (const Endpoint endpoint : {Endpoint::kCompletions, Endpoint::kChat}) {
+    CompletionRequest request;
+    request.endpoint = endpoint;
+    request.prompts.emplace_back(std::string(9000, 'a'));
+    request.messages.push_back({"user", std::string(9000, 'a')});
+    EXPECT_EQ(jobs_of(request, models_.whole(), words_, settings).size(), 1u);
+    EXPECT_THROW(
+        jobs_of(request, models_.whole(), words_, settings, [](const Progress&) { return false; }),
+        Stopped);
+  }
+}
+
 }  // namespace
 }  // namespace mnm

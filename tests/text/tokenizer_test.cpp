@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -95,6 +96,41 @@ TEST(Tokenizer, LongPiecesAreMergedInTime) {
   ASSERT_EQ(ids.size(), (1u << 16) + 2);
   EXPECT_EQ(ids[0], 259);
   EXPECT_EQ(ids.back(), 'a');
+}
+
+// Of many pieces, and of one long one.
+TEST(Tokenizer, ALongTextIsGivenUpWhenItIsNotWanted) {
+  std::string words;
+  while (words.size() < (1u << 16)) words += fmt::format("w{} ", words.size());
+  for (const bool cut : {false, true}) {
+    TokenizerJson json = byte_tokenizer();
+    json.merges.emplace_back("a", "a");
+    json.tokens.push_back({"aa", TokenKind::kNormal, true});
+    json.ids["aa"] = 256;
+    if (cut) {
+      json.pre_tokenizer.steps.push_back(
+          {PreTokenizerStep::Kind::kSplit, Pattern(kByteLevelExpression)});
+    }
+    const Tokenizer tokenizer(json);
+    const std::string text = cut ? words : std::string(1 << 16, 'a');
+    double done = 0;
+    int asked = 0;
+    const auto ids = tokenizer.encode(text, Template::kApply, [&](const Progress& progress) {
+      EXPECT_GE(progress.done, done);
+      EXPECT_LE(progress.done, progress.total);
+      done = progress.done;
+      return ++asked > 0;
+    });
+    EXPECT_EQ(ids, tokenizer.encode(text));
+    EXPECT_GT(asked, 8) << cut;
+    for (const int last : {1, 2, 3, 8}) {
+      asked = 0;
+      EXPECT_THROW(
+          tokenizer.encode(text, Template::kApply, [&](const Progress&) { return ++asked < last; }),
+          Stopped);
+      EXPECT_EQ(asked, last);
+    }
+  }
 }
 
 TEST(Tokenizer, KnowsTheMostBytesOfAToken) {
