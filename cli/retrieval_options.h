@@ -33,7 +33,7 @@ struct RetrievalOptions {
 };
 
 void add_nearness_options(OptionTable& options, NearnessOptions& nearness);  // --distance, --depth
-// --database, --encoder and those, which all make a run the run it is.
+// --database, --encoder, --distance and --depth. All are of_run: they say which run it is.
 void add_retrieval_options(OptionTable& options, RetrievalOptions& retrieval);
 
 // Whether this is one of the options that a --database comes with.
