@@ -89,11 +89,11 @@ OptionTable option_table(Request& request) {
       .option("dtype", dtype_value(request.dtype), "only with arithmetic in this type")
       .section("threshold")
       .option("keep-accuracy", real_value(request.goal.keep_accuracy, 0, 1),
-              "choose the cheapest threshold whose accuracy on the search part is at least B's "
-              "minus this")
+              "how much less accurate than B the cascade may be on the search part. The cheapest "
+              "threshold that meets this is chosen")
       .option("budget-flops", quantity_value(request.goal.budget_flops, "N"),
-              "choose instead the threshold with the best accuracy on the search part within so "
-              "many FLOPs per example, on average")
+              "instead: the most FLOPs per example, averaged over the search part. The most "
+              "accurate threshold within them is chosen")
       .option("steps", count_value(request.steps, 1, 10'000),
               "tries N + 1 thresholds; each sends 1/N more of the search part on to B")
       .section("output")
