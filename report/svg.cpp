@@ -208,8 +208,8 @@ class Drawing {
     return fmt::format("<path d=\"{}\" class=\"line\"/>\n{}", path, dots);
   }
 
-  // From threshold to threshold: a point of the line is had by choosing between two
-  // thresholds at random.
+  // From threshold to threshold. Whoever chooses between two thresholds at random gets a point of
+  // the line between them.
   std::string cascade() const {
     std::string path, squares;
     for (const PlotPoint& point : plot_.cascade) {

@@ -28,7 +28,8 @@ class ConnectionOwner {
   virtual bool closing() const = 0;                      // no further request is read
   virtual bool allows(std::string_view host) const = 0;  // the header Host of a request
   virtual BodyBudget& bodies() = 0;                      // of all its connections
-  // Makes an empty share as large as that. False: there is no room, and the request is refused.
+  // Makes a share as large as that. False: there is no room. Then the share is as it was, and the
+  // request counts as refused.
   virtual bool make_room(BodyShare& share, std::uint64_t bytes) = 0;
   virtual void answered(std::string_view route, int status, double seconds) = 0;
 };

@@ -168,7 +168,6 @@ std::string Metrics::text() const {
                 static_cast<double>(steps.cancelled));
   out += sample("mixnmatch_refused_total", "counter",
                 "Requests that a full queue or full memory for bodies refused.",
-
                 static_cast<double>(requests.refused));
   return out;
 }
