@@ -5,52 +5,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <random>
 #include <tuple>
 #include <utility>
 
-#include "dataset/npy.h"
-#include "tests/end_to_end/workshop.h"
-#include "tests/support/tiny_vit.h"
+#include "tests/end_to_end/image_workshop.h"
 
 namespace mnm::test {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-class Cascade : public Workshop {
+class Cascade : public ImageWorkshop {
  protected:
-  Cascade() {
-    fs::create_directory(dir_ / "config");
-    spew(dir_ / "config/config.json", tiny_vit().dump());
-    vit_ = path("vit");
-    expect_done(
-        {"random", path("config/config.json"), "--out", vit_, "--seed", "3", "--dtype", "f32"});
-    spew(dir_ / "vit/preprocessor_config.json",
-         R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 12}})");
-    images_ = images("images", 1, 90);
-    others_ = images("others", 2, 60);
-  }
-
-  // Pictures of 12 x 12 in four classes, each of its own brightness.
-  std::string images(const std::string& name, std::uint32_t seed, std::int64_t count) const {
-    std::mt19937 random(seed);
-    std::string pixels = npy_head("|u1", std::vector<std::int64_t>{count, 12, 12, 3}),
-                labels = npy_head("|u1", std::vector<std::int64_t>{count});
-    for (std::int64_t i = 0; i < count; ++i) {
-      const unsigned label = static_cast<unsigned>(i) % 4;
-      labels += static_cast<char>(label);
-      for (int p = 0; p < 12 * 12 * 3; ++p) {
-        pixels += static_cast<char>(60 * label + random() % 60);
-      }
-    }
-    fs::create_directory(dir_ / name);
-    spew(dir_ / (name + "/images.npy"), pixels);
-    spew(dir_ / (name + "/labels.npy"), labels);
-    return path(name);
-  }
+  Cascade() : ImageWorkshop(90, 60) {}
 
   // Scores submodels of the model of images into the store.
   Json eval(const std::string& data, const std::vector<std::string>& more) const {
@@ -111,8 +78,6 @@ class Cascade : public Workshop {
     }
     return {accuracy, on / static_cast<double>(sure.size())};
   }
-
-  std::string vit_, images_, others_;
 };
 
 double mean(const std::vector<double>& values) {

@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <span>
 #include <utility>
 
 #include "dataset/feature_file.h"
 #include "dataset/npy.h"
-#include "tests/end_to_end/workshop.h"
+#include "tests/end_to_end/image_workshop.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tensors.h"
@@ -62,41 +61,9 @@ std::vector<double> plain_retrieval(const Features& queries, const Features& dat
   return sums;
 }
 
-class Vision : public Workshop {
+class Vision : public ImageWorkshop {
  protected:
-  Vision() {
-    fs::create_directory(dir_ / "config");
-    spew(dir_ / "config/config.json", tiny_vit({{"layer_norm_eps", 1e-6}}).dump());
-    vit_ = path("vit");
-    const Result made = mixnmatch(
-        {"random", path("config/config.json"), "--out", vit_, "--seed", "3", "--dtype", "f32"});
-    EXPECT_EQ(made.status, 0) << made.err;
-    spew(dir_ / "vit/preprocessor_config.json", kPreprocessing);
-    images_ = images("images", 1, 40);
-    others_ = images("others", 2, 24);
-  }
-
-  // Pictures of 12 x 12 in four classes, each of its own brightness.
-  std::string images(const std::string& name, std::uint32_t seed, std::int64_t count) const {
-    std::mt19937 random(seed);
-    std::string pixels = npy_head("|u1", std::vector<std::int64_t>{count, 12, 12, 3}),
-                labels = npy_head("|u1", std::vector<std::int64_t>{count});
-    for (std::int64_t i = 0; i < count; ++i) {
-      const unsigned label = static_cast<unsigned>(i) % 4;
-      labels += static_cast<char>(label);
-      for (int p = 0; p < 12 * 12 * 3; ++p) {
-        pixels += static_cast<char>(60 * label + random() % 60);
-      }
-    }
-    fs::create_directory(dir_ / name);
-    spew(dir_ / (name + "/images.npy"), pixels);
-    spew(dir_ / (name + "/labels.npy"), labels);
-    return path(name);
-  }
-
-  static constexpr const char* kPreprocessing =
-      R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 12}})";
-  std::string vit_, images_, others_;
+  Vision() : ImageWorkshop(40, 24, {{"layer_norm_eps", 1e-6}}) {}
 };
 
 TEST_F(Vision, SubmodelsAreScoredSharedAsOneByOne) {
