@@ -119,6 +119,14 @@ class Server : public ::testing::Test {
   }
   Client client() const { return Client(server_->port()); }
 
+  // The engine's next step says computing_, and waits for go_on_.
+  void hold_step() {
+    fake_.before_step = [this] {
+      computing_.set_value();
+      go_on_.get_future().wait();
+    };
+  }
+
   NestedModel nested_;
   Words words_;
   ModelList models_{nested_, "tiny", {{{4, 4}, {}, {}}, {{16, 16}, {}, {}}}};
@@ -126,6 +134,7 @@ class Server : public ::testing::Test {
   HttpSettings http_;
   Metrics metrics_;
   FakeSequences fake_{256};
+  std::promise<void> computing_, go_on_;
   std::unique_ptr<CompletionService> service_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> server_;
@@ -245,38 +254,30 @@ TEST_F(Server, OneConnectionTooManyEndsTheIdlest) {
 
 TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
   http_.connections = 1;
-  std::promise<void> computing, go_on;
-  fake_.before_step = [&] {
-    computing.set_value();
-    go_on.get_future().wait();
-  };
+  hold_step();
   start();
   Client busy = client();
   busy.say(ask("a", 2));
-  computing.get_future().wait();
+  computing_.get_future().wait();
   EXPECT_EQ(client().say(kHealth).rest(), "");
-  go_on.set_value();
+  go_on_.set_value();
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
 // While the engine computes, no lock that these need is held. Whether they wait for one that is
 // held between two steps is not tested.
 TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
-  std::promise<void> computing, go_on;
-  fake_.before_step = [&] {
-    computing.set_value();
-    go_on.get_future().wait();
-  };
+  hold_step();
   start();
   Client busy = client();
   busy.say(ask("a", 2));
-  computing.get_future().wait();
+  computing_.get_future().wait();
   EXPECT_TRUE(contains(client().say(kHealth).until("\"ok\"}"), "200 OK"));
   EXPECT_TRUE(contains(client()
                            .say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                            .until("mixnmatch_refused_total 0"),
                        "mixnmatch_connections"));
-  go_on.set_value();
+  go_on_.set_value();
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
