@@ -21,25 +21,13 @@ class BestByLatency : public testing::Test {
     first_ = store_.begin_run(run_);
     store_.add(first_, std::vector{test::score({2, 2}, 3.0, 100), test::score({2, 4}, 2.5, 150),
                                    test::score({4, 2}, 2.0, 200)});
-    LatencyRow row;
-    row.model = model_;
-    row.measured.repeats = 9;
-    row.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
-                          {0, 2, {1e-3, 0}},
-                          {0, 4, {2e-3, 0}},
-                          {1, 2, {1e-3, 0}},
-                          {1, 4, {2e-3, 0}}};
+    const LatencyRow row = test::latency_row(model_, 9);
     latency_ = store_.add_latency(row);
     table_.emplace(row.measured.parts);
   }
 
   void time(const Widths& widths, double milliseconds) {
-    WholeLatencyRow row;
-    row.latency = latency_;
-    row.run = first_;
-    row.repeats = 9;
-    row.measured = {widths, 1e-3, {1e-3 * milliseconds, 0}};
-    store_.add_whole_latencies({&row, 1});
+    test::add_whole_latency(store_, latency_, first_, widths, milliseconds);
   }
 
   Widths best() const {

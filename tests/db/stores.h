@@ -52,6 +52,34 @@ inline Score score(const Widths& widths, double loss, std::int64_t params) {
   return score;
 }
 
+// A measurement of two layers of widths 2 and 4. A submodel takes 1 ms, and half a millisecond for
+// each unit of width: 2,2 takes 3 ms, 2,4 and 4,2 take 4 ms, and 4,4 takes 5 ms.
+inline LatencyRow latency_row(std::int64_t model, std::int64_t repeats) {
+  LatencyRow row;
+  row.model = model;
+  row.measured.device = "cpu, 2 threads";
+  row.measured.workload = {Phase::kPrefill, 3, 77};
+  row.measured.repeats = repeats;
+  row.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
+                        {0, 2, {1e-3, 0}},
+                        {0, 4, {2e-3, 0}},
+                        {1, 2, {1e-3, 0}},
+                        {1, 4, {2e-3, 0}}};
+  return row;
+}
+
+// Of a measurement and the run of its search: the submodel took so many milliseconds as a whole,
+// the median of 9.
+inline void add_whole_latency(Store& store, std::int64_t latency, std::int64_t run,
+                              const Widths& widths, double milliseconds) {
+  WholeLatencyRow row;
+  row.latency = latency;
+  row.run = run;
+  row.repeats = 9;
+  row.measured = {widths, 1e-3, {1e-3 * milliseconds, 0}};
+  store.add_whole_latencies({&row, 1});
+}
+
 // Every row of a query as text, by SQLite itself: the route that does without our code.
 inline std::vector<std::vector<std::string>> query(const std::filesystem::path& path,
                                                    const std::string& sql) {

@@ -25,13 +25,7 @@ class ConfirmByLatency : public testing::Test {
     store_.add(id, std::vector{test::score({2, 2}, 3.0, 100), test::score({4, 2}, 2.0, 200),
                                test::score({4, 4}, 1.0, 300)});
     runs_ = {*store_.run(id)};
-    row_.model = model;
-    row_.measured.repeats = 21;
-    row_.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
-                           {0, 2, {1e-3, 0}},
-                           {0, 4, {2e-3, 0}},
-                           {1, 2, {1e-3, 0}},
-                           {1, 4, {2e-3, 0}}};
+    row_ = test::latency_row(model, 21);
     row_.id = store_.add_latency(row_);
   }
 

@@ -11,27 +11,12 @@
 namespace mnm {
 namespace {
 
-// Layers of widths 2 and 4: a submodel takes 1 ms, and half a millisecond for each unit of width.
-LatencyRow counted(std::int64_t model, std::int64_t repeats) {
-  LatencyRow row;
-  row.model = model;
-  row.measured.device = "cpu, 2 threads";
-  row.measured.workload = {Phase::kPrefill, 3, 77};
-  row.measured.repeats = repeats;
-  row.measured.parts = {{kFixedPart, 0, {1e-3, 0}},
-                        {0, 2, {1e-3, 0}},
-                        {0, 4, {2e-3, 0}},
-                        {1, 2, {1e-3, 0}},
-                        {1, 4, {2e-3, 0}}};
-  return row;
-}
-
 TEST(MeasureWholes, StoresWhatEachSubmodelTakesBesideWhatWasPredicted) {
   const test::TempDir directory;
   Store store = Store::open(directory / "s.db", Store::Mode::kWrite);
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row())));
-  LatencyRow row = counted(model, 9);
+  LatencyRow row = test::latency_row(model, 9);
   row.id = store.add_latency(row);
   const std::vector<Widths> submodels = {{2, 2}, {4, 2}, {kSkip, 4}};
   const auto make = [&](const Workload& workload) {
@@ -92,15 +77,10 @@ TEST(TimedWholes, TheNewestTimeOfASubmodelStands) {
   Store store = Store::open(directory / "s.db", Store::Mode::kWrite);
   const std::int64_t model = store.model(test::model_row());
   const std::int64_t run = store.begin_run(test::run_row(model, store.data(test::data_row())));
-  const std::int64_t latency = store.add_latency(counted(model, 9));
-  const std::int64_t other = store.add_latency(counted(model, 9));
+  const std::int64_t latency = store.add_latency(test::latency_row(model, 9));
+  const std::int64_t other = store.add_latency(test::latency_row(model, 9));
   const auto add = [&](std::int64_t of, const Widths& widths, double milliseconds) {
-    WholeLatencyRow row;
-    row.latency = of;
-    row.run = run;
-    row.repeats = 9;
-    row.measured = {widths, 1e-3, {1e-3 * milliseconds, 0}};
-    store.add_whole_latencies({&row, 1});
+    test::add_whole_latency(store, of, run, widths, milliseconds);
   };
   add(latency, {2, 2}, 5);
   add(latency, {4, 2}, 2);
@@ -119,7 +99,7 @@ TEST(TimedWholes, TheNewestTimeOfASubmodelStands) {
 }
 
 TEST(WhyNotComparable, NamesBothDevices) {
-  const LatencyRow row = counted(1, 3);
+  const LatencyRow row = test::latency_row(1, 3);
   EXPECT_EQ(why_not_comparable(row, "cpu, 2 threads", Dtype::kF32), "");
   for (const auto& [device, dtype] :
        {std::pair{"cuda, a GPU", Dtype::kF32}, {"cpu, 2 threads", Dtype::kBF16}}) {
