@@ -10,11 +10,11 @@
 #include "study/front_statistics.h"
 
 namespace mnm {
-namespace {
 
-constexpr float kMost = 1 + 0x1p-20F;  // a softmax in f32 may say a little more than 1
-
-}  // namespace
+bool is_share(double value) {
+  constexpr double kMost = 1 + 0x1p-20;  // a softmax in f32 may say a little more than 1
+  return value >= 0 && value <= kMost;   // NaN is neither
+}
 
 void require_cascade(const CascadeExamples& examples, std::string_view data) {
   const auto& [confidence, narrow, wide] = examples;
@@ -25,8 +25,7 @@ void require_cascade(const CascadeExamples& examples, std::string_view data) {
         data, narrow.size(), confidence.size(), wide.size());
   }
   for (const std::vector<float>* values : {&confidence, &narrow, &wide}) {
-    const auto bad = std::ranges::find_if_not(
-        *values, [](float value) { return value >= 0 && value <= kMost; });  // NaN is neither
+    const auto bad = std::ranges::find_if_not(*values, is_share);
     if (bad == values->end()) continue;
     fail_usage("cannot make a cascade on {}: the {} of its example {} is {}, expected 0 to 1", data,
                values == &confidence ? "confidence" : "accuracy", bad - values->begin(), *bad);

@@ -20,8 +20,12 @@ struct CascadeExamples {
   std::vector<float> narrow, wide;  // their accuracies
 };
 
-// All three are of the same examples, and there is at least one. Each value is a number from 0 to
-// 1, or above 1 by f32's rounding alone. Otherwise UsageError, which calls the data by this name.
+// Whether it is a number from 0 to 1, or above 1 by f32's rounding alone: what a confidence or an
+// accuracy is, and a mean of them.
+bool is_share(double value);
+
+// All three are of the same examples, and there is at least one. Each value is a share (is_share).
+// Otherwise UsageError, which calls the data by this name.
 void require_cascade(const CascadeExamples& examples, std::string_view data);
 
 // Per example. The narrow one computes every example. The wide one begins anew: it takes over

@@ -25,6 +25,21 @@ ModelRow model_row_of(const Store& store, std::int64_t model) {
   fail("the store has no model {}", model);
 }
 
+// What the store says of the record as a whole. Only a damaged store says there what the values per
+// example do not.
+void require_share(const Record& record, Metric metric, std::string_view data) {
+  const std::optional<Measured>& measured = record[metric];
+  if (!measured) return;
+  const auto require = [&](double value, const char* of) {
+    if (is_share(value)) return;
+    fail_usage("cannot make a cascade on {}: the {}{} of record {} ({}) is {}, expected 0 to 1",
+               data, of, to_string(metric), record.id, to_string(record.widths), value);
+  };
+  require(measured->value, "");
+  if (std::isnan(measured->standard_error)) return;  // unknown
+  require(measured->standard_error, "standard error of the ");
+}
+
 }  // namespace
 
 StoredCascade::StoredCascade(CascadeRequest request, const Store& store)
@@ -176,12 +191,15 @@ std::string StoredCascade::how_to_measure(const std::string& data, std::string_v
 }
 
 void StoredCascade::require_cheaper() const {
-  const CascadeFlops flops = search_.flops();
-  if (flops.narrow < flops.wide) return;
-  fail_usage("the narrow submodel comes first and costs less, but {} has {} {} and {} has {}",
-             to_string(search_.narrow.widths), flops.narrow,
-             in_words("FLOPs per token", words_of(search_.row.kind)),
-             to_string(search_.wide.widths), flops.wide);
+  for (const CascadePart* part : {&search_, &confirm_}) {
+    const CascadeFlops flops = part->flops();
+    if (flops.narrow < flops.wide) continue;
+    fail_usage(
+        "the narrow submodel comes first and costs less, but {} has {} {} and {} has {} on {}",
+        to_string(part->narrow.widths), flops.narrow,
+        in_words("FLOPs per token", words_of(part->row.kind)), to_string(part->wide.widths),
+        flops.wide, part->row.name);
+  }
 }
 
 std::vector<float> StoredCascade::values_of(const CascadePart& part, const Record& record,
@@ -190,6 +208,7 @@ std::vector<float> StoredCascade::values_of(const CascadePart& part, const Recor
     fail_usage("the {} of record {} ({}) on {} is {}", to_string(metric), record.id,
                to_string(record.widths), part.row.name, record.status(metric));
   }
+  require_share(record, metric, part.row.name);
   std::vector<float> values = store_.per_example(record.id, metric);
   if (!record[metric] || values.empty()) {
     fail_usage("the store has no {} of {} for each example of {}: {}", to_string(metric),
@@ -212,22 +231,29 @@ CascadeSingle StoredCascade::single_beside(const CascadeStep& step) const {
     fail("{} is damaged: nothing on its front is as cheap as {}", request_.db.string(),
          to_string(search_.narrow.widths));
   }
+  require_share(*best, Metric::kAccuracy, search_.row.name);
   CascadeSingle single{*best, {}, {}, {}};
   const Record& like = confirm_.narrow;
   single.confirmed = store_.find(model_, like.data, like.dtype, best->widths);
   std::vector<float> values;
-  if (single.confirmed) values = store_.per_example(single.confirmed->id, Metric::kAccuracy);
+  if (single.confirmed) {
+    const Record& record = *single.confirmed;
+    if (record[Metric::kAccuracy] && !record.ok(Metric::kAccuracy)) {
+      single.missing = fmt::format("the accuracy of record {} is {}", record.id,
+                                   record.status(Metric::kAccuracy));
+      return single;
+    }
+    require_share(record, Metric::kAccuracy, confirm_.row.name);
+    values = store_.per_example(record.id, Metric::kAccuracy);
+    const auto bad = std::ranges::find_if_not(values, is_share);
+    if (bad != values.end()) {
+      fail_usage(
+          "cannot compare the cascade with record {} ({}) on {}: the accuracy of its example {} is "
+          "{}, expected 0 to 1",
+          record.id, to_string(record.widths), confirm_.row.name, bad - values.begin(), *bad);
+    }
+  }
   const std::vector<float> own = cascade_accuracy(confirm_.examples, step.threshold);
-  if (single.confirmed && (*single.confirmed)[Metric::kAccuracy] &&
-      !single.confirmed->ok(Metric::kAccuracy)) {
-    single.missing = fmt::format("the accuracy of record {} is {}", single.confirmed->id,
-                                 single.confirmed->status(Metric::kAccuracy));
-    return single;
-  }
-  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-    single.missing = fmt::format("record {} has values that are not finite", single.confirmed->id);
-    return single;
-  }
   if (values.size() == own.size()) {
     single.difference = paired_difference(own, values);
     return single;
@@ -246,8 +272,9 @@ FrontPlot StoredCascade::plot(std::span<const CascadeStep> steps) const {
                               to_string(confirm_.narrow.dtype), search_.row.name);
   plot.cost_axis = in_words(cost_axis(CostKind::kFlops), words()) + ", on average";
   plot.loss_axis = in_words(row_of(Metric::kAccuracy).unit, words());
-  const auto add = [](std::vector<PlotPoint>& points, const Record& record, std::string label) {
+  const auto add = [&](std::vector<PlotPoint>& points, const Record& record, std::string label) {
     if (!record.ok(Metric::kAccuracy)) return;
+    require_share(record, Metric::kAccuracy, confirm_.row.name);
     points.push_back({static_cast<double>(record.cost.flops), record.value(Metric::kAccuracy),
                       std::move(label)});
   };

@@ -59,8 +59,8 @@ class StoredCascade {
   // The store must outlive this. UsageError, which says what to do where something can be done: the
   // store lacks what was named, or scores of both submodels in one type of arithmetic, or the
   // confidence and the accuracy of every example; several data meet the request; an example has
-  // more than one answer; both parts hold the same examples; the narrow submodel does not cost
-  // less; the values are none of a cascade (require_cascade).
+  // more than one answer; both parts hold the same examples; on one of the parts the narrow
+  // submodel does not cost less, or a confidence or an accuracy is no share (is_share).
   StoredCascade(CascadeRequest request, const Store& store);
 
   const CascadePart& search() const { return search_; }
@@ -72,10 +72,12 @@ class StoredCascade {
 
   // The most accurate member of the front on the search part, among those that cost at most what
   // this step costs on the confirm part. Error if there is none, as in a damaged store.
+  // UsageError if its accuracies are no shares.
   CascadeSingle single_beside(const CascadeStep& step) const;
 
   // Accuracy over FLOPs on the confirm part: the cascade at these steps, and the submodels that
-  // were scored there. The front's members are those of the search part.
+  // were scored there. The front's members are those of the search part. UsageError if an accuracy
+  // is no share.
   FrontPlot plot(std::span<const CascadeStep> steps) const;
 
  private:

@@ -64,6 +64,33 @@ class Cascade : public ImageWorkshop {
     sqlite3_close(connection);
   }
 
+  // The record of these widths on these data, in SQL.
+  static std::string record_on(const std::string& data, const std::string& widths) {
+    return fmt::format(
+        "(SELECT r.id FROM record r JOIN data d ON d.id = r.data WHERE d.name = '{}' AND r.widths "
+        "= '{}')",
+        data, widths);
+  }
+
+  // Makes the value of its first example infinite, in SQL.
+  static std::string with_infinity(const std::string& data, const std::string& widths,
+                                   const std::string& metric) {
+    return fmt::format(
+        "UPDATE example_scores SET f32 = CAST(x'0000807f' || substr(f32, 5) AS BLOB) WHERE record "
+        "= {} AND metric = '{}'",
+        record_on(data, widths), metric);
+  }
+
+  // Makes it the only member of the front of the search part.
+  void let_lead(const std::string& widths) const {
+    const std::string front =
+        "FROM front f JOIN data d ON d.id = f.data "
+        "WHERE d.name = 'images' AND f.metric = 'accuracy' AND f.cost_kind = 'flops'";
+    change("DELETE FROM member WHERE front IN (SELECT f.id " + front +
+           "); INSERT INTO member (front, cost, objective, record) SELECT f.id, 1, -1.0, " +
+           record_on("images", widths) + " " + front);
+  }
+
   // The accuracies of the cascade of 8x3 and 40x3, and the share that goes on.
   std::pair<std::vector<double>, double> by_definition(const std::string& data,
                                                        double threshold) const {
@@ -199,16 +226,7 @@ TEST_F(Cascade, SaysWhatTheStoreLacks) {
   eval(others_, {"--widths", "8", "--metric", "confidence"});
   expect_done(cascade({}));
 
-  // 16x3 leads the front of the search part, and was not scored on the confirm part.
-  const std::string front =
-      "FROM front f JOIN data d ON d.id = f.data "
-      "WHERE d.name = 'images' AND f.metric = 'accuracy' AND f.cost_kind = 'flops'";
-  const std::string sql = "DELETE FROM member WHERE front IN (SELECT f.id " + front +
-                          "); INSERT INTO member (front, cost, objective, record) SELECT f.id, 1, "
-                          "-1.0, (SELECT r.id FROM record r WHERE r.data = f.data AND r.widths = "
-                          "'16x3') " +
-                          front;
-  change(sql);
+  let_lead("16x3");  // which was not scored on the confirm part
   const Result text = expect_done(cascade({}));
   EXPECT_NE(text.out.find("not compared with the front: its best that costs no more, 16x3"),
             std::string::npos)
@@ -227,18 +245,56 @@ TEST_F(Cascade, RefusesValuesThatAreNone) {
   for (const auto& [data, widths, metric] :
        {std::tuple("others", "40x3", "accuracy"), std::tuple("images", "40x3", "accuracy"),
         std::tuple("images", "8x3", "confidence")}) {
-    const std::string of = fmt::format(
-        "record = (SELECT r.id FROM record r JOIN data d ON d.id = r.data WHERE d.name = '{}' AND "
-        "r.widths = '{}') AND metric = '{}'",
-        data, widths, metric);
-    change("UPDATE example_scores SET f32 = CAST(x'0000807f' || substr(f32, 5) AS BLOB) WHERE " +
-           of);
+    change(with_infinity(data, widths, metric));
     EXPECT_TRUE(std::isinf(values(data, widths, metric).front()));
     expect_refused(cascade({}), 2,
                    fmt::format("cannot make a cascade on {}: the {} of its example 0 is inf, "
                                "expected 0 to 1",
                                data, metric));
   }
+}
+
+// What a damaged store says of a record as a whole.
+TEST_F(Cascade, RefusesCostsAndScoresThatAreNone) {
+  const Json scored = eval(images_, {"--metric", "confidence", "--part", "search"});
+  eval(others_, {"--metric", "confidence", "--part", "confirm"});
+  let_lead("16x3");
+  expect_done(cascade({}));
+  const std::string sound = slurp(db_);
+  const auto score = [](const std::string& data, const std::string& widths,
+                        const std::string& metric, const std::string& what) {
+    return fmt::format(
+        "DROP TRIGGER score_stays; UPDATE score SET {} WHERE record = {} AND metric = '{}'", what,
+        record_on(data, widths), metric);
+  };
+  const std::pair<std::string, std::string> cases[] = {
+      {"DROP TRIGGER record_stays; UPDATE record SET flops = 99999999 WHERE id = " +
+           record_on("others", "8x3"),
+       fmt::format("the narrow submodel comes first and costs less, but 8x3 has 99999999 FLOPs per "
+                   "image and 40x3 has {} on others",
+                   scored[2]["flops"].get<std::int64_t>())},
+      {score("others", "40x3", "accuracy", "value = 1e308"), " (40x3) is 1e+308, expected 0 to 1"},
+      {score("images", "8x3", "accuracy", "value = -0.5"), " (8x3) is -0.5, expected 0 to 1"},
+      {score("others", "8x3", "accuracy", "standard_error = 1e308"),
+       "cannot make a cascade on others: the standard error of the accuracy of record "},
+      {score("images", "8x3", "confidence", "value = 2"),
+       "cannot make a cascade on images: the confidence of record "},
+      {score("images", "16x3", "accuracy", "value = 1e308"),
+       "cannot make a cascade on images: the accuracy of record "},
+      {score("others", "16x3", "accuracy", "value = 1e308"), " (16x3) is 1e+308, expected 0 to 1"},
+      {with_infinity("others", "16x3", "accuracy"),
+       " (16x3) on others: the accuracy of its example 0 is inf, expected 0 to 1"}};
+  for (const auto& [sql, sentence] : cases) {
+    spew(db_, sound);
+    change(sql);
+    expect_refused(cascade({}), 2, sentence);
+  }
+  // A picture also shows those that are on no front.
+  spew(db_, sound);
+  let_lead("8x3");
+  change(score("others", "16x3", "accuracy", "value = 1e308"));
+  expect_done(cascade({}));
+  expect_refused(cascade({"--svg", path("c.svg")}), 2, " (16x3) is 1e+308, expected 0 to 1");
 }
 
 // With a protocol the data are other ones, and their values are the same.
