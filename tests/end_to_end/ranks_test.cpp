@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "tests/end_to_end/image_workshop.h"
 #include "tests/end_to_end/losing_program.h"
 #include "tests/end_to_end/workshop.h"
 
@@ -11,6 +12,21 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using Milliseconds = std::chrono::milliseconds;
+
+std::vector<std::string> mpirun_of(int ranks, const std::vector<std::string>& options,
+                                   const std::vector<std::string>& program) {
+  std::vector<std::string> argv = {
+      MNM_MPIRUN,  "-n",  std::to_string(ranks), "--allow-run-as-root", "--oversubscribe",
+      "--bind-to", "none"};
+  argv.insert(argv.end(), options.begin(), options.end());
+  argv.insert(argv.end(), program.begin(), program.end());
+  return argv;
+}
+
+std::vector<std::string> mpirun(int ranks, const std::vector<std::string>& options,
+                                std::vector<std::string> arguments) {
+  return mpirun_of(ranks, options, mixnmatch_argv(std::move(arguments)));
+}
 
 class Ranks : public Workshop {
  protected:
@@ -28,21 +44,6 @@ class Ranks : public Workshop {
         search({"--strategy", "grid", "--max-evaluations", "256"}, db);
     *std::find(command.begin(), command.end(), "16") = "256";
     return command;
-  }
-
-  static std::vector<std::string> mpirun(int ranks, const std::vector<std::string>& options,
-                                         std::vector<std::string> arguments) {
-    return mpirun_of(ranks, options, mixnmatch_argv(std::move(arguments)));
-  }
-
-  static std::vector<std::string> mpirun_of(int ranks, const std::vector<std::string>& options,
-                                            const std::vector<std::string>& program) {
-    std::vector<std::string> argv = {
-        MNM_MPIRUN,  "-n",  std::to_string(ranks), "--allow-run-as-root", "--oversubscribe",
-        "--bind-to", "none"};
-    argv.insert(argv.end(), options.begin(), options.end());
-    argv.insert(argv.end(), program.begin(), program.end());
-    return argv;
   }
 
   // Loss by part and widths.
@@ -232,6 +233,37 @@ TEST_F(Ranks, WhereTheLauncherEndsAllResumingRedoesOnlyWhatWasLost) {
   EXPECT_NE(resumed.err.find(std::to_string(kept) + " known already"), std::string::npos)
       << resumed.err;
   expect_same(records(shared), records(db_));
+}
+
+class RanksOfImages : public ImageWorkshop {
+ protected:
+  RanksOfImages() : ImageWorkshop(40, 24) {}
+};
+
+// The second rank reads the vectors of the database that the first one keeps. With --encoder
+// submodel each rank encodes the database for its own submodels.
+TEST_F(RanksOfImages, TwoProcessesFindTheSameImagesAsOne) {
+  for (const std::string encoder : {"full", "submodel"}) {
+    const auto eval = [&](const std::string& db) {
+      return std::vector<std::string>{"eval",      vit_,       "--data", others_,   "--database",
+                                      images_,     "--metric", "knn",    "--depth", "5",
+                                      "--encoder", encoder,    "--db",   path(db),  "--json",
+                                      "--threads", "1"};
+    };
+    const Json alone = expect_done(eval(encoder + "-alone.db")).json();
+    const Result shared = Running(mpirun(2, {}, eval(encoder + "-shared.db"))).wait();
+    ASSERT_EQ(shared.status, 0) << shared.err;
+    const Json together = shared.json();
+    ASSERT_EQ(alone.size(), 3u);
+    ASSERT_EQ(together.size(), alone.size());
+    for (std::size_t i = 0; i < alone.size(); ++i) {
+      EXPECT_EQ(together[i]["widths"], alone[i]["widths"]);
+      for (const char* metric : {"knn", "map", "precision", "recall"}) {
+        EXPECT_NEAR(together[i][metric].get<double>(), alone[i][metric].get<double>(), 1e-6)
+            << metric << " of " << alone[i]["widths"] << ", encoder " << encoder;
+      }
+    }
+  }
 }
 
 }  // namespace
