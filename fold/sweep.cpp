@@ -166,7 +166,7 @@ class Sweep {
 
   void measure_batch(std::size_t b, LevelStates& states) const {
     const Tiling& tiling = inputs_.division.tiling;
-    Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.second, inputs_.database);
+    Readout readout(inputs_.fold, tiling.logits, batch(b), inputs_.requested, inputs_.database);
     if (inputs_.reference) readout.set_reference(states.read(b, *inputs_.reference, 1));
     const std::int64_t leaves = inputs_.plan.levels.back().nodes();
     std::vector<at::Tensor> parts;
