@@ -30,8 +30,7 @@ inline std::string python_failure(const std::string& script,
   std::string command = fmt::format(
       "HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HF_MODULES_CACHE='{1}/modules' "
       "PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX='{0}/build/pycache' "
-      "PYTHONPATH='{0}/tests/support' "
-      "'{0}/.venv/bin/python' '{0}/tests/{2}'",
+      "PYTHONPATH='{0}/tests/support' '{0}/.venv/bin/python' '{0}/tests/{2}'",
       MNM_SOURCE_DIR, scratch.path().string(), script);
   for (const auto& argument : arguments) command += fmt::format(" '{}'", argument.string());
   const std::filesystem::path log = scratch / "log";
