@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "export/by_name.h"
 #include "export/companion_files.h"
 #include "export/gguf_tokenizer.h"
 #include "export/probe.h"
@@ -147,13 +149,19 @@ class GgufExport final : public PlannedExport {
  public:
   GgufExport(SlicePlan slices, const Checkpoint& checkpoint, const GgufModel& gguf,
              nlohmann::json config, const GgufOptions& options, const NestedModel& model)
-      : PlannedExport(std::move(slices)), type_(options.type), config_(std::move(config)) {
+      : PlannedExport(std::move(slices)),
+        type_(options.type),
+        config_(std::move(config)),
+        slices_by_name_(this->slices().tensors) {
     half_gelu_ = gguf.half_gelu;
     in_runtimes_ = gguf.in_llama_cpp;
     if (!in_runtimes_.config.is_null()) config_.merge_patch(in_runtimes_.config);
     for (const GgufTensor& tensor : gguf.tensors) add(tensor);
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (items_[i].slice != nullptr) items_of_[items_[i].slice->spec].push_back(i);
+    }
     for (const TensorSlice& slice : this->slices().tensors) {
-      const auto uses = std::ranges::count(items_, &slice, &Item::slice);
+      const std::size_t uses = items_of_[slice.spec].size();
       if (uses != 1) fail("the tensor {} has {} names in gguf", slice.name, uses);
     }
     GgufFields fields = {{"general.architecture", gguf.architecture},
@@ -217,9 +225,10 @@ class GgufExport final : public PlannedExport {
     PlannedExport::check_layout(directory);
     const MappedFile file(directory / kGgufFile);
     const GgufHead head = parse_gguf(file.bytes(), file.path().string());
+    const ByName found(head.tensors);
     for (const Item& item : items_) {
-      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
-      const bool planned = entry != head.tensors.end() &&
+      const GgufEntry* entry = found.find(item.tensor.name);
+      const bool planned = entry != nullptr &&
                            (item.slice == nullptr ||
                             (entry->shape == file_shape(item) && entry->type == stored_type(item)));
       if (!planned) {
@@ -232,10 +241,11 @@ class GgufExport final : public PlannedExport {
     const auto file = std::make_shared<const MappedFile>(directory / kGgufFile);
     const std::string path = file->path().string();
     const GgufHead head = parse_gguf(file->bytes(), path);
+    const ByName found(head.tensors);
     std::vector<StoredTensor> tensors;
     for (const Item& item : items_) {
-      const auto entry = std::ranges::find(head.tensors, item.tensor.name, &GgufEntry::name);
-      if (entry == head.tensors.end()) {
+      const GgufEntry* entry = found.find(item.tensor.name);
+      if (entry == nullptr) {
         fail("cannot read '{}': it has no tensor '{}'", path, item.tensor.name);
       }
       if (item.slice == nullptr) continue;
@@ -265,11 +275,9 @@ class GgufExport final : public PlannedExport {
 
   // Blocks and permutations are of whole rows, so they do not meet.
   void round(const TensorSlice& slice, std::span<float> values) const override {
-    const auto item = std::ranges::find_if(items_, [&](const Item& candidate) {
-      return candidate.slice != nullptr && candidate.slice->spec == slice.spec;
-    });
-    const GgufType type = stored_type(*item);
-    apply(item->tensor.function, true, values);
+    const Item& item = items_[items_of_.at(slice.spec).front()];
+    const GgufType type = stored_type(item);
+    apply(item.tensor.function, true, values);
     std::vector<std::byte> bytes;
     encode(values, type, slice.name, bytes);
     if (type == GgufType::kQ8_0) {
@@ -277,7 +285,7 @@ class GgufExport final : public PlannedExport {
     } else {
       to_f32(bytes, dtype_of(type), values);
     }
-    apply(item->tensor.function, false, values);
+    apply(item.tensor.function, false, values);
   }
 
   bool rounds(const Checkpoint& checkpoint) const override {
@@ -318,9 +326,8 @@ class GgufExport final : public PlannedExport {
   }
 
   const TensorSlice& slice_of(const std::string& name) const {
-    const auto& all = slices().tensors;
-    const auto found = std::ranges::find(all, name, &TensorSlice::name);
-    if (found == all.end()) fail("no tensor is called {}", name);
+    const TensorSlice* found = slices_by_name_.find(name);
+    if (found == nullptr) fail("no tensor is called {}", name);
     return *found;
   }
 
@@ -412,8 +419,10 @@ class GgufExport final : public PlannedExport {
   nlohmann::json config_;
   bool half_gelu_ = false;
   RuntimeFunction in_runtimes_;
-  std::vector<Item> items_;         // in the file's order
-  std::vector<GgufEntry> entries_;  // the same
+  ByName<TensorSlice> slices_by_name_;
+  std::vector<Item> items_;                                         // in the file's order
+  std::map<const TensorSpec*, std::vector<std::size_t>> items_of_;  // those with a slice
+  std::vector<GgufEntry> entries_;                                  // the same
   std::string head_;
   std::uint64_t file_bytes_ = 0;
   std::vector<CarriedFile> carried_;

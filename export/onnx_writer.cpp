@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "export/by_name.h"
 #include "export/companion_files.h"
 #include "export/probe.h"
 #include "export/shards.h"
@@ -165,9 +166,10 @@ class OnnxExport final : public PlannedExport {
       const MappedFile file(directory / graph);
       const std::string path = file.path().string();
       const OnnxFile parsed = parse_onnx(file.bytes(), path, kOnnxData, data->bytes().size());
+      const ByName by_name(parsed.weights);
       for (const OnnxWeight& planned : weights_) {
-        const auto found = std::ranges::find(parsed.weights, planned.name, &OnnxWeight::name);
-        if (found == parsed.weights.end()) {
+        const OnnxWeight* found = by_name.find(planned.name);
+        if (found == nullptr) {
           fail("cannot read '{}': it has no tensor '{}'", path, planned.name);
         }
         if (*found != planned) {

@@ -132,19 +132,21 @@ TEST_F(Workshop, ASmallConfigDoesNotTakeTheMachine) {
   for (const auto& [file, limit] : {std::pair("choices.json", "65536"), {"layers.json", "1024"}}) {
     for (const auto& command : commands(file)) expect_refused(command, 1, limit);
   }
-  // Four times the layers cost at least 16 times as much where time grows with their square.
-  const auto shortest = [&](const std::vector<std::string>& command) {
-    double seconds = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < 3; ++run) {
-      const Result result = expect_done(command);
-      EXPECT_LT(result.max_resident_kib, 1 << 20) << command[0] << command[2];
-      seconds = std::min(seconds, result.cpu_seconds);
-    }
-    return seconds;
+  // Four times the layers cost at least 16 times as much where time grows with their square. Other
+  // work on the machine may hit one side: then both are measured again, and the shortest count.
+  const auto measure = [&](const std::vector<std::string>& command, double& shortest) {
+    const Result result = expect_done(command);
+    EXPECT_LT(result.max_resident_kib, 1 << 20) << command[0] << command[2];
+    shortest = std::min(shortest, result.cpu_seconds);
   };
   const auto few = commands("few.json"), most = commands("most.json");
   for (std::size_t i = 0; i < most.size(); ++i) {
-    EXPECT_LT(shortest(most[i]), 8 * shortest(few[i])) << most[i][0] << most[i][2];
+    double of_few = std::numeric_limits<double>::infinity(), of_most = of_few;
+    for (int run = 0; run < 10 && (run < 2 || of_most >= 8 * of_few); ++run) {
+      measure(few[i], of_few);
+      measure(most[i], of_most);
+    }
+    EXPECT_LT(of_most, 8 * of_few) << most[i][0] << most[i][2];
   }
 }
 
