@@ -17,8 +17,7 @@ Phase phase_of(const Store::Impl& store, std::string_view text) {
        text);
 }
 
-// A number that counts what was measured, in the range of the command `latency`. A search measures
-// again by it: a damaged file must run away with neither memory nor time.
+// A number that counts what was measured, in the range that the command `latency` takes.
 std::int64_t count_of(const Store::Impl& store, std::int64_t latency, std::string_view what,
                       std::int64_t count) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();

@@ -57,18 +57,18 @@ class Adder {
         latency_fronts_(store.file->connection()) {
     sqlite::Statement& row = store.statement(
         "SELECT model, data, dtype, "
-        "(SELECT coalesce(max(position) + 1, 0) FROM run_record WHERE run = run.id) "
+        "(SELECT max(position) FROM run_record WHERE run = run.id) "
         "FROM run WHERE id = ?");
     row.bind(run).step();
     model_ = row.integer(0);
     data_ = row.integer(1);
     dtype_ = dtype_of(store, row.text(2));
-    position_ = row.integer(3);
+    const std::int64_t last = row.null(3) ? -1 : row.integer(3);
     row.reset();
-    if (position_ < 0 || position_ > std::numeric_limits<std::int64_t>::max() / 2) {
-      fail("{} is damaged: its run {} has a record at position {}", store.path.string(), run,
-           position_ - 1);
+    if (last < -1 || last > std::numeric_limits<std::int64_t>::max() / 2) {
+      fail("{} is damaged: its run {} has a record at position {}", store.path.string(), run, last);
     }
+    position_ = last + 1;
   }
 
   // The record as the store has it now, without its values per example.

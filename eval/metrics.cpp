@@ -129,8 +129,7 @@ const std::array<MetricRow, kMetricCount>& metric_table() {
                     .title = "mAP@k",
                     .unit = "mean average precision of the k nearest items",
                     .meaning = "the precision up to each of the k nearest items that has the "
-                               "query's class, summed and "
-                               "divided by k"}),
+                               "query's class, summed and divided by k"}),
       of_retrieval({.metric = Metric::kPrecision,
                     .name = "precision",
                     .title = "precision@k",

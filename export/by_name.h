@@ -18,6 +18,8 @@ class ByName {
     for (const Named& one : all) places_.emplace(one.name, &one);
   }
 
+  explicit ByName(std::vector<Named>&&) = delete;
+
   const Named* find(std::string_view name) const {  // null: there is none
     const auto found = places_.find(name);
     return found == places_.end() ? nullptr : found->second;

@@ -204,13 +204,14 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   exchange.watch([gone] { *gone = true; });
   const auto prepare = [&]() -> net::awaitable<std::shared_ptr<Prepared>> {
     auto prepared = std::make_shared<Prepared>();
+    const auto unwanted = [&] { return *gone || service_.draining(); };
+    if (unwanted()) co_return prepared;  // it waited behind others
     prepared->request = parse_completion_request(endpoint, exchange.take_body());
     const ServedModel model = models_.find(prepared->request.model);
     const JobSettings settings{settings_.vocabulary, settings_.context, random_seed(), chat_date()};
     try {
-      prepared->submission.jobs =
-          jobs_of(prepared->request, model, words_, settings,
-                  [&](const Progress&) { return !*gone && !service_.draining(); });
+      prepared->submission.jobs = jobs_of(prepared->request, model, words_, settings,
+                                          [&](const Progress&) { return !unwanted(); });
     } catch (const Stopped&) {  // there are no jobs
     }
     co_return prepared;

@@ -30,8 +30,8 @@ class Exchange {
   boost::asio::awaitable<void> end_events();
 
   // Calls `gone` once if the client closes the connection before unwatch(). A client that closes
-  // only its own direction counts as gone, too: no client of this protocol does that. A later call
-  // takes the place of an earlier one.
+  // only its own direction counts as gone, too: no client of this protocol does that. A later
+  // watch() takes the place of an earlier one.
   void watch(std::function<void()> gone);
   void unwatch();
 

@@ -29,8 +29,7 @@ HttpResponse bodies_full() {
                      "server has for them: try again later"});
 }
 
-// The first one would decide whether the request is answered, and a proxy may have gone by the
-// other.
+// This server would go by the first header Host, and a proxy before it may have gone by another.
 HttpResponse several_hosts() {
   return Api::error({400, "", "several_hosts",
                      "the request names its Host more than once: send one header Host"});

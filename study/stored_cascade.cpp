@@ -25,8 +25,8 @@ ModelRow model_row_of(const Store& store, std::int64_t model) {
   fail("the store has no model {}", model);
 }
 
-// What the store says of the record as a whole. Only a damaged store says there what the values per
-// example do not.
+// UsageError if the record's mean or its standard error is no share. They can be that only in a
+// damaged store, where they need not be those of the values per example.
 void require_share(const Record& record, Metric metric, std::string_view data) {
   const std::optional<Measured>& measured = record[metric];
   if (!measured) return;

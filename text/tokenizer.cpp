@@ -74,8 +74,8 @@ Tokenizer::Tokenizer(TokenizerJson json)
   longest_ = find_longest();
 }
 
-// A merge joins texts, so a token that merges make stands for as much as its own text, or less: a
-// byte may be spelled in several.
+// The text of a merged token is its parts' texts joined. So a token stands for at most as many
+// bytes as its text has. It may stand for fewer: `<0x41>` has six bytes and stands for one.
 std::optional<std::size_t> Tokenizer::find_longest() const {
   const bool byte_level = json_.pre_tokenizer.byte_level;
   const bool spells_all =
@@ -101,21 +101,27 @@ std::int32_t Tokenizer::model_id(const std::string& text) const {
   return json_.tokens[static_cast<std::size_t>(found->second)].in_model ? found->second : -1;
 }
 
-// How far an encoding is. Most pieces are short: the meter is not told of each.
+// How far an encoding is, roughly: a step of the normalizer may make a text longer. Most pieces are
+// short, so the meter is not told of each.
 class Tokenizer::Told {
  public:
   Told(const ProgressSink& sink, std::size_t bytes)
-      : meter_(sink, 3 * static_cast<double>(bytes), kEveryStep) {}
+      : meter_(sink, 3 * static_cast<double>(bytes), kEveryStep), left_(3 * bytes) {}
 
   void add(std::size_t bytes) {
     bytes_ += bytes;
     if (bytes_ >= kAtOnce) ask();
   }
-  void ask() { meter_.add(static_cast<double>(std::exchange(bytes_, std::size_t{0}))); }
+  void ask() {
+    const std::size_t told = std::min(std::exchange(bytes_, std::size_t{0}), left_);
+    left_ -= told;
+    meter_.add(static_cast<double>(told));
+  }
 
  private:
   static constexpr std::size_t kAtOnce = 4096;
   Meter meter_;
+  std::size_t left_;       // of all bytes
   std::size_t bytes_ = 0;  // that it was not told of yet
 };
 

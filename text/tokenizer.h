@@ -29,14 +29,14 @@ class Tokenizer {
   explicit Tokenizer(TokenizerJson json);
 
   // Error if the text is not UTF-8, unless all tokens are single bytes. O(bytes log bytes).
-  // `progress` counts bytes: as they are normalized, as they are cut into pieces, and as they are
-  // merged. It is asked between these and, of a long text, while pieces are merged.
+  // `progress` is to stop it: it is asked after the text is normalized, after it is cut into pieces
+  // and, of a long text, while these are merged. How far it says this is, is rough.
   std::vector<std::int64_t> encode(std::string_view text, Template around = Template::kApply,
                                    const ProgressSink& progress = {}) const;
 
   // The most bytes of a text that one token stands for: a text of n tokens has at most n times as
-  // many. Nothing if no such number is known: where a token takes up the white space beside it,
-  // where a step makes a text shorter, or where what has no token is left out or joined.
+  // many. Nothing if a token takes up the white space beside it, if a byte has no token, or if a
+  // step of the normalizer is neither Prepend nor a literal replacement by as much or more.
   std::optional<std::size_t> longest_token() const { return longest_; }
 
   // The decoder must not outlive this tokenizer.

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <tuple>
+#include <utility>
 
 #include "tests/serve/fake_sequences.h"
 #include "tests/serve/steady_controller.h"
@@ -111,6 +112,7 @@ class Server : public ::testing::Test {
   }
   void stop() {
     if (!server_) return;
+    let_go();  // or a test that fails would wait for ever
     service_->drain(std::chrono::steady_clock::now());
     server_->close();
     network_.join();
@@ -119,12 +121,15 @@ class Server : public ::testing::Test {
   }
   Client client() const { return Client(server_->port()); }
 
-  // The engine's next step says computing_, and waits for go_on_.
+  // The engine's next step says computing_, and waits for let_go().
   void hold_step() {
     fake_.before_step = [this] {
       computing_.set_value();
       go_on_.get_future().wait();
     };
+  }
+  void let_go() {
+    if (!std::exchange(let_go_, true)) go_on_.set_value();
   }
 
   NestedModel nested_;
@@ -135,6 +140,7 @@ class Server : public ::testing::Test {
   Metrics metrics_;
   FakeSequences fake_{256};
   std::promise<void> computing_, go_on_;
+  bool let_go_ = false;
   std::unique_ptr<CompletionService> service_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> server_;
@@ -260,7 +266,7 @@ TEST_F(Server, WhereNoneIsIdleTheNewOneIsRefused) {
   busy.say(ask("a", 2));
   computing_.get_future().wait();
   EXPECT_EQ(client().say(kHealth).rest(), "");
-  go_on_.set_value();
+  let_go();
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 
@@ -277,7 +283,7 @@ TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
                            .say("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                            .until("mixnmatch_refused_total 0"),
                        "mixnmatch_connections"));
-  go_on_.set_value();
+  let_go();
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
 }
 

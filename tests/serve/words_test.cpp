@@ -60,9 +60,6 @@ TEST_F(JobsOf, APromptThatCannotFitIsRefusedBeforeItIsTokens) {
 }
 
 TEST_F(JobsOf, ATextThatIsNotWantedAnyMoreIsGivenUp) {
-  TokenizerJson json = words_.tokenizer->json();
-  json.ignores_merges = true;  // so that there are pieces
-  set(json);
   words_.chat = ChatTemplate{"<|im_start|><|im_end|>", ""};
   const JobSettings settings{257, 10000, 0, ""};
   for (const Endpoint endpoint : {Endpoint::kCompletions, Endpoint::kChat}) {
