@@ -109,6 +109,16 @@ void remove_store(const std::filesystem::path& file) {
   }
 }
 
+// Calls `add` with kBatch scores after the other, and times it.
+Seconds time_batches(std::span<const Score> scores,
+                     const std::function<void(std::span<const Score>)>& add) {
+  return time([&] {
+    for (std::size_t i = 0; i < scores.size(); i += kBatch) {
+      add(scores.subspan(i, std::min(kBatch, scores.size() - i)));
+    }
+  });
+}
+
 // The same values in two plain tables: what SQLite alone takes.
 struct Plain {
   Seconds adding, reading;
@@ -146,14 +156,10 @@ Plain run_plain(const Options& options, const std::vector<Score>& scores) {
     }
   };
   Plain plain;
-  plain.adding = time([&] {
-    for (std::size_t i = 0; i < scores.size(); i += kBatch) {
-      sqlite::Transaction transaction(connection, sqlite::Transaction::Kind::kWrite);
-      for (const Score& score : std::span(scores).subspan(i, std::min(kBatch, scores.size() - i))) {
-        add(score);
-      }
-      transaction.commit();
-    }
+  plain.adding = time_batches(scores, [&](std::span<const Score> batch) {
+    sqlite::Transaction transaction(connection, sqlite::Transaction::Kind::kWrite);
+    for (const Score& score : batch) add(score);
+    transaction.commit();
   });
   std::size_t read = 0;
   plain.reading = time([&] {
@@ -191,11 +197,7 @@ Round run(const Options& options) {
   row.command = "bench";
   const std::int64_t id = store.begin_run(row);
 
-  round.adding = time([&] {
-    for (std::size_t i = 0; i < scores.size(); i += kBatch) {
-      store.add(id, std::span(scores).subspan(i, std::min(kBatch, scores.size() - i)));
-    }
-  });
+  round.adding = time_batches(scores, [&](std::span<const Score> batch) { store.add(id, batch); });
 
   const auto ask = [&](const std::string& name, double floor, const FrontQuery& query) {
     const Seconds seconds = time([&] {

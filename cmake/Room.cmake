@@ -49,8 +49,8 @@ function(mnm_precompiled_torch name)
   target_precompile_headers(${name} PRIVATE <ATen/ATen.h>)
 endfunction()
 
-# After mnm_options. g++ takes what is precompiled for the project's own code and warns of the standard
-# library's, so warnings are no errors here: builds without the option make them errors.
+# After mnm_options. g++ takes what is precompiled for the project's own code. So it warns of the
+# standard library's, and warnings are no errors here. Builds without the option make them errors.
 function(mnm_precompile_torch target name)
   if(MNM_PRECOMPILE)
     target_precompile_headers(${target} REUSE_FROM ${name})

@@ -35,8 +35,9 @@ class Tokenizer {
                                    const ProgressSink& progress = {}) const;
 
   // The most bytes of a text that one token stands for: a text of n tokens has at most n times as
-  // many. Nothing if a token takes up the white space beside it, if a byte has no token, or if a
-  // step of the normalizer is neither Prepend nor a literal replacement by as much or more.
+  // many. Nothing if a token takes up the white space beside it, or if a byte has no token. Nothing
+  // either if a step may make a text shorter: of the normalizer, all but Prepend and such literal
+  // replacements as do not; of the pre-tokenizer, a split that removes what it finds.
   std::optional<std::size_t> longest_token() const { return longest_; }
 
   // The decoder must not outlive this tokenizer.

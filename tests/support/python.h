@@ -22,8 +22,8 @@ inline constexpr const char* kNoPython =
     "its Python packages are not installed: scripts/setup test";
 
 // Empty where tests/`script` exits with 0, else what it says. Looks nothing up on a network, and
-// leaves what it caches in `scratch`. Compiled Python is kept in build/pycache, for the next judge:
-// it takes half of the time of an import of transformers.
+// leaves what it caches in `scratch`. What Python compiles is kept in build/pycache. With it
+// the next judge imports transformers in half of the time.
 inline std::string python_failure(const std::string& script,
                                   const std::vector<std::filesystem::path>& arguments,
                                   const TempDir& scratch) {
