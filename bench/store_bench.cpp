@@ -109,7 +109,7 @@ void remove_store(const std::filesystem::path& file) {
   }
 }
 
-// Calls `add` with kBatch scores after the other, and times it.
+// Passes the scores to `add`, kBatch at a time, and times that.
 Seconds time_batches(std::span<const Score> scores,
                      const std::function<void(std::span<const Score>)>& add) {
   return time([&] {
