@@ -12,8 +12,8 @@
 #include <stdexcept>
 
 #include "base/error.h"
-#include "base/nearest.h"
 #include "base/shell_word.h"
+#include "base/spelling.h"
 #include "base/version.h"
 #include "cli/print.h"
 #include "eval/scores.h"

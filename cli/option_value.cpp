@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/nearest.h"
 #include "base/quantity.h"
+#include "base/spelling.h"
 
 namespace mnm {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "base/nearest.h"
+#include "base/spelling.h"
 #include "cli/print.h"
 
 namespace mnm {

@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/nearest.h"
+#include "base/spelling.h"
 #include "model/flops.h"
 #include "model/shapes.h"
 

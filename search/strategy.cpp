@@ -3,7 +3,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "base/nearest.h"
+#include "base/spelling.h"
 #include "heuristics/least_slope.h"
 #include "heuristics/monotone.h"
 #include "heuristics/sweeps.h"

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/nearest.h"
 #include "base/quantity.h"
+#include "base/spelling.h"
 #include "serve/api_error.h"
 
 namespace mnm {

@@ -10,7 +10,7 @@
 #include "families/rms_norm.h"
 #include "kernels/causal_conv.h"
 #include "kernels/gated_norm.h"
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 namespace mnm {
 namespace {
@@ -114,7 +114,7 @@ void MixerBlock::scan_heads(std::int64_t first, std::int64_t n, std::int64_t inn
                             .y_stride = columns_,
                             .chunk = std::min<std::int64_t>(n, state >= 64 ? 64 : 32)};
     std::vector<float> work(static_cast<std::size_t>(ssd_work(shape)));
-    ssd_scan(
+    mamba2_scan(
         shape,
         {xbc + head * dim, steps + head, a + head, xbc + inner_, xbc + inner_ + state, d + head},
         carried ? carried + head * dim * state : nullptr, to + head * dim, work.data());

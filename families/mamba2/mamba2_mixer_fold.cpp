@@ -9,9 +9,9 @@
 
 #include "fold/launch.h"
 #include "kernels/causal_conv.h"
-#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/mamba2_scan.h"
 #include "kernels/gated_norm.h"
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 namespace mnm {
 namespace {
@@ -87,10 +87,10 @@ at::Tensor scan_on_device(const Mixer& m, const at::Tensor& convolved_rows, cons
   const at::Tensor work = at::empty({ssd_cuda_work(batch)}, mixed.options());
   const float* const x = mixed.const_data_ptr<float>();
   launch(mixed, "scan", [&] {
-    return ssd_scan_cuda(batch,
-                         {x, dt.const_data_ptr<float>(), a.const_data_ptr<float>(), x + m.inner,
-                          x + m.inner + m.state, d.const_data_ptr<float>()},
-                         carried, y.data_ptr<float>(), work.data_ptr<float>());
+    return mamba2_scan_cuda(batch,
+                            {x, dt.const_data_ptr<float>(), a.const_data_ptr<float>(), x + m.inner,
+                             x + m.inner + m.state, d.const_data_ptr<float>()},
+                            carried, y.data_ptr<float>(), work.data_ptr<float>());
   });
   return y;
 }
@@ -246,7 +246,7 @@ void mix_forward(const Shapes& s, const MixTensors& t, std::int64_t i, float eps
   const float* const row = part(t.rows, i);
   causal_conv_silu(s.conv, row + s.gate.channels, nullptr, t.conv.const_data_ptr<float>(),
                    s.conv.channels, t.conv_bias.const_data_ptr<float>(), mutable_part(t.xbc, i));
-  ssd_scan(s.scan, t.scan_inputs(s, i), nullptr, mutable_part(t.y, i), work);
+  mamba2_scan(s.scan, t.scan_inputs(s, i), nullptr, mutable_part(t.y, i), work);
   gated_norm(s.gate, part(t.y, i), row, t.norm.const_data_ptr<float>(), epsilon,
              mutable_part(out, i));
 }
@@ -261,10 +261,11 @@ void mix_backward(const Shapes& s, const MixTensors& t, std::int64_t i, float ep
   gated_norm_backward(s.gate, part(t.y, i), row, t.norm.const_data_ptr<float>(), epsilon,
                       part(dout, i), dy, drow, mutable_part(g.norm, i));
   std::fill(dxbc.begin(), dxbc.end(), 0.0f);
-  ssd_scan_backward(s.scan, t.scan_inputs(s, i), dy,
-                    {dxbc.data(), mutable_part(g.dt, i), mutable_part(g.a, i), dxbc.data() + inner,
-                     dxbc.data() + inner + s.scan.state, mutable_part(g.d, i)},
-                    work);
+  mamba2_scan_backward(
+      s.scan, t.scan_inputs(s, i), dy,
+      {dxbc.data(), mutable_part(g.dt, i), mutable_part(g.a, i), dxbc.data() + inner,
+       dxbc.data() + inner + s.scan.state, mutable_part(g.d, i)},
+      work);
   causal_conv_silu_backward(s.conv, row + inner, t.conv.const_data_ptr<float>(), s.conv.channels,
                             t.conv_bias.const_data_ptr<float>(), dxbc.data(), drow + inner,
                             mutable_part(g.conv, i), mutable_part(g.conv_bias, i));

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "kernels/cuda/activation.h"
+#include "kernels/cuda/mamba2_scan.h"
 #include "kernels/cuda/rope.h"
-#include "kernels/cuda/ssd_scan.h"
 #include "kernels/cuda/token_sums.h"
 #include "tests/kernels/device.h"
 #include "tests/kernels/pointwise_cases.h"
@@ -76,10 +76,10 @@ TEST(ThreadOrder, IsNothingToTheScan) {
       const Device rows_d(rows), dt_d(dt), a_d(a), skip_d(d), carried_d(carried);
       const Device y(std::vector<float>(index(2 * b.y_sequence)));
       const Device work(std::vector<float>(index(ssd_cuda_work(b)), NAN));
-      EXPECT_EQ(ssd_scan_cuda(b,
-                              {rows_d.data(), dt_d.data(), a_d.data(), rows_d.data() + inner,
-                               rows_d.data() + states, skip_d.data()},
-                              carried_d.data(), y.data(), work.data()),
+      EXPECT_EQ(mamba2_scan_cuda(b,
+                                 {rows_d.data(), dt_d.data(), a_d.data(), rows_d.data() + inner,
+                                  rows_d.data() + states, skip_d.data()},
+                                 carried_d.data(), y.data(), work.data()),
                 nullptr);
       Bytes all;
       append(all, y);

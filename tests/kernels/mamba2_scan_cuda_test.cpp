@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/mamba2_scan.h"
 #include "tests/kernels/device.h"
 
 namespace mnm {
@@ -63,10 +63,10 @@ TEST(SsdScanCuda, AgreesWithTheSequentialScanInDouble) {
           const Device y_d(std::vector<float>(size(sequences * tokens * inner), 7.0f));
           const Device work(std::vector<float>(size(ssd_cuda_work(batch)), NAN));
           const char* const failure =
-              ssd_scan_cuda(batch,
-                            {rows_d.data(), dt_d.data(), a_d.data(), rows_d.data() + inner,
-                             rows_d.data() + inner + state, skip_d.data()},
-                            carry ? carried_d.data() : nullptr, y_d.data(), work.data());
+              mamba2_scan_cuda(batch,
+                               {rows_d.data(), dt_d.data(), a_d.data(), rows_d.data() + inner,
+                                rows_d.data() + inner + state, skip_d.data()},
+                               carry ? carried_d.data() : nullptr, y_d.data(), work.data());
           ASSERT_EQ(failure, nullptr) << failure;
           const std::vector<float> y = y_d.values(), after = carried_d.values();
 
@@ -86,15 +86,15 @@ TEST(SsdScanCuda, AgreesWithTheSequentialScanInDouble) {
                 for (float& x : skip) x = std::abs(x);
                 for (double& x : state_out) x = std::abs(x);
               }
-              ssd_scan_sequential(batch.shape,
-                                  {r.data(), dt.data() + i * tokens * heads, a.data(),
-                                   r.data() + inner, r.data() + inner + state, skip.data()},
-                                  state_out.data(), out.data());
+              mamba2_scan_sequential(batch.shape,
+                                     {r.data(), dt.data() + i * tokens * heads, a.data(),
+                                      r.data() + inner, r.data() + inner + state, skip.data()},
+                                     state_out.data(), out.data());
             };
             std::vector<double> right, right_state, scale, scale_state;
             scan(false, right, right_state);
             scan(true, scale, scale_state);
-            // As ssd_scan_test.cpp derives it; expf within 2 units as exp_of is.
+            // As mamba2_scan_test.cpp derives it; expf within 2 units as exp_of is.
             double largest = 0;
             for (const float step : dt) {
               for (const float rate : a) largest = std::max(largest, std::abs(double{step} * rate));

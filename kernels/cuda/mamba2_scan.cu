@@ -1,12 +1,12 @@
 // The chunked scan on a CUDA device: scores of every chunk once for all heads, states that chunks
 // add, their sums along each sequence, and outputs. Compiled for the architectures that
 // kernels/CMakeLists.txt names:
-//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/ssd_scan.cu
+//   nvcc -std=c++17 -I. -arch=sm_90 -c kernels/cuda/mamba2_scan.cu
 //
 // f32 throughout. At Mamba-2's own sizes (state N 128, heads of P 64, chunks of Q 64) a token and
 // head take 2 N P + Q P multiplications and as many additions, 41 K FLOPs, and 8 P + 12 N P / Q
 // bytes of x, y and states, 2 KB: 0.6 ns of an H100 either way.
-#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/mamba2_scan.h"
 
 #include "kernels/cuda/launch.h"
 
@@ -227,8 +227,8 @@ std::int64_t ssd_cuda_work(const SsdBatch& batch) {
   return cum_floats(z) + score_floats(z) + state_floats(z);
 }
 
-const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* carried, float* y,
-                          float* work) {
+const char* mamba2_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* carried, float* y,
+                             float* work) {
   const Sizes z = sizes_of(batch);
   if (z.sequences < 1 || z.s.tokens < 1 || z.s.heads < 1) return nullptr;
   if (z.s.chunk < 1 || z.s.chunk > kTile) return "a chunk has 1 to 64 tokens on a CUDA device";

@@ -1,4 +1,4 @@
-#include "kernels/cuda/ssd_scan.h"
+#include "kernels/cuda/mamba2_scan.h"
 
 #include "kernels/failure.h"
 
@@ -8,7 +8,7 @@ bool has_cuda_kernels() { return false; }
 
 std::int64_t ssd_cuda_work(const SsdBatch&) { return 0; }
 
-const char* ssd_scan_cuda(const SsdBatch&, const SsdInputs&, float*, float*, float*) {
+const char* mamba2_scan_cuda(const SsdBatch&, const SsdInputs&, float*, float*, float*) {
   return kNoCuda;
 }
 

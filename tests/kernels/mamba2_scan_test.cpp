@@ -1,4 +1,4 @@
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 #include <gtest/gtest.h>
 
@@ -95,7 +95,7 @@ Result sequential(const Scan& scan) {
   result.y.resize(size(scan.shape.tokens * scan.shape.y_stride));
   result.carried.assign(scan.carried.begin(), scan.carried.end());
   result.carried.resize(size(scan.states()));
-  ssd_scan_sequential(scan.shape, scan.inputs(), result.carried.data(), result.y.data());
+  mamba2_scan_sequential(scan.shape, scan.inputs(), result.carried.data(), result.y.data());
   return result;
 }
 
@@ -142,8 +142,8 @@ TEST(SsdScan, ChunksAgreeWithTheSequentialScanInDouble) {
     const Result right = sequential(scan), scale = magnitude(scan);
     std::vector<float> y(right.y.size(), 0), carried(scan.carried);
     std::vector<float> work(size(ssd_work(scan.shape)), std::numeric_limits<float>::quiet_NaN());
-    ssd_scan(scan.shape, scan.inputs(), carried.empty() ? nullptr : carried.data(), y.data(),
-             work.data());
+    mamba2_scan(scan.shape, scan.inputs(), carried.empty() ? nullptr : carried.data(), y.data(),
+                work.data());
     expect_near(y, right.y, scale.y, relative(scan), scan.name);
     if (!carried.empty()) {
       expect_near(carried, right.carried, scale.carried, relative(scan), scan.name + ", state");
@@ -155,10 +155,10 @@ TEST(SsdScan, APrefixOfTheHeadsIsAScanOfItsOwn) {
   const Scan scan = random_scan(70, 6, 8, 12, 16, false, 5);
   std::vector<float> all(size(scan.shape.tokens * scan.shape.y_stride)), some(all.size(), 7.0f);
   std::vector<float> work(size(ssd_work(scan.shape)));
-  ssd_scan(scan.shape, scan.inputs(), nullptr, all.data(), work.data());
+  mamba2_scan(scan.shape, scan.inputs(), nullptr, all.data(), work.data());
   SsdShape prefix = scan.shape;
   prefix.heads = 2;
-  ssd_scan(prefix, scan.inputs(), nullptr, some.data(), work.data());
+  mamba2_scan(prefix, scan.inputs(), nullptr, some.data(), work.data());
   for (std::int64_t t = 0; t < scan.shape.tokens; ++t) {
     for (std::int64_t i = 0; i < scan.shape.heads * scan.shape.head_dim; ++i) {
       const std::size_t at = size(t * scan.shape.y_stride + i);
@@ -179,7 +179,7 @@ TEST(SsdScan, PiecesThatCarryOnAreTheWhole) {
       SsdInputs in = scan.inputs();
       in.x += t * shape.x_stride, in.b += t * shape.bc_stride, in.c += t * shape.bc_stride;
       in.dt += t * shape.dt_stride;
-      ssd_scan(shape, in, carried.data(), y.data() + t * shape.y_stride, work.data());
+      mamba2_scan(shape, in, carried.data(), y.data() + t * shape.y_stride, work.data());
     }
     // Every piece is at least one chunk of its own, at most one per token.
     expect_near(y, right.y, scale.y, relative(scan) + 0x1p-24 * 4 * 150, scan.name);
@@ -191,7 +191,7 @@ TEST(SsdScan, NaNReachesNoEarlierTokenAndNoOtherHead) {
   scan.rows[size(20 * scan.shape.x_stride + 3)] = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> y(size(scan.shape.tokens * scan.shape.y_stride), 0);
   std::vector<float> work(size(ssd_work(scan.shape)));
-  ssd_scan(scan.shape, scan.inputs(), nullptr, y.data(), work.data());
+  mamba2_scan(scan.shape, scan.inputs(), nullptr, y.data(), work.data());
   for (std::int64_t t = 0; t < 40; ++t) {
     for (std::int64_t i = 0; i < 16; ++i) {
       if (i < 8 && i != 3) continue;  // other channels of that head may or may not
@@ -230,9 +230,9 @@ TEST(SsdScanBackward, AgreesWithCentralDifferencesOfTheDefinition) {
     std::vector<float> work(size(ssd_backward_work(scan.shape)),
                             std::numeric_limits<float>::quiet_NaN());
     float* const bc = drows.data() + heads * head_dim;
-    ssd_scan_backward(scan.shape, scan.inputs(), dy.data(),
-                      {drows.data(), ddt.data(), da.data(), bc, bc + state, dd.data()},
-                      work.data());
+    mamba2_scan_backward(scan.shape, scan.inputs(), dy.data(),
+                         {drows.data(), ddt.data(), da.data(), bc, bc + state, dd.data()},
+                         work.data());
     const auto check = [&](std::vector<float>& values, const std::vector<float>& gradient,
                            const char* what) {
       double largest = 0;

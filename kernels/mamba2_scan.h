@@ -4,7 +4,7 @@
 //   H[t] = exp(dt[t] a) H[t-1] + dt[t] B[t] (x) x[t],   y[t] = C[t] H[t] + d x[t]
 //
 // Heads are independent, so a prefix of the heads is a scan of its own with the same strides.
-// ssd_scan_sequential is the definition, in double, and judges the others.
+// mamba2_scan_sequential is the definition, in double, and judges the others.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +37,16 @@ struct SsdInputs {
 // The plain definition, in double. `carried` [heads, state, head_dim] is the state before the first
 // token, and becomes the state after the last one. nullptr: the state begins with zeros and is not
 // returned.
-void ssd_scan_sequential(const SsdShape& shape, const SsdInputs& in, double* carried, double* y);
+void mamba2_scan_sequential(const SsdShape& shape, const SsdInputs& in, double* carried, double* y);
 
-// Floats of work space that ssd_scan needs: independent of the number of tokens.
+// Floats of work space that mamba2_scan needs: independent of the number of tokens.
 std::int64_t ssd_work(const SsdShape& shape);
 
 // The same in f32, chunk by chunk. Inside a chunk it uses products of [chunk, chunk]; the state
 // goes from chunk to chunk.
-void ssd_scan(const SsdShape& shape, const SsdInputs& in, float* carried, float* y, float* work);
+void mamba2_scan(const SsdShape& shape, const SsdInputs& in, float* carried, float* y, float* work);
 
-// Gradients. ssd_scan_backward adds to b, c, a and d, and sets x and dt, with the strides of the
+// Gradients. mamba2_scan_backward adds to b, c, a and d, and sets x and dt, with the strides of the
 // inputs.
 struct SsdGradients {
   float* x = nullptr;
@@ -61,7 +61,7 @@ struct SsdGradients {
 std::int64_t ssd_backward_work(const SsdShape& shape);
 
 // Gradients of a scan that began with zeros, from dy (with y's stride).
-void ssd_scan_backward(const SsdShape& shape, const SsdInputs& in, const float* dy,
-                       const SsdGradients& gradients, float* work);
+void mamba2_scan_backward(const SsdShape& shape, const SsdInputs& in, const float* dy,
+                          const SsdGradients& gradients, float* work);
 
 }  // namespace mnm

@@ -1,11 +1,12 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 namespace mnm {
 
-void ssd_scan_sequential(const SsdShape& shape, const SsdInputs& in, double* carried, double* y) {
+void mamba2_scan_sequential(const SsdShape& shape, const SsdInputs& in, double* carried,
+                            double* y) {
   const auto [tokens, heads, head_dim, state, x_stride, dt_stride, bc_stride, y_stride, chunk] =
       shape;
   for (std::int64_t h = 0; h < heads; ++h) {

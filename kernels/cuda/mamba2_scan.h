@@ -1,12 +1,13 @@
-// ssd_scan (kernels/ssd_scan.h) on a CUDA device, for many sequences at once: the chunked algorithm
-// in f32. Pointers are the device's; nothing is copied or waited for.
+// mamba2_scan (kernels/mamba2_scan.h) on a CUDA device, for many sequences at once: the chunked
+// algorithm in f32. Pointers are the device's; nothing is copied or waited for.
 //
-// kernels/cuda/ssd_scan.cu is linked, or, where there is no CUDA, kernels/no_cuda/ssd_scan.cpp.
+// kernels/cuda/mamba2_scan.cu is linked, or, where there is no CUDA,
+// kernels/no_cuda/mamba2_scan.cpp.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 namespace mnm {
 
@@ -28,7 +29,7 @@ std::int64_t ssd_cuda_work(const SsdBatch& batch);
 // Launches on the default stream. Returns nullptr if everything was launched, else the reason (a
 // text that is never freed): there is no CUDA, what the driver said, or a shape beyond the launch's
 // limits (2^31 - 1 blocks).
-const char* ssd_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* carried, float* y,
-                          float* work);
+const char* mamba2_scan_cuda(const SsdBatch& batch, const SsdInputs& in, float* carried, float* y,
+                             float* work);
 
 }  // namespace mnm

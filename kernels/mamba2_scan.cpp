@@ -1,4 +1,4 @@
-#include "kernels/ssd_scan.h"
+#include "kernels/mamba2_scan.h"
 
 #include <cstring>
 
@@ -87,8 +87,8 @@ MNM_INLINE void pack_steps(const float* x, std::int64_t stride, const float* dt,
   }
 }
 
-MNM_INLINE void ssd_scan_body(const SsdShape& s, const SsdInputs& in, float* carried, float* y,
-                              float* work) {
+MNM_INLINE void mamba2_scan_body(const SsdShape& s, const SsdInputs& in, float* carried, float* y,
+                                 float* work) {
   Arena arena{work};
   const Forward f(s, arena);
   const Sizes z(s);
@@ -373,8 +373,8 @@ MNM_INLINE void write_chunk(const SsdShape& s, std::int64_t begin, std::int64_t 
   }
 }
 
-MNM_INLINE void ssd_scan_backward_body(const SsdShape& s, const SsdInputs& in, const float* dy,
-                                       const SsdGradients& out, float* work) {
+MNM_INLINE void mamba2_scan_backward_body(const SsdShape& s, const SsdInputs& in, const float* dy,
+                                          const SsdGradients& out, float* work) {
   Arena arena{work};
   const Backward f(s, arena);
   const std::int64_t size = s.state * padded(s.head_dim);
@@ -416,11 +416,11 @@ std::int64_t ssd_backward_work(const SsdShape& shape) {
   return arena.used;
 }
 
-MNM_KERNEL(ssd_scan,
+MNM_KERNEL(mamba2_scan,
            (const SsdShape& shape, const SsdInputs& in, float* carried, float* y, float* work),
            (shape, in, carried, y, work))
 
-MNM_KERNEL(ssd_scan_backward,
+MNM_KERNEL(mamba2_scan_backward,
            (const SsdShape& shape, const SsdInputs& in, const float* dy,
             const SsdGradients& gradients, float* work),
            (shape, in, dy, gradients, work))
