@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "eval/metrics.h"
 #include "eval/paired.h"
+#include "eval/retrieval_scores.h"
 #include "eval/standard_error.h"
 #include "report/table.h"
 #include "study/score_cells.h"
@@ -86,7 +87,7 @@ Values search(const Request& request, const FeatureDatabase& database, const std
   for (std::size_t i = 0; i < queries.labels.size(); ++i) {
     const std::span<const std::int32_t> found = std::span(nearest).subspan(i * depth, depth);
     if (found.front() < 0) fail("cannot search query {} of {}: it is not finite", i, name);
-    const RetrievalScores scores = database.scores(found, queries.labels[i]);
+    const RetrievalScores scores = retrieval_scores(database, found, queries.labels[i]);
     values[0].push_back(scores.nearest);
     values[1].push_back(scores.average_precision);
     values[2].push_back(scores.precision);

@@ -1,7 +1,6 @@
 #include "dataset/feature_database.h"
 
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -48,22 +47,9 @@ double FeatureDatabase::score(std::span<const float> query, std::int64_t item) c
   return distance_ == Distance::kL2 ? sum - square / 2 : sum;
 }
 
-RetrievalScores FeatureDatabase::scores(std::span<const std::int32_t> found,
-                                        std::int64_t label) const {
-  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
-  if (found.front() < 0) return {kNone, kNone, kNone, kNone};
-  double hits = 0, precisions = 0;
-  for (std::size_t place = 0; place < found.size(); ++place) {
-    if (features_.labels[static_cast<std::size_t>(found[place])] != label) continue;
-    ++hits;
-    precisions += hits / static_cast<double>(place + 1);
-  }
+std::int64_t FeatureDatabase::count_of(std::int64_t label) const {
   const auto all = of_class_.find(label);
-  const bool nearest = features_.labels[static_cast<std::size_t>(found.front())] == label;
-  const auto depth = static_cast<double>(found.size());
-  const double recall = all == of_class_.end() ? 0 : hits / static_cast<double>(all->second);
-  return {nearest ? 1.0f : 0.0f, static_cast<float>(precisions / depth),
-          static_cast<float>(hits / depth), static_cast<float>(recall)};
+  return all == of_class_.end() ? 0 : all->second;
 }
 
 }  // namespace mnm

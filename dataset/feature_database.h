@@ -1,13 +1,5 @@
-// What queries are searched in: one vector and one class for each item. And what a search is worth.
-//
-// Kusupati et al., "Matryoshka Representation Learning" (arXiv 2205.13147), app. E, whose code has
-// these definitions for k items that were found:
-//   1-NN accuracy  the nearest item's class is the query's
-//   mAP@k          the sum, over the places with the query's class, of the share of such places up
-//                  to there; divided by k
-//   precision@k    the share of the k items that have the query's class
-//   recall@k       the share of the database's items of that class that are among the k; 0 where
-//                  there are none
+// What queries are searched in: one vector and one class for each item. eval/retrieval_scores.h
+// says what a search is worth.
 #pragma once
 
 #include <cstdint>
@@ -33,10 +25,6 @@ struct Features {
   std::int64_t count() const { return static_cast<std::int64_t>(labels.size()); }
 };
 
-struct RetrievalScores {
-  float nearest = 0, average_precision = 0, precision = 0, recall = 0;
-};
-
 // UsageError unless a database of `count` items has `depth` nearest ones, and at least one.
 void require_depth(std::int64_t depth, std::int64_t count);
 
@@ -44,8 +32,8 @@ void require_depth(std::int64_t depth, std::int64_t count);
 // offset.
 class FeatureDatabase {
  public:
-  // depth: the k of the scores above. UsageError if there are fewer items. Error if a vector is not
-  // finite.
+  // depth: the k of eval/retrieval_scores.h. UsageError if there are fewer items. Error if a vector
+  // is not finite.
   FeatureDatabase(Features features, Distance distance, std::int64_t depth);
 
   std::int64_t count() const { return features_.count(); }
@@ -57,9 +45,11 @@ class FeatureDatabase {
 
   // q . vector + offset in f64, summed in one order wherever an item lies: equal vectors tie.
   double score(std::span<const float> query, std::int64_t item) const;
-  // Of a query of this class, for which `found` are the `depth` nearest, the nearest first. NaN if
-  // these are -1, since the query is no number.
-  RetrievalScores scores(std::span<const std::int32_t> found, std::int64_t label) const;
+  // The class of an item, and how many items have a class.
+  std::int64_t label(std::int64_t item) const {
+    return features_.labels[static_cast<std::size_t>(item)];
+  }
+  std::int64_t count_of(std::int64_t label) const;
 
  private:
   Features features_;

@@ -1,5 +1,5 @@
 // Retrieval as a measurement: images are queries, for which a database of images is searched, and
-// their values are those of dataset/feature_database.h. What the values mean hangs on the database,
+// their values are those of eval/retrieval_scores.h. What the values mean hangs on the database,
 // on who encodes it, on what is near and on how many items are looked at. All this is the protocol.
 // A protocol makes the examples different ones: they have another fingerprint and another name. So
 // a store never compares values of different protocols.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "eval/retrieval_scores.h"
 #include "fold/launch.h"
 #include "kernels/nearest.h"
 
@@ -131,7 +132,7 @@ void retrieval_into(const PlacedDatabase& database, const at::Tensor& queries,
     const std::span<const std::int32_t> found(nearest.const_data_ptr<std::int32_t>() + row * depth,
                                               static_cast<std::size_t>(depth));
     const RetrievalScores scores =
-        database.items.scores(found, labels.const_data_ptr<std::int64_t>()[row]);
+        retrieval_scores(database.items, found, labels.const_data_ptr<std::int64_t>()[row]);
     const float each[] = {scores.nearest, scores.average_precision, scores.precision,
                           scores.recall};
     for (std::int64_t i = 0; i < kRetrievalMetrics; ++i) out[i * n + row] = each[i];

@@ -101,10 +101,10 @@ TEST(Retrieval, ADatabaseHasTheClassesOfItsImages) {
   const FeatureDatabase database = searchable(retrieval, 1, {10, 20, 30, 40});
   EXPECT_EQ(database.count(), 4);
   EXPECT_EQ(database.dimension(), 1);
-  const std::vector<std::int32_t> found = {1, 0};
-  const RetrievalScores scores = database.scores(found, 1);
-  EXPECT_EQ(scores.nearest, 1);
-  EXPECT_EQ(scores.recall, 0.5f);
+  EXPECT_EQ(database.label(0), 0);
+  EXPECT_EQ(database.label(3), 4);
+  EXPECT_EQ(database.count_of(1), 2);
+  EXPECT_EQ(database.count_of(2), 0);
 }
 
 }  // namespace
