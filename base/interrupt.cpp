@@ -29,6 +29,6 @@ InterruptGuard::InterruptGuard() {
   }
 }
 
-bool InterruptGuard::interrupted() const { return flag != 0; }
+bool InterruptGuard::interrupted() { return flag != 0; }
 
 }  // namespace mnm

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
 #include "image/preprocessor_config.h"
 #include "text/byte_letters.h"
 #include "text/tokenizer.h"
@@ -46,7 +48,13 @@ std::function<TextTokens()> text_tokens(const std::filesystem::path& directory,
       if (!found) return {false, {}, "there is none"};
       const bool bytes = is_of_bytes(*found);
       const auto tokenizer = std::make_shared<const Tokenizer>(std::move(*found));
-      return {bytes, [tokenizer](std::string_view text) { return tokenizer->encode(text); }, ""};
+      const ProgressSink until_interrupted = [](const Progress&) {
+        return !InterruptGuard::interrupted();
+      };
+      const auto encode = [=](std::string_view text) {
+        return tokenizer->encode(text, Template::kApply, until_interrupted);
+      };
+      return {bytes, encode, ""};
     } catch (const Error& error) {
       return {false, {}, error.what()};
     }

@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/progress.h"
+#include "base/shell_word.h"
 #include "dataset/image_examples.h"
 #include "dataset/llm_c_shard.h"
 #include "dataset/npy.h"
@@ -192,11 +194,20 @@ void TokenFile::read_text(const TextTokens& text) {
     fail("cannot read {} as text: the checkpoint's tokenizer is not read ({})", path().string(),
          text.why_not.empty() ? "there is none" : text.why_not);
   }
+  if (file_.bytes().size() > kMostText) {
+    fail(
+        "cannot read {} as text: it has {} bytes, and at most {} are tokenized where they are "
+        "read; "
+        "make a token file of it once: mixnmatch tokenize {} --model CHECKPOINT --train FILE",
+        path().string(), file_.bytes().size(), kMostText, shell_quoted(path().string()));
+  }
   std::string content(file_.bytes().size(), '\0');
   file_.read(0, std::as_writable_bytes(std::span(content)));
   try {
     const std::vector<std::int64_t> tokens = text.encode(content);
     text_.assign(tokens.begin(), tokens.end());
+  } catch (const Stopped&) {
+    throw;
   } catch (const Error& error) {
     fail("cannot read {} as text: {}", path().string(), error.what());
   }

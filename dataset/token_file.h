@@ -31,13 +31,16 @@ namespace mnm {
 //    tokens, or its tokenizer maps token i to byte i. So is text that is not UTF-8, texts with a
 //    zero byte after each, a file of fewer than 64 bytes, and a file whose bytes are all below a
 //    vocabulary of fewer than 256.
-// 3. Else text is tokenized, if the checkpoint's tokenizer can be read. Token ids written as text,
+// 3. Else text of at most kMostText bytes is tokenized, if the checkpoint's tokenizer can be read.
+//    Tokenizing takes some 20 bytes of memory for each byte of the text. Token ids written as text,
 //    JSON, web pages and pointers of Git LFS are not taken as text, unless `reading` says so.
 // 4. Any other file is an Error, which says what the file looks like and what helps. So is a header
 //    that is cut off, contradicts the size of the file, or names another element type. So is a file
 //    that is written between two reads.
 class TokenFile {
  public:
+  static constexpr std::uint64_t kMostText = 16 << 20;
+
   explicit TokenFile(const std::filesystem::path& path, const TokenReading& reading = {});
 
   std::uint64_t size() const { return size_; }  // tokens

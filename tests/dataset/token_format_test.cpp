@@ -314,6 +314,26 @@ TEST(TokenFormat, TextThatIsNoTextOfACorpusIsRefusedUnlessItIsCalledText) {
   }
 }
 
+TEST(TokenFormat, TextIsTokenizedUpToALimit) {
+  const TempDir dir;
+  const TokenReading reading = {TokenFormat::kRecognised, 600, words};
+  spew(dir / "a text", std::string(TokenFile::kMostText, 'a'));
+  EXPECT_EQ(TokenFile(dir / "a text", reading).size(), TokenFile::kMostText / 2);
+  spew(dir / "a text", std::string(TokenFile::kMostText + 1, 'a'));
+  const std::string error = error_of([&] { TokenFile(dir / "a text", reading); });
+  EXPECT_TRUE(contains(error, "16777217 bytes, and at most 16777216")) << error;
+  EXPECT_TRUE(contains(error, "mixnmatch tokenize '" + (dir / "a text").string() + "'")) << error;
+}
+
+TEST(TokenFormat, TokenizingIsStopped) {
+  const TempDir dir;
+  spew(dir / "text", "some text");
+  const auto stopping = []() -> TextTokens {
+    return {false, [](std::string_view) -> std::vector<std::int64_t> { throw Stopped(); }, ""};
+  };
+  EXPECT_THROW(TokenFile(dir / "text", {TokenFormat::kText, 600, stopping}), Stopped);
+}
+
 TEST(TokenFormat, TextThatOnlyBeginsAsSomethingElseIsText) {
   const TempDir dir;
   for (const std::string text :
