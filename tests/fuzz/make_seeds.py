@@ -50,6 +50,55 @@ MATMAMBA = {
 }
 
 
+GEMMA3N = {
+    "model_type": "gemma3n_text",
+    "vocab_size": 256,
+    "vocab_size_per_layer_input": 200,
+    "hidden_size": 16,
+    "hidden_size_per_layer_input": 8,
+    "intermediate_size": [32, 32],
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"],
+    "num_kv_shared_layers": 0,
+    "activation_sparsity_pattern": [0.95, 0.0],
+    "altup_num_inputs": 4,
+    "laurel_rank": 4,
+}
+VIT = {
+    "architectures": ["ViTForImageClassification"],
+    "model_type": "vit",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 8,
+    "patch_size": 4,
+    "num_channels": 1,
+    "id2label": {"0": "a", "1": "b"},
+}
+TIMM_VIT = {
+    "architecture": "vit_tiny_patch16_224",
+    "num_classes": 2,
+    "model_args": {"depth": 2, "img_size": 32},
+    "pretrained_cfg": {"input_size": [3, 32, 32], "crop_pct": 0.9},
+}
+MAMBA2_VISION = {
+    "model_type": "mixnmatch_mamba2_vision",
+    "d_model": 32,
+    "n_layer": 2,
+    "image_size": 8,
+    "patch_size": 4,
+    "num_channels": 1,
+    "n_classes": 2,
+    "ssm_cfg": {"layer": "MatMamba2", "d_state": 8},
+}
+
+
 def write(reader, name, content):
     path = SEEDS / reader / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +130,9 @@ def checkpoint_seeds():
     hub = {"model_type": "mamba2", "hidden_size": 32, "num_hidden_layers": 2}
     hub |= {"state_size": 8, "num_heads": 8, "head_dim": 8, "vocab_size": 256}
     configs = {"llama": LLAMA, "per_layer": per_layer, "many_layers": endless}
-    for name, config in {**configs, "matmamba": MATMAMBA, "mamba2": hub}.items():
+    configs |= {"matmamba": MATMAMBA, "mamba2": hub, "gemma3n": GEMMA3N}
+    configs |= {"vit": VIT, "timm_vit": TIMM_VIT, "mamba2_vision": MAMBA2_VISION}
+    for name, config in configs.items():
         write("config", name, json.dumps(config))
 
     shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
@@ -102,6 +153,12 @@ def checkpoint_seeds():
         "moved": "0",
     }
     write("probe", "sound", safetensors({"logits": ("F32", [2, 3], bytes(24))}, probe))
+    of_pixels = {key: value for key, value in probe.items() if key != "tokens"}
+    pixels = {
+        "logits": ("F32", [1, 3], bytes(12)),
+        "pixels": ("F32", [1, 1, 2, 2], bytes(16)),
+    }
+    write("probe", "pixels", safetensors(pixels, of_pixels))
 
 
 def byte_letters():
@@ -145,6 +202,46 @@ def tokenizer_seeds():
     tokenizer["model"]["merges"] = ["t w", "tw o"]
     tokenizer["post_processor"] = None
     write("tokenizer", "old_merges", json.dumps(tokenizer, ensure_ascii=False))
+
+    pieces = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += ["\u2581", "t", "w", "o", "tw", "two"]
+    tokenizer["added_tokens"][0]["id"] = 1
+    tokenizer["pre_tokenizer"] = None
+    tokenizer["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": "\u2581"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+        ],
+    }
+    tokenizer["decoder"] = {
+        "type": "Sequence",
+        "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ],
+    }
+    tokenizer["model"] |= {
+        "byte_fallback": True,
+        "fuse_unk": True,
+        "unk_token": "<unk>",
+        "vocab": {piece: i for i, piece in enumerate(pieces)},
+    }
+    write("tokenizer", "sentencepiece", json.dumps(tokenizer, ensure_ascii=False))
+    splits = [
+        {"type": "Digits", "individual_digits": True},
+        {
+            "type": "Split",
+            "pattern": {"Regex": "\\s?\\p{L}+|\\s+(?!\\S)|[^\\s\\p{L}]+"},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+    ]
+    tokenizer["normalizer"] = {"type": "NFC"}
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": splits}
+    write("tokenizer", "splits", json.dumps(tokenizer, ensure_ascii=False))
 
 
 def token_file_seeds():
@@ -353,7 +450,81 @@ def image_source_seeds():
     write("image_source", "idx_large", struct.pack(">4I", 0x803, *[2**32 - 1] * 3))
 
 
+def npy(descr, shape, content):
+    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    head += " " * (118 - 1 - len(head)) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + content
+
+
+def array_seeds():
+    labels = npy("<i8", (2,), struct.pack("<2q", 0, 1))
+    huge = npy("<f4", (2**62, 4), bytes(8))
+    write("features", "vectors", npy("<f4", (2, 3), struct.pack("<6f", *range(6))))
+    write("features", "classes", labels)
+    write("features", "huge", huge)
+    write("image_set", "bytes", npy("|u1", (2, 2, 3, 1), bytes(range(12))))
+    write(
+        "image_set", "floats", npy("<f4", (2, 1, 2, 2), struct.pack("<8f", *range(8)))
+    )
+    write("image_set", "labels", labels)
+    write("image_set", "huge", huge)
+
+
+def companion_seeds():
+    """What lies beside a checkpoint, and what comes to a server."""
+    processor = {"image_processor_type": "ViTImageProcessor", "do_resize": True}
+    processor |= {
+        "size": {"height": 8, "width": 8},
+        "resample": 2,
+        "do_normalize": True,
+    }
+    processor |= {
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "rescale_factor": 1 / 255,
+    }
+    write("preprocessor_config", "vit", json.dumps(processor))
+    write("preprocessor_config", "timm", json.dumps(TIMM_VIT))
+
+    chatml = (
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+        "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    write("chat_template", "chatml", chatml)
+    about = {
+        "chat_template": chatml,
+        "bos_token": "<s>",
+        "eos_token": {"content": "</s>"},
+    }
+    write("chat_template", "tokenizer_config", json.dumps(about))
+    write("chat_template", "generation_config", json.dumps({"eos_token_id": [1, 2]}))
+
+    questions = [
+        {"context": "2 + 2 =", "choices": ["3", "4"], "gold": 1},
+        {"contexts": ["Ann", "Bo"], "continuation": "sings", "gold": 0},
+    ]
+    for name, lines in (("questions", questions), ("texts", [{"text": "A text."}])):
+        write("questions", name, "".join(json.dumps(line) + "\n" for line in lines))
+
+    own = {"config.json": {"bytes": 2, "fingerprint": "0" * 32}}
+    write("own_files", "sound", json.dumps({"mixnmatch_files": 1, "files": own}))
+
+    completion = {"model": "8x2", "prompt": ["a", "b"], "max_tokens": 2, "logprobs": 1}
+    chat = {
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "stop": "x",
+    }
+    proposals = [{"token": 1, "probabilities": [[1, 0.75], [2, 0.25]]}]
+    verify = {"tokens": [1, 2], "draft": proposals, "temperature": 1, "seed": 1}
+    for name, body in (("completion", completion), ("chat", chat), ("verify", verify)):
+        write("request_body", name, json.dumps(body))
+
+
 if __name__ == "__main__":
+    array_seeds()
+    companion_seeds()
     checkpoint_seeds()
     tokenizer_seeds()
     token_file_seeds()
