@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/progress.h"
 #include "dataset/token_file.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
