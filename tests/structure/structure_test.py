@@ -312,6 +312,19 @@ def every_test_is_registered(tree):
     rooms = tree["tests/CMakeLists.txt"]
     for path in tree:
         if not re.fullmatch(r"tests/.*_test\.\w+", path):
+def every_check_is_listed(tree):
+    """CTest runs what tests/structure/CMakeLists.txt lists, and that is all there is."""
+    folder = "tests/structure"
+    lists = tree[f"{folder}/CMakeLists.txt"]
+    listed = re.search(r"foreach\(check ([^)]*)\)", lists)[1].split()
+    written = re.findall(
+        r"^    def test_(\w+)\(", tree[f"{folder}/structure_test.py"], re.MULTILINE
+    )
+    for name in sorted(set(listed) ^ set(written)):
+        where = "structure_test.py" if name in listed else "CMakeLists.txt"
+        yield f"{folder}/{where} lacks the check {name}"
+
+
             continue
         folder, name = path.rsplit("/", 1)
         lists = re.sub(r"#.*", "", tree.get(f"{folder}/CMakeLists.txt", ""))
@@ -531,6 +544,23 @@ class Structure(unittest.TestCase):
         self.holds(
             pages_are_whole,
             (unfilled, "docs/a.md has places still to be filled"),
+    def test_checks(self):
+        folder = "tests/structure"
+        tree = {
+            f"{folder}/structure_test.py": "    def test_a(self):\n    def test_b(self):\n"
+        }
+        self.holds(
+            every_check_is_listed,
+            (
+                tree | {f"{folder}/CMakeLists.txt": "foreach(check a)"},
+                f"{folder}/CMakeLists.txt lacks the check b",
+            ),
+            (
+                tree | {f"{folder}/CMakeLists.txt": "foreach(check a\n b c)"},
+                f"{folder}/structure_test.py lacks the check c",
+            ),
+        )
+
             (dangling, "docs/a.md links to b.md, which there is not"),
             (silent, "docs/commands.md describes [], cli/commands.inc lists ['eval']"),
         )
