@@ -197,7 +197,7 @@ OptionTable option_table(Request& request) {
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
-      .option("data", required(path_value(data.path)),
+      .option("data", required(data_value(data.path)),
               "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
               "an image set");
   add_data_options(options, data);

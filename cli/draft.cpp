@@ -69,7 +69,7 @@ OptionTable option_table(Request& request) {
       .option("rows", count_value(request.rows, 1, 1000), "how many drafts to show");
   add_latency_option(options, request.latency);
   options.section("measuring the choice")
-      .option("check", path_value(request.check.path),
+      .option("check", data_value(request.check.path),
               "texts whose beginnings are continued: tokens, or text")
       .option("prompts", count_value(request.prompts, 1, 1 << 20), "how many of them")
       .option("prompt-tokens", count_value(request.prompt_tokens, 2, 1 << 20), "tokens of each")

@@ -89,12 +89,12 @@ OptionTable option_table(Request& request) {
       .option("from", path_value(from, "DIR"),
               "the checkpoint to go on from, ordinary or nested: its config and its weights")
       .section("data")
-      .option("tokens", path_value(tokens), "the token file to train on")
+      .option("tokens", data_value(tokens), "the token file to train on")
       .option("images", path_value(images, "SET"),
               "the image set to train on, for a model that reads images")
       .option("token-format", token_format_value(settings.format),
               "format of token files without a header; else bytes or text, if the model reads them")
-      .option("validation", path_value(settings.validation),
+      .option("validation", data_value(settings.validation),
               "a held-out token file or image set, for the reports")
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
               "how many held-out tokens a report takes; of an image, each patch is one")
