@@ -261,12 +261,12 @@ int bench_command(const Arguments& arguments) {
     }
   }
 
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   read_as_model(request.data, opened);
   const std::unique_ptr<const Examples> data = load_examples(request.data, model);
   const DeviceOptions& device = request.device;
+  const InterruptGuard guard;
   Bench bench(opened, *data, device, guard);
   Table table = empty_table();
   for (const std::string& set : request.sets) {

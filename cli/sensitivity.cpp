@@ -148,7 +148,6 @@ int sensitivity_command(const Arguments& arguments) {
   const OutputFormat output = output_format(request.json, request.csv);
   require_outputs(request);
 
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   read_as_model(request.data, opened);
@@ -156,6 +155,7 @@ int sensitivity_command(const Arguments& arguments) {
   const std::unique_ptr<const Examples> examples = load_examples(request.data, model);
   const Examples& data = *examples;
   require_device(request.device);
+  const InterruptGuard guard;
   std::optional<Store> store;
   if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
 

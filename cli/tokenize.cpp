@@ -7,7 +7,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/json.h"
+#include "base/output_place.h"
+#include "base/progress.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -211,6 +214,7 @@ class PartWriter {
 
   const Request& request_;
   const std::size_t width_;
+    if (guard_.interrupted()) throw Stopped();
   TokenFormat format_;
   Table table_{{{"part", "part", false},
                 {"files", "files"},
@@ -218,6 +222,7 @@ class PartWriter {
                 {"path", "written to", false},
                 {"fingerprint", "fingerprint", false}},
                {}};
+    if (guard_.interrupted()) throw Stopped();
   std::vector<AtomicFile> written_;
   std::string list_;
 };
@@ -233,6 +238,7 @@ int tokenize_command(const Arguments& arguments) {
   require_outputs(request);
 
   const std::vector<std::filesystem::path> roots(request.inputs.begin(), request.inputs.end());
+  const InterruptGuard guard_;
   const std::vector<CorpusFile> files = list_corpus(roots, request.glob);
   std::vector<HeldOut> held_out;
   for (const Part& part : parts) held_out.push_back(part.held_out);
