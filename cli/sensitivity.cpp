@@ -127,7 +127,7 @@ OptionTable option_table(Request& request) {
   options.section("output")
       .option("db", path_value(request.db), "also keep the scores in this store")
       .option("svg", path_value(request.svg), "also draw the table")
-      .option("force", flag_value(request.force), "replace files that exist");
+      .option("force", flag_value(request.force), "replace an earlier picture");
   add_output_options(options, request.json, request.csv);
   return options;
 }
@@ -136,7 +136,7 @@ void require_outputs(const Request& request) {
   if (request.svg.empty()) return;
   require_apart(request.svg, request.db);
   require_apart(request.svg, request.data.path);
-  require_writable(request.svg, request.force);
+  require_writable(request.svg, request.force, picture_kind());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "base/output_place.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
@@ -169,6 +170,7 @@ void require_target_of(const Request& request) {
   const std::filesystem::path inputs[] = {request.config, request.from, request.teacher,
                                           request.settings.data, request.settings.validation};
   for (const auto& input : inputs) require_apart(request.model(), input);
+  require_no_store(request.settings.directory);
   require_target(request.model(), request.force);
 }
 
