@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/file_clock.h"
+#include "base/interrupt.h"
 #include "base/output_place.h"
 
 namespace mnm {
@@ -407,6 +408,7 @@ AtomicDirectory::AtomicDirectory(fs::path target, Replaceable replaceable)
     : target_(followed(normal_target(target))), replaceable_(std::move(replaceable)) {
   remove_stale_siblings(target_);  // before anything else is asked about what is at the target
   require_replaceable(target_, replaceable_);
+  defer_interrupts();
   std::tie(partial_, lock_) =
       make_partial(target_, [](const fs::path& path) { return ::mkdir(path.c_str(), 0777); });
   leave_mark(partial_);
@@ -504,6 +506,7 @@ fs::path AtomicDirectory::move_to_target() {
 
 AtomicFile::AtomicFile(const fs::path& target) : target_(normal_target(target)) {
   require_place_of_file(target_);
+  defer_interrupts();
   std::tie(partial_, lock_) = make_partial(target_, [](const fs::path& name) {
     int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) return -1;

@@ -6,18 +6,23 @@
 namespace mnm {
 namespace {
 
-std::atomic<int> flag = 0;  // read by the threads that score, too
-static_assert(std::atomic<int>::is_always_lock_free);
+using End = void (*)();
+
+std::atomic<bool> deferred = false, signalled = false;  // read by the threads that score, too
+std::atomic<End> end_at_once = nullptr;
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<End>::is_always_lock_free);
 
 extern "C" void mnm_on_signal(int number) {
-  flag = 1;
+  if (!deferred) end_at_once.load()();
+  signalled = true;
   std::signal(number, SIG_DFL);
 }
 
 }  // namespace
 
-InterruptGuard::InterruptGuard() {
-  flag = 0;
+void handle_interrupts(End end) {
+  end_at_once = end;
+  deferred = signalled = false;
   struct sigaction action {};
   action.sa_handler = &mnm_on_signal;
   action.sa_flags = SA_RESTART;
@@ -29,6 +34,8 @@ InterruptGuard::InterruptGuard() {
   }
 }
 
-bool InterruptGuard::interrupted() { return flag != 0; }
+void defer_interrupts() { deferred = true; }
+
+bool InterruptGuard::interrupted() { return signalled; }
 
 }  // namespace mnm

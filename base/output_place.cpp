@@ -22,20 +22,31 @@ bool is_database(const fs::path& path) {
   return std::string_view(head, sizeof head) == "SQLite format 3";
 }
 
+// The store whose journal would have that name; empty if there is none.
+fs::path store_of_journal(const fs::path& name) {
+  const std::string text = name.string();
+  std::error_code error;
+  for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
+    if (!text.ends_with(suffix)) continue;
+    const fs::path store = text.substr(0, text.size() - suffix.size());
+    const bool unwritten = fs::is_regular_file(store, error) && fs::is_empty(store, error);
+    if (unwritten || is_database(store)) return store;
+  }
+  return {};
+}
+
 }  // namespace
 
 void require_no_journal(const fs::path& target) {
   // SQLite names them after the file that a link leads to.
   std::error_code error;
-  for (const fs::path& name : {target, fs::weakly_canonical(target, error)}) {
-    for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
-      const std::string text = name.string();
-      if (!text.ends_with(suffix)) continue;
-      const fs::path store = text.substr(0, text.size() - suffix.size());
-      if (!is_database(store) && !(fs::is_regular_file(store, error) && fs::is_empty(store, error)))
-        continue;
-      fail("cannot write '{}': a file of that name would be the journal of the store '{}'",
-           target.string(), store.string());
+  for (fs::path name : {target, fs::weakly_canonical(target, error)}) {
+    // The directories above it, too: whoever writes the target may make them.
+    for (; name.has_relative_path(); name = name.parent_path()) {
+      if (const fs::path store = store_of_journal(name); !store.empty()) {
+        fail("cannot write '{}': '{}' would be the journal of the store '{}'", target.string(),
+             name.string(), store.string());
+      }
     }
   }
 }

@@ -6,8 +6,8 @@
 
 namespace mnm {
 
-// Error if `target` is the name of a store's -wal, -shm or -journal file, whether that file exists
-// or not. SQLite would read what is written there as its own.
+// Error if `target`, or a directory above it, has the name of a store's -wal, -shm or -journal
+// file, whether that exists or not. SQLite would read what is written there as its own.
 void require_no_journal(const std::filesystem::path& target);
 
 // Error as in require_no_journal, and also if `target` is a store or any other SQLite database.

@@ -197,7 +197,7 @@ OptionTable option_table(Request& request) {
       .option("sample", count_value(sample, 2, kMostCandidates),
               "how many submodels are timed one by one; FLOPs give the time of the rest")
       .section("data")
-      .option("data", required(path_value(data.path)),
+      .option("data", required(data_value(data.path)),
               "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), or "
               "an image set");
   add_data_options(options, data);
@@ -261,12 +261,12 @@ int bench_command(const Arguments& arguments) {
     }
   }
 
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   read_as_model(request.data, opened);
   const std::unique_ptr<const Examples> data = load_examples(request.data, model);
   const DeviceOptions& device = request.device;
+  const InterruptGuard guard;
   Bench bench(opened, *data, device, guard);
   Table table = empty_table();
   for (const std::string& set : request.sets) {

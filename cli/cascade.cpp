@@ -69,7 +69,7 @@ OptionTable option_table(Request& request) {
               "tries N + 1 thresholds; each sends 1/N more of the search part on to B")
       .section("output")
       .option("svg", path_value(request.svg), "also draw accuracy over FLOPs, beside the front")
-      .option("force", flag_value(request.force), "replace a file that exists");
+      .option("force", flag_value(request.force), "replace an earlier picture");
   add_output_options(options, request.json, request.csv);
   return options;
 }
@@ -219,7 +219,7 @@ int cascade_command(const Arguments& arguments) {
   const OutputFormat output = output_format(request.json, request.csv);
   if (!request.svg.empty()) {
     require_apart(request.svg, request.cascade.db);
-    require_writable(request.svg, request.force);
+    require_writable(request.svg, request.force, picture_kind());
   }
   const Store store = Store::open(request.cascade.db, Store::Mode::kRead);
   const StoredCascade stored(request.cascade, store);

@@ -16,6 +16,7 @@
 #include "base/spelling.h"
 #include "base/version.h"
 #include "cli/print.h"
+#include "cli/signals.h"
 #include "eval/scores.h"
 #include "report/escape.h"
 
@@ -97,6 +98,7 @@ void flush_output() {
 std::span<const Command> commands() { return kCommands; }
 
 int run_program(const Arguments& arguments) {
+  handle_signals();
   int status = 1;
   std::string message;
   try {
@@ -107,7 +109,7 @@ int run_program(const Arguments& arguments) {
     status = 2;
     message = error.what();
   } catch (const Stopped&) {
-    message = "stopped before the end; nothing of this command was kept";
+    message = kStopped;
   } catch (const std::filesystem::filesystem_error& error) {
     message = fmt::format("cannot use '{}': {}", error.path1().string(), error.code().message());
   } catch (const std::bad_alloc&) {

@@ -25,7 +25,8 @@ struct Command {
 std::span<const Command> commands();
 
 // Runs the program. `arguments` are without the program's name. Errors become one sentence on
-// standard error. The result is the exit status: 0 done, 1 failed, 2 wrong usage.
+// standard error. The result is the exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C ends every
+// command with a sentence (cli/signals.h).
 int run_program(const Arguments& arguments);
 
 // "mixnmatch search DIR --seed 3", quoted for a shell: what the store keeps.

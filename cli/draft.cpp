@@ -69,8 +69,10 @@ OptionTable option_table(Request& request) {
       .option("rows", count_value(request.rows, 1, 1000), "how many drafts to show");
   add_latency_option(options, request.latency);
   options.section("measuring the choice")
-      .option("check", path_value(request.check.path),
+      .option("check", data_value(request.check.path),
               "texts whose beginnings are continued: tokens, or text")
+      .option("token-format", token_format_value(request.check.format),
+              "format of token files without a header; else bytes or text, if the model reads them")
       .option("prompts", count_value(request.prompts, 1, 1 << 20), "how many of them")
       .option("prompt-tokens", count_value(request.prompt_tokens, 2, 1 << 20), "tokens of each")
       .option("max-new-tokens", count_value(request.settings.new_tokens, 2, 1 << 20),
@@ -133,7 +135,7 @@ Table draft_table(std::span<const Draft> drafts) {
 }
 
 DraftCheck measured(Request& request, const OpenedModel& opened, const Draft& best,
-                    const Widths& verifier, const InterruptGuard& guard) {
+                    const Widths& verifier) {
   request.check.context = request.prompt_tokens;
   request.check.max_tokens = request.prompt_tokens * request.prompts + 1;
   read_as_model(request.check, opened);
@@ -157,6 +159,7 @@ DraftCheck measured(Request& request, const OpenedModel& opened, const Draft& be
   Engine& engine = open_engine(request.device.device);
   const auto session = engine.load(opened.model, opened.checkpoint, request.device);
   const auto sequences = session->sequences();
+  const InterruptGuard guard;
   ProgressBar bar("checking");
   return check_draft(*sequences, request.settings, prompts, shown_on(bar, guard));
 }
@@ -179,7 +182,6 @@ int draft_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   if (opened.model.one_output) {
     fail("cannot choose a draft for '{}': it writes no text", request.model.directory.string());
@@ -197,7 +199,7 @@ int draft_command(const Arguments& arguments) {
   const auto shown =
       std::span(drafts).first(std::min(drafts.size(), static_cast<std::size_t>(request.rows)));
   std::optional<DraftCheck> check;
-  if (!request.check.path.empty()) check = measured(request, opened, best, verifier, guard);
+  if (!request.check.path.empty()) check = measured(request, opened, best, verifier);
 
   if (request.json) {
     nlohmann::ordered_json json = {{"verifier", to_string(verifier)},

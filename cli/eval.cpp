@@ -126,7 +126,7 @@ OptionTable option_table(Request& request) {
               "uniform submodel (the default), or 'published', 'block' or 'layer' for those that "
               "the model's authors have published")
       .section("data")
-      .option("data", required(path_value(data.path)),
+      .option("data", required(data_value(data.path)),
               "token file (an llm.c shard, .npy, bytes, text, or what --token-format says), a "
               "task file of 'mixnmatch tasks', or an image set");
   add_data_options(options, data);

@@ -5,6 +5,7 @@
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "dataset/examples.h"
@@ -39,7 +40,7 @@ OptionTable option_table(Request& request) {
   add_device_options(options, request.device);
   options.section("output")
       .option("out", required(path_value(request.out, "NAME")), "where the two files begin")
-      .option("force", flag_value(request.force), "replace the files if they exist");
+      .option("force", flag_value(request.force), "replace earlier ones of such files");
   return options;
 }
 
@@ -49,6 +50,9 @@ int features_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
+  const auto [vectors, classes] = feature_files(request.out);
+  require_writable(vectors, request.force, vectors_kind());
+  require_writable(classes, request.force, classes_kind());
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   if (!model.one_output) {
@@ -58,9 +62,6 @@ int features_command(const Arguments& arguments) {
   if (!request.widths.empty()) {
     widths = parse_widths(request.widths, model.layers());
     model.space.require(widths);
-  }
-  if (is_feature_file(request.out) && !request.force) {
-    fail("{}-X.npy exists; give another --out, or --force", request.out.string());
   }
   read_as_model(request.data, opened);
   const std::unique_ptr<const Examples> data = load_examples(request.data, model);

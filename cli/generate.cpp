@@ -311,7 +311,6 @@ int generate_command(const Arguments& arguments) {
   if (!request.ignore_end) limits.ends = words.ends;
 
   way.connect(words.tokenizer ? &words.tokenizer->json() : nullptr, request.sampling);
-  const InterruptGuard guard;
   const DeviceOptions& device = request.device;
   Engine& engine = open_engine(device.device);
   const auto session = engine.load(model, opened.checkpoint, device);
@@ -322,6 +321,7 @@ int generate_command(const Arguments& arguments) {
   const auto source =
       way.source(*sequences, limits.context - std::max<std::int64_t>(0, room - limits.new_tokens),
                  sampler, random);
+  const InterruptGuard guard;
   Output output(options.given("tokens") ? nullptr : &*words.tokenizer, request.json);
   const Generation generation = written(*source, tokens, limits, output, guard);
   const Speed speed = speed_of(generation, tokens.size(), opened, way, device);

@@ -144,11 +144,12 @@ void require_positions(const Workload& workload, const NestedModel& model) {
   }
 }
 
-Latency measured(const Request& request, const OpenedModel& opened, const InterruptGuard& guard) {
+Latency measured(const Request& request, const OpenedModel& opened) {
   Engine& engine = open_engine(request.device.device);
   const auto session = engine.load(opened.model, opened.checkpoint, request.device);
   const auto timer = session->timer(request.workload);
   Random random(request.settings.seed);
+  const InterruptGuard guard;
   ProgressBar bar("timing");
   Latency latency = measure_latency(
       opened.model.space, request.settings, *timer,
@@ -182,7 +183,6 @@ int latency_command(const Arguments& arguments) {
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
   request.workload.phase = parse_phase(request.phase);
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   if (!opened.model.reads_tokens()) take_whole_examples(request.workload, options, opened.model);
   require_positions(request.workload, opened.model);
@@ -190,7 +190,7 @@ int latency_command(const Arguments& arguments) {
   std::optional<Store> store;
   if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
 
-  const Latency latency = measured(request, opened, guard);
+  const Latency latency = measured(request, opened);
   std::optional<std::int64_t> id;
   if (store) {
     LatencyRow row;

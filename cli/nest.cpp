@@ -59,7 +59,7 @@ OptionTable option_table(Request& request) {
       .section("importance")
       .option("score", choice_value(request.score, score_names()),
               "how the importance of a neuron is measured; magnitude needs no data")
-      .option("data", path_value(request.data.path),
+      .option("data", data_value(request.data.path),
               "text to calibrate on, of the kind that the model will read: an llm.c shard, .npy, "
               "bytes, text, or what --token-format says")
       .option("token-format", token_format_value(request.data.format),

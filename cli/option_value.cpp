@@ -70,6 +70,8 @@ OptionValue path_value(std::filesystem::path& target, std::string placeholder) {
           /*path=*/true};
 }
 
+OptionValue data_value(std::filesystem::path& target) { return path_value(target, "DATA"); }
+
 OptionValue texts_value(std::vector<std::string>& target, std::string placeholder) {
   return {std::move(placeholder), "", true, false,
           [&target](const std::string& text) { target.push_back(text); }};

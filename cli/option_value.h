@@ -35,6 +35,9 @@ struct OptionValue {
 OptionValue flag_value(bool& target);
 OptionValue text_value(std::string& target, std::string placeholder);
 OptionValue path_value(std::filesystem::path& target, std::string placeholder = "FILE");
+// A file of examples that may be a token file; "DATA" in --help. A command that has one has
+// --token-format, too (tests/cli).
+OptionValue data_value(std::filesystem::path& target);
 OptionValue texts_value(std::vector<std::string>& target, std::string placeholder);  // repeats
 OptionValue choice_value(std::string& target, std::span<const std::string_view> choices);
 

@@ -12,13 +12,10 @@
 #include "model/own_files.h"
 
 namespace mnm {
+namespace {
 
-void require_writable(const std::filesystem::path& path, bool force) {
+void require_directory_of(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
-  require_place_of_file(path);
-  if (fs::exists(fs::symlink_status(path)) && !force) {
-    fail("{} is there already: choose another name, or replace it with --force", path.string());
-  }
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
   if (!fs::is_directory(parent)) {
     fail("cannot write {}: there is no directory {}", path.string(), parent.string());
@@ -26,6 +23,30 @@ void require_writable(const std::filesystem::path& path, bool force) {
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
     fail("cannot write {}: {}: {}", path.string(), parent.string(), std::strerror(errno));
   }
+}
+
+}  // namespace
+
+void require_writable(const std::filesystem::path& path, bool force, const OutputKind& kind) {
+  namespace fs = std::filesystem;
+  require_place_of_file(path);
+  if (fs::exists(fs::symlink_status(path)) && !force) {
+    fail("{} is there already: choose another name, or replace it with --force", path.string());
+  }
+  if (!is_replaceable_file(path, kind)) {
+    fail("cannot replace {}: --force replaces only {}; remove it, or choose another name",
+         path.string(), kind.what);
+  }
+  require_directory_of(path);
+}
+
+void require_new_file(const std::filesystem::path& path) {
+  require_place_of_file(path);
+  const OutputKind nothing{"", [](const std::filesystem::path&) { return false; }};
+  if (!is_replaceable_file(path, nothing)) {
+    fail("{} is there already: choose another name, or remove it", path.string());
+  }
+  require_directory_of(path);
 }
 
 AtomicDirectory::Replaceable replaceable(bool force) {

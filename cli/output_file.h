@@ -8,13 +8,18 @@
 #include <string>
 
 #include "base/files.h"
+#include "cli/output_kind.h"
 #include "report/table.h"
 
 namespace mnm {
 
-// Throws an Error before any work is done: `path` exists and `force` is not given, `path` is a
-// directory, or its directory does not exist or may not be written to.
-void require_writable(const std::filesystem::path& path, bool force);
+// Throws an Error before any work is done: `path` exists and `force` is not given, or is there and
+// is not of the kind that is written; `path` is a directory, or its directory does not exist or may
+// not be written to.
+void require_writable(const std::filesystem::path& path, bool force, const OutputKind& kind);
+
+// The same for a file that nothing tells from somebody's own: none is replaced but an empty one.
+void require_new_file(const std::filesystem::path& path);
 
 // What --force allows an AtomicDirectory to replace: only directories that this program wrote.
 AtomicDirectory::Replaceable replaceable(bool force);

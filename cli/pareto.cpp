@@ -294,18 +294,19 @@ OptionTable option_table(Request& request) {
       .option("svg", path_value(svg), "also draw all records, the front and the uniform submodels")
       .option("npy", path_value(npy),
               "also write the scores of all records, by ascending widths, as a float32 array")
-      .option("force", flag_value(force), "replace files that exist");
+      .option("force", flag_value(force), "replace earlier ones of such files");
   add_output_options(options, json, csv);
   return options;
 }
 
 void require_outputs(const Request& request) {
   const std::filesystem::path outputs[] = {request.svg, request.npy};
+  const OutputKind kinds[] = {picture_kind(), scores_kind()};
   require_distinct(outputs);
-  for (const auto& path : outputs) {
-    if (path.empty()) continue;
-    require_apart(path, request.front.db);
-    require_writable(path, request.force);
+  for (std::size_t i = 0; i < std::size(outputs); ++i) {
+    if (outputs[i].empty()) continue;
+    require_apart(outputs[i], request.front.db);
+    require_writable(outputs[i], request.force, kinds[i]);
   }
 }
 

@@ -36,10 +36,10 @@ int report_command(const Arguments& arguments) {
   add_cache_options(options, front.cache, "none is assumed");
   options.section("output")
       .option("out", required(path_value(out)), "the page to write")
-      .option("force", flag_value(force), "replace a page that exists");
+      .option("force", flag_value(force), "replace an earlier page of this command");
   if (!options.parse(arguments)) return 0;
   require_apart(out, front.db);
-  require_writable(out, force);
+  require_writable(out, force, evidence_page_kind());
 
   const Store store = Store::open(front.db, Store::Mode::kRead);
   resolve(front, store);

@@ -9,6 +9,7 @@
 #include "cli/common_options.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/retrieval_options.h"
 #include "dataset/feature_file.h"
@@ -45,9 +46,9 @@ OptionTable option_table(Request& request) {
       .option("database", required(path_value(request.database, "NAME")),
               "the files that are searched");
   add_nearness_options(options, request.nearness);
-  options.option(
-      "shortlist", path_value(request.shortlist),
-      "write the numbers of the nearest items, a line of CSV for each query of the one file");
+  options.option("shortlist", path_value(request.shortlist),
+                 "write the numbers of the nearest items to a new file, a line of CSV for each "
+                 "query of the one file");
   options.section("device")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "CPU threads; 0: one per core");
@@ -134,6 +135,7 @@ int retrieve_command(const Arguments& arguments) {
     fail_usage("retrieve: --shortlist is of one file of queries, and there are {}",
                request.queries.size());
   }
+  if (!request.shortlist.empty()) require_new_file(request.shortlist);
   const FeatureDatabase database(read_features(request.database), request.nearness.near(),
                                  request.nearness.depth);
   std::vector<Values> all;

@@ -103,9 +103,9 @@ OptionTable option_table(Request& request) {
       .section("model and data");
   add_nesting_options(options, request.model.nesting);
   options
-      .option("data", of_run(path_value(request.data.path)),
+      .option("data", of_run(data_value(request.data.path)),
               "token file of the search part, or a task file")
-      .option("confirm", of_run(path_value(request.confirm)),
+      .option("confirm", of_run(data_value(request.confirm)),
               "token file of the confirm part, scored at every position, or a task file");
   add_data_options(options, request.data);
   options.section("search")

@@ -119,7 +119,7 @@ OptionTable option_table(Request& request) {
       "shows what each narrowing loses: the paired difference to the full model, "
       "with its standard error. A table of layers by widths.");
   add_model_options(options, request.model);
-  options.section("data").option("data", required(path_value(request.data.path)),
+  options.section("data").option("data", required(data_value(request.data.path)),
                                  "token file (an llm.c shard, .npy, bytes, text, or what "
                                  "--token-format says), a task file, or an image set");
   add_data_options(options, request.data);
@@ -127,7 +127,7 @@ OptionTable option_table(Request& request) {
   options.section("output")
       .option("db", path_value(request.db), "also keep the scores in this store")
       .option("svg", path_value(request.svg), "also draw the table")
-      .option("force", flag_value(request.force), "replace files that exist");
+      .option("force", flag_value(request.force), "replace an earlier picture");
   add_output_options(options, request.json, request.csv);
   return options;
 }
@@ -136,7 +136,7 @@ void require_outputs(const Request& request) {
   if (request.svg.empty()) return;
   require_apart(request.svg, request.db);
   require_apart(request.svg, request.data.path);
-  require_writable(request.svg, request.force);
+  require_writable(request.svg, request.force, picture_kind());
 }
 
 }  // namespace
@@ -148,7 +148,6 @@ int sensitivity_command(const Arguments& arguments) {
   const OutputFormat output = output_format(request.json, request.csv);
   require_outputs(request);
 
-  const InterruptGuard guard;
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   read_as_model(request.data, opened);
@@ -156,6 +155,7 @@ int sensitivity_command(const Arguments& arguments) {
   const std::unique_ptr<const Examples> examples = load_examples(request.data, model);
   const Examples& data = *examples;
   require_device(request.device);
+  const InterruptGuard guard;
   std::optional<Store> store;
   if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
 

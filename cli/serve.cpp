@@ -181,10 +181,10 @@ int serve_command(const Arguments& arguments) {
   // An address that is in use is told before a model is loaded, which may take minutes.
   HttpServer server(request.http, api, metrics, request.log ? LogSink(note_line) : LogSink());
 
-  const InterruptGuard guard;
   const auto session =
       open_engine(request.device.device).load(opened.model, opened.checkpoint, request.device);
   const auto sequences = session->sequences();
+  const InterruptGuard guard;
   std::vector<double> flops;
   for (const ServedModel& level : models.levels()) {
     flops.push_back(static_cast<double>(level.cost.flops));

@@ -66,7 +66,7 @@ OptionTable option_table(Request& request) {
               "what stands between a context and a choice; else a space")
       .section("output")
       .option("out", required(path_value(out, "FILE")), "the task file to write")
-      .option("force", flag_value(force), "replace a file that exists")
+      .option("force", flag_value(force), "replace an earlier task file")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);
   return options;
@@ -158,7 +158,7 @@ int tasks_command(const Arguments& arguments) {
                kLongestDelimiter);
   }
   require_apart(request.out, request.questions);
-  if (!request.dry_run) require_writable(request.out, request.force);
+  if (!request.dry_run) require_writable(request.out, request.force, task_file_kind());
   const TokenSource source = source_of(request);
   const auto tokenizer = tokenizer_of(source.directory, source.vocab_size);
   TaskSettings settings;

@@ -7,7 +7,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/json.h"
+#include "base/output_place.h"
+#include "base/progress.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -88,7 +91,7 @@ OptionTable option_table(Request& request) {
           "token-format", token_format_value(format),
           "format of the files: one byte per token (the default without --model), numbers of 16 or "
           "32 bits without a header, or llm.c's shard (the default with --model)")
-      .option("force", flag_value(force), "replace files that exist")
+      .option("force", flag_value(force), "replace earlier ones of such files")
       .option("dry-run", flag_value(dry_run), "write nothing");
   add_output_options(options, json, csv);
   return options;
@@ -116,7 +119,22 @@ void require_outputs(const Request& request) {
   for (const auto& path : request.outputs()) {
     if (path.empty()) continue;
     for (const std::string& input : request.inputs) require_apart(path, input);
-    require_writable(path, request.force);
+    require_place_of_file(path);
+  }
+}
+
+// What --force may replace. A text of the corpus is said to be one.
+void require_replaceable(const Request& request, const std::vector<CorpusFile>& files) {
+  if (request.dry_run) return;
+  const OutputKind tokens =
+      token_file_kind(request.model.empty() ? 256 : stated_vocabulary(request.model));
+  for (const auto& path : request.outputs()) {
+    if (path.empty()) continue;
+    const OutputKind kind = path == request.list_path ? part_list_kind() : tokens;
+    if (!is_replaceable_file(path, kind)) {
+      for (const CorpusFile& file : files) require_apart(path, file.path);
+    }
+    require_writable(path, request.force, kind);
   }
 }
 
@@ -196,6 +214,7 @@ class PartWriter {
   const Table& finish(const std::vector<std::string>& skipped) {
     for (const std::string& file : skipped) list_ += fmt::format("skipped\t{}\n", field(file));
     if (!request_.list_path.empty()) keep(request_.list_path, list_);
+    if (guard_.interrupted()) throw Stopped();
     for (AtomicFile& file : written_) file.commit();
     return table_;
   }
@@ -203,6 +222,7 @@ class PartWriter {
  private:
   void keep(const std::filesystem::path& path, const std::string& bytes) {
     if (request_.dry_run) return;
+    if (guard_.interrupted()) throw Stopped();
     require_space(bytes.size(), path);
     OutputFile out(written_.emplace_back(path).path());
     out.write(bytes);
@@ -218,6 +238,7 @@ class PartWriter {
                 {"path", "written to", false},
                 {"fingerprint", "fingerprint", false}},
                {}};
+  const InterruptGuard guard_;
   std::vector<AtomicFile> written_;
   std::string list_;
 };
@@ -234,6 +255,7 @@ int tokenize_command(const Arguments& arguments) {
 
   const std::vector<std::filesystem::path> roots(request.inputs.begin(), request.inputs.end());
   const std::vector<CorpusFile> files = list_corpus(roots, request.glob);
+  require_replaceable(request, files);
   std::vector<HeldOut> held_out;
   for (const Part& part : parts) held_out.push_back(part.held_out);
   const DocumentTokens documents =

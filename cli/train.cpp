@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "base/output_place.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
@@ -89,12 +90,12 @@ OptionTable option_table(Request& request) {
       .option("from", path_value(from, "DIR"),
               "the checkpoint to go on from, ordinary or nested: its config and its weights")
       .section("data")
-      .option("tokens", path_value(tokens), "the token file to train on")
+      .option("tokens", data_value(tokens), "the token file to train on")
       .option("images", path_value(images, "SET"),
               "the image set to train on, for a model that reads images")
       .option("token-format", token_format_value(settings.format),
               "format of token files without a header; else bytes or text, if the model reads them")
-      .option("validation", path_value(settings.validation),
+      .option("validation", data_value(settings.validation),
               "a held-out token file or image set, for the reports")
       .option("validation-tokens", quantity_value(settings.validation_tokens, "N"),
               "how many held-out tokens a report takes; of an image, each patch is one")
@@ -169,6 +170,7 @@ void require_target_of(const Request& request) {
   const std::filesystem::path inputs[] = {request.config, request.from, request.teacher,
                                           request.settings.data, request.settings.validation};
   for (const auto& input : inputs) require_apart(request.model(), input);
+  require_no_store(request.settings.directory);
   require_target(request.model(), request.force);
 }
 

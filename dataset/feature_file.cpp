@@ -86,6 +86,10 @@ void write_array(const fs::path& path, std::string_view descr, std::span<const s
 
 }  // namespace
 
+std::array<fs::path, 2> feature_files(const fs::path& name) {
+  return {with(name, kVectors), with(name, kLabels)};
+}
+
 bool is_feature_file(const fs::path& name) {
   std::error_code error;
   return fs::exists(with(name, kVectors), error);

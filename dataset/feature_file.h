@@ -3,12 +3,16 @@
 //   NAME-y.npy  int64 [count]: classes (int32 and uint8 are read too)
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <string>
 
 #include "dataset/feature_database.h"
 
 namespace mnm {
+
+// NAME-X.npy, with the vectors, and NAME-y.npy, with the classes.
+std::array<std::filesystem::path, 2> feature_files(const std::filesystem::path& name);
 
 // Whether NAME-X.npy is there. A path that ends in "-X.npy" names such files too.
 bool is_feature_file(const std::filesystem::path& name);

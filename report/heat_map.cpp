@@ -88,16 +88,7 @@ std::string heat_map_svg(const HeatMap& map) {
   const auto columns = static_cast<double>(map.columns.size());
   const double width = std::max(640.0, kLeft + columns * kCellWidth + kMargin);
   const double height = kTop + rows * kCellHeight + kMargin;
-  std::string out =
-      fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0:.0f}" height="{1:.0f}" )"
-                  R"(viewBox="0 0 {0:.0f} {1:.0f}" role="img" aria-label="{2}">)"
-                  "\n",
-                  width, height, xml_escaped(map.title));
-  out += kStyle;
-  out +=
-      fmt::format(R"(<rect x="0.5" y="0.5" width="{:.0f}" height="{:.0f}" rx="8" class="ground"/>)"
-                  "\n",
-                  width - 1, height - 1);
+  std::string out = svg_head(width, height, map.title, kStyle);
   out += text_at(kMargin, 34, "title", "start", map.title);
   out += text_at(kMargin, 56, "quiet", "start", map.subtitle);
   out += text_at(kLeft - 12, kTop - 10, "quiet", "end", map.row_axis);

@@ -68,21 +68,28 @@ nlohmann::ordered_json with_printable_texts(nlohmann::ordered_json value) {
   return value;
 }
 
+constexpr std::string_view kHead = "<!doctype html>\n<html lang=\"en\">\n<head>\n";
+constexpr std::string_view kTitle = "<title>mixnmatch: evidence</title>\n";
+
 }  // namespace
+
+bool is_evidence_page(std::string_view text) {
+  return text.starts_with(kHead) && text.find(kTitle) != std::string_view::npos;
+}
 
 std::string evidence_page(const nlohmann::ordered_json& evidence) {
   // The policy lets the page load nothing, from the network or from the disk.
   return fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "{}<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
       "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>mixnmatch: evidence</title>\n<style>\n{}</style>\n</head>\n<body>\n{}"
+      "{}<style>\n{}</style>\n</head>\n<body>\n{}"
       "<details><summary>Chart.js, which draws the charts, and its licence</summary>\n"
       "<pre>{}</pre></details>\n"
       "<script type=\"application/json\" id=\"report\">{}</script>\n"
       "<script>\n{}\n</script>\n<script>\n{}</script>\n</body>\n</html>\n",
-      kPageCss, kPageHtml, html_text(kChartJsLicence),
+      kHead, kTitle, kPageCss, kPageHtml, html_text(kChartJsLicence),
       json_in_script(with_printable_texts(evidence)), kChartJs, kPageJs);
 }
 

@@ -15,6 +15,8 @@ namespace {
 
 constexpr double kWidth = 960, kHeight = 600;
 constexpr double kLeft = 84, kRight = 928, kTop = 108, kBottom = 532;
+constexpr std::string_view kRoot = "<svg xmlns=\"http://www.w3.org/2000/svg\"";
+constexpr std::string_view kGround = "class=\"ground\"/>";
 constexpr double kCell = 2;  // points closer than this are drawn once
 
 constexpr const char* kStyle = R"(<style>
@@ -125,16 +127,7 @@ class Drawing {
   }
 
   std::string svg() const {
-    std::string out =
-        fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0:.0f}" height="{1:.0f}" )"
-                    R"(viewBox="0 0 {0:.0f} {1:.0f}" role="img" aria-label="{2}">)"
-                    "\n",
-                    kWidth, kHeight, xml_escaped(plot_.title));
-    out += kStyle;
-    out += fmt::format(
-        R"(<rect x="0.5" y="0.5" width="{:.0f}" height="{:.0f}" rx="8" class="ground"/>)"
-        "\n",
-        kWidth - 1, kHeight - 1);
+    std::string out = svg_head(kWidth, kHeight, plot_.title, kStyle);
     out += text_at(kLeft - 56, 34, "title", "start", plot_.title);
     out += text_at(kLeft - 56, 56, "quiet", "start", plot_.subtitle);
     out += axes();
@@ -314,6 +307,20 @@ std::vector<double> axis_ticks(double low, double high, int count) {
   std::vector<double> ticks;
   for (double k = std::ceil(low / step); k * step <= high; ++k) ticks.push_back(k * step);
   return ticks;
+}
+
+std::string svg_head(double width, double height, const std::string& title, const char* style) {
+  return fmt::format(R"({0} width="{1:.0f}" height="{2:.0f}" viewBox="0 0 {1:.0f} {2:.0f}" )"
+                     R"(role="img" aria-label="{3}">)"
+                     "\n{4}"
+                     R"(<rect x="0.5" y="0.5" width="{5:.0f}" height="{6:.0f}" rx="8" {7})"
+                     "\n",
+                     kRoot, width, height, xml_escaped(title), style, width - 1, height - 1,
+                     kGround);
+}
+
+bool is_own_svg(std::string_view text) {
+  return text.starts_with(kRoot) && text.find(kGround) != std::string_view::npos;
 }
 
 std::string front_svg(const FrontPlot& plot) { return Drawing(plot).svg(); }

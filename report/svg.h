@@ -5,6 +5,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mnm {
@@ -28,6 +29,13 @@ struct FrontPlot {
 // finite are left out. The same input gives the same bytes. The document has a largest size,
 // however many points there are.
 std::string front_svg(const FrontPlot& plot);
+
+// What a picture of this program begins with: the root element, `style`, which is a whole <style>
+// element, and the ground.
+std::string svg_head(double width, double height, const std::string& title, const char* style);
+
+// Whether a text begins with such a head.
+bool is_own_svg(std::string_view text);
 
 // Text as the content of an element or an attribute: its markup and control characters are no
 // longer that.

@@ -21,6 +21,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,9 @@ MEMORY = 8 << 30  # bytes that it may have besides those for the weights
 COPIES = (
     8  # of the export's bytes: a runtime may widen the weights, and lay them out again
 )
+
+MOST_SAID = 1 << 16  # bytes of what a runtime prints that are passed on
+LONGEST_LINE = 1 << 12
 
 # Calls that Python announces before it makes them: nothing here needs a network. scripts/verify
 # takes it away from libraries, too, where it can.
@@ -345,24 +349,49 @@ def answer(name, directory, inputs, shape, seconds):
     return json.dumps(head).encode() + b"\n" + (logits.tobytes() if sound else b"")
 
 
+def pass_on(reader):
+    """Prints what comes from there line by line, as text of strangers. What is past MOST_SAID is
+    read, so that who says it goes on, and left out."""
+    left = MOST_SAID
+    with open(reader, "rb") as said:
+        while line := said.readline(LONGEST_LINE):
+            if 0 < left <= len(line):
+                print("verify: what it says after this is left out", file=sys.stderr)
+            elif left > 0:
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                print(shown(text), file=sys.stderr)
+            left -= len(line)
+
+
 def run_alone(name, directory, inputs, shape, seconds):
-    """Logits of that shape, or a ValueError: by `run` in a process with limits."""
+    """Logits of that shape, or a ValueError: by `run` in a process with limits. What that process
+    prints is passed on."""
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe()
+    listener, speaker = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reader)
+            os.close(listener)
+            os.dup2(speaker, 1)
+            os.dup2(speaker, 2)
+            os.close(speaker)
             with open(writer, "wb") as out:
                 out.write(answer(name, directory, inputs, shape, seconds))
         finally:
             os._exit(0)
     os.close(writer)
+    os.close(speaker)
+    # A process that outlives the child may keep its end open: nobody waits for it.
+    listening = threading.Thread(target=pass_on, args=(listener,), daemon=True)
+    listening.start()
     with open(reader, "rb") as sent:
         head = sent.readline(1 << 16)
         logits = sent.read(8 * math.prod(shape))
     _, status = os.waitpid(child, 0)
+    listening.join(1)
     if os.WIFSIGNALED(status):
         ending = signal.Signals(os.WTERMSIG(status))
         if ending == signal.SIGALRM:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <regex>
 #include <set>
 
 #include "base/error.h"
@@ -37,6 +38,19 @@ TEST(Commands, EachHasHelpThatNamesItsOptions) {
     EXPECT_NE(run({"help"}).out.find("  " + name + " "), std::string::npos) << name;
   }
   EXPECT_GE(names.size(), 9u);
+}
+
+// A file of tokens may have no header, and then only the user knows what it is.
+TEST(Commands, ThatTakeTokenFilesTakeTheirFormat) {
+  std::set<std::string_view> takers;
+  for (const Command& command : commands()) {
+    const std::string help = run({"help", std::string(command.name)}).out;
+    if (!std::regex_search(help, std::regex("\n  --[a-z-]+ DATA\\s"))) continue;
+    takers.insert(command.name);
+    EXPECT_NE(help.find("\n  --token-format bytes|"), std::string::npos) << command.name;
+  }
+  EXPECT_EQ(takers, (std::set<std::string_view>{"bench", "draft", "eval", "nest", "search",
+                                                "sensitivity", "train"}));
 }
 
 TEST(Commands, WrongUsageExitsWithTwoAndOneSentence) {

@@ -332,7 +332,12 @@ TEST_F(Cascade, RefusesWhatIsNoCascade) {
   spew(path("there.svg"), "mine");
   expect_refused(cascade({"--svg", path("there.svg")}), 1, "there.svg");
   EXPECT_EQ(slurp(path("there.svg")), "mine");
-  expect_done(cascade({"--svg", path("there.svg"), "--force"}));
+  expect_refused(cascade({"--svg", path("there.svg"), "--force"}), 1, "this program drew");
+  EXPECT_EQ(slurp(path("there.svg")), "mine");
+  std::filesystem::remove(path("there.svg"));
+  for (const char* which : {"--json", "--force"}) {
+    expect_done(cascade({"--svg", path("there.svg"), which}));
+  }
 
   const std::string words = path("words.db");
   for (const auto& [data, part] : {std::pair(search_, "search"), std::pair(confirm_, "confirm")}) {

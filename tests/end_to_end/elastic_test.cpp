@@ -124,6 +124,15 @@ TEST_F(Elastic, TheBestDraftIsChosenAndMeasured) {
   for (const char* figure : {"predicted_speedup", "formula_speedup", "measured_speedup"}) {
     EXPECT_GT(json["check"][figure], 0) << figure;
   }
+  // The same tokens as numbers, which only the user can say.
+  std::string wide;
+  for (const char byte : slurp(data).substr(0, 4096)) wide += {byte, '\0'};
+  spew(path("u16.bin"), wide);
+  const Json again =
+      expect_done({"draft", kReference, "--db", db_, "--check", path("u16.bin"), "--token-format",
+                   "u16", "--prompts", "2", "--max-new-tokens", "24", "--json"})
+          .json();
+  EXPECT_EQ(again["check"]["acceptance"], json["check"]["acceptance"]);
   expect_refused({"draft", kReference, "--db", db_, "--widths", "64"}, 2, "whole model");
 }
 

@@ -130,8 +130,24 @@ TEST_F(Workshop, AForeignFolderIsNotReplaced) {
   EXPECT_TRUE(fs::exists(path("disk/config.json")));
 }
 
+class OutputsBesideStores : public Workshop {
+ protected:
+  // Every command that writes a directory refuses to write it there.
+  void expect_no_directory_at(const std::string& out) const {
+    const std::string config = model_ + "/config.json";
+    expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 1,
+                   "store");
+    for (const char* run : {"--force", "--dry-run"}) {
+      expect_refused({"random", config, run, "--out", out}, 1, "store");
+    }
+    expect_refused({"train", config, "--tokens", search_, "--out", out, "--force"}, 1, "store");
+    expect_refused({"nest", model_, "--score", "magnitude", "--out", out, "--force"}, 1, "store");
+    expect_refused({"images", dir_.path().string(), "--out", out, "--force"}, 1, "store");
+  }
+};
+
 // Nothing is written under the names of a store or of its journals, there or not.
-TEST_F(Workshop, NoOutputIsAFileOfAStore) {
+TEST_F(OutputsBesideStores, NoOutputIsAFileOfAStore) {
   expect_done(search({"--strategy", "uniform"}, db_));
   const std::string before = slurp(db_);
   fs::create_symlink(db_, path("link.db"));
@@ -140,17 +156,73 @@ TEST_F(Workshop, NoOutputIsAFileOfAStore) {
       const std::string out = store + suffix;
       expect_refused({"pareto", "--db", db_, "--svg", out, "--force"}, suffix[0] == 0 ? 2 : 1,
                      suffix[0] == 0 ? "replace" : "the store");
-      expect_refused({"tokenize", search_, "--train", out, "--force"}, 1, "store");
-      expect_refused({"export", model_, "--widths", "8", "--no-check", "--force", "--out", out}, 1,
-                     "store");
-      for (const char* run : {"--force", "--dry-run"}) {
-        expect_refused({"random", model_ + "/config.json", run, "--out", out}, 1, "store");
+      for (const char* file : {"--train", "--search", "--confirm", "--list"}) {
+        std::vector<std::string> tokenize = {"tokenize", search_, file, out, "--force"};
+        if (std::string(file) == "--list") {
+          tokenize.insert(tokenize.end(), {"--train", path("t.bin")});
+        }
+        expect_refused(tokenize, 1, "store");
       }
+      expect_refused({"tasks", search_, "--model", model_, "--out", out, "--force"}, 1, "store");
+      expect_refused({"sensitivity", model_, "--data", search_, "--svg", out, "--force"}, 1,
+                     "store");
+      expect_refused({"retrieve", "q", "--database", "d", "--shortlist", out}, 1, "store");
+      expect_no_directory_at(out);
       if (suffix[0] == 0) continue;
+      expect_refused({"pareto", "--db", db_, "--npy", out, "--force"}, 1, "the store");
+      expect_refused({"report", "--db", db_, "--out", out, "--force"}, 1, "the store");
+      expect_refused({"cascade", "1", "2", "--db", db_, "--svg", out, "--force"}, 1, "the store");
       expect_refused({"eval", model_, "--data", search_, "--db", out}, 1, "the store");
+      // Also as a directory above the one that is asked for.
+      expect_no_directory_at(out + "/");
+      expect_no_directory_at(out + "/runs/1");
+      EXPECT_FALSE(fs::is_directory(out));
     }
   }
   EXPECT_EQ(slurp(db_), before);
+}
+
+// Of single files, too, --force replaces what the command writes, and nothing else.
+TEST_F(Workshop, AForeignFileIsNotReplaced) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  fs::create_directory(path("corpus"));
+  spew(path("corpus/a.txt"), "one");
+  spew(path("corpus/b.txt"), "another");
+  const std::string foreign[] = {"\\documentclass{thesis}\n",
+                                 "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1\"/>\n",
+                                 "<!doctype html>\n<title>mine</title>\n",
+                                 "\x93NUMPY\x01",
+                                 "a,b\n1,2\n",
+                                 std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16)};
+  const std::vector<std::vector<std::string>> commands = {
+      {"pareto", "--db", db_, "--data", "search", "--svg"},
+      {"pareto", "--db", db_, "--data", "search", "--npy"},
+      {"report", "--db", db_, "--out"},
+      {"tokenize", path("corpus"), "--train"},
+      {"tokenize", path("corpus"), "--token-format", "u16", "--train"},
+      {"tokenize", path("corpus"), "--token-format", "llm.c", "--train"},
+      {"tokenize", path("corpus"), "--train", path("all.bin"), "--list"},
+      {"tasks", path("corpus/a.txt"), "--model", model_, "--out"},
+      {"cascade", "1", "2", "--db", db_, "--svg"},
+      {"sensitivity", model_, "--data", search_, "--svg"}};
+  const std::string out = path("mine");
+  bool runs = true;
+  for (const std::vector<std::string>& command : commands) {
+    std::vector<std::string> forced = command;
+    forced.insert(forced.end(), {out, "--force"});
+    for (const std::string& content : foreign) {
+      spew(out, content);
+      expect_refused(forced, 1, "cannot replace " + out + ": --force replaces only ");
+      EXPECT_EQ(slurp(out), content);
+    }
+    fs::remove(out);
+    runs &= command.front() != "tasks";  // it and those after it need more than this store
+    if (!runs) continue;
+    spew(out, "");
+    expect_done(forced);
+    EXPECT_GT(fs::file_size(out), 0u);
+    expect_done(forced);
+  }
 }
 
 TEST_F(Workshop, AClosedOrFullStandardErrorChangesNothing) {

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <iterator>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "tests/end_to_end/workshop.h"
@@ -16,6 +19,18 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using Milliseconds = std::chrono::milliseconds;
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
 
 class Kills : public Workshop {
  protected:
@@ -192,6 +207,71 @@ TEST_F(Kills, CommandsAreInterruptibleFromTheirFirstLine) {
       EXPECT_NE(result.err.find("stopped"), std::string::npos) << result.err;
       fs::remove(path("stopped.db"));
     }
+  }
+}
+
+// Each, from the first file that it reads: loading LibTorch and the weights come after it, too.
+TEST_F(Kills, EveryCommandEndsWithASentenceWhenItIsStopped) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  fs::create_directory(path("pictures"));
+  for (const char* file : {"q-X.npy", "q-y.npy", "q.jsonl"}) spew(path(file), "x");
+  const std::string config = model_ + "/config.json";
+  const std::string long_data = tokens("long.bin", 4, 32 * 4096 + 1);
+  const std::vector<std::vector<std::string>> commands = {
+      {"tokenize", search_, "--train", path("t.bin")},
+      {"tasks", path("q.jsonl"), "--model", model_, "--out", path("q.task")},
+      {"images", path("pictures"), "--model", model_, "--out", path("set")},
+      {"train", config, "--tokens", long_data, "--out", path("run"), "--context", "32"},
+      {"nest", model_, "--force", "--data", search_, "--context", "32", "--out", path("nested")},
+      {"random", config, "--out", path("random")},
+      {"inspect", model_},
+      {"eval", model_, "--data", search_, "--context", "32"},
+      {"sensitivity", model_, "--data", search_, "--context", "32"},
+      {"compare", "--db", db_, "4x4", "32x4"},
+      {"runs", "--db", db_},
+      {"latency", model_},
+      {"bench", model_, "--data", search_, "--context", "32"},
+      {"features", model_, "--data", search_, "--out", path("f")},
+      {"retrieve", path("q"), "--database", path("q")},
+      evolution(path("stopped.db")),
+      {"pareto", "--db", db_},
+      {"cascade", "4x4", "32x4", "--db", db_},
+      {"report", "--db", db_, "--out", path("page.html")},
+      {"export", model_, "--widths", "8", "--out", path("out")},
+      {"generate", model_, "--prompt", "a"},
+      {"serve", model_, "--port", "0"},
+      {"draft", model_, "--db", db_}};
+  std::set<std::string> tried;
+  for (const std::vector<std::string>& command : commands) {
+    tried.insert(command.front());
+    Running program(mixnmatch_argv(command), Running::Start::kTraced);
+    const std::string call = "/proc/" + std::to_string(program.pid()) + "/syscall";
+    bool handled = false;
+    EXPECT_TRUE(program.hold(
+        [&] {
+          const std::vector<std::string> words = words_of(slurp(call));
+          if (words.size() < 6) return false;
+          const std::string number = words[0];
+          handled |= number == std::to_string(SYS_rt_sigaction) && words[1] == "0x1";  // SIGHUP
+          const bool reads = number == std::to_string(SYS_read) ||
+                             number == std::to_string(SYS_pread64) ||
+                             (number == std::to_string(SYS_mmap) && words[5].size() < 6);
+          return handled && reads;
+        },
+        [&] { program.signal(SIGINT); }))
+        << command.front();
+    const Result result = program.wait();
+    EXPECT_EQ(result.status, 1) << command.front() << result.out << result.err;
+    EXPECT_NE(result.err.find("stopped"), std::string::npos) << command.front() << result.err;
+  }
+  for (const char* out :
+       {"t.bin", "q.task", "set", "run/model", "nested", "random", "page.html", "out", "f-X.npy"}) {
+    EXPECT_FALSE(fs::exists(path(out))) << out;
+  }
+  for (const std::string& line : lines_of(expect_done({"help"}).out)) {
+    const std::vector<std::string> words = words_of(line);
+    if (!line.starts_with("  ") || words.empty() || words.front() == "mixnmatch") continue;
+    EXPECT_TRUE(tried.contains(words.front())) << words.front() << " is not tried here";
   }
 }
 

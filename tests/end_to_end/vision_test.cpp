@@ -211,7 +211,16 @@ TEST_F(Vision, MatMambaIsSearchedAndExported) {
 TEST_F(Vision, FeaturesAreSearchedExactly) {
   const std::string database = images("database", 3, 60);
   expect_done({"features", vit_, "--data", database, "--out", path("db"), "--threads", "1"});
-  expect_refused({"features", vit_, "--data", database, "--out", path("db")}, 1, "exists");
+  expect_refused({"features", vit_, "--data", database, "--out", path("db")}, 1, "there already");
+  expect_done({"features", vit_, "--data", database, "--out", path("db"), "--force"});
+  for (const char* end : {"-X.npy", "-y.npy"}) {
+    const std::string file = path("mine") + end;
+    spew(file, "mine");
+    expect_refused({"features", vit_, "--data", database, "--out", path("mine"), "--force"}, 1,
+                   "cannot replace " + file);
+    EXPECT_EQ(slurp(file), "mine");
+    std::filesystem::remove(file);
+  }
   for (const char* widths : {"40x3", "8x3"}) {
     expect_done({"features", vit_, "--data", others_, "--widths", widths, "--out", path(widths),
                  "--threads", "2"});
@@ -234,6 +243,10 @@ TEST_F(Vision, FeaturesAreSearchedExactly) {
             .json();
     EXPECT_EQ(own[0]["knn"], 1) << "each finds itself";
     EXPECT_TRUE(slurp(path("own.csv")).starts_with("0\n1\n2\n3\n"));
+    expect_refused(
+        {"retrieve", path("db"), "--database", path("db"), "--shortlist", path("own.csv")}, 1,
+        "own.csv is there already");
+    std::filesystem::remove(path("own.csv"));
   }
   spew(path("thin-X.npy"),
        npy_head("<f4", std::vector<std::int64_t>{2, 3}) + std::string(24, '\0'));

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,38 @@ def check_limits():
         assert phrase in said, said
 
 
+def check_what_runtimes_print():
+    """It comes from an export, too: none of it steers the terminal, or fills it."""
+
+    def printed_by(text):
+        def runtime(*_):
+            os.write(1, text)
+            os.write(2, text)
+            return np.eye(2, 3)
+
+        verify.RUNTIMES["own"] = verify.Runtime(runtime, "numpy")
+        with tempfile.TemporaryFile() as caught:
+            kept = [os.dup(1), os.dup(2)]
+            sys.stdout.flush()
+            os.dup2(caught.fileno(), 1)
+            os.dup2(caught.fileno(), 2)
+            try:
+                verify.run_alone("own", scratch, [1, 2], (2, 3), 60)
+            finally:
+                sys.stderr.flush()
+                for stream, old in zip((1, 2), kept):
+                    os.dup2(old, stream)
+                    os.close(old)
+            caught.seek(0)
+            return caught.read().decode()
+
+    said = printed_by(b"key \x1b]0;mine\x07\xc2\x9b31m \xe2\x80\xae \xff\n")
+    assert said == 2 * "key \\x1b]0;mine\\x07\\x9b31m \\u202e \ufffd\n", ascii(said)
+    assert len(printed_by(b"x" * (1 << 20))) < 2 * verify.MOST_SAID
+
+
 check_text()
 check_stores()
 check_foreign_journal()
+check_what_runtimes_print()
 check_limits()

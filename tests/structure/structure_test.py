@@ -253,24 +253,28 @@ def torch_is_behind_the_door(tree):
             yield f"{path} reaches a Torch header and is not one of the engine's sources"
 
 
-# What writes to standard output or standard error.
+# What writes to standard output or standard error. base/files alone writes files.
 PRINTS = (
-    r"\b(?:fmt::print|std::(?:cout|cerr|clog)|(?:v?f?printf|f?puts|fputc|putc|putchar|fwrite|"
-    r"perror)\s*\(|"
-    r"write\s*\(\s*(?:STDOUT_FILENO|STDERR_FILENO|[12])\s*,)"
+    r"\b(?:(?:fmt|std)::v?print\w*|std::w?(?:cout|cerr|clog)\b|"
+    r"(?:v?[df]?w?printf|f?puts|f?putws|f?putw?c|putw?char|fwrite)(?:_unlocked)?\s*\(|"
+    r"(?:perror|psignal|psiginfo|v?(?:warn|err)x?|error_at_line)\s*\(|"
+    r"p?writev?2?\s*\(\s*(?:STDOUT_FILENO|STDERR_FILENO|fileno\s*\(\s*std\w+\s*\)|[12])\s*,)"
 )
 PRINTER = "cli/print.cpp"
-SIGNALS = "cli/main.cpp"  # a constant sentence, where nothing else may be called
+SIGNALS = "cli/signals.cpp"  # constant sentences, where nothing else may be called
+# What a model generated goes as it is to whoever reads it from a pipe.
+RAW = r"\bwrite_raw\b"
+RAW_FROM = {"cli/print.h", PRINTER, "cli/generate.cpp"}
 
 
 def only_one_file_prints(tree):
     """What comes from outside reaches a terminal as cli/print makes it, or not at all."""
     for path, text in room_sources(tree).items():
-        if path in (PRINTER, SIGNALS):
-            continue
         code = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', without_comments(text))
-        for match in re.finditer(PRINTS, code):
-            yield f"{path} goes around {PRINTER}: {match[0]}"
+        around = [] if path in (PRINTER, SIGNALS) else re.findall(PRINTS, code)
+        around += [] if path in RAW_FROM else re.findall(RAW, code)
+        for call in around:
+            yield f"{path} goes around {PRINTER}: {call}"
 
 
 # Names that others fixed: a runtime's, that of a way to split text, and that of an algorithm.
@@ -306,6 +310,19 @@ def headers_are_used_as_agreed(tree):
             first = re.search(r'^\s*#\s*include\s*[<"]([^>"]+)', text, re.MULTILINE)
             if not first or first[1] != header:
                 yield f"{path} does not start with {header}"
+
+
+def every_check_is_listed(tree):
+    """CTest runs what tests/structure/CMakeLists.txt lists, and that is all there is."""
+    folder = "tests/structure"
+    lists = tree[f"{folder}/CMakeLists.txt"]
+    listed = re.search(r"foreach\(check ([^)]*)\)", lists)[1].split()
+    written = re.findall(
+        r"^    def test_(\w+)\(", tree[f"{folder}/structure_test.py"], re.MULTILINE
+    )
+    for name in sorted(set(listed) ^ set(written)):
+        where = "structure_test.py" if name in listed else "CMakeLists.txt"
+        yield f"{folder}/{where} lacks the check {name}"
 
 
 def every_test_is_registered(tree):
@@ -459,7 +476,24 @@ class Structure(unittest.TestCase):
             "cli/print.cpp": "fwrite(a, 1, 2, stdout);",
             "cli/a.cpp": '// fmt::print(x)\nnote("puts(x)"); print(x); snprintf(b, 1, c);',
         }
-        around = ["fmt::print", "std::cerr", "printf(", "fputs(", "perror("]
+        around = ["fmt::print", "fmt::vprint", "fmt::println", "std::print"]
+        around += ["std::vprint_unicode", "std::cerr", "std::wcout", "printf(", "puts("]
+        around += [
+            "dprintf(",
+            "vdprintf(",
+            "fputs(",
+            "fputs_unlocked(",
+            "putchar_unlocked(",
+        ]
+        around += [
+            "fwrite_unlocked(",
+            "perror(",
+            "warnx(",
+            "vwarn(",
+            "err(",
+            "write(2,",
+        ]
+        around += ["writev(1,", "write(fileno(stderr),", "write_raw"]
         self.holds(
             only_one_file_prints,
             *(
@@ -508,6 +542,23 @@ class Structure(unittest.TestCase):
             every_test_is_registered,
             (unnamed, f"{test} not named in tests/db/CMakeLists.txt"),
             (outside, f"{test} in a folder that tests/CMakeLists.txt does not name"),
+        )
+
+    def test_checks(self):
+        folder = "tests/structure"
+        tree = {
+            f"{folder}/structure_test.py": "    def test_a(self):\n    def test_b(self):\n"
+        }
+        self.holds(
+            every_check_is_listed,
+            (
+                tree | {f"{folder}/CMakeLists.txt": "foreach(check a)"},
+                f"{folder}/CMakeLists.txt lacks the check b",
+            ),
+            (
+                tree | {f"{folder}/CMakeLists.txt": "foreach(check a\n b c)"},
+                f"{folder}/structure_test.py lacks the check c",
+            ),
         )
 
     def test_machine_paths(self):
