@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "families/open_model.h"
 #include "report/table.h"
+#include "study/front_latency.h"
 #include "study/scorer.h"
 #include "study/store_rows.h"
 
@@ -137,7 +138,7 @@ void take_whole_examples(Workload& workload, const OptionTable& options, const N
 }
 
 void require_positions(const Workload& workload, const NestedModel& model) {
-  const std::int64_t positions = workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
+  const std::int64_t positions = positions_of(workload);
   if (positions > model.max_context) {
     fail_usage("--length {} needs {} positions, and the model has {}", workload.length, positions,
                model.max_context);

@@ -304,13 +304,16 @@ def run(name, directory, inputs):
 
 @functools.cache
 def load(name):
-    """Imports what the runtime needs, once for all exports, in the process that has no limits."""
+    """Imports what the runtime needs, once for all exports, in the process that has no limits. What the
+    first model that is opened imports and compiles is among it, so that every child finds it here."""
     modules = {
-        # What the first model that is opened imports, so that every child finds it here.
         "transformers": (
             "torch",
             "transformers.models.auto.modeling_auto",
             "transformers.modeling_utils",
+            "transformers.modeling_layers",
+            "transformers.masking_utils",
+            "transformers.generation.utils",
             "transformers.integrations",
             "torch._dynamo",
         ),
@@ -321,7 +324,10 @@ def load(name):
     try:
         for module in modules[name]:
             importlib.import_module(module)
-    except ImportError:
+        if name == "transformers":  # hundreds of expressions, which rename tensors
+            mapping = importlib.import_module("transformers.conversion_mapping")
+            mapping.get_checkpoint_conversion_mapping("")
+    except (ImportError, AttributeError):
         pass  # run says so
 
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <utility>
 
 #include "serve/api_error.h"
 #include "serve/bearer_token.h"
@@ -105,13 +106,20 @@ class UnderWay {
 }  // namespace
 
 Api::Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
-         const ApiSettings& settings)
+         const ApiSettings& settings, JobSource jobs)
     : models_(models),
       words_(words),
       service_(service),
       metrics_(metrics),
       settings_(settings),
-      tokenizer_(words.tokenizer ? fingerprint_of(words.tokenizer->json()) : "") {}
+      jobs_(std::move(jobs)),
+      tokenizer_(words.tokenizer ? fingerprint_of(words.tokenizer->json()) : "") {
+  if (jobs_) return;
+  jobs_ = [this](const CompletionRequest& request, const ServedModel& model,
+                 const JobSettings& of_server, const ProgressSink& progress) {
+    return jobs_of(request, model, words_, of_server, progress);
+  };
+}
 
 std::string_view Api::route_of(const HttpRequest& request) const {
   const std::string_view path = path_of(request);
@@ -210,8 +218,8 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
     const ServedModel model = models_.find(prepared->request.model);
     const JobSettings settings{settings_.vocabulary, settings_.context, random_seed(), chat_date()};
     try {
-      prepared->submission.jobs = jobs_of(prepared->request, model, words_, settings,
-                                          [&](const Progress&) { return !unwanted(); });
+      prepared->submission.jobs =
+          jobs_(prepared->request, model, settings, [&](const Progress&) { return !unwanted(); });
     } catch (const Stopped&) {  // there are no jobs
     }
     co_return prepared;

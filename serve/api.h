@@ -9,15 +9,20 @@
 
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/progress.h"
 #include "serve/api_error.h"
 #include "serve/awaitable.h"
+#include "serve/completion_request.h"
 #include "serve/exchange.h"
 #include "serve/metrics.h"
 #include "serve/model_list.h"
+#include "serve/running_job.h"
 #include "serve/service.h"
 #include "serve/verify_request.h"
 #include "serve/verify_sessions.h"
@@ -30,11 +35,16 @@ struct ApiSettings {
   std::string token;  // a secret that clients must show; empty: none
 };
 
+// What makes the jobs of a request, as jobs_of does with the server's words. Called on a thread of
+// its own for all requests; it may take long, and ends by Stopped once the sink has said no.
+using JobSource = std::function<std::vector<Job>(const CompletionRequest&, const ServedModel&,
+                                                 const JobSettings&, const ProgressSink&)>;
+
 class Api {
  public:
-  // All references outlive it.
+  // All references outlive it. `jobs` is empty: jobs_of, with `words`.
   Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
-      const ApiSettings& settings);
+      const ApiSettings& settings, JobSource jobs = {});
 
   // The name of the route that a request takes: "POST /v1/completions". One of a few: fit for logs
   // and metrics. "other" if it takes none.
@@ -62,6 +72,7 @@ class Api {
   CompletionService& service_;
   Metrics& metrics_;
   ApiSettings settings_;
+  JobSource jobs_;
   std::string tokenizer_;  // fingerprint_of the model's; empty: it has none
   VerifySessions sessions_{1024, 4 << 20};
   boost::asio::thread_pool texts_{1};

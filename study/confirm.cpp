@@ -85,6 +85,8 @@ void score_on_confirm_part(const ConfirmRequest& request, ConfirmedFront& front)
 
 void time_members(const ConfirmRequest& request, ConfirmedFront& front) {
   if (request.counted_with == nullptr) return;
+  front.why_not_timed = why_not_repeatable(*request.counted_with, request.opened.model);
+  if (!front.why_not_timed.empty()) return;
   std::vector<Widths> submodels;
   for (const ConfirmedMember& member : front.members) submodels.push_back(member.widths);
   std::vector<WholeLatencyRow> timed;

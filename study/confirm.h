@@ -69,8 +69,8 @@ struct ConfirmedFront {
 // uniform one on the confirm part, unless the store knows their scores. The scores are kept as a
 // run of their own. Only the search part chooses the best member, so its confirmed score is free of
 // that choice. If the members are timed, one that is too slow is neither the best nor the best
-// uniform one. If timing fails, the front stands as it was predicted, and why_not_timed says why.
-// DeviceLost and UsageError go on.
+// uniform one. If passes are not to be repeated (why_not_repeatable), or if timing fails, the front
+// stands as it was predicted, and why_not_timed says why. DeviceLost and UsageError go on.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
 // Whether the record exists and its metric is a number.

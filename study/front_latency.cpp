@@ -66,6 +66,34 @@ TimedWholes timed_wholes(const Store& store, std::int64_t counted_with,
   return timed;
 }
 
+std::int64_t positions_of(const Workload& workload) {
+  return workload.length + (workload.phase == Phase::kDecode ? 1 : 0);
+}
+
+std::string why_not_repeatable(const LatencyRow& counted_with, const NestedModel& model) {
+  const Workload& workload = counted_with.measured.workload;
+  const std::int64_t positions = positions_of(workload), repeats = counted_with.measured.repeats;
+  const std::string passes = fmt::format("latency {} is of {} sequences of {} positions, ",
+                                         counted_with.id, workload.batch, positions);
+  if (!model.reads_tokens() &&
+      (workload.phase != Phase::kPrefill || positions != model.max_context)) {
+    return passes +
+           fmt::format("and the model computes the {} of an example at once", model.max_context);
+  }
+  if (positions > model.max_context) {
+    return passes + fmt::format("and the model has {}", model.max_context);
+  }
+  if (workload.batch > kMostTimedPositions / positions) {
+    return passes +
+           fmt::format("and at most {} positions in all are timed again", kMostTimedPositions);
+  }
+  if (repeats > kMostTimedRepeats) {
+    return fmt::format("latency {} is of {} repeats, and at most {} are made again",
+                       counted_with.id, repeats, kMostTimedRepeats);
+  }
+  return {};
+}
+
 std::string why_not_comparable(const LatencyRow& counted_with, const std::string& device,
                                Dtype dtype) {
   const Latency& measured = counted_with.measured;

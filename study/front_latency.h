@@ -13,6 +13,7 @@
 #include "db/store.h"
 #include "eval/latency.h"
 #include "model/dtype.h"
+#include "model/nested_model.h"
 #include "search/budget.h"
 
 namespace mnm {
@@ -46,6 +47,17 @@ struct TimedWholes {
 // submodel the newest stands.
 TimedWholes timed_wholes(const Store& store, std::int64_t counted_with,
                          std::span<const Budget> budgets);
+
+// Of each sequence of a pass, with the token that decode computes.
+std::int64_t positions_of(const Workload& workload);
+
+// The largest passes that are timed again, in positions of all their sequences, and the most
+// repeats: what a store says of itself does not keep a machine busy for days.
+inline constexpr std::int64_t kMostTimedPositions = 1 << 20, kMostTimedRepeats = 10'000;
+
+// Why the measurement's passes are not timed again with this model: it has no such passes, or they
+// are more than the above. The end of a sentence; "" if they can be.
+std::string why_not_repeatable(const LatencyRow& counted_with, const NestedModel& model);
 
 // Why this device cannot confirm what was measured on another one, or in another dtype: the end of
 // a sentence. "" if it can.

@@ -116,6 +116,26 @@ TEST_F(Times, AreMeasuredAgainWhenASearchEnds) {
   expect_refused(best, 2, "measured above");
 }
 
+// A store may be a stranger's, and a measurement in it of passes that no machine makes.
+TEST_F(Times, OfAStoreThatExaggeratesAreNotMeasuredAgain) {
+  expect_done({"latency", model_, "--length", "16", "--repeats", "3", "--checks", "0", "--threads",
+               "1", "--db", db_});
+  const std::vector<std::string> again =
+      search({"--strategy", "uniform", "--cost", "latency", "--json"}, db_);
+  for (const auto& [column, says] :
+       {std::pair<std::string, std::string>{"batch", "is of 2147483647 sequences of 17 positions"},
+        {"length", "positions, and the model has 32"},
+        {"repeats", "is of 2147483647 repeats, and at most 10000"}}) {
+    query(db_, "UPDATE latency SET batch = 1, length = 16, repeats = 3");
+    query(db_, "UPDATE latency SET " + column + " = 2147483647");
+    const Result done = expect_done(again);
+    const std::string why = done.json()["not_timed"];
+    EXPECT_NE(why.find(says), std::string::npos) << column << ": " << why;
+    EXPECT_NE(done.err.find("were not measured again: " + why), std::string::npos) << done.err;
+  }
+  EXPECT_TRUE(query(db_, "SELECT id FROM latency_whole").empty());
+}
+
 TEST_F(Times, WhatIsWrongIsOneSentence) {
   expect_refused({"latency", model_, "--length", "32"}, 2, "33 positions");
   expect_refused({"latency", model_, "--length", "33", "--phase", "prefill"}, 2, "33 positions");

@@ -5,9 +5,10 @@ usage: onnx_check.py agree DIR...           each against its probe: scorer, deco
        onnx_check.py loss DIR TOKENS CONTEXT
                                             prints the mean loss of a file of bytes
        onnx_check.py generate DIR COUNT FULL PROMPT...
-                                            onnxruntime-genai's greedy text, and that of transformers
-                                            from FULL, a Hugging Face export of the same submodel;
-                                            prints the tokens, one line each prompt
+                                            onnxruntime-genai's greedy text, of which transformers
+                                            finds each token the likeliest, from FULL, a Hugging Face
+                                            export of the same submodel; prints the tokens, one line
+                                            each prompt
 
 Exits with 1 where one disagrees, with 77 where a runtime is not installed.
 """
@@ -18,15 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/support")]
+
 try:
     import onnx
-    import onnxruntime
     import onnxruntime_genai
+    from onnx_sessions import session_of
 except ImportError as error:
     print(error)
     sys.exit(77)
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import verify
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -36,9 +39,7 @@ class Decoder:
     """model.onnx with the cache that it gave last."""
 
     def __init__(self, directory, batch):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(directory / "model.onnx", options)
+        self.session = session_of(directory / "model.onnx")
         self.past = {
             one.name: np.zeros((batch, one.shape[1], 0, one.shape[3]), TYPES[one.type])
             for one in self.session.get_inputs()
@@ -141,7 +142,7 @@ def loss(directory, tokens, context):
     tokens = np.frombuffer(Path(tokens).read_bytes(), np.uint8).astype(np.int64)
     context = int(context)
     count = (len(tokens) - 1) // context
-    session = onnxruntime.InferenceSession(Path(directory) / "scorer.onnx")
+    session = session_of(Path(directory) / "scorer.onnx")
     total = 0.0
     for i in range(count):
         piece = tokens[i * context : (i + 1) * context + 1]
@@ -160,6 +161,7 @@ def generate(directory, count, full, *prompts):
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
     model = onnxruntime_genai.Model(directory)
     judge = transformers.AutoModelForCausalLM.from_pretrained(
         full, dtype=torch.float32, trust_remote_code=True, local_files_only=True
@@ -177,13 +179,14 @@ def generate(directory, count, full, *prompts):
         while not generator.is_done():
             generator.generate_next_token()
             made.append(int(generator.get_next_tokens()[0]))
-        with torch.inference_mode():
-            theirs = judge.generate(
-                torch.tensor([tokens]), max_new_tokens=int(count), do_sample=False
-            )[0, len(tokens) :].tolist()
         assert len(made) == int(count)
+        # In one pass over all of it: a text is greedy if each token is the likeliest after those
+        # before it.
+        with torch.inference_mode():
+            logits = judge(torch.tensor([tokens + made[:-1]])).logits[0]
+        theirs = logits[len(tokens) - 1 :].argmax(-1).tolist()
         if made != theirs:
-            print(f"genai generates {made}, transformers {theirs}")
+            print(f"genai generates {made}, transformers after the same {theirs}")
             return 1
         print(",".join(map(str, made)))
     return 0

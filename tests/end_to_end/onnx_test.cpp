@@ -63,16 +63,17 @@ TEST_F(Workshop, OnnxOfEveryVariantComputesInItsRuntimesWhatTheNestedModelDoes) 
 }
 
 TEST_F(Workshop, OnnxOfTheBundledModelHasItsLossAndGeneratesItsText) {
-  const std::string model = kRoot + "/data/reference", tokens = model + "/confirm.bin";
+  const std::string model = kRoot + "/data/reference", tokens = model + "/search.bin";
   const std::string widths = "512x4,256x4";
   expect_done({"export", model, "--format", "onnx", "--widths", widths, "--dtype", "f32", "--out",
                path("onnx")});
   const Result scored = onnx_check({"loss", path("onnx"), tokens, "256"});
   if (scored.status == kNotInstalled) GTEST_SKIP() << kWhy;
   ASSERT_EQ(scored.status, 0) << scored.out << scored.err;
-  const double ours = expect_done({"eval", model, "--data", tokens, "--widths", widths, "--json"})
-                          .json()[0]["loss"]
-                          .get<double>();
+  const double ours =
+      expect_done({"eval", model, "--data", tokens, "--widths", widths, "--threads", "1", "--json"})
+          .json()[0]["loss"]
+          .get<double>();
   EXPECT_NEAR(std::stod(scored.out), ours, 1e-6 * ours);
   std::printf("mean loss: onnxruntime %.9f, eval %.9f\n", std::stod(scored.out), ours);
 
@@ -84,10 +85,11 @@ TEST_F(Workshop, OnnxOfTheBundledModelHasItsLossAndGeneratesItsText) {
   ASSERT_EQ(text.status, 0) << text.out << text.err;
   std::string expected;
   for (const std::string& prompt : prompts) {
-    const auto own = expect_done({"generate", model, "--widths", widths, "--prompt", prompt,
-                                  "--max-new-tokens", "200", "--ignore-end", "--json"})
-                         .json()["tokens"]
-                         .get<std::vector<int>>();
+    const auto own =
+        expect_done({"generate", model, "--widths", widths, "--prompt", prompt, "--max-new-tokens",
+                     "200", "--ignore-end", "--threads", "1", "--json"})
+            .json()["tokens"]
+            .get<std::vector<int>>();
     ASSERT_EQ(own.size(), 200u);
     expected += fmt::format("{}\n", fmt::join(own, ","));
   }

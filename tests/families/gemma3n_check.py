@@ -11,14 +11,15 @@ the graph as it is written: its rewriting moves one badly conditioned token of `
 llama.cpp computes: it clips gates by their deviation as of a sample. Exits with 1 if any disagrees.
 """
 
+import copy
 import json
 import logging
 
 import numpy as np
-import onnxruntime
 import torch
 from cases import judge
 from gemma3n_sample import clipped_as_a_sample
+from onnx_sessions import AS_WRITTEN, session_of
 from transformers import Gemma3nForCausalLM
 
 MARGIN = 16
@@ -46,8 +47,9 @@ class Skipped(torch.nn.Module):
         return hidden_states
 
 
-def cut_in_place(model, widths):
-    """The full model with its FFNs cut, and with layers that hand on what they get."""
+def cut_in_place(full, widths):
+    """A copy of the full model with its FFNs cut, and with layers that hand on what they get."""
+    model = copy.deepcopy(full)
     for i, width in enumerate(widths):
         if not width:
             model.model.layers[i] = Skipped()
@@ -70,13 +72,9 @@ def by_tokens(model, tokens):
 
 def onnx_logits(folder, tokens):
     """Of the whole sequence, and token by token through the decoder with its cache."""
-    as_written = onnxruntime.SessionOptions()
-    as_written.graph_optimization_level = (
-        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    )
-    scorer = onnxruntime.InferenceSession(folder / "scorer.onnx", as_written)
+    scorer = session_of(folder / "scorer.onnx", AS_WRITTEN)
     yield "onnx", scorer.run(["logits"], {"input_ids": tokens.numpy()})[0]
-    decoder = onnxruntime.InferenceSession(folder / "model.onnx", as_written)
+    decoder = session_of(folder / "model.onnx", AS_WRITTEN)
     outputs = [output.name for output in decoder.get_outputs()]
     past = {
         i.name: np.zeros([1, i.shape[1], 0, i.shape[3]], np.float32)
@@ -101,6 +99,7 @@ def onnx_logits(folder, tokens):
 
 @torch.no_grad()
 def check(case):
+    full = load(case / "full")
     for folder in sorted(case.iterdir()):
         if folder.name == "full":
             continue
@@ -109,9 +108,7 @@ def check(case):
         tokens = tokens_of(sliced.config)
         ours = np.array(json.loads((folder / "logits.json").read_text()))
         judges = {
-            "cut in place": cut_in_place(load(case / "full"), facts["widths"])(
-                tokens
-            ).logits,
+            "cut in place": cut_in_place(full, facts["widths"])(tokens).logits,
             "sliced": sliced(tokens, use_cache=False).logits,
         }
         if (folder / "onnx").exists():  # of two submodels: these take time

@@ -10,11 +10,11 @@ Prints one line per case; exits with 1 if any disagrees.
 import json
 
 import numpy as np
-import onnxruntime
 import torch
 from bridges import load
 from cases import judge
 from mamba2_bridge_check import reference
+from onnx_sessions import session_of
 
 ROUNDOFF = {"f32": 2**-24, "f16": 2**-11, "bf16": 2**-24}
 STORED = {"f32": torch.float, "f16": torch.half, "bf16": torch.bfloat16}
@@ -27,7 +27,7 @@ def check(case):
     full = load(case / "full")
     for value in full.state_dict().values():  # what the export stores
         value.copy_(value.to(STORED[dtype]))
-    scorer = onnxruntime.InferenceSession(case / "onnx/scorer.onnx")
+    scorer = session_of(case / "onnx/scorer.onnx")
     config = full.config
     for shape in [(1, 1), (2, 3), (1, 63), (1, 64), (2, 65), (1, 131)]:
         count = shape[0] * shape[1]

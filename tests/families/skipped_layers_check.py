@@ -12,10 +12,10 @@ import bridge_check
 import gguf
 import mamba2_bridge_check
 import numpy as np
-import onnxruntime
 import torch
 from bridges import load, trouble_with
 from cases import judge
+from onnx_sessions import session_of
 from transformers import LlamaForCausalLM, Mamba2ForCausalLM
 
 TOKENS = torch.arange(40).reshape(2, 20) * 7
@@ -31,13 +31,13 @@ def llama_logits(directory, widths, tokens):
 
 
 def onnx_trouble(directory, layers, tokens, expected, bound):
-    scorer = onnxruntime.InferenceSession(directory / "scorer.onnx")
+    scorer = session_of(directory / "scorer.onnx")
     (logits,) = scorer.run(["logits"], {"input_ids": tokens.numpy()})
     worst = np.abs(logits - expected.numpy()).max()
     if not worst <= bound * expected.abs().max().item():
         return f"onnx: logits differ by {worst}"
     if (directory / "model.onnx").exists():
-        decoder = onnxruntime.InferenceSession(directory / "model.onnx")
+        decoder = session_of(directory / "model.onnx")
         caches = [i.name for i in decoder.get_inputs() if "past_key" in i.name]
         wanted = [
             f"past_key_values.{i}.{part}"

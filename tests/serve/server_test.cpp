@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
@@ -100,7 +101,7 @@ class Server : public ::testing::Test {
   void start() {
     service_ = std::make_unique<CompletionService>(words_, models_, service_settings_, metrics_);
     api_ = std::make_unique<Api>(models_, words_, *service_, metrics_,
-                                 ApiSettings{256, 2 * kEndless, ""});
+                                 ApiSettings{256, 2 * kEndless, ""}, jobs_);
     server_ = std::make_unique<HttpServer>(http_, *api_, metrics_, LogSink());
     server_->listen();
     network_ = std::thread([this] { server_->run(); });
@@ -131,6 +132,26 @@ class Server : public ::testing::Test {
   void let_go() {
     if (!std::exchange(let_go_, true)) go_on_.set_value();
   }
+  // From the first long prompt on, none becomes tokens before it is given up. The first one says
+  // reading_, and each that is given up counts in given_up_.
+  void hold_texts() {
+    jobs_ = [this](const CompletionRequest& request, const ServedModel& model,
+                   const JobSettings& settings, const ProgressSink& progress) {
+      const ProgressSink hold = [&](const Progress& far) {
+        if (!std::exchange(held_, true)) reading_.set_value();
+        while (progress(far)) std::this_thread::sleep_for(1ms);
+        ++given_up_;
+        return false;
+      };
+      return jobs_of(request, model, words_, settings, hold);
+    };
+  }
+  // Nothing is computed, and nothing waits to be.
+  void expect_idle() const {
+    const std::string now = metrics_.text();
+    EXPECT_TRUE(contains(now, "mixnmatch_running 0\n")) << now;
+    EXPECT_TRUE(contains(now, "mixnmatch_waiting 0\n")) << now;
+  }
 
   NestedModel nested_;
   Words words_;
@@ -139,8 +160,10 @@ class Server : public ::testing::Test {
   HttpSettings http_;
   Metrics metrics_;
   FakeSequences fake_{256};
-  std::promise<void> computing_, go_on_;
-  bool let_go_ = false;
+  JobSource jobs_;  // of the Api
+  std::promise<void> computing_, go_on_, reading_;
+  bool let_go_ = false, held_ = false;
+  std::atomic<int> given_up_ = 0;
   std::unique_ptr<CompletionService> service_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> server_;
@@ -310,6 +333,52 @@ TEST_F(Server, WhoGoesAwayIsNotComputedFor) {
   while (!contains(metrics_.text(), "mixnmatch_cancelled_total 2")) {
     std::this_thread::sleep_for(1ms);
   }
+}
+
+// A text of so many bytes that its encoding says how far it is.
+const std::string kLongPrompt(1 << 16, 'a');
+
+TEST_F(Server, APromptOfWhoGoesAwayIsGivenUpWhileItBecomesTokens) {
+  service_settings_.limits.running = 1;
+  service_settings_.waiting = 0;  // what is left of it would have the next one refused
+  hold_texts();
+  start();
+  {
+    Client first = client(), behind = client();
+    first.say(ask(kLongPrompt, kEndless));
+    reading_.get_future().wait();
+    behind.say(ask(kLongPrompt, kEndless));
+    EXPECT_TRUE(contains(client().say(kHealth).until("\"ok\"}"), "200 OK"));
+    EXPECT_EQ(given_up_, 0);
+  }
+  while (!contains(metrics_.text(), "mixnmatch_cancelled_total 2")) {
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_GE(given_up_, 1);
+  expect_idle();
+  // The thread of the texts is free for the next one.
+  EXPECT_TRUE(contains(client().say(ask("a", 1)).until("usage"), R"("text":"b")"));
+  stop();
+  EXPECT_EQ(fake_.fed, 1) << "of the given-up prompts nothing is computed";
+}
+
+TEST_F(Server, AShutdownGivesUpAPromptWhileItBecomesTokens) {
+  hold_texts();
+  start();
+  Client first = client(), behind = client();
+  first.say(ask(kLongPrompt, kEndless));
+  reading_.get_future().wait();
+  behind.say(ask(kLongPrompt, kEndless, /*stream=*/true));
+  service_->drain(std::chrono::steady_clock::now());
+  for (Client* each : {&first, &behind}) {
+    const std::string& answer = each->until("shutting_down");
+    EXPECT_TRUE(contains(answer, "HTTP/1.1 503")) << answer;
+    EXPECT_TRUE(contains(answer, "Retry-After: 1")) << answer;
+  }
+  EXPECT_EQ(given_up_, 1) << "the second one was not begun";
+  expect_idle();
+  stop();
+  EXPECT_EQ(fake_.fed, 0);
 }
 
 TEST_F(Server, AnAnswerMayTakeSoLong) {

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
 
 #include "tests/db/stores.h"
+#include "tests/support/error_of.h"
 #include "tests/support/models.h"
 #include "tests/support/scripted_timer.h"
 
@@ -26,6 +30,7 @@ class ConfirmByLatency : public testing::Test {
                                test::score({4, 4}, 1.0, 300)});
     runs_ = {*store_.run(id)};
     row_ = test::latency_row(model, 21);
+    row_.measured.workload.length = 64;  // as many positions as the model has
     row_.id = store_.add_latency(row_);
   }
 
@@ -108,6 +113,16 @@ TEST_F(ConfirmByLatency, AFailureOfTheTimerKeepsTheFront) {
   EXPECT_TRUE(store_.whole_latencies(row_.id).empty());
   EXPECT_THROW(front_by(failing(DeviceLost("gone"))), DeviceLost);
   EXPECT_THROW(front_by(failing(UsageError("no"))), UsageError);
+}
+
+TEST_F(ConfirmByLatency, PassesThatAStoreExaggeratesAreNotTimed) {
+  row_.measured.workload.batch = std::numeric_limits<std::int32_t>::max();
+  const ConfirmedFront found = front_by(failing(std::logic_error("a timer is made")));
+  EXPECT_TRUE(test::contains(found.why_not_timed, "is of 2147483647 sequences"))
+      << found.why_not_timed;
+  EXPECT_FALSE(found.stopped);
+  EXPECT_EQ(widths_of(found, found.best), (Widths{4, 2}));
+  for (const ConfirmedMember& member : found.members) EXPECT_FALSE(member.timed);
 }
 
 TEST_F(ConfirmByLatency, OneThatIsMeasuredAboveTheBudgetIsNotTheBest) {

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tests/db/stores.h"
 #include "tests/support/error_of.h"
+#include "tests/support/models.h"
 #include "tests/support/scripted_timer.h"
 
 namespace mnm {
@@ -96,6 +98,40 @@ TEST(TimedWholes, TheNewestTimeOfASubmodelStands) {
   EXPECT_TRUE(timed_wholes(store, other, budgets).fast_enough.empty());
   EXPECT_TRUE(timed_wholes(store, latency, {}).too_slow.empty());
   EXPECT_EQ(timed_wholes(store, latency, {}).fast_enough.size(), 3u);
+}
+
+TEST(WhyNotRepeatable, WhatTheModelHasNotOrTakesTooLong) {
+  const auto why = [](Phase phase, std::int64_t batch, std::int64_t length, std::int64_t repeats,
+                      const NestedModel& model) {
+    LatencyRow row = test::latency_row(1, repeats);
+    row.id = 7;
+    row.measured.workload = {phase, batch, length};
+    return why_not_repeatable(row, model);
+  };
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // that a store has
+  const NestedModel text = test::prefix_model(2, 8, {2, 4});                // of 64 positions
+  NestedModel endless = text, image = text;
+  endless.max_context = kAnyContext;
+  image.input.type = InputType::kPixels;
+  EXPECT_EQ(why(Phase::kPrefill, 1, 64, 21, text), "");
+  EXPECT_EQ(why(Phase::kDecode, 1, 63, 21, text), "");
+  EXPECT_EQ(why(Phase::kDecode, 1, 64, 21, text),
+            "latency 7 is of 1 sequences of 65 positions, and the model has 64");
+  EXPECT_EQ(why(Phase::kPrefill, kMostTimedPositions / 64, 64, kMostTimedRepeats, text), "");
+  EXPECT_EQ(why(Phase::kPrefill, kMostTimedPositions / 64 + 1, 64, 21, text),
+            "latency 7 is of 16385 sequences of 64 positions, and at most 1048576 positions in all "
+            "are timed again");
+  EXPECT_EQ(why(Phase::kPrefill, 1, 64, kMostTimedRepeats + 1, text),
+            "latency 7 is of 10001 repeats, and at most 10000 are made again");
+  EXPECT_EQ(why(Phase::kPrefill, 1, kMostTimedPositions, 21, endless), "");
+  for (const auto& [batch, length] : {std::pair{kMost, kMost}, {kMost, 1}, {1, kMost - 1}}) {
+    EXPECT_TRUE(test::contains(why(Phase::kPrefill, batch, length, 21, endless), "at most 1048576"))
+        << batch << " of " << length;
+  }
+  EXPECT_EQ(why(Phase::kPrefill, 2, 64, 21, image), "");
+  for (const auto& [phase, length] : {std::pair{Phase::kDecode, 63}, {Phase::kPrefill, 63}}) {
+    EXPECT_TRUE(test::contains(why(phase, 2, length, 21, image), "computes the 64 of an example"));
+  }
 }
 
 TEST(WhyNotComparable, NamesBothDevices) {
