@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "artifact/fixed_biases.h"
 #include "model/own_files.h"
 
 namespace mnm {
@@ -47,6 +48,7 @@ CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan
                             const std::filesystem::path& target, const CheckOptions& options,
                             const AtomicDirectory::Replaceable& replaceable,
                             const ProgressSink& progress, const OpenWritten& open_written) {
+  require_fixed_biases(nested.model, plan.slices().widths);
   DeviceOptions device = options.device;
   device.dtype = Dtype::kF32;
   // First of all: what cannot be written is not worth computing a probe for.

@@ -44,9 +44,10 @@ Probe probe_outline(const OpenedModel& nested, const PlannedExport& plan);
 using OpenWritten = std::function<OpenedModel(const std::filesystem::path& directory)>;
 
 // Writes `plan` to `target`. `replaceable` says what may be there already and is replaced. If a
-// check fails, it throws an Error and leaves `target` as it was. `progress` counts bytes, and is
-// called once more at the end; if it says stop, this throws Stopped. Without `open_written`, logits
-// are compared as the plan reads its files back.
+// check fails, it throws an Error and leaves `target` as it was. Of a compensated model, `nested`
+// and the plan are of FixedBiases. `progress` counts bytes, and is called once more at the end; if
+// it says stop, this throws Stopped. Without `open_written`, logits are compared as the plan reads
+// its files back.
 CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan,
                             const std::filesystem::path& target, const CheckOptions& options = {},
                             const AtomicDirectory::Replaceable& replaceable = {},

@@ -318,6 +318,16 @@ void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
   extractor.check_unchanged();
 }
 
+double logits_difference(const OpenedModel& a, const Widths& at_a, const OpenedModel& b,
+                         const Widths& at_b, const ExampleInputs& inputs,
+                         const DeviceOptions& device) {
+  DeviceOptions in_f32 = device;
+  in_f32.dtype = Dtype::kF32;
+  return compare_logits(logits_of(a.model, a.checkpoint, at_a, inputs, in_f32),
+                        logits_of(b.model, b.checkpoint, at_b, inputs, in_f32), a.model.vocab_size)
+      .worst;
+}
+
 Difference check_written_logits(const Probe& probe, const PlannedExport& plan,
                                 const OpenedModel& written, std::size_t layers,
                                 const DeviceOptions& device) {

@@ -45,6 +45,11 @@ OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path
 void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
                            const Checkpoint& written);
 
+// The largest difference of a logit between two models, each at widths of its own, in f32.
+double logits_difference(const OpenedModel& a, const Widths& at_a, const OpenedModel& b,
+                         const Widths& at_b, const ExampleInputs& inputs,
+                         const DeviceOptions& device);
+
 // Runs the first `layers` layers of the written model with our own engine, and compares the logits
 // with the probe. Error if a logit is off by more than the tolerance: it names the position, the
 // word and both tolerances.

@@ -13,9 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "engine/engine.h"
 #include "export/huggingface.h"
-#include "export/probe.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
@@ -157,18 +155,5 @@ OpenedModel write_padded(const OpenedModel& nested, const Widths& widths,
 PaddedModel::PaddedModel(const OpenedModel& nested, const Widths& widths,
                          const std::filesystem::path& target)
     : directory_(sibling(target)), opened_(write_padded(nested, widths, directory_.path())) {}
-
-double PaddedModel::difference(const OpenedModel& nested, const Widths& widths,
-                               const ExampleInputs& inputs, DeviceOptions device) const {
-  device.dtype = Dtype::kF32;
-  const auto logits = [&](const OpenedModel& opened, const Widths& at) {
-    return open_engine(device.device)
-        .load(opened.model, opened.checkpoint, device)
-        ->logits(at, inputs);
-  };
-  return compare_logits(logits(nested, widths), logits(opened_, opened_.model.space.full()),
-                        nested.model.vocab_size)
-      .worst;
-}
 
 }  // namespace mnm

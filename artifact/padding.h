@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "base/files.h"
-#include "eval/scores.h"
 #include "families/open_model.h"
 #include "model/widths.h"
 
@@ -19,11 +18,6 @@ class PaddedModel {
   PaddedModel(const OpenedModel& nested, const Widths& widths, const std::filesystem::path& target);
 
   const OpenedModel& opened() const { return opened_; }
-
-  // The largest difference of a logit between this model and the nested one at its widths, which
-  // the order of summation alone explains.
-  double difference(const OpenedModel& nested, const Widths& widths, const ExampleInputs& inputs,
-                    DeviceOptions device) const;
 
  private:
   AtomicDirectory directory_;  // never committed

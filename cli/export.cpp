@@ -8,6 +8,8 @@
 
 #include "artifact/checked_export.h"
 #include "artifact/explain.h"
+#include "artifact/export_check.h"
+#include "artifact/fixed_biases.h"
 #include "artifact/formats.h"
 #include "artifact/padding.h"
 #include "artifact/provenance.h"
@@ -142,8 +144,11 @@ class ExportCommand {
     if (request_.explain) return print_why();
     if (request_.target.shard_bytes == 0) fail_usage("export: --shard-size must be positive");
     source_ = &*opened_;
+    if (request_.writes() && !opened_->model.compensation.empty()) {
+      source_ = &fixed_.emplace(*opened_, widths_, request_.out).opened();
+    }
     if (request_.pad) {
-      padded_.emplace(*opened_, widths_, request_.out);
+      padded_.emplace(*source_, widths_, request_.out);
       source_ = &padded_->opened();
     }
     const std::unique_ptr<PlannedExport> plan = planned();
@@ -378,20 +383,26 @@ class ExportCommand {
           quantity(static_cast<double>(cost_of(source_->model, plan.slices().widths).params)),
           quantity(static_cast<double>(written.bytes)), plan.dtype());
     print_check(plan, written);
-    if (padded_) print_padding(written);
+    if (padded_) print_padding();
+    if (source_ != &*opened_) print_difference(plan, written);
     record(plan, written);
     print("\n{}", Lines{plan.loading(request_.out)});
   }
 
-  void print_padding(const CheckedExport& written) const {
+  void print_padding() const {
     print(
         "padded: {}, up to the widest layer's width; it takes as much time and memory as that "
         "width "
         "in every layer\n",
         to_string(widths_));
+  }
+
+  // The export was checked against what it was written from, and this against the nested model.
+  void print_difference(const PlannedExport& plan, const CheckedExport& written) const {
     if (!written.probe || written.layers != source_->model.layers()) return;
     const Probe& probe = *written.probe;
-    const double moved = padded_->difference(*opened_, widths_, probe.inputs, request_.device);
+    const double moved = logits_difference(*opened_, widths_, *source_, plan.slices().widths,
+                                           probe.inputs, request_.device);
     if (!(moved <= probe.tolerance)) {
       fail(
           "'{}' is written, but is not the submodel {}: a logit differs by {}, where {} is allowed",
@@ -450,8 +461,9 @@ class ExportCommand {
   const Arguments& arguments_;
   const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
+  std::optional<FixedBiases> fixed_;  // of a compensated model
   std::optional<PaddedModel> padded_;
-  const OpenedModel* source_ = nullptr;  // of the tensors: opened_, or what it is padded to
+  const OpenedModel* source_ = nullptr;  // of the tensors: opened_, or what was made of it
   std::optional<Store> store_;
   std::vector<Budget> budgets_;
   bool by_rule_ = false;                  // a budget alone

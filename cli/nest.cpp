@@ -33,7 +33,7 @@ struct Request {
   ExampleOptions data;
   DeviceOptions device;
   std::int64_t check_layers = 0;
-  bool no_check = false, dry_run = false, force = false;
+  bool no_check = false, dry_run = false, force = false, compensate = false;
   bool names_granularities = false;  // --granularities was given
 };
 
@@ -59,6 +59,9 @@ OptionTable option_table(Request& request) {
       .section("importance")
       .option("score", choice_value(request.score, score_names()),
               "how the importance of a neuron is measured; magnitude needs no data")
+      .option("compensate", flag_value(request.compensate),
+              "keep the mean of every neuron too: what a width leaves out then gives its mean to a "
+              "bias of down, at any width; needs --data")
       .option("data", data_value(request.data.path),
               "text to calibrate on, of the kind that the model will read: an llm.c shard, .npy, "
               "bytes, text, or what --token-format says")
@@ -111,27 +114,34 @@ class NestCommand {
     if (!request_.force) require_not_nested(*opened_);
     for (std::size_t l = 0; l < opened_->model.layers(); ++l) neurons_of(opened_->model, l);
     // What the config will be is known before anything is measured.
-    nlohmann::json config = nested_config(*opened_, nesting(), note_of(nullptr));
+    nlohmann::json config =
+        nested_config(*opened_, nesting(), note_of(nullptr), request_.compensate);
     require_writable(config);
     if (request_.dry_run) return print_plan(config);
-    if (row_.needs_data) {
+    if (reads_data()) {
       read_as_model(request_.data, *opened_);
       data_ = load_examples(request_.data, opened_->model);
       require_varied(*data_);
       config["mixnmatch"] = note_of(&*data_);
     }
-    const std::vector<NeuronOrder> orders = rank();
-    write(*plan_nested(*opened_, orders, config));
+    const CompensatedRanking ranking = rank();
+    write(*plan_nested(*opened_, ranking.orders, config, ranking.means));
     return 0;
   }
 
  private:
+  bool reads_data() const { return row_.needs_data || request_.compensate; }
+
   void require_request() const {
     if (row_.needs_data && request_.data.path.empty() && !request_.dry_run) {
       fail_usage("nest: --score {} needs --data, text to calibrate on; magnitude needs none",
                  row_.name);
     }
-    if (!row_.needs_data && !request_.data.path.empty()) {
+    if (request_.compensate && request_.data.path.empty() && !request_.dry_run) {
+      fail_usage(
+          "nest: --compensate needs --data, text over which the mean of each neuron is taken");
+    }
+    if (!reads_data() && !request_.data.path.empty()) {
       fail_usage("nest: --score {} reads no text, so --data does not go with it", row_.name);
     }
     if (request_.out.empty() && !request_.dry_run) {
@@ -153,7 +163,7 @@ class NestCommand {
   nlohmann::json note_of(const Examples* data) const {
     const NestedModel& model = opened_->model;
     nlohmann::json note = provenance(*opened_, model.space.full(), model.dtype);
-    note["nested"] = {{"score", row_.name}};
+    note["nested"] = {{"score", row_.name}, {"compensated", is_compensated()}};
     if (data != nullptr) {
       note["nested"]["data"] = data->name;
       note["nested"]["data_fingerprint"] = data->fingerprint;
@@ -163,14 +173,22 @@ class NestCommand {
     return note;
   }
 
-  // The files, with the neurons as they are.
+  // By this run, or by one before it.
+  bool is_compensated() const {
+    return request_.compensate || !opened_->model.compensation.empty();
+  }
+
+  // The files, with the neurons as they are and without their means.
   std::unique_ptr<PlannedExport> planned(const nlohmann::json& config) const {
     std::vector<NeuronOrder> orders;
+    InputMeans means;
     for (std::size_t l = 0; l < opened_->model.layers(); ++l) {
-      NeuronOrder& order = orders.emplace_back(neurons_of(opened_->model, l).count);
+      const LayerNeurons neurons = neurons_of(opened_->model, l);
+      NeuronOrder& order = orders.emplace_back(neurons.count);
       std::iota(order.begin(), order.end(), 0);
+      if (request_.compensate) means.emplace_back(neurons.count * neurons.channels_each(), 0.0f);
     }
-    return plan_nested(*opened_, orders, config);
+    return plan_nested(*opened_, orders, config, means);
   }
 
   // Calibration may take hours: what cannot be written is refused before it.
@@ -185,15 +203,20 @@ class NestCommand {
     std::uint64_t bytes = 0;
     const Table table = planned_files(plan->files(), bytes);
     print_table(table, OutputFormat::kText);
-    note("dry run: {} would be sorted by {}, {}B in {} files written{}\n", layers_text(*opened_),
-         row_.name, quantity(static_cast<double>(bytes)), table.rows.size(),
+    note("dry run: {} would be sorted by {}{}, {}B in {} files written{}\n", layers_text(*opened_),
+         row_.name, request_.compensate ? " and compensated" : "",
+         quantity(static_cast<double>(bytes)), table.rows.size(),
          request_.out.empty() ? "" : " to " + request_.out.string());
     return 0;
   }
 
-  std::vector<NeuronOrder> rank() const {
-    ProgressBar bar(row_.needs_data ? "calibrating" : "reading");
-    return rank_neurons(*opened_, row_, data_.get(), request_.device, shown_on(bar, guard_));
+  CompensatedRanking rank() const {
+    ProgressBar bar(reads_data() ? "calibrating" : "reading");
+    const ProgressSink progress = shown_on(bar, guard_);
+    if (request_.compensate) {
+      return rank_compensated(*opened_, row_, *data_, request_.device, progress);
+    }
+    return {rank_neurons(*opened_, row_, data_.get(), request_.device, progress), {}};
   }
 
   void write(const PlannedExport& plan) const {
@@ -202,8 +225,8 @@ class NestCommand {
     const CheckedExport written = write_nested(
         *opened_, plan, request_.out, {!request_.no_check, request_.check_layers, request_.device},
         replaceable(request_.force), progress);
-    print("{}: {} sorted by {}{}, {}B in {}\n", request_.out.string(), layers_text(*opened_),
-          row_.name,
+    print("{}: {} sorted by {}{}{}, {}B in {}\n", request_.out.string(), layers_text(*opened_),
+          row_.name, request_.compensate ? " and compensated" : "",
           data_ ? fmt::format(" over {} tokens of {}", data_->count * data_->context, data_->name)
                 : "",
           quantity(static_cast<double>(written.bytes)), plan.dtype());

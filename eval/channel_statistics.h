@@ -22,7 +22,8 @@ struct ChannelStatistics {
   std::vector<double> squared_means;
   // [channels * channels], row-major, symmetric: the sum over tokens of a_i a_j (W_i . W_j), where
   // W_i is column i. So the sum of the entries of a set of channels is the squared error, summed
-  // over tokens, of leaving that set out. Empty unless asked for; valid during the call only.
+  // over tokens, of leaving that set out, or, if centred, of putting its mean in its place. Empty
+  // unless asked for; valid during the call only.
   std::span<const float> removal{};
   // For every tensor of the layer that the width cuts, by name: for each index of the cut dimension
   // the sum of |gradient * weight| over its elements. Empty unless asked for.
@@ -31,6 +32,7 @@ struct ChannelStatistics {
 
 struct CalibrationOptions {
   bool activations = true;  // sum to squared_means
+  bool centred = false;     // removal is of a minus its mean over all tokens; with activations
   bool removal = false;     // takes 4 * channels^2 bytes, and as long as the layers themselves
   bool saliency = false;    // takes a backward pass of the whole model, whose weights must fit
 };

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/config_reader.h"
+#include "families/granularities.h"
 
 namespace mnm {
 
@@ -67,7 +69,11 @@ nlohmann::json Family::config_of_table(const NestedModel& model) const {
   const Widths full = model.space.full();
   if (!huggingface_bridge(model, full).empty()) return model.config;
   nlohmann::json written = huggingface_config(model, full, model.dtype);
-  return written["model_type"] == *type ? model.config : written;
+  if (written["model_type"] == *type) return model.config;
+  for (const char* key : {kCompensatedKey, kGranularitiesKey}) {
+    if (model.config.contains(key)) written[key] = model.config[key];
+  }
+  return written;
 }
 
 std::string Family::why_not_padded(const NestedModel&, const Widths&) const {

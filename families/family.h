@@ -96,7 +96,8 @@ class Family {
   virtual std::vector<NamedWidths> published(const NestedModel&) const { return {}; }
 
   // The submodel at `widths` as a model of its own, whose full widths these are. The tensors of its
-  // table are those that plan_slices() keeps of the model, under the same names.
+  // table are those that plan_slices() keeps of the model, under the same names. What the widths
+  // leave out of a compensated model is a part of the submodel's biases (artifact/fixed_biases.h).
   NestedModel submodel(const NestedModel& model, const Widths& widths, Dtype dtype) const;
   // The config to write beside tensors that have the names of the model's table. It is
   // model.config, but for a model_type whose checkpoints have other names or their rows in another

@@ -75,6 +75,10 @@ ChannelStatistics ChannelSums::statistics(const at::Tensor& down) {
   statistics.sum_square = doubles(sum_square_);
   statistics.squared_means = doubles(squared_means_);
   if (options_.removal) {
+    if (options_.centred) {
+      const at::Tensor sum = sum_.to(at::kFloat);
+      products_.addr_(sum, sum, 1, -1.0 / static_cast<double>(tokens_));
+    }
     const at::Tensor columns = down.to(at::kFloat).t();
     products_.mul_(at::mm(columns, columns.t()));
     products_ = products_.to(at::kCPU).contiguous();

@@ -99,7 +99,8 @@ bool is_pickled_weights(const std::string& name) {
   std::vector<std::string> pickled, safetensors;
   for (const std::string& name : file_names(directory)) {
     const std::string extension = fs::path(name).extension().string();
-    if (extension == ".safetensors" && name != kProbeFile) safetensors.push_back(name);
+    const bool beside = name == kProbeFile || name == kCompensationFile;
+    if (extension == ".safetensors" && !beside) safetensors.push_back(name);
     if (is_pickled_weights(name)) pickled.push_back(name);
   }
   if (std::ranges::find(safetensors, "adapter_model.safetensors") != safetensors.end()) {
@@ -298,8 +299,12 @@ Checkpoint Checkpoint::open(const fs::path& repository) {
   if (!impl.config.is_object()) {
     fail("cannot read '{}': it is no JSON object", (directory / "config.json").string());
   }
+  const auto read_compensation = [&] {
+    if (present(directory / kCompensationFile)) impl.read_shard(directory / kCompensationFile);
+  };
   if (present(directory / kSingle)) {
     impl.read_shard(directory / kSingle);
+    read_compensation();
     impl.index_names();
     return checkpoint;
   }
@@ -314,8 +319,23 @@ Checkpoint Checkpoint::open(const fs::path& repository) {
     }
     impl.read_shard(directory / file);
   }
+  read_compensation();
   impl.index_names();
   impl.check_promises(index);
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::open_with(const fs::path& directory, nlohmann::json config,
+                                 std::span<const std::string> left_out, const fs::path& file) {
+  Checkpoint checkpoint = open(directory);
+  Impl& impl = *checkpoint.impl_;
+  impl.config = std::move(config);
+  impl.by_name.clear();  // it views the names
+  std::erase_if(impl.tensors, [&](const StoredTensor& tensor) {
+    return std::ranges::find(left_out, tensor.name) != left_out.end();
+  });
+  impl.read_shard(file);
+  impl.index_names();
   return checkpoint;
 }
 

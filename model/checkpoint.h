@@ -21,6 +21,10 @@ namespace mnm {
 // The file of an export's probe (export/probe.h). It is no shard of the checkpoint.
 inline constexpr const char* kProbeFile = "probe.safetensors";
 
+// The file of the tensors that `nest --compensate` adds to a checkpoint (docs/formats.md). It
+// stands beside the shards and in no index, so that other programs load the checkpoint as before.
+inline constexpr const char* kCompensationFile = "compensation.safetensors";
+
 struct StoredTensor {
   std::string name;
   Dtype dtype = Dtype::kF32;
@@ -56,11 +60,18 @@ std::filesystem::path snapshot_of(const std::filesystem::path& directory);
 class Checkpoint {
  public:
   // Opens the single model.safetensors, or else every shard that model.safetensors.index.json
-  // names: transformers' order. Of a repository's folder in a download cache, its snapshot.
+  // names: transformers' order. Then kCompensationFile, if it is there. Of a repository's folder in
+  // a download cache, its snapshot.
   // Error: no such directory, no config.json, no safetensors (with the conversion that helps where
   // pytorch_model.bin or *.pt lies there), a shard missing, a tensor in two shards or in none that
   // the index promised, a link to what is not there, and whatever parse_safetensors refuses.
   static Checkpoint open(const std::filesystem::path& directory);
+
+  // The checkpoint in `directory` with another config, without the tensors of some stored names,
+  // and with those of one more safetensors file.
+  static Checkpoint open_with(const std::filesystem::path& directory, nlohmann::json config,
+                              std::span<const std::string> left_out,
+                              const std::filesystem::path& file);
 
   // A checkpoint of tensors that a reader of another format found in `directory`, with the names
   // that they have in a checkpoint. Their data lie in `storage`, which lives as long as the

@@ -42,6 +42,16 @@ struct LayerMixing {
   std::int64_t flow_per_token = 0;
 };
 
+// How a layer makes up for the neurons that its width leaves out. By the names of its tensors:
+// `means` [n] holds the mean of what each column of `matrix` [d, n] is multiplied with. At a width
+// of w columns the bias of the matrix, in the type that the model is stored in, is
+//   bias + sum over the columns i >= w of matrix[:, i] * means[i].
+// It is a constant: no gradient passes through it. The bias compensation of An et al., FLAP
+// (arXiv 2312.11983).
+struct Compensation {
+  std::string matrix, means, bias;
+};
+
 // The context of a model that has no limit of positions.
 inline constexpr std::int64_t kAnyContext = std::numeric_limits<std::int32_t>::max();
 
@@ -63,7 +73,8 @@ struct NestedModel {
   bool tied_head = false;
   TensorTable table;
   WidthSpace space;
-  std::vector<LayerMixing> mixing;  // [layers]
+  std::vector<Compensation> compensation;  // [layers]; empty: what a width leaves out is 0
+  std::vector<LayerMixing> mixing;         // [layers]
   std::int64_t flow_per_token = 0;  // elements per token of the state that enters the first layer
   bool flow_in_f32 = false;  // states between layers are f32 even if the run's dtype is smaller
   // Whether its layers compute examples whose tokens branch (ExampleBranches in

@@ -68,6 +68,7 @@ SlicePlan plan_slices(const TensorTable& table, const Widths& widths) {
   for (const Width width : widths) numbers.push_back(width == kSkip ? -1 : kept++);
   plan.tensors.reserve(table.tensors.size());
   for (const TensorSpec& spec : table.tensors) {
+    if (spec.nested_only) continue;
     const int number = spec.layer < 0 ? -1 : numbers.at(static_cast<std::size_t>(spec.layer));
     if (spec.layer >= 0 && number < 0) continue;
     TensorSlice& tensor = plan.tensors.emplace_back(slice(spec, widths));

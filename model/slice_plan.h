@@ -31,7 +31,8 @@ struct TensorSlice {
 
 struct SlicePlan {
   Widths widths;
-  std::vector<TensorSlice> tensors;  // in table order; those of skipped layers are absent
+  // In table order; those of skipped layers and those of the nested model alone are absent.
+  std::vector<TensorSlice> tensors;
 
   const TensorSlice* find(std::string_view name) const;  // by the checkpoint's name; or nullptr
 };

@@ -8,6 +8,7 @@
 namespace mnm {
 
 std::int64_t TensorSpec::elements_of(int for_layer, Width width) const {
+  if (nested_only) return 0;
   if (cut_dim < 0) return for_layer == layer ? element_count(shape) : 0;
   std::vector<std::int64_t> kept = shape;
   std::int64_t& cut = kept[static_cast<std::size_t>(cut_dim)];

@@ -53,13 +53,16 @@ struct TensorSpec {
   double init_low = 0, init_high = 0;
   // Vectors in spite of its shape, such as a class token or positions: no matrix of a product.
   bool is_vectors = false;
+  // Of the nested model alone: no submodel has it, and no cost counts it. A slice plan leaves it
+  // out.
+  bool nested_only = false;
   int norm_groups = 0;        // of a norm's scale: groups that are normalised apart; 0: no norm
   int cut_dim = -1;           // the dimension that the width cuts; -1: none
   std::vector<Piece> pieces;  // the ranges kept of cut_dim, ascending, disjoint
 
   int layer_of(const Piece& piece) const { return piece.layer < 0 ? layer : piece.layer; }
   // The elements that the tensor has because of one layer at this width (-1: because of no layer).
-  // Summed over all layers, this is what the tensor keeps.
+  // Summed over all layers, this is what a submodel keeps of the tensor.
   std::int64_t elements_of(int for_layer, Width width) const;
   // Whether training shrinks it by weight decay: matrices and convolutions, and neither vectors nor
   // numbers.

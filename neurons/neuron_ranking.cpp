@@ -1,6 +1,7 @@
 #include "neurons/neuron_ranking.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/error.h"
@@ -23,22 +24,51 @@ void require_varied(const Examples& data) {
       data.name, data.count * data.context, *first);
 }
 
+namespace {
+
+std::vector<LayerNeurons> neurons_of_layers(const NestedModel& model) {
+  std::vector<LayerNeurons> layers;
+  for (std::size_t layer = 0; layer < model.layers(); ++layer) {
+    layers.push_back(neurons_of(model, layer));
+  }
+  return layers;
+}
+
+void calibrate(const OpenedModel& opened, const Examples& data, const CalibrationOptions& options,
+               const DeviceOptions& device, const StatisticsSink& sink,
+               const ProgressSink& progress) {
+  require_varied(data);
+  open_engine(device.device)
+      .load(opened.model, opened.checkpoint, device)
+      ->calibrate(data, options, sink, progress);
+}
+
+// Of what the down matrix of a layer is multiplied with, [channels].
+std::vector<float> means_of(const ChannelStatistics& statistics, const TensorSpec& down) {
+  std::vector<float> means;
+  for (const double sum : statistics.sum) {
+    means.push_back(static_cast<float>(sum / static_cast<double>(statistics.tokens)));
+    if (std::isfinite(means.back())) continue;
+    fail(
+        "cannot compensate {}: the mean of its input {} is {}, so a weight is no number or the "
+        "activations overflow; calibrate in f32 (--dtype f32), or on other text",
+        down.name, means.size() - 1, means.back());
+  }
+  return means;
+}
+
+}  // namespace
+
 std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const ImportanceRow& row,
                                       const Examples* data, const DeviceOptions& device,
                                       const ProgressSink& progress) {
-  std::vector<LayerNeurons> layers;
-  for (std::size_t layer = 0; layer < opened.model.layers(); ++layer) {
-    layers.push_back(neurons_of(opened.model, layer));
-  }
+  const std::vector<LayerNeurons> layers = neurons_of_layers(opened.model);
   std::vector<NeuronOrder> orders(layers.size());
   const StatisticsSink rank = [&](std::size_t layer, const ChannelStatistics& statistics) {
     orders[layer] = order_by(importance_of(row, layers[layer], statistics, opened.checkpoint));
   };
   if (row.needs_data) {
-    require_varied(*data);
-    open_engine(device.device)
-        .load(opened.model, opened.checkpoint, device)
-        ->calibrate(*data, row.calibration, rank, progress);
+    calibrate(opened, *data, row.calibration, device, rank, progress);
     return orders;
   }
   Meter meter(progress, static_cast<double>(layers.size()), kEveryStep);
@@ -47,6 +77,23 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
     meter.add(1);
   }
   return orders;
+}
+
+CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
+                                    const Examples& data, const DeviceOptions& device,
+                                    const ProgressSink& progress) {
+  const std::vector<LayerNeurons> layers = neurons_of_layers(opened.model);
+  CompensatedRanking ranking{std::vector<NeuronOrder>(layers.size()),
+                             std::vector<std::vector<float>>(layers.size())};
+  CalibrationOptions options = row.calibration;
+  options.activations = options.centred = true;
+  const StatisticsSink rank = [&](std::size_t layer, const ChannelStatistics& statistics) {
+    ranking.orders[layer] =
+        order_by(importance_of(row, layers[layer], statistics, opened.checkpoint));
+    ranking.means[layer] = means_of(statistics, *layers[layer].down().spec);
+  };
+  calibrate(opened, data, options, device, rank, progress);
+  return ranking;
 }
 
 }  // namespace mnm

@@ -22,4 +22,15 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
                                       const Examples* data, const DeviceOptions& device,
                                       const ProgressSink& progress = {});
 
+// The same for a model that is to be compensated (Compensation in model/nested_model.h), which
+// needs data whatever the score. kIterative then measures the error that is left when the mean of
+// what goes is made up for. Error if a mean is no finite number.
+struct CompensatedRanking {
+  std::vector<NeuronOrder> orders;
+  std::vector<std::vector<float>> means;  // [layers][channels]: of a, as the checkpoint has them
+};
+CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
+                                    const Examples& data, const DeviceOptions& device,
+                                    const ProgressSink& progress = {});
+
 }  // namespace mnm

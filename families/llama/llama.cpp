@@ -109,6 +109,11 @@ void add_layer(const LlamaConfig& config, std::size_t layer, TensorTable& table)
   }
   cut(to.matrix("mlp.down_proj", hidden, full), kColumns);
   if (config.mlp_bias) to.bias("mlp.down_proj", hidden);
+  if (config.compensated) {
+    TensorSpec& means = to.add("mlp.down_proj.input_mean", {full}, Init::kZero);
+    cut(means, kRows);
+    means.nested_only = true;
+  }
   if (architecture.norms_after()) to.norm(std::string(architecture.ffn_norm_after), hidden);
 }
 
@@ -171,8 +176,14 @@ class Llama final : public Family {
     TensorSpec& embedding = to.matrix(kEmbedding, config.vocab_size, config.hidden_size);
     embedding.role = Role::kEmbedding;
     embedding.flops_per_element = config.tied ? kProduct : 0;  // looked up; a product as the head
+    // Readers of this config count and write the biases that the key implies.
+    if (config.compensated) model.config[config.architecture->mlp_bias] = true;
     for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
       add_layer(config, layer, model.table);
+      if (config.compensated) {
+        const std::string down = fmt::format("model.layers.{}.mlp.down_proj.", layer);
+        model.compensation.push_back({down + "weight", down + "input_mean", down + "bias"});
+      }
       LayerChoices& choices = model.space.layers.emplace_back();
       choices.granularities = config.granularities[layer];
       choices.step = 1;

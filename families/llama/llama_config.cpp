@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/config_reader.h"
 #include "families/granularities.h"
 
@@ -208,6 +209,16 @@ void read_soft_caps(const ConfigReader& keys, const nlohmann::json& json, LlamaC
   }
 }
 
+// Why a model of the architecture cannot be given biases in its FFN alone; empty: it can.
+std::string_view no_ffn_bias(const LlamaArchitecture& architecture) {
+  const std::string_view key = architecture.mlp_bias;
+  if (key.empty()) return "has no place for a bias of down_proj";
+  if (key == architecture.qkv_bias || key == architecture.o_bias) {
+    return "has biases of down_proj only together with those of its attention";
+  }
+  return {};
+}
+
 // What the keys that the architecture has say of biases.
 void read_biases(const ConfigReader& keys, LlamaConfig& config) {
   const LlamaArchitecture& architecture = *config.architecture;
@@ -218,6 +229,13 @@ void read_biases(const ConfigReader& keys, LlamaConfig& config) {
   const bool one_key = architecture.o_bias == architecture.qkv_bias && !architecture.o_bias.empty();
   config.o_bias = one_key ? config.qkv_bias : stated(architecture.o_bias, false);
   config.mlp_bias = stated(architecture.mlp_bias, false);
+  config.compensated = keys.flag(kCompensatedKey, false);
+  if (config.compensated && !config.mlp_bias) {
+    if (const std::string_view why = no_ffn_bias(architecture); !why.empty()) {
+      fail("{} is true, and {} {}", kCompensatedKey, class_of(architecture), why);
+    }
+    config.mlp_bias = true;
+  }
   const LlamaArchitecture& written = written_as(architecture);
   if (written.qkv_bias == written.o_bias && !written.has_qkv_bias &&
       config.qkv_bias != config.o_bias) {

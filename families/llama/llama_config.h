@@ -6,6 +6,7 @@
 //   matformer_gate           "act(gate)*up" (the default) or "act(gate*up)"
 //   matformer_widths         the full FFN width of every layer if they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size
+//   mixnmatch_compensated    true: widths make up for what they leave out (families/compensation.h)
 //   mixnmatch_may_skip       the layers that may be left out, [2, 3, 8] (families/may_skip.h)
 #pragma once
 
@@ -51,8 +52,9 @@ struct LlamaConfig {
   double initializer_range = 0.02;  // standard deviation of fresh weights
   bool tied = false;                // the head is the embedding
   bool qkv_bias = false, o_bias = false;
-  bool mlp_bias = false;   // on gate, up and down; down's is never cut
-  std::string hidden_act;  // as the config spells it
+  bool mlp_bias = false;     // on gate, up and down; down's is never cut
+  bool compensated = false;  // then mlp_bias is true
+  std::string hidden_act;    // as the config spells it
   Activation activation = Activation::kSilu;
   GateVariant gate = GateVariant::kActGateTimesUp;
   std::int64_t rotary_dim = 0;  // first elements of a head that positions turn, even

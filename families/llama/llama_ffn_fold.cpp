@@ -121,12 +121,14 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
     const at::Tensor parent = x[p];
     const at::Tensor rows = parent.reshape({-1, config.hidden_size});
     for (const Width width : children.of(p)) {
+      const at::Tensor gain = weights.removed.gains({&width, 1}).front();
       const at::Tensor act =
           activations(config, weights, normed(config, weights, rows), {0, width});
       const bool post = weights.post_norm.defined();
       at::Tensor y =
           at::addmm(post ? at::zeros_like(rows) : rows, act, weights.down.narrow(1, 0, width).t());
       if (weights.down_bias.defined()) y = y + weights.down_bias;
+      if (gain.defined()) y = y + gain;
       if (post) y = rows + rms_norm(y, weights.post_norm, config.rms_norm_eps);
       out.push_back(y.view(parent.sizes()));
     }
@@ -134,10 +136,12 @@ at::Tensor each_alone(const LlamaConfig& config, const LlamaFfnWeights& weights,
   return at::stack(out);
 }
 
-// Rows [row, row + count) of one parent [rows, d] and of its children [siblings, rows, d].
+// Rows [row, row + count) of one parent [rows, d] and of its children [siblings, rows, d]. `gains`
+// are of the siblings.
 void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights,
-                       std::span<const Width> widths, const at::Tensor& parent, std::int64_t row,
-                       std::int64_t count, const at::Tensor& siblings, const ChannelSink& sink) {
+                       std::span<const Width> widths, std::span<const at::Tensor> gains,
+                       const at::Tensor& parent, std::int64_t row, std::int64_t count,
+                       const at::Tensor& siblings, const ChannelSink& sink) {
   const at::Tensor rows = parent.narrow(0, row, count);
   const at::Tensor act =
       activations(config, weights, normed(config, weights, rows), {0, widths.back()});
@@ -153,8 +157,10 @@ void block_of_siblings(const LlamaConfig& config, const LlamaFfnWeights& weights
     sum = child;
     done = widths[s];
   }
-  for (std::size_t s = 0; post && s < widths.size(); ++s) {
+  for (std::size_t s = 0; s < widths.size(); ++s) {
     at::Tensor child = siblings[static_cast<std::int64_t>(s)].narrow(0, row, count);
+    if (gains[s].defined()) child.add_(gains[s]);
+    if (!post) continue;
     at::add_out(child, rows, rms_norm(child, weights.post_norm, config.rms_norm_eps));
   }
 }
@@ -165,6 +171,7 @@ at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& wei
                            const ChannelSink& sink) {
   const std::int64_t rows = in.size(1);
   const at::Tensor out = at::empty({children.nodes(), rows, in.size(2)}, in.options());
+  const std::vector<at::Tensor> gains = weights.removed.gains(children.widths);
   const bool cached = weights.gate.size(0) <= kCachedWidth && !sink;
   const std::int64_t block = std::min(cached ? kCachedRows : kBlockRows, rows);
   const std::int64_t blocks = (rows + block - 1) / block;
@@ -173,8 +180,10 @@ at::Tensor together_on_cpu(const LlamaConfig& config, const LlamaFfnWeights& wei
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t parent = i / blocks, row = i % blocks * block;
       const std::span<const Width> widths = children.of(parent);
+      const auto first = static_cast<std::size_t>(children.begin_of(parent));
       block_of_siblings(
-          config, weights, widths, in[parent], row, std::min(block, rows - row),
+          config, weights, widths, std::span(gains).subspan(first, widths.size()), in[parent], row,
+          std::min(block, rows - row),
           out.narrow(0, children.begin_of(parent), static_cast<std::int64_t>(widths.size())), sink);
     }
   };
@@ -222,6 +231,8 @@ at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, 
     const at::Tensor act = activations(config, weights, h.narrow(0, 0, left), {done, width});
     const at::Tensor to = sum.narrow(0, 0, left);
     add_product_into(to, to, act, weights.down.narrow(1, done, width - done));
+    const at::Tensor gain = weights.removed.gains({&width, 1}).front();
+    if (gain.defined()) sum.narrow(0, left - count, count).add_(gain);
     done = width;
     left -= count;
   }
@@ -243,6 +254,7 @@ at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, 
          weights.down_bias, act_of(config.activation), config.gate == GateVariant::kActOfProduct},
         post ? at::zeros_like(in) : in,
         weights.norm.defined() ? rms_norm(in, weights.norm, config.rms_norm_eps) : in, children);
+    weights.removed.add_to(out, children);
     if (post) {
       out = rms_norm(out, weights.post_norm, config.rms_norm_eps);
       for (std::int64_t p = 0; p < children.parents(); ++p) {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "families/llama/llama_config.h"
+#include "families/removed_means.h"
 #include "fold/fold.h"
 
 namespace mnm {
@@ -15,6 +16,7 @@ struct LlamaFfnWeights {
   at::Tensor post_norm;                      // of the output, [d] or undefined
   at::Tensor gate, up, down;                 // [w, d], [w, d], [d, w]
   at::Tensor gate_bias, up_bias, down_bias;  // [w], [w], [d] or undefined
+  RemovedMeans removed;                      // what down_bias gains at each width
 };
 
 // x [parents, sequences, tokens, d] -> [children, sequences, tokens, d]. A child is x +
@@ -22,8 +24,9 @@ struct LlamaFfnWeights {
 // norm of the output, it is x + norm(FFN(x)).
 //
 // With gradients every child is computed alone. Without, siblings come out of one pass over the
-// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2]. Each partial sum is a finished child. `sink`,
-// if there is one, gets the activations of the widest child, block by block.
+// widest: y(w2) = y(w1) + down[:, w1:w2] act[w1:w2]. Each partial sum is a finished child, but for
+// what its width's bias gains. `sink`, if there is one, gets the activations of the widest child,
+// block by block.
 at::Tensor llama_ffn(const LlamaConfig& config, const LlamaFfnWeights& weights, const at::Tensor& x,
                      const Children& children, const ChannelSink& sink = {});
 

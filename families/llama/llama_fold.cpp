@@ -24,6 +24,7 @@ class LlamaFold final : public Fold {
   explicit LlamaFold(const FoldInputs& inputs)
       : config_(parse_llama_config(inputs.model.config, {})),
         weight_(inputs.weight),
+        stored_(inputs.model.dtype),
         embedding_(inputs, "model.embed_tokens.weight"),
         head_(config_.tied ? embedding_ : EndMatrix(inputs, "lm_head.weight")),
         element_bytes_(weight_("model.norm.weight").element_size()),
@@ -82,7 +83,7 @@ class LlamaFold final : public Fold {
     const auto b = [&](const char* name, bool there) {
       return there ? weight_(base + name + ".bias") : at::Tensor();
     };
-    const bool qkv = config_.qkv_bias, mb = config_.mlp_bias;
+    const bool qkv = config_.qkv_bias;
     // Attention's functions scale scores by 1 / sqrt(head_dim). The rest is multiplied into what
     // makes the queries last: their norm, or their projection.
     const double rest = config_.attention_scale * std::sqrt(static_cast<double>(config_.head_dim));
@@ -128,11 +129,24 @@ class LlamaFold final : public Fold {
       ffn.gate = w("mlp.gate_proj");
       ffn.up = w("mlp.up_proj");
     }
-    ffn.down = times(w("mlp.down_proj"), residual);
-    ffn.gate_bias = b("mlp.gate_proj", mb);
-    ffn.up_bias = b("mlp.up_proj", mb);
-    ffn.down_bias = times(b("mlp.down_proj", mb), residual);
+    const at::Tensor down = w("mlp.down_proj");
+    const at::Tensor down_bias = b("mlp.down_proj", config_.mlp_bias);
+    ffn.down = times(down, residual);
+    ffn.gate_bias = unless_zero(b("mlp.gate_proj", config_.mlp_bias));
+    ffn.up_bias = unless_zero(b("mlp.up_proj", config_.mlp_bias));
+    ffn.down_bias = times(unless_zero(down_bias), residual);
+    if (config_.compensated) {
+      const at::Tensor means = weight_(base + "mlp.down_proj.input_mean");
+      ffn.removed = RemovedMeans(down, means, down_bias, stored_, residual);
+    }
     return {attention, ffn};
+  }
+
+  // Biases of zeros, as compensation puts them beside gate and up, are not worth adding; while a
+  // model is trained they may become others.
+  static at::Tensor unless_zero(const at::Tensor& bias) {
+    if (!bias.defined() || at::GradMode::is_enabled()) return bias;
+    return bias.count_nonzero().item<std::int64_t>() == 0 ? at::Tensor() : bias;
   }
 
   // The rows of q or k in an order in which positions turn an element of each half of what is
@@ -173,6 +187,7 @@ class LlamaFold final : public Fold {
 
   LlamaConfig config_;
   WeightSource weight_;
+  Dtype stored_;  // what the checkpoint's tensors are in
   EndMatrix embedding_, head_;
   std::uint64_t element_bytes_;
   at::Tensor final_norm_;

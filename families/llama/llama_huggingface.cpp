@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/granularities.h"
 #include "families/llama/llama_config.h"
 #include "families/may_skip.h"
@@ -205,6 +206,7 @@ nlohmann::json llama_huggingface_config(const NestedModel& model, const Widths& 
   }
   if (architecture.query_scalar) json["query_pre_attn_scalar"] = config.query_scalar;
   write_granularities(model.space, widths, json);
+  if (config.compensated) drop_compensation(json);
   write_may_skip(model.space, widths, json);
 
   if (is_native(config, kept)) {

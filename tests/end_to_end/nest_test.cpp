@@ -74,6 +74,52 @@ TEST_F(Nest, AnOrdinaryModelIsSearchedAndHealed) {
   EXPECT_TRUE(fs::exists(path("again/model.safetensors")));
 }
 
+// Sorted with means, searched at any width, healed, and written in every format that holds biases.
+TEST_F(Nest, ACompensatedModelIsSearchedHealedAndExported) {
+  const std::vector<std::string> nesting =
+      nest({"--data", search_, "--context", "32", "--compensate"});
+  std::vector<std::string> dry = nesting;
+  dry.push_back("--dry-run");
+  const Result planned = expect_done(dry);
+  EXPECT_NE(planned.out.find("compensation.safetensors"), std::string::npos) << planned.out;
+  EXPECT_NE(planned.err.find("sorted by iterative and compensated"), std::string::npos);
+  const Result done = expect_done(nesting);
+  EXPECT_NE(done.out.find("sorted by iterative and compensated over 256 tokens"), std::string::npos)
+      << done.out;
+  const nlohmann::json config = nlohmann::json::parse(slurp(path("out/config.json")));
+  EXPECT_EQ(config["mixnmatch_compensated"], true);
+  EXPECT_EQ(config["mlp_bias"], false) << "other programs load it as before";
+  EXPECT_EQ(config["mixnmatch"]["nested"]["compensated"], true);
+
+  expect_done({"search", path("out"), "--data", search_, "--confirm", confirm_, "--db", db_,
+               "--context", "32", "--threads", "1", "--strategy", "random", "--max-evaluations",
+               "6", "--widths-step", "4"});
+  for (const std::string format : {"huggingface", "gguf", "onnx"}) {
+    const Result written = expect_done({"export", path("out"), "--widths", "16,32,13,8", "--format",
+                                        format, "--out", path("of-" + format), "--threads", "1"});
+    EXPECT_NE(written.out.find("the nested model at these widths differs from it by"),
+              std::string::npos)
+        << format << ": " << written.out;
+  }
+  expect_done({"export", path("out"), "--widths", "16,32,13,8", "--pad-to-uniform", "--out",
+               path("padded"), "--threads", "1"});
+  expect_refused({"export", path("out"), "--widths", "16", "--format", "decilm", "--out",
+                  path("refused"), "--threads", "1"},
+                 1, "multiples of 256");
+  EXPECT_FALSE(fs::exists(path("refused")));
+  for (const fs::directory_entry& entry : fs::directory_iterator(dir_.path())) {
+    EXPECT_FALSE(entry.path().filename().string().ends_with(".biases")) << entry.path();
+  }
+  expect_done({"train", "--from", path("out"), "--tokens", search_, "--out", path("run"),
+               "--context", "16", "--steps", "2", "--batch", "1", "--schedule", "sandwich",
+               "--distil", "0.5", "--threads", "1"});
+  expect_done({"eval", path("run/model"), "--data", search_, "--context", "32", "--widths", "8",
+               "--threads", "1"});
+  expect_done({"generate", path("out"), "--widths", "8", "--prompt", "import", "--max-new-tokens",
+               "4", "--threads", "1"});
+  EXPECT_NE(expect_done({"inspect", path("out")}).out, "");
+}
+
 TEST_F(Nest, ADryRunWritesNothing) {
   const Result planned = expect_done(nest({"--dry-run"}));
   EXPECT_NE(planned.out.find("model.safetensors"), std::string::npos) << planned.out;
@@ -91,6 +137,8 @@ TEST_F(Nest, WhatCannotBeSortedIsOneSentence) {
       {{}, 2, "--score iterative needs --data, text to calibrate on"},
       {{"--score", "magnitude", "--data", search_}, 2, "reads no text"},
       {{"--score", "best", "--data", search_}, 2, "best"},
+      {{"--score", "magnitude", "--compensate"}, 2, "--compensate needs --data, text over which"},
+      {{"--data", same, "--compensate"}, 1, "all of its 192 tokens are token 97"},
       {{"--data", same}, 1, "all of its 192 tokens are token 97"},
       {{"--data", shorter}, 2, "not one sequence of 32 tokens"},
       {{"--data", path("gone.bin")}, 1, "gone.bin"},

@@ -31,6 +31,12 @@ std::vector<TinyLlama> variants() {
       llama.kv_heads = kv_heads;
     }
   }
+  for (const bool most : {false, true}) {
+    TinyLlama& llama = all.emplace_back();
+    llama.name = most ? "compensated beside biases" : "compensated";
+    llama.compensated = true;
+    llama.mlp_bias = llama.act_of_product = most;
+  }
   return all;
 }
 

@@ -28,6 +28,7 @@ struct TinyLlama {
   bool tied = false, attention_bias = false, mlp_bias = false;
   std::string hidden_act = "silu";
   bool act_of_product = false;
+  bool compensated = false;  // with means, and with zeros for biases that mlp_bias does not give
   double rope_theta = 10000;
   bool llama3 = false;  // factor 4, 1 to 4, 16 original positions
   RopeSpelling spelling = RopeSpelling::kBoth;
@@ -57,6 +58,7 @@ struct TinyLlama {
     if (head_dim) json["head_dim"] = *head_dim;
     if (!granularities.empty()) json["matformer_granularities"] = granularities;
     if (act_of_product) json["matformer_gate"] = "act(gate*up)";
+    if (compensated) json["mixnmatch_compensated"] = true;
     nlohmann::json scaling = {{"rope_type", "default"}};
     if (llama3) {
       scaling = {{"rope_type", "llama3"},
@@ -105,6 +107,12 @@ struct TinyLlama {
       linear(layer + "mlp.gate_proj", full, hidden, mlp_bias);
       linear(layer + "mlp.up_proj", full, hidden, mlp_bias);
       linear(layer + "mlp.down_proj", hidden, full, mlp_bias);
+      if (!compensated) continue;
+      for (const char* name : {"gate_proj", "up_proj"}) {
+        if (!mlp_bias) add(layer + "mlp." + name + ".bias", {full}, 0, 0);
+      }
+      if (!mlp_bias) add(layer + "mlp.down_proj.bias", {hidden}, 0, 0);
+      add(layer + "mlp.down_proj.input_mean", {full}, 0.5f, 0.2f);
     }
     add("model.norm.weight", {hidden}, 0.3f, 1);
     if (!tied) linear("lm_head", vocab, hidden, false);
