@@ -19,6 +19,7 @@
 #include "families/vit/vit_onnx.h"
 #include "families/vit/vit_runtimes.h"
 #include "families/vit/vit_timm.h"
+#include "families/vit/vit_timm_export.h"
 
 namespace mnm {
 namespace {
@@ -109,6 +110,7 @@ constexpr Exporter kExporters[] = {
      [](const NestedModel& submodel, Dtype stored) -> FormatModel {
        return vit_onnx(submodel, stored);
      }},
+    {"timm", [](const NestedModel& submodel, Dtype) -> FormatModel { return vit_timm(submodel); }},
 };
 
 class Vit final : public Family {

@@ -12,6 +12,8 @@
 #include "families/family.h"
 #include "families/open_model.h"
 #include "families/vit/vit_config.h"
+#include "families/vit/vit_timm.h"
+#include "families/vit/vit_timm_export.h"
 #include "model/cost.h"
 #include "model/feature_size.h"
 #include "tests/support/error_of.h"
@@ -224,6 +226,73 @@ TEST(VitOfTimm, HoldsTheSameTensorsUnderItsNames) {
   EXPECT_FALSE(exported.contains("architecture"));
 }
 
+// The config and the names that an export writes are read as the same model.
+TEST(VitOfTimm, ReadsWhatItWrites) {
+  for (const auto& [name, json] : test::tiny_vits()) {
+    const NestedModel whole = describe_vit(json, {});
+    const Family& family = family_named("vit");
+    const NestedModel submodel = family.submodel(whole, {16, 16, 16}, Dtype::kF32);
+    const TimmModel timm = vit_timm(submodel);
+    EXPECT_TRUE(family.recognizes(timm.config)) << name;
+    const NestedModel read = describe_vit(timm.config, {});
+    ASSERT_EQ(read.table.tensors.size(), submodel.table.tensors.size()) << name;
+    for (std::size_t i = 0; i < read.table.tensors.size(); ++i) {
+      EXPECT_EQ(read.table.tensors[i].name, submodel.table.tensors[i].name) << name;
+      EXPECT_EQ(read.table.tensors[i].shape, submodel.table.tensors[i].shape) << name;
+    }
+    const VitConfig a = parse_vit_config(submodel.config, {}),
+                    b = parse_vit_config(read.config, {});
+    EXPECT_EQ(a.kind, b.kind) << name;
+    EXPECT_EQ(a.granularities, b.granularities) << name;
+    EXPECT_EQ(a.activation, b.activation) << name;
+    EXPECT_EQ(a.heads, b.heads) << name;
+    EXPECT_EQ(a.image.shape(), b.image.shape()) << name;
+    EXPECT_EQ(b.layer_norm_eps, 1e-6) << name;
+    EXPECT_EQ(timm.in_timm.config.is_null(), a.layer_norm_eps == 1e-6) << name;
+    EXPECT_EQ(submodel.space.layers[1].may_skip, read.space.layers[1].may_skip) << name;
+    EXPECT_EQ(read.config["id2label"], json["id2label"]) << name;
+    std::size_t parts = 0;
+    for (const StackedTensor& tensor : timm.tensors) parts += tensor.parts.size();
+    EXPECT_EQ(parts, submodel.table.tensors.size()) << name;
+    const std::string error = error_of([&, &of = whole] {
+      vit_timm(family.submodel(of, {8, 16, 16}, Dtype::kF32));
+    });
+    EXPECT_TRUE(contains(error, "has one mlp_ratio for all layers")) << error;
+  }
+}
+
+// timm cuts mlp_ratio * d off to a whole number.
+TEST(VitOfTimm, ItsRatioMakesEveryWidth) {
+  for (const int d : {24, 49, 192, 384, 1022}) {
+    const int most = 4 * d;
+    const NestedModel whole = describe_vit(tiny_vit({{"hidden_size", d},
+                                                     {"num_attention_heads", 1},
+                                                     {"intermediate_size", most},
+                                                     {"num_hidden_layers", 1},
+                                                     {"matformer_granularities", {most}}}),
+                                           {});
+    for (Width width = 1; width <= most; width += d < 100 ? 1 : 13) {
+      const NestedModel submodel = family_named("vit").submodel(whole, {width}, Dtype::kF32);
+      const double ratio = vit_timm(submodel).config["model_args"]["mlp_ratio"].get<double>();
+      ASSERT_EQ(static_cast<Width>(d * ratio), width) << d;
+    }
+  }
+}
+
+TEST(VitOfTimm, AKnownSizeHasItsName) {
+  const auto name = [](std::int64_t hidden, std::int64_t layers, std::int64_t heads,
+                       const char* type = "vit") {
+    nlohmann::json config = base(hidden, layers, heads, 384);
+    config["model_type"] = type;
+    return timm_architecture(parse_vit_config(config, {}));
+  };
+  EXPECT_EQ(name(192, 12, 3), "vit_tiny_patch16_224");
+  EXPECT_EQ(name(1024, 24, 16), "vit_large_patch16_224");
+  EXPECT_EQ(name(1280, 32, 16), "vit_base_patch16_224");
+  EXPECT_EQ(name(384, 12, 6, "deit"), "deit_small_distilled_patch16_224");
+  EXPECT_EQ(name(384, 11, 6, "deit"), "deit_base_distilled_patch16_224");
+}
+
 TEST(VitOfTimm, TheNameSaysTheSizes) {
   const VitConfig base =
       parse_vit_config(describe_vit({{"architecture", "deit_base_patch16_384"}}, {}).config, {});
@@ -235,6 +304,11 @@ TEST(VitOfTimm, TheNameSaysTheSizes) {
   EXPECT_EQ(base.classes, 1000);
   EXPECT_EQ(base.layer_norm_eps, 1e-6);
   EXPECT_EQ(base.activation, VitActivation::kGelu);
+  const VitConfig distilled = parse_vit_config(
+      describe_vit({{"architecture", "deit_tiny_distilled_patch16_224.fb_in1k"}}, {}).config, {});
+  EXPECT_EQ(distilled.hidden_size, 192);
+  EXPECT_TRUE(distilled.kind->distilled);
+  EXPECT_EQ(distilled.positions(), 198);
 }
 
 TEST(VitOfTimm, WhatTrainingDropsIsAllThere) {
@@ -254,6 +328,8 @@ TEST(VitOfTimm, WhatIsNotComputedIsRefused) {
            {tiny_timm({{"reg_tokens", 4}}), "model_args.reg_tokens"},
            {tiny_timm({{"mlp_ratio", 1e30}}), "model_args.mlp_ratio is 1e+30"},
            {tiny_timm({{"mlp_ratio", 0.001}}), "model_args.mlp_ratio is 0.001"},
+           {{{"architecture", "vit_tiny_distilled_patch16_224"}}, "expected one such as"},
+           {tiny_timm({{"img_size", {12, 12, 12}}}), "expected one or two"},
            {tiny_timm({{"act_layer", "relu"}}), "model_args.act_layer"}}) {
     const std::string error = error_of([&] { describe_vit(config, {}); });
     EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
