@@ -1,6 +1,9 @@
 #include "artifact/formats.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <limits>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -9,6 +12,7 @@
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
+#include "image/preprocessor_config.h"
 
 namespace mnm {
 namespace {
@@ -32,13 +36,19 @@ struct Job {
   const Exporter& exporter;
 };
 
-std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel& submodel,
-                                       HuggingFaceTexts stated) {
+// Of directories of safetensors.
+HuggingFaceOptions directory_options(const Job& job, Dtype dtype) {
   HuggingFaceOptions settings;
   settings.dtype = dtype;
-  settings.shard_bytes = job.options.shard_bytes;
   settings.metadata = {{"mixnmatch_widths", to_string(job.widths)},
                        {"mixnmatch_source", job.nested.checkpoint.fingerprint()}};
+  return settings;
+}
+
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel& submodel,
+                                       HuggingFaceTexts stated) {
+  HuggingFaceOptions settings = directory_options(job, dtype);
+  settings.shard_bytes = job.options.shard_bytes;
   settings.other_parts = other_parts(*job.nested.family, job.nested.model, job.nested.checkpoint);
   if (job.options.per_layer_config) {
     stated = {job.nested.family->with_per_layer_config(submodel), {}, stated.auto_class};
@@ -50,6 +60,30 @@ std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const Nested
   return huggingface_export(plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
                                              std::move(texts), settings),
                             bridged, job.exporter.format, auto_class);
+}
+
+// In a directory of timm's there is one file of weights, and config.json has the rules for
+// pictures.
+constexpr const char* kLoadingInTimm =
+    "import timm\n"
+    "model = timm.create_model(\"local-dir:\" + {}, pretrained=True)\n"
+    "print(sum(weight.numel() for weight in model.parameters()))\n";
+
+std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const NestedModel&,
+                                       TimmModel stated) {
+  HuggingFaceOptions settings = directory_options(job, dtype);
+  settings.shard_bytes = std::numeric_limits<std::uint64_t>::max();
+  settings.layout = std::move(stated.tensors);
+  settings.carry = Carry::kLicence;
+  const std::filesystem::path& source = job.nested.checkpoint.directory();
+  const std::optional<Preprocessing> rules = read_preprocessing(source);
+  stated.config["pretrained_cfg"] =
+      rules ? pretrained_cfg_of(*rules, source.string()) : nlohmann::json::object();
+  stated.config["mixnmatch"] = job.provenance;
+  return safetensors_export(
+      plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
+                       {{"config.json", stated.config.dump(2) + "\n"}}, settings),
+      job.exporter.format, kLoadingInTimm, std::move(stated.in_timm));
 }
 
 // What a file says of itself, in formats that hold such pairs.

@@ -31,14 +31,41 @@ Dtype dtype_of(const HuggingFacePlan& plan, const TensorSlice& slice,
   return is_carried(plan, slice) ? checkpoint->at(slice.spec->name).dtype : plan.dtype;
 }
 
+// The tensors of the files, by the layout if there is one.
+std::vector<WrittenTensor> written_by(const std::vector<StackedTensor>& layout,
+                                      const SlicePlan& slices) {
+  std::map<std::string_view, std::size_t> places;
+  for (std::size_t i = 0; i < slices.tensors.size(); ++i) places[slices.tensors[i].name] = i;
+  std::vector<WrittenTensor> written;
+  for (const StackedTensor& stacked : layout) {
+    WrittenTensor& tensor = written.emplace_back(WrittenTensor{stacked.name, {}});
+    for (const std::string& part : stacked.parts) {
+      const auto found = places.find(part);
+      if (found == places.end()) fail("the layout takes the tensor {} twice or has no such", part);
+      tensor.slices.push_back(found->second);
+      places.erase(found);
+    }
+  }
+  for (std::size_t i = 0; i < slices.tensors.size(); ++i) {
+    const std::string& name = slices.tensors[i].name;
+    if (!places.contains(name)) continue;
+    if (!layout.empty()) fail("the layout lacks the tensor {}", name);
+    written.push_back({name, {i}});
+  }
+  return written;
+}
+
 std::vector<TensorEntry> entries_of(const HuggingFacePlan& plan, const Checkpoint* checkpoint) {
   std::vector<TensorEntry> entries;
-  for (const TensorSlice& slice : plan.slices.tensors) {
-    entries.push_back({.name = slice.name,
-                       .dtype = dtype_of(plan, slice, checkpoint),
-                       .shape = slice.shape,
-                       .begin = 0,
-                       .end = 0});
+  for (const WrittenTensor& tensor : plan.written) {
+    const TensorSlice& first = plan.slices.tensors[tensor.slices.front()];
+    TensorEntry& entry = entries.emplace_back();
+    entry.name = tensor.name;
+    entry.dtype = dtype_of(plan, first, checkpoint);
+    entry.shape = first.shape;
+    for (std::size_t i = 1; i < tensor.slices.size(); ++i) {
+      entry.shape.front() += plan.slices.tensors[tensor.slices[i]].shape.front();
+    }
   }
   return entries;
 }
@@ -57,7 +84,8 @@ std::shared_ptr<const TensorTable> table_of(const std::vector<const StoredTensor
 // Where the tensors' first bytes lie in the checkpoint's files, where they are copied as they are.
 std::vector<std::uint64_t> sources_of(const HuggingFacePlan& plan, const Checkpoint& checkpoint) {
   std::vector<std::uint64_t> sources;
-  for (const TensorSlice& slice : plan.slices.tensors) {
+  for (const WrittenTensor& tensor : plan.written) {
+    const TensorSlice& slice = plan.slices.tensors[tensor.slices.front()];
     const StoredTensor& stored = checkpoint.at(slice.spec->name);
     const bool copied = stored.dtype == dtype_of(plan, slice, &checkpoint) && !stored.decode;
     const TensorCopy copy = copied ? plan_copy(slice, stored) : TensorCopy();
@@ -71,27 +99,43 @@ std::set<std::string> tensors_in_step(const HuggingFacePlan& plan, const Checkpo
   std::set<std::string> in_step_names;
   for (const Shard& shard : plan.shards) {
     for (std::size_t i = 0; i < shard.tensors.size(); ++i) {
-      const TensorSlice& slice = plan.slices.tensors[shard.first + i];
-      const StoredTensor& stored = checkpoint.at(slice.spec->name);
-      const TensorCopy copy = plan_copy(slice, stored);
-      if (stored.dtype == dtype_of(plan, slice, &checkpoint) && copy.rows == 1 &&
-          in_step(copy, shard.place + shard.tensors[i].begin)) {
-        in_step_names.insert(stored.name);
+      std::uint64_t place = shard.place + shard.tensors[i].begin;
+      for (const std::size_t part : plan.written[shard.first + i].slices) {
+        const TensorSlice& slice = plan.slices.tensors[part];
+        const StoredTensor& stored = checkpoint.at(slice.spec->name);
+        const TensorCopy copy = plan_copy(slice, stored);
+        if (stored.dtype == dtype_of(plan, slice, &checkpoint) && copy.rows == 1 &&
+            in_step(copy, place)) {
+          in_step_names.insert(stored.name);
+        }
+        place += static_cast<std::uint64_t>(slice.elements()) * size_of(shard.tensors[i].dtype);
       }
     }
   }
   return in_step_names;
 }
 
-class HuggingFaceExport final : public PlannedExport {
+// The slices of so many tensors of the files, from the n-th on, in their order.
+std::vector<const TensorSlice*> slices_of_written(const HuggingFacePlan& plan, std::size_t first,
+                                                  std::size_t count) {
+  std::vector<const TensorSlice*> slices;
+  for (std::size_t i = first; i < first + count; ++i) {
+    for (const std::size_t part : plan.written[i].slices) {
+      slices.push_back(&plan.slices.tensors[part]);
+    }
+  }
+  return slices;
+}
+
+class SafetensorsExport final : public PlannedExport {
  public:
-  HuggingFaceExport(HuggingFacePlan plan, bool trust_remote_code, std::string_view format,
-                    std::string auto_class)
+  SafetensorsExport(HuggingFacePlan plan, std::string_view format, std::string loading,
+                    RuntimeFunction in_runtimes)
       : PlannedExport(plan.slices),
         plan_(std::move(plan)),
-        trust_(trust_remote_code),
         format_(format),
-        auto_class_(std::move(auto_class)) {}
+        loading_(std::move(loading)),
+        in_runtimes_(std::move(in_runtimes)) {}
 
   std::string_view format() const override { return format_; }
   std::string_view dtype() const override { return to_string(plan_.dtype); }
@@ -108,17 +152,18 @@ class HuggingFaceExport final : public PlannedExport {
   void check_layout(const fs::path& directory) const override {
     PlannedExport::check_layout(directory);
     const Checkpoint written = Checkpoint::open(directory);
-    for (const TensorSlice& slice : slices().tensors) {
-      const StoredTensor& tensor = written.at(slice.name);
-      const bool carried = is_carried(plan_, slice);  // and compared with the checkpoint's later
-      if (tensor.shape == slice.shape && (carried || tensor.dtype == plan_.dtype)) continue;
-      fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}", slice.name,
-           to_string(tensor.dtype), shape_text(tensor.shape), to_string(plan_.dtype),
-           shape_text(slice.shape));
+    for (const Shard& shard : plan_.shards) {
+      for (const TensorEntry& planned : shard.tensors) {
+        const StoredTensor& tensor = written.at(planned.name);
+        if (tensor.shape == planned.shape && tensor.dtype == planned.dtype) continue;
+        fail("the export's tensor '{}' is {} of shape {}, planned was {} of shape {}", planned.name,
+             to_string(tensor.dtype), shape_text(tensor.shape), to_string(planned.dtype),
+             shape_text(planned.shape));
+      }
     }
-    if (written.tensors().size() != slices().tensors.size()) {
+    if (written.tensors().size() != plan_.written.size()) {
       fail("the export holds {} tensors, {} were planned", written.tensors().size(),
-           slices().tensors.size());
+           plan_.written.size());
     }
   }
 
@@ -136,19 +181,17 @@ class HuggingFaceExport final : public PlannedExport {
     });
   }
 
+  RuntimeFunction in_runtimes() const override { return in_runtimes_; }
+
   std::string loading(const fs::path& directory) const override {
-    return fmt::format(
-        "from transformers import {0}\n"
-        "model = {0}.from_pretrained({1}{2})\n"
-        "print(model.num_parameters())\n",
-        auto_class_, python_literal(directory), trust_ ? ", trust_remote_code=True" : "");
+    return fmt::format(fmt::runtime(loading_), python_literal(directory));
   }
 
  private:
   HuggingFacePlan plan_;
-  bool trust_;
   std::string_view format_;
-  std::string auto_class_;
+  std::string loading_;
+  RuntimeFunction in_runtimes_;
 };
 
 }  // namespace
@@ -175,6 +218,7 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Widths& widths,
   for (const TensorSpec& spec : plan.other_parts->tensors) {
     plan.slices.tensors.push_back({&spec, spec.name, -1, {}, spec.shape});
   }
+  plan.written = written_by(options.layout, plan.slices);
   if (checkpoint) sources = sources_of(plan, *checkpoint);
   plan.shards =
       plan_shards(entries_of(plan, checkpoint), options.shard_bytes, plan.metadata, sources);
@@ -188,7 +232,7 @@ HuggingFacePlan plan_huggingface(const NestedModel& model, const Checkpoint& che
                                  const Widths& widths, std::map<std::string, std::string> texts,
                                  const HuggingFaceOptions& options) {
   HuggingFacePlan plan = plan_huggingface(model, widths, std::move(texts), options, &checkpoint);
-  for (CarriedFile& file : carried_files(checkpoint.directory())) {
+  for (CarriedFile& file : carried_files(checkpoint.directory(), options.carry)) {
     if (plan.texts.contains(file.name)) continue;
     plan.bytes += file.bytes;
     plan.carried.push_back(std::move(file));
@@ -221,20 +265,32 @@ void write_huggingface(const HuggingFacePlan& plan, const Checkpoint& checkpoint
     return [&, extractor = extractors.back()](std::size_t tensor, OutputFile& out) {
       const auto begun = std::ranges::find(plan.shards, tensor, &Shard::first);
       if (begun != plan.shards.end()) {
-        extractor->read_ahead(slices_of(plan.slices, tensor, begun->tensors.size()), ways);
+        extractor->read_ahead(slices_of_written(plan, tensor, begun->tensors.size()), ways);
       }
-      const TensorSlice& slice = plan.slices.tensors[tensor];
-      extractor->append(slice, dtype_of(plan, slice, &checkpoint), out, &meter);
+      for (const TensorSlice* slice : slices_of_written(plan, tensor, 1)) {
+        extractor->append(*slice, dtype_of(plan, *slice, &checkpoint), out, &meter);
+      }
     };
   };
   write_shards(plan.shards, plan.metadata, directory, kFilesAtOnce, make_append, meter, flush);
   for (const auto& extractor : extractors) extractor->check_unchanged();
 }
 
+std::unique_ptr<PlannedExport> safetensors_export(HuggingFacePlan plan, std::string_view format,
+                                                  std::string loading,
+                                                  RuntimeFunction in_runtimes) {
+  return std::make_unique<SafetensorsExport>(std::move(plan), format, std::move(loading),
+                                             std::move(in_runtimes));
+}
+
 std::unique_ptr<PlannedExport> huggingface_export(HuggingFacePlan plan, bool trust_remote_code,
                                                   std::string_view format, std::string auto_class) {
-  return std::make_unique<HuggingFaceExport>(std::move(plan), trust_remote_code, format,
-                                             std::move(auto_class));
+  std::string loading = fmt::format(
+      "from transformers import {0}\n"
+      "model = {0}.from_pretrained({{}}{1})\n"
+      "print(model.num_parameters())\n",
+      auto_class, trust_remote_code ? ", trust_remote_code=True" : "");
+  return safetensors_export(std::move(plan), format, std::move(loading));
 }
 
 }  // namespace mnm

@@ -40,9 +40,10 @@ class PlannedExport {
   virtual void write(const Checkpoint& checkpoint, const std::filesystem::path& directory,
                      const ProgressSink& progress = {}, Flush flush = Flush::kToKernel) const = 0;
 
-  // Reads the written directory with this project's own reader, in the submodel's terms: every
-  // tensor of the slice plan under its name and with its shape, with the format's transforms
-  // undone, and the config of the submodel. Error if the files are not those of such a directory.
+  // Reads the written directory with this project's own reader, so that open_model() makes the
+  // submodel of it: either every tensor of the slice plan under its name and with its shape, with
+  // the format's transforms undone, and the config of the submodel; or a layout that the family
+  // reads. Error if the files are not those of such a directory.
   virtual Checkpoint reopen(const std::filesystem::path& directory) const = 0;
 
   // Checks what the headers tell, without reading a tensor: every planned file exists with its

@@ -10,6 +10,7 @@
 
 #include "export/gguf_model.h"
 #include "export/onnx_graph.h"
+#include "export/timm_model.h"
 #include "model/dtype.h"
 #include "model/nested_model.h"
 
@@ -24,11 +25,11 @@ struct HuggingFaceTexts {
 };
 
 // The alternative decides which writer writes the files.
-using FormatModel = std::variant<HuggingFaceTexts, GgufModel, OnnxModel>;
+using FormatModel = std::variant<HuggingFaceTexts, GgufModel, OnnxModel, TimmModel>;
 
 // A format of a family: the function that states a submodel in it, or the reason why there is none.
 struct Exporter {
-  std::string_view format;  // as --format spells it: "huggingface", "decilm", "gguf", "onnx"
+  std::string_view format;  // as --format spells it: "huggingface", "gguf", "timm"...
   // The submodel is a model of its own and is stated at its full widths (Family::submodel). Its
   // weights are stored in `stored`. Error, with the reason, if the format cannot hold it.
   FormatModel (*state)(const NestedModel& submodel, Dtype stored) = nullptr;

@@ -178,6 +178,15 @@ ResizeFilter filter_of(const Settings& settings, ResizeFilter fallback) {
   }
 }
 
+// The share of `grown` pixels that timm says for `side` of them: it rounds side / share down.
+double crop_share(std::int64_t side, std::int64_t grown) {
+  double share = static_cast<double>(side) / static_cast<double>(grown);
+  while (std::floor(static_cast<double>(side) / share) < static_cast<double>(grown)) {
+    share = std::nextafter(share, 0);
+  }
+  return share;
+}
+
 }  // namespace
 
 Preprocessing parse_preprocessor_config(const Json& config, const std::string& what) {
@@ -254,6 +263,28 @@ Preprocessing parse_pretrained_cfg(const Json& config, const std::string& what) 
   return result;
 }
 
+Json pretrained_cfg_of(const Preprocessing& rules, const std::string& what) {
+  const Preparation& from = rules.preparation;
+  const Extent crop = from.crop.value_or(from.size);
+  const bool squash = from.fit == Fit::kSquash, shortest = from.fit == Fit::kShortest;
+  if ((squash || (shortest && from.crop && crop.height == crop.width)) && crop.height > 0) {
+    const double scale = 255 * rules.pixels.scale;  // timm's pixels are of 0 to 1
+    Json config = {{"input_size", {from.channels, crop.height, crop.width}},
+                   {"interpolation", to_string(from.filter)},
+                   {"crop_pct", crop_share(crop.height, from.size.height)},
+                   {"crop_mode", squash ? "squash" : "center"},
+                   {"mean", rules.pixels.mean},
+                   {"std", rules.pixels.deviation}};
+    for (const char* key : {"mean", "std"}) {
+      for (Json& value : config[key]) value = value.get<double>() / scale;
+    }
+    const Preparation read = parse_pretrained_cfg(config, what).preparation;
+    if (read.size == from.size) return config;
+  }
+  fail("{}: its pictures are prepared so: {}. timm's pretrained_cfg has no rules for that", what,
+       from.text());
+}
+
 std::optional<Preprocessing> read_preprocessing(const std::filesystem::path& directory) {
   const std::filesystem::path own = directory / "preprocessor_config.json";
   if (std::filesystem::exists(own)) {
@@ -263,6 +294,7 @@ std::optional<Preprocessing> read_preprocessing(const std::filesystem::path& dir
   if (!std::filesystem::exists(config)) return std::nullopt;
   const Json json = read_json(config);
   if (!json.is_object() || !json.contains("pretrained_cfg")) return std::nullopt;
+  if (json.at("pretrained_cfg") == Json::object()) return std::nullopt;  // it says nothing
   return parse_pretrained_cfg(json.at("pretrained_cfg"), config.string() + ": pretrained_cfg");
 }
 

@@ -24,6 +24,11 @@ Preprocessing parse_preprocessor_config(const nlohmann::json& config, const std:
 // timm: input_size, interpolation, crop_pct, crop_mode "center" or "squash", mean, std.
 Preprocessing parse_pretrained_cfg(const nlohmann::json& config, const std::string& what);
 
+// What parse_pretrained_cfg() reads as those rules, in timm's convention. A scale that is not 1 /
+// 255 is put into mean and std. Error, which begins with `what`, if timm has no such rules: it
+// always resizes both sides, or the shorter one, and then crops.
+nlohmann::json pretrained_cfg_of(const Preprocessing& rules, const std::string& what);
+
 // Of the directory of a checkpoint; nothing if neither file says anything.
 std::optional<Preprocessing> read_preprocessing(const std::filesystem::path& directory);
 

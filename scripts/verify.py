@@ -219,6 +219,49 @@ def run_transformers(directory, inputs):
         return model.eval()(torch.tensor([inputs])).logits[0].numpy()
 
 
+# What the program writes into model_args: others may name files, and timm opens pickles.
+TIMM_ARGUMENTS = {
+    "act_layer",
+    "depth",
+    "embed_dim",
+    "img_size",
+    "in_chans",
+    "mlp_ratio",
+    "num_classes",
+    "num_heads",
+    "patch_size",
+    "qkv_bias",
+}
+
+
+def run_timm(directory, inputs):
+    config = read_config(directory / "config.json")
+    name, arguments = config.get("architecture"), config.get("model_args")
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ValueError(  # noqa: TRY004
+            "its config.json has no architecture and model_args, as --format timm writes them"
+        )
+    if not re.fullmatch(r"(vit|deit)_[a-z0-9_]+", name):
+        raise ValueError(
+            f"its architecture is {name!r}, which mixnmatch does not write"
+        )
+    if unknown := sorted(set(arguments) - TIMM_ARGUMENTS):
+        raise ValueError(
+            f"its model_args have {unknown}, which mixnmatch does not write"
+        )
+    require_few_layers({"layers": arguments.get("depth", 0)})
+    if not are_images(inputs):
+        raise ValueError("it runs classifiers of images, and the probe has tokens")
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    model = timm.create_model(name, pretrained=False, **arguments)
+    model.load_state_dict(load_file(directory / "model.safetensors"), strict=True)
+    with torch.inference_mode():
+        return model.float().eval()(torch.from_numpy(inputs)).numpy()
+
+
 def run_llama_cpp(directory, tokens):
     """llama-cpp-python, with a cache in f32: scripts/llama-cpp installs it."""
     import llama_cpp
@@ -282,6 +325,7 @@ class Runtime(NamedTuple):
 
 RUNTIMES = {
     "transformers": Runtime(run_transformers, "transformers", foreign_python),
+    "timm": Runtime(run_timm, "timm"),
     "llama.cpp": Runtime(run_llama_cpp, "llama-cpp-python", rounds_operands=True),
     "onnxruntime": Runtime(run_onnxruntime, "onnxruntime", rounds_operands=True),
     "onnxruntime-genai": Runtime(
@@ -317,6 +361,7 @@ def load(name):
             "transformers.integrations",
             "torch._dynamo",
         ),
+        "timm": ("torch", "timm"),
         "llama.cpp": ("llama_cpp",),
         "onnxruntime": ("onnxruntime",),
         "onnxruntime-genai": ("onnxruntime_genai",),
@@ -433,6 +478,7 @@ def require_trust(name, directory, trusted):
 # What an export for a runtime holds.
 HOLDS = {
     "transformers": "*.safetensors",
+    "timm": "*.safetensors",
     "llama.cpp": "*.gguf",
     "onnxruntime": "*.onnx",
     "onnxruntime-genai": "*.onnx",

@@ -82,6 +82,7 @@ constexpr Exporter kExporters[] = {
      [](const NestedModel& submodel, Dtype stored) -> FormatModel {
        return mamba2_vision_onnx(submodel, stored);
      }},
+    {"timm", nullptr, "mamba2_vision has Mamba-2 blocks, and timm has no model of these"},
 };
 
 class Mamba2Vision final : public Family {

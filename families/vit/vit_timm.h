@@ -4,8 +4,8 @@
 //    "model_args": {...}, "pretrained_cfg": {"input_size": [3, 224, 224], ...}}
 //
 // The architecture's name says the sizes, unless model_args (timm's arguments of
-// VisionTransformer) say others. LayerNorms have epsilon 1e-6, and GELU is by erf.
-// timm/models/vision_transformer.py.
+// VisionTransformer) say others. A name such as deit_tiny_distilled_patch16_224 is of a DeiT with
+// the distillation token. LayerNorms have epsilon 1e-6. timm/models/vision_transformer.py, deit.py.
 #pragma once
 
 #include <map>
@@ -18,6 +18,9 @@
 
 namespace mnm {
 
+inline constexpr double kTimmEpsilon = 1e-6;
+inline constexpr const char* kTimmGeluTanh = "gelu_tanh";  // an act_layer; GELU by erf has no name
+
 // Whether it is the config of a ViT or DeiT of timm's.
 bool is_timm_vit(const nlohmann::json& config);
 
@@ -25,6 +28,9 @@ bool is_timm_vit(const nlohmann::json& config);
 // knows it, and our own keys. Error names an architecture that is not known, or an argument that
 // asks for what is not computed here: another pooling, no class token, registers, layer scale.
 nlohmann::json vit_config_of_timm(const nlohmann::json& config);
+
+// A name by which timm knows the kind of model. Where it knows one of those sizes, it says them.
+std::string timm_architecture(const VitConfig& config);
 
 // timm's names of the table's tensors that lie alike.
 std::map<std::string, std::string> timm_names(const VitConfig& config);

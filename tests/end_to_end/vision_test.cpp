@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <span>
 #include <utility>
 
@@ -132,46 +133,77 @@ TEST_F(Vision, TheWholeWayFromASearchToAnExport) {
 }
 
 TEST_F(Vision, ExportsComputeInTheirRuntimesWhatTheNestedModelDoes) {
-  std::vector<std::string> transformers = {kRoot + "/scripts/verify", "transformers"},
-                           onnx = {kRoot + "/scripts/verify", "onnxruntime"};
+  std::map<std::string, std::vector<std::string>> asked;  // by format
+  asked["huggingface"] = {kRoot + "/scripts/verify", "transformers"};
+  asked["onnx"] = {kRoot + "/scripts/verify", "onnxruntime"};
+  asked["timm"] = {kRoot + "/scripts/verify", "timm"};
   int number = 0;
   for (const auto& [name, config] : tiny_vits()) {
     const std::string model = path("of-" + name), sizes = path(name + ".json");
     spew(sizes, config.dump());
     expect_done({"random", sizes, "--out", model, "--seed", "5", "--dtype", "f32"});
-    for (const char* widths : {"16x3", "8,40,16"}) {
-      for (const char* format : {"huggingface", "onnx"}) {
-        const bool huggingface = format == std::string("huggingface");
-        if (!huggingface && widths == std::string("16x3")) continue;
+    const bool dinov2 = config.contains("mlp_ratio");
+    for (const char* widths : {"16x3", "8,40,16", "24x3"}) {
+      const bool uniform = widths != std::string("8,40,16");
+      for (const char* format : {"huggingface", uniform ? "timm" : "onnx"}) {
+        // One uniform width is enough but for DINOv2, which is native at multiples of 24.
+        if (dinov2 ? format == std::string("timm") : widths == std::string("24x3")) continue;
         const std::string to = path(fmt::format("export-{}", number++));
         const Result done =
             expect_done({"export", model, "--widths", widths, "--format", format, "--dtype",
                          number % 5 == 0 ? "bf16" : "f32", "--out", to, "--threads", "1"});
         EXPECT_NE(done.out.find("checked: "), std::string::npos) << name << done.out;
-        (huggingface ? transformers : onnx).push_back(to);
+        asked[format].push_back(to);
       }
     }
     expect_refused({"export", model, "--widths", "16", "--format", "gguf", "--out", path("gguf")},
                    1, "llama.cpp runs language models");
+    expect_refused(
+        {"export", model, "--widths", "8,40,16", "--format", "timm", "--out", path("timm")}, 1,
+        dinov2 ? "beside the mean of the patches" : "has one mlp_ratio for all layers");
   }
   const std::string explained =
       expect_done({"export", path("of-plain"), "--widths", "8,40,16", "--explain"}).out;
-  for (const char* part :
-       {"transformers", "onnxruntime", "llama.cpp", "one intermediate_size", "FLOPs/image"}) {
+  for (const char* part : {"transformers", "onnxruntime", "llama.cpp", "one intermediate_size",
+                           "one mlp_ratio", "FLOPs/image"}) {
     EXPECT_NE(explained.find(part), std::string::npos) << part << explained;
   }
   if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
-  for (const auto* const command : {&transformers, &onnx}) {
-    const Result answer = Running(*command).wait();
-    EXPECT_EQ(answer.status, 0) << answer.out << answer.err;
+  for (const auto& [format, command] : asked) {
+    const Result answer = Running(command).wait();
+    EXPECT_EQ(answer.status, 0) << format << answer.out << answer.err;
+    if (format == "onnx") continue;
+    // It is not fooled: a bias of the classifier is another.
+    const std::string wrong = command[2];
+    std::string bytes = slurp(wrong + "/model.safetensors");
+    spew(wrong + "/model.safetensors",
+         bytes.replace(bytes.size() - 4, 4, std::string("\0\0\0\x41", 4)));
+    const Result told = Running({command[0], command[1], wrong}).wait();
+    EXPECT_EQ(told.status, 1) << told.out << told.err;
   }
-  // Both are not fooled: a bias of the classifier is another.
-  const std::string wrong = transformers[2];
-  std::string bytes = slurp(wrong + "/model.safetensors");
-  spew(wrong + "/model.safetensors",
-       bytes.replace(bytes.size() - 4, 4, std::string("\0\0\0\x41", 4)));
-  const Result told = Running({kRoot + "/scripts/verify", "transformers", wrong}).wait();
-  EXPECT_EQ(told.status, 1) << told.out << told.err;
+  const Result other = Running({asked["timm"][0], "timm", asked["huggingface"][3]}).wait();
+  EXPECT_EQ(other.status, 1) << other.out;
+  EXPECT_NE(other.err.find("no architecture and model_args"), std::string::npos) << other.err;
+}
+
+// timm's own directories, exported at full width: the same tensors to the bit, which timm loads,
+// and the same rules for pictures.
+TEST_F(Vision, ACheckpointOfTimmsComesBackUnchanged) {
+  if (!python_has("transformers")) GTEST_SKIP() << kNoPython;
+  const TempDir scratch;
+  const std::string check = "end_to_end/timm_check.py";
+  ASSERT_EQ(python_failure(check, {"make", path("timm")}, scratch), "");
+  for (const auto& entry : fs::directory_iterator(path("timm"))) {
+    const std::string theirs = entry.path() / "theirs", ours = entry.path() / "ours";
+    expect_done(
+        {"export", theirs, "--widths", "48", "--format", "timm", "--out", ours, "--threads", "1"});
+    // Under the same guard as every export.
+    expect_refused({"export", theirs, "--widths", "24", "--format", "timm", "--out", ours}, 1,
+                   "exists");
+    expect_done({"export", theirs, "--widths", "24", "--format", "timm", "--out", ours + "-narrow",
+                 "--force", "--threads", "1"});
+  }
+  EXPECT_EQ(python_failure(check, {"same", path("timm")}, scratch), "");
 }
 
 // MatMamba-Vision: the whole way of it, with the bridge and the graph in their runtimes.

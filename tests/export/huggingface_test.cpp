@@ -420,6 +420,67 @@ TEST(HuggingFace, NoticesASourceThatChangesMeanwhile) {
   }
 }
 
+// Files may name tensors otherwise, and have several as the rows of one, whatever their order.
+TEST(HuggingFace, ALayoutNamesAndStacksTensors) {
+  const Widths widths = {8, kSkip, 2};
+  const std::vector<StackedTensor> layout = {{"all_up", {"layers.1.up", "layers.0.up"}},
+                                             {"last", {"norm"}},
+                                             {"first", {"embed"}},
+                                             {"norms", {"layers.0.norm", "layers.1.norm"}},
+                                             {"down0", {"layers.0.down"}},
+                                             {"down1", {"layers.1.down"}},
+                                             {"mixed", {"layers.0.mixed", "layers.1.mixed"}}};
+  const std::map<std::string, std::vector<std::string>> sources = {
+      {"all_up", {"layers.2.up", "layers.0.up"}},
+      {"last", {"norm"}},
+      {"first", {"embed"}},
+      {"norms", {"layers.0.norm", "layers.2.norm"}},
+      {"down0", {"layers.0.down"}},
+      {"down1", {"layers.2.down"}},
+      {"mixed", {"layers.0.mixed", "layers.2.mixed"}}};
+  for (const Dtype target : kDtypes) {
+    for (const std::uint64_t shard_bytes : {1ul, 1'000ul, 5'000'000'000ul}) {
+      const HandModel hand(3, Dtype::kF32);
+      TempDir dir;
+      const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model", 2));
+      HuggingFaceOptions options;
+      options.dtype = target;
+      options.shard_bytes = shard_bytes;
+      options.layout = layout;
+      const HuggingFacePlan plan = export_to(dir / "out", hand.model, checkpoint, widths, options);
+      safetensors_export(plan, "hand", "")->check_layout(dir / "out");
+      const Checkpoint written = Checkpoint::open(dir / "out");
+      ASSERT_EQ(written.tensors().size(), layout.size());
+      const auto kept = hand.naive(widths);
+      for (const auto& [name, parts] : sources) {
+        std::vector<float> expected;
+        for (const std::string& part : parts) {
+          expected.insert(expected.end(), kept.at(part).begin(), kept.at(part).end());
+        }
+        const StoredTensor& tensor = written.at(name);
+        std::vector<float> found(static_cast<std::size_t>(tensor.elements()));
+        to_f32(tensor.data, target, found);
+        EXPECT_TRUE(found == rounded(expected, target)) << name;
+      }
+      EXPECT_EQ(written.at("all_up").shape, (std::vector<std::int64_t>{8 + 32, 6}));
+    }
+  }
+}
+
+TEST(HuggingFace, ALayoutHasEachTensorOnce) {
+  const HandModel hand(1);
+  TempDir dir;
+  const Checkpoint checkpoint = Checkpoint::open(hand.write(dir / "model"));
+  const auto error = [&](std::vector<StackedTensor> layout) {
+    HuggingFaceOptions options;
+    options.layout = std::move(layout);
+    return test::error_of([&] { plan_huggingface(hand.model, checkpoint, {8}, {}, options); });
+  };
+  EXPECT_EQ(error({{"a", {"embed"}}}), "the layout lacks the tensor layers.0.norm");
+  EXPECT_EQ(error({{"a", {"embed", "embed"}}}),
+            "the layout takes the tensor embed twice or has no such");
+}
+
 TEST(HuggingFace, StopsWhenProgressSaysSo) {
   const HandModel hand;
   TempDir dir;

@@ -2,6 +2,7 @@
 directory."""
 
 import importlib.util
+import json
 import os
 import sqlite3
 import sys
@@ -142,8 +143,41 @@ def check_what_runtimes_print():
     assert len(printed_by(b"x" * (1 << 20))) < 2 * verify.MOST_SAID
 
 
+def check_timm():
+    """A config.json gets no argument into timm that this program does not write."""
+    images = np.zeros((1, 3, 4, 4), dtype=np.float32)
+    cases = (
+        ({}, images, "no architecture and model_args"),
+        ({"architecture": "hf-hub:a/b", "model_args": {}}, images, "architecture is"),
+        ({"architecture": "resnet18", "model_args": {}}, images, "architecture is"),
+        (
+            {
+                "architecture": "vit_base_patch16_224",
+                "model_args": {"checkpoint_path": "weights.pth"},
+            },
+            images,
+            "['checkpoint_path'], which mixnmatch does not write",
+        ),
+        (
+            {"architecture": "vit_base_patch16_224", "model_args": {"depth": 100_000}},
+            images,
+            "at most 1024",
+        ),
+        (
+            {"architecture": "vit_base_patch16_224", "model_args": {}},
+            [1, 2],
+            "the probe has tokens",
+        ),
+    )
+    for config, inputs, phrase in cases:
+        (scratch / "config.json").write_text(json.dumps(config))
+        said = error_of(verify.run_timm, scratch, inputs)
+        assert phrase in said, said
+
+
 check_text()
 check_stores()
 check_foreign_journal()
 check_what_runtimes_print()
 check_limits()
+check_timm()

@@ -64,6 +64,62 @@ TEST(PreprocessorConfig, ReadsTimmsConfig) {
             "squashed to 269 x 404 (bilinear), crop 256 x 384, as timm");
 }
 
+// The same rules in timm's words, but for the convention; pixels become the same numbers.
+TEST(PreprocessorConfig, ReadsWhatItWritesForTimm) {
+  for (const char* config :
+       {R"({"image_processor_type": "ViTImageProcessor"})",
+        R"({"image_processor_type": "ViTImageProcessor", "size": {"height": 28, "width": 21},
+            "image_mean": [0.286], "image_std": [0.353], "resample": 1})",
+        R"({"image_processor_type": "DeiTImageProcessor"})",
+        R"({"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 248}})",
+        R"({"image_processor_type": "ViTImageProcessor", "rescale_factor": 0.0078125})",
+        R"({"image_processor_type": "ViTImageProcessor", "do_rescale": false})"}) {
+    const Preprocessing rules = parse_preprocessor_config(json::parse(config), "p");
+    const json written = pretrained_cfg_of(rules, "p");
+    const Preprocessing read = parse_pretrained_cfg(written, "q");
+    EXPECT_EQ(read.preparation.size, rules.preparation.size) << config;
+    EXPECT_EQ(read.preparation.crop, rules.preparation.crop.value_or(rules.preparation.size));
+    EXPECT_EQ(read.preparation.fit, rules.preparation.fit) << config;
+    EXPECT_EQ(read.preparation.filter, rules.preparation.filter) << config;
+    EXPECT_EQ(read.preparation.channels, rules.preparation.channels) << config;
+    const auto scaled = [](const PixelScale& pixels, double pixel) {
+      return (pixel * pixels.scale - pixels.mean.back()) / pixels.deviation.back();
+    };
+    for (const double pixel : {0.0, 17.0, 255.0}) {
+      EXPECT_NEAR(scaled(read.pixels, pixel), scaled(rules.pixels, pixel), 1e-12 * 255) << config;
+    }
+    EXPECT_EQ(pretrained_cfg_of(read, "q"), written) << config;
+  }
+  // timm rounds down what it divides by the share.
+  for (std::int64_t side = 1; side <= 300; ++side) {
+    Preprocessing rules = parse_preprocessor_config(
+        json::parse(R"({"image_processor_type": "DeiTImageProcessor"})"), "p");
+    rules.preparation.size = {side, side};
+    rules.preparation.crop = Extent{224, 224};
+    if (2 * side < 224) continue;  // past what is read as a share
+    EXPECT_EQ(parse_pretrained_cfg(pretrained_cfg_of(rules, "p"), "q").preparation.size,
+              rules.preparation.size);
+  }
+}
+
+TEST(PreprocessorConfig, WhatTimmHasNoRulesForIsRefused) {
+  for (const auto& [config, phrase] : std::vector<std::pair<const char*, const char*>>{
+           {R"({"image_processor_type": "ViTImageProcessor", "do_resize": false})", "size kept"},
+           {R"({"image_processor_type": "BitImageProcessor", "do_center_crop": false})",
+            "shorter side to 224"},
+           {R"({"image_processor_type": "BitImageProcessor",
+                "crop_size": {"height": 224, "width": 200}})",
+            "crop 200 x 224"},
+           {R"({"image_processor_type": "DeiTImageProcessor", "size": {"height": 256, "width": 250},
+                "crop_size": 224})",
+            "squashed to 250 x 256"}}) {
+    const Preprocessing rules = parse_preprocessor_config(json::parse(config), "p");
+    const std::string error = error_of([&, &of = rules] { pretrained_cfg_of(of, "here"); });
+    EXPECT_TRUE(contains(error, "here: its pictures are prepared so: ")) << error;
+    EXPECT_TRUE(contains(error, phrase)) << error << " lacks " << phrase;
+  }
+}
+
 TEST(PreprocessorConfig, TimmsShareOfTheCropHasBounds) {
   const auto config = [](const std::string& share, const std::string& mode, int side) {
     return json::parse(
@@ -125,6 +181,8 @@ TEST(PreprocessorConfig, ACheckpointSaysItInEitherFile) {
   EXPECT_FALSE(read_preprocessing(directory.path()));
   test::spew(directory / "config.json", R"({"pretrained_cfg": {"input_size": [3, 9, 9]}})");
   EXPECT_EQ(read_preprocessing(directory.path())->preparation.convention, Convention::kTimm);
+  test::spew(directory / "config.json", R"({"pretrained_cfg": {}})");
+  EXPECT_FALSE(read_preprocessing(directory.path())) << "it says nothing";
   test::spew(directory / "preprocessor_config.json",
              R"({"image_processor_type": "ViTImageProcessor"})");
   EXPECT_EQ(read_preprocessing(directory.path())->preparation.convention,
