@@ -212,6 +212,27 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
              nlohmann::json({{"widths", widths}, {"noise", worst(rounded, alone)}}).dump());
 }
 
+// Those that transformers judges in bf16 as well: with and without layers that share keys and
+// values, clipped gates, and windows.
+bool is_judged_in_bf16(const std::string& name) {
+  for (const char* const judged : {"base", "no_sharing", "one_type_shared", "no_sparsity",
+                                   "sparse_late", "all_full", "all_sliding", "wide_window"}) {
+    if (name == judged) return true;
+  }
+  return false;
+}
+
+// Whole, and token by token with a cache.
+void write_bf16(const OpenedModel& opened, const std::vector<TestTensor>& tensors,
+                const Widths& widths, const fs::path& file) {
+  const at::NoGradGuard no_grad;
+  LoadedGemma3n narrow(opened.model, tensors, at::kBFloat16);
+  const at::Tensor tokens = tokens_of(opened.model);
+  test::spew(file, nlohmann::json({{"scoring", numbers(narrow.whole(tokens, widths))},
+                                   {"decoding", numbers(narrow.by_chunks(tokens, widths, 1))}})
+                       .dump());
+}
+
 // What nodes hold becomes one batch: of one ancestor it is a view where a view can be.
 TEST(Gemma3nFold, WhatNodesHoldIsCopiedOnlyWhereNoViewCanBe) {
   for (const std::int64_t sequences : {1, 3}) {
@@ -310,7 +331,11 @@ TEST(Gemma3nFold, ComputesWhatTransformersComputes) {
     const std::vector<Widths> all = submodels_of(opened.model);
     for (std::size_t i = 0; i < all.size(); ++i) {
       SCOPED_TRACE(tiny.name + " " + to_string(all[i]));
-      check(opened, tiny.tensors(), all[i], cases / tiny.name / std::to_string(i), i % 2 == 1);
+      const fs::path place = cases / tiny.name / std::to_string(i);
+      check(opened, tiny.tensors(), all[i], place, i % 2 == 1);
+      if (i == 1 && is_judged_in_bf16(tiny.name)) {
+        write_bf16(opened, tiny.tensors(), all[i], place / "bf16.json");
+      }
     }
   }
   EXPECT_EQ(test::python_failure("families/gemma3n_check.py", {cases}, scratch), "");
