@@ -59,8 +59,9 @@ class Calibration {
     ChannelSums sums(inputs_.dataset.context, options_);
     if (inputs_.load) inputs_.fold.load(layer);
     for (std::size_t b = 0; b < batches_; ++b) {
-      const State next = inputs_.fold.step_shown(layer, givens_.of(b, layer), states_.read(b, 0, 1),
-                                                 [&](const at::Tensor& rows) { sums.add(rows); });
+      const State next =
+          step_layer_shown(inputs_.fold, layer, givens_.of(b, layer), states_.read(b, 0, 1),
+                           [&](const at::Tensor& rows) { sums.add(rows); });
       givens_.drop(b, layer);
       states_.close(b);
       states_.open(b, 1, next);

@@ -12,9 +12,19 @@
 
 namespace mnm {
 
+Held of_children(const Held& parents, const Children& children) {
+  Held out;
+  for (std::int64_t parent = 0; parent < children.parents(); ++parent) {
+    out.insert(out.end(), children.of(parent).size(), parents[static_cast<std::size_t>(parent)]);
+  }
+  return out;
+}
+
 State State::narrow(std::int64_t begin, std::int64_t count) const {
   State out;
   for (const at::Tensor& t : tensors) out.tensors.push_back(t.narrow(0, begin, count));
+  for (const Held& nodes : held)
+    out.held.emplace_back(nodes.begin() + begin, nodes.begin() + begin + count);
   return out;
 }
 
@@ -28,6 +38,10 @@ State State::select(std::span<const std::int32_t> nodes) const {
                          .to(tensors.front().device(), at::kLong);
   State out;
   for (const at::Tensor& t : tensors) out.tensors.push_back(t.index_select(0, index));
+  for (const Held& all : held) {
+    Held& chosen = out.held.emplace_back();
+    for (const std::int32_t node : nodes) chosen.push_back(all[static_cast<std::size_t>(node)]);
+  }
   return out;
 }
 

@@ -23,12 +23,22 @@
 
 namespace mnm {
 
+// What nodes hold of an ancestor: of each node [sequences, tokens, ...]. Nodes that have it from
+// one ancestor have one tensor, which nobody changes.
+using Held = std::vector<at::Tensor>;  // [nodes]
+
+// The same for the children of these nodes.
+Held of_children(const Held& parents, const Children& children);
+
 // What one layer gives to the next, for several nodes of the prefix tree at once. Every tensor is
 // [nodes, sequences, tokens, ...]. The family decides which tensors there are (Llama: only the
 // hidden states [.., d_model]). A layer that may be skipped returns as many tensors as it was
 // given, with the same shapes except for the number of nodes.
 struct State {
   std::vector<at::Tensor> tensors;
+  // What a layer gave to all layers after it (Gemma 3n: keys and values that these read), in the
+  // order in which it was given. It is held by reference: a step hands it on and copies nothing.
+  std::vector<Held> held = {};
 
   std::int64_t nodes() const { return tensors.front().size(0); }
   State narrow(std::int64_t begin, std::int64_t count) const;  // nodes [begin, begin + count)
@@ -137,7 +147,8 @@ class Fold {
   // Computes one layer for the children of all nodes of `parents`. Node c of the result has width
   // children.widths[c]. What does not depend on the width runs once per parent. The children of a
   // parent come out of one pass over the widest of them. Only this layer's entry of givens.layers
-  // must be there.
+  // must be there. Of State::held the result has only what this layer adds, and a layer that adds
+  // something is never skipped.
   //
   // No child skips the layer. Call step_layer (fold/layer_step.h), which takes care of skipped
   // children. It is the only caller of this function and of `extend`.

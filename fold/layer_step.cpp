@@ -6,6 +6,8 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <cassert>
+#include <utility>
 #include <vector>
 
 namespace mnm {
@@ -32,21 +34,17 @@ Stepped stepped_of(const Children& all) {
   return stepped;
 }
 
-// Whether all of `stepped` is the one parent's, of which it is a view: a tensor that the layer
-// hands on.
-bool is_handed_on(const at::Tensor& parents, const at::Tensor& stepped) {
-  return parents.size(0) == 1 && stepped.const_data_ptr() == parents.const_data_ptr() &&
-         (stepped.size(0) == 1 || stepped.stride(0) == 0);
+// Before what `stepped` adds to what is held comes what its parents hold.
+State with_held(State stepped, const State& parents, const Children& children) {
+  std::vector<Held> handed_on;
+  for (const Held& nodes : parents.held) handed_on.push_back(of_children(nodes, children));
+  stepped.held.insert(stepped.held.begin(), handed_on.begin(), handed_on.end());
+  return stepped;
 }
 
 // All children in their order: the skipped from `parents`, the others one after the other from
 // `stepped`.
 at::Tensor merged(const Children& children, const at::Tensor& parents, const at::Tensor& stepped) {
-  if (is_handed_on(parents, stepped)) {
-    std::vector<std::int64_t> shape = parents.sizes().vec();
-    shape.front() = children.nodes();
-    return parents.expand(shape);
-  }
   std::vector<at::Tensor> parts;
   std::int64_t done = 0;
   for (std::int64_t parent = 0; parent < children.parents(); ++parent) {
@@ -86,7 +84,7 @@ Givens rows_of(const Givens& givens, std::size_t layer, const at::Tensor& index)
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
                  const Children& children) {
   if (std::ranges::find(children.widths, kSkip) == children.widths.end()) {
-    return fold.step(layer, givens, parents, children);
+    return with_held(fold.step(layer, givens, parents, children), parents, children);
   }
   const Stepped rest = stepped_of(children);
   if (rest.parents.empty()) return parents;  // each has one child, itself
@@ -97,7 +95,8 @@ State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const Stat
   for (std::size_t i = 0; i < stepped.tensors.size(); ++i) {
     state.tensors.push_back(merged(children, parents.tensors[i], stepped.tensors[i]));
   }
-  return state;
+  assert(stepped.held.empty());  // a layer that adds something is never skipped
+  return with_held(std::move(state), parents, children);
 }
 
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
@@ -105,6 +104,13 @@ State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const Stat
   Children children;
   for (std::int64_t parent = 0; parent < parents.nodes(); ++parent) children.add(parent, width);
   return step_layer(fold, layer, givens, parents, children);
+}
+
+State step_layer_shown(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
+                       const ChannelSink& sink) {
+  State next = fold.step_shown(layer, givens, state, sink);
+  next.held.insert(next.held.begin(), state.held.begin(), state.held.end());
+  return next;
 }
 
 State step_layers(Fold& fold, const Embedded& start, const Widths& widths) {

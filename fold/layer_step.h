@@ -20,6 +20,9 @@ State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const Stat
 // The same with one child for each parent, all at one width.
 State step_layer(Fold& fold, std::size_t layer, const Givens& givens, const State& parents,
                  Width width);
+// One node at full width, whose inner channels `sink` gets (Fold::step_shown).
+State step_layer_shown(Fold& fold, std::size_t layer, const Givens& givens, const State& state,
+                       const ChannelSink& sink);
 
 // One candidate through all layers.
 State step_layers(Fold& fold, const Embedded& start, const Widths& widths);

@@ -108,24 +108,31 @@ class LevelStates::SpillFile {
   std::uint64_t end_ = 0;
 };
 
-LevelStates::LevelStates(StateRoom& room, std::size_t batches) : room_(room), blocks_(batches) {}
+LevelStates::LevelStates(StateRoom& room, std::size_t batches)
+    : room_(room), blocks_(batches), held_(batches) {}
 
 LevelStates::~LevelStates() {
   for (std::size_t i = 0; i < blocks_.size(); ++i) close(i);
 }
 
-void LevelStates::open(std::size_t batch, std::int64_t nodes, const State& like) {
-  Block& block = blocks_[batch];
-  for (const at::Tensor& t : like.tensors) {
+LevelStates::Block LevelStates::take_room(std::int64_t nodes,
+                                          const std::vector<at::Tensor>& like) const {
+  Block block;
+  for (const at::Tensor& t : like) {
     block.bytes +=
         bytes_of(t) / static_cast<std::uint64_t>(t.size(0)) * static_cast<std::uint64_t>(nodes);
   }
   block.place = room_.take(block.bytes);
+  return block;
+}
+
+// Its tensors, in the room that it has.
+void LevelStates::make(Block& block, std::int64_t nodes, const std::vector<at::Tensor>& like) {
   if (block.place == StateRoom::Place::kDisk) {
     const std::lock_guard lock(mutex_);
     if (!file_) file_ = std::make_unique<SpillFile>(room_.spill());
     std::uint64_t at = file_->take(block.bytes);
-    for (const at::Tensor& t : like.tensors) {
+    for (const at::Tensor& t : like) {
       const at::Tensor one = at::empty({1}, t.options().device(at::kCPU))
                                  .expand(with_nodes(1, t));  // a shape that takes no memory
       block.offset.push_back(at);
@@ -136,21 +143,32 @@ void LevelStates::open(std::size_t batch, std::int64_t nodes, const State& like)
   }
   const at::Device device =
       block.place == StateRoom::Place::kHost ? at::Device(at::kCPU) : room_.device();
-  for (const at::Tensor& t : like.tensors) {
+  for (const at::Tensor& t : like) {
     block.tensors.push_back(at::empty(with_nodes(nodes, t), t.options().device(device)));
   }
 }
 
-void LevelStates::close(std::size_t batch) {
+void LevelStates::open(std::size_t batch, std::int64_t nodes, const State& like) {
   Block& block = blocks_[batch];
-  room_.give_back(block.place, block.bytes);
-  block = {};
+  block = take_room(nodes, like.tensors);
+  make(block, nodes, like.tensors);
+  held_[batch].resize(like.held.size());
+  for (HeldBlock& held : held_[batch]) held.ancestor.resize(static_cast<std::size_t>(nodes));
 }
 
-void LevelStates::write(std::size_t batch, std::int64_t first, const State& state) {
-  const Block& block = blocks_[batch];
+void LevelStates::close(std::size_t batch) {
+  room_.give_back(blocks_[batch].place, blocks_[batch].bytes);
+  blocks_[batch] = {};
+  for (const HeldBlock& held : held_[batch]) {
+    for (const Block& block : held.ancestors) room_.give_back(block.place, block.bytes);
+  }
+  held_[batch].clear();
+}
+
+void LevelStates::write(const Block& block, std::int64_t first,
+                        const std::vector<at::Tensor>& tensors) const {
   for (std::size_t i = 0; i < block.tensors.size(); ++i) {
-    const at::Tensor& from = state.tensors[i];
+    const at::Tensor& from = tensors[i];
     if (block.place == StateRoom::Place::kDisk) {
       const at::Tensor host = from.to(at::kCPU).contiguous();
       file_->write(block.offset[i] + static_cast<std::uint64_t>(first) * bytes_of(block.tensors[i]),
@@ -161,20 +179,67 @@ void LevelStates::write(std::size_t batch, std::int64_t first, const State& stat
   }
 }
 
-State LevelStates::read(std::size_t batch, std::int64_t first, std::int64_t count) const {
-  const Block& block = blocks_[batch];
-  State state;
+std::vector<at::Tensor> LevelStates::read(const Block& block, std::int64_t first,
+                                          std::int64_t count) const {
+  std::vector<at::Tensor> tensors;
   for (std::size_t i = 0; i < block.tensors.size(); ++i) {
     const at::Tensor& from = block.tensors[i];
     if (block.place == StateRoom::Place::kDisk) {
       const at::Tensor host = at::empty(with_nodes(count, from), from.options());
       file_->read(block.offset[i] + static_cast<std::uint64_t>(first) * bytes_of(from),
                   bytes_in(host));
-      state.tensors.push_back(host.to(room_.device()));
+      tensors.push_back(host.to(room_.device()));
     } else {
-      state.tensors.push_back(from.narrow(0, first, count).to(room_.device()));
+      tensors.push_back(from.narrow(0, first, count).to(room_.device()));
     }
   }
+  return tensors;
+}
+
+void LevelStates::write_held(HeldBlock& held, std::int64_t first, const Held& nodes) {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (!nodes[i].is_same(held.written)) {
+      held.written = nodes[i];
+      const std::vector<at::Tensor> one = {nodes[i].unsqueeze(0)};
+      Block& block = held.ancestors.emplace_back(take_room(1, one));
+      if (block.place == StateRoom::Place::kDevice) {
+        block.tensors = {nodes[i]};
+      } else {
+        make(block, 1, one);
+        write(block, 0, one);
+      }
+    }
+    held.ancestor[static_cast<std::size_t>(first) + i] = held.ancestors.size() - 1;
+  }
+}
+
+// Neighbours that have it from one ancestor get one tensor, also those that are read one by one.
+Held LevelStates::read_held(HeldBlock& held, std::int64_t first, std::int64_t count) const {
+  Held nodes;
+  for (std::int64_t node = first; node < first + count; ++node) {
+    const std::size_t ancestor = held.ancestor[static_cast<std::size_t>(node)];
+    if (!held.read_as.defined() || held.read != ancestor) {
+      const Block& block = held.ancestors[ancestor];
+      held.read = ancestor;
+      held.read_as = block.place == StateRoom::Place::kDevice
+                         ? block.tensors.front()
+                         : read(block, 0, 1).front().squeeze(0);
+    }
+    nodes.push_back(held.read_as);
+  }
+  return nodes;
+}
+
+void LevelStates::write(std::size_t batch, std::int64_t first, const State& state) {
+  write(blocks_[batch], first, state.tensors);
+  for (std::size_t i = 0; i < state.held.size(); ++i) {
+    write_held(held_[batch][i], first, state.held[i]);
+  }
+}
+
+State LevelStates::read(std::size_t batch, std::int64_t first, std::int64_t count) const {
+  State state{read(blocks_[batch], first, count)};
+  for (HeldBlock& held : held_[batch]) state.held.push_back(read_held(held, first, count));
   return state;
 }
 

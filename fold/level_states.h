@@ -1,5 +1,6 @@
 // The states of a whole level of the plan. They lie where they fit: on the device, in host memory,
-// or in a hidden file. Compiled only into the engine.
+// or in a hidden file. What neighbouring nodes hold of one ancestor lies there once, and what lies
+// on the device is the ancestor's tensor itself. Compiled only into the engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -46,7 +47,8 @@ class LevelStates {
   LevelStates& operator=(const LevelStates&) = delete;
   ~LevelStates();
 
-  // Makes room for `nodes` nodes, each like those of `like`. Called once per batch.
+  // Makes room for `nodes` nodes, each like those of `like`. What they hold gets its room when it
+  // is written. Called once per batch.
   void open(std::size_t batch, std::int64_t nodes, const State& like);
   void close(std::size_t batch);  // frees it
 
@@ -61,10 +63,26 @@ class LevelStates {
     std::vector<std::uint64_t> offset;  // on disk: of each tensor's first node
     std::uint64_t bytes = 0;
   };
+  // What the nodes hold of ancestors, of one entry of State::held.
+  struct HeldBlock {
+    std::vector<Block> ancestors;       // of one tensor each, of one node
+    std::vector<std::size_t> ancestor;  // [nodes], among `ancestors`
+    at::Tensor written;                 // what the last of `ancestors` was written from
+    std::size_t read = 0;               // what was read last, and as which tensor
+    at::Tensor read_as;
+  };
   class SpillFile;
 
+  Block take_room(std::int64_t nodes, const std::vector<at::Tensor>& like) const;
+  void make(Block& block, std::int64_t nodes, const std::vector<at::Tensor>& like);
+  void write(const Block& block, std::int64_t first, const std::vector<at::Tensor>& from) const;
+  std::vector<at::Tensor> read(const Block& block, std::int64_t first, std::int64_t count) const;
+  void write_held(HeldBlock& held, std::int64_t first, const Held& nodes);
+  Held read_held(HeldBlock& held, std::int64_t first, std::int64_t count) const;
+
   StateRoom& room_;
-  std::vector<Block> blocks_;
+  std::vector<Block> blocks_;                         // [batches]
+  mutable std::vector<std::vector<HeldBlock>> held_;  // [batches]: of each entry of State::held
   std::mutex mutex_;
   std::unique_ptr<SpillFile> file_;  // made when first needed
 };

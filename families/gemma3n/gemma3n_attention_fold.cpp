@@ -112,6 +112,15 @@ at::Tensor Gemma3nAttention::attend(std::size_t layer, const at::Tensor& queries
   return mixed.transpose(1, 2).reshape({-1, config_.q_size()});
 }
 
+at::Tensor for_nodes(const Held& held) {
+  const auto same = [&](const at::Tensor& other) { return other.is_same(held.front()); };
+  if (!std::ranges::all_of(held, same)) return at::cat(held);
+  const at::Tensor& one = held.front();
+  std::vector<std::int64_t> shape = one.sizes().vec();
+  shape.insert(shape.begin(), static_cast<std::int64_t>(held.size()));
+  return one.unsqueeze(0).expand(shape).flatten(0, 1);
+}
+
 void keep(LayerCache& cache, const KeysValues& now, std::int64_t position) {
   constexpr std::int64_t kLeast = 256;
   const std::int64_t tokens = now.keys.size(1), end = position + tokens;

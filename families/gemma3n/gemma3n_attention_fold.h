@@ -73,6 +73,15 @@ class Gemma3nAttention {
   Gemma3nRotary full_, sliding_;
 };
 
+// The keys or values that nodes hold, [sequences, tokens, kv heads, head_dim] each, for one call of
+// attention: [nodes * sequences, ..]. They are the ancestor's own, and no copy, where all nodes
+// have one ancestor and there is one node or one sequence. A walk with enough sequences takes one
+// node at a time. Other nodes get copies, for this call alone: calls for each node or sequence in
+// place take 1.05 to 1.12 times as long, since their results must be put together, and these have
+// twice the elements of keys and values. The view takes 0.86 to 1.01 times as long as copies do
+// (E4B's heads, 1,024 rows, one thread of a shared AMD EPYC: bench/held_keys.py).
+at::Tensor for_nodes(const Held& held);
+
 // Adds the keys and values of a run to its cache of a layer, whose tensors are keys and values
 // [sequences, room, kv heads, head_dim]. Room grows by doubling.
 void keep(LayerCache& cache, const KeysValues& now, std::int64_t position);

@@ -1,13 +1,14 @@
-// A Gemma 3n as a fold. Its state holds the streams [nodes, sequences, tokens, A, d], and from the
-// first producer on the keys and values that later layers read, two tensors for each producer in
-// the order of their layers. Siblings have their parent's keys and values: they are views of them,
-// and no copies, where a step has one parent or all parents have one ancestor's.
+// A Gemma 3n as a fold. Its state has the streams [nodes, sequences, tokens, A, d]. From the first
+// producer on it holds the keys and values that later layers read, two entries for each producer in
+// the order of their layers. They are those of the ancestor that was stepped there, which all nodes
+// below it hold by reference: handing them on copies nothing.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
 #include <cmath>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "families/end_matrix.h"
@@ -59,7 +60,7 @@ class Gemma3nFold final : public Fold {
       ends_.push_back(weight_(fmt::format("{}altup_unembed_projections.{}.weight", prefix_, k)));
     }
     for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-      if (config_.is_producer(layer)) place_.emplace(layer, 1 + 2 * place_.size());
+      if (config_.is_producer(layer)) place_.emplace(layer, 2 * place_.size());
     }
   }
 
@@ -152,19 +153,23 @@ class Gemma3nFold final : public Fold {
              const Children& children, const ChannelSink& sink) {
     const Gemma3nLayer& layer = layers_[index];
     const at::Tensor& streams = parents.tensors.front();
-    KeysValues kv;
+    std::vector<Held> added;
     const Shared shared = before_ffn(index, streams, [&](const at::Tensor& normed) {
       const Gemma3nHeads heads = attention_.heads(layer.attention, normed);
       const auto of_sequences = [&](const at::Tensor& rows) {
         return rows.view({-1, streams.size(2), rows.size(1), rows.size(2)});
       };
-      if (config_.has_own_kv(index)) {
-        kv = {attention_.turned_keys(index, of_sequences(heads.k), 0), of_sequences(heads.v)};
-      } else {
+      const at::Tensor queries = of_sequences(heads.q);
+      if (!config_.has_own_kv(index)) {
         const std::size_t place = place_.at(static_cast<std::size_t>(config_.source[index]));
-        kv = {parents.tensors[place].flatten(0, 1), parents.tensors[place + 1].flatten(0, 1)};
+        const KeysValues held = {for_nodes(parents.held[place]),
+                                 for_nodes(parents.held[place + 1])};
+        return attention_.attend(index, queries, held, 0);
       }
-      return attention_.attend(index, of_sequences(heads.q), kv, 0);
+      const KeysValues own = {attention_.turned_keys(index, of_sequences(heads.k), 0),
+                              of_sequences(heads.v)};
+      if (place_.contains(index)) added = held_by(children, own);
+      return attention_.attend(index, queries, own, 0);
     });
     std::vector<at::Tensor> parts;
     const std::int64_t rows = streams.size(1) * streams.size(2);
@@ -177,32 +182,16 @@ class Gemma3nFold final : public Fold {
     shape.front() = children.nodes();
     State state;
     state.tensors.push_back((parts.size() == 1 ? parts.front() : at::cat(parts)).view(shape));
-    for (std::size_t i = 1; i < parents.tensors.size(); ++i) {
-      state.tensors.push_back(of_children(parents.tensors[i], children));
-    }
-    if (place_.contains(index)) {
-      std::vector<std::int64_t> kept = {streams.size(0), streams.size(1), streams.size(2),
-                                        config_.kv_heads, config_.head_dim};
-      state.tensors.push_back(of_children(kv.keys.view(kept), children));
-      state.tensors.push_back(of_children(kv.values.view(kept), children));
-    }
+    state.held = std::move(added);
     return state;
   }
 
-  // What each parent has, for its children: a view if there is one parent, or all of them have it
-  // from one ancestor.
-  static at::Tensor of_children(const at::Tensor& parents, const Children& children) {
-    if (parents.size(0) == 1 || parents.stride(0) == 0) {
-      std::vector<std::int64_t> shape = parents.sizes().vec();
-      shape.front() = children.nodes();
-      return parents.narrow(0, 0, 1).expand(shape);
-    }
-    if (children.nodes() == children.parents()) return parents;
-    std::vector<std::int64_t> parent_of;
-    for (std::int64_t p = 0; p < children.parents(); ++p) {
-      parent_of.insert(parent_of.end(), children.of(p).size(), p);
-    }
-    return parents.index_select(0, at::tensor(parent_of).to(parents.device()));
+  // What the children hold of their parents, whose keys and values are [parents * sequences, ..].
+  static std::vector<Held> held_by(const Children& children, const KeysValues& own) {
+    const auto of = [&](const at::Tensor& all) {
+      return of_children(all.chunk(children.parents()), children);
+    };
+    return {of(own.keys), of(own.values)};
   }
 
   // Attention of the next tokens of some sequences, [rows, q]. Their keys and values are kept.
@@ -335,7 +324,7 @@ class Gemma3nFold final : public Fold {
   at::Tensor inputs_projection_, inputs_norm_, final_norm_;
   std::vector<at::Tensor> starts_, ends_;  // [d, d] each
   Gemma3nAttention attention_;
-  std::map<std::size_t, std::size_t> place_;  // of a producer's keys in the state
+  std::map<std::size_t, std::size_t> place_;  // of a producer's keys in State::held
   std::vector<Gemma3nLayer> layers_;
 };
 

@@ -8,7 +8,9 @@ skipped, and how far our f32 is from our f64. transformers takes norms in f32 wh
 that its logits have noise of the same origin, for which MARGIN is allowed. ONNX Runtime computes
 the graph as it is written: its rewriting moves one badly conditioned token of `wide_window` by
 2e-5 instead of 2e-6, and is not judged here. `sample.json` holds the logits of the function that
-llama.cpp computes: it clips gates by their deviation as of a sample. Exits with 1 if any disagrees.
+llama.cpp computes: it clips gates by their deviation as of a sample. `bf16.json` holds our logits in
+bf16, of the whole sequence and token by token. Their error, against the logits in f64 of the weights
+that bf16 rounded, may be TIMES that of transformers in bf16. Exits with 1 if any disagrees.
 """
 
 import copy
@@ -24,16 +26,17 @@ from transformers import Gemma3nForCausalLM
 
 MARGIN = 16
 FLOOR = 2e-5  # relative: where our two types happen to agree
+TIMES = 2  # two roundings of one computation, in another order
 
 
 def tokens_of(config):
     return ((torch.arange(24) * 7 + 45) % config.vocab_size).reshape(1, 24)
 
 
-def load(folder):
+def load(folder, dtype=torch.float64):
     model, info = Gemma3nForCausalLM.from_pretrained(
         folder,
-        dtype=torch.float64,
+        dtype=dtype,
         attn_implementation="sdpa",
         output_loading_info=True,
     )
@@ -97,6 +100,42 @@ def onnx_logits(folder, tokens):
     yield "onnx, token by token", np.concatenate(rows, axis=1)
 
 
+def bf16_trouble(folder, tokens):
+    exact = load(folder)
+    for weight in exact.parameters():
+        weight.data = weight.data.bfloat16().double()
+    truth = exact(tokens, use_cache=False).logits
+    narrow = load(folder, torch.bfloat16)
+    theirs = {
+        "scoring": narrow(tokens, use_cache=False).logits,
+        "decoding": by_tokens(narrow, tokens),
+    }
+    ours = json.loads((folder / "bf16.json").read_text())
+    assert ours.keys() == theirs.keys()
+
+    def error(logits):  # root mean square, relative
+        return (logits - truth).norm() / truth.norm()
+
+    found = {
+        way: (
+            error(torch.tensor(ours[way]).double().view_as(truth)),
+            error(theirs[way].double()),
+        )
+        for way in theirs
+    }
+    print(
+        f"{folder.parent.name}, bf16:",
+        *(
+            f"{way} {own:.1e} (transformers {their:.1e})"
+            for way, (own, their) in found.items()
+        ),
+    )
+    for way, (own, their) in found.items():
+        if not own <= TIMES * their:
+            return f"{folder.name}, {way} in bf16: an error of {own}, that of transformers is {their}"
+    return None
+
+
 @torch.no_grad()
 def check(case):
     full = load(case / "full")
@@ -135,6 +174,10 @@ def check(case):
                 return f"{folder.name} {facts['widths']}, {name}: logits differ by {worst}, more than {bound}"
         if not torch.equal(judges["cut in place"], judges["sliced"]):
             return f"{folder.name}: sliced and cut in place differ"
+        if (folder / "bf16.json").exists():
+            trouble = bf16_trouble(folder, tokens)
+            if trouble:
+                return trouble
     return None
 
 

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,6 +15,7 @@
 
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
+#include "families/gemma3n/gemma3n_attention_fold.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/open_model.h"
 #include "fold/fold.h"
@@ -49,6 +52,8 @@ class LoadedGemma3n {
     }
     fold_ = make_fold({model_, [this](const std::string& name) { return weights_.at(name); }});
   }
+
+  Fold& fold() { return *fold_; }
 
   // [tokens, vocab] of a state of one node.
   at::Tensor logits(const State& state) {
@@ -125,10 +130,14 @@ std::vector<Widths> submodels_of(const NestedModel& model) {
 // scores amplify: tiny models of this family are ill-conditioned, a hundredfold at least.
 constexpr double kRoundings = 9 * (4 * 32 + 96 + kTokens + 64) * 100;
 
-void write_logits(const fs::path& file, const at::Tensor& logits) {
+std::vector<double> numbers(const at::Tensor& logits) {
   const at::Tensor flat = logits.contiguous();
   const double* const data = flat.const_data_ptr<double>();
-  test::spew(file, nlohmann::json(std::vector<double>(data, data + flat.numel())).dump());
+  return {data, data + flat.numel()};
+}
+
+void write_logits(const fs::path& file, const at::Tensor& logits) {
+  test::spew(file, nlohmann::json(numbers(logits)).dump());
 }
 
 fs::path write_sliced(const OpenedModel& opened, const Widths& widths, const fs::path& directory) {
@@ -203,6 +212,115 @@ void check(const OpenedModel& opened, const std::vector<TestTensor>& tensors, co
              nlohmann::json({{"widths", widths}, {"noise", worst(rounded, alone)}}).dump());
 }
 
+// Those that transformers judges in bf16 as well: with and without layers that share keys and
+// values, clipped gates, and windows.
+bool is_judged_in_bf16(const std::string& name) {
+  for (const char* const judged : {"base", "no_sharing", "one_type_shared", "no_sparsity",
+                                   "sparse_late", "all_full", "all_sliding", "wide_window"}) {
+    if (name == judged) return true;
+  }
+  return false;
+}
+
+// Whole, and token by token with a cache.
+void write_bf16(const OpenedModel& opened, const std::vector<TestTensor>& tensors,
+                const Widths& widths, const fs::path& file) {
+  const at::NoGradGuard no_grad;
+  LoadedGemma3n narrow(opened.model, tensors, at::kBFloat16);
+  const at::Tensor tokens = tokens_of(opened.model);
+  test::spew(file, nlohmann::json({{"scoring", numbers(narrow.whole(tokens, widths))},
+                                   {"decoding", numbers(narrow.by_chunks(tokens, widths, 1))}})
+                       .dump());
+}
+
+// What nodes hold becomes one batch: of one ancestor it is a view where a view can be.
+TEST(Gemma3nFold, WhatNodesHoldIsCopiedOnlyWhereNoViewCanBe) {
+  for (const std::int64_t sequences : {1, 3}) {
+    const at::Tensor a = at::randn({sequences, 5, 2, 4}), b = at::randn({sequences, 5, 2, 4});
+    for (const Held& held : {Held{a}, Held{a, a, a}, Held{a, a, b}, Held{a, b}}) {
+      const at::Tensor all = for_nodes(held);
+      EXPECT_TRUE(at::equal(all, at::cat(held)));
+      const bool one_ancestor = held.back().is_same(a);
+      const bool view = one_ancestor && (held.size() == 1 || sequences == 1);
+      EXPECT_EQ(all.is_alias_of(a), view) << sequences << " sequences, " << held.size() << " nodes";
+    }
+  }
+}
+
+// Bytes of keys or values, by their heads, that operators copy.
+class CopiedHeads {
+ public:
+  explicit CopiedHeads(const Gemma3nConfig& config) {
+    kv_heads = config.kv_heads;
+    head_dim = config.head_dim;
+    bytes = 0;
+    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&count).needsInputs(true));
+  }
+  CopiedHeads(const CopiedHeads&) = delete;
+  CopiedHeads& operator=(const CopiedHeads&) = delete;
+  ~CopiedHeads() { at::removeCallback(handle_); }
+
+  inline static std::int64_t kv_heads, head_dim, bytes;
+
+ private:
+  static void add(const at::Tensor& from) {
+    const std::int64_t dims = from.defined() ? from.dim() : 0;
+    if (dims < 4 || from.size(dims - 1) != head_dim || from.size(dims - 2) != kv_heads) return;
+    bytes += from.numel() * from.element_size();
+  }
+  static std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
+    const std::string name = function.name();
+    const c10::ArrayRef<const c10::IValue> inputs = function.inputs();
+    if (name == "aten::copy_") {
+      add(inputs[1].toTensor());
+    } else if (name == "aten::index_select" || name == "aten::repeat_interleave") {
+      add(inputs[0].toTensor());
+    } else if (name == "aten::cat") {
+      for (const at::Tensor& each : inputs[0].toTensorVector()) add(each);
+    }
+    return nullptr;
+  }
+
+  at::CallbackHandle handle_;
+};
+
+// Below one ancestor a walk copies no keys and values: neither for siblings that are skipped or
+// stepped, nor to attend to them, with one node at a time or with one sequence.
+TEST(Gemma3nFold, AWalkBelowAnAncestorCopiesNoKeysAndValues) {
+  at::set_num_threads(1);
+  const at::NoGradGuard no_grad;
+  const TinyGemma3n tiny = test::tiny_gemma3n("base");
+  const NestedModel model = family_of(tiny.config).describe(tiny.config, {});
+  const Gemma3nConfig config = parse_gemma3n_config(tiny.config, {});
+  LoadedGemma3n loaded(model, tiny.tensors(), at::kFloat);
+  {
+    const CopiedHeads counted(config);
+    at::randn({2, 3, config.kv_heads, config.head_dim}).clone();
+    EXPECT_EQ(CopiedHeads::bytes, 2 * 3 * 2 * 16 * 4) << "the counter counts";
+  }
+  for (const std::int64_t sequences : {1, 3}) {
+    auto [state, givens] = loaded.fold().embed({tokens_of(model).repeat({sequences, 1})});
+    for (std::size_t layer = 0; layer < model.layers(); ++layer) {
+      const bool consumes = !config.has_own_kv(layer);
+      if (!consumes || sequences > 1) state = state.narrow(state.nodes() - 1, 1);
+      Children children;
+      for (std::int64_t parent = 0; parent < state.nodes(); ++parent) {
+        if (model.space.layers[layer].may_skip) children.add(parent, kSkip);
+        children.add(parent, 48);
+        children.add(parent, 96);
+      }
+      const CopiedHeads counted(config);
+      state = step_layer(loaded.fold(), layer, givens, state, children);
+      if (consumes) EXPECT_EQ(CopiedHeads::bytes, 0) << sequences << " sequences, layer " << layer;
+    }
+    ASSERT_EQ(state.held.size(), 4u);
+    for (const Held& nodes : state.held) {
+      EXPECT_EQ(std::ssize(nodes), state.nodes());
+      EXPECT_TRUE(nodes.front().is_same(nodes.back()));
+    }
+  }
+}
+
 TEST(Gemma3nFold, ComputesWhatTransformersComputes) {
   at::set_num_threads(1);  // the tensors are tiny
   if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
@@ -213,7 +331,11 @@ TEST(Gemma3nFold, ComputesWhatTransformersComputes) {
     const std::vector<Widths> all = submodels_of(opened.model);
     for (std::size_t i = 0; i < all.size(); ++i) {
       SCOPED_TRACE(tiny.name + " " + to_string(all[i]));
-      check(opened, tiny.tensors(), all[i], cases / tiny.name / std::to_string(i), i % 2 == 1);
+      const fs::path place = cases / tiny.name / std::to_string(i);
+      check(opened, tiny.tensors(), all[i], place, i % 2 == 1);
+      if (i == 1 && is_judged_in_bf16(tiny.name)) {
+        write_bf16(opened, tiny.tensors(), all[i], place / "bf16.json");
+      }
     }
   }
   EXPECT_EQ(test::python_failure("families/gemma3n_check.py", {cases}, scratch), "");

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <random>
 #include <vector>
 
@@ -148,6 +149,90 @@ TEST(LayerStep, TokenByTokenIsTheWholeSequenceAndASkippedLayerKeepsNothing) {
         EXPECT_EQ(caches[layer].tensors.empty(), widths[layer] == kSkip) << to_string(widths);
       }
     }
+  }
+}
+
+// Its first layer gives all later ones a tensor of each parent.
+class HoldingFold final : public Fold {
+ public:
+  HoldingFold(const NestedModel& model, std::uint64_t seed) : toy_(model, seed) {}
+
+  void load(std::size_t layer) override { toy_.load(layer); }
+  void unload(std::size_t layer) override { toy_.unload(layer); }
+  Embedded embed(const Batch& batch) override { return toy_.embed(batch); }
+  State step(std::size_t layer, const Givens& givens, const State& parents,
+             const Children& children) override {
+    State state = toy_.step(layer, givens, parents, children);
+    if (layer == 0) state.held = {of_children(parents.tensors[0].unbind(), children)};
+    return state;
+  }
+  State extend(std::size_t layer, const Givens& givens, const State& state,
+               std::span<const Run> runs) override {
+    return toy_.extend(layer, givens, state, runs);
+  }
+  std::uint64_t element_bytes() const override { return toy_.element_bytes(); }
+  at::Tensor readout(const State& state) override { return toy_.readout(state); }
+  at::Tensor logits(const at::Tensor& rows) override { return toy_.logits(rows); }
+  at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
+    return toy_.logits_of(rows, first, count);
+  }
+
+ private:
+  ToyFold toy_;
+};
+
+TEST(LayerStep, WhatAnAncestorGaveIsHandedOnUncopied) {
+  const NestedModel model = toy_model({});
+  HoldingFold fold(model, 3);
+  const Givens givens = fold.embed({random_tokens(2, 5)}).givens;
+  const State roots = random_state(3, 2, 5);
+  Children each;
+  for (std::int64_t root = 0; root < 3; ++root) each.add(root, 4);
+  const State from = step_layer(fold, 0, givens, roots, each);
+  ASSERT_EQ(from.held.size(), 1u);
+  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    const Children children = random_children(3, seed);
+    const State got = step_layer(fold, 1 + seed % 2, givens, from, children);
+    ASSERT_EQ(got.held.size(), 1u);
+    ASSERT_EQ(std::ssize(got.held[0]), children.nodes());
+    std::size_t node = 0;
+    for (std::size_t parent = 0; parent < 3; ++parent) {
+      const auto siblings = children.of(static_cast<std::int64_t>(parent)).size();
+      for (std::size_t i = 0; i < siblings; ++i, ++node) {
+        EXPECT_TRUE(got.held[0][node].is_same(from.held[0][parent])) << seed << ", node " << node;
+      }
+    }
+  }
+  const State chosen = from.select(std::vector<std::int32_t>{0, 2});
+  EXPECT_TRUE(chosen.held[0][1].is_same(from.held[0][2]));
+  EXPECT_TRUE(from.narrow(1, 2).held[0][0].is_same(from.held[0][1]));
+}
+
+// On the device, on disk, and some here and some there.
+TEST(LevelStates, KeepOnceWhatNeighboursHoldOfOneAncestor) {
+  const test::TempDir dir;
+  const at::Tensor a = at::randn({2, 5, 3}, at::kDouble), b = at::randn({2, 5, 3}, at::kDouble);
+  const std::vector<at::Tensor> held = {a, a, a, b};
+  constexpr std::uint64_t kNodes = 4 * 2 * 5 * 8, kOne = 2 * 5 * 3 * 8;  // bytes
+  for (const std::uint64_t room_for : {kNodes + 2 * kOne, kNodes + kOne, std::uint64_t{0}}) {
+    StateRoom room(at::kCPU, room_for, 0, dir.path());
+    LevelStates states(room, 1);
+    const at::Tensor x = at::randn({4, 2, 5, 1}, at::kDouble);
+    const State all{{x}, {held}};
+    states.open(0, 4, all);
+    for (std::int64_t node = 0; node < 4; node += 2) states.write(0, node, all.narrow(node, 2));
+    EXPECT_EQ(room.spilled(), kNodes + 2 * kOne - room_for) << "each ancestor's lies there once";
+    Held got;
+    for (std::int64_t node = 0; node < 4; ++node) {
+      const State one = states.read(0, node, 1);
+      EXPECT_TRUE(one.tensors[0].equal(x.narrow(0, node, 1)));
+      got.push_back(one.held.at(0).at(0));
+      EXPECT_TRUE(got.back().equal(held[static_cast<std::size_t>(node)])) << node;
+      if (room_for > 0 && node < 3) EXPECT_TRUE(got.back().is_same(a)) << "not even copied once";
+    }
+    EXPECT_TRUE(got[1].is_same(got[0]) && got[2].is_same(got[0])) << "those who read know it";
+    states.close(0);
+    EXPECT_EQ(room.take(room_for), StateRoom::Place::kDevice) << "all room was given back";
   }
 }
 

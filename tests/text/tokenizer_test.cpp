@@ -3,12 +3,18 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <limits>
+#include <random>
 #include <set>
 #include <utility>
 
 #include "base/json.h"
+#include "tests/support/cpu_seconds.h"
 #include "tests/support/error_of.h"
+#include "tests/support/gemma_tokenizer.h"
 #include "tests/support/python.h"
 #include "tests/support/temp_dir.h"
 #include "text/byte_tokens.h"
@@ -96,6 +102,29 @@ TEST(Tokenizer, LongPiecesAreMergedInTime) {
   ASSERT_EQ(ids.size(), (1u << 16) + 2);
   EXPECT_EQ(ids[0], 259);
   EXPECT_EQ(ids.back(), 'a');
+}
+
+// All text between two of Gemma's added tokens is one word: a quadratic step would take 16 times as
+// long for 4 times the text. (bench/gemma_words.py has the time itself, with Gemma's sizes.)
+TEST(Tokenizer, AWordOfGemmasKindGrowsByLittleMoreThanItsLength) {
+  const nlohmann::json json = test::gemma_tokenizer();
+  const Tokenizer tokenizer(parse_tokenizer_json(json, std::ssize(json["model"]["vocab"])));
+  std::mt19937 random(1);
+  std::string text;
+  while (text.size() < 1u << 20)
+    text += random() % 6 == 0 ? ' ' : static_cast<char>('a' + random() % 26);
+  const auto cost = [&](std::size_t bytes) {
+    const std::string part = text.substr(0, bytes);
+    double least = std::numeric_limits<double>::infinity();
+    for (int round = 0; round < 3; ++round) {
+      least = std::min(least, test::cpu_seconds([&] {
+                         const auto ids = tokenizer.encode(part);
+                         EXPECT_LT(ids.size(), bytes);
+                       }));
+    }
+    return least;
+  };
+  EXPECT_LT(cost(1 << 20), 8 * cost(1 << 18));
 }
 
 // Of many pieces, and of one long one.
