@@ -226,13 +226,14 @@ Table takers(const OpenedModel& nested) {
                {"format", "--format", false},
                {"dtypes", "--dtype", false},
                {"takes", "takes", false},
-               {"why", "as, or why not", false}},
+               {"why", "as, or why not", false},
+               {"evidence", "known by", false}},
               {}};
   for (const RuntimeRule& rule : nested.family->runtimes(nested.model)) {
     const std::string only = requirement(rule);
     const std::string takes = rule.refusal.empty() ? (only.empty() ? "all" : only) : "none";
     table.rows.push_back({cell(rule.runtime), cell(rule.format), dtypes_cell(rule), cell(takes),
-                          cell(taken_as(rule))});
+                          cell(taken_as(rule)), cell(std::string(to_string(rule.evidence)))});
   }
   return table;
 }

@@ -39,7 +39,8 @@ Explanation explain(const OpenedModel& nested, const Widths& widths, const std::
                     const std::optional<KnownScores>& scores);
 
 // A line per runtime, format and dtype: which submodels of the model it takes, and as what, or why
-// it takes no others. These are the family's rules; no export is planned.
+// it takes no others, and whether this was run or read. These are the family's rules; no export is
+// planned.
 Table takers(const OpenedModel& nested);
 
 }  // namespace mnm

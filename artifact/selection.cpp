@@ -84,31 +84,85 @@ Record best_record(const Store& store, std::int64_t model, const BestRequest& re
   return *std::ranges::min_element(front, {}, [](const Record& r) { return r.value(); });
 }
 
-Widths least_slope_within(const NestedModel& model, const CostTable& costs,
-                          std::span<const Budget> budgets) {
+namespace {
+
+// The least-slope submodel at a place (heuristics/least_slope.h). `without`: with every layer left
+// out that may be.
+Widths least_slope_at(const WidthSpace& space, std::size_t place, bool without) {
+  Widths widths = least_slope_member(space, place);
+  for (std::size_t layer = 0; without && layer < widths.size(); ++layer) {
+    if (space.layers[layer].may_skip) widths[layer] = kSkip;
+  }
+  return widths;
+}
+
+// The largest of these within the budgets. Nothing if none is.
+std::optional<Widths> largest_within(const WidthSpace& space, const CostTable& costs,
+                                     std::span<const Budget> budgets, bool without) {
   const auto within_budgets = [&](std::size_t place) {
-    return within(costs.of(least_slope_member(model.space, place)), budgets);
+    return within(costs.of(least_slope_at(space, place, without)), budgets);
   };
   // Each member is at least as wide in every layer as the one before, so exact costs only grow.
   // Measured latency may fall from one to the next: then every place is asked, from the widest.
-  const auto places = std::views::iota(std::size_t{0}, least_slope_places(model.space));
+  const auto places = std::views::iota(std::size_t{0}, least_slope_places(space));
   if (!counts(CostKind::kLatency, CostKind::kParams, budgets)) {
     const auto end = std::ranges::partition_point(places, within_budgets);
-    if (end != places.begin()) return least_slope_member(model.space, *(end - 1));
+    if (end != places.begin()) return least_slope_at(space, *(end - 1), without);
   } else {
     for (const std::size_t place : places | std::views::reverse) {
-      if (within_budgets(place)) return least_slope_member(model.space, place);
+      if (within_budgets(place)) return least_slope_at(space, place, without);
     }
   }
-  const Widths narrowest = least_slope_member(model.space, 0);
-  const Cost smallest = costs.of(narrowest);
-  for (const Budget& budget : budgets) {
-    if (within(smallest, {&budget, 1})) continue;
-    fail_usage("no submodel is within the budget of {} {}: the smallest, {}, takes {}",
-               budget.limit, cost_text(budget.kind, costs.basis()), to_string(narrowest),
-               smallest.of(budget.kind));
+  return std::nullopt;
+}
+
+// The submodel with the least of every exact cost: each layer left out, or as narrow as it may be.
+Widths smallest_of(const WidthSpace& space) {
+  Widths widths = least_slope_at(space, 0, true);
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    const Width step = space.layers[layer].step;
+    if (step > 0) widths[layer] = std::min(widths[layer], step);
   }
-  fail_usage("no submodel is within the budgets");
+  return widths;
+}
+
+// `smallest`: of all submodels, `member`: of the least-slope ones.
+[[noreturn]] void refuse_budgets(const CostTable& costs, std::span<const Budget> budgets,
+                                 const Widths& smallest, const Widths& member) {
+  const Cost least = costs.of(smallest), of_member = costs.of(member);
+  const auto limit = [&](const Budget& budget) {
+    return fmt::format("{} {}", budget.limit, cost_text(budget.kind, costs.basis()));
+  };
+  for (const Budget& budget : budgets) {
+    if (within(least, {&budget, 1})) continue;
+    fail_usage("no submodel is within the budget of {}: the smallest, {}, takes {}", limit(budget),
+               to_string(smallest), least.of(budget.kind));
+  }
+  for (const Budget& budget : budgets) {
+    if (within(of_member, {&budget, 1})) continue;
+    fail_usage(
+        "no least-slope submodel is within the budget of {}: the smallest, {}, takes {}, and the "
+        "smallest of untrained widths, {}, takes {}; 'mixnmatch search --widths-step N' looks for "
+        "those between",
+        limit(budget), to_string(member), of_member.of(budget.kind), to_string(smallest),
+        least.of(budget.kind));
+  }
+  fail_usage(
+      "no least-slope submodel is within all of the budgets: 'mixnmatch search' tries others");
+}
+
+}  // namespace
+
+Widths least_slope_within(const NestedModel& model, const CostTable& costs,
+                          std::span<const Budget> budgets) {
+  const WidthSpace& space = model.space;
+  for (const bool without : {false, true}) {
+    if (const auto widths = largest_within(space, costs, budgets, without)) return *widths;
+  }
+  // A measurement has no times of widths below the trained ones.
+  const Widths member = least_slope_at(space, 0, true);
+  const bool timed = counts(CostKind::kLatency, CostKind::kParams, budgets);
+  refuse_budgets(costs, budgets, timed ? member : smallest_of(space), member);
 }
 
 std::optional<Record> scored_record(const Store& store, std::int64_t model, const Widths& widths) {

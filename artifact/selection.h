@@ -39,8 +39,9 @@ struct BestRequest {
 // it is not clear which data decide.
 Record best_record(const Store& store, std::int64_t model, const BestRequest& request);
 
-// The largest least-slope submodel within the budgets. If none is within, a UsageError names the
-// smallest.
+// The largest least-slope submodel within the budgets. If none is, the largest of those with every
+// layer left out that may be. If none of these is either, a UsageError names the smallest submodel
+// and what it takes.
 Widths least_slope_within(const NestedModel& model, const CostTable& costs,
                           std::span<const Budget> budgets);
 

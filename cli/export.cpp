@@ -71,7 +71,8 @@ OptionTable option_table(Request& request) {
               "the submodel in --db with the smallest loss within the budgets, on the search part")
       .option("budget", texts_value(request.budgets, "LIMIT"),
               std::string(kBudgetHelp) +
-                  ". Without --best: the largest least-slope submodel within it, with FLOPs at the "
+                  ". Without --best: the largest least-slope submodel within it, or where there is "
+                  "none, the largest without the layers that may be left out; with FLOPs at the "
                   "context of inspect")
       .option("cost", cost_kind_value(request.cost),
               "the cost that a budget without a kind limits");
@@ -271,8 +272,11 @@ class ExportCommand {
       const CostTable costs(model, basis(dtype()), latency ? &*latency : nullptr);
       widths_ = least_slope_within(model, costs, budgets_);
       if (!request_.json) {
-        print("{}: the largest least-slope submodel within the budget; no score chose it\n",
-              to_string(widths_));
+        print("{}: {}; no score chose it\n", to_string(widths_),
+              std::ranges::find(widths_, kSkip) == widths_.end()
+                  ? "the largest least-slope submodel within the budget"
+                  : "no least-slope submodel of all layers is within the budget, and this is the "
+                    "largest of those without the layers that may be left out");
       }
     } else {
       widths_ = parse_widths(request_.widths, model.layers());

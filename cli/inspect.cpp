@@ -30,7 +30,7 @@ struct Request {
   bool json = false;
 };
 
-// "64,128,256,512", per run of layers that agree.
+// "64, 128, 256, 512", or of each run of layers that agree: "layers 0 to 3: 64, 128; layer 4: 64".
 std::string space_text(const WidthSpace& space) {
   std::string text;
   std::size_t first = 0;
@@ -41,13 +41,16 @@ std::string space_text(const WidthSpace& space) {
         space.layers[layer].may_skip == choices.may_skip) {
       continue;
     }
-    std::string part = fmt::format("{}", fmt::join(choices.granularities, ", "));
+    std::string part;
+    if (first + 1 == layer && space.layers.size() > 1) {
+      part = fmt::format("layer {}: ", first);
+    } else if (first > 0 || layer < space.layers.size()) {
+      part = fmt::format("layers {} to {}: ", first, layer - 1);
+    }
+    part += fmt::format("{}", fmt::join(choices.granularities, ", "));
     if (choices.step == 1) part += ", and any width below";
     if (choices.step > 1) part += fmt::format(", and multiples of {}", choices.step);
     if (choices.may_skip) part += ", or left out";
-    if (first > 0 || layer < space.layers.size()) {
-      part += fmt::format(" in layers {} to {}", first, layer - 1);
-    }
     text.append(text.empty() ? "" : "; ").append(part);
     first = layer;
   }

@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/GradMode.h>
+#include <c10/util/Logging.h>
 #include <malloc.h>
 #include <torch/version.h>
 
@@ -364,6 +365,9 @@ extern "C" mnm::Engine* mnm_make_engine() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 64 << 20);
+  // LibTorch's warnings speak of its own interface to whoever programs it, and any thread may print
+  // them. What a user must know is an error or a note of ours.
+  FLAGS_caffe2_log_level = c10::GLOG_ERROR;
   static mnm::TorchEngine engine;
   return &engine;
 }

@@ -27,7 +27,10 @@ constexpr std::string_view kRuntime[] = {
     "chat_template*",
     "*.jinja",
     "generation_config.json",
+    // Of transformers' processors (utils/__init__.py: IMAGE_, VIDEO_PROCESSOR_NAME and the last).
     "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
 };
 constexpr std::string_view kLicence[] = {
     "LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*",

@@ -44,6 +44,40 @@ void refuse_other_models(const nlohmann::json& json, const ConfigReader& text) {
   }
 }
 
+void refuse_null(const ConfigReader& keys, const nlohmann::json& object, const char* key) {
+  const auto value = object.find(key);
+  if (value == object.end() || !value->is_null()) return;
+  fail("{} is null, expected a value, or no such key", keys.name(key));
+}
+
+// transformers takes null for an absent key in others, and refuses it in these.
+void refuse_nulls(const ConfigReader& keys, const nlohmann::json& text) {
+  constexpr const char* kNeverNull[] = {"altup_active_idx",
+                                        "altup_coef_clip",
+                                        "altup_correct_scale",
+                                        "altup_num_inputs",
+                                        "attention_bias",
+                                        "final_logit_softcapping",
+                                        "head_dim",
+                                        "hidden_activation",
+                                        "hidden_size",
+                                        "hidden_size_per_layer_input",
+                                        "initializer_range",
+                                        "intermediate_size",
+                                        "laurel_rank",
+                                        "max_position_embeddings",
+                                        "num_attention_heads",
+                                        "num_hidden_layers",
+                                        "num_key_value_heads",
+                                        "num_kv_shared_layers",
+                                        "rms_norm_eps",
+                                        "sliding_window",
+                                        "tie_word_embeddings",
+                                        "vocab_size",
+                                        "vocab_size_per_layer_input"};
+  for (const char* key : kNeverNull) refuse_null(keys, text, key);
+}
+
 std::int64_t size_or(const ConfigReader& keys, const char* key, std::int64_t absent) {
   return keys.optional_size(key).value_or(absent);
 }
@@ -130,7 +164,7 @@ std::vector<std::int64_t> read_sources(const std::vector<bool>& sliding, std::in
   return source;
 }
 
-// Of one layer type in rope_parameters, or of an older file's key.
+// Of one layer type in rope_parameters. What that does not say is of an older file's key.
 double read_theta(const ConfigReader& keys, const char* type, const char* old_key, double absent) {
   const double old = keys.positive(old_key).value_or(absent);
   const std::optional<ConfigReader> all = keys.object("rope_parameters");
@@ -138,14 +172,14 @@ double read_theta(const ConfigReader& keys, const char* type, const char* old_ke
   if (!own) return old;
   const std::string kind = own->text("rope_type").value_or("default");
   if (kind != "default") fail("{} is '{}', expected default", own->name("rope_type"), kind);
-  return own->positive("rope_theta").value_or(absent);
+  return own->positive("rope_theta").value_or(old);
 }
 
 void read_rope(const ConfigReader& keys, Gemma3nConfig& config) {
   config.full_theta = read_theta(keys, kFull, "rope_theta", config.full_theta);
   config.sliding_theta = read_theta(keys, kSliding, "rope_local_base_freq", config.sliding_theta);
-  const bool spelled_anew = keys.find("rope_parameters") != nullptr;
-  if (const nlohmann::json* scaling = keys.find("rope_scaling"); scaling && !spelled_anew) {
+  // transformers adds it to what rope_parameters says of layers that attend to all positions.
+  if (const nlohmann::json* scaling = keys.find("rope_scaling")) {
     fail("{} is {}, expected null: Gemma 3n turns by plain angles", keys.name("rope_scaling"),
          shown(*scaling));
   }
@@ -204,6 +238,23 @@ void read_sizes(const ConfigReader& keys, Gemma3nConfig& config) {
   }
 }
 
+// Whether head and embedding are one matrix. transformers' class with towers reads the outer key,
+// and its text class, which loads the same directory, the inner one.
+bool read_tied(const nlohmann::json& json, const ConfigReader& keys, bool multimodal) {
+  const char* const key = "tie_word_embeddings";
+  const bool tied = keys.flag(key, true);
+  if (!multimodal) return tied;
+  const ConfigReader outer(json);
+  refuse_null(outer, json, key);  // transformers takes it for false
+  if (outer.flag(key, true) != tied) {
+    fail(
+        "{} is {}, and {} is {}, where an absent one is true: two classes of transformers read one "
+        "each, so the two must agree",
+        key, !tied, keys.name(key), tied);
+  }
+  return tied;
+}
+
 void check_number(const Gemma3nConfig& config) {
   const auto d = static_cast<double>(config.hidden_size), l = static_cast<double>(config.layers),
              inputs = static_cast<double>(config.layer_inputs),
@@ -258,18 +309,17 @@ Gemma3nConfig parse_gemma3n_config(const nlohmann::json& json, const Nesting& ne
   const nlohmann::json& text = gemma3n_text_keys(json);
   const ConfigReader keys(text, config.multimodal ? "text_config." : "");
   refuse_other_models(json, keys);
+  refuse_nulls(keys, text);
   read_sizes(keys, config);
   config.rms_norm_eps = keys.positive("rms_norm_eps").value_or(1e-6);
   config.initializer_range = keys.positive("initializer_range").value_or(0.02);
   config.soft_cap = keys.positive("final_logit_softcapping").value_or(30);
+  config.coef_clip = keys.positive("altup_coef_clip").value_or(120);
   config.attention_bias = keys.flag("attention_bias", false);
   config.correct_scale = keys.flag("altup_correct_scale", true);
   config.unused_kv = keys.flag(kUnusedKvKey, true);
   config.sample_deviation = keys.flag(kSampleDeviationKey, false);
-  // The class that also hears and sees reads its own key of the two.
-  const bool text_tied = keys.flag("tie_word_embeddings", true);
-  config.tied =
-      config.multimodal ? ConfigReader(json).flag("tie_word_embeddings", true) : text_tied;
+  config.tied = read_tied(json, keys, config.multimodal);
   config.dtype = stated_dtype(json).value_or(stated_dtype(text).value_or(Dtype::kF32));
   read_rope(keys, config);
   config.sliding = read_types(keys, config.layers);

@@ -1,8 +1,8 @@
 // The config.json of a Gemma 3n, resolved and checked: the text model alone (model_type
 // gemma3n_text), or the one that also hears and sees (gemma3n), whose text model is its
 // `text_config`. Keys and defaults are those of transformers' Gemma3nTextConfig. RoPE is read in
-// both spellings: rope_parameters by layer type, or rope_theta with rope_local_base_freq. Ours, in
-// the same object:
+// both spellings: rope_parameters by layer type, and rope_theta with rope_local_base_freq for what
+// that does not say. Ours, in the same object:
 //   matformer_granularities  [8192, 16384], or one such list per layer. Without it, a layer whose
 //                            FFN is 8 times hidden_size was trained at half of that too, as the
 //                            released E4B was
@@ -52,6 +52,8 @@ struct Gemma3nConfig {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   double soft_cap = 30;  // logits are cap * tanh(x / cap)
+  // To which transformers clamps the coefficients of the streams in training. Not done here.
+  double coef_clip = 120;
   double full_theta = 1e6, sliding_theta = 1e4;
   bool attention_bias = false;
   bool tied = true;

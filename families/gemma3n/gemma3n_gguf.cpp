@@ -148,6 +148,10 @@ std::string gemma3n_gguf_refusal(const NestedModel& submodel) {
     if (config.sparsity[index] != (layer < kSparseLayers ? kSparsity : 0)) {
       return "its gemma3n clips 95 % of the gates in the first 10 layers, and none elsewhere";
     }
+    if (config.sparsity[index] > 0 && config.full_width(index) == 1) {
+      return "its gemma3n clips gates by their deviation as of a sample, and a single gate has "
+             "none (0 divided by 0)";
+    }
     const std::int64_t source = config.sliding[index] ? kOwnLayers - 2 : kOwnLayers - 1;
     if (!config.has_own_kv(index) && config.source[index] != source) {
       return "its gemma3n reads the keys and values of layer 18 in sliding layers, and of layer 19 "
@@ -161,8 +165,7 @@ std::string gemma3n_gguf_refusal(const NestedModel& submodel) {
 
 GgufModel gemma3n_gguf(const NestedModel& submodel) {
   if (const std::string why = gemma3n_gguf_refusal(submodel); !why.empty()) {
-    fail("gguf cannot hold the widths {}: llama.cpp cannot compute them: {}",
-         to_string(submodel.space.full()), why);
+    fail("gguf cannot hold this submodel: llama.cpp cannot compute it: {}", why);
   }
   const Gemma3nConfig config = parse_gemma3n_config(submodel.config, {});
   GgufModel gguf;

@@ -44,6 +44,7 @@ void write_rope(const Gemma3nConfig& config, nlohmann::json& text) {
 // Defaults differ between readers and versions, so what is computed is spelled out.
 void write_sizes(const Gemma3nConfig& config, nlohmann::json& text) {
   text["altup_active_idx"] = config.active_stream;
+  text["altup_coef_clip"] = config.coef_clip;
   text["altup_correct_scale"] = config.correct_scale;
   text["altup_num_inputs"] = config.streams;
   text["attention_bias"] = config.attention_bias;

@@ -64,9 +64,8 @@ GgufModel mamba2_gguf(const NestedModel& submodel) {
   const Widths widths = submodel.space.full();
   if (!is_uniform(widths)) {
     fail(
-        "gguf cannot hold the widths {}: llama.cpp's mamba2 has one inner size for all layers; "
-        "choose equal widths, or format huggingface",
-        to_string(widths));
+        "gguf cannot hold layers of different widths: llama.cpp's mamba2 has one inner size for "
+        "all layers; choose equal widths, or format huggingface");
   }
   if (config.bias) {
     fail(

@@ -2,6 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "export/huggingface.h"
@@ -59,6 +63,46 @@ TEST_F(Gemma3nWorkshop, AConfigAloneIsInspectedAndPlanned) {
   EXPECT_LT(planned.max_resident_kib, 64 * 1024);
   expect_refused({"export", e4b, "--widths", "8192x18,-,8192x16", "--dry-run"}, 2,
                  "layer 18 may not be skipped");
+  const std::string layers = expect_done({"inspect", e4b}).out;
+  EXPECT_NE(layers.find("widths       layers 0 to 19: 8192, 16384, and any width below; layers 20 "
+                        "to 24: 8192, 16384, and any width below, or left out; layers 25 to 34: "),
+            std::string::npos)
+      << layers;
+  std::map<std::string, std::string> known;
+  for (const nlohmann::json& taker : seen["takers"]) {
+    known[taker["runtime"].get<std::string>()] = taker["evidence"].get<std::string>();
+  }
+  EXPECT_EQ(known["transformers"], "run");
+  for (const char* runtime : {"vLLM", "mistral.rs", "mlx-lm", "LiteRT-LM"}) {
+    EXPECT_EQ(known[runtime], "read") << runtime;
+  }
+}
+
+// Google's E2B has fewer parameters than any least-slope submodel of all layers.
+TEST_F(Gemma3nWorkshop, ABudgetBelowAllLayersLeavesLayersOut) {
+  const std::string e4b = kShapes + "gemma3n-e4b.json";
+  const auto planned = [&](const std::string& budget) {
+    return std::vector<std::string>{"export", e4b,         "--budget",  budget,
+                                    "--cost", "effective", "--dry-run", "--no-check"};
+  };
+  const std::string says = ": no least-slope submodel of all layers is within the budget";
+  for (const auto& [budget, widths] :
+       std::vector<std::pair<std::string, std::string>>{{"1.95B", "8192x20,-x5,8192x10"},
+                                                        {"2.0B", "8192x20,-x5,8192x9,16384"},
+                                                        {"bytes=9GB", "8192x20,-x5,8192x"},
+                                                        {"flops=5G", "8192x20,-x5,8192x"}}) {
+    const std::string out = expect_done(planned(budget)).out;
+    EXPECT_TRUE(out.starts_with(widths)) << out;
+    EXPECT_NE(out.find(says), std::string::npos) << out;
+  }
+  EXPECT_EQ(expect_done(planned("2.6B")).out.find(says), std::string::npos);
+  expect_refused(planned("1B"), 2,
+                 "no least-slope submodel is within the budget of 1000000000 non-embedding: the "
+                 "smallest, 8192x20,-x5,8192x10, takes 1905495648, and the smallest of untrained "
+                 "widths, 1x20,-x5,1x10, takes 395730528");
+  expect_refused(planned("100M"), 2,
+                 "no submodel is within the budget of 100000000 non-embedding: the smallest, "
+                 "1x20,-x5,1x10, takes 395730528");
 }
 
 TEST_F(Gemma3nWorkshop, SharedScoresAreThoseOfOneByOne) {

@@ -3,9 +3,14 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
+#include "engine/engine.h"
 #include "fold/launch.h"
 #include "tests/support/error_of.h"
 #include "tests/support/losing_device.h"
+
+extern "C" mnm::Engine* mnm_make_engine();
 
 namespace mnm {
 namespace {
@@ -53,6 +58,14 @@ TEST_F(Guarded, ALostDeviceIsNamedWhateverFailedOnIt) {
   for (const test::Failure& failure : test::failures()) expect_lost(failure.what, failure.say);
   expect_lost("a launch",
               [] { launch(at::zeros({1}), "activate", [] { return "unknown error"; }); });
+}
+
+TEST(LibTorchWarnings, ReachNoTerminalFromAnyThread) {
+  mnm_make_engine();
+  testing::internal::CaptureStderr();
+  TORCH_WARN("std(): degrees of freedom is <= 0");
+  std::thread([] { TORCH_WARN("std(): degrees of freedom is <= 0"); }).join();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 // As when other processes hold all of its memory, so that there is none for a context.

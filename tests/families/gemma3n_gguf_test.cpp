@@ -16,6 +16,7 @@
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_gemma3n.h"
 
@@ -132,7 +133,18 @@ TEST(Gemma3nGguf, WhatLlamaCppDoesNotComputeIsRefusedByItsReason) {
   const Widths mixed = parse_widths("256x10,512x13", 23);
   test::expect_error<Error>(
       [&] { family_named("gemma3n").in_format("gguf", model, mixed, Dtype::kF32); },
-      "gguf cannot hold the widths");
+      "gguf cannot hold this submodel");
+  // Whoever skips a layer is told of no list of 22 widths that nobody named.
+  const NestedModel skips = family_named("gemma3n").describe(fits, {"", "5"});
+  const std::string refused = test::error_of([&] {
+    family_named("gemma3n").in_format("gguf", skips, parse_widths("512x5,-,512x17", 23),
+                                      Dtype::kF32);
+  });
+  EXPECT_NE(refused.find("here are 19"), std::string::npos) << refused;
+  EXPECT_EQ(refused.find("512"), std::string::npos) << refused;
+  // A single gate has no deviation as of a sample.
+  EXPECT_NE(refusal_of(fits, "1x23").find("0 divided by 0"), std::string::npos);
+  EXPECT_EQ(refusal_of(fits, "2x23"), "");
   // Copies of gates make whole multiples alone.
   EXPECT_EQ(family_named("gemma3n").why_not_padded(model, mixed), "");
   EXPECT_NE(family_named("gemma3n")

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "export/huggingface.h"
+#include "export/runtimes.h"
 #include "families/family.h"
 #include "families/gemma3n/gemma3n_config.h"
 #include "families/open_model.h"
@@ -197,6 +198,7 @@ TEST(Gemma3n, ASubmodelsConfigSaysAllThatWidthsChange) {
   EXPECT_EQ(text["intermediate_size"].size(), 30u);
   EXPECT_EQ(text["layer_types"][24], "full_attention");
   EXPECT_TRUE(text["activation_sparsity_pattern"][29].is_number_float());
+  EXPECT_EQ(text["altup_coef_clip"], 120.0);
   EXPECT_EQ(text["rope_local_base_freq"], 10000.0);
   EXPECT_EQ(text["rope_parameters"]["full_attention"]["rope_theta"], 1000000.0);
   // What is written describes the submodel, and says the same again.
@@ -206,6 +208,82 @@ TEST(Gemma3n, ASubmodelsConfigSaysAllThatWidthsChange) {
     EXPECT_EQ(family.huggingface_config(again, again.space.full(), Dtype::kF32), again.config)
         << tiny.name;
     EXPECT_EQ(again.table.tensors.size(), model.table.tensors.size());
+  }
+}
+
+// As transformers' convert_rope_params_to_dict.
+TEST(Gemma3n, WhatRopeParametersDoNotSayIsOfTheOldKeys) {
+  const std::string s = "sliding_attention", f = "full_attention";
+  const json silent = {{"rope_type", "default"}};
+  const json nine = {{"rope_type", "default"}, {"rope_theta", 9.0}};
+  struct Case {
+    json parameters;
+    double full, sliding;
+  };
+  const Case cases[] = {
+      {nullptr, 7, 3},
+      {json::object(), 7, 3},
+      {json::object({{f, silent}, {s, silent}}), 7, 3},
+      {json::object({{f, silent}}), 7, 3},
+      {json::object({{f, nine}, {s, nullptr}}), 9, 3},
+      {json::object({{f, silent}, {s, nine}}), 7, 9},
+      {json::object({{f, nine}, {s, nine}}), 9, 9},
+      {nine, 7, 3},  // of no layer type: not read
+  };
+  for (const Case& c : cases) {
+    json config = test::tiny_gemma3n_text();
+    config["rope_theta"] = 7.0;
+    config["rope_local_base_freq"] = 3.0;
+    config["rope_parameters"] = c.parameters;
+    const Gemma3nConfig read = parse_gemma3n_config(config, {});
+    EXPECT_EQ(read.full_theta, c.full) << c.parameters;
+    EXPECT_EQ(read.sliding_theta, c.sliding) << c.parameters;
+  }
+}
+
+TEST(Gemma3n, RuntimesThatDoNotLoadTheModelSayWhy) {
+  const auto refusal = [](const json& config, const std::string& runtime,
+                          const std::string& may_skip) -> std::string {
+    for (const RuntimeRule& rule :
+         family_named("gemma3n").runtimes(describe(config, {"", may_skip}))) {
+      if (rule.runtime == runtime) return rule.refusal;
+    }
+    return "not in the table";
+  };
+  const std::string s = "sliding_attention", f = "full_attention";
+  const auto text = [](const json& more) { return test::tiny_gemma3n("", more).config; };
+  const json multimodal = test::tiny_gemma3n_multimodal("").config;
+  const json bare = {{"mixnmatch_unused_kv", false}};
+  json bare_multimodal = multimodal;
+  bare_multimodal["text_config"].update(bare);
+  // All consumers slide, so the last layer with keys and values of its own is read by none.
+  const json slides = text({{"layer_types", {s, s, f, s, f, s, s, s}}});
+  struct Case {
+    json config;
+    std::string runtime, says, may_skip = "";
+  };
+  const Case cases[] = {
+      {released("e4b"), "vLLM", ""},
+      {released("e4b"), "mistral.rs", ""},
+      {released("e4b"), "mlx-lm", ""},
+      {released("e4b"), "LiteRT-LM", ".litertlm"},
+      {text({}), "vLLM", ""},
+      {text({{"altup_correct_scale", false}}), "vLLM", "altup_correct_scale"},
+      {text({{"layer_types", {f, s, f, s, s, f, f, f}}, {"mixnmatch_may_skip", {1, 3}}}), "vLLM",
+       "those of layer 2"},
+      {slides, "vLLM", ""},
+      {slides, "vLLM", "layer 4 may be left out", "4"},
+      {text({{"num_kv_shared_layers", 0}}), "vLLM", "", "1"},
+      {multimodal, "mistral.rs", ""},
+      {text({}), "mistral.rs", "this is a text model"},
+      {bare_multimodal, "mistral.rs", "layers from 5 on have none"},
+      {text(bare), "mlx-lm", "layers from 5 on have none"},
+      {text({{"mixnmatch_unused_kv", false}, {"num_kv_shared_layers", 0}}), "mlx-lm", ""},
+  };
+  for (const Case& c : cases) {
+    const std::string said = refusal(c.config, c.runtime, c.may_skip);
+    EXPECT_EQ(said.empty(), c.says.empty()) << c.runtime << ": " << said;
+    EXPECT_NE(said.find(c.says), std::string::npos) << c.runtime << ": " << said;
   }
 }
 
@@ -238,12 +316,21 @@ TEST(Gemma3n, EachLieOfAConfigIsRefusedByItsKey) {
       {"hidden_activation", "silu", "gelu_pytorch_tanh"},
       {"altup_active_idx", 4, "altup_active_idx is 4"},
       {"altup_num_inputs", 1000, "altup_num_inputs"},
+      {"altup_coef_clip", "x", "altup_coef_clip is \"x\""},
+      {"altup_coef_clip", 0, "altup_coef_clip is 0"},
+      {"altup_coef_clip", -120.0, "altup_coef_clip is -120"},
+      {"altup_coef_clip", nullptr, "altup_coef_clip is null"},
       {"final_logit_softcapping", 0, "final_logit_softcapping is 0"},
+      {"final_logit_softcapping", nullptr, "final_logit_softcapping is null"},
+      {"rms_norm_eps", nullptr, "rms_norm_eps is null"},
+      {"hidden_size", nullptr, "hidden_size is null"},
+      {"intermediate_size", nullptr, "intermediate_size is null"},
       {"rms_norm_eps", -1e-6, "rms_norm_eps"},
       {"sliding_window", 0, "sliding_window is 0"},
       {"vocab_size", "60", "vocab_size is \"60\""},
       {"model_type", "gemma3n_audio", "of no family"},
       {"rope_parameters", {{f, {{"rope_type", "yarn"}}}}, "rope_type is 'yarn'"},
+      {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}, "rope_scaling is"},
       {"quantization_config", json::object({{"bits", 4}}), "quantization_config"},
       {"mixnmatch_may_skip", {3}, "layer 3 always stays"},
       {"architectures", {"Gemma3ForCausalLM"}, "architectures"},
@@ -255,6 +342,20 @@ TEST(Gemma3n, EachLieOfAConfigIsRefusedByItsKey) {
     SCOPED_TRACE(lie.key + " " + lie.value.dump());
     test::expect_error<Error>([&] { describe_model(config, {}, "config.json"); }, lie.says);
   }
+  // Each of the two classes of transformers reads one of the two keys.
+  const json tied = test::tiny_gemma3n_multimodal("").config;
+  json outer = tied, inner = tied, silent = tied, null = tied;
+  outer["tie_word_embeddings"] = false;
+  inner["text_config"]["tie_word_embeddings"] = false;
+  silent["text_config"].erase("tie_word_embeddings");
+  silent["tie_word_embeddings"] = false;
+  null["tie_word_embeddings"] = nullptr;
+  for (const json& config : {outer, inner, silent}) {
+    test::expect_error<Error>([&] { describe(config); }, "text_config.tie_word_embeddings is");
+  }
+  test::expect_error<Error>([&] { describe(null); }, "tie_word_embeddings is null");
+  inner["tie_word_embeddings"] = false;
+  EXPECT_FALSE(parse_gemma3n_config(inner, {}).tied);
   json bare = test::tiny_gemma3n_multimodal("").config;
   bare["text_config"] = 3;
   test::expect_error<Error>([&] { describe(bare); }, "text_config is 3");

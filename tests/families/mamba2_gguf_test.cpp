@@ -110,7 +110,7 @@ TEST(Mamba2Gguf, RefusesWhatLlamaCppDoesNotCompute) {
       [&] {
         gguf({8, 4, 8});
       },
-      "8,4,8: llama.cpp's mamba2 has one inner size");
+      "layers of different widths: llama.cpp's mamba2 has one inner size");
   tiny.bias = true;
   test::expect_error<Error>([&] { gguf({8, 8, 8}); }, "projections have biases");
   tiny.bias = false;
