@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <variant>
@@ -75,7 +76,7 @@ inline std::string onnx_part_name(const std::string& tensor, std::size_t part) {
 }
 
 // A submodel as ONNX graphs. Every tensor of the slice plan is a weight of the scorer, or several
-// weights. The scorer is
+// weights, unless it is unread. The scorer is
 //   input_ids [batch, sequence] int64 -> logits [batch, sequence, vocabulary] f32, or
 //   pixel_values [batch, channels, height, width] f32 -> logits [batch, classes] f32
 struct OnnxModel {
@@ -84,6 +85,10 @@ struct OnnxModel {
   // Matrices that are written as several weights of so many columns each: name in the submodel ->
   // columns. Runtimes count a tensor's elements in 32 bits here and there.
   std::map<std::string, std::int64_t> columns;
+  // Tensors of the submodel that no output depends on. The files leave them out. These keys, merged
+  // into config.json, make it that of a model without them.
+  std::vector<std::string> unread = {};
+  nlohmann::json without_unread = nlohmann::json::object();
 };
 
 }  // namespace mnm

@@ -263,8 +263,13 @@ std::unique_ptr<PlannedExport> plan_onnx(const NestedModel& model, const Checkpo
                                          const Widths& widths, const OnnxModel& onnx,
                                          nlohmann::json config, const OnnxOptions& options) {
   model.space.require(widths);
-  return std::make_unique<OnnxExport>(plan_slices(model.table, widths), checkpoint, onnx,
-                                      std::move(config), options, model);
+  SlicePlan slices = plan_slices(model.table, widths);
+  std::erase_if(slices.tensors, [&](const TensorSlice& slice) {
+    return std::ranges::find(onnx.unread, slice.name) != onnx.unread.end();
+  });
+  config.merge_patch(onnx.without_unread);
+  return std::make_unique<OnnxExport>(std::move(slices), checkpoint, onnx, std::move(config),
+                                      options, model);
 }
 
 }  // namespace mnm

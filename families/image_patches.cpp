@@ -38,11 +38,11 @@ nlohmann::json sides(std::int64_t height, std::int64_t width) {
 
 }  // namespace
 
-ImagePatches read_image_patches(const ConfigReader& keys) {
+ImagePatches read_image_patches(const ConfigReader& keys, std::int64_t absent_patch) {
   ImagePatches image;
   image.channels = keys.optional_size("num_channels", 4).value_or(3);
   std::tie(image.height, image.width) = pair_of(keys, "image_size", 224);
-  std::tie(image.patch_height, image.patch_width) = pair_of(keys, "patch_size", 16);
+  std::tie(image.patch_height, image.patch_width) = pair_of(keys, "patch_size", absent_patch);
   if (image.height % image.patch_height != 0 || image.width % image.patch_width != 0) {
     fail("image_size {} x {} is no multiple of patch_size {} x {}", image.height, image.width,
          image.patch_height, image.patch_width);

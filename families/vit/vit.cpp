@@ -1,12 +1,14 @@
-// Nested vision transformers (MatViT): the tensor table and the width space. A layer's width is its
-// MLP's hidden size: fc1 keeps its first rows and biases, fc2 its first columns; attention is
-// whole. Kudugunta et al., "MatFormer" (arXiv 2310.07707), sec. 4.2.
+// Nested vision transformers (MatViT) and their relatives: the tensor table and the width space. A
+// layer's width is its MLP's hidden size: fc1 keeps its first rows and biases, fc2 its first
+// columns; attention is whole. Kudugunta et al., "MatFormer" (arXiv 2310.07707), sec. 4.2.
 #include "families/vit/vit.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -68,16 +70,22 @@ struct TableWriter {
 // `share`: of the tokens whose result is read.
 void add_layer(const VitConfig& config, std::size_t layer, double share, TensorTable& table) {
   TableWriter to{table, config.initializer_range,
-                 config.name(fmt::format("encoder.layer.{}.", layer)), static_cast<int>(layer)};
+                 config.layer_name(static_cast<std::int64_t>(layer)), static_cast<int>(layer)};
   const std::int64_t d = config.hidden_size, full = config.full_width(layer);
+  const VitStyle& style = config.kind->style;
   to.linear("attention.attention.query", d, d, share, config.qkv_bias);
   to.linear("attention.attention.key", d, d, 1, config.qkv_bias);
   to.linear("attention.attention.value", d, d, 1, config.qkv_bias);
   to.linear("attention.output.dense", d, d, share);
-  to.linear("intermediate.dense", full, d, share, true, 0);
-  to.linear("output.dense", d, full, share, true, 1);
-  to.norm("layernorm_before", d);
-  to.norm("layernorm_after", d);
+  to.linear(std::string(style.fc1), full, d, share, true, 0);
+  to.linear(std::string(style.fc2), d, full, share, true, 1);
+  to.norm(std::string(style.norm_before), d);
+  to.norm(std::string(style.norm_after), d);
+  if (!style.layer_scale) return;
+  for (const char* scale : {"layer_scale1.lambda1", "layer_scale2.lambda1"}) {
+    TensorSpec& tensor = to.add(scale, {d}, Init::kUniform);
+    tensor.init_low = tensor.init_high = config.layer_scale_start;
+  }
 }
 
 void add_embeddings(const VitConfig& config, TensorTable& table) {
@@ -88,7 +96,12 @@ void add_embeddings(const VitConfig& config, TensorTable& table) {
   if (config.kind->distilled) {
     to.add("distillation_token", {1, 1, d}, Init::kNormal).is_vectors = true;
   }
-  to.add("position_embeddings", {1, config.positions(), d}, Init::kNormal).is_vectors = true;
+  if (config.kind->registers) {
+    to.add("register_tokens", {1, config.registers, d}, Init::kNormal).is_vectors = true;
+  }
+  if (config.mask_token) to.add("mask_token", {1, d}, Init::kZero).is_vectors = true;
+  to.add("position_embeddings", {1, config.positioned_tokens() + image.patches(), d}, Init::kNormal)
+      .is_vectors = true;
   TensorSpec& projection =
       to.add("patch_embeddings.projection.weight",
              {d, image.channels, image.patch_height, image.patch_width}, Init::kNormal);
@@ -100,7 +113,8 @@ void add_embeddings(const VitConfig& config, TensorTable& table) {
 constexpr Exporter kExporters[] = {
     {"huggingface",
      [](const NestedModel& submodel, Dtype) -> FormatModel {
-       return HuggingFaceTexts{submodel.config, vit_huggingface_bridge(submodel.space.full()),
+       return HuggingFaceTexts{submodel.config,
+                               vit_huggingface_bridge(submodel, submodel.space.full()),
                                "AutoModelForImageClassification"};
      }},
     {"decilm", nullptr, "vit classifies images, and block_configs describe layers of a decoder"},
@@ -123,20 +137,25 @@ class Vit final : public Family {
     return vit_kind(config) != nullptr;
   }
   std::vector<ModelKind> kinds() const override {
-    return {{.model_type = std::string(kVitKinds[0].model_type),
-             .class_name = std::string(kVitKinds[0].class_name),
-             .published = "ViT of all sizes with a classifier, DeiT without the distillation "
-                          "token; those of timm, without a model_type; MatViT once "
-                          "scripts/matvit.py has converted it",
-             .differs = "",
-             .gguf = "",
-             .gguf_mixed = ""},
-            {.model_type = std::string(kVitKinds[1].model_type),
-             .class_name = std::string(kVitKinds[1].class_name),
-             .published = "DeiT with the distillation token",
-             .differs = "a second token that is read, with a head of its own",
-             .gguf = "",
-             .gguf_mixed = ""}};
+    constexpr std::pair<const char*, const char*> kWords[] = {
+        {"ViT of all sizes with a classifier, DeiT without the distillation token; those of timm, "
+         "without a model_type; MatViT once scripts/matvit.py has converted it",
+         ""},
+        {"DeiT with the distillation token; timm's, without a model_type",
+         "a second token that is read, with a head of its own"},
+        {"DINOv2 small, base and large with a classifier",
+         "layer scale; a classifier of the class token beside the mean of the patches; "
+         "`mlp_ratio`"},
+        {"the same with registers", "as `dinov2`; tokens without positions after the class token"}};
+    static_assert(std::size(kWords) == std::size(kVitKinds));
+    std::vector<ModelKind> kinds;
+    for (std::size_t i = 0; i < std::size(kVitKinds); ++i) {
+      ModelKind& kind = kinds.emplace_back();
+      kind.model_type = kVitKinds[i].model_type;
+      kind.class_name = kVitKinds[i].class_name;
+      std::tie(kind.published, kind.differs) = kWords[i];
+    }
+    return kinds;
   }
   NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const override {
     return describe_vit(config, nesting);
@@ -155,7 +174,9 @@ class Vit final : public Family {
     keep_first_layers(shorter, layers);
     const auto widths = shorter.find(kWidthsKey);
     if (widths != shorter.end() && widths->is_array() && !widths->empty()) {
-      shorter["intermediate_size"] = *std::ranges::max_element(*widths);
+      const VitKind* const kind = vit_kind(config);
+      write_vit_width(kind ? *kind : kVitKinds[0], config.at("hidden_size").get<std::int64_t>(),
+                      std::ranges::max_element(*widths)->get<Width>(), shorter);
     }
     return shorter;
   }
@@ -163,9 +184,9 @@ class Vit final : public Family {
                                     Dtype dtype) const override {
     return vit_huggingface_config(model, widths, dtype);
   }
-  std::map<std::string, std::string> huggingface_bridge(const NestedModel&,
+  std::map<std::string, std::string> huggingface_bridge(const NestedModel& model,
                                                         const Widths& widths) const override {
-    return vit_huggingface_bridge(widths);
+    return vit_huggingface_bridge(model, widths);
   }
   std::span<const Exporter> exporters() const override { return kExporters; }
   std::vector<RuntimeRule> runtimes(const NestedModel& model) const override {
@@ -180,8 +201,8 @@ const Family& vit_family() {
   return family;
 }
 
-bool vit_reads_class_token_alone(const NestedModel& model) {
-  return !model.space.layers.back().may_skip;
+std::int64_t vit_last_tokens(const VitConfig& config, const NestedModel& model) {
+  return model.space.layers.back().may_skip ? config.positions() : config.read_tokens();
 }
 
 NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
@@ -207,10 +228,9 @@ NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
   allow_skips(json, nesting.may_skip, model.space);
   add_embeddings(config, model.table);
   const double one = 1 / static_cast<double>(config.positions());
-  const double read = one * static_cast<double>(config.read_tokens());
+  const double computed = one * static_cast<double>(vit_last_tokens(config, model));
   for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
-    const bool last = layer + 1 == config.granularities.size();
-    const double share = last && vit_reads_class_token_alone(model) ? read : 1;
+    const double share = layer + 1 == config.granularities.size() ? computed : 1;
     add_layer(config, layer, share, model.table);
     model.mixing.push_back(
         {.flops_per_attended = 4.0 * static_cast<double>(config.hidden_size) * share,
@@ -221,7 +241,7 @@ NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
   to.norm(config.name("layernorm"), config.hidden_size);
   to.role = Role::kHead;
   for (const std::string& head : config.heads_of_classes()) {
-    to.linear(head, config.classes, config.hidden_size, one);
+    to.linear(head, config.classes, config.head_columns(), one);
   }
   return model;
 }

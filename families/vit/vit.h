@@ -1,15 +1,16 @@
-// Vision transformers as data: what a checkpoint of transformers' ViTForImageClassification holds,
-// how widths cut it, and what it costs.
+// Vision transformers as data: what a checkpoint of transformers' ViTForImageClassification, or of
+// its relatives' classes, holds, how widths cut it, and what it costs.
 //
-// The first token is the class token, and only it is read after the last layer (of a distilled DeiT
-// also the second). So the last layer computes queries, the output of attention and the MLP for
-// this token alone, unless the layer may be skipped: then the states before and after it must have
-// the same tokens. FLOPs per position are means over the tokens of an image.
+// The last layer computes queries, the output of attention and the MLP for those tokens alone that
+// are read after it: the class token, of a distilled DeiT also the second one, of DINOv2 all. If
+// the layer may be skipped it computes all tokens, since the states before and after it must have
+// the same. FLOPs per position are means over the tokens of an image.
 #pragma once
 
 #include <nlohmann/json.hpp>
 
 #include "families/nesting.h"
+#include "families/vit/vit_config.h"
 #include "model/nested_model.h"
 
 namespace mnm {
@@ -18,7 +19,7 @@ namespace mnm {
 // classes.
 NestedModel describe_vit(const nlohmann::json& config, const Nesting& nesting);
 
-// Whether the last layer computes the class token alone.
-bool vit_reads_class_token_alone(const NestedModel& model);
+// How many tokens, from the first on, the last layer computes.
+std::int64_t vit_last_tokens(const VitConfig& config, const NestedModel& model);
 
 }  // namespace mnm

@@ -1,5 +1,10 @@
 #include <ATen/ATen.h>
-#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "families/end_matrix.h"
 #include "families/image_pass.h"
@@ -18,6 +23,7 @@ struct VitLayer {
   at::Tensor query, query_bias;          // [d, d], [d] or undefined
   at::Tensor key_value, key_value_bias;  // [2d, d], [2d] or undefined
   at::Tensor output, output_bias;        // [d, d], [d]
+  at::Tensor scale;                      // [d] of attention, or undefined
   VitMlpWeights mlp;
 };
 
@@ -25,18 +31,16 @@ class VitFold final : public Fold {
  public:
   explicit VitFold(const FoldInputs& inputs)
       : config_(parse_vit_config(inputs.model.config, {})),
-        class_token_alone_(vit_reads_class_token_alone(inputs.model)),
+        last_tokens_(vit_last_tokens(config_, inputs.model)),
         weight_(inputs.weight),
-        class_token_(weight_(config_.name("embeddings.cls_token"))),
         positions_(weight_(config_.name("embeddings.position_embeddings"))),
         patches_(weight_(config_.name("embeddings.patch_embeddings.projection.weight"))),
         patch_bias_(weight_(config_.name("embeddings.patch_embeddings.projection.bias"))),
         final_norm_(weight_(config_.name("layernorm.weight"))),
         final_norm_bias_(weight_(config_.name("layernorm.bias"))),
         layers_(static_cast<std::size_t>(config_.layers)) {
-    if (config_.kind->distilled) {
-      class_token_ = at::cat({class_token_, weight_(config_.name("embeddings.distillation_token"))},
-                             /*dim=*/1);
+    for (const std::string& name : config_.first_token_names()) {
+      first_tokens_.push_back(weight_(name));
     }
     for (const std::string& head : config_.heads_of_classes()) {
       heads_.emplace_back(inputs, head + ".weight");
@@ -50,17 +54,22 @@ class VitFold final : public Fold {
   Embedded embed(const Batch& batch) override {
     const at::Tensor embedded = embed_patches(config_.image, batch.inputs, patches_, patch_bias_);
     const std::int64_t images = embedded.size(0), d = config_.hidden_size;
-    const at::Tensor x =
-        at::cat({class_token_.expand({images, config_.read_tokens(), d}), embedded}, 1) +
-        positions_;
+    const std::int64_t positioned = config_.positioned_tokens();
+    const at::Tensor tokens = at::cat(first_tokens_, /*dim=*/1);
+    const at::Tensor first =
+        at::cat({tokens.narrow(1, 0, positioned) + positions_.narrow(1, 0, positioned),
+                 tokens.narrow(1, positioned, config_.registers)},
+                1);
+    const at::Tensor patches = embedded + positions_.narrow(1, positioned, config_.image.patches());
+    const at::Tensor x = at::cat({first.expand({images, config_.first_tokens(), d}), patches}, 1);
     return {{{x.unsqueeze(0)}}, {}};
   }
 
   State step(std::size_t index, const Givens&, const State& parents,
              const Children& children) override {
+    const at::Tensor& before = parents.tensors.front();
     const bool last = index + 1 == layers_.size();
-    const at::Tensor x =
-        attend(layers_[index], parents.tensors.front(), last && class_token_alone_);
+    const at::Tensor x = attend(layers_[index], before, last ? last_tokens_ : before.size(2));
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
   }
 
@@ -71,19 +80,22 @@ class VitFold final : public Fold {
 
   std::uint64_t element_bytes() const override { return final_norm_.element_size(); }
 
-  // Of the tokens that are read, one after the other: [nodes, images, 1, tokens * d].
+  // What the heads read, one beside the other: [nodes, images, 1, heads * head_columns].
   at::Tensor readout(const State& state) override {
-    const at::Tensor read = state.tensors.front().narrow(2, 0, config_.read_tokens());
-    return norm(read, final_norm_, final_norm_bias_).flatten(2, 3).unsqueeze(2);
+    const at::Tensor read = norm(state.tensors.front().narrow(2, 0, config_.read_tokens()),
+                                 final_norm_, final_norm_bias_);
+    if (!config_.kind->style.reads_patches) return read.flatten(2, 3).unsqueeze(2);
+    const at::Tensor patches = read.narrow(2, config_.first_tokens(), config_.image.patches());
+    return at::cat({read.narrow(2, 0, 1), patches.mean(2, /*keepdim=*/true)}, -1);
   }
 
   at::Tensor logits(const at::Tensor& rows) override { return logits_of(rows, 0, config_.classes); }
-  // The mean of the heads', each of its token.
+  // The mean of the heads', each of its columns.
   at::Tensor logits_of(const at::Tensor& rows, std::int64_t first, std::int64_t count) override {
     at::Tensor sum;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
-      const auto token = static_cast<std::int64_t>(i);
-      const at::Tensor own = rows.narrow(1, token * config_.hidden_size, config_.hidden_size);
+      const std::int64_t columns = config_.head_columns();
+      const at::Tensor own = rows.narrow(1, static_cast<std::int64_t>(i) * columns, columns);
       const at::Tensor logits =
           heads_[i].product(own, first, count) + head_biases_[i].narrow(0, first, count);
       sum = i == 0 ? logits : sum + logits;
@@ -93,12 +105,15 @@ class VitFold final : public Fold {
 
  private:
   VitLayer load_layer(std::size_t index) const {
-    const std::string base = config_.name(fmt::format("encoder.layer.{}.", index));
-    const auto w = [&](const char* name) { return weight_(base + name); };
+    const std::string base = config_.layer_name(static_cast<std::int64_t>(index));
+    const VitStyle& style = config_.kind->style;
+    const auto w = [&](std::string_view name) { return weight_(base + std::string(name)); };
+    const auto pair = [&](std::string_view name) {
+      return std::pair(w(std::string(name) + ".weight"), w(std::string(name) + ".bias"));
+    };
     const std::string attention = "attention.attention.";
     VitLayer layer;
-    layer.norm = w("layernorm_before.weight");
-    layer.norm_bias = w("layernorm_before.bias");
+    std::tie(layer.norm, layer.norm_bias) = pair(style.norm_before);
     layer.query = weight_(base + attention + "query.weight");
     layer.key_value = at::cat(
         {weight_(base + attention + "key.weight"), weight_(base + attention + "value.weight")});
@@ -107,11 +122,16 @@ class VitFold final : public Fold {
       layer.key_value_bias = at::cat(
           {weight_(base + attention + "key.bias"), weight_(base + attention + "value.bias")});
     }
-    layer.output = w("attention.output.dense.weight");
-    layer.output_bias = w("attention.output.dense.bias");
-    layer.mlp = {w("layernorm_after.weight"),    w("layernorm_after.bias"),
-                 w("intermediate.dense.weight"), w("intermediate.dense.bias"),
-                 w("output.dense.weight"),       w("output.dense.bias")};
+    std::tie(layer.output, layer.output_bias) = pair("attention.output.dense");
+    std::tie(layer.mlp.norm, layer.mlp.norm_bias) = pair(style.norm_after);
+    std::tie(layer.mlp.fc1, layer.mlp.fc1_bias) = pair(style.fc1);
+    std::tie(layer.mlp.fc2, layer.mlp.fc2_bias) = pair(style.fc2);
+    if (!style.layer_scale) return layer;
+    layer.scale = w("layer_scale1.lambda1");
+    // Partial sums of fc2 are the children's states, so its rows are multiplied, once.
+    const at::Tensor scale = w("layer_scale2.lambda1"), fc2 = layer.mlp.fc2;
+    layer.mlp.fc2 = (fc2 * scale.unsqueeze(1)).to(fc2.scalar_type());
+    layer.mlp.fc2_bias = layer.mlp.fc2_bias * scale;
     return layer;
   }
 
@@ -124,11 +144,10 @@ class VitFold final : public Fold {
     return x.view({x.size(0), x.size(1), config_.heads, config_.head_dim()}).transpose(1, 2);
   }
 
-  // x plus its attention, [nodes, images, tokens, d]; of the tokens alone that are read if asked
-  // for.
-  at::Tensor attend(const VitLayer& layer, const at::Tensor& x, bool first_alone) const {
+  // x plus its attention, [nodes, images, asking, d], of the first `asking` tokens.
+  at::Tensor attend(const VitLayer& layer, const at::Tensor& x, std::int64_t asking) const {
     const std::int64_t sequences = x.size(0) * x.size(1), d = config_.hidden_size;
-    const std::int64_t tokens = x.size(2), asking = first_alone ? config_.read_tokens() : tokens;
+    const std::int64_t tokens = x.size(2);
     const at::Tensor h = norm(x, layer.norm, layer.norm_bias).view({sequences, tokens, d});
     const at::Tensor key_value = product(h.view({-1, d}), layer.key_value, layer.key_value_bias)
                                      .view({sequences, tokens, 2 * d});
@@ -137,17 +156,19 @@ class VitFold final : public Fold {
             .view({sequences, asking, d});
     const at::Tensor mixed = at::scaled_dot_product_attention(
         heads_of(query), heads_of(key_value.narrow(2, 0, d)), heads_of(key_value.narrow(2, d, d)));
-    const at::Tensor out = product(mixed.transpose(1, 2).reshape({sequences * asking, d}),
-                                   layer.output, layer.output_bias);
+    at::Tensor out = product(mixed.transpose(1, 2).reshape({sequences * asking, d}), layer.output,
+                             layer.output_bias);
+    if (layer.scale.defined()) out = out * layer.scale;
     return x.narrow(2, 0, asking) + out.view({x.size(0), x.size(1), asking, d});
   }
 
   VitConfig config_;
-  bool class_token_alone_;
+  std::int64_t last_tokens_;  // which the last layer computes
   WeightSource weight_;
-  at::Tensor class_token_, positions_, patches_, patch_bias_, final_norm_, final_norm_bias_;
-  std::vector<EndMatrix> heads_;         // [tokens that are read]
-  std::vector<at::Tensor> head_biases_;  // likewise
+  std::vector<at::Tensor> first_tokens_;  // [1, tokens, d] each
+  at::Tensor positions_, patches_, patch_bias_, final_norm_, final_norm_bias_;
+  std::vector<EndMatrix> heads_;
+  std::vector<at::Tensor> head_biases_;  // [heads]
   std::vector<VitLayer> layers_;
 };
 

@@ -19,7 +19,15 @@ namespace {
 
 constexpr std::string_view kBridge = "modeling_mixnmatch_vit";
 
+bool is_native(const VitConfig& config, const Widths& kept) {
+  return is_uniform(kept) && kept.front() % vit_native_multiple(config) == 0;
+}
+
 }  // namespace
+
+Width vit_native_multiple(const VitConfig& config) {
+  return config.kind->style.mlp_ratio ? static_cast<Width>(config.hidden_size) : 1;
+}
 
 nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& widths, Dtype dtype) {
   model.space.require(widths);
@@ -27,8 +35,10 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   const Widths kept = kept_widths(widths);
   nlohmann::json json = submodel_config(model.config, dtype);
   json.erase("architecture");  // timm's
+  // Of DINOv2 as a backbone: layers by their numbers, which may be others now.
+  for (const char* key : {"out_features", "out_indices", "stage_names"}) json.erase(key);
   json["hidden_act"] = config.hidden_act;
-  json["intermediate_size"] = std::ranges::max(kept);
+  write_vit_width(*config.kind, config.hidden_size, std::ranges::max(kept), json);
   json["layer_norm_eps"] = config.layer_norm_eps;
   json["num_hidden_layers"] = kept.size();
   json["qkv_bias"] = config.qkv_bias;
@@ -36,7 +46,9 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   write_granularities(model.space, widths, json);
   write_may_skip(model.space, widths, json);
   const VitKind& kind = *config.kind;
-  if (is_uniform(kept)) {
+  if (kind.style.mask_token) json["use_mask_token"] = config.mask_token;
+  if (kind.registers) json["num_register_tokens"] = config.registers;
+  if (is_native(config, kept)) {
     json["architectures"] = {kind.class_name};
     json["model_type"] = kind.model_type;
     return json;
@@ -50,8 +62,9 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   return json;
 }
 
-std::map<std::string, std::string> vit_huggingface_bridge(const Widths& widths) {
-  if (is_uniform(kept_widths(widths))) return {};
+std::map<std::string, std::string> vit_huggingface_bridge(const NestedModel& model,
+                                                          const Widths& widths) {
+  if (is_native(parse_vit_config(model.config, {}), kept_widths(widths))) return {};
   return {{fmt::format("{}.py", kBridge), std::string(modeling_mixnmatch_vit)}};
 }
 

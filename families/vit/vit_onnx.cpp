@@ -20,7 +20,10 @@ constexpr const char* kBatch = "batch_size";
 class VitGraph {
  public:
   VitGraph(const VitConfig& config, Dtype stored)
-      : config_(config), tokens_(config.positions()), graph_("scorer", stored) {}
+      : config_(config),
+        style_(config.kind->style),
+        tokens_(config.positions()),
+        graph_("scorer", stored) {}
 
   OnnxGraph build() {
     const OnnxValue pixels =
@@ -29,32 +32,45 @@ class VitGraph {
     OnnxValue x = embed(pixels);
     for (std::int64_t layer = 0; layer < config_.layers; ++layer) {
       const auto scope = graph_.scope(fmt::format("layers.{}", layer));
-      const std::string base = config_.name(fmt::format("encoder.layer.{}.", layer));
-      const OnnxValue h = norm(x, base + "layernorm_before");
-      x = graph_.add(x, attend(h, base + "attention."));
-      x = graph_.add(x, mlp(norm(x, base + "layernorm_after"), base));
+      const std::string base = config_.layer_name(layer);
+      const OnnxValue h = norm(x, base + std::string(style_.norm_before));
+      x = graph_.add(x, scaled(attend(h, base + "attention."), base + "layer_scale1"));
+      const OnnxValue after = norm(x, base + std::string(style_.norm_after));
+      x = graph_.add(x, scaled(mlp(after, base), base + "layer_scale2"));
     }
     readout(x);
     return graph_.finish();
   }
 
  private:
-  // -> [batch * tokens, hidden]: the class token, then the patches in raster order.
+  // -> [batch * tokens, hidden]: the first tokens, then the patches in raster order.
   OnnxValue embed(const OnnxValue& pixels) {
     const auto scope = graph_.scope("embeddings");
     const std::string base = config_.name("embeddings.");
     const OnnxValue patches = onnx_patch_embedding(
         graph_, pixels, base + "patch_embeddings.projection", config_.hidden_size,
         config_.image.patch_height, config_.image.patch_width);
-    OnnxValue tokens = graph_.weight(base + "cls_token");
-    if (config_.kind->distilled) {
-      tokens = graph_.concat({tokens, graph_.weight(base + "distillation_token")}, 1);
+    const std::int64_t positioned = config_.positioned_tokens(), d = config_.hidden_size;
+    const std::vector<OnnxValue> positions = graph_.split(
+        graph_.weight(base + "position_embeddings"), 1, {positioned, config_.image.patches()});
+    std::vector<OnnxValue> tokens;
+    for (const std::string& name : config_.first_token_names()) {
+      tokens.push_back(graph_.weight(name));
     }
-    const OnnxValue first =
-        onnx_for_each(graph_, tokens, pixels, {config_.read_tokens(), config_.hidden_size});
-    const OnnxValue all =
-        graph_.add(graph_.concat({first, patches}, 1), graph_.weight(base + "position_embeddings"));
+    const auto end = tokens.begin() + positioned;  // registers have no positions
+    const std::vector<OnnxValue> with_positions(tokens.begin(), end);
+    std::vector<OnnxValue> first = {
+        graph_.add(graph_.concat(with_positions, 1), positions.front())};
+    first.insert(first.end(), end, tokens.end());
+    const OnnxValue each =
+        onnx_for_each(graph_, graph_.concat(first, 1), pixels, {config_.first_tokens(), d});
+    const OnnxValue all = graph_.concat({each, graph_.add(patches, positions.back())}, 1);
     return graph_.reshape(all, {-1, config_.hidden_size});
+  }
+
+  // What a sublayer adds, by the layer scale of that name if there is one.
+  OnnxValue scaled(const OnnxValue& x, const std::string& name) {
+    return style_.layer_scale ? graph_.mul(x, graph_.weight(name + ".lambda1")) : x;
   }
 
   OnnxValue norm(const OnnxValue& x, const std::string& name) {
@@ -89,35 +105,56 @@ class VitGraph {
 
   OnnxValue mlp(const OnnxValue& x, const std::string& base) {
     const auto scope = graph_.scope("mlp");
-    const OnnxValue h = onnx_linear(graph_, x, base + "intermediate.dense", true);
+    const OnnxValue h = onnx_linear(graph_, x, base + std::string(style_.fc1), true);
     const OnnxValue act = config_.activation == VitActivation::kGeluTanh ? onnx_gelu_tanh(graph_, h)
                                                                          : onnx_gelu(graph_, h);
-    return onnx_linear(graph_, act, base + "output.dense", true);
+    return onnx_linear(graph_, act, base + std::string(style_.fc2), true);
   }
 
-  // Of the tokens alone that are read: the mean of their heads' logits, and what the heads read,
-  // one beside the other.
+  // What each head reads: the class token beside the mean of the patches, or one of the first
+  // tokens alone.
+  std::vector<OnnxValue> features_of(const OnnxValue& x, std::size_t heads) {
+    const std::int64_t d = config_.hidden_size;
+    const auto token_of = [&](const OnnxValue& tokens, std::int64_t at) {
+      return graph_.reshape(graph_.slice(tokens, 1, at, at + 1), {-1, d});
+    };
+    std::vector<OnnxValue> features;
+    if (style_.reads_patches) {
+      const OnnxValue normed = graph_.reshape(norm(x, config_.name("layernorm")), {-1, tokens_, d});
+      const OnnxValue patches = graph_.slice(normed, 1, config_.first_tokens(), tokens_);
+      const OnnxValue mean =
+          graph_.op("ReduceMean", {patches},
+                    {{"axes", std::vector<std::int64_t>{1}}, {"keepdims", std::int64_t{0}}});
+      features.push_back(graph_.concat({token_of(normed, 0), mean}, 1));
+      return features;
+    }
+    const OnnxValue tokens = graph_.reshape(x, {-1, tokens_, d});
+    for (std::size_t i = 0; i < heads; ++i) {
+      features.push_back(
+          norm(token_of(tokens, static_cast<std::int64_t>(i)), config_.name("layernorm")));
+    }
+    return features;
+  }
+
+  // The mean of the heads' logits, and what the heads read, one beside the other.
   void readout(const OnnxValue& x) {
     const std::vector<std::string> heads = config_.heads_of_classes();
-    const OnnxValue tokens = graph_.reshape(x, {-1, tokens_, config_.hidden_size});
-    std::vector<OnnxValue> features;
+    const std::vector<OnnxValue> features = features_of(x, heads.size());
     OnnxValue logits;
     for (std::size_t i = 0; i < heads.size(); ++i) {
-      const auto at = static_cast<std::int64_t>(i);
-      const OnnxValue token =
-          graph_.reshape(graph_.slice(tokens, 1, at, at + 1), {-1, config_.hidden_size});
-      features.push_back(norm(token, config_.name("layernorm")));
-      const OnnxValue own = onnx_linear(graph_, features.back(), heads[i], true);
+      const OnnxValue own = onnx_linear(graph_, features[i], heads[i], true);
       logits = i == 0 ? own : graph_.add(logits, own);
     }
     const auto count = static_cast<double>(heads.size());
     if (count > 1) logits = graph_.mul(logits, graph_.number(1 / count));
     graph_.output_f32("logits", logits, {kBatch, config_.classes});
     const OnnxValue all = heads.size() > 1 ? graph_.concat(features, 1) : features.front();
-    graph_.output_f32("features", all, {kBatch, config_.read_tokens() * config_.hidden_size});
+    graph_.output_f32("features", all,
+                      {kBatch, static_cast<std::int64_t>(heads.size()) * config_.head_columns()});
   }
 
   const VitConfig& config_;
+  const VitStyle& style_;
   std::int64_t tokens_;
   OnnxBuilder graph_;
 };
@@ -128,6 +165,10 @@ OnnxModel vit_onnx(const NestedModel& submodel, Dtype stored) {
   const VitConfig config = parse_vit_config(submodel.config, {});
   OnnxModel onnx;
   onnx.scorer = VitGraph(config, stored).build();
+  if (config.mask_token) {
+    onnx.unread = {config.name("embeddings.mask_token")};
+    onnx.without_unread = {{"use_mask_token", false}};
+  }
   return onnx;
 }
 

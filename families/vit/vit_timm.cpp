@@ -90,10 +90,6 @@ nlohmann::json names_of_classes(const nlohmann::json& config, std::int64_t class
   return names;
 }
 
-std::string base_of(const VitConfig& config, std::int64_t layer) {
-  return config.name(fmt::format("encoder.layer.{}.", layer));
-}
-
 }  // namespace
 
 bool is_timm_vit(const nlohmann::json& config) {
@@ -181,7 +177,7 @@ std::map<std::string, std::string> timm_names(const VitConfig& config) {
   constexpr const char* kHeads[] = {"head", "head_dist"};
   for (std::size_t i = 0; i < heads.size(); ++i) pair(kHeads[i], heads[i]);
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    const std::string theirs = fmt::format("blocks.{}.", layer), ours = base_of(config, layer);
+    const std::string theirs = fmt::format("blocks.{}.", layer), ours = config.layer_name(layer);
     pair(theirs + "norm1", ours + "layernorm_before");
     pair(theirs + "norm2", ours + "layernorm_after");
     pair(theirs + "attn.proj", ours + "attention.output.dense");
@@ -199,7 +195,7 @@ std::vector<InterleavedRows> timm_rows(const VitConfig& config) {
     for (const std::string end : {".weight", ".bias"}) {
       if (end == ".bias" && !config.qkv_bias) continue;
       for (std::int64_t i = 0; i < 3; ++i) {
-        all.push_back({.name = fmt::format("{}attention.attention.{}{}", base_of(config, layer),
+        all.push_back({.name = fmt::format("{}attention.attention.{}{}", config.layer_name(layer),
                                            parts[i], end),
                        .stored = fmt::format("blocks.{}.attn.qkv{}", layer, end),
                        .first = i * d,

@@ -74,8 +74,14 @@ std::vector<StackedTensor> layout_of(const VitConfig& config, const TensorTable&
 
 }  // namespace
 
+std::string vit_why_not_timm(const VitConfig& config) {
+  if (!config.kind->style.reads_patches) return "";
+  return "timm has no classifier that reads the class token beside the mean of the patches";
+}
+
 TimmModel vit_timm(const NestedModel& submodel) {
   const VitConfig config = parse_vit_config(submodel.config, {});
+  if (const std::string why = vit_why_not_timm(config); !why.empty()) fail("{}", why);
   const Widths full = submodel.space.full();
   if (!is_uniform(full)) {
     fail(

@@ -5,12 +5,16 @@
 #include <string>
 
 #include "export/timm_model.h"
+#include "families/vit/vit_config.h"
 #include "model/nested_model.h"
 
 namespace mnm {
 
-// Error if layers differ in width. timm's LayerNorms have epsilon 1e-6, so another one of the model
-// is a part of `in_timm`.
+// Why timm has no such model at any widths; empty: it has.
+std::string vit_why_not_timm(const VitConfig& config);
+
+// Error if layers differ in width, or if vit_why_not_timm() says why not. timm's LayerNorms have
+// epsilon 1e-6, so another one of the model is a part of `in_timm`.
 TimmModel vit_timm(const NestedModel& submodel);
 
 // timm's class that loads submodels of this model.

@@ -23,7 +23,8 @@ weights are in safetensors.
 - A submodel with one width in all layers loads in transformers with the class of its row. A
   submodel of different widths needs a bridge: a Python file that the export holds, and that is
   loaded with `trust_remote_code`. MatMamba-Vision needs it at every width. Some Mamba-2 submodels
-  of one width need it too ([exports.md](exports.md#state-space-models)). Gemma 3n needs none ([gemma3n.md](gemma3n.md)).
+  of one width need it too ([exports.md](exports.md#state-space-models)), and DINOv2's whose width is
+  no multiple of `hidden_size`. Gemma 3n needs none ([gemma3n.md](gemma3n.md)).
 - Every row can be exported as ONNX.
 - The columns about GGUF name llama.cpp's architecture for submodels of one width and of different
   widths. Where it has none, `export --format gguf` says so.

@@ -16,12 +16,16 @@ import torch
 from cases import judge
 from transformers import (
     DeiTForImageClassificationWithTeacher,
+    Dinov2ForImageClassification,
+    Dinov2WithRegistersForImageClassification,
     ViTForImageClassification,
 )
 
 CLASSES = {
     "vit": ViTForImageClassification,
     "deit": DeiTForImageClassificationWithTeacher,
+    "dinov2": Dinov2ForImageClassification,
+    "dinov2_with_registers": Dinov2WithRegistersForImageClassification,
 }
 
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -55,16 +56,23 @@ TEST(VitConverter, MakesMatVitsFlaxStateACheckpoint) {
   EXPECT_EQ(test::python_failure("families/matvit_check.py", {scratch.path()}, scratch), "");
 }
 
-TEST(VitFold, TheLastLayerComputesTheClassTokenAlone) {
+// Where that layer may be skipped, all tokens; of DINOv2 they are all read.
+TEST(VitFold, TheLastLayerComputesTheTokensThatAreRead) {
   const at::NoGradGuard no_grad;
-  for (const bool skipping : {false, true}) {
-    const nlohmann::json json = test::tiny_vit(
-        skipping ? nlohmann::json{{"mixnmatch_may_skip", {2}}} : nlohmann::json::object());
+  const std::pair<nlohmann::json, std::int64_t> cases[] = {
+      {test::tiny_vit(), 1},
+      {test::tiny_vit({{"mixnmatch_may_skip", {2}}}), 10},
+      {test::tiny_vit(
+           {{"model_type", "deit"}, {"architectures", {"DeiTForImageClassificationWithTeacher"}}}),
+       2},
+      {test::tiny_dinov2(), 10},
+      {test::tiny_dinov2(true), 12}};
+  for (const auto& [json, tokens] : cases) {
     const NestedModel model = describe_vit(json, {});
     ImageModel run(model, test::random_tensors(model, 5), at::kFloat);
     const State state =
         step_layers(run.fold(), run.fold().embed({test::images_for(model)}), {40, 40, 40});
-    EXPECT_EQ(state.tensors.front().size(2), skipping ? 10 : 1);
+    EXPECT_EQ(state.tensors.front().size(2), tokens) << json["model_type"];
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,18 +47,21 @@ nlohmann::json base(std::int64_t hidden, std::int64_t layers, std::int64_t heads
 // Of what is outside the layers only the patches' projection and the head's matrix; in the layers
 // the matrices.
 TEST(Vit, MatricesAloneDecay) {
-  const nlohmann::json config = tiny_vit(
+  const nlohmann::json distilled = tiny_vit(
       {{"model_type", "deit"}, {"architectures", {"DeiTForImageClassificationWithTeacher"}}});
-  int vectors = 0;
-  for (const TensorSpec& tensor : describe_vit(config, {}).table.tensors) {
-    bool is_matrix = tensor.name.ends_with(".weight");
-    for (const char* part : {"layernorm", "token", "position"}) {
-      is_matrix = is_matrix && !contains(tensor.name, part);
+  for (const auto& [config, expected] :
+       {std::pair(distilled, 3), std::pair(test::tiny_dinov2(true), 4)}) {
+    int vectors = 0;
+    for (const TensorSpec& tensor : describe_vit(config, {}).table.tensors) {
+      bool is_matrix = tensor.name.ends_with(".weight");
+      for (const char* part : {"norm", "token", "position"}) {
+        is_matrix = is_matrix && !contains(tensor.name, part);
+      }
+      EXPECT_EQ(tensor.decays(), is_matrix) << tensor.name;
+      vectors += tensor.shape.size() > 1 && !is_matrix;
     }
-    EXPECT_EQ(tensor.decays(), is_matrix) << tensor.name;
-    vectors += tensor.shape.size() > 1 && !is_matrix;
+    EXPECT_EQ(vectors, expected);
   }
-  EXPECT_EQ(vectors, 3);
 }
 
 // MatViT's published models, at d_ff / 8, / 4, / 2 and the whole: parameters of the whole model, as
@@ -101,6 +105,52 @@ TEST(Vit, CountsTheFlopsOfAnImage) {
   const NestedModel skipping = describe_vit(tiny_vit({{"mixnmatch_may_skip", {2}}}), {});
   EXPECT_NEAR(static_cast<double>(cost_of(skipping, skipping.space.full()).flops), 3 * layer + ends,
               1);
+}
+
+// DINOv2's head reads all tokens, so the last layer costs what any other does.
+TEST(Vit, CountsTheFlopsOfAnImageForDinov2) {
+  for (const bool registers : {false, true}) {
+    const NestedModel model = describe_vit(test::tiny_dinov2(registers), {});
+    const double tokens = registers ? 12 : 10, d = 24, w = 48, classes = 4;
+    const double layer = 2 * tokens * (4 * d * d + 2 * d * w) + 4 * tokens * tokens * d;
+    const double ends = 2 * 9 * d * 48 + 2 * 2 * d * classes;
+    EXPECT_NEAR(static_cast<double>(cost_of(model, model.space.full()).flops), 3 * layer + ends, 1);
+    EXPECT_EQ(model.max_context, registers ? 12 : 10);
+    EXPECT_EQ(feature_size(model), 2 * 24);
+  }
+}
+
+// DINOv2 in Hugging Face's terms: natively where mlp_ratio says the width, else by the bridge, and
+// either is read again.
+TEST(Vit, Dinov2IsNativeAtMultiplesOfItsHiddenSize) {
+  const Family& family = family_named("vit");
+  for (const bool registers : {false, true}) {
+    const NestedModel model = describe_vit(
+        test::tiny_dinov2(registers, {{"out_features", {"stage3"}}, {"out_indices", {3}}}), {});
+    for (const auto& [widths, ratio, native] :
+         std::vector<std::tuple<Widths, int, bool>>{{{48, 48, 48}, 2, true},
+                                                    {{24, 24, 24}, 1, true},
+                                                    {{16, 16, 16}, 1, false},
+                                                    {{8, 25, 16}, 2, false}}) {
+      const nlohmann::json config = family.huggingface_config(model, widths, Dtype::kF32);
+      EXPECT_EQ(config["mlp_ratio"], ratio);
+      EXPECT_EQ(config.contains("matformer_widths"), !native);
+      EXPECT_EQ(config.contains("auto_map"), !native);
+      EXPECT_EQ(family.huggingface_bridge(model, widths).empty(), native);
+      EXPECT_FALSE(config.contains("intermediate_size"));
+      EXPECT_FALSE(config.contains("out_features") || config.contains("out_indices"));
+      EXPECT_EQ(describe_vit(config, {}).space.full(), widths);
+    }
+    const std::string error = error_of([&, &of = model] {
+      vit_timm(family.submodel(of, {48, 48, 48}, Dtype::kF32));
+    });
+    EXPECT_TRUE(contains(error, "the class token beside the mean of the patches")) << error;
+    for (const RuntimeRule& rule : family.runtimes(model)) {
+      if (rule.runtime != "transformers, stock") continue;
+      EXPECT_FALSE(refusal_of(rule, {24, 24, 24}));
+      EXPECT_TRUE(contains(refusal_of(rule, {16, 16, 16}).value_or(""), "no multiple of 24"));
+    }
+  }
 }
 
 // The product with the patches is taken once for all candidates, the head's once for each.
@@ -230,6 +280,7 @@ TEST(VitOfTimm, HoldsTheSameTensorsUnderItsNames) {
 TEST(VitOfTimm, ReadsWhatItWrites) {
   for (const auto& [name, json] : test::tiny_vits()) {
     const NestedModel whole = describe_vit(json, {});
+    if (!vit_why_not_timm(parse_vit_config(json, {})).empty()) continue;
     const Family& family = family_named("vit");
     const NestedModel submodel = family.submodel(whole, {16, 16, 16}, Dtype::kF32);
     const TimmModel timm = vit_timm(submodel);
@@ -353,6 +404,20 @@ TEST(VitConfig, AnErrorNamesTheKey) {
     nlohmann::json changes;
     const char* phrase;
   };
+  for (const auto& [changes, phrase] : std::vector<Case>{
+           {{{"use_swiglu_ffn", true}}, "use_swiglu_ffn is true"},
+           {{{"image_size", {8, 12}}}, "image_size is 8 x 12, expected a square"},
+           {{{"mlp_ratio", 0.5}}, "mlp_ratio"},
+           {{{"mlp_ratio", 1 << 30}}, "mlp_ratio"},
+           {{{"num_register_tokens", 0}}, "num_register_tokens"},
+           {{{"architectures", {"Dinov2Model"}}},
+            "expected Dinov2WithRegistersForImageClassification"},
+           {{{"matformer_widths", {49, 48, 48}}}, "has 49, expected 1 to mlp_ratio * 24, 48"},
+           {{{"matformer_widths", {8, 24, 8}}}, "is 24, expected 25 to mlp_ratio * 24, 48"}}) {
+    const std::string error =
+        error_of([&] { parse_vit_config(test::tiny_dinov2(true, changes), {}); });
+    EXPECT_TRUE(contains(error, phrase)) << error << " / " << phrase;
+  }
   for (const auto& [changes, phrase] : std::vector<Case>{
            {{{"hidden_size", nullptr}}, "hidden_size"},
            {{{"hidden_size", 26}}, "hidden_size 26 is no multiple of num_attention_heads 4"},

@@ -24,6 +24,21 @@ inline nlohmann::json tiny_vit(const nlohmann::json& changes = nlohmann::json::o
   return config;
 }
 
+// With registers if asked for. Its full width is 48.
+inline nlohmann::json tiny_dinov2(bool registers = false,
+                                  const nlohmann::json& changes = nlohmann::json::object()) {
+  nlohmann::json config = tiny_vit(
+      {{"model_type", registers ? "dinov2_with_registers" : "dinov2"},
+       {"architectures",
+        {registers ? "Dinov2WithRegistersForImageClassification" : "Dinov2ForImageClassification"}},
+       {"mlp_ratio", 2},
+       {"matformer_granularities", {8, 16, 48}}});
+  config.erase("intermediate_size");
+  if (registers) config["num_register_tokens"] = 2;
+  config.update(changes);
+  return config;
+}
+
 inline std::vector<std::pair<std::string, nlohmann::json>> tiny_vits() {
   return {{"plain", tiny_vit()},
           {"tanh", tiny_vit({{"hidden_act", "gelu_pytorch_tanh"}, {"layer_norm_eps", 1e-6}})},
@@ -32,7 +47,10 @@ inline std::vector<std::pair<std::string, nlohmann::json>> tiny_vits() {
           {"grey", tiny_vit({{"num_channels", 1}, {"num_attention_heads", 1}})},
           {"distilled", tiny_vit({{"model_type", "deit"},
                                   {"architectures", {"DeiTForImageClassificationWithTeacher"}}})},
-          {"skipping", tiny_vit({{"mixnmatch_may_skip", {1, 2}}})}};
+          {"skipping", tiny_vit({{"mixnmatch_may_skip", {1, 2}}})},
+          {"dinov2", tiny_dinov2()},
+          {"unmasked", tiny_dinov2(false, {{"use_mask_token", false}, {"qkv_bias", false}})},
+          {"registers", tiny_dinov2(true, {{"mixnmatch_may_skip", {1, 2}}})}};
 }
 
 }  // namespace mnm::test
