@@ -1,20 +1,24 @@
 """Vision transformers whose layers have MLPs of different widths, for `trust_remote_code=True`.
 
-Everything but the MLP is transformers' own ViT or DeiT. Beyond its config, config.json holds
-  matformer_widths  every layer's MLP width; absent: intermediate_size in all of them
+Everything but the MLP is transformers' own ViT, DeiT or DINOv2. Beyond its config, config.json has
+  matformer_widths  every layer's MLP width; absent: what the config says, in all of them
 """
 
 from torch import nn
 from transformers import (
     DeiTConfig,
     DeiTForImageClassificationWithTeacher,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersForImageClassification,
     ViTConfig,
     ViTForImageClassification,
 )
 
 
 def cut(layers, config):
-    uniform = [config.intermediate_size] * len(layers)
+    uniform = [layer.mlp.fc1.out_features for layer in layers]
     widths = getattr(config, "matformer_widths", uniform)
     if len(widths) != len(layers):
         raise ValueError(
@@ -50,4 +54,32 @@ class MixNMatchDeiTForImageClassificationWithTeacher(
     def __init__(self, config):
         super().__init__(config)
         cut(self.deit.layers, config)
+        self.post_init()
+
+
+class MixNMatchDinov2Config(Dinov2Config):
+    model_type = "mixnmatch_dinov2"
+
+
+class MixNMatchDinov2ForImageClassification(Dinov2ForImageClassification):
+    config_class = MixNMatchDinov2Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        cut(self.dinov2.encoder.layer, config)
+        self.post_init()
+
+
+class MixNMatchDinov2WithRegistersConfig(Dinov2WithRegistersConfig):
+    model_type = "mixnmatch_dinov2_with_registers"
+
+
+class MixNMatchDinov2WithRegistersForImageClassification(
+    Dinov2WithRegistersForImageClassification
+):
+    config_class = MixNMatchDinov2WithRegistersConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        cut(self.dinov2_with_registers.encoder.layer, config)
         self.post_init()
