@@ -108,8 +108,9 @@ TEST(WhyNotRepeatable, WhatTheModelHasNotOrTakesTooLong) {
     row.measured.workload = {phase, batch, length};
     return why_not_repeatable(row, model);
   };
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // that a store has
-  const NestedModel text = test::prefix_model(2, 8, {2, 4});                // of 64 positions
+  // What a store has at most, and a model of 64 positions.
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const NestedModel text = test::prefix_model(2, 8, {2, 4});
   NestedModel endless = text, image = text;
   endless.max_context = kAnyContext;
   image.input.type = InputType::kPixels;
