@@ -20,7 +20,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[1]
 MIXNMATCH = ROOT / "build/release/bin/mixnmatch"
@@ -32,12 +33,14 @@ def shuffle(model, out):
     config = json.loads((model / "config.json").read_text())
     config.pop("matformer_granularities", None)
     tensors = load_file(model / "model.safetensors")
-    order = np.random.default_rng(1).permutation(config["intermediate_size"])
+    order = torch.from_numpy(
+        np.random.default_rng(1).permutation(config["intermediate_size"])
+    )
     for name in tensors:
         if ".mlp.gate_proj." in name or ".mlp.up_proj." in name:
-            tensors[name] = np.ascontiguousarray(tensors[name][order])
+            tensors[name] = tensors[name][order]
         elif name.endswith(".mlp.down_proj.weight"):
-            tensors[name] = np.ascontiguousarray(tensors[name][:, order])
+            tensors[name] = tensors[name][:, order].contiguous()
     out.mkdir()
     (out / "config.json").write_text(json.dumps(config))
     save_file(tensors, out / "model.safetensors", {"format": "pt"})
