@@ -8,8 +8,8 @@
 
 namespace mnm {
 
-// Parses JSON text that comes from outside. Error names `what` and the position if the text is no
-// JSON, repeats a key, or nests deeper than 64 levels.
+// Parses JSON text that comes from outside. Error names `what` if the text is no JSON, repeats a
+// key, or nests deeper than 64 levels; if it is no JSON, also the line and the column, in bytes.
 nlohmann::json parse_json(std::string_view text, const std::string& what);
 // The same for a file. Python's Infinity, -Infinity and NaN are read as null in arrays. As the
 // value of a key they are read as strings of their names, since null stands for a default.
