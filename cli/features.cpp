@@ -5,6 +5,7 @@
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "dataset/examples.h"
@@ -43,12 +44,21 @@ OptionTable option_table(Request& request) {
   return options;
 }
 
+void require_outputs(const Request& request) {
+  for (const auto& path : {vectors_file(request.out), labels_file(request.out)}) {
+    require_outside(path, request.model.directory);
+    require_outside(path, request.data.path);
+    require_writable(path, request.force);
+  }
+}
+
 }  // namespace
 
 int features_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
+  require_outputs(request);
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   if (!model.one_output) {
@@ -58,9 +68,6 @@ int features_command(const Arguments& arguments) {
   if (!request.widths.empty()) {
     widths = parse_widths(request.widths, model.layers());
     model.space.require(widths);
-  }
-  if (is_feature_file(request.out) && !request.force) {
-    fail("{}-X.npy exists; give another --out, or --force", request.out.string());
   }
   read_as_model(request.data, opened);
   const std::unique_ptr<const Examples> data = load_examples(request.data, model);

@@ -30,6 +30,10 @@ Table planned_files(std::map<std::string, std::uint64_t> files, std::uint64_t& b
 // because writing the output would destroy the input. Nothing happens if either does not exist.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& input);
 
+// As require_apart, for an output that is a file. UsageError also if it lies in the directory
+// `input`, a checkpoint or an image set, or is what a link there leads to. Error as in snapshot_of.
+void require_outside(const std::filesystem::path& output, const std::filesystem::path& input);
+
 // UsageError if two of these are one file, because the later output would replace the earlier.
 // Empty paths are passed over.
 void require_distinct(std::span<const std::filesystem::path> outputs);
