@@ -20,13 +20,14 @@ std::string shortened(std::string text) {
   return text;
 }
 
-// "line 1, column 7" of the byte with this number, counted from 1. Columns are bytes.
-std::string place_of(std::string_view text, std::size_t number) {
+// "line 1, column 7" of the byte with this number, counted from 1. Columns are bytes. `line`: the
+// number of the text's first one.
+std::string place_of(std::string_view text, std::size_t number, std::int64_t line) {
   const std::string_view before =
       text.substr(0, std::min(number > 0 ? number - 1 : 0, text.size()));
   const std::size_t line_end = before.rfind('\n');
   const std::size_t line_begin = line_end == std::string_view::npos ? 0 : line_end + 1;
-  return fmt::format("line {}, column {}", 1 + std::ranges::count(before, '\n'),
+  return fmt::format("line {}, column {}", line + std::ranges::count(before, '\n'),
                      before.size() - line_begin + 1);
 }
 
@@ -34,7 +35,8 @@ std::string place_of(std::string_view text, std::size_t number) {
 // library's parser callback does both, in time that grows with the square of the members.)
 class Checker final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  Checker(std::string_view text, const std::string& what) : text_(text), what_(what) {}
+  Checker(std::string_view text, const std::string& what, std::int64_t line)
+      : text_(text), what_(what), line_(line) {}
 
   bool null() override { return true; }
   bool boolean(bool) override { return true; }
@@ -54,7 +56,7 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(std::size_t number, const std::string&,
                    const nlohmann::json::exception& error) override {
-    const std::string place = place_of(text_, number);
+    const std::string place = place_of(text_, number, line_);
     if (number > text_.size()) {
       fail("cannot read '{}': it is no JSON, it ends at {}, where more is expected", what_, place);
     }
@@ -79,6 +81,7 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
 
   std::string_view text_;
   const std::string& what_;
+  std::int64_t line_;
   std::vector<std::unordered_set<std::string, SeededHash>>
       keys_;  // of every object or array that is open
 };
@@ -115,12 +118,12 @@ std::string with_named_non_numbers(std::string_view text) {
 
 }  // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& what) {
+nlohmann::json parse_json(std::string_view text, const std::string& what, std::int64_t line) {
   // The library takes a zero byte for the end of its input.
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
     fail("cannot read '{}': it is no JSON, byte {} is zero", what, zero);
   }
-  Checker checker(text, what);
+  Checker checker(text, what, line);
   nlohmann::json::sax_parse(text.begin(), text.end(), &checker);
   return nlohmann::json::parse(text.begin(), text.end());
 }
