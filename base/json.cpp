@@ -20,18 +20,23 @@ std::string shortened(std::string text) {
   return text;
 }
 
-// Whatever follows "[json.exception.parse_error.101] " in the library's message.
-std::string plain_message(const std::exception& error) {
-  const std::string_view text = error.what();
-  const std::size_t end = text.find("] ");
-  return shortened(std::string(end == std::string_view::npos ? text : text.substr(end + 2)));
+// "line 1, column 7" of the byte with this number, counted from 1. Columns are bytes. `line`: the
+// number of the text's first one.
+std::string place_of(std::string_view text, std::size_t number, std::int64_t line) {
+  const std::string_view before =
+      text.substr(0, std::min(number > 0 ? number - 1 : 0, text.size()));
+  const std::size_t line_end = before.rfind('\n');
+  const std::size_t line_begin = line_end == std::string_view::npos ? 0 : line_end + 1;
+  return fmt::format("line {}, column {}", line + std::ranges::count(before, '\n'),
+                     before.size() - line_begin + 1);
 }
 
 // Looks at the text once, without building anything: depth, and keys that an object repeats. (The
 // library's parser callback does both, in time that grows with the square of the members.)
 class Checker final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Checker(const std::string& what) : what_(what) {}
+  Checker(std::string_view text, const std::string& what, std::int64_t line)
+      : text_(text), what_(what), line_(line) {}
 
   bool null() override { return true; }
   bool boolean(bool) override { return true; }
@@ -49,8 +54,16 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     fail("cannot read '{}': its JSON holds the key {} twice", what_,
          shortened(nlohmann::json(key).dump(-1, ' ', true)));
   }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override {
-    fail("cannot read '{}': it is no JSON, {}", what_, plain_message(e));
+  bool parse_error(std::size_t number, const std::string&,
+                   const nlohmann::json::exception& error) override {
+    const std::string place = place_of(text_, number, line_);
+    if (number > text_.size()) {
+      fail("cannot read '{}': it is no JSON, it ends at {}, where more is expected", what_, place);
+    }
+    if (dynamic_cast<const nlohmann::json::out_of_range*>(&error) != nullptr) {
+      fail("cannot read '{}': it is no JSON, the number at {} is too large", what_, place);
+    }
+    fail("cannot read '{}': it is no JSON, what stands at {} is not allowed there", what_, place);
   }
 
  private:
@@ -66,7 +79,9 @@ class Checker final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  std::string_view text_;
   const std::string& what_;
+  std::int64_t line_;
   std::vector<std::unordered_set<std::string, SeededHash>>
       keys_;  // of every object or array that is open
 };
@@ -103,18 +118,14 @@ std::string with_named_non_numbers(std::string_view text) {
 
 }  // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& what) {
+nlohmann::json parse_json(std::string_view text, const std::string& what, std::int64_t line) {
   // The library takes a zero byte for the end of its input.
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
     fail("cannot read '{}': it is no JSON, byte {} is zero", what, zero);
   }
-  try {
-    Checker checker(what);
-    nlohmann::json::sax_parse(text.begin(), text.end(), &checker);
-    return nlohmann::json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::exception& error) {
-    fail("cannot read '{}': it is no JSON, {}", what, plain_message(error));
-  }
+  Checker checker(text, what, line);
+  nlohmann::json::sax_parse(text.begin(), text.end(), &checker);
+  return nlohmann::json::parse(text.begin(), text.end());
 }
 
 nlohmann::json read_json(const std::filesystem::path& path) {

@@ -11,6 +11,7 @@
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
+#include "cli/left_aside.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
@@ -173,6 +174,7 @@ class EvalCommand {
       Scorer(opened_, request_.device, request_.score, ranks.get(), note_line).serve(datasets);
       return 0;
     }
+    note_left_aside(opened_.checkpoint);
     require_device(request_.device);
     std::optional<Store> store;
     if (!request_.db.empty()) store = Store::open(request_.db, Store::Mode::kWrite);

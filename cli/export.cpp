@@ -20,6 +20,7 @@
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/explanation.h"
+#include "cli/left_aside.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/output_file.h"
@@ -234,6 +235,7 @@ class ExportCommand {
           "and --explain without --db",
           request_.model.directory.string());
     }
+    note_left_aside(opened_->checkpoint);
   }
 
   void open_store() {

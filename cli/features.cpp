@@ -44,15 +44,23 @@ OptionTable option_table(Request& request) {
   return options;
 }
 
+void require_outputs(const Request& request) {
+  const auto require = [&](const std::filesystem::path& path, const OutputKind& kind) {
+    require_outside(path, request.model.directory);
+    require_outside(path, request.data.path);
+    require_writable(path, request.force, kind);
+  };
+  require(vectors_file(request.out), vectors_kind());
+  require(labels_file(request.out), classes_kind());
+}
+
 }  // namespace
 
 int features_command(const Arguments& arguments) {
   Request request;
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
-  const auto [vectors, classes] = feature_files(request.out);
-  require_writable(vectors, request.force, vectors_kind());
-  require_writable(classes, request.force, classes_kind());
+  require_outputs(request);
   const OpenedModel opened = open_model(request.model.directory, request.model.nesting);
   const NestedModel& model = opened.model;
   if (!model.one_output) {

@@ -188,6 +188,9 @@ int images_command(const Arguments& arguments) {
   const Preparation preparation = preparation_of(request, options);
   const std::vector<std::filesystem::path> paths(request.sources.begin(), request.sources.end());
   for (const auto& path : paths) require_apart(request.out, path);
+  for (const auto& path : {request.labels, request.classes, request.model}) {
+    require_apart(request.out, path);
+  }
   require_target(request.out, request.force);
   const auto source = open_image_source(paths, {request.labels, lines_of(request.classes)});
   if (source->without_class > 0) {

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
+#include "cli/left_aside.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
@@ -244,6 +245,10 @@ void print_as_json(const Request& request, const Inspected& inspected,
       inspected.fingerprint.empty() ? nlohmann::json() : nlohmann::json(inspected.fingerprint);
   out["fingerprint_bytes"] = hashed_bytes(inspected);
   out["tensor_bytes"] = inspected.bytes;
+  if (const Checkpoint& checkpoint = inspected.opened.checkpoint;
+      !checkpoint.left_aside().empty()) {
+    out["left_aside"] = left_aside_json(checkpoint);
+  }
   out["family"] = model.family;
   out["dtype"] = to_string(model.dtype);
   out["layers"] = model.layers();
@@ -297,6 +302,9 @@ void print_as_text(const Request& request, const Inspected& inspected,
               "checkpoint nested; --granularities names widths that were trained"
             : "");
   print("fingerprint  {}\n", fingerprint_text(inspected));
+  if (const std::string text = left_aside_text(inspected.opened.checkpoint); !text.empty()) {
+    print("left aside   {}\n", text);
+  }
   print_provenance(provenance_of(model));
   print("\n{}", Lines{cost_table(model, request.basis).text()});
   if (const Table published = published_table(inspected.opened, request.basis);

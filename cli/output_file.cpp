@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/output_place.h"
+#include "model/checkpoint.h"
 #include "model/own_files.h"
 
 namespace mnm {
@@ -36,15 +37,6 @@ void require_writable(const std::filesystem::path& path, bool force, const Outpu
   if (!is_replaceable_file(path, kind)) {
     fail("cannot replace {}: --force replaces only {}; remove it, or choose another name",
          path.string(), kind.what);
-  }
-  require_directory_of(path);
-}
-
-void require_new_file(const std::filesystem::path& path) {
-  require_place_of_file(path);
-  const OutputKind nothing{"", [](const std::filesystem::path&) { return false; }};
-  if (!is_replaceable_file(path, nothing)) {
-    fail("{} is there already: choose another name, or remove it", path.string());
   }
   require_directory_of(path);
 }
@@ -88,6 +80,28 @@ void require_apart(const std::filesystem::path& output, const std::filesystem::p
                  output.string(), input.string());
     }
     if (in == in.parent_path()) return;
+  }
+}
+
+void require_outside(const std::filesystem::path& output, const std::filesystem::path& input) {
+  namespace fs = std::filesystem;
+  require_apart(output, input);
+  std::error_code error;
+  if (output.empty() || !fs::is_directory(input, error)) return;
+  const fs::path parent = output.has_parent_path() ? output.parent_path() : fs::path(".");
+  const fs::path directories[] = {input, snapshot_of(input)};
+  for (const fs::path& directory : directories) {
+    for (fs::directory_iterator file(directory, error), end; !error && file != end;
+         file.increment(error)) {
+      std::error_code unlike;  // where one of them is not there
+      if (!fs::equivalent(file->path(), output, unlike)) continue;
+      fail_usage("cannot write {}: that would replace {}, which this command reads",
+                 output.string(), file->path().string());
+    }
+    if (fs::equivalent(parent, directory, error)) {
+      fail_usage("cannot write {}: that would change {}, which this command reads", output.string(),
+                 input.string());
+    }
   }
 }
 

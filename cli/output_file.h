@@ -18,9 +18,6 @@ namespace mnm {
 // not be written to.
 void require_writable(const std::filesystem::path& path, bool force, const OutputKind& kind);
 
-// The same for a file that nothing tells from somebody's own: none is replaced but an empty one.
-void require_new_file(const std::filesystem::path& path);
-
 // What --force allows an AtomicDirectory to replace: only directories that this program wrote.
 AtomicDirectory::Replaceable replaceable(bool force);
 
@@ -34,6 +31,10 @@ Table planned_files(std::map<std::string, std::uint64_t> files, std::uint64_t& b
 // UsageError if `output` is the same file or directory as `input`, or a directory that holds it,
 // because writing the output would destroy the input. Nothing happens if either does not exist.
 void require_apart(const std::filesystem::path& output, const std::filesystem::path& input);
+
+// As require_apart, for an output that is a file. UsageError also if it lies in the directory
+// `input`, a checkpoint or an image set, or is what a link there leads to. Error as in snapshot_of.
+void require_outside(const std::filesystem::path& output, const std::filesystem::path& input);
 
 // UsageError if two of these are one file, because the later output would replace the earlier.
 // Empty paths are passed over.

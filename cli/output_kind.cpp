@@ -55,6 +55,10 @@ bool are_texts(std::string_view bytes) {
          bytes.find("\0\0"sv) == std::string_view::npos;
 }
 
+std::string_view whole_lines(std::string_view head) {
+  return head.size() == kHead ? head.substr(0, head.rfind('\n') + 1) : head;
+}
+
 bool all_lines(std::string_view head, const std::function<bool(std::string_view line)>& holds) {
   while (!head.empty()) {
     const std::size_t end = head.find('\n');
@@ -82,10 +86,17 @@ OutputKind classes_kind() {
 
 OutputKind task_file_kind() { return {"a task file of 'mixnmatch tasks'", is_task_file}; }
 
+OutputKind shortlist_kind() {
+  return text_kind("a list of 'mixnmatch retrieve'", [](std::string_view head) {
+    return all_lines(whole_lines(head), [](std::string_view line) {
+      return line.find_first_not_of("0123456789,-") == std::string_view::npos;
+    });
+  });
+}
+
 OutputKind part_list_kind() {
   return text_kind("a list of 'mixnmatch tokenize'", [](std::string_view head) {
-    if (head.size() == kHead) head = head.substr(0, head.rfind('\n') + 1);  // whole lines
-    return all_lines(head, [](std::string_view line) {
+    return all_lines(whole_lines(head), [](std::string_view line) {
       static constexpr std::string_view kParts[] = {"train\t", "search\t", "confirm\t",
                                                     "skipped\t"};
       return std::ranges::any_of(kParts, [&](auto part) { return line.starts_with(part); });

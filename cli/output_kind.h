@@ -21,6 +21,7 @@ OutputKind scores_kind();         // NumPy, f32 of one dimension
 OutputKind vectors_kind();        // NumPy, f32 of two dimensions
 OutputKind classes_kind();        // NumPy, int64 of one dimension
 OutputKind task_file_kind();
+OutputKind shortlist_kind();  // of retrieve: lines of numbers with commas
 OutputKind part_list_kind();  // of tokenize: lines of a part, a tab and a name
 
 // A shard of llm.c, numbers of 16 or 32 bits that are all below vocab_size, or texts as bytes with

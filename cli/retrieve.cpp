@@ -29,7 +29,7 @@ struct Request {
   std::filesystem::path database, shortlist;
   NearnessOptions nearness;
   DeviceOptions device;
-  bool json = false, csv = false;
+  bool force = false, json = false, csv = false;
 };
 
 OptionTable option_table(Request& request) {
@@ -52,7 +52,8 @@ OptionTable option_table(Request& request) {
   options.section("device")
       .option("device", text_value(request.device.device, "DEVICE"), "cpu, cuda or cuda:N")
       .option("threads", threads_value(request.device.threads), "CPU threads; 0: one per core");
-  options.section("output");
+  options.section("output").option("force", flag_value(request.force),
+                                   "replace a shortlist that exists");
   add_output_options(options, request.json, request.csv);
   return options;
 }
@@ -124,6 +125,20 @@ Table table_of(const Request& request, const std::vector<Values>& all) {
   return table;
 }
 
+void require_outputs(const Request& request) {
+  if (request.shortlist.empty()) return;
+  if (request.queries.size() > 1) {
+    fail_usage("retrieve: --shortlist is of one file of queries, and there are {}",
+               request.queries.size());
+  }
+  const std::filesystem::path inputs[] = {request.database, request.queries.front()};
+  for (const std::filesystem::path& name : inputs) {
+    require_apart(request.shortlist, vectors_file(name));
+    require_apart(request.shortlist, labels_file(name));
+  }
+  require_writable(request.shortlist, request.force, shortlist_kind());
+}
+
 }  // namespace
 
 int retrieve_command(const Arguments& arguments) {
@@ -131,11 +146,7 @@ int retrieve_command(const Arguments& arguments) {
   OptionTable options = option_table(request);
   if (!options.parse(arguments)) return 0;
   const OutputFormat output = output_format(request.json, request.csv);
-  if (!request.shortlist.empty() && request.queries.size() > 1) {
-    fail_usage("retrieve: --shortlist is of one file of queries, and there are {}",
-               request.queries.size());
-  }
-  if (!request.shortlist.empty()) require_new_file(request.shortlist);
+  require_outputs(request);
   const FeatureDatabase database(read_features(request.database), request.nearness.near(),
                                  request.nearness.depth);
   std::vector<Values> all;

@@ -18,6 +18,7 @@
 #include "cli/common_options.h"
 #include "cli/confirmed_front.h"
 #include "cli/example_readers.h"
+#include "cli/left_aside.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
@@ -338,6 +339,7 @@ class SearchCommand {
       note("costs are {}\n", cost_text(CostKind::kMemory, session_->costs().basis()));
     }
     if (!data_->protocol.empty()) note("scores are of {}\n", data_->protocol);
+    note_left_aside(opened_->checkpoint);
     if (request_.max_seconds > 0 && strategies_.size() > 1) {
       note(
           "--max-time is shared evenly: {} for each of {} strategies, and what one leaves goes to "

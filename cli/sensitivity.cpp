@@ -135,7 +135,8 @@ OptionTable option_table(Request& request) {
 void require_outputs(const Request& request) {
   if (request.svg.empty()) return;
   require_apart(request.svg, request.db);
-  require_apart(request.svg, request.data.path);
+  require_outside(request.svg, request.data.path);
+  require_outside(request.svg, request.model.directory);
   require_writable(request.svg, request.force, picture_kind());
 }
 

@@ -158,6 +158,8 @@ int tasks_command(const Arguments& arguments) {
                kLongestDelimiter);
   }
   require_apart(request.out, request.questions);
+  require_outside(request.out, request.model);
+  require_outside(request.out, request.tokenizer);
   if (!request.dry_run) require_writable(request.out, request.force, task_file_kind());
   const TokenSource source = source_of(request);
   const auto tokenizer = tokenizer_of(source.directory, source.vocab_size);

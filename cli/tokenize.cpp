@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -119,6 +121,7 @@ void require_outputs(const Request& request) {
   for (const auto& path : request.outputs()) {
     if (path.empty()) continue;
     for (const std::string& input : request.inputs) require_apart(path, input);
+    require_outside(path, request.model);
     require_place_of_file(path);
   }
 }
@@ -138,15 +141,23 @@ void require_replaceable(const Request& request, const std::vector<CorpusFile>& 
   }
 }
 
-// What was written into the corpus before is no part of it where it holds zero bytes.
+// Whether it may be a token file: a text has no zero byte.
+bool has_zero_byte(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return std::ranges::find(file.bytes(), std::byte{0}) != file.bytes().end();
+}
+
+// What was written into the corpus before is no part of it where it holds zero bytes. What is left
+// out for another reason, such as a copy, is a text of the corpus all the same.
 void require_outside_corpus(const Request& request, const std::vector<CorpusFile>& files,
                             const SplitCorpus& split) {
   for (const auto& path : request.outputs()) {
     if (request.dry_run || !std::filesystem::exists(path)) continue;
     for (const CorpusFile& file : files) {
-      if (std::ranges::find(split.skipped, file.name) == split.skipped.end()) {
-        require_apart(path, file.path);
-      }
+      std::error_code error;
+      if (!std::filesystem::equivalent(path, file.path, error)) continue;
+      const bool skipped = std::ranges::find(split.skipped, file.name) != split.skipped.end();
+      if (!skipped || !has_zero_byte(file.path)) require_apart(path, file.path);
     }
   }
 }

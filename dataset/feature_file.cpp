@@ -86,33 +86,33 @@ void write_array(const fs::path& path, std::string_view descr, std::span<const s
 
 }  // namespace
 
-std::array<fs::path, 2> feature_files(const fs::path& name) {
-  return {with(name, kVectors), with(name, kLabels)};
-}
+fs::path vectors_file(const fs::path& name) { return with(name, kVectors); }
+
+fs::path labels_file(const fs::path& name) { return with(name, kLabels); }
 
 bool is_feature_file(const fs::path& name) {
   std::error_code error;
-  return fs::exists(with(name, kVectors), error);
+  return fs::exists(vectors_file(name), error);
 }
 
 Features read_features(const fs::path& name) {
-  const Array array(with(name, kVectors));
+  const Array array(vectors_file(name));
   Features features;
   features.vectors = numbers<float>(array.of("<f4", 4, 2, "f32 of two dimensions"));
   features.dimension = static_cast<std::int64_t>(array.header.shape[1]);
-  features.labels = read_labels(with(name, kLabels));
+  features.labels = read_labels(labels_file(name));
   if (features.labels.size() != array.header.shape[0] || features.dimension == 0) {
     fail("cannot read features from {}: it has {} vectors of {} numbers, and {} has {} classes",
-         with(name, kVectors).string(), array.header.shape[0], features.dimension,
-         with(name, kLabels).string(), features.labels.size());
+         vectors_file(name).string(), array.header.shape[0], features.dimension,
+         labels_file(name).string(), features.labels.size());
   }
   return features;
 }
 
 void write_features(const fs::path& name, const Features& features) {
   const std::int64_t shape[] = {features.count(), features.dimension};
-  write_array(with(name, kLabels), "<i8", std::span(shape).first(1), features.labels);
-  write_array(with(name, kVectors), "<f4", shape, features.vectors);
+  write_array(labels_file(name), "<i8", std::span(shape).first(1), features.labels);
+  write_array(vectors_file(name), "<f4", shape, features.vectors);
 }
 
 }  // namespace mnm

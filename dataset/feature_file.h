@@ -11,10 +11,11 @@
 
 namespace mnm {
 
-// NAME-X.npy, with the vectors, and NAME-y.npy, with the classes.
-std::array<std::filesystem::path, 2> feature_files(const std::filesystem::path& name);
+// The two files. A path that ends in "-X.npy" names such files too.
+std::filesystem::path vectors_file(const std::filesystem::path& name);
+std::filesystem::path labels_file(const std::filesystem::path& name);
 
-// Whether NAME-X.npy is there. A path that ends in "-X.npy" names such files too.
+// Whether the file of vectors is there.
 bool is_feature_file(const std::filesystem::path& name);
 
 // Error, which names the file, if one is absent, or is no array of such a type and shape, or if the

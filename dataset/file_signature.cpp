@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/shell_word.h"
 #include "dataset/llm_c_shard.h"
 #include "dataset/numpy_command.h"
 
@@ -26,25 +27,27 @@ T load(std::string_view bytes, std::size_t offset) {
 constexpr std::string_view kAsArray = "save its tokens as a one-dimensional array with numpy.save";
 constexpr std::string_view kUnpack = "unpack it first";
 constexpr std::string_view kOther = "give a file of tokens or text";
-constexpr std::string_view kFromUtf16 = "convert it first: iconv -f UTF-16 -t UTF-8";
-constexpr std::string_view kFromUtf32 = "convert it first: iconv -f UTF-32 -t UTF-8";
+constexpr std::string_view kConvert = "convert it first";
+constexpr std::string_view kFromUtf16 = "iconv -f UTF-16 -t UTF-8";
+constexpr std::string_view kFromUtf32 = "iconv -f UTF-32 -t UTF-8";
 
 struct Signature {
   std::size_t at;
   std::string_view magic, what, help;
-  bool begins_text = false;  // a text may begin so too
+  std::string_view filter = {};  // a program that does what the help says
+  bool begins_text = false;      // a text may begin so too
 };
 constexpr Signature kSignatures[] = {
-    {0, "\x1f\x8b\x08"sv, "gzip", "unpack it first: gunzip -k"},
-    {0, "\x28\xb5\x2f\xfd"sv, "zstd", "unpack it first: unzstd"},
+    {0, "\x1f\x8b\x08"sv, "gzip", kUnpack, "gunzip"},
+    {0, "\x28\xb5\x2f\xfd"sv, "zstd", kUnpack, "unzstd"},
     {0,
      "\xfd"
      "7zXZ\0"sv,
-     "xz", "unpack it first: unxz -k"},
-    {0, "BZh"sv, "bzip2", "unpack it first: bunzip2 -k", true},
-    {0, "\x04\x22\x4d\x18"sv, "lz4", "unpack it first: unlz4"},
-    {0, "\x02\x21\x4c\x18"sv, "lz4", "unpack it first: unlz4"},
-    {0, "\x89LZO\0\r\n\x1a\n"sv, "lzop", "unpack it first: lzop -d"},
+     "xz", kUnpack, "unxz"},
+    {0, "BZh"sv, "bzip2", kUnpack, "bunzip2", true},
+    {0, "\x04\x22\x4d\x18"sv, "lz4", kUnpack, "unlz4"},
+    {0, "\x02\x21\x4c\x18"sv, "lz4", kUnpack, "unlz4"},
+    {0, "\x89LZO\0\r\n\x1a\n"sv, "lzop", kUnpack, "lzop -d"},
     {0, "Rar!"sv, "a RAR archive", kUnpack},
     {0, "7z\xbc\xaf\x27\x1c"sv, "a 7z archive", kUnpack},
     {257, "ustar"sv, "a tar archive", kUnpack},
@@ -52,11 +55,11 @@ constexpr Signature kSignatures[] = {
     {0, "ARROW1"sv, "Arrow", kAsArray},
     {0, "FEA1"sv, "Feather", kAsArray},
     {0, "Obj\x01"sv, "Avro", kAsArray},
-    {0, "ORC"sv, "ORC", kAsArray, true},
+    {0, "ORC"sv, "ORC", kAsArray, "", true},
     {0, "\x89HDF\r\n\x1a\n"sv, "HDF5", kAsArray},
     {0, "SQLite format 3"sv, "an SQLite database", kAsArray},
     {0, "GGUF"sv, "a GGUF model", kOther},
-    {0, "RIFF"sv, "RIFF (sound, pictures)", kOther, true},
+    {0, "RIFF"sv, "RIFF (sound, pictures)", kOther, "", true},
     {0, "%PDF-"sv, "PDF", "extract its text first"},
     {0, "\x89PNG\r\n"sv, "a PNG image", kOther},
     {0, "\xff\xd8\xff"sv, "a JPEG image", kOther},
@@ -65,14 +68,21 @@ constexpr Signature kSignatures[] = {
      "ELF"sv,
      "a program", kOther},
     // The longer marks come first.
-    {0, "\xff\xfe\0\0"sv, "text in UTF-32", kFromUtf32},
-    {0, "\0\0\xfe\xff"sv, "text in UTF-32", kFromUtf32},
-    {0, "\xff\xfe"sv, "text in UTF-16", kFromUtf16},
-    {0, "\xfe\xff"sv, "text in UTF-16", kFromUtf16},
+    {0, "\xff\xfe\0\0"sv, "text in UTF-32", kConvert, kFromUtf32},
+    {0, "\0\0\xfe\xff"sv, "text in UTF-32", kConvert, kFromUtf32},
+    {0, "\xff\xfe"sv, "text in UTF-16", kConvert, kFromUtf16},
+    {0, "\xfe\xff"sv, "text in UTF-16", kConvert, kFromUtf16},
 };
 
 Resemblance foreign(std::string_view what, std::string help) {
   return {Kind::kForeign, std::string(what), std::move(help)};
+}
+
+std::string help_of(const Signature& signature, const std::filesystem::path& path) {
+  if (signature.filter.empty()) return std::string(signature.help);
+  const bool text = signature.help == kConvert;
+  return fmt::format("{}: {}", signature.help,
+                     filter_command(signature.filter, path, text ? ".utf8" : ""));
 }
 
 // Of the numbers that a Megatron index names by a code: what reads them.
@@ -87,6 +97,11 @@ std::string megatron_help(const std::filesystem::path& index) {
 Resemblance shard_like(std::string_view bytes, const std::filesystem::path& path) {
   if (bytes.size() < kShardHeader) return {};
   const auto magic = load<std::int32_t>(bytes, 0);
+  if (magic == kWeightsMagic || magic == kOptimizerMagic) {
+    return foreign(magic == kWeightsMagic ? "a model's weights of llm.c, which hold no tokens"
+                                          : "an optimizer's state of llm.c, which holds no tokens",
+                   std::string(kOther));
+  }
   std::string reversed(bytes.substr(0, 4));
   std::ranges::reverse(reversed);
   const auto there = load<std::int32_t>(reversed, 0);
@@ -163,7 +178,7 @@ Resemblance foreign_like(std::string_view bytes, const std::filesystem::path& pa
   for (const Signature& signature : kSignatures) {
     if (signature.begins_text && text) continue;
     if (bytes.size() > signature.at && bytes.substr(signature.at).starts_with(signature.magic)) {
-      return foreign(signature.what, std::string(signature.help));
+      return foreign(signature.what, help_of(signature, path));
     }
   }
   return shard_like(bytes, path);

@@ -13,6 +13,8 @@ namespace mnm {
 
 constexpr std::uint64_t kShardHeader = 1024;  // bytes
 constexpr std::int32_t kShardMagicU16 = 20240520, kShardMagicU32 = 20240801;
+// Other files of llm.c, which begin with 256 int32 too: a model's weights, an optimizer's state.
+constexpr std::int32_t kWeightsMagic = 20240326, kOptimizerMagic = 20240527;
 
 struct ShardHeader {
   bool narrow = true;        // uint16, else uint32

@@ -35,7 +35,7 @@ class TaskMaker {
   void add(std::string_view line) {
     ++line_;
     if (line.size() == trailing_space(line)) return;  // an empty line
-    const nlohmann::json document = parse_json(line, where());
+    const nlohmann::json document = parse_json(line, where(), line_);
     if (!document.is_object()) wrong("it is no JSON object");
     const TaskKind kind = document.contains("text") ? TaskKind::kTexts : TaskKind::kQuestions;
     if (task_.documents() == 0) {

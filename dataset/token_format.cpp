@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/shell_word.h"
 #include "dataset/file_signature.h"
 #include "dataset/numpy_command.h"
 #include "dataset/text_format.h"
@@ -84,9 +85,10 @@ Resemblance numbers_like(std::string_view bytes, const std::filesystem::path& pa
                        std::move(help)};
   };
   if (wide_text(bytes, false) || wide_text(bytes, true)) {
+    const std::string program =
+        fmt::format("iconv -f UTF-16{} -t UTF-8", wide_text(bytes, true) ? "BE" : "LE");
     return {Kind::kForeign, "text in UTF-16",
-            fmt::format("convert it first: iconv -f UTF-16{} -t UTF-8",
-                        wide_text(bytes, true) ? "BE" : "LE")};
+            fmt::format("convert it first: {}", filter_command(program, path, ".utf8"))};
   }
   if (usual_floats(bytes)) {
     return numbers("float32", fmt::format("if its tokens are such numbers, {}",

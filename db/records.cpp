@@ -245,16 +245,27 @@ std::optional<Record> Store::record(std::int64_t id) const {
 std::vector<float> Store::per_example(std::int64_t record, Metric metric) const {
   return impl_->read([&] {
     std::vector<float> values;
-    if (impl_->version < 5 && metric != Metric::kLoss) return values;
-    sqlite::Statement& row = impl_->statement(
-        impl_->version < 5 ? "SELECT f32 FROM losses WHERE record = ?"
-                           : "SELECT f32 FROM example_scores WHERE record = ? AND metric = ?");
-    if (impl_->version < 5 ? row.bind(record).step() : row.bind(record, to_string(metric)).step()) {
+    const bool losses_alone = impl_->version < 5;
+    if (losses_alone && metric != Metric::kLoss) return values;
+    constexpr std::string_view kData =
+        "LEFT JOIN record r ON r.id = e.record LEFT JOIN data d ON d.id = r.data";
+    sqlite::Statement& row =
+        impl_->statement(fmt::format("SELECT e.f32, d.sequences FROM {} e {} WHERE e.record = ?{}",
+                                     losses_alone ? "losses" : "example_scores", kData,
+                                     losses_alone ? "" : " AND e.metric = ?"));
+    std::optional<std::int64_t> examples;
+    if (losses_alone ? row.bind(record).step() : row.bind(record, to_string(metric)).step()) {
       const std::span<const std::byte> bytes = row.blob(0);
       values.resize(bytes.size() / sizeof(float));
       if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+      examples = row.integer(1);  // 0 where there is no such record or no such data
     }
     row.reset();
+    if (examples && std::cmp_not_equal(values.size(), *examples)) {
+      fail(
+          "{} is damaged: record {} has {} values of {} per example, and its data have {} examples",
+          impl_->path.string(), record, values.size(), to_string(metric), *examples);
+    }
     return values;
   });
 }

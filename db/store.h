@@ -183,7 +183,8 @@ class Store {
   std::optional<Record> find(std::int64_t model, std::int64_t data, Dtype dtype,
                              const Widths& widths) const;
   std::optional<Record> record(std::int64_t id) const;
-  // Empty if they are not kept.
+  // In the order of the record's data, one for each example. Empty if they are not kept. Error if
+  // there are more or fewer of them than the data have examples: the file is damaged.
   std::vector<float> per_example(std::int64_t record, Metric metric) const;
 
   // The front, by ascending cost: the records that no other record dominates. Of equal records the

@@ -30,14 +30,12 @@ std::string flaw(std::span<const Width> list, Width full) {
 
 std::vector<Width> read_list(const nlohmann::json& list, const std::string& name, Width full) {
   std::vector<Width> widths;
-  if (list.is_array()) {
-    for (const nlohmann::json& value : list) {
-      const std::int64_t width = value.is_number_integer() ? value.get<std::int64_t>() : 0;
-      if (width < 1 || width > kMaxSize) {
-        fail("{} holds {}, expected widths from 1 to {}", name, shown(value), full);
-      }
-      widths.push_back(static_cast<Width>(width));
+  for (const nlohmann::json& value : list) {
+    const std::int64_t width = value.is_number_integer() ? value.get<std::int64_t>() : 0;
+    if (width < 1 || width > kMaxSize) {
+      fail("{} holds {}, expected widths from 1 to {}", name, shown(value), full);
     }
+    widths.push_back(static_cast<Width>(width));
   }
   if (const std::string why = flaw(widths, full); !why.empty()) {
     fail("{} is {}: it {}", name, shown(list), why);
@@ -60,7 +58,19 @@ std::vector<std::vector<Width>> read_stated(const nlohmann::json& stated, std::s
   if (!stated.is_array() || stated.empty()) {
     fail("{} is {}, expected a list of widths, or one such list per layer", key, shown(stated));
   }
-  const bool per_layer = stated.front().is_array();
+  std::size_t lists = 0, other = 0;  // how many there are, and an entry that is none
+  for (std::size_t entry = 0; entry < stated.size(); ++entry) {
+    if (stated[entry].is_array()) {
+      ++lists;
+    } else {
+      other = entry;
+    }
+  }
+  const bool per_layer = lists > 0;
+  if (per_layer && lists < stated.size()) {
+    fail("{}[{}] is {}, which is no list: all entries must be lists, one per layer, or none", key,
+         other, shown(stated[other]));
+  }
   if (per_layer && stated.size() != full.size()) {
     fail("{} holds {} lists, expected one for each of the {} layers", key, stated.size(),
          full.size());

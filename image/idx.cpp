@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/shell_word.h"
 #include "image/gzip.h"
 #include "model/fingerprint.h"
 
@@ -108,16 +109,16 @@ class IdxFile {
     if (bytes_ > kMostUnzipped) {
       fail(
           "cannot read {}: its header says {} bytes of data, the limit is {} in a gzip file; "
-          "gunzip it first",
-          name(), bytes_, kMostUnzipped);
+          "unpack it first: {}",
+          name(), bytes_, kMostUnzipped, filter_command("gunzip", file_.path(), ""));
     }
     // Each picture costs some bytes besides its pixels.
     if (sizes_.size() > 1 && count() > file_.bytes().size()) {
       fail(
           "cannot read {}: its header says {} pictures, in a gzip file of {} bytes the limit is "
           "one "
-          "for each byte; gunzip it first",
-          name(), count(), file_.bytes().size());
+          "for each byte; unpack it first: {}",
+          name(), count(), file_.bytes().size(), filter_command("gunzip", file_.path(), ""));
     }
     if (bytes_ / kMostRatio > file_.bytes().size()) {
       fail("cannot read {}: its header says {} bytes of data, a gzip file of {} cannot hold them",

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/shell_word.h"
 #include "image/idx.h"
 #include "image/image_folder.h"
 #include "image/webdataset.h"
@@ -54,7 +55,10 @@ std::unique_ptr<ImageSource> open_image_source(std::span<const std::filesystem::
   if (!std::filesystem::exists(first)) fail("cannot read images: there is no {}", first.string());
   const bool directory = std::filesystem::is_directory(first);
   if (first.extension() == ".tgz" || first.stem().extension() == ".tar") {
-    fail("cannot read {}: it is compressed; gunzip it first", first.string());
+    const bool gzip = first.extension() == ".tgz" || first.extension() == ".gz";
+    fail("cannot read {}: it is compressed; unpack it first{}", first.string(),
+         gzip ? ": " + filter_command("gunzip", first, first.extension() == ".gz" ? "" : ".tar")
+              : std::string());
   }
   const bool archive = !directory && is_tar(MappedFile(first));
   if (paths.size() > 1 && !archive) {

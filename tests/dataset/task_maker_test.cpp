@@ -145,7 +145,7 @@ TEST(TaskMaker, WhatIsNoQuestionIsOneSentenceWithItsLine) {
       {R"({"text": 5})", "\"text\" is no text"},
       {"{\"text\": \"x\"}\n{\"context\": \"x\", \"choices\": [\"y\"], \"gold\": 0}",
        "line 2: the lines before it hold texts"},
-      {"{\"text\": \"x\"}\nnonsense", "line 2"},
+      {"{\"text\": \"x\"}\nhello", "what stands at line 2, column 1 is not allowed there"},
   };
   for (const auto& [lines, phrase] : cases) {
     const std::string error = test::error_of([&] { letter_task(lines, settings(9)); });

@@ -193,6 +193,27 @@ TEST(HostileStore, ValuesThatNoStoreHoldsAreNamedAtOnce) {
   EXPECT_EQ(store.runs().size(), 1u);
 }
 
+// Paired comparisons of so many zeros would have no error at all.
+TEST(HostileStore, ValuesPerExampleOfAnotherNumberThanTheDataHaveAreDamage) {
+  const test::TempDir directory;
+  const auto path = directory / "results.db";
+  make(path);
+  for (const std::string values : {"zeroblob(1000000)", "zeroblob(12)", "zeroblob(20)", "x''"}) {
+    test::query(path, "UPDATE example_scores SET f32 = " + values + " WHERE record = 2");
+    for (const Store::Mode mode : kModes) {
+      const Store store = Store::open(path, mode);
+      EXPECT_SAYS(error_of([&] { store.per_example(2, Metric::kLoss); }), "is damaged: record 2")
+          << values;
+      EXPECT_SAYS(error_of([&] { store.per_example(2, Metric::kLoss); }), "have 4 examples");
+      EXPECT_EQ(store.per_example(1, Metric::kLoss).size(), 4u);
+      EXPECT_TRUE(store.per_example(2, Metric::kKl).empty()) << "those are not kept";
+    }
+  }
+  test::query(path, "UPDATE data SET sequences = 5");
+  const Store store = Store::open(path, Store::Mode::kRead);
+  EXPECT_SAYS(error_of([&] { store.per_example(1, Metric::kLoss); }), "4 values of loss");
+}
+
 TEST(HostileStore, ARecordThatIsTheLastThereCanBeIsNamed) {
   const test::TempDir directory;
   const auto path = directory / "results.db";

@@ -175,7 +175,9 @@ TEST(Store, AgreesWithAMapOverRandomOperationsAndReopening) {
             for (const Metric metric : {Metric::kKl, Metric::kAgreement, Metric::kAcceptance}) {
               if (below(3) != 0) continue;
               r.metrics[metric] = Measured{losses[below(5)], 0.125};
-              if (below(2) == 0) r.per_example[metric] = {static_cast<float>(below(9)), -0.0f};
+              if (below(2) == 0) {
+                r.per_example[metric] = {static_cast<float>(below(9)), -0.0f, 1, 2};
+              }
             }
             if (below(4) == 0) r.per_example[Metric::kLoss].clear();
           }
@@ -320,7 +322,7 @@ TEST_F(OneStore, WhatIsNotANumberIsAStatus) {
   Width width = 0;
   for (const auto& c : cases) {
     Score given = test::score({++width}, c.loss, width);
-    given.per_example[Metric::kLoss] = {static_cast<float>(c.loss)};
+    given.per_example[Metric::kLoss].assign(4, static_cast<float>(c.loss));
     const Record added = add(given);
     EXPECT_EQ(added.status(), c.status);
     const auto found = store_.record(added.id);
@@ -328,7 +330,7 @@ TEST_F(OneStore, WhatIsNotANumberIsAStatus) {
     EXPECT_EQ(found->status(), c.status);
     EXPECT_EQ(std::isfinite(found->value()), found->ok());
     const std::vector<float> kept = store_.per_example(added.id, Metric::kLoss);
-    ASSERT_EQ(kept.size(), 1u);
+    ASSERT_EQ(kept.size(), 4u);
     EXPECT_EQ(std::isfinite(kept[0]), found->ok());
   }
   Score given = test::score({++width}, 1, width);
@@ -354,14 +356,14 @@ TEST_F(OneStore, AKnownRecordStaysAndGainsOnlyWhatItLacked) {
   const Record first = add(given);
   Score again = test::score({4, 4}, 1.75, 10);
   again.metrics[Metric::kKl] = Measured{0.5, 0.25};
-  again.per_example[Metric::kLoss] = {9};
-  again.per_example[Metric::kKl] = {8};
+  again.per_example[Metric::kLoss] = {9, 9, 9, 9};
+  again.per_example[Metric::kKl] = {8, 7, 6, 5};
   const Record added = add(again);
   EXPECT_EQ(added.id, first.id);
   EXPECT_EQ(added.value(), 1.5);
   EXPECT_EQ(added.value(Metric::kKl), 0.5);
   EXPECT_EQ(store_.per_example(first.id, Metric::kLoss), given.per_example[Metric::kLoss]);
-  EXPECT_EQ(store_.per_example(first.id, Metric::kKl), (std::vector<float>{8}));
+  EXPECT_EQ(store_.per_example(first.id, Metric::kKl), (std::vector<float>{8, 7, 6, 5}));
   again.metrics[Metric::kKl]->value = 0.75;
   add(again);
   EXPECT_EQ(store_.record(first.id)->value(Metric::kKl), 0.5);

@@ -18,8 +18,8 @@ inline ModelRow model_row(const std::string& name = "model") {
   return {"fingerprint of " + name, name, "llama", R"({"layers":2})", "64,128"};
 }
 
-inline DataRow data_row(const std::string& name = "data") {
-  return {"fingerprint of " + name, name, 256, 4};
+inline DataRow data_row(const std::string& name = "data", std::int64_t examples = 4) {
+  return {"fingerprint of " + name, name, 256, examples};
 }
 
 inline RunRow run_row(std::int64_t model, std::int64_t data) {

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
 
+#include "tests/db/stores.h"
 #include "tests/end_to_end/workshop.h"
 #include "tests/support/python.h"
 
@@ -85,6 +87,119 @@ TEST_F(Workshop, NothingIsWrittenOverWhatIsRead) {
   for (int round = 0; round < 2; ++round) {
     expect_done({"tokenize", path("corpus"), "--force", "--train", path("corpus/all.bin")});
   }
+}
+
+// A file in a directory that is read belongs to what is read.
+TEST_F(Workshop, NothingIsWrittenIntoACheckpointThatIsRead) {
+  spew(path("q.jsonl"), "{\"text\": \"abc\"}\n");
+  fs::create_directory_symlink(model_, path("link"));
+  // As a download cache has it: the names lead elsewhere.
+  fs::copy(model_, path("linked"));
+  fs::rename(path("linked/config.json"), path("blob"));
+  fs::create_symlink(path("blob"), path("linked/config.json"));
+  const std::string config = slurp(path("model/config.json")),
+                    weights = slurp(path("model/model.safetensors"));
+  const std::pair<std::string, std::string> cases[] = {
+      {model_, path("model/config.json")}, {model_, path("model/model.safetensors")},
+      {model_, path("link/config.json")},  {model_, path("model/tokenizer.json")},
+      {model_, path("model/../model/x")},  {path("linked"), path("blob")},
+      {path("link"), path("model/x")}};
+  for (const auto& [model, out] : cases) {
+    const std::vector<std::string> commands[] = {
+        {"sensitivity", model, "--data", search_, "--context", "32", "--svg", out},
+        {"tasks", path("q.jsonl"), "--model", model, "--out", out},
+        {"tasks", path("q.jsonl"), "--tokenizer", model, "--out", out},
+        {"tokenize", search_, "--model", model, "--train", out},
+        {"tokenize", search_, "--model", model, "--train", path("t.bin"), "--list", out}};
+    const bool there = fs::exists(out);
+    for (std::vector<std::string> command : commands) {
+      command.push_back("--force");
+      expect_refused(command, 2, there ? "that would replace" : "that would change");
+      expect_refused(command, 2, "which this command reads");
+      EXPECT_EQ(fs::exists(out), there);
+    }
+  }
+  expect_refused({"features", model_, "--data", search_, "--out", path("model/x")}, 2,
+                 "that would change");
+  EXPECT_EQ(slurp(path("model/config.json")), config);
+  EXPECT_EQ(slurp(path("blob")), config);
+  EXPECT_EQ(slurp(path("model/model.safetensors")), weights);
+
+  for (const char* file : {"g-X.npy", "g-y.npy", "q-X.npy", "q-y.npy"}) {
+    spew(path(file), "vectors");
+    expect_refused(
+        {"retrieve", path("q"), "--database", path("g"), "--force", "--shortlist", path(file)}, 2,
+        "replace");
+    EXPECT_EQ(slurp(path(file)), "vectors");
+  }
+}
+
+// A copy and an empty file are left out of the parts, and are texts of the corpus all the same.
+TEST_F(Workshop, NoTextOfACorpusIsWrittenOver) {
+  fs::create_directory(path("corpus"));
+  const std::pair<const char*, const char*> texts[] = {
+      {"a.txt", "one"}, {"b.txt", "another"}, {"copy.txt", "one"}, {"empty.txt", ""}};
+  for (const auto& [name, text] : texts) spew(path("corpus/") + name, text);
+  fs::create_hard_link(path("corpus/copy.txt"), path("same"));
+  for (const char* out : {"corpus/a.txt", "corpus/copy.txt", "corpus/empty.txt", "same"}) {
+    expect_refused({"tokenize", path("corpus"), "--force", "--train", path(out)}, 2, "replace");
+    expect_refused(
+        {"tokenize", path("corpus"), "--force", "--train", path("t.bin"), "--list", path(out)}, 2,
+        "replace");
+  }
+  for (const auto& [name, text] : texts) EXPECT_EQ(slurp(path("corpus/") + name), text);
+  EXPECT_FALSE(fs::exists(path("t.bin")));
+}
+
+// Every option that writes one file: what lies there stays unless --force says otherwise.
+TEST_F(Workshop, NoFileIsReplacedUnasked) {
+  const std::string taken = path("taken-X.npy");
+  const std::vector<std::string> tokenize = {"tokenize", search_},
+                                 retrieve = {"retrieve", path("q"), "--database", path("g")},
+                                 pareto = {"pareto", "--db", db_};
+  const std::pair<std::string, std::vector<std::string>> cases[] = {
+      {"--train", tokenize},
+      {"--search", tokenize},
+      {"--confirm", tokenize},
+      {"--list", {"tokenize", search_, "--train", path("t.bin")}},
+      {"--out", {"tasks", path("q.jsonl"), "--model", model_}},
+      {"--out", {"features", model_, "--data", search_}},
+      {"--shortlist", retrieve},
+      {"--svg", {"sensitivity", model_, "--data", search_}},
+      {"--svg", pareto},
+      {"--npy", pareto},
+      {"--svg", {"cascade", "4x4", "32x4", "--db", db_}},
+      {"--out", {"report", "--db", db_}}};
+  std::set<std::string> tried;
+  spew(taken, "mine");
+  for (const auto& [option, command] : cases) {
+    tried.insert(command.front() + " " + option);
+    std::vector<std::string> words = command;
+    words.insert(words.end(), {option, taken});
+    expect_refused(words, 1, "taken-X.npy is there already");
+    EXPECT_EQ(slurp(taken), "mine") << command.front();
+  }
+  fs::rename(taken, path("taken-y.npy"));
+  expect_refused({"features", model_, "--data", search_, "--out", path("taken")}, 1,
+                 "taken-y.npy is there already");
+
+  // What the program itself says that it writes.
+  std::set<std::string> writing = {"features --out"};
+  std::istringstream overview(expect_done({"help"}).out);
+  for (std::string line; std::getline(overview, line);) {
+    if (!line.starts_with("  ")) continue;
+    const std::string name = line.substr(2, line.find(' ', 2) - 2);
+    if (name == "mixnmatch") continue;
+    std::istringstream options(expect_done({"help", name}).out);
+    for (std::string option; std::getline(options, option);) {
+      const std::size_t end = option.find(" FILE ");
+      if (!option.starts_with("  --") || end == std::string::npos) continue;
+      const std::string help = option.substr(end);
+      const bool writes = help.find("write") != help.npos || help.find("draw") != help.npos;
+      if (writes) writing.insert(name + " " + option.substr(2, end - 2));
+    }
+  }
+  EXPECT_EQ(tried, writing);
 }
 
 // --force replaces what this program wrote, and nothing else.
@@ -499,6 +614,18 @@ TEST_F(Workshop, StoresThatAreNone) {
   expect_refused(search({}, path("no/such/place.db")), 1, "place.db");
   fs::create_directory(path("dir.db"));
   expect_refused({"runs", "--db", path("dir.db")}, 1, "dir.db");
+}
+
+// The values of examples are compared one by one: as many of them as the data have, or none.
+TEST_F(Workshop, AStoreWhoseValuesAreNotThoseOfItsDataIsDamaged) {
+  expect_done(search({"--strategy", "uniform"}, db_));
+  query(db_, "UPDATE example_scores SET f32 = zeroblob(1000000)");
+  expect_done({"pareto", "--db", db_, "--all"});
+  const std::string what = "250000 values of loss per example, and its data have 8 examples";
+  expect_refused({"compare", "4x4", "32x4", "--db", db_, "--data", "search"}, 1, what);
+  expect_refused({"pareto", "--db", db_, "--data", "search", "--distinct"}, 1, what);
+  expect_refused({"report", "--db", db_, "--out", path("page.html")}, 1, what);
+  EXPECT_FALSE(fs::exists(path("page.html")));
 }
 
 TEST_F(Workshop, TwoOutputsOfOneName) {

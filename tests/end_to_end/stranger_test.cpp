@@ -1,11 +1,15 @@
 // Files from a stranger, given to whole commands: nothing steers the terminal, takes the machine or
 // carries away what is not in them.
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/end_to_end/workshop.h"
+#include "tests/support/malformed.h"
 
 namespace mnm::test {
 namespace {
@@ -180,6 +184,66 @@ TEST_F(Workshop, AnExportCarriesNoFileFromElsewhere) {
   fs::create_symlink(path("weights"), path("model/model.safetensors"));
   expect_done({"export", model_, "--widths", "8", "--no-check", "--out", path("out")});
   EXPECT_FALSE(fs::is_symlink(path("out/model.safetensors")));
+}
+
+// A safetensors file with a tensor more of each of these names and types, of eight bytes.
+std::string with_others(const std::string& file,
+                        const std::vector<std::pair<std::string, std::string>>& others) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  nlohmann::json header = nlohmann::json::parse(file.substr(8, length));
+  std::string data = file.substr(8 + length);
+  for (const auto& [name, type] : others) {
+    nlohmann::json tensor;
+    tensor["dtype"] = type;
+    tensor["shape"] = nlohmann::json::array({type == "I64" ? 1 : 8});
+    tensor["data_offsets"] = nlohmann::json::array({data.size(), data.size() + 8});
+    header[name] = tensor;
+    data += std::string(8, '\1');
+  }
+  return with_header(header.dump(), 0) + data;
+}
+
+// A sound file with tensors that no model computes with is read, and they are named.
+TEST_F(Workshop, WhatIsLeftAsideOfACheckpointIsSaid) {
+  const std::string model = path("with_others"), file = model + "/model.safetensors";
+  fs::copy(model_, model);
+  const std::string plain = slurp(file);
+  const std::vector<std::string> eval = {
+      "eval",       model,      "--data", search_,  "--context", "32", "--db",
+      path("e.db"), "--widths", "8x4",    "--json", "--threads", "1"};
+  const nlohmann::json expected = expect_done(eval).json();
+  fs::remove(path("e.db"));
+  spew(file, with_others(plain, {{"a._extra_state", "U8"},
+                                 {"b.mask", "BOOL"},
+                                 {"c.position_ids", "I64"},
+                                 {"d.scale", "F8_E4M3"},
+                                 {"e.step", "U8"}}));
+  const std::string what =
+      "5 tensors of types that no weight has: a._extra_state (U8), b.mask (BOOL), c.position_ids "
+      "(I64) and 2 more\n";
+  EXPECT_NE(expect_done({"inspect", model}).out.find("left aside   " + what), std::string::npos);
+  const nlohmann::json shown = expect_done({"inspect", model, "--json"}).json()["left_aside"];
+  EXPECT_EQ(shown["tensors"], 5);
+  EXPECT_EQ(shown["types"].size(), 3u);
+  EXPECT_EQ(shown["types"]["b.mask"], "BOOL");
+
+  const Result scored = expect_done(eval);
+  EXPECT_EQ(scored.json()[0]["loss"], expected[0]["loss"]);
+  const Result exported =
+      expect_done({"export", model, "--widths", "8", "--no-check", "--out", path("out")});
+  model_ = model;
+  const Result searched = expect_done(search({"--strategy", "uniform"}, db_));
+  for (const Result& result : {scored, exported, searched}) {
+    EXPECT_NE(result.err.find("left aside: " + what), std::string::npos) << result.err;
+  }
+  spew(file, with_others(plain, {{"long." + std::string(300, 'n'), "U8"}}));
+  const std::string one = expect_done({"inspect", model}).out;
+  EXPECT_NE(one.find("1 tensor of types that no weight has: long."), std::string::npos) << one;
+  EXPECT_EQ(one.find(std::string(200, 'n')), std::string::npos) << one;
+  spew(file, plain);
+  EXPECT_EQ(expect_done({"inspect", model}).out.find("left aside"), std::string::npos);
+  EXPECT_FALSE(expect_done({"inspect", model, "--json"}).json().contains("left_aside"));
 }
 
 }  // namespace

@@ -243,7 +243,8 @@ TEST_F(Vision, MatMambaIsSearchedAndExported) {
 TEST_F(Vision, FeaturesAreSearchedExactly) {
   const std::string database = images("database", 3, 60);
   expect_done({"features", vit_, "--data", database, "--out", path("db"), "--threads", "1"});
-  expect_refused({"features", vit_, "--data", database, "--out", path("db")}, 1, "there already");
+  expect_refused({"features", vit_, "--data", database, "--out", path("db")}, 1,
+                 "db-X.npy is there already");
   expect_done({"features", vit_, "--data", database, "--out", path("db"), "--force"});
   for (const char* end : {"-X.npy", "-y.npy"}) {
     const std::string file = path("mine") + end;
@@ -271,7 +272,7 @@ TEST_F(Vision, FeaturesAreSearchedExactly) {
   for (const char* distance : {"cosine", "l2"}) {
     const nlohmann::json own =
         expect_done({"retrieve", path("db"), "--database", path("db"), "--depth", "1", "--distance",
-                     distance, "--shortlist", path("own.csv"), "--json"})
+                     distance, "--shortlist", path("own.csv"), "--force", "--json"})
             .json();
     EXPECT_EQ(own[0]["knn"], 1) << "each finds itself";
     EXPECT_TRUE(slurp(path("own.csv")).starts_with("0\n1\n2\n3\n"));

@@ -110,9 +110,11 @@ TEST(Granularities, MalformedConfigIsAnErrorThatNamesTheKey) {
       {"[[512]]", "holds 1 lists, expected one for each of the 2 layers"},
       {"[[512], [512], [512]]", "holds 3 lists"},
       {"[[512], []]", "key[1] is []: it is empty"},
-      {"[[512], 512]", "key[1] is 512: it is empty"},
+      {"[[512], 512]", "key[1] is 512, which is no list: all entries must be lists"},
+      {"[[512], null, [512]]", "key[1] is null, which is no list"},
+      {"[[512], {}]", "key[1] is {}, which is no list"},
       {"[[512], [64]]", "key[1] is [64]: it ends with 64"},
-      {"[512, [512]]", "holds [512]"},
+      {"[512, [512]]", "key[0] is 512, which is no list"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.stated);

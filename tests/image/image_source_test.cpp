@@ -157,12 +157,12 @@ TEST(ImageSource, MnistsFilesAreReadGzippedToo) {
            {gzip(pictures).substr(0, 25), labels, "the gzip file is truncated"},
            // What a header says is judged before the data is unzipped, which here is none.
            {gzip(header(1000, 1000, 1000)), labels, "a gzip file of"},
-           {gzip(header(1 << 20, 1 << 10, 1 << 4)), labels, "gunzip it first"},
+           {gzip(header(1 << 20, 1 << 10, 1 << 4)), labels, "unpack it first: gunzip < "},
            {gzip(header(20, 4, 4)), labels, "has 20 pictures, and"},
            {header((1u << 24) + 1, 1, 1), labels, "the limit is 16777216; split it"},
            {header(1, 1, (1u << 16) + 1), labels, "sides of at most 65536"},
            {gzip(header(1 << 20, 1, 1) + std::string(1 << 20, '\0')), labels,
-            "the limit is one for each byte; gunzip it first"},
+            "the limit is one for each byte; unpack it first: gunzip < "},
            {header(2, 0, 0), labels, "expected at least 1 pixel"},
            {header(4000000000u, 0, 1), labels, "the limit is"},
            {pictures, big_endian(0x801) + big_endian(4000000000u), "the limit is"},
@@ -268,8 +268,16 @@ TEST(ImageSource, AnErrorSaysWhichSourcesThereAre) {
   const test::TempDir root;
   EXPECT_TRUE(contains(error_of([&] { open_one(root / "gone"); }), "there is no"));
   EXPECT_TRUE(contains(error_of([&] { open_one(root.path()); }), "it has no folders"));
-  test::spew(root / "a.tar.gz", gzip("x"));
-  EXPECT_TRUE(contains(error_of([&] { open_one(root / "a.tar.gz"); }), "gunzip it first"));
+  for (const auto& [packed, unpacked] :
+       {std::pair("a.tar.gz", "a.tar"), std::pair("b.tgz", "b.tar")}) {
+    test::spew(root / packed, gzip("x"));
+    const std::string error = error_of([&] { open_one(root / packed); });
+    const std::string command =
+        "gunzip < " + (root / packed).string() + " > " + (root / unpacked).string();
+    EXPECT_TRUE(contains(error, command)) << error;
+  }
+  test::spew(root / "c.tar.zst", "x");
+  EXPECT_TRUE(contains(error_of([&] { open_one(root / "c.tar.zst"); }), "unpack it first"));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace mnm {
 namespace {
 
-constexpr std::size_t kExamples = 64;
+constexpr std::int64_t kExamples = 64;
 
 // A store of one model, searched on one dataset and confirmed on another.
 class FrontStatistics : public testing::Test {
@@ -18,7 +18,7 @@ class FrontStatistics : public testing::Test {
   FrontStatistics() : store_(Store::open(dir_.path() / "s.db", Store::Mode::kWrite)) {
     model_ = store_.model(test::model_row());
     for (const std::string part : {"search", "confirm"}) {
-      RunRow row = test::run_row(model_, store_.data(test::data_row(part)));
+      RunRow row = test::run_row(model_, store_.data(test::data_row(part, kExamples)));
       row.part = part;
       runs_[part == "confirm"] = store_.begin_run(row);
     }
@@ -30,7 +30,7 @@ class FrontStatistics : public testing::Test {
     std::mt19937 shared(confirm), own(static_cast<unsigned>(params) + 7u * confirm);
     std::normal_distribution<double> common, single;  // each keeps a second number
     std::vector<float> values;
-    for (std::size_t i = 0; i < kExamples; ++i) {
+    for (std::int64_t i = 0; i < kExamples; ++i) {
       values.push_back(static_cast<float>(loss + common(shared) + noise * single(own)));
     }
     Score score = test::score(widths, 0, params);
@@ -110,7 +110,7 @@ TEST_F(FrontStatistics, TheBiasOfTheLeadIsFreeOfTheTexts) {
 // Another protocol's confirm part, which comes first in the store, has no say.
 TEST_F(FrontStatistics, TheBiasIsOfTheConfirmPartOfTheSameSearch) {
   const auto begin = [&](const std::string& name, const std::string& part, std::int64_t session) {
-    RunRow row = test::run_row(model_, store_.data(test::data_row(name)));
+    RunRow row = test::run_row(model_, store_.data(test::data_row(name, kExamples)));
     row.part = part;
     row.session = session;
     return store_.begin_run(row);
