@@ -10,7 +10,8 @@ the graph as it is written: its rewriting moves one badly conditioned token of `
 2e-5 instead of 2e-6, and is not judged here. `sample.json` holds the logits of the function that
 llama.cpp computes: it clips gates by their deviation as of a sample. `bf16.json` holds our logits in
 bf16, of the whole sequence and token by token. Their error, against the logits in f64 of the weights
-that bf16 rounded, may be TIMES that of transformers in bf16. Exits with 1 if any disagrees.
+that bf16 rounded, may be TIMES that of transformers in bf16. On a processor without instructions for
+bf16 we compute in f32, and are held to the error of f32. Exits with 1 if any disagrees.
 """
 
 import copy
@@ -100,7 +101,7 @@ def onnx_logits(folder, tokens):
     yield "onnx, token by token", np.concatenate(rows, axis=1)
 
 
-def bf16_trouble(folder, tokens):
+def bf16_trouble(folder, tokens, noise):
     exact = load(folder)
     for weight in exact.parameters():
         weight.data = weight.data.bfloat16().double()
@@ -111,6 +112,7 @@ def bf16_trouble(folder, tokens):
         "decoding": by_tokens(narrow, tokens),
     }
     ours = json.loads((folder / "bf16.json").read_text())
+    in_f32 = ours.pop("in_f32")
     assert ours.keys() == theirs.keys()
 
     def error(logits):  # root mean square, relative
@@ -131,8 +133,9 @@ def bf16_trouble(folder, tokens):
         ),
     )
     for way, (own, their) in found.items():
-        if not own <= TIMES * their:
-            return f"{folder.name}, {way} in bf16: an error of {own}, that of transformers is {their}"
+        bound = min(TIMES * their, noise) if in_f32 else TIMES * their
+        if not own <= bound:
+            return f"{folder.name}, {way} in bf16: an error of {own}, more than {bound}; that of transformers is {their}"
     return None
 
 
@@ -175,7 +178,7 @@ def check(case):
         if not torch.equal(judges["cut in place"], judges["sliced"]):
             return f"{folder.name}: sliced and cut in place differ"
         if (folder / "bf16.json").exists():
-            trouble = bf16_trouble(folder, tokens)
+            trouble = bf16_trouble(folder, tokens, bound)
             if trouble:
                 return trouble
     return None

@@ -20,6 +20,7 @@
 #include "families/open_model.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"
+#include "fold/product.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_gemma3n.h"
 
@@ -228,7 +229,9 @@ void write_bf16(const OpenedModel& opened, const std::vector<TestTensor>& tensor
   const at::NoGradGuard no_grad;
   LoadedGemma3n narrow(opened.model, tensors, at::kBFloat16);
   const at::Tensor tokens = tokens_of(opened.model);
-  test::spew(file, nlohmann::json({{"scoring", numbers(narrow.whole(tokens, widths))},
+  const bool in_f32 = arithmetic_type(at::kCPU, at::kBFloat16) == at::kFloat;
+  test::spew(file, nlohmann::json({{"in_f32", in_f32},
+                                   {"scoring", numbers(narrow.whole(tokens, widths))},
                                    {"decoding", numbers(narrow.by_chunks(tokens, widths, 1))}})
                        .dump());
 }
