@@ -372,10 +372,15 @@ def pages_are_whole(tree):
 
 
 def formats_are_drawn(tree):
-    """The picture of the flow says what --format takes."""
+    """The picture of the flow says what `export --format` takes."""
     drawn = re.sub(r"\s", "", tree["docs/flow.svg"]).lower()
-    lines = tree["artifact/formats.cpp"]
-    for name in re.findall(r'"(\w+)"(?:;|, plan)', lines):
+    page = tree["docs/commands.md"]
+    section = re.search(r"^### export$.*?(?=^### |\Z)", page, re.MULTILINE | re.DOTALL)
+    formats = section and re.search(r"^ *--format ([\w|]+)", section[0], re.MULTILINE)
+    if not formats:
+        yield "docs/commands.md says no format of export"
+        return
+    for name in formats[1].split("|"):
         if name not in drawn:
             yield f"docs/flow.svg lacks the format {name}"
 
@@ -589,11 +594,19 @@ class Structure(unittest.TestCase):
         )
 
     def test_formats(self):
-        tree = {
-            "artifact/formats.cpp": 'kFormat = "decilm"; {"huggingface", plan}, {"gguf", plan}',
-            "docs/flow.svg": "Hugging Face, DeciLM",
-        }
-        self.holds(formats_are_drawn, (tree, "docs/flow.svg lacks the format gguf"))
+        pictured = {"docs/flow.svg": "Hugging Face, DeciLM"}
+        options = "### eval\n  --format x\n### export\n  --format decilm|gguf   where"
+        self.holds(
+            formats_are_drawn,
+            (
+                pictured | {"docs/commands.md": options},
+                "docs/flow.svg lacks the format gguf",
+            ),
+            (
+                pictured | {"docs/commands.md": "### export\n### eval\n  --format x"},
+                "docs/commands.md says no format of export",
+            ),
+        )
 
     def accepts(self, command, files, broken):
         """`broken` is a text on standard input that the tool must refuse."""
