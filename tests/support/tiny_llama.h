@@ -108,8 +108,8 @@ struct TinyLlama {
       linear(layer + "mlp.up_proj", full, hidden, mlp_bias);
       linear(layer + "mlp.down_proj", hidden, full, mlp_bias);
       if (!compensated) continue;
-      for (const char* name : {"gate_proj", "up_proj"}) {
-        if (!mlp_bias) add(layer + "mlp." + name + ".bias", {full}, 0, 0);
+      for (const char* projection : {"gate_proj", "up_proj"}) {
+        if (!mlp_bias) add(layer + "mlp." + projection + ".bias", {full}, 0, 0);
       }
       if (!mlp_bias) add(layer + "mlp.down_proj.bias", {hidden}, 0, 0);
       add(layer + "mlp.down_proj.input_mean", {full}, 0.5f, 0.2f);
