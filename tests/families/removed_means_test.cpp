@@ -125,7 +125,7 @@ TEST(RemovedMeans, AreAddedToTheRunsOfTheirWidths) {
   State state = fold->embed({tokens.reshape({1, 15})}).state;
   std::vector<std::vector<LayerCache>> caches(3, std::vector<LayerCache>(3));
   for (std::size_t layer = 0; layer < 3; ++layer) {
-    std::vector<Run> runs;
+    std::vector<mnm::Run> runs;
     for (std::size_t s = 0; s < 3; ++s) {
       runs.push_back({.tokens = 5, .width = widths[s][layer], .caches = caches[s]});
     }
