@@ -240,6 +240,7 @@ TEST(Compensation, IsWhatTransformersComputes) {
   fs::create_directory(dir / "cases");
   const fs::path data = write_tokens(dir / "cases/tokens.bin", 1);
   const auto add = [&](const fs::path& ordinary, const fs::path& at) {
+    fs::create_directory(at);
     const OpenedModel nested = compensated(ordinary, data, at / "nested");
     const Widths half = nested.model.space.uniform(1);
     Widths mixed = half;
