@@ -268,7 +268,9 @@ TEST(Sharing, AProcessIsKnownByMoreThanItsNumber) {
 TEST(Sharing, KilledAtAnyMomentLosesAtMostABatch) {
   const test::TempDir directory;
   const auto path = directory / "results.db";
-  std::mt19937 random(std::random_device{}());
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
   std::size_t batches = 0;  // that must be there
   for (int round = 0; round < 25; ++round) {
     Child writer([&](int to) {

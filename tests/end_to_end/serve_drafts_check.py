@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.parse
 
-from served import get, post
+from served import PATIENCE, get, post
 
 
 class Relay(threading.Thread):
@@ -127,7 +127,7 @@ def edge(url, program, draft, token_file):
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert (done.returncode != 0) == fails, done.stderr
         return done.stderr if fails else json.loads(done.stdout)
@@ -191,7 +191,7 @@ def strangers(url, program, draft, other, renamed):
             *more,
         ]
         done = subprocess.run(
-            command, capture_output=True, check=False, text=True, timeout=120
+            command, capture_output=True, check=False, text=True, timeout=PATIENCE
         )
         assert done.returncode in (1, 2) and done.stderr.count("\n") < 4, done.stderr
         return done.stderr

@@ -19,16 +19,20 @@ PROMPTS = [
     "for i in ran",
     "    if ",
 ]
+# In seconds: a machine that is busy takes its time, and only what never comes is a fault.
+PATIENCE = 1800
 WIDTHS = ["64x8", "128x8", "64x4,256x4", "256x8", "512x8", "reference"]
 
 
 def client_of(url):
-    return openai.OpenAI(base_url=url + "/v1", api_key=TOKEN, max_retries=0, timeout=60)
+    return openai.OpenAI(
+        base_url=url + "/v1", api_key=TOKEN, max_retries=0, timeout=PATIENCE
+    )
 
 
 def connection(url):
     at = urllib.parse.urlsplit(url)
-    return socket.create_connection((at.hostname, at.port), timeout=30)
+    return socket.create_connection((at.hostname, at.port), timeout=PATIENCE)
 
 
 def answer_to(url, data, shut=False):
@@ -47,7 +51,7 @@ def answer_to(url, data, shut=False):
 
 def post(url, path, body, **headers):
     at = urllib.parse.urlsplit(url)
-    http_client = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
+    http_client = http.client.HTTPConnection(at.hostname, at.port, timeout=PATIENCE)
     everything = {
         "Content-Type": "application/json",
         "Authorization": f"Bearer {TOKEN}",
@@ -63,7 +67,7 @@ def post(url, path, body, **headers):
 
 def get(url, path):
     at = urllib.parse.urlsplit(url)
-    http_client = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
+    http_client = http.client.HTTPConnection(at.hostname, at.port, timeout=PATIENCE)
     http_client.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
     text = http_client.getresponse().read().decode()
     http_client.close()
@@ -80,7 +84,7 @@ def metric(url, name, **labels):
     return total
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "what was waited for did not happen"
