@@ -105,6 +105,28 @@ def large_layers(program, scratch):
     yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.70)
 
 
+def in_bf16(program, scratch):
+    """Scoring and generating in bf16, beside f32: also where the processor has no instructions for
+    bf16. Two layers of Llama-3.2-1B's shape, with few words."""
+    shape = json.loads(pathlib.Path("data/shapes/llama-3.2-1b.json").read_text())
+    (scratch / "bf16.json").write_text(json.dumps(shape | {"vocab_size": 4096}))
+    model = random_model(program, scratch / "bf16.json", 2, scratch / "bf16")
+    options = ["--set", "uniform", "--sample", 2, "--context", 256, "--max-tokens", 512]
+    data = ["--data", SEARCH, "--token-format", "bytes"]
+    tokens = ["--tokens", "1,2,3,4", "--max-new-tokens", 32, "--ignore-end"]
+    scoring, generating = [], []
+    for dtype in ("bf16", "f32"):
+        row = bench(program, model, *data, *options, "--dtype", dtype)
+        scoring.append(1 / row["shared_seconds"])
+        command = [program, "generate", model, *tokens, "--json", "--dtype", dtype]
+        done = subprocess.run(
+            [*map(str, command)], check=True, capture_output=True, text=True
+        )
+        generating.append(json.loads(done.stdout)["decode_tokens_per_second"])
+    yield Measured("scoring in bf16, of f32's speed", scoring[0] / scoring[1], 0.8)
+    yield Measured("generating in bf16, of f32's", generating[0] / generating[1], 1.0)
+
+
 def long_sequences(program):
     data = "data/reference/confirm.bin"
     short, long = lengths.LENGTHS[0], lengths.LENGTHS[-1]
@@ -128,6 +150,7 @@ FLOORS = {
     "gemma3n": four_streams,
     "llama_1b": large_layers,
     "lengths": lambda program, _: long_sequences(program),
+    "bf16": in_bf16,
 }
 
 
