@@ -29,7 +29,8 @@ class Glyphs : public ::testing::TestWithParam<std::string> {
 TEST_P(Glyphs, NeighbouringGranularitiesAreFarApart) {
   const std::string db = path("results.db");
   std::vector<std::string> widths;
-  for (const auto& submodel : inspected()["uniform"]) widths.push_back(submodel["widths"]);
+  const nlohmann::json all = inspected();
+  for (const auto& submodel : all["uniform"]) widths.push_back(submodel["widths"]);
   ASSERT_EQ(widths.size(), 4u);
   expect_done({"eval", kGlyphs + GetParam(), "--data", kGlyphs + "confirm", "--max-tokens",
                std::to_string(17 * kImages), "--metric", "accuracy", "--db", db});

@@ -199,7 +199,7 @@ TEST_F(Vision, ACheckpointOfTimmsComesBackUnchanged) {
         {"export", theirs, "--widths", "48", "--format", "timm", "--out", ours, "--threads", "1"});
     // Under the same guard as every export.
     expect_refused({"export", theirs, "--widths", "24", "--format", "timm", "--out", ours}, 1,
-                   "exists");
+                   "is there already");
     expect_done({"export", theirs, "--widths", "24", "--format", "timm", "--out", ours + "-narrow",
                  "--force", "--threads", "1"});
   }
