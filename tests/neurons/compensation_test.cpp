@@ -19,6 +19,7 @@
 #include "model/random_inputs.h"
 #include "neurons/nested_checkpoint.h"
 #include "neurons/neuron_ranking.h"
+#include "tests/neurons/calibration_text.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_architectures.h"
@@ -30,25 +31,13 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::contains;
+using test::kContext;
+using test::tokens;
+using test::write_tokens;
 
-constexpr std::int64_t kContext = 12, kSequences = 7;
 const DeviceOptions kDevice{.threads = 1};
 const CheckOptions kChecked{.values = true, .device = kDevice};
 constexpr const char* kGranularities = "1/4,1/2,3/4,1";
-
-fs::path write_tokens(const fs::path& path, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::string bytes;
-  for (std::int64_t i = 0; i < kContext * kSequences + 1; ++i) {
-    bytes += static_cast<char>(random() % 50);
-  }
-  test::spew(path, bytes);
-  return path;
-}
-
-std::unique_ptr<Examples> tokens(const fs::path& path, const NestedModel& model) {
-  return load_examples({.path = path, .context = kContext}, model);
-}
 
 // Sorted and compensated, in directory/"nested".
 OpenedModel compensated(const fs::path& ordinary, const fs::path& data, const fs::path& nested) {

@@ -6,11 +6,11 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "engine/engine.h"
 #include "neurons/nested_checkpoint.h"
 #include "neurons/neuron_ranking.h"
+#include "tests/neurons/calibration_text.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_architectures.h"
@@ -20,23 +20,9 @@ namespace mnm {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::int64_t kContext = 12, kSequences = 7;
-
-// A token file of random bytes below the vocabulary.
-fs::path write_tokens(const fs::path& path, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::string bytes;
-  for (std::int64_t i = 0; i < kContext * kSequences + 1; ++i) {
-    bytes += static_cast<char>(random() % 50);
-  }
-  test::spew(path, bytes);
-  return path;
-}
-
-std::unique_ptr<Examples> tokens(const fs::path& path, const NestedModel& model) {
-  return load_examples({.path = path, .context = kContext}, model);
-}
+using test::kContext;
+using test::tokens;
+using test::write_tokens;
 
 // Ordinary checkpoints: no granularities.
 std::vector<std::string> write_ordinary(const fs::path& root) {
