@@ -1,7 +1,6 @@
 #include "cli/output_kind.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "base/error.h"
@@ -41,13 +40,6 @@ OutputKind array_kind(std::string_view what, std::string_view descr, std::size_t
           }};
 }
 
-bool is_shard(std::string_view bytes) {
-  std::int32_t magic = 0;
-  if (bytes.size() < sizeof magic) return false;
-  std::memcpy(&magic, bytes.data(), sizeof magic);
-  return magic == kShardMagicU16 || magic == kShardMagicU32;
-}
-
 // Texts with a zero byte after each, none of them empty, as no picture or program is.
 bool are_texts(std::string_view bytes) {
   using namespace std::string_view_literals;
@@ -55,8 +47,10 @@ bool are_texts(std::string_view bytes) {
          bytes.find("\0\0"sv) == std::string_view::npos;
 }
 
+// Without the line that the head cuts off. A head of one cut line stays as it is, so it is refused.
 std::string_view whole_lines(std::string_view head) {
-  return head.size() == kHead ? head.substr(0, head.rfind('\n') + 1) : head;
+  const std::size_t end = head.rfind('\n');
+  return head.size() == kHead && end != std::string_view::npos ? head.substr(0, end + 1) : head;
 }
 
 bool all_lines(std::string_view head, const std::function<bool(std::string_view line)>& holds) {
@@ -111,7 +105,7 @@ OutputKind token_file_kind(std::int64_t vocab_size) {
       [=](const fs::path& path) {
         const MappedFile file(path);
         const std::string_view bytes = text_of(file);
-        if (is_shard(bytes)) return true;
+        if (is_shard(file.bytes())) return true;
         // Past 256 also a short file is asked whether it is numbers.
         const std::int64_t words = std::max<std::int64_t>(vocab_size, 257);
         const Resemblance like = resemblance_of(file.bytes(), path, words);

@@ -3,7 +3,6 @@
 //   NAME-y.npy  int64 [count]: classes (int32 and uint8 are read too)
 #pragma once
 
-#include <array>
 #include <filesystem>
 #include <string>
 

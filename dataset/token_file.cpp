@@ -197,8 +197,7 @@ void TokenFile::read_text(const TextTokens& text) {
   if (file_.bytes().size() > kMostText) {
     fail(
         "cannot read {} as text: it has {} bytes, and at most {} are tokenized where they are "
-        "read; "
-        "make a token file of it once: mixnmatch tokenize {} --model CHECKPOINT --train FILE",
+        "read; make a token file of it once: mixnmatch tokenize {} --model CHECKPOINT --train FILE",
         path().string(), file_.bytes().size(), kMostText, shell_quoted(path().string()));
   }
   std::string content(file_.bytes().size(), '\0');

@@ -26,8 +26,8 @@ class RemovedMeans {
   RemovedMeans(const at::Tensor& matrix, const at::Tensor& means, const at::Tensor& bias,
                Dtype stored, double factor);
 
-  // [d] for each width, undefined where there is nothing to add, as at full width. Each is computed
-  // once. Several threads may call it. No gradient passes through it.
+  // [d] for each width, undefined where there is nothing to add, as at full width. Up to 256
+  // are remembered. Several threads may call it. No gradient passes through it.
   std::vector<at::Tensor> gains(std::span<const Width> widths) const;
 
   // Adds to each of out [nodes, rows, d] what its width gains.

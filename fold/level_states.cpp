@@ -29,6 +29,12 @@ std::vector<std::int64_t> with_nodes(std::int64_t nodes, const at::Tensor& like)
   return shape;
 }
 
+// Undefined where nobody else holds it any more.
+at::Tensor tensor_of(const std::optional<c10::weak_intrusive_ptr<c10::TensorImpl>>& weak) {
+  auto held = weak ? weak->lock() : c10::intrusive_ptr<c10::TensorImpl>();
+  return held.defined() ? at::Tensor(std::move(held)) : at::Tensor();
+}
+
 }  // namespace
 
 StateRoom::StateRoom(const at::Device& device, std::uint64_t device_bytes, std::uint64_t host_bytes,
@@ -198,8 +204,8 @@ std::vector<at::Tensor> LevelStates::read(const Block& block, std::int64_t first
 
 void LevelStates::write_held(HeldBlock& held, std::int64_t first, const Held& nodes) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
-    if (!nodes[i].is_same(held.written)) {
-      held.written = nodes[i];
+    if (!nodes[i].is_same(tensor_of(held.written))) {
+      held.written.emplace(nodes[i].getIntrusivePtr());
       const std::vector<at::Tensor> one = {nodes[i].unsqueeze(0)};
       Block& block = held.ancestors.emplace_back(take_room(1, one));
       if (block.place == StateRoom::Place::kDevice) {
@@ -218,14 +224,15 @@ Held LevelStates::read_held(HeldBlock& held, std::int64_t first, std::int64_t co
   Held nodes;
   for (std::int64_t node = first; node < first + count; ++node) {
     const std::size_t ancestor = held.ancestor[static_cast<std::size_t>(node)];
-    if (!held.read_as.defined() || held.read != ancestor) {
+    at::Tensor known = tensor_of(held.read_as);
+    if (!known.defined() || held.read != ancestor) {
       const Block& block = held.ancestors[ancestor];
+      known = block.place == StateRoom::Place::kDevice ? block.tensors.front()
+                                                       : read(block, 0, 1).front().squeeze(0);
       held.read = ancestor;
-      held.read_as = block.place == StateRoom::Place::kDevice
-                         ? block.tensors.front()
-                         : read(block, 0, 1).front().squeeze(0);
+      held.read_as.emplace(known.getIntrusivePtr());
     }
-    nodes.push_back(held.read_as);
+    nodes.push_back(std::move(known));
   }
   return nodes;
 }

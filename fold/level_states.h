@@ -4,11 +4,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "fold/fold.h"
@@ -63,13 +65,17 @@ class LevelStates {
     std::vector<std::uint64_t> offset;  // on disk: of each tensor's first node
     std::uint64_t bytes = 0;
   };
+  // A tensor as long as somebody else holds it.
+  using WeakTensor = std::optional<c10::weak_intrusive_ptr<c10::TensorImpl>>;
   // What the nodes hold of ancestors, of one entry of State::held.
   struct HeldBlock {
     std::vector<Block> ancestors;       // of one tensor each, of one node
     std::vector<std::size_t> ancestor;  // [nodes], among `ancestors`
-    at::Tensor written;                 // what the last of `ancestors` was written from
-    std::size_t read = 0;               // what was read last, and as which tensor
-    at::Tensor read_as;
+    // What the last of `ancestors` was written from; what was read last, and as which tensor. Both
+    // tensors are others': this holds no memory besides the room's.
+    WeakTensor written;
+    std::size_t read = 0;
+    WeakTensor read_as;
   };
   class SpillFile;
 

@@ -40,8 +40,8 @@ std::unique_ptr<PlannedExport> plan_nested(const OpenedModel& opened,
                                            const nlohmann::json& config,
                                            const InputMeans& means = {});
 
-// Writes the plan and checks it. Every written tensor, with the order undone, must equal the
-// checkpoint's. The written model must compute the checkpoint's logits within the tolerance that an
+// Writes the plan and checks it. Every written tensor of the ordinary model, with the order
+// undone, must equal the checkpoint's; the means of neurons are not compared. The written model must compute the checkpoint's logits within the tolerance that an
 // export is held to, and its probe stays with it. Options and errors are those of write_checked
 // (artifact/checked_export.h); nothing is there until all checks have passed.
 CheckedExport write_nested(const OpenedModel& opened, const PlannedExport& plan,

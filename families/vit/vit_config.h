@@ -1,6 +1,5 @@
 // A vision transformer's config.json (transformers' ViTConfig, DeiTConfig, Dinov2Config and
-// Dinov2WithRegistersConfig), resolved and checked. Ours for
-// nested models:
+// Dinov2WithRegistersConfig), resolved and checked. Ours for nested models:
 //   matformer_granularities  [384, 768, 1536, 3072], or one such list per layer
 //   matformer_widths         the full MLP width of every layer if they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size, or what mlp_ratio

@@ -273,6 +273,7 @@ TEST_F(Workshop, AForeignFileIsNotReplaced) {
                                  "<!doctype html>\n<title>mine</title>\n",
                                  "\x93NUMPY\x01",
                                  "a,b\n1,2\n",
+                                 std::string(70'000, '7'),
                                  std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16)};
   const std::vector<std::vector<std::string>> commands = {
       {"pareto", "--db", db_, "--data", "search", "--svg"},
