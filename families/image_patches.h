@@ -22,8 +22,8 @@ struct ImagePatches {
 };
 
 // num_channels (3 where absent), image_size (224) and patch_size (`absent_patch`): numbers, or
-// [height, width]. Error names the key that is of another type or out of range, or says that patches
-// do not divide the image.
+// [height, width]. Error names the key that is of another type or out of range, or says that
+// patches do not divide the image.
 ImagePatches read_image_patches(const ConfigReader& keys, std::int64_t absent_patch = 16);
 
 // Writes the three keys as read_image_patches() reads them: one number for equal sides.

@@ -41,9 +41,10 @@ std::unique_ptr<PlannedExport> plan_nested(const OpenedModel& opened,
                                            const InputMeans& means = {});
 
 // Writes the plan and checks it. Every written tensor of the ordinary model, with the order
-// undone, must equal the checkpoint's; the means of neurons are not compared. The written model must compute the checkpoint's logits within the tolerance that an
-// export is held to, and its probe stays with it. Options and errors are those of write_checked
-// (artifact/checked_export.h); nothing is there until all checks have passed.
+// undone, must equal the checkpoint's; the means of neurons are not compared. The written model
+// must compute the checkpoint's logits within the tolerance that an export is held to, and its
+// probe stays with it. Options and errors are those of write_checked (artifact/checked_export.h);
+// nothing is there until all checks have passed.
 CheckedExport write_nested(const OpenedModel& opened, const PlannedExport& plan,
                            const std::filesystem::path& target, const CheckOptions& options,
                            const AtomicDirectory::Replaceable& replaceable = {},
