@@ -51,6 +51,7 @@ struct TensorSpec {
   Init init = Init::kNormal;
   double init_std = 0.02;  // of kNormal
   double init_low = 0, init_high = 0;
+  double largest = 0;  // training clamps its elements to [-largest, largest]; 0: to nothing
   // Vectors in spite of its shape, such as a class token or positions: no matrix of a product.
   bool is_vectors = false;
   // Of the nested model alone: no submodel has it, and no cost counts it. A slice plan leaves it

@@ -216,6 +216,7 @@ class Trainer {
       state_.weights[i].requires_grad_(true);
       trained_.push_back(i);
     }
+    clamp_weights();
     if (settings_.teacher) load_teacher();
   }
 
@@ -280,6 +281,15 @@ class Trainer {
                           }});
   }
 
+  // To where the model's table says that its elements stay. What is frozen stays as it is.
+  void clamp_weights() {
+    const c10::AutoGradMode no_grad(false);
+    for (const std::size_t i : trained_) {
+      const double largest = model_.table.tensors[i].largest;
+      if (largest > 0) state_.weights[i].clamp_(-largest, largest);
+    }
+  }
+
   std::unique_ptr<Fold> fold() const {
     return make_fold(
         {model_, [this](const std::string& name) { return state_.weights[index_.at(name)]; }});
@@ -310,6 +320,7 @@ class Trainer {
     if (!std::isfinite(gradient_norm_)) {
       fail_at(state_.step + 1, fmt::format("the gradient's norm became {}", gradient_norm_));
     }
+    clamp_weights();
     ++state_.step;
     for (const Share& share : shares) {
       sums_[share.level] += losses[share.level];

@@ -121,8 +121,8 @@ void add_layer(const Gemma3nConfig& config, std::size_t layer, TensorTable& tabl
   to.norm("post_feedforward_layernorm", d);
   to.matrix("altup.modality_router", streams, d, 2);  // before the layer and after it
   to.norm("altup.router_norm", d);
-  to.matrix("altup.prediction_coefs", streams * streams, streams);
-  to.matrix("altup.correction_coefs", streams, streams);
+  to.matrix("altup.prediction_coefs", streams * streams, streams).largest = config.coef_clip;
+  to.matrix("altup.correction_coefs", streams, streams).largest = config.coef_clip;
   // Fresh ones are 1: at 0, as transformers leaves them, the layer's inputs would do nothing.
   to.add("altup.correct_output_scale", {d}, Init::kOne);
   to.matrix("laurel.linear_left", config.laurel_rank, d);

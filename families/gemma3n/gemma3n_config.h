@@ -52,7 +52,7 @@ struct Gemma3nConfig {
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
   double soft_cap = 30;  // logits are cap * tanh(x / cap)
-  // To which transformers clamps the coefficients of the streams in training. Not done here.
+  // Training clamps the coefficients of the streams to [-coef_clip, coef_clip].
   double coef_clip = 120;
   double full_theta = 1e6, sliding_theta = 1e4;
   bool attention_bias = false;

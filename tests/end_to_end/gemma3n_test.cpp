@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
 #include <utility>
@@ -318,6 +319,40 @@ TEST_F(Gemma3nWorkshop, TheScriptGoesFromADirectoryToAVerifiedSubmodel) {
   EXPECT_EQ(again.out.find("mixnmatch eval"), std::string::npos) << again.out;
   EXPECT_NE(again.err.find("12 evaluations (12 known already)"), std::string::npos) << again.err;
   EXPECT_EQ(slurp(path("out/best/config.json")), slurp(path("first.json")));
+}
+
+// transformers clamps them in each forward pass of training.
+TEST_F(Gemma3nWorkshop, CoefficientsOfTheStreamsStayWithinTheirClip) {
+  nlohmann::json config = tiny_gemma3n_text();
+  config["vocab_size"] = config["vocab_size_per_layer_input"] = 256;
+  spew(path("shape.json"), config.dump());
+  constexpr float kClip = 0.0078125f;  // bf16 holds it; fresh coefficients are beyond it already
+  config["altup_coef_clip"] = kClip;
+  spew(path("clipped.json"), config.dump());
+  const auto largest_after_training = [&](const std::string& shape) {
+    expect_done({"train",           path(shape + ".json"),
+                 "--tokens",        search_,
+                 "--token-format",  "bytes",
+                 "--out",           path("run-" + shape),
+                 "--steps",         "3",
+                 "--batch",         "2",
+                 "--context",       "16",
+                 "--learning-rate", "0.003",
+                 "--warmup",        "1",
+                 "--threads",       "1"});
+    const OpenedModel opened = open_model(path("run-" + shape + "/model"));
+    float largest = 0;
+    for (const char* name : {"prediction_coefs", "correction_coefs"}) {
+      const StoredTensor& coefficients =
+          opened.checkpoint.at(std::string("model.layers.0.altup.") + name + ".weight");
+      for (const float value : values_of(opened.checkpoint, coefficients)) {
+        largest = std::max(largest, std::abs(value));
+      }
+    }
+    return largest;
+  };
+  EXPECT_GT(largest_after_training("shape"), kClip);
+  EXPECT_EQ(largest_after_training("clipped"), kClip);
 }
 
 TEST_F(Gemma3nWorkshop, IsMadeTrainedAndGeneratedFrom) {
