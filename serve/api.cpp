@@ -340,13 +340,11 @@ net::awaitable<void> Api::verify(Exchange& exchange) {
   const auto first = text.begin() + std::ssize(session.tokens);
   session.tokens.insert(session.tokens.end(), first, first + accepted);
   session.tokens.push_back(token);
-  const nlohmann::ordered_json answer = {{"session", session.id}, {"accepted", accepted},
-                                         {"token", token},        {"length", session.tokens.size()},
-                                         {"widths", widths},      {"computed", computed},
-                                         {"seconds", seconds}};
+  const VerifyAnswer answer{session.id, accepted, token,  std::ssize(session.tokens),
+                            widths,     computed, seconds};
   sessions_.put(std::move(session));
   HttpResponse response;
-  response.body = answer.dump();
+  response.body = json_of(answer).dump();
   co_await exchange.reply(response);
 }
 

@@ -113,23 +113,15 @@ VerifiedDraft RemoteVerifier::verify(std::span<const std::int64_t> text,
 VerifiedDraft RemoteVerifier::answer_of(const HttpResponse& response,
                                         std::span<const std::int64_t> text,
                                         const std::vector<Proposal>& draft) {
-  VerifiedDraft verified;
-  bool right = false;
-  try {
-    const Json answer = parse_json(response.body, "the answer");
-    verified = {answer.at("accepted").get<std::int64_t>(), answer.at("token").get<std::int64_t>()};
-    session_ = answer.at("session").get<std::string>();
-    widths_ = answer.at("widths").get<std::string>();
-    seconds_ = answer.at("seconds").get<double>();
-    right = verified.accepted >= 0 && verified.accepted <= std::ssize(draft) &&
-            verified.token >= 0 && verified.token < settings_.vocabulary &&
-            answer.at("length").get<std::int64_t>() == std::ssize(text) + verified.accepted + 1;
-  } catch (const std::exception&) {
-    right = false;
-  }
-  if (!right) {
+  const std::optional<VerifyAnswer> answer = parse_verify_answer(response.body);
+  if (!answer || answer->accepted > std::ssize(draft) || answer->token >= settings_.vocabulary ||
+      answer->length != std::ssize(text) + answer->accepted + 1) {
     fail("the server at {} gave an answer that is none: {:.200}", settings_.url, response.body);
   }
+  const VerifiedDraft verified{answer->accepted, answer->token};
+  session_ = answer->session;
+  widths_ = answer->widths;
+  seconds_ = answer->seconds;
   if (trips_.count == 1) trips_.first_computed = seconds_;
   trips_.computed += seconds_;
   known_.assign(text.begin(), text.end());

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "base/error.h"
+#include "base/json.h"
 #include "serve/api_error.h"
 #include "serve/request_members.h"
 
@@ -131,6 +134,43 @@ Json json_of(const VerifyRequest& request) {
   if (request.vocabulary) json["vocabulary"] = *request.vocabulary;
   if (request.tokenizer) json["tokenizer"] = *request.tokenizer;
   return json;
+}
+
+std::optional<VerifyAnswer> parse_verify_answer(std::string_view body) {
+  Json json;
+  try {
+    json = parse_json(body, "the answer");
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  if (!json.is_object()) return std::nullopt;
+  const auto member = [&](const char* name) {
+    const auto found = json.find(name);
+    return found == json.end() ? Json() : *found;
+  };
+  const auto count = [&](const char* name) {
+    const Json value = member(name);
+    const bool fits = value.is_number_unsigned() &&
+                      value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost);
+    return fits ? std::optional(value.get<std::int64_t>()) : std::nullopt;
+  };
+  const Json session = member("session"), widths = member("widths"), seconds = member("seconds");
+  const auto accepted = count("accepted"), token = count("token"), length = count("length"),
+             computed = count("computed");
+  if (!session.is_string() || !widths.is_string() || !seconds.is_number() || !accepted || !token ||
+      !length || !computed) {
+    return std::nullopt;
+  }
+  const auto time = seconds.get<double>();
+  if (!std::isfinite(time) || time < 0) return std::nullopt;
+  return VerifyAnswer{session.get<std::string>(), *accepted, *token, *length,
+                      widths.get<std::string>(),  *computed, time};
+}
+
+nlohmann::ordered_json json_of(const VerifyAnswer& answer) {
+  return {{"session", answer.session}, {"accepted", answer.accepted}, {"token", answer.token},
+          {"length", answer.length},   {"widths", answer.widths},     {"computed", answer.computed},
+          {"seconds", answer.seconds}};
 }
 
 }  // namespace mnm

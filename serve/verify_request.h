@@ -1,4 +1,5 @@
-// The body of POST /v1/verify: a text, and what a client's draft proposes after it. Pure.
+// The bodies of POST /v1/verify and of its answer: a text, what a client's draft proposes after it,
+// and how much of that the server keeps. Pure.
 #pragma once
 
 #include <cstdint>
@@ -31,5 +32,21 @@ VerifyRequest parse_verify_request(std::string_view body);
 
 // The same request as a client writes it.
 nlohmann::json json_of(const VerifyRequest& request);
+
+struct VerifyAnswer {
+  std::string session;        // in which the server keeps the text
+  std::int64_t accepted = 0;  // proposals
+  std::int64_t token = 0;     // the verifier's own, after them
+  std::int64_t length = 0;    // tokens of the text with both
+  std::string widths;         // of the verifier
+  std::int64_t computed = 0;  // tokens that it computed anew
+  double seconds = 0;         // that it took
+};
+
+// Nothing if a member is absent or of another type, a count is negative, or `seconds` is no time.
+std::optional<VerifyAnswer> parse_verify_answer(std::string_view body);
+
+// As the server writes it.
+nlohmann::ordered_json json_of(const VerifyAnswer& answer);
 
 }  // namespace mnm

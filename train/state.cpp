@@ -2,12 +2,9 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
-#include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
 
-#include "base/error.h"
 #include "base/files.h"
 #include "model/checkpoint.h"
 #include "model/own_files.h"
@@ -40,33 +37,6 @@ void write_tensors(const std::vector<std::pair<std::string, at::Tensor>>& tensor
   out.close();
 }
 
-constexpr const char* kStep = "step";
-
-// `made`: what a state was made with, by name.
-void require_same(std::map<std::string, std::string> made, const std::vector<RunSetting>& settings,
-                  const fs::path& path) {
-  constexpr std::size_t kLongest = 80;  // a longer value, such as a config, tells nobody anything
-  const auto fail_on = [&](const std::string& what, const std::string& was, const std::string& is) {
-    const bool shown = std::max(was.size(), is.size()) <= kLongest;
-    const auto text = [](const std::string& value) {
-      return value.empty() ? "nothing" : fmt::format("'{}'", value);
-    };
-    fail(
-        "cannot resume from {}: it was made with {}; go on with its settings, or give another "
-        "--out",
-        path.string(),
-        shown ? fmt::format("{} {}, this run has {}", what, text(was), text(is))
-              : fmt::format("another {}", what));
-  };
-  made.erase(kStep);
-  for (const auto& [name, options, value] : settings) {
-    const std::string was = made.contains(name) ? made.at(name) : "";
-    if (was != value) fail_on(options, was, value);
-    made.erase(name);
-  }
-  if (!made.empty()) fail_on(made.begin()->first, made.begin()->second, "");
-}
-
 }  // namespace
 
 void write_state(const TrainState& state, const fs::path& path) {
@@ -76,49 +46,29 @@ void write_state(const TrainState& state, const fs::path& path) {
     tensors.emplace_back("first." + state.names[i], state.first[i]);
     tensors.emplace_back("second." + state.names[i], state.second[i]);
   }
-  std::map<std::string, std::string> metadata = {{kStep, std::to_string(state.step)}};
-  for (const RunSetting& setting : state.settings) {
-    if (!setting.value.empty()) metadata[setting.name] = setting.value;
-  }
   AtomicFile file(path);
-  write_tensors(tensors, Dtype::kF32, metadata, file.path());
+  write_tensors(tensors, Dtype::kF32, state_metadata(state.step, state.settings), file.path());
   file.commit();
 }
 
 TrainState read_state(const NestedModel& model, const std::vector<RunSetting>& settings,
                       const fs::path& path, const at::Device& device) {
-  const MappedFile file(path);
-  const SafetensorsHeader header =
-      parse_safetensors(file.bytes(), file.bytes().size(), path.string());
-  require_same(header.metadata, settings, path);
-  std::map<std::string, const TensorEntry*> entries;
-  for (const TensorEntry& entry : header.tensors) entries[entry.name] = &entry;
-
+  const StateFile file(model, settings, path);
   TrainState state;
+  state.step = file.step();
   state.settings = settings;
-  try {
-    state.step = std::stoll(header.metadata.at(kStep));
-  } catch (const std::exception&) {
-    fail("cannot resume from {}: it says no step; it is no training state", path.string());
-  }
-  const auto load = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
-    const auto found = entries.find(name);
-    if (found == entries.end() || found->second->shape != shape ||
-        found->second->dtype != Dtype::kF32) {
-      fail("cannot resume from {}: tensor '{}' is absent or not f32 of this model's shape",
-           path.string(), name);
-    }
-    const auto bytes = file.bytes().subspan(header.data_offset + found->second->begin,
-                                            found->second->end - found->second->begin);
-    at::Tensor tensor = at::empty(shape, at::kFloat);
-    std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
-    return tensor.to(device);
-  };
-  for (const TensorSpec& spec : model.table.tensors) {
+  for (std::size_t i = 0; i < file.tensors().size(); ++i) {
+    const TensorSpec& spec = model.table.tensors[i];
+    const auto on_device = [&](std::span<const std::byte> bytes) {
+      at::Tensor tensor = at::empty(spec.shape, at::kFloat);
+      std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+      return tensor.to(device);
+    };
+    const auto& [weight, first, second] = file.tensors()[i];
     state.names.push_back(spec.name);
-    state.weights.push_back(load("weight." + spec.name, spec.shape));
-    state.first.push_back(load("first." + spec.name, spec.shape));
-    state.second.push_back(load("second." + spec.name, spec.shape));
+    state.weights.push_back(on_device(weight));
+    state.first.push_back(on_device(first));
+    state.second.push_back(on_device(second));
   }
   return state;
 }

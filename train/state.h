@@ -13,15 +13,9 @@
 #include "base/files.h"
 #include "model/checkpoint.h"
 #include "model/nested_model.h"
+#include "train/state_file.h"
 
 namespace mnm {
-
-// A setting that must not change before a resume.
-struct RunSetting {
-  std::string name;     // in the file
-  std::string options;  // that it is given by
-  std::string value;    // empty: not used, and not in the file
-};
 
 struct TrainState {
   std::int64_t step = 0;                  // steps taken
@@ -31,12 +25,10 @@ struct TrainState {
   std::vector<RunSetting> settings;
 };
 
-// Writes state.safetensors: the tensors weight.NAME, first.NAME and second.NAME in f32, and the
-// rest as metadata. The file appears whole or not at all.
+// Writes the file that train/state_file.h describes. It appears whole or not at all.
 void write_state(const TrainState& state, const std::filesystem::path& path);
 
-// Reads a state. Error if the file is no state of this model or was made with other settings, more
-// of them or fewer; it names the first that differs, with both values.
+// Reads a state. Errors are StateFile's.
 TrainState read_state(const NestedModel& model, const std::vector<RunSetting>& settings,
                       const std::filesystem::path& path, const at::Device& device);
 

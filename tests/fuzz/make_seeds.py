@@ -7,6 +7,7 @@ and small hostile ones. The same bytes each time.
 import base64
 import gzip
 import json
+import math
 import pathlib
 import sqlite3
 import struct
@@ -522,9 +523,43 @@ def companion_seeds():
         write("request_body", name, json.dumps(body))
 
 
+def unfinished_seeds():
+    """What this program reads of its own work: of a verifier, of an image set, of a training run."""
+    answer = {"session": "verify-1", "accepted": 1, "token": 7, "length": 4}
+    answer |= {"widths": "8x2", "computed": 3, "seconds": 0.25}
+    write("verify_answer", "sound", json.dumps(answer))
+    write("verify_answer", "no_time", json.dumps(answer | {"seconds": -1}))
+
+    first = "mixnmatch unfinished image set identity\n"
+    lines = [{"next": 10, "broken": {}}, {"next": 20, "broken": {"11": "no JPEG"}}]
+    journal = first + "".join(json.dumps(line) + "\n" for line in lines)
+    write("unfinished_set", "sound", journal)
+    write("unfinished_set", "cut_off", journal[:-20])
+    write("unfinished_set", "of_others", journal.replace("identity", "other"))
+    write("unfinished_set", "beyond", first + json.dumps({"next": 2**63}) + "\n")
+
+    layer = "model.layers.0."
+    shapes = {"model.embed_tokens": [3, 2], "model.norm": [2]}
+    for name in ("q", "k", "v", "o"):
+        shapes[f"{layer}self_attn.{name}_proj"] = [2, 2]
+    for name in ("gate", "up", "down"):
+        shapes[f"{layer}mlp.{name}_proj"] = [2, 2]
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        shapes[layer + name] = [2]
+    tensors = {
+        f"{part}.{name}.weight": ("F32", shape, bytes(4 * math.prod(shape)))
+        for part in ("weight", "first", "second")
+        for name, shape in shapes.items()
+    }
+    write("train_state", "sound", safetensors(tensors, {"step": "5", "seed": "1"}))
+    write("train_state", "other_seed", safetensors(tensors, {"step": "5", "seed": "2"}))
+    write("train_state", "no_step", safetensors(tensors, {"step": "-5", "seed": "1"}))
+
+
 if __name__ == "__main__":
     array_seeds()
     companion_seeds()
+    unfinished_seeds()
     checkpoint_seeds()
     tokenizer_seeds()
     token_file_seeds()

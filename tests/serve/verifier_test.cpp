@@ -32,6 +32,7 @@ ScriptedServer::Answer accepting(const Json& asked) {
            {"token", 7},
            {"length", length},
            {"widths", "4x2"},
+           {"computed", 1},
            {"seconds", 0.5}}};
 }
 
@@ -107,9 +108,10 @@ TEST(RemoteVerifier, WhatTakesTooLongIsNotAskedTwice) {
 }
 
 TEST(RemoteVerifier, AnswersThatAreNoneAreRefused) {
-  const Json wrong[] = {{{"accepted", 3}},    {{"accepted", -1}}, {{"token", 256}},
-                        {{"token", "a"}},     {{"length", 9}},    {{"session", nullptr}},
-                        {{"seconds", "long"}}};
+  const Json wrong[] = {{{"accepted", 3}},     {{"accepted", -1}}, {{"token", 256}},
+                        {{"token", "a"}},      {{"length", 9}},    {{"session", nullptr}},
+                        {{"seconds", "long"}}, {{"seconds", -1}},  {{"computed", 1.5}},
+                        {{"widths", 4}}};
   for (const Json& more : wrong) {
     const ScriptedServer server([&](const Json& body) {
       ScriptedServer::Answer answer = accepting(body);
