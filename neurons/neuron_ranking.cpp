@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <cstddef>
+#include <cstring>
+#include <span>
 
 #include "base/error.h"
 #include "engine/engine.h"
@@ -10,18 +12,29 @@
 namespace mnm {
 
 void require_varied(const Examples& data) {
-  std::vector<std::int64_t> tokens(static_cast<std::size_t>(data.context));
-  std::optional<std::int64_t> first;
+  const InputSpec each = data.input();
+  const auto width = static_cast<std::ptrdiff_t>(each.bytes()) / each.elements();
+  std::vector<std::byte> first;  // the bytes of the first token or pixel
   for (std::int64_t i = 0; i < data.count; ++i) {
-    data.read_inputs(i, 1, std::as_writable_bytes(std::span(tokens)));
-    if (!first) first = tokens.front();
-    if (std::ranges::any_of(tokens, [&](std::int64_t token) { return token != *first; })) return;
+    const ExampleInputs inputs = inputs_of(data, i, 1);
+    const std::span<const std::byte> bytes = inputs.bytes();
+    if (first.empty()) first.assign(bytes.begin(), bytes.begin() + width);
+    for (auto at = bytes.begin(); at != bytes.end(); at += width) {
+      if (!std::equal(first.begin(), first.end(), at)) return;
+    }
   }
+  if (each.type == InputType::kPixels) {
+    fail(
+        "cannot calibrate on {}: all pixels of its {} images are the same, which says nothing of "
+        "how neurons differ; give it images of the kind that the model will see",
+        data.name, data.count);
+  }
+  std::int64_t token = 0;
+  std::memcpy(&token, first.data(), sizeof token);
   fail(
       "cannot calibrate on {}: all of its {} tokens are token {}, which says nothing of how "
-      "neurons "
-      "differ; give it text of the kind that the model will read",
-      data.name, data.count * data.context, *first);
+      "neurons differ; give it text of the kind that the model will read",
+      data.name, data.count * data.context, token);
 }
 
 namespace {

@@ -12,7 +12,7 @@
 
 namespace mnm {
 
-// Error if the data cannot rank neurons: all of its tokens are the same one.
+// Error if the data cannot rank neurons: all of its tokens, or pixels, are the same.
 void require_varied(const Examples& data);
 
 // The order of each layer's neurons by a score, [layers]. One pass of the model over the data,

@@ -1,4 +1,4 @@
-// The bundled images of characters, and their classifier on the first images of the confirm part:
+// The bundled images of characters, and their classifiers on the first images of the confirm part:
 // whether widths matter to them as data/README.md says.
 #include <gtest/gtest.h>
 
@@ -50,7 +50,7 @@ TEST_P(Glyphs, NeighbouringGranularitiesAreFarApart) {
   EXPECT_LT(row["difference"].get<double>(), -0.01) << row;
 }
 
-INSTANTIATE_TEST_SUITE_P(Bundled, Glyphs, ::testing::Values("mamba2_vision"));
+INSTANTIATE_TEST_SUITE_P(Bundled, Glyphs, ::testing::Values("mamba2_vision", "vit"));
 
 // Bytes after the header of an array of so many.
 std::string last_bytes(const std::string& file, std::size_t count) {
