@@ -164,6 +164,9 @@ def compare(title, pairs, losses):
     """Prints how often the first of each two has less loss than the second, and the other way."""
     differences = [losses[a] - losses[b] for a, b in pairs if a != b]
     equal = len(pairs) - len(differences)
+    if not differences:
+        print(f"{title}: {len(pairs)} pairs, all the same")
+        return
     p = holm([ttest_rel(losses[a], losses[b]).pvalue for a, b in pairs if a != b])
     means = numpy.array([difference.mean() for difference in differences])
     less = int(((p < 0.05) & (means < 0)).sum())

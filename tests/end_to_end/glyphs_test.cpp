@@ -14,7 +14,7 @@ namespace mnm::test {
 namespace {
 
 const std::string kGlyphs = MNM_SOURCE_DIR "/data/glyphs/";
-constexpr int kImages = 2000;  // of 5,000; each counts as 17 positions
+constexpr int kImages = 5000;  // all; each counts as 17 positions
 
 class Glyphs : public ::testing::TestWithParam<std::string> {
  protected:
