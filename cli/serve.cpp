@@ -176,10 +176,10 @@ int serve_command(const Arguments& arguments) {
   Metrics metrics;
   CompletionService service(words, models, request.service, metrics);
   const SchedulerLimits& limits = request.service.limits;
-  Api api(models, words, service, metrics,
-          {limits.vocabulary, std::min(limits.context, limits.positions), token});
+  Routes routes(models, words, service, metrics,
+                {limits.vocabulary, std::min(limits.context, limits.positions), token});
   // An address that is in use is told before a model is loaded, which may take minutes.
-  HttpServer server(request.http, api, metrics, request.log ? LogSink(note_line) : LogSink());
+  HttpServer server(request.http, routes, metrics, request.log ? LogSink(note_line) : LogSink());
 
   const auto session =
       open_engine(request.device.device).load(opened.model, opened.checkpoint, request.device);

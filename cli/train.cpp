@@ -72,6 +72,38 @@ std::string losses_text(const std::vector<double>& losses) {
   return text;
 }
 
+void add_optimisation_options(OptionTable& options, TrainSettings& settings, std::string& loss) {
+  options.section("optimisation")
+      .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
+      .option("batch", count_value(settings.batch, 1, 1 << 20),
+              "sequences or images per micro-batch")
+      .option("accumulate", count_value(settings.accumulate, 1, 1 << 20), "micro-batches per step")
+      .option("context", count_value(settings.context, 1, 1 << 24), "tokens per sequence")
+      .option("learning-rate", real_value(settings.learning_rate, 0, 10),
+              "the peak of the learning rate")
+      .option("min-rate", real_value(settings.min_rate, 0, 1),
+              "the share of the peak that the cosine ends at")
+      .option("warmup", count_value(settings.warmup, 0, std::int64_t{1} << 40),
+              "steps of linear warm-up")
+      .option("beta1", real_value(settings.beta1, 0, 1), "decay rate of AdamW's first moment")
+      .option("beta2", real_value(settings.beta2, 0, 1), "decay rate of AdamW's second moment")
+      .option("weight-decay", real_value(settings.weight_decay, 0, 10),
+              "weight decay of matrices; biases, norms, class tokens and positions have none")
+      .option("clip", real_value(settings.clip, 0, 1e9), "the largest norm of the gradient")
+      .option("label-smoothing", real_value(settings.label_smoothing, 0, 1),
+              "the share of a target's probability that all words or classes share")
+      .option("flip", flag_value(settings.flip), "mirror half of the images, left to right")
+      .option("shift", count_value(settings.shift, 0, 1 << 16, "PIXELS"),
+              "move each image by up to so many pixels in both directions; its edge is repeated")
+      .option("erase", real_value(settings.erase, 0, 1),
+              "the share of the images of which a rectangle is erased")
+      .option("mixup", real_value(settings.mixup, 0, 8),
+              "mix pairs of images and their targets, by a share of Beta(this, this); 0: do not")
+      .option("loss", choice_value(loss, kTargetLosses),
+              "of images: cross-entropy of the softmax, or the sum of binary ones of each class")
+      .option("seed", count_value(settings.seed), "seed of weights, batches and granularities");
+}
+
 OptionTable option_table(Request& request) {
   auto& [config, from, teacher, tokens, images, settings, widths, nesting, schedule, weights, loss,
          device, force] = request;
@@ -124,37 +156,9 @@ OptionTable option_table(Request& request) {
           "a checkpoint of the same vocabulary, at its full width; else the trained model's own "
           "full width, as it is at each step")
       .option("temperature", real_value(settings.temperature, 1e-3, 1e3),
-              "of both distributions in that divergence")
-      .section("optimisation")
-      .option("steps", count_value(settings.steps, 1, std::int64_t{1} << 40), "optimiser steps")
-      .option("batch", count_value(settings.batch, 1, 1 << 20),
-              "sequences or images per micro-batch")
-      .option("accumulate", count_value(settings.accumulate, 1, 1 << 20), "micro-batches per step")
-      .option("context", count_value(settings.context, 1, 1 << 24), "tokens per sequence")
-      .option("learning-rate", real_value(settings.learning_rate, 0, 10),
-              "the peak of the learning rate")
-      .option("min-rate", real_value(settings.min_rate, 0, 1),
-              "the share of the peak that the cosine ends at")
-      .option("warmup", count_value(settings.warmup, 0, std::int64_t{1} << 40),
-              "steps of linear warm-up")
-      .option("beta1", real_value(settings.beta1, 0, 1), "decay rate of AdamW's first moment")
-      .option("beta2", real_value(settings.beta2, 0, 1), "decay rate of AdamW's second moment")
-      .option("weight-decay", real_value(settings.weight_decay, 0, 10),
-              "weight decay of matrices; biases, norms, class tokens and positions have none")
-      .option("clip", real_value(settings.clip, 0, 1e9), "the largest norm of the gradient")
-      .option("label-smoothing", real_value(settings.label_smoothing, 0, 1),
-              "the share of a target's probability that all words or classes share")
-      .option("flip", flag_value(settings.flip), "mirror half of the images, left to right")
-      .option("shift", count_value(settings.shift, 0, 1 << 16, "PIXELS"),
-              "move each image by up to so many pixels in both directions; its edge is repeated")
-      .option("erase", real_value(settings.erase, 0, 1),
-              "the share of the images of which a rectangle is erased")
-      .option("mixup", real_value(settings.mixup, 0, 8),
-              "mix pairs of images and their targets, by a share of Beta(this, this); 0: do not")
-      .option("loss", choice_value(loss, kTargetLosses),
-              "of images: cross-entropy of the softmax, or the sum of binary ones of each class")
-      .option("seed", count_value(settings.seed), "seed of weights, batches and granularities")
-      .section("run")
+              "of both distributions in that divergence");
+  add_optimisation_options(options, settings, loss);
+  options.section("run")
       .option("report-every", count_value(settings.report_every, 1, std::int64_t{1} << 40),
               "steps between reports")
       .option("checkpoint-every", count_value(settings.checkpoint_every, 1, std::int64_t{1} << 40),

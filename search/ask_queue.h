@@ -2,11 +2,14 @@
 // candidates so far.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <vector>
 
 #include "base/error.h"
 #include "model/widths.h"
+#include "search/feasible_set.h"
 
 namespace mnm {
 
@@ -15,6 +18,17 @@ class AskQueue {
   void ask(const Widths& widths) {
     waiting_.push_back(widths);
     ++count_;
+  }
+
+  // Asks for the first `n` members of `chosen`, or for all if they are fewer. They leave `chosen`.
+  std::vector<Widths> ask_first(std::size_t n, std::deque<Levels>& chosen, const FeasibleSet& set) {
+    std::vector<Widths> batch;
+    while (batch.size() < n && !chosen.empty()) {
+      batch.push_back(set.widths(chosen.front()));
+      chosen.pop_front();
+      ask(batch.back());
+    }
+    return batch;
   }
 
   // Error unless `widths` is the oldest candidate that waits, since results come in the order of

@@ -37,15 +37,7 @@ class Knapsack final : public Strategy {
   Knapsack(const Knapsack&) = delete;
   Knapsack& operator=(const Knapsack&) = delete;
 
-  std::vector<Widths> ask(std::size_t n) override {
-    std::vector<Widths> batch;
-    while (batch.size() < n && !queue_.empty()) {
-      batch.push_back(set_.widths(queue_.front()));
-      queue_.pop_front();
-      asked_.ask(batch.back());
-    }
-    return batch;
-  }
+  std::vector<Widths> ask(std::size_t n) override { return asked_.ask_first(n, queue_, set_); }
 
   void tell(const Widths& widths, const Point& result, double /*noise*/) override {
     asked_.tell(widths);

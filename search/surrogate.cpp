@@ -94,13 +94,7 @@ class SurrogateSearch final : public Strategy {
 
   std::vector<Widths> ask(std::size_t n) override {
     if (queue_.empty() && asked_.waiting() == 0 && !finished()) fill_queue();
-    std::vector<Widths> batch;
-    while (batch.size() < n && !queue_.empty()) {
-      batch.push_back(set_.widths(queue_.front()));
-      queue_.pop_front();
-      asked_.ask(batch.back());
-    }
-    return batch;
+    return asked_.ask_first(n, queue_, set_);
   }
 
   void tell(const Widths& widths, const Point& result, double noise) override {

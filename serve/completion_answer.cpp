@@ -5,8 +5,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
 
-#include "serve/api.h"
 #include "serve/api_error.h"
+#include "serve/routes.h"
 
 namespace mnm {
 namespace {

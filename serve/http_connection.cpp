@@ -24,30 +24,31 @@ auto into(beast::error_code& error) { return net::redirect_error(net::use_awaita
 
 // What a client is told whose body has no room beside the others.
 HttpResponse bodies_full() {
-  return Api::error({429, "", "bodies_full",
-                     "the bodies of the requests that are under way take all the memory that this "
-                     "server has for them: try again later"});
+  return Routes::error(
+      {429, "", "bodies_full",
+       "the bodies of the requests that are under way take all the memory that this "
+       "server has for them: try again later"});
 }
 
 // This server would go by the first header Host, and a proxy before it may have gone by another.
 HttpResponse several_hosts() {
-  return Api::error({400, "", "several_hosts",
-                     "the request names its Host more than once: send one header Host"});
+  return Routes::error({400, "", "several_hosts",
+                        "the request names its Host more than once: send one header Host"});
 }
 
 // What a client is told whose request could not be read; nothing if it is gone or too slow.
 std::optional<HttpResponse> unreadable(const beast::error_code& error) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return Api::error({431, "", "", "the header is longer than this server reads"});
+    return Routes::error({431, "", "", "the header is longer than this server reads"});
   }
   if (error == http::error::body_limit) {
-    return Api::error({413, "", "", "the body is longer than this server reads"});
+    return Routes::error({413, "", "", "the body is longer than this server reads"});
   }
   const bool ours = error.category() == make_error_code(http::error::bad_method).category();
   if (!ours || error == http::error::end_of_stream || error == http::error::partial_message) {
     return std::nullopt;
   }
-  return Api::error({400, "", "", "the request is no HTTP/1.1"});
+  return Routes::error({400, "", "", "the request is no HTTP/1.1"});
 }
 
 // A connection is idle as long as this lives.
@@ -102,8 +103,8 @@ HttpRequest request_of(const Parser& parser) {
 }  // namespace
 
 HttpConnection::HttpConnection(net::ip::tcp::socket socket, ConnectionOwner& owner,
-                               const HttpSettings& settings, Api& api)
-    : stream_(std::move(socket)), owner_(owner), settings_(settings), api_(api) {
+                               const HttpSettings& settings, Routes& routes)
+    : stream_(std::move(socket)), owner_(owner), settings_(settings), routes_(routes) {
   // A token is a small packet: it does not wait for the next one.
   beast::error_code ignored;
   stream_.socket().set_option(net::ip::tcp::no_delay(true), ignored);
@@ -136,10 +137,11 @@ net::awaitable<void> HttpConnection::linger() {
 
 // The answer to a request whose body is not wanted; nothing if it is.
 std::optional<HttpResponse> HttpConnection::without_body(const HttpRequest& request) const {
-  if (owner_.allows(request.host)) return api_.without_body(request);
-  return Api::error({403, "", "host_not_allowed",
-                     "this server does not answer to the Host that the request names: reach it as "
-                     "localhost or by its address, or start it with --allow-host NAME"});
+  if (owner_.allows(request.host)) return routes_.without_body(request);
+  return Routes::error(
+      {403, "", "host_not_allowed",
+       "this server does not answer to the Host that the request names: reach it as "
+       "localhost or by its address, or start it with --allow-host NAME"});
 }
 
 // Reads and answers one request. False: the connection ends.
@@ -164,7 +166,7 @@ net::awaitable<bool> HttpConnection::exchange() {
     const bool one_host = parser.get().count(http::field::host) <= 1;  // RFC 9112, 3.2
     early = one_host ? without_body(request) : several_hosts();
   }
-  const std::string_view route = error ? "unreadable" : api_.route_of(request);
+  const std::string_view route = error ? "unreadable" : routes_.route_of(request);
   // What is left of a body that nobody wants is not read: the connection ends instead.
   bool keep_alive = !error && parser.get().keep_alive() && !owner_.closing();
   const bool bodiless = !error && parser.is_done();
@@ -196,7 +198,7 @@ net::awaitable<bool> HttpConnection::exchange() {
   if (early) {
     co_await exchange.reply(*early);
   } else {
-    co_await api_.answer(exchange);
+    co_await routes_.answer(exchange);
   }
   owner_.answered(route, exchange.status() == 0 ? 499 : exchange.status(), came.seconds());
   co_return exchange.keep_alive() && !exchange.broken();

@@ -8,10 +8,10 @@
 #include <optional>
 #include <string_view>
 
-#include "serve/api.h"
 #include "serve/awaitable.h"
 #include "serve/body_budget.h"
 #include "serve/http_message.h"
+#include "serve/routes.h"
 
 namespace mnm {
 
@@ -38,7 +38,7 @@ class HttpConnection {
  public:
   // The references outlive it.
   HttpConnection(boost::asio::ip::tcp::socket socket, ConnectionOwner& owner,
-                 const HttpSettings& settings, Api& api);
+                 const HttpSettings& settings, Routes& routes);
 
   boost::asio::awaitable<void> run();  // until it is closed, by either side
   void close();                        // run() returns soon after
@@ -52,7 +52,7 @@ class HttpConnection {
   boost::beast::flat_buffer buffer_;
   ConnectionOwner& owner_;
   const HttpSettings& settings_;
-  Api& api_;
+  Routes& routes_;
 };
 
 }  // namespace mnm

@@ -30,9 +30,9 @@ constexpr std::chrono::milliseconds kRest{20};
 }  // namespace
 
 struct HttpServer::Impl final : ConnectionOwner {
-  Impl(const HttpSettings& its_settings, Api& its_api, Metrics& its_metrics, LogSink its_log)
+  Impl(const HttpSettings& its_settings, Routes& its_routes, Metrics& its_metrics, LogSink its_log)
       : settings(its_settings),
-        api(its_api),
+        routes(its_routes),
         metrics(its_metrics),
         log(std::move(its_log)),
         hosts(settings.address, settings.allowed_hosts),
@@ -92,7 +92,7 @@ struct HttpServer::Impl final : ConnectionOwner {
   net::awaitable<void> serve_connection(tcp::socket socket) {
     metrics.connections(++open);
     try {
-      HttpConnection connection(std::move(socket), *this, settings, api);
+      HttpConnection connection(std::move(socket), *this, settings, routes);
       co_await connection.run();
     } catch (const std::exception&) {
       // Only this connection ends by it: out of memory, for instance.
@@ -126,7 +126,7 @@ struct HttpServer::Impl final : ConnectionOwner {
   }
 
   const HttpSettings& settings;
-  Api& api;
+  Routes& routes;
   Metrics& metrics;
   LogSink log;
   AllowedHosts hosts;
@@ -140,8 +140,8 @@ struct HttpServer::Impl final : ConnectionOwner {
   tcp::acceptor acceptor{io};
 };
 
-HttpServer::HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log)
-    : impl_(std::make_unique<Impl>(settings, api, metrics, std::move(log))) {
+HttpServer::HttpServer(const HttpSettings& settings, Routes& routes, Metrics& metrics, LogSink log)
+    : impl_(std::make_unique<Impl>(settings, routes, metrics, std::move(log))) {
   impl_->bind();
 }
 

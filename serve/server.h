@@ -6,18 +6,18 @@
 #include <memory>
 #include <string>
 
-#include "serve/api.h"
 #include "serve/http_message.h"
+#include "serve/routes.h"
 
 namespace mnm {
 
 class HttpServer {
  public:
-  // Takes the address, and no connection yet. `api`, `metrics` and `settings` outlive it. `log` is
-  // called on the thread that runs, once for each answer. It gets the name of a route, never what a
-  // client wrote. UsageError if the address or a host is none, or if all bodies may take less
-  // memory than one; Error if the address is in use.
-  HttpServer(const HttpSettings& settings, Api& api, Metrics& metrics, LogSink log);
+  // Takes the address, and no connection yet. `routes`, `metrics` and `settings` outlive it. `log`
+  // is called on the thread that runs, once for each answer. It gets the name of a route, never
+  // what a client wrote. UsageError if the address or a host is none, or if all bodies may take
+  // less memory than one; Error if the address is in use.
+  HttpServer(const HttpSettings& settings, Routes& routes, Metrics& metrics, LogSink log);
   ~HttpServer();
 
   std::uint16_t port() const;

@@ -117,9 +117,22 @@ class LlamaFold final : public Fold {
     const double residual = config_.residual_multiplier;
     attention.o = times(w("self_attn.o_proj"), residual);
     attention.o_bias = times(b("self_attn.o_proj", config_.o_bias), residual);
+    return {attention, load_ffn(base)};
+  }
+
+  // Of the layer whose tensors' names begin with `base`.
+  LlamaFfnWeights load_ffn(const std::string& base) const {
+    const double residual = config_.residual_multiplier;
+    const auto w = [&](const char* name) { return weight_(base + name + ".weight"); };
+    const auto b = [&](const char* name) {
+      return config_.mlp_bias ? weight_(base + name + ".bias") : at::Tensor();
+    };
+    const auto norm = [&](std::string_view name, bool there) {
+      return there ? norm_weight(fmt::format("{}{}.weight", base, name)) : at::Tensor();
+    };
     LlamaFfnWeights ffn;
-    ffn.norm = norm(config_.architecture->ffn_norm(), before);
-    ffn.post_norm = norm(config_.architecture->ffn_norm_after, after);
+    ffn.norm = norm(config_.architecture->ffn_norm(), config_.architecture->norms_before());
+    ffn.post_norm = norm(config_.architecture->ffn_norm_after, config_.architecture->norms_after());
     if (config_.architecture->fused_ffn) {
       const at::Tensor both = w("mlp.gate_up_proj");
       const std::int64_t half = both.size(0) / 2;
@@ -130,16 +143,16 @@ class LlamaFold final : public Fold {
       ffn.up = w("mlp.up_proj");
     }
     const at::Tensor down = w("mlp.down_proj");
-    const at::Tensor down_bias = b("mlp.down_proj", config_.mlp_bias);
+    const at::Tensor down_bias = b("mlp.down_proj");
     ffn.down = times(down, residual);
-    ffn.gate_bias = unless_zero(b("mlp.gate_proj", config_.mlp_bias));
-    ffn.up_bias = unless_zero(b("mlp.up_proj", config_.mlp_bias));
+    ffn.gate_bias = unless_zero(b("mlp.gate_proj"));
+    ffn.up_bias = unless_zero(b("mlp.up_proj"));
     ffn.down_bias = times(unless_zero(down_bias), residual);
     if (config_.compensated) {
       const at::Tensor means = weight_(base + "mlp.down_proj.input_mean");
       ffn.removed = RemovedMeans(down, means, down_bias, stored_, residual);
     }
-    return {attention, ffn};
+    return ffn;
   }
 
   // Biases of zeros, as compensation puts them beside gate and up, are not worth adding; while a

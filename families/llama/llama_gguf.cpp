@@ -198,6 +198,20 @@ std::string capped_refusal(const LlamaConfig& config) {
   return windows_refusal(config);
 }
 
+// Error unless GGUF and llama.cpp have what the model needs.
+void require_in_gguf(const LlamaConfig& config, bool uniform) {
+  if (const std::string why = llama_gguf_refusal(config); !why.empty()) {
+    fail("gguf cannot hold this model: {}", why);
+  }
+  if (!uniform && !llama_gguf_mixes(config)) {
+    fail(
+        "gguf cannot hold layers of different widths of this model: llama.cpp has them for Llama's "
+        "arithmetic alone, and {}",
+        config.activation == Activation::kSilu ? config.differs_from_llama()
+                                               : "its hidden_act is " + config.hidden_act);
+  }
+}
+
 }  // namespace
 
 std::string llama_gguf_refusal(const LlamaConfig& config) {
@@ -256,16 +270,7 @@ GgufModel llama_gguf(const NestedModel& submodel) {
   const LlamaConfig config = parse_llama_config(submodel.config, {});
   const Widths widths = submodel.space.full();
   const bool uniform = is_uniform(widths);
-  if (const std::string why = llama_gguf_refusal(config); !why.empty()) {
-    fail("gguf cannot hold this model: {}", why);
-  }
-  if (!uniform && !llama_gguf_mixes(config)) {
-    fail(
-        "gguf cannot hold layers of different widths of this model: llama.cpp has them for Llama's "
-        "arithmetic alone, and {}",
-        config.activation == Activation::kSilu ? config.differs_from_llama()
-                                               : "its hidden_act is " + config.hidden_act);
-  }
+  require_in_gguf(config, uniform);
   const bool pairs =
       (!uniform || config.architecture->gguf_pairs) && !config.architecture->turns_pairs;
   GgufModel gguf;

@@ -231,14 +231,30 @@ class LlamaGraph {
     return onnx_linear(graph_, x, base + scope, bias);
   }
 
+  // What attention in this layer takes from `v`: [tokens, q_size]. `q` is [batch, heads, sequence,
+  // head_dim]; `k` and `v` have the heads of keys and values.
+  OnnxValue mix(OnnxValue q, const OnnxValue& k, const OnnxValue& v, std::size_t layer) {
+    const std::int64_t dim = config_.head_dim;
+    // The heads of a group share keys and values: they are rows of one product.
+    if (groups() > 1) q = graph_.reshape(q, {0, config_.kv_heads, -1, dim});
+    OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
+    if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
+    scores = graph_.cast(scores, graph_.type(), OnnxType::kF32);
+    scores = graph_.add(capped(scores, config_.attention_cap), biases_.at(config_.windows[layer]));
+    OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
+    weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
+    if (groups() > 1) weights = graph_.reshape(weights, grouped_shape_);
+    OnnxValue mixed = graph_.op("MatMul", {weights, v});
+    if (groups() > 1) mixed = graph_.reshape(mixed, {0, config_.heads, -1, dim});
+    return graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
+  }
+
   OnnxValue attend(const OnnxValue& x, std::int64_t layer) {
     const std::string base = fmt::format("model.layers.{}.", layer);
     const LlamaArchitecture& architecture = *config_.architecture;
     const OnnxValue h =
         architecture.norms_before() ? norm(x, "input_layernorm", base + "input_layernorm") : x;
     const auto scope = graph_.scope("self_attn");
-    const std::int64_t kv = config_.kv_heads, dim = config_.head_dim;
-    // [batch, heads, sequence, head_dim]
     std::map<std::string, OnnxValue> parts;  // of the one product, where they are fused
     if (architecture.fused_qkv) {
       const auto split = graph_.split(product(h, "qkv_proj", base + "self_attn.", config_.qkv_bias),
@@ -258,6 +274,7 @@ class LlamaGraph {
       if (has_norm && !whole) heads_of = normal(heads_of);
       return graph_.transpose(heads_of, {0, 2, 1, 3});
     };
+    // [batch, heads, sequence, head_dim]
     OnnxValue q = projected("q_proj", q_shape_, "q_norm");
     OnnxValue k = projected("k_proj", kv_shape_, "k_norm");
     OnnxValue v = projected("v_proj", kv_shape_, nullptr);
@@ -277,18 +294,7 @@ class LlamaGraph {
       k = with_past(k, layer, "key");
       v = with_past(v, layer, "value");
     }
-    // The heads of a group share keys and values: they are rows of one product.
-    if (groups() > 1) q = graph_.reshape(q, {0, kv, -1, dim});
-    OnnxValue scores = graph_.op("MatMul", {q, graph_.transpose(k, {0, 1, 3, 2})});
-    if (groups() > 1) scores = graph_.reshape(scores, scores_shape_);
-    scores = graph_.cast(scores, graph_.type(), OnnxType::kF32);
-    scores = graph_.add(capped(scores, config_.attention_cap), biases_.at(config_.windows[index]));
-    OnnxValue weights = graph_.op("Softmax", {scores}, {{"axis", std::int64_t{-1}}});
-    weights = graph_.cast(weights, OnnxType::kF32, graph_.type());
-    if (groups() > 1) weights = graph_.reshape(weights, grouped_shape_);
-    OnnxValue mixed = graph_.op("MatMul", {weights, v});
-    if (groups() > 1) mixed = graph_.reshape(mixed, {0, config_.heads, -1, dim});
-    mixed = graph_.reshape(graph_.transpose(mixed, {0, 2, 1, 3}), {-1, config_.q_size()});
+    const OnnxValue mixed = mix(q, k, v, index);
     const OnnxValue out = product(mixed, "o_proj", base + "self_attn.", config_.o_bias);
     const std::string name(architecture.attention_norm_after);
     return add_to(x, architecture.norms_after() ? norm(out, name, base + name) : out);

@@ -100,9 +100,9 @@ class Server : public ::testing::Test {
 
   void start() {
     service_ = std::make_unique<CompletionService>(words_, models_, service_settings_, metrics_);
-    api_ = std::make_unique<Api>(models_, words_, *service_, metrics_,
-                                 ApiSettings{256, 2 * kEndless, ""}, jobs_);
-    server_ = std::make_unique<HttpServer>(http_, *api_, metrics_, LogSink());
+    routes_ = std::make_unique<Routes>(models_, words_, *service_, metrics_,
+                                       RouteSettings{256, 2 * kEndless, ""}, jobs_);
+    server_ = std::make_unique<HttpServer>(http_, *routes_, metrics_, LogSink());
     server_->listen();
     network_ = std::thread([this] { server_->run(); });
     worker_ = std::thread([this] {
@@ -160,12 +160,12 @@ class Server : public ::testing::Test {
   HttpSettings http_;
   Metrics metrics_;
   FakeSequences fake_{256};
-  JobSource jobs_;  // of the Api
+  JobSource jobs_;  // of the Routes
   std::promise<void> computing_, go_on_, reading_;
   bool let_go_ = false, held_ = false;
   std::atomic<int> given_up_ = 0;
   std::unique_ptr<CompletionService> service_;
-  std::unique_ptr<Api> api_;
+  std::unique_ptr<Routes> routes_;
   std::unique_ptr<HttpServer> server_;
   std::thread network_, worker_;
 };
@@ -449,15 +449,17 @@ TEST_F(Server, AnAddressInUseIsToldBeforeAnythingIsAnswered) {
   start();
   HttpSettings same = http_;
   same.port = server_->port();
-  EXPECT_TRUE(contains(error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
+  EXPECT_TRUE(contains(error_of([&] { HttpServer(same, *routes_, metrics_, LogSink()); }),
                        fmt::format("port {}", same.port)));
   same.address = "localhost";
-  EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
-                       "no IP address"));
+  EXPECT_TRUE(
+      contains(test::usage_error_of([&] { HttpServer(same, *routes_, metrics_, LogSink()); }),
+               "no IP address"));
   same.address = "127.0.0.1";
   same.all_bodies_bytes = same.body_bytes - 1;
-  EXPECT_TRUE(contains(test::usage_error_of([&] { HttpServer(same, *api_, metrics_, LogSink()); }),
-                       "--body-memory at least"));
+  EXPECT_TRUE(
+      contains(test::usage_error_of([&] { HttpServer(same, *routes_, metrics_, LogSink()); }),
+               "--body-memory at least"));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "serve/api.h"
+#include "serve/routes.h"
 
 #include <atomic>
 #include <boost/asio/co_spawn.hpp>
@@ -105,8 +105,8 @@ class UnderWay {
 
 }  // namespace
 
-Api::Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
-         const ApiSettings& settings, JobSource jobs)
+Routes::Routes(const ModelList& models, const Words& words, CompletionService& service,
+               Metrics& metrics, const RouteSettings& settings, JobSource jobs)
     : models_(models),
       words_(words),
       service_(service),
@@ -121,7 +121,7 @@ Api::Api(const ModelList& models, const Words& words, CompletionService& service
   };
 }
 
-std::string_view Api::route_of(const HttpRequest& request) const {
+std::string_view Routes::route_of(const HttpRequest& request) const {
   const std::string_view path = path_of(request);
   if (is_get(request)) {
     if (path == kHealth) return "GET /health";
@@ -137,14 +137,14 @@ std::string_view Api::route_of(const HttpRequest& request) const {
   return "other";
 }
 
-HttpResponse Api::error(const ApiError& error) {
+HttpResponse Routes::error(const ApiError& error) {
   HttpResponse response{error.status, error.json()};
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
 
-std::optional<HttpResponse> Api::without_body(const HttpRequest& request) const {
+std::optional<HttpResponse> Routes::without_body(const HttpRequest& request) const {
   const std::string_view path = path_of(request);
   if (path == kHealth && is_get(request)) {
     if (!service_.draining()) return HttpResponse{200, R"({"status":"ok"})"};
@@ -183,7 +183,7 @@ std::optional<HttpResponse> Api::without_body(const HttpRequest& request) const 
   return std::nullopt;
 }
 
-net::awaitable<void> Api::answer(Exchange& exchange) {
+net::awaitable<void> Routes::answer(Exchange& exchange) {
   std::optional<HttpResponse> failure;
   try {
     const std::string_view path = path_of(exchange.request());
@@ -206,7 +206,7 @@ net::awaitable<void> Api::answer(Exchange& exchange) {
   }
 }
 
-net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
+net::awaitable<void> Routes::complete(Exchange& exchange, Endpoint endpoint) {
   const auto came = std::chrono::steady_clock::now();
   const auto gone = std::make_shared<std::atomic<bool>>(false);
   exchange.watch([gone] { *gone = true; });
@@ -259,12 +259,12 @@ net::awaitable<void> Api::complete(Exchange& exchange, Endpoint endpoint) {
   under_way.answered = co_await answer_completions(exchange, under_way.mailbox(), answer);
 }
 
-struct Api::Verification {
+struct Routes::Verification {
   VerifySession session;  // its text before the draft
   Job job;
 };
 
-Api::Verification Api::verification_of(VerifyRequest request) const {
+Routes::Verification Routes::verification_of(VerifyRequest request) const {
   if (request.vocabulary && *request.vocabulary != settings_.vocabulary) {
     throw ApiError(
         400, "vocabulary", "other_vocabulary",
@@ -305,7 +305,7 @@ Api::Verification Api::verification_of(VerifyRequest request) const {
   return out;
 }
 
-net::awaitable<void> Api::verify(Exchange& exchange) {
+net::awaitable<void> Routes::verify(Exchange& exchange) {
   const auto deadline = std::chrono::steady_clock::now() + exchange.settings().answer;
   const auto read = [&]() -> net::awaitable<std::shared_ptr<VerifyRequest>> {
     co_return std::make_shared<VerifyRequest>(parse_verify_request(exchange.take_body()));

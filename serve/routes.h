@@ -30,7 +30,7 @@
 
 namespace mnm {
 
-struct ApiSettings {
+struct RouteSettings {
   std::int64_t vocabulary = 0, context = 0;
   std::string token;  // a secret that clients must show; empty: none
 };
@@ -40,11 +40,11 @@ struct ApiSettings {
 using JobSource = std::function<std::vector<Job>(const CompletionRequest&, const ServedModel&,
                                                  const JobSettings&, const ProgressSink&)>;
 
-class Api {
+class Routes {
  public:
   // All references outlive it. `jobs` is empty: jobs_of, with `words`.
-  Api(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
-      const ApiSettings& settings, JobSource jobs = {});
+  Routes(const ModelList& models, const Words& words, CompletionService& service, Metrics& metrics,
+         const RouteSettings& settings, JobSource jobs = {});
 
   // The name of the route that a request takes: "POST /v1/completions". One of a few: fit for logs
   // and metrics. "other" if it takes none.
@@ -71,7 +71,7 @@ class Api {
   const Words& words_;
   CompletionService& service_;
   Metrics& metrics_;
-  ApiSettings settings_;
+  RouteSettings settings_;
   JobSource jobs_;
   std::string tokenizer_;  // fingerprint_of the model's; empty: it has none
   VerifySessions sessions_{1024, 4 << 20};
