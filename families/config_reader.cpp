@@ -66,6 +66,18 @@ std::optional<std::string> ConfigReader::text(std::string_view key) const {
   return text;
 }
 
+std::optional<ConfigReader::Spelled> ConfigReader::text(std::string_view key,
+                                                        std::string_view older) const {
+  const std::optional<std::string> now = text(key), before = text(older);
+  if (now && before && *now != *before) {
+    fail("{} is '{}' but {} is '{}': two spellings of one setting must agree", name(key), *now,
+         name(older), *before);
+  }
+  if (now) return Spelled{*now, name(key)};
+  if (before) return Spelled{*before, name(older)};
+  return std::nullopt;
+}
+
 std::optional<ConfigReader> ConfigReader::object(std::string_view key) const {
   const nlohmann::json* value = find(key);
   if (value == nullptr) return std::nullopt;

@@ -35,6 +35,12 @@ class ConfigReader {
   std::optional<double> positive(std::string_view key) const;  // finite, > 0
   bool flag(std::string_view key, bool absent) const;
   std::optional<std::string> text(std::string_view key) const;  // without control characters
+  // Under a key or its older spelling. Error if both are there and differ.
+  struct Spelled {
+    std::string text;
+    std::string name;  // of the key that has it, as errors name it
+  };
+  std::optional<Spelled> text(std::string_view key, std::string_view older) const;
   std::optional<ConfigReader> object(std::string_view key) const;
 
   // "path.key": how errors name it.

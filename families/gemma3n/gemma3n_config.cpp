@@ -170,8 +170,8 @@ double read_theta(const ConfigReader& keys, const char* type, const char* old_ke
   const std::optional<ConfigReader> all = keys.object("rope_parameters");
   const std::optional<ConfigReader> own = all ? all->object(type) : std::nullopt;
   if (!own) return old;
-  const std::string kind = own->text("rope_type").value_or("default");
-  if (kind != "default") fail("{} is '{}', expected default", own->name("rope_type"), kind);
+  const std::optional<ConfigReader::Spelled> kind = own->text("rope_type", "type");
+  if (kind && kind->text != "default") fail("{} is '{}', expected default", kind->name, kind->text);
   return own->positive("rope_theta").value_or(old);
 }
 

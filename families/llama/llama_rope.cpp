@@ -113,23 +113,18 @@ std::int64_t read_original(const ConfigReader& keys, std::optional<std::int64_t>
 // The object under rope_parameters or rope_scaling.
 Rope read_object(const ConfigReader& keys, std::optional<std::int64_t> original,
                  const LlamaConfig& config) {
-  const std::optional<std::string> type = keys.text("rope_type"), old_type = keys.text("type");
-  if (type && old_type && *type != *old_type) {
-    fail("{} is '{}' but {} is '{}': two spellings of one setting must agree",
-         keys.name("rope_type"), *type, keys.name("type"), *old_type);
-  }
+  const ConfigReader::Spelled type =
+      keys.text("rope_type", "type").value_or(ConfigReader::Spelled{"default", keys.name("type")});
   Rope rope{keys.positive("rope_theta"), std::nullopt};
-  const std::optional<RopeType> known =
-      parse_rope_type(type.value_or(old_type.value_or("default")),
-                      keys.name(type ? "rope_type" : "type"), *config.architecture);
+  const std::optional<RopeType> known = parse_rope_type(type.text, type.name, *config.architecture);
   if (!known) return rope;
 
   RopeScaling scaling;
   scaling.type = *known;
   if (*known == RopeType::kDynamic) {
     if (config.rotary_dim <= 2) {
-      fail("{} is dynamic, and head_dim {}: expected more than one pair to turn",
-           keys.name(type ? "rope_type" : "type"), config.head_dim);
+      fail("{} is dynamic, and head_dim {}: expected more than one pair to turn", type.name,
+           config.head_dim);
     }
     scaling.original_max_position_embeddings = config.max_position_embeddings;
   } else if (*known != RopeType::kLinear) {
@@ -178,11 +173,9 @@ double read_local_theta(const ConfigReader& keys, const LlamaConfig& config) {
   const std::optional<ConfigReader> kinds = keys.object("rope_parameters");
   const auto local = kinds ? kinds->object("sliding_attention") : std::nullopt;
   if (local) {
-    for (const char* key : {"rope_type", "type"}) {
-      const std::optional<std::string> type = local->text(key);
-      if (type && *type != "default") {
-        fail("{} is '{}', which is not computed here: expected 'default'", local->name(key), *type);
-      }
+    const std::optional<ConfigReader::Spelled> type = local->text("rope_type", "type");
+    if (type && type->text != "default") {
+      fail("{} is '{}', which is not computed here: expected 'default'", type->name, type->text);
     }
     const std::optional<double> own = local->positive("rope_theta");
     if (own && theta && *own != *theta) {

@@ -330,6 +330,8 @@ TEST(Gemma3n, EachLieOfAConfigIsRefusedByItsKey) {
       {"vocab_size", "60", "vocab_size is \"60\""},
       {"model_type", "gemma3n_audio", "of no family"},
       {"rope_parameters", {{f, {{"rope_type", "yarn"}}}}, "rope_type is 'yarn'"},
+      {"rope_parameters", {{f, {{"type", "linear"}, {"factor", 2.0}}}}, "type is 'linear'"},
+      {"rope_parameters", {{f, {{"rope_type", "default"}, {"type", "linear"}}}}, "must agree"},
       {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}, "rope_scaling is"},
       {"quantization_config", json::object({{"bits", 4}}), "quantization_config"},
       {"mixnmatch_may_skip", {3}, "layer 3 always stays"},
