@@ -229,6 +229,7 @@ class ExportCommand {
       opened_.emplace(asked_for(open_model(request_.model.directory, nesting)));
     } else if (!request_.writes() && request_.db.empty()) {
       opened_.emplace(asked_for(without_weights(*config, nesting)));
+      config_alone_ = true;
     } else {
       fail(
           "cannot export from '{}': it is a config without tensors, which is enough for --dry-run "
@@ -357,6 +358,12 @@ class ExportCommand {
     std::uint64_t bytes = 0;
     const Table table = planned_files(std::move(files), bytes);
     print_table(table, OutputFormat::kText);
+    if (config_alone_ && request_.target.format == "huggingface" &&
+        !opened_->family->other_parts(opened_->model).empty()) {
+      note(
+          "of the parts beside the text model nothing is counted: a config says nothing of their "
+          "tensors\n");
+    }
     print("{} parameters, {} bytes in {} files\n",
           cost_of(opened_->model, plan.slices().widths).params, bytes, table.rows.size());
     if (layers > 0) {
@@ -467,6 +474,7 @@ class ExportCommand {
   const Arguments& arguments_;
   const InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
+  bool config_alone_ = false;         // no tensors of a checkpoint are known
   std::optional<FixedBiases> fixed_;  // of a compensated model
   std::optional<PaddedModel> padded_;
   const OpenedModel* source_ = nullptr;  // of the tensors: opened_, or what was made of it

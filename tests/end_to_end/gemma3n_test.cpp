@@ -61,6 +61,7 @@ TEST_F(Gemma3nWorkshop, AConfigAloneIsInspectedAndPlanned) {
   const Result planned =
       expect_done({"export", e4b, "--widths", "8192x20,-x5,8192x10", "--dry-run", "--no-check"});
   EXPECT_NE(planned.out.find("4456156768 parameters"), std::string::npos) << planned.out;
+  EXPECT_NE(planned.err.find("a config says nothing of their tensors"), std::string::npos);
   EXPECT_LT(planned.max_resident_kib, 64 * 1024);
   expect_refused({"export", e4b, "--widths", "8192x18,-,8192x16", "--dry-run"}, 2,
                  "layer 18 may not be skipped");
