@@ -6,9 +6,7 @@ tests those count that Holm's correction leaves at 5 %.
 
     python3 -m venv build/claims && build/claims/bin/pip install numpy scipy
     build/claims/bin/python bench/claims.py data/reference data/reference/truth.npy
-    mixnmatch search data/matmamba --data data/reference/search.bin --max-tokens 16384 \\
-        --max-evaluations 655 --db matmamba.db
-    build/claims/bin/python bench/claims.py data/matmamba matmamba.db --widths 16,32,64,128
+    build/claims/bin/python bench/claims.py data/matmamba data/matmamba/truth.npy --widths 16,32,64,128
 """
 
 import argparse
