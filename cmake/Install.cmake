@@ -23,7 +23,7 @@ get_filename_component(MNM_LIBTORCH_RPATH "${LibTorch_CPU}" DIRECTORY)
 # One shared library of all rooms but the command line, and what installs it.
 function(mnm_install_library)
   set(rooms base model kernels heuristics search db dataset extract image text export onnx eval families train
-      engine generate cluster study report artifact neurons serve)
+      engine generate cluster study report artifact neurons serve serve_bodies)
   set(archives)
   foreach(room ${rooms})
     list(APPEND archives $<TARGET_FILE:mnm_${room}>)

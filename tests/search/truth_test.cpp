@@ -90,8 +90,8 @@ class Truth : public testing::TestWithParam<Judge> {
 INSTANTIATE_TEST_SUITE_P(Tables, Truth,
                          testing::Values(Judge{"data/reference", {0.975, 0.9985, 0.9999}},
                                          Judge{"data/matmamba", {0.975, 0.997, 0.9995}}),
-                         [](const testing::TestParamInfo<Judge>& info) {
-                           return std::filesystem::path(info.param.model).filename().string();
+                         [](const testing::TestParamInfo<Judge>& table) {
+                           return std::filesystem::path(table.param.model).filename().string();
                          });
 
 TEST_P(Truth, EvolutionReachesTheFloor) {
