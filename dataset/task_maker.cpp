@@ -90,11 +90,11 @@ class TaskMaker {
     if (gold == document.end() || !gold->is_number_integer()) {
       wrong("it has no \"gold\", the number of the right choice from 0");
     }
-    const auto right = gold->get<std::int64_t>();
-    if (right < 0 || std::cmp_greater_equal(right, choices.size())) {
-      wrong("its \"gold\" is {}, and it has {} choices, counted from 0", right, choices.size());
+    if (!gold->is_number_unsigned() || gold->get<std::uint64_t>() >= choices.size()) {
+      wrong("its \"gold\" is {}, and it has {} choices, counted from 0", gold->dump(),
+            choices.size());
     }
-    task_.gold.push_back(right);
+    task_.gold.push_back(gold->get<std::int64_t>());
     for (const std::string& choice : choices) {
       const Pair pair =
           gap ? Pair{choice, settings_.delimiter + one} : Pair{one, settings_.delimiter + choice};

@@ -112,6 +112,9 @@ void check_companions(const std::filesystem::path& path) {
     std::error_code error;
     const auto type = std::filesystem::symlink_status(companion, error).type();
     if (type == std::filesystem::file_type::not_found) continue;
+    if (type == std::filesystem::file_type::none) {
+      fail("cannot look at {}: {}", companion.string(), error.message());
+    }
     if (type != std::filesystem::file_type::regular) {
       fail("{} is not a file of its own, as a store's journal is: remove it", companion.string());
     }

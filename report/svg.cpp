@@ -9,6 +9,7 @@
 
 #include "base/quantity.h"
 #include "model/cost.h"
+#include "report/escape.h"
 
 namespace mnm {
 namespace {
@@ -272,7 +273,7 @@ class Drawing {
 
 std::string xml_escaped(const std::string& text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : printable(text, "\n\t")) {
     switch (c) {
       case '&':
         out += "&amp;";
@@ -287,7 +288,7 @@ std::string xml_escaped(const std::string& text) {
         out += "&quot;";
         break;
       default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;  // XML 1.0 has no control characters
+        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
     }
   }
   return out;

@@ -21,10 +21,23 @@ std::size_t columns_of(const std::string& text) {
 }
 
 // Text that a spreadsheet would take for a formula has an apostrophe before it, which makes it text
-// (https://owasp.org/www-community/attacks/CSV_Injection). A "-" alone is none.
+// (https://owasp.org/www-community/attacks/CSV_Injection). Some leave out blanks before the sign,
+// or take its full-width form for it. A "-" alone is none.
 std::string csv_text(const std::string& value) {
-  const bool is_formula =
-      value.size() > 1 && std::string_view("=+-@").find(value[0]) != std::string_view::npos;
+  std::string_view rest = value;
+  for (bool blank = true; blank;) {
+    blank = false;
+    for (const std::string_view space : {" ", "\t", "\r", "\n", "\u00a0", "\u3000"}) {
+      if (!rest.starts_with(space)) continue;
+      rest.remove_prefix(space.size());
+      blank = true;
+    }
+  }
+  constexpr std::string_view kSigns[] = {"=",      "+",      "-",      "@",
+                                         "\uff1d", "\uff0b", "\uff0d", "\uff20"};
+  const bool is_formula = value.size() > 1 && std::ranges::any_of(kSigns, [&](auto sign) {
+                            return rest.starts_with(sign);
+                          });
   std::string text(is_formula ? 1 : 0, '\'');
   return text.append(printable(value));
 }

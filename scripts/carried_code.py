@@ -50,6 +50,18 @@ def auto_map_classes(config):
     return sorted({str(name) for name in named if name is not None})
 
 
+def inner_auto_maps(value, path=""):
+    """Where an auto_map stands inside another object, of which transformers may run it, too."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return []
+    found = [path] if path and "auto_map" in value else []
+    for key, inner in value.items():
+        found += inner_auto_maps(inner, f"{path}.{key}" if path else str(key))
+    return found
+
+
 def python_files(directory):
     """Every Python file under the directory: whatever one imports, it may find."""
     return sorted(
@@ -89,6 +101,11 @@ def foreign_python(directory):
         raise ValueError(
             "its config.json names other files to be read in its place (configuration_files),"
             " which no export does: remove them"
+        )
+    if inner := inner_auto_maps(config):
+        raise ValueError(
+            f"its config.json names code inside {inner[0]} (auto_map), which no export does:"
+            " remove it"
         )
     classes = auto_map_classes(config)
     for name in classes:

@@ -80,7 +80,12 @@ struct HttpClient::Impl {
       if (result == http::error::end_of_stream || result == http::error::partial_message) {
         throw ConnectionError("the connection was closed");
       }
-      throw ConnectionError(result.message());
+      if (result == http::error::body_limit || result == http::error::header_limit ||
+          result == http::error::buffer_overflow) {
+        throw ConnectionError("its answer is longer than one to a draft can be");
+      }
+      const bool of_http = result.category() == make_error_code(http::error::bad_method).category();
+      throw ConnectionError(of_http ? "its answer is no HTTP" : result.message());
     }
     return moved;
   }

@@ -30,10 +30,26 @@ HttpResponse bodies_full() {
        "server has for them: try again later"});
 }
 
-// This server would go by the first header Host, and a proxy before it may have gone by another.
-HttpResponse several_hosts() {
-  return Routes::error({400, "", "several_hosts",
-                        "the request names its Host more than once: send one header Host"});
+// The answer to a request that a proxy before this server may have read otherwise: as another
+// host's, or as one that ends elsewhere (RFC 9112, 3.2 and 6.1). Nothing if it is read in one way.
+std::optional<HttpResponse> ambiguous(const Parser& parser) {
+  const auto& message = parser.get();
+  const std::size_t hosts = message.count(http::field::host);
+  const std::size_t encodings = message.count(http::field::transfer_encoding);
+  if (hosts > 1) {
+    return Routes::error({400, "", "several_hosts",
+                          "the request names its Host more than once: send one header Host"});
+  }
+  if (hosts == 0 && message.version() >= 11) {
+    return Routes::error({400, "", "no_host", "the request has no header Host: send one"});
+  }
+  if (encodings > 1 ||
+      (encodings == 1 && !beast::iequals(message[http::field::transfer_encoding], "chunked"))) {
+    return Routes::error({400, "", "transfer_encoding",
+                          "the request has another Transfer-Encoding than 'chunked', which alone "
+                          "is read"});
+  }
+  return std::nullopt;
 }
 
 // What a client is told whose request could not be read; nothing if it is gone or too slow.
@@ -158,17 +174,19 @@ net::awaitable<bool> HttpConnection::exchange() {
   const Stopwatch came;
   HttpRequest request;
   std::optional<HttpResponse> early;
+  bool clear = false;  // where it ends, and whom it asks
   if (error) {
     early = unreadable(error);
     if (!early) co_return false;
   } else {
     request = request_of(parser);
-    const bool one_host = parser.get().count(http::field::host) <= 1;  // RFC 9112, 3.2
-    early = one_host ? without_body(request) : several_hosts();
+    early = ambiguous(parser);
+    clear = !early;
+    if (!early) early = without_body(request);
   }
   const std::string_view route = error ? "unreadable" : routes_.route_of(request);
   // What is left of a body that nobody wants is not read: the connection ends instead.
-  bool keep_alive = !error && parser.get().keep_alive() && !owner_.closing();
+  bool keep_alive = clear && parser.get().keep_alive() && !owner_.closing();
   const bool bodiless = !error && parser.is_done();
   BodyShare share(owner_.bodies());
   if (!early && !bodiless && !owner_.make_room(share, parser.content_length().value_or(0))) {

@@ -14,6 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr std::size_t kLongestName = 16 << 10;  // bytes: widths of 1,024 layers have fewer
+
 Json described(const ServedModel& model) {
   const auto or_null = [](const std::optional<double>& value) {
     return value ? Json(*value) : Json();
@@ -69,6 +71,10 @@ ServedModel ModelList::served(std::string name, const FrontMember& member) const
 ServedModel ModelList::find(const std::string& name) const {
   const auto found = std::ranges::find(all_, name, &ServedModel::name);
   if (found != all_.end()) return *found;
+  if (name.size() > kLongestName) {
+    throw ApiError(404, "model", "model_not_found",
+                   fmt::format("there is no model whose name has {} bytes", name.size()));
+  }
   std::string reason;
   try {
     FrontMember member{parse_widths(name, model_.layers()), std::nullopt, std::nullopt};

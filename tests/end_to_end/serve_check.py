@@ -321,7 +321,10 @@ def hostile(url):
         ),
         (b"DELETE /v1/models HTTP/1.1\r\nHost: localhost\r\n" + token + b"\r\n", {405}),
         (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", {401}),
-        (b"GET /v1/models HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n", {401}),
+        (
+            b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n",
+            {401},
+        ),
         (b"GET /health HTTP/1.1\r\nHost: a.example\r\n\r\n", {403}),
         (b"GET /health HTTP/1.1\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", {431}),
         (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", {431}),

@@ -225,8 +225,8 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   TempDir dir;
   test::TinyLlama llama;
   llama.write(dir / "model");
-  for (const char* name :
-       {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "deep", "answered"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "inner",
+                           "deep", "answered"}) {
     write_export(dir / "model", llama, dir / name, {8, 32, 4}, Dtype::kF32, 5'000'000'000);
   }
   const fs::path mark = dir / "PWNED", victim = dir / "victim.json";
@@ -245,6 +245,9 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
              R"({"model_type": "llama", "auto_map": {"AutoConfig": "evil.X"}})");
   test::spew(dir / "kernel/config.json",
              R"({"model_type": "llama", "text": {"_attn_implementation": "attacker/kernel:fn"}})");
+  test::spew(
+      dir / "inner/config.json",
+      R"({"model_type": "llama", "text_config": {"auto_map": {"AutoModelForCausalLM": "/e--m.X"}}})");
   test::spew(dir / "deep/config.json", R"({"model_type": "llama", "num_hidden_layers": 3000000})");
   test::spew(dir / "answered/verified.json", "[]");
   fs::resize_file(dir / "answered/verified.json", 1 << 30);  // of holes
@@ -252,8 +255,8 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   fs::create_symlink(victim, dir / "linked/verified.json");
 
   std::string arguments;
-  for (const char* name :
-       {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "deep", "answered"}) {
+  for (const char* name : {"sound", "changed", "foreign", "linked", "elsewhere", "kernel", "inner",
+                           "deep", "answered"}) {
     arguments += " " + (dir / name).string();
   }
   const Answer answer = verify("transformers" + arguments);
@@ -267,6 +270,7 @@ TEST(Verify, RunsNoCodeThatThisProgramDoesNotShip) {
   says("foreign", "transformers is not asked: its auto_map names code of another repository");
   says("elsewhere", "transformers is not asked: its config.json names other files");
   says("kernel", "transformers is not asked: it would run the kernel attacker/kernel:fn");
+  says("inner", "transformers is not asked: its config.json names code inside text_config");
   says("linked", "the answer is not recorded in verified.json");
   says("deep", "transformers failed: its config.json says num_hidden_layers 3000000, at most 1024");
   says("answered", "the answer is not recorded in verified.json: it has 1073741824 bytes");

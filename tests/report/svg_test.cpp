@@ -14,6 +14,11 @@
 namespace mnm {
 namespace {
 
+// Names come from files: what turns the order of writing is shown as on a terminal.
+TEST(Svg, NamesShowWhatIsInvisible) {
+  EXPECT_EQ(xml_escaped("a\u202eb<\xc2\x9b>\n"), "a\\xe2\\x80\\xaeb&lt;\\xc2\\x9b&gt; ");
+}
+
 // Enough of XML to refuse what browsers refuse: tags nest and close, attributes are quoted, text
 // has no bare '<' or '&', nothing follows the root.
 class XmlChecker {

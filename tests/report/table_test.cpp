@@ -48,6 +48,18 @@ TEST(Table, AsJsonHasNullWhereThereIsNoNumber) {
   EXPECT_TRUE(json[1]["hidden"].is_null());
 }
 
+// Spreadsheets leave out blanks before a formula, and some read full-width signs.
+TEST(Table, TextThatASpreadsheetWouldRunStaysText) {
+  for (const char* formula : {"=1+1", "+1", "-2x8", "@SUM(A1)", " =1", "\u00a0=1", "\uff1d1+1"}) {
+    const Table table{{{"a", "A"}}, {{cell(std::string(formula))}}};
+    EXPECT_EQ(table.csv(), "a\r\n'" + std::string(formula) + "\r\n") << formula;
+  }
+  for (const char* text : {"-", "64x8", "a=1"}) {
+    const Table table{{{"a", "A"}}, {{cell(std::string(text))}}};
+    EXPECT_EQ(table.csv(), "a\r\n" + std::string(text) + "\r\n") << text;
+  }
+}
+
 TEST(Table, WithoutRowsHasItsHead) {
   Table table{{{"a", "A"}}, {}};
   EXPECT_EQ(table.text(), "A\n");

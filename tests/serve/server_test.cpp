@@ -192,7 +192,8 @@ TEST_F(Server, WhatIsNoRequestEndsItsConnection) {
        "99999999999\r\n\r\n",
        "413"},
       {"POST /v1/completions HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "400"},
-      {"GET /v1/completions HTTP/1.1\r\nContent-Length: 5\r\n\r\n", "405"},
+      {"GET /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", "405"},
+      {"GET /health HTTP/1.1\r\n\r\n", "400"},
   };
   for (const auto& [data, status] : cases) {
     EXPECT_TRUE(contains(client().say(data).rest(), std::string("HTTP/1.1 ") + status)) << data;
@@ -229,6 +230,22 @@ TEST_F(Server, ARequestNamesOneHost) {
   EXPECT_TRUE(contains(client().say(asked).rest(), "HTTP/1.1 400"));
 }
 
+// What a proxy before the server takes for a body is no second request.
+TEST_F(Server, ABodyOfAnotherTransferEncodingIsNotReadAsARequest) {
+  start();
+  for (const char* encoding : {"xchunked", "identity", "chunked, identity", "gzip, chunked",
+                               "chunked\r\nTransfer-Encoding: chunked"}) {
+    const std::string told =
+        client()
+            .say(std::string("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                             "application/json\r\nTransfer-Encoding: ") +
+                 encoding + "\r\n\r\n" + kHealth)
+            .rest();
+    EXPECT_TRUE(contains(told, "HTTP/1.1 400")) << encoding << told;
+    EXPECT_FALSE(contains(told, "200 OK")) << encoding << told;
+  }
+}
+
 // A request of `bytes` in its body, which asks for one token.
 std::string padded(std::size_t bytes) {
   std::string body = nlohmann::json{{"model", "tiny"}, {"prompt", "a"}, {"max_tokens", 1}}.dump();
@@ -241,7 +258,7 @@ TEST_F(Server, AllBodiesTogetherHaveAnEnd) {
   http_.all_bodies_bytes = 1500;
   start();
   const std::string head =
-      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\n"
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
       "Expect: 100-continue\r\n";
   // One that says how long it is, and one that does not; what is sent, and what ends it.
   const std::tuple<std::string, std::string, std::string> cases[] = {
@@ -315,7 +332,8 @@ TEST_F(Server, HalfABodyDoesNotHoldTheEndUp) {
   start();
   Client half = client();
   half.say(
-      "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+      "application/json\r\nContent-Length: 99\r\n"
       "Expect: 100-continue\r\n\r\n{");
   EXPECT_TRUE(contains(half.until("\r\n\r\n"), "100"));
   stop();
