@@ -176,12 +176,14 @@ class EvalCommand {
     }
     note_left_aside(opened_.checkpoint);
     require_device(request_.device);
-    std::optional<Store> store;
-    if (!request_.db.empty()) store = Store::open(request_.db, Store::Mode::kWrite);
+    if (!request_.db.empty()) Store::require_writable(request_.db);
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);
     encode_with_bar(scorer, request_.score, guard_);
     const std::vector<Score> scores = score(scorer);
-    if (store) record_run(*store, run_row(scorer), opened_, *data_, scores);
+    if (!request_.db.empty()) {
+      Store store = Store::open(request_.db, Store::Mode::kWrite);
+      record_run(store, run_row(scorer), opened_, *data_, scores);
+    }
     print_table(score_table(scores, request_.score.measured(data_->kind()), compared,
                             words_of(opened_.model.input.type), data_->protocol),
                 output);

@@ -188,19 +188,19 @@ int latency_command(const Arguments& arguments) {
   if (!opened.model.reads_tokens()) take_whole_examples(request.workload, options, opened.model);
   require_positions(request.workload, opened.model);
   require_device(request.device);
-  std::optional<Store> store;
-  if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
+  if (!request.db.empty()) Store::require_writable(request.db);
 
   const Latency latency = measured(request, opened);
   std::optional<std::int64_t> id;
-  if (store) {
+  if (!request.db.empty()) {
+    Store store = Store::open(request.db, Store::Mode::kWrite);
     LatencyRow row;
-    row.model = store->model(model_row(opened));
+    row.model = store.model(model_row(opened));
     row.measured = latency;
     row.seed = request.settings.seed;
     row.build = build_text();
     row.command_line = command_line("latency", arguments);
-    id = store->add_latency(row);
+    id = store.add_latency(row);
   }
   if (request.json) {
     print_as_json(latency, id);

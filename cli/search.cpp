@@ -275,9 +275,10 @@ class SearchCommand {
     kept.command_line = command_line("search", arguments_);
     kept.seed = request_.settings.seed;
     require_device(request_.device);
-    Store store = Store::open(request_.db, Store::Mode::kWrite);
+    Store::require_writable(request_.db);
     Scorer scorer(*opened_, request_.device, score_, ranks_.get(), note_line);
     encode_with_bar(scorer, score_, guard_);
+    Store store = Store::open(request_.db, Store::Mode::kWrite);
     session_->begin(store, scorer, kept, resumed_);
     return search();
   }

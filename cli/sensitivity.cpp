@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -157,8 +156,7 @@ int sensitivity_command(const Arguments& arguments) {
   const Examples& data = *examples;
   require_device(request.device);
   const InterruptGuard guard;
-  std::optional<Store> store;
-  if (!request.db.empty()) store = Store::open(request.db, Store::Mode::kWrite);
+  if (!request.db.empty()) Store::require_writable(request.db);
 
   const FeasibleSet set({model.space, [](const Widths&) { return 0.0; }, {}});
   std::vector<Widths> members;
@@ -168,13 +166,14 @@ int sensitivity_command(const Arguments& arguments) {
     ProgressBar bar("scoring");
     return scorer.score(members, data, shown_on(bar, guard));
   }();
-  if (store) {
+  if (!request.db.empty()) {
+    Store store = Store::open(request.db, Store::Mode::kWrite);
     RunRow run;
     run.command = "sensitivity";
     run.command_line = command_line("sensitivity", arguments);
     run.device = scorer.device_name();
     run.dtype = request.device.dtype;
-    record_run(*store, run, opened, data, scores);
+    record_run(store, run, opened, data, scores);
   }
   const Score& full = scores.front();
   const ExampleWords& words = words_of(data.kind());

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/output_place.h"
+#include "db/store_file.h"
 #include "db/store_impl.h"
 
 namespace mnm {
@@ -93,6 +94,11 @@ Store Store::open(const std::filesystem::path& path, Mode mode,
   Store store;
   store.impl_ = std::make_unique<Impl>(path, mode, patience);
   return store;
+}
+
+void Store::require_writable(const std::filesystem::path& path) {
+  require_no_journal(path);
+  if (!StoreFile::is_to_be_made(path)) open(path, Mode::kWrite);
 }
 
 std::int64_t Store::model(const ModelRow& row) {

@@ -149,6 +149,9 @@ class Store {
   // version or program (both versions are named), cannot be read, or cannot be written.
   static Store open(const std::filesystem::path& path, Mode mode,
                     std::chrono::milliseconds patience = std::chrono::seconds(30));
+  // Error as open's for writing, for commands that have nothing to store until they end. A store
+  // that is not there yet is not made: a command that is stopped before leaves none.
+  static void require_writable(const std::filesystem::path& path);
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;
   ~Store();

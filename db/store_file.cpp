@@ -126,6 +126,11 @@ bool may_write(const std::filesystem::path& path) {
   return faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
 }
 
+void check_file(const std::filesystem::path& path) {
+  if (std::filesystem::is_regular_file(path)) return;
+  fail("{} is not a file: give a file that mixnmatch made, or a new name", path.string());
+}
+
 void check_writable(const std::filesystem::path& path, bool exists) {
   const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
   if (!std::filesystem::is_directory(parent)) {
@@ -172,6 +177,17 @@ StoreFile::State StoreFile::state_of(const std::filesystem::path& path) {
   return state;
 }
 
+bool StoreFile::is_to_be_made(const std::filesystem::path& path) {
+  const std::filesystem::path place = resolved(path);
+  const FileState file = state_of(place)[0];
+  const bool exists = file.inode != 0;
+  if (exists) check_file(place);
+  if (file.size > 0) return false;
+  check_companions(place);
+  check_writable(place, exists);
+  return true;
+}
+
 StoreFile::State StoreFile::healed_state(const std::filesystem::path& path, Store::Mode mode,
                                          std::chrono::milliseconds patience) {
   check_companions(path);
@@ -198,9 +214,7 @@ sqlite::Connection StoreFile::open(const std::filesystem::path& path, Store::Mod
                                    const State& state) {
   const auto& [file, wal, shm, journal] = state;
   const bool exists = file.inode != 0;
-  if (exists && !std::filesystem::is_regular_file(path)) {
-    fail("{} is not a file: give a file that mixnmatch made, or a new name", path.string());
-  }
+  if (exists) check_file(path);
   if (mode == Store::Mode::kWrite) check_writable(path, exists);
   if (exists) check_header(path, wal.size > 0 || journal.size > 0);
 

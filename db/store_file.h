@@ -25,6 +25,9 @@ class StoreFile {
   StoreFile(const std::filesystem::path& path, Store::Mode mode,
             std::chrono::milliseconds patience);
 
+  // Whether nothing is there yet, or an empty file. Error if no store can be made there.
+  static bool is_to_be_made(const std::filesystem::path& path);
+
   sqlite::Connection& connection() { return connection_; }
 
   // The version of the file's schema. It is this program's version, or an older one if the file is

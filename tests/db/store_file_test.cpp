@@ -11,6 +11,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "db/store.h"
@@ -97,6 +98,28 @@ TEST(StoreFile, OneThatIsNoDatabaseIsNamedAndLeftAsItIs) {
   for (const Store::Mode mode : kModes) {
     EXPECT_SAYS(error_of([&] { Store::open(directory.path(), mode); }), "not a file");
     EXPECT_SAYS(error_of([&] { Store::open("/dev/null", mode); }), "not a file");
+  }
+}
+
+TEST(StoreFile, WhetherItCanBeWrittenIsSaidWithoutMakingIt) {
+  const test::TempDir directory;
+  Store::require_writable(directory / "new.db");
+  EXPECT_TRUE(names_in(directory.path()).empty());
+  spew(directory / "empty.db", "");
+  Store::require_writable(directory / "empty.db");
+  EXPECT_EQ(slurp(directory / "empty.db"), "");
+  make(directory / "store.db");
+  Store::require_writable(directory / "store.db");
+  spew(directory / "noise.db", "x");
+  const std::pair<std::filesystem::path, const char*> refused[] = {
+      {directory / "no/dir.db", "no directory"},
+      {directory.path(), "not a file"},
+      {"/dev/null", "not a file"},
+      {directory / "noise.db", "not a database"},
+      {directory / "store.db-wal", "journal of the store"}};
+  for (const auto& [path, why] : refused) {
+    const std::string error = error_of([&, at = path] { Store::require_writable(at); });
+    EXPECT_SAYS(error, why);
   }
 }
 

@@ -275,6 +275,27 @@ TEST_F(Kills, EveryCommandEndsWithASentenceWhenItIsStopped) {
   }
 }
 
+// LibTorch is being loaded: what was asked for is known to be right by then, and no result is
+// there.
+TEST_F(Kills, NoStoreIsLeftByWhatIsStoppedBeforeItHasResults) {
+  const std::string db = path("new.db"), long_data = tokens("long.bin", 4, 32 * 4096 + 1);
+  const std::vector<std::vector<std::string>> commands = {
+      {"latency", model_, "--db", db},
+      {"eval", model_, "--data", long_data, "--context", "32", "--db", db},
+      {"sensitivity", model_, "--data", long_data, "--context", "32", "--db", db}};
+  for (const std::vector<std::string>& command : commands) {
+    Running program(mixnmatch_argv(command), Running::Start::kTraced);
+    const std::string maps = "/proc/" + std::to_string(program.pid()) + "/maps";
+    EXPECT_TRUE(program.hold([&] { return slurp(maps).find("libtorch_cpu") != std::string::npos; },
+                             [&] { program.signal(SIGINT); }))
+        << command.front();
+    const Result result = program.wait();
+    EXPECT_EQ(result.status, 1) << command.front() << result.out << result.err;
+    EXPECT_NE(result.err.find("stopped"), std::string::npos) << command.front() << result.err;
+    EXPECT_FALSE(fs::exists(db)) << command.front();
+  }
+}
+
 TEST_F(Kills, TimeLimitStopsLikeAnInterruptAndReportsWhatThereIs) {
   std::vector<std::string> limited = evolution(db_);
   limited.insert(limited.end(), {"--max-time", "1ms"});
