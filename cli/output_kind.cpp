@@ -109,7 +109,7 @@ OutputKind token_file_kind(std::int64_t vocab_size) {
         // Past 256 also a short file is asked whether it is numbers.
         const std::int64_t words = std::max<std::int64_t>(vocab_size, 257);
         const Resemblance like = resemblance_of(file.bytes(), path, words);
-        if (like.kind == Resemblance::Kind::kNumbers) return like.what.starts_with("uint");
+        if (like.kind == Resemblance::Kind::kNumbers) return like.format.has_value();
         return like.kind == Resemblance::Kind::kUnknown && are_texts(bytes);
       }};
 }

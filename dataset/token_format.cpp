@@ -71,6 +71,11 @@ bool wide_text(std::string_view bytes, bool big_endian) {
   return true;
 }
 
+// As --token-format spells it; of any but kRecognised.
+std::string_view name_of(TokenFormat format) {
+  return kTokenFormats[static_cast<std::size_t>(format) - 1];
+}
+
 Resemblance numbers_like(std::string_view bytes, const std::filesystem::path& path,
                          std::int64_t vocab_size) {
   // Where a byte is a token any file is one of tokens: nothing but zeros between them says more.
@@ -83,6 +88,12 @@ Resemblance numbers_like(std::string_view bytes, const std::filesystem::path& pa
   const auto numbers = [](std::string_view type, std::string help) {
     return Resemblance{Kind::kNumbers, fmt::format("{} numbers without a header", type),
                        std::move(help)};
+  };
+  const auto read_by = [&](TokenFormat format, std::string_view type) {
+    Resemblance like =
+        numbers(type, fmt::format("if it is, say so with --token-format {}", name_of(format)));
+    like.format = format;
+    return like;
   };
   if (wide_text(bytes, false) || wide_text(bytes, true)) {
     const std::string program =
@@ -97,10 +108,10 @@ Resemblance numbers_like(std::string_view bytes, const std::filesystem::path& pa
   if (numbers_below<std::int64_t>(bytes, limit))
     return numbers("int64", save_npy_of_numbers(path, "<i8"));
   if (numbers_below<std::uint32_t>(bytes, limit)) {
-    return numbers("uint32 or int32", "if it is, say so with --token-format u32");
+    return read_by(TokenFormat::kU32, "uint32 or int32");
   }
   if (numbers_below<std::uint16_t>(bytes, limit)) {
-    return numbers("uint16", "if it is, say so with --token-format u16");
+    return read_by(TokenFormat::kU16, "uint16");
   }
   if (numbers_below<std::int64_t>(bytes, limit, true)) {
     return numbers("big-endian int64", save_npy_of_numbers(path, ">i8"));

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,8 +50,9 @@ struct Resemblance {
     kUnknown,
   };
   Kind kind = Kind::kUnknown;
-  std::string what;  // "a zip archive, as .npz and .pt are"; empty if unknown
-  std::string help;  // what to do about it, a command where there is one
+  std::string what;                        // "a zip archive, as .npz and .pt are"; empty if unknown
+  std::string help;                        // what to do about it, a command where there is one
+  std::optional<TokenFormat> format = {};  // by which it is read, if its numbers are u16 or u32
 };
 
 // Guesses from the first bytes, the size, and the files beside it. A file is taken for numbers if

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <span>
 #include <sstream>
@@ -109,6 +110,21 @@ TEST(TokenFormat, WhatIsNoFileOfTokensIsNamedAndRefused) {
     const std::string error = error_of([&] { TokenFile(dir / c.file, {.vocab_size = 600}); });
     EXPECT_TRUE(contains(error, c.phrase)) << c.file << ": " << error;
     EXPECT_TRUE(contains(error, "cannot read tokens from")) << error;
+  }
+}
+
+// Only what --token-format reads as it is has such a format.
+TEST(TokenFormat, NumbersSayByWhichFormatTheyAreRead) {
+  const TempDir dir;
+  const std::pair<std::string, std::optional<TokenFormat>> cases[] = {
+      {packed<std::uint16_t>(), TokenFormat::kU16}, {packed<std::uint32_t>(), TokenFormat::kU32},
+      {packed<std::int64_t>(), std::nullopt},       {packed<float>(), std::nullopt},
+      {packed<std::uint16_t>(true), std::nullopt},  {packed<std::uint32_t>(true), std::nullopt}};
+  for (const auto& [bytes, format] : cases) {
+    const Resemblance like =
+        resemblance_of(std::as_bytes(std::span(bytes)), dir / "tokens.bin", 600);
+    EXPECT_EQ(like.kind, Resemblance::Kind::kNumbers) << like.what;
+    EXPECT_EQ(like.format, format) << like.what;
   }
 }
 
