@@ -23,7 +23,11 @@ struct Refusal {
 Refusal refusal_of(const HttpResponse& response) {
   try {
     const Json error = parse_json(response.body, "the answer").at("error");
-    return {error.value("message", ""), error.value("code", "")};
+    const auto text = [&](const char* name) {  // our own servers have null where there is none
+      const auto found = error.find(name);
+      return found != error.end() && found->is_string() ? found->get<std::string>() : "";
+    };
+    return {text("message"), text("code")};
   } catch (const std::exception&) {
     return {};
   }

@@ -107,6 +107,16 @@ TEST(RemoteVerifier, WhatTakesTooLongIsNotAskedTwice) {
   EXPECT_LE(asked, 1);
 }
 
+// As our own server writes it where it has no word for programs.
+TEST(RemoteVerifier, ARefusalSaysWhy) {
+  const ScriptedServer server([](const Json&) -> ScriptedServer::Answer {
+    return {400, {{"error", {{"message", "the draft is too long"}, {"code", nullptr}}}}};
+  });
+  RemoteVerifier verifier(settings_of(server));
+  const std::string error = error_of([&] { verifier.verify(Tokens{1}, {}, 1); });
+  EXPECT_TRUE(contains(error, "the draft is too long")) << error;
+}
+
 TEST(RemoteVerifier, AnswersThatAreNoneAreRefused) {
   const Json wrong[] = {{{"accepted", 3}},     {{"accepted", -1}}, {{"token", 256}},
                         {{"token", "a"}},      {{"length", 9}},    {{"session", nullptr}},
