@@ -61,7 +61,7 @@ function(mnm_install_library)
          ${PROJECT_SOURCE_DIR}/${room}/*.h ${PROJECT_SOURCE_DIR}/${room}/*.inc)
     foreach(header ${headers})
       file(STRINGS ${header} private
-           REGEX "^#include [<\"](ATen/|c10/|sqlite3|boost/|fold/|kernels/|db/sqlite|db/store_impl|serve/(api|awaitable|exchange|mailbox)\\.h)")
+           REGEX "^#include [<\"](ATen/|c10/|sqlite3|boost/|fold/|kernels/|db/sqlite|db/store_impl|serve/(routes|awaitable|exchange|mailbox)\\.h)")
       if(NOT private)
         get_filename_component(directory ${header} DIRECTORY)
         install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mixnmatch/${directory})
