@@ -280,7 +280,7 @@ TEST_F(Kills, EveryCommandEndsWithASentenceWhenItIsStopped) {
 TEST_F(Kills, NoStoreIsLeftByWhatIsStoppedBeforeItHasResults) {
   const std::string db = path("new.db"), long_data = tokens("long.bin", 4, 32 * 4096 + 1);
   const std::vector<std::vector<std::string>> commands = {
-      {"latency", model_, "--db", db},
+      {"latency", model_, "--length", "16", "--db", db},
       {"eval", model_, "--data", long_data, "--context", "32", "--db", db},
       {"sensitivity", model_, "--data", long_data, "--context", "32", "--db", db}};
   for (const std::vector<std::string>& command : commands) {
