@@ -100,7 +100,7 @@ TEST_F(LostDevice, OtherCommandsSaySo) {
           << result.err;
     }
   }
-  EXPECT_FALSE(fs::exists(db_)) << "of one plan that failed nothing is kept";
+  EXPECT_FALSE(std::filesystem::exists(db_)) << "of one plan that failed nothing is kept";
 }
 
 TEST_F(LostDevice, TrainingGoesOnFromItsState) {
