@@ -368,6 +368,17 @@ TEST_F(Vision, RetrievalIsAMetricOfEval) {
   EXPECT_FALSE(fs::exists(path("streamed.db")));
 }
 
+TEST_F(Vision, NeuronsAreRankedOverImages) {
+  const auto nest = [&](const std::string& score) {
+    return std::vector<std::string>{"nest", vit_,    "--force",   "--data",    others_, "--score",
+                                    score,  "--out", path(score), "--threads", "1"};
+  };
+  expect_refused(nest("l2"), 1, "does not show the inner channels of its layers");
+  EXPECT_FALSE(fs::exists(path("l2")));
+  expect_done(nest("taylor"));
+  EXPECT_TRUE(fs::exists(path("taylor")));
+}
+
 // A link in the place of the folder may come with somebody's store.
 TEST_F(Vision, VectorsOfADatabaseStayBesideTheStore) {
   const std::string database = images("database", 3, 60), kept = db_ + ".features";
