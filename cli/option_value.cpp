@@ -165,7 +165,8 @@ OptionValue cost_kind_value(CostKind& target) {
   std::string placeholder;
   for (const CostKind kind : kCostKinds) {
     placeholder.append(placeholder.empty() ? "" : "|").append(to_string(kind));
-    if (kind == CostKind::kNonEmbedding) placeholder += "|effective";  // another name of it
+    // parse_cost_kind takes the name that users of Gemma 3n know, too.
+    if (kind == CostKind::kNonEmbedding) placeholder += "|effective";
   }
   return {placeholder, std::string(to_string(target)), false, false,
           [&target](const std::string& text) { target = parse_cost_kind(text); }};

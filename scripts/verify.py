@@ -33,6 +33,7 @@ from carried_code import (
     foreign_python,
     read_config,
 )
+from printable import UNPRINTABLE, shown
 from safetensors import safe_open
 from verify_records import record_beside, record_in_store, require_size
 
@@ -60,21 +61,6 @@ NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname"}
 
 class Failure(Exception):
     """A sentence about one export."""
-
-
-def unprintable():
-    """The ranges of characters that the program shows as escapes, too."""
-    table = Path(__file__).resolve().parent.parent / "report" / "unprintable.inc"
-    ranges = re.findall(r"\{0x(\w+), 0x(\w+)\}", table.read_text())
-    return re.compile("[" + "".join(f"\\U{a:>08}-\\U{b:>08}" for a, b in ranges) + "]")
-
-
-UNPRINTABLE = unprintable()
-
-
-def shown(text):
-    """What came from outside, without what steers a terminal or cannot be seen."""
-    return UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
 
 def refuse_network(event, arguments):

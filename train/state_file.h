@@ -1,6 +1,6 @@
-// The file of a training run's state, without LibTorch: state.safetensors holds the tensors
-// weight.NAME, first.NAME and second.NAME of every tensor of the model's table in f32, and as
-// metadata the steps taken and the settings that must not change before a resume.
+// The file of a training run's state, state.safetensors, without LibTorch. For every tensor NAME of
+// the model's table it holds weight.NAME, first.NAME and second.NAME in f32. Its metadata has the
+// steps taken, and the settings that must not change before a resume.
 #pragma once
 
 #include <cstddef>
