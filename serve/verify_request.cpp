@@ -5,8 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include "base/error.h"
-#include "base/json.h"
 #include "serve/api_error.h"
 #include "serve/request_members.h"
 
@@ -137,34 +135,20 @@ Json json_of(const VerifyRequest& request) {
 }
 
 std::optional<VerifyAnswer> parse_verify_answer(std::string_view body) {
-  Json json;
   try {
-    json = parse_json(body, "the answer");
-  } catch (const Error&) {
+    Members members(parse_body(body));
+    const auto session = members.optional_text("session"), widths = members.optional_text("widths");
+    const auto count = [&](const char* name) { return members.whole(name, 0, kMost); };
+    const auto accepted = count("accepted"), token = count("token"), length = count("length"),
+               computed = count("computed");
+    const Json seconds = members.take("seconds");
+    if (!session || !widths || !accepted || !token || !length || !computed) return std::nullopt;
+    const double time = seconds.is_number() ? seconds.get<double>() : -1;
+    if (!std::isfinite(time) || time < 0) return std::nullopt;
+    return VerifyAnswer{*session, *accepted, *token, *length, *widths, *computed, time};
+  } catch (const ApiError&) {
     return std::nullopt;
   }
-  if (!json.is_object()) return std::nullopt;
-  const auto member = [&](const char* name) {
-    const auto found = json.find(name);
-    return found == json.end() ? Json() : *found;
-  };
-  const auto count = [&](const char* name) {
-    const Json value = member(name);
-    const bool fits = value.is_number_unsigned() &&
-                      value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kMost);
-    return fits ? std::optional(value.get<std::int64_t>()) : std::nullopt;
-  };
-  const Json session = member("session"), widths = member("widths"), seconds = member("seconds");
-  const auto accepted = count("accepted"), token = count("token"), length = count("length"),
-             computed = count("computed");
-  if (!session.is_string() || !widths.is_string() || !seconds.is_number() || !accepted || !token ||
-      !length || !computed) {
-    return std::nullopt;
-  }
-  const auto time = seconds.get<double>();
-  if (!std::isfinite(time) || time < 0) return std::nullopt;
-  return VerifyAnswer{session.get<std::string>(), *accepted, *token, *length,
-                      widths.get<std::string>(),  *computed, time};
 }
 
 nlohmann::ordered_json json_of(const VerifyAnswer& answer) {
