@@ -35,6 +35,15 @@ CostTable costs_of(const ConfirmRequest& request) {
   return CostTable(model, {model.dtype, context, request.cache}, request.latency);
 }
 
+// Where there is no confirm part, what has no score has nothing to say.
+void add_expected(const ConfirmRequest& request, const CostTable& costs, ConfirmedFront& front) {
+  if (!front.confirmed) return;
+  for (const Widths& widths : request.expected) {
+    ConfirmedMember& member = member_of(front, widths, costs.of(widths));
+    member.expected = !member.searched;
+  }
+}
+
 // The uniform submodels within the budgets, and the next larger one.
 void add_uniform(const ConfirmRequest& request, const CostTable& costs, ConfirmedFront& front) {
   const RunRow& searched = request.runs.front();
@@ -171,6 +180,7 @@ ConfirmedFront confirm_front(const ConfirmRequest& request) {
     member.on_front = true;
     member.searched = record;
   }
+  add_expected(request, costs, front);
   add_uniform(request, costs, front);
   std::ranges::stable_sort(front.members, {}, [&](const ConfirmedMember& member) {
     return member.cost.of(request.cost);

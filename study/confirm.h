@@ -24,8 +24,10 @@ struct ConfirmRequest {
   const OpenedModel& opened;
   Store& store;
   Scorer& scorer;
-  std::span<const RunRow> runs;    // of the store, whose front it is: of one model, data and dtype
-  const Examples* data = nullptr;  // the confirm part; null: the search part's scores stand
+  std::span<const RunRow> runs;  // of the store, whose front it is: of one model, data and dtype
+  std::span<const Widths>
+      expected{};                     // on the front too, with no score on all the data of the runs
+  const Examples* data = nullptr;     // the confirm part; null: the search part's scores stand
   const WidthSpace* space = nullptr;  // of the uniform submodels; null: the model's
   Metric metric = Metric::kLoss;      // that the scorer measures
   CostKind cost = CostKind::kParams;
@@ -44,8 +46,9 @@ struct ConfirmRequest {
 struct ConfirmedMember {
   Widths widths;
   Cost cost;
-  bool on_front = false;  // of the search part; else a uniform submodel, for comparison
-  bool uniform = false;
+  bool on_front = false;  // of the search part
+  bool expected = false;  // on it, by a search with halving that did not score it on all examples
+  bool uniform = false;   // for comparison, if it is neither
   bool within_budget = true;  // false for the next larger uniform submodel
   bool too_slow = false;      // is_too_slow(*timed): it is not called the best
   std::optional<Record> searched;
@@ -65,12 +68,13 @@ struct ConfirmedFront {
   std::optional<std::size_t> best_uniform;  // by the part that is reported
 };
 
-// Scores the members of the front, the uniform submodels within the budgets and the next larger
-// uniform one on the confirm part, unless the store knows their scores. The scores are kept as a
-// run of their own. Only the search part chooses the best member, so its confirmed score is free of
-// that choice. If the members are timed, one that is too slow is neither the best nor the best
-// uniform one. If passes are not to be repeated (why_not_repeatable), or if timing fails, the front
-// stands as it was predicted, and why_not_timed says why. DeviceLost and UsageError go on.
+// Scores the members of the front, those that are expected on it, the uniform submodels within the
+// budgets and the next larger uniform one on the confirm part, unless the store knows their scores.
+// The scores are kept as a run of their own. Only the search part chooses the best member, so its
+// confirmed score is free of that choice. If the members are timed, one that is too slow is neither
+// the best nor the best uniform one. If passes are not to be repeated (why_not_repeatable), or if
+// timing fails, the front stands as it was predicted, and why_not_timed says why. DeviceLost and
+// UsageError go on.
 ConfirmedFront confirm_front(const ConfirmRequest& request);
 
 // Whether the record exists and its metric is a number.

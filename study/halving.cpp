@@ -174,4 +174,15 @@ std::vector<std::size_t> HalvingJudge::promising(std::span<const Standing> candi
   return chosen;
 }
 
+std::vector<std::size_t> HalvingJudge::expected_on_front(
+    std::span<const Standing> candidates) const {
+  std::vector<Point> points;
+  for (const Standing& candidate : candidates) points.push_back(candidate.point);
+  for (const Whole& whole : wholes_) points.push_back(whole.point);
+  std::vector<std::size_t> on = front_of(points);
+  std::erase_if(on, [&](std::size_t i) { return i >= candidates.size(); });
+  std::ranges::sort(on);
+  return on;
+}
+
 }  // namespace mnm

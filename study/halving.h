@@ -74,6 +74,10 @@ class HalvingJudge {
   // what the front beats by more than two standard errors, unless nothing else is left.
   std::vector<std::size_t> promising(std::span<const Standing> candidates, std::size_t count) const;
 
+  // Which of these are on the front of the results on all examples and of all that is expected of
+  // the candidates. Ascending.
+  std::vector<std::size_t> expected_on_front(std::span<const Standing> candidates) const;
+
  private:
   struct Whole {
     Widths widths;

@@ -38,7 +38,7 @@ class Loop {
     if (loop_.halving != nullptr && !promote_the_last()) return {status_, false};
     status_.total = status_.evaluations;
     loop_.proceed(status_);
-    return {status_, true};
+    return {status_, true, expected()};
   }
 
  private:
@@ -218,23 +218,13 @@ class Loop {
     return std::nullopt;
   }
 
-  // After the last batch: all examples for the most promising of those that ended early, by what
-  // the strategy's model makes of all results, if it has one. False where it was told to stop.
+  // After the last batch: all examples for the most promising of those that ended early. False
+  // where it was told to stop.
   bool promote_the_last() {
     const double all = static_cast<double>(examples(last_round()).size());
     const double most = kHalvedShare * all * static_cast<double>(status_.evaluations);
-    std::map<Widths, HalvingJudge::Standing> believed;
-    for (const Belief& belief : loop_.strategy.believed_results()) {
-      believed[belief.widths] = {{belief.cost, belief.loss}, belief.deviation};
-    }
     while (true) {
-      std::vector<HalvingJudge::Standing> standings;
-      for (const Entrant& entrant : ended_early_) {
-        const auto found = believed.find(entrant.score.widths);
-        standings.push_back(found != believed.end()
-                                ? found->second
-                                : judge_.of(entrant.score, examples(entrant.round), {}));
-      }
+      const std::vector<HalvingJudge::Standing> standings = standings_of_early();
       // What one that got no further than the first round needs.
       const double each = all - static_cast<double>(examples(0).size());
       const double room = std::max(0.0, (most - static_cast<double>(spent_)) / each);
@@ -255,6 +245,31 @@ class Loop {
       }
       std::erase_if(ended_early_, [&](const Entrant& e) { return e.round == last_round(); });
     }
+  }
+
+  // Of those that ended early, by what the strategy's model makes of all results, if it has one.
+  std::vector<HalvingJudge::Standing> standings_of_early() const {
+    std::map<Widths, HalvingJudge::Standing> believed;
+    for (const Belief& belief : loop_.strategy.believed_results()) {
+      believed[belief.widths] = {{belief.cost, belief.loss}, belief.deviation};
+    }
+    std::vector<HalvingJudge::Standing> standings;
+    for (const Entrant& entrant : ended_early_) {
+      const auto found = believed.find(entrant.score.widths);
+      standings.push_back(found != believed.end()
+                              ? found->second
+                              : judge_.of(entrant.score, examples(entrant.round), {}));
+    }
+    return standings;
+  }
+
+  std::vector<Widths> expected() const {
+    std::vector<Widths> expected;
+    if (ended_early_.empty()) return expected;
+    for (const std::size_t i : judge_.expected_on_front(standings_of_early())) {
+      expected.push_back(ended_early_[i].score.widths);
+    }
+    return expected;
   }
 
   const SearchLoop& loop_;

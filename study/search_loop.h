@@ -50,6 +50,9 @@ struct SearchLoop {
 struct SearchOutcome {
   SearchStatus status;
   bool finished = false;  // else it was stopped; running it again goes on from there
+  // Of a finished search with halving: what ended early and is expected on the front all the same,
+  // by the strategy's model if it has one.
+  std::vector<Widths> expected{};
 };
 
 // Runs the search. Candidates that the store knows are not scored again, whoever scored them: the

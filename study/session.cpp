@@ -122,14 +122,20 @@ bool SearchSession::search(const SearchWatch& watch) {
   auto left = std::ranges::count_if(runs_, [](const RunRow& run) { return run.status != "done"; });
   if (request_.max_seconds > 0 && left > 0) scorer_->load();  // at nobody's expense
   for (const RunRow& run : runs_) {
-    if (run.status == "done") continue;
-    bool finished = false;
+    // With halving, one that is done is replayed from the store: what it expects is confirmed.
+    const bool done = run.status == "done";
+    if (done && request_.halving == nullptr) continue;
+    bool finished = done;
     if (!stopped_) {
-      deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
+      deadline_ = std::numeric_limits<double>::infinity();
+      if (!done) {
+        deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
+      }
       try {
-        const SearchOutcome outcome = search_one(run, watch);
+        SearchOutcome outcome = search_one(run, watch);
         if (watch.ended) watch.ended(run, outcome);
-        finished = outcome.finished;
+        finished = done || outcome.finished;
+        std::ranges::move(outcome.expected, std::back_inserter(expected_));
       } catch (...) {
         for (const RunRow& each : std::span(&run, runs_.data() + runs_.size())) {
           if (each.status != "done") store_->finish_run(each.id, "stopped");
@@ -209,7 +215,7 @@ RunRow SearchSession::begin_part(const RunRow& whole, const Examples& part) {
   run.part.clear();
   for (const RunRow& row : store_->runs()) {
     if (row.command == run.command && row.session == whole.session && row.data == run.data &&
-        row.strategy == run.strategy && row.status != "done") {
+        row.strategy == run.strategy && (row.status != "done" || whole.status == "done")) {
       store_->resume_run(row.id);
       return row;
     }
@@ -239,6 +245,7 @@ double SearchSession::seconds_left() const {
 
 ConfirmedFront SearchSession::confirm(const ProgressSink& progress, const ProgressSink& timing) {
   ConfirmRequest confirm{request_.opened, *store_, *scorer_, runs_};
+  confirm.expected = expected_;
   confirm.data = request_.confirm;
   confirm.space = request_.space;
   confirm.metric = request_.metric;

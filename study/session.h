@@ -114,9 +114,9 @@ class SearchSession {
   // What is left of the running strategy's share; infinite without a limit.
   double seconds_left() const;
 
-  // Scores the members of the front of all runs on the confirm part, and times them if latency was
-  // counted (study/confirm.h). The sinks are of one and of the other. max_seconds are the
-  // strategies': they bound neither.
+  // Scores the members of the front of all runs on the confirm part, with those that a search with
+  // halving expects on it, and times them if latency was counted (study/confirm.h). The sinks are
+  // of one and of the other. max_seconds are the strategies': they bound neither.
   ConfirmedFront confirm(const ProgressSink& progress = {}, const ProgressSink& timing = {});
 
  private:
@@ -135,7 +135,8 @@ class SearchSession {
   Scorer* scorer_ = nullptr;
   RunRow kept_;
   std::vector<RunRow> runs_;
-  double deadline_ = 0;  // of the strategy under way, in seconds elapsed
+  std::vector<Widths> expected_;  // on the front, by searches with halving
+  double deadline_ = 0;           // of the strategy under way, in seconds elapsed
   bool stopped_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -291,6 +292,42 @@ TEST_F(HalvedSearch, WhatTheStrategyBelievesIsScoredOnAllExamples) {
   go(believer, store, runs, true);
   const auto records = store.records_of(runs[2].id);
   EXPECT_EQ(std::ranges::count(records, believer.believed_results()[0].widths, &Record::widths), 1);
+}
+
+TEST_F(HalvedSearch, WhatIsExpectedOnTheFrontIsNamedThoughNotScored) {
+  Store store = open("expected.db");
+  const auto runs = begin_all(store);
+  const SearchOutcome outcome = go(store, runs, true);
+  ASSERT_FALSE(outcome.expected.empty());
+  const auto records = [&](std::size_t round, const Widths& widths) {
+    return std::ranges::count(store.records_of(runs[round].id), widths, &Record::widths);
+  };
+  std::set<double> costs;
+  for (const Widths& widths : outcome.expected) {
+    EXPECT_EQ(records(0, widths), 1) << to_string(widths);
+    EXPECT_EQ(records(2, widths), 0) << to_string(widths);
+    EXPECT_TRUE(costs.insert(cost_of(widths)).second) << "two of one cost are on a front";
+  }
+  // A search that is done is replayed from the store, and expects the same.
+  EXPECT_EQ(go(store, runs, true).expected, outcome.expected);
+  const double before = area(store, runs[2]);
+  std::vector<Score> scores;
+  for (const Widths& widths : outcome.expected) scores.push_back(score_on(widths, all_examples()));
+  store.add(runs[2].id, scores);
+  EXPECT_GT(area(store, runs[2]), before);
+  // Without halving nothing is expected that was not scored.
+  Store whole = open("whole.db");
+  EXPECT_TRUE(go(whole, begin_all(whole), false).expected.empty());
+}
+
+TEST(Halving, ExpectedOnTheFrontIsWhatNothingBeats) {
+  HalvingJudge judge(Metric::kLoss, cost_of);
+  judge.add(score_on({2, 2, 2, 2, 2}, all_examples()));
+  const double known = score_on({2, 2, 2, 2, 2}, all_examples()).value();
+  const HalvingJudge::Standing standings[] = {
+      {{10, known - 0.1}, 1}, {{11, known - 0.05}, 1}, {{9, known + 1}, 1}, {{12, NAN}, 1}};
+  EXPECT_EQ(judge.expected_on_front(standings), (std::vector<std::size_t>{0, 2}));
+  EXPECT_EQ(judge.expected_on_front({}), std::vector<std::size_t>{});
 }
 
 TEST_F(HalvedSearch, KilledAndResumedGivesTheSameRecords) {
