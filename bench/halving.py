@@ -3,7 +3,7 @@ compares the two fronts on the confirm part, example by example:
 
 - the share of the tokens that the halved search took;
 - the difference of the two fronts' losses, averaged over the costs that both cover. Each front is a
-  staircase that the search part chose, so this is a mean of paired differences and has their error;
+  staircase over the costs, so this is a mean of paired differences and has their error;
 - how many members of the other front are better than the halved front's best at their cost, and how
   many worse, by t tests with Holm's correction at 5 %.
 
@@ -47,16 +47,14 @@ def search(arguments, model, store, options):
 
 
 def front_of(store):
-    """[(parameters, confirmed losses of the examples)], of the front that the search part chose."""
+    """[(parameters, confirmed losses of the examples)], of the front on the confirm part. All that
+    the search part put on its front was confirmed, and what halving expects on it."""
     database = sqlite3.connect(store)
     rows = database.execute(
         "SELECT r.params, s.value, e.f32 FROM record r"
         " JOIN score s ON s.record = r.id AND s.metric = 'loss' AND s.status = 'ok'"
-        " JOIN run_record a ON a.record = r.id AND a.run ="
-        "  (SELECT max(id) FROM run WHERE part = 'search')"
-        " JOIN record c ON c.widths = r.widths AND c.model = r.model AND c.dtype = r.dtype"
-        " JOIN run d ON d.id = c.run AND d.part = 'confirm'"
-        " JOIN example_scores e ON e.record = c.id AND e.metric = 'loss'"
+        " JOIN run d ON d.id = r.run AND d.part = 'confirm'"
+        " JOIN example_scores e ON e.record = r.id AND e.metric = 'loss'"
         " ORDER BY r.params, s.value"
     )
     front, best = [], numpy.inf
