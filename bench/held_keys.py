@@ -1,6 +1,6 @@
 """What it costs to attend to an ancestor's keys and values in place: the attention of several nodes of
 a plan to what one ancestor gave, with Gemma 3n E4B's heads, against one call with a copy for each
-node (families/gemma3n/gemma3n_attention_fold.h, for_nodes). With one sequence in place is one call on
+node (families/gemma3n/attention_fold.h, for_nodes). With one sequence in place is one call on
 views. With more it takes a call for each node or each sequence, whichever are fewer.
 
 usage: held_keys.py [--rounds 25]

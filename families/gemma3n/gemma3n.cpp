@@ -11,12 +11,12 @@
 
 #include "base/error.h"
 #include "families/family.h"
-#include "families/gemma3n/gemma3n_config.h"
-#include "families/gemma3n/gemma3n_gguf.h"
-#include "families/gemma3n/gemma3n_huggingface.h"
-#include "families/gemma3n/gemma3n_onnx.h"
-#include "families/gemma3n/gemma3n_published.h"
-#include "families/gemma3n/gemma3n_runtimes.h"
+#include "families/gemma3n/config.h"
+#include "families/gemma3n/gguf.h"
+#include "families/gemma3n/huggingface.h"
+#include "families/gemma3n/onnx.h"
+#include "families/gemma3n/published.h"
+#include "families/gemma3n/runtimes.h"
 #include "families/may_skip.h"
 
 namespace mnm {

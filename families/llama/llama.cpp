@@ -10,12 +10,12 @@
 
 #include "base/error.h"
 #include "families/family.h"
-#include "families/llama/llama_config.h"
-#include "families/llama/llama_decilm.h"
-#include "families/llama/llama_gguf.h"
-#include "families/llama/llama_huggingface.h"
-#include "families/llama/llama_onnx.h"
-#include "families/llama/llama_runtimes.h"
+#include "families/llama/config.h"
+#include "families/llama/decilm.h"
+#include "families/llama/gguf.h"
+#include "families/llama/huggingface.h"
+#include "families/llama/onnx.h"
+#include "families/llama/runtimes.h"
 #include "families/may_skip.h"
 
 namespace mnm {

@@ -11,12 +11,12 @@
 #include "base/error.h"
 #include "families/config_reader.h"
 #include "families/family.h"
-#include "families/mamba2/mamba2_config.h"
-#include "families/mamba2/mamba2_gguf.h"
-#include "families/mamba2/mamba2_huggingface.h"
-#include "families/mamba2/mamba2_onnx.h"
-#include "families/mamba2/mamba2_runtimes.h"
-#include "families/mamba2/mamba2_table.h"
+#include "families/mamba2/config.h"
+#include "families/mamba2/gguf.h"
+#include "families/mamba2/huggingface.h"
+#include "families/mamba2/onnx.h"
+#include "families/mamba2/runtimes.h"
+#include "families/mamba2/table.h"
 #include "families/may_skip.h"
 
 namespace mnm {

@@ -9,11 +9,11 @@
 #include "base/error.h"
 #include "families/family.h"
 #include "families/granularities.h"
-#include "families/mamba2/mamba2_table.h"
-#include "families/mamba2_vision/mamba2_vision_config.h"
-#include "families/mamba2_vision/mamba2_vision_huggingface.h"
-#include "families/mamba2_vision/mamba2_vision_onnx.h"
-#include "families/mamba2_vision/mamba2_vision_runtimes.h"
+#include "families/mamba2/table.h"
+#include "families/mamba2_vision/config.h"
+#include "families/mamba2_vision/huggingface.h"
+#include "families/mamba2_vision/onnx.h"
+#include "families/mamba2_vision/runtimes.h"
 #include "families/may_skip.h"
 
 namespace mnm {

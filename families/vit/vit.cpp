@@ -16,12 +16,12 @@
 #include "families/family.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
-#include "families/vit/vit_config.h"
-#include "families/vit/vit_huggingface.h"
-#include "families/vit/vit_onnx.h"
-#include "families/vit/vit_runtimes.h"
-#include "families/vit/vit_timm.h"
-#include "families/vit/vit_timm_export.h"
+#include "families/vit/config.h"
+#include "families/vit/huggingface.h"
+#include "families/vit/onnx.h"
+#include "families/vit/runtimes.h"
+#include "families/vit/timm.h"
+#include "families/vit/timm_export.h"
 
 namespace mnm {
 namespace {

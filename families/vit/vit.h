@@ -10,12 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "families/nesting.h"
-#include "families/vit/vit_config.h"
+#include "families/vit/config.h"
 #include "model/nested_model.h"
 
 namespace mnm {
 
-// Errors as parse_vit_config() has them (families/vit/vit_config.h). vocab_size is the number of
+// Errors as parse_vit_config() has them (families/vit/config.h). vocab_size is the number of
 // classes.
 NestedModel describe_vit(const nlohmann::json& config, const Nesting& nesting);
 

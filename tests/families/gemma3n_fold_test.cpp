@@ -15,8 +15,8 @@
 
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
-#include "families/gemma3n/gemma3n_attention_fold.h"
-#include "families/gemma3n/gemma3n_config.h"
+#include "families/gemma3n/attention_fold.h"
+#include "families/gemma3n/config.h"
 #include "families/open_model.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"

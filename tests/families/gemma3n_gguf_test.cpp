@@ -1,7 +1,5 @@
 // GGUF files of Gemma 3n submodels, read back by our own reader and by the gguf package. llama.cpp
 // itself is asked by scripts/llama-cpp.
-#include "families/gemma3n/gemma3n_gguf.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +11,8 @@
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "extract/extract.h"
-#include "families/gemma3n/gemma3n_config.h"
+#include "families/gemma3n/config.h"
+#include "families/gemma3n/gguf.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/error_of.h"

@@ -13,7 +13,7 @@
 #include "export/huggingface.h"
 #include "export/runtimes.h"
 #include "families/family.h"
-#include "families/gemma3n/gemma3n_config.h"
+#include "families/gemma3n/config.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/flops.h"

@@ -1,8 +1,6 @@
 // The architectures that are Llama's but for a few facts: siblings against each alone, whole
 // against token by token, and all of it and every export against transformers, ONNX Runtime and the
 // gguf package, in one Python process.
-#include "families/llama/llama_architectures.h"
-
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -19,7 +17,8 @@
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "export/onnx_writer.h"
-#include "families/llama/llama_config.h"
+#include "families/llama/architectures.h"
+#include "families/llama/config.h"
 #include "families/open_model.h"
 #include "fold/fold.h"
 #include "fold/layer_step.h"

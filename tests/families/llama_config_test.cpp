@@ -1,11 +1,10 @@
-#include "families/llama/llama_config.h"
-
 #include <gtest/gtest.h>
 
 #include <cfloat>
 #include <cmath>
 #include <functional>
 
+#include "families/llama/config.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/tiny_llama.h"
 

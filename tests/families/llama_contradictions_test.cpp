@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "families/llama/llama_config.h"
+#include "families/llama/config.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/temp_dir.h"

@@ -1,11 +1,10 @@
-#include "families/llama/llama_decilm.h"
-
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <variant>
 
 #include "base/error.h"
+#include "families/llama/decilm.h"
 #include "families/open_model.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"

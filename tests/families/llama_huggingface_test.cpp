@@ -1,5 +1,3 @@
-#include "families/llama/llama_huggingface.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,7 +5,8 @@
 
 #include "base/error.h"
 #include "families/family.h"
-#include "families/llama/llama_config.h"
+#include "families/llama/config.h"
+#include "families/llama/huggingface.h"
 #include "model/cost.h"
 #include "model/slice_plan.h"
 #include "tests/families/expect_error.h"

@@ -1,10 +1,9 @@
-#include "families/mamba2/mamba2_config.h"
-
 #include <gtest/gtest.h>
 
 #include <functional>
 
 #include "families/family.h"
+#include "families/mamba2/config.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/tiny_mamba2.h"

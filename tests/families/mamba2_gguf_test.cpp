@@ -1,7 +1,5 @@
 // GGUF files of Mamba-2 submodels, read back by our own reader and by the gguf package. llama.cpp
 // itself is asked by scripts/verify.
-#include "families/mamba2/mamba2_gguf.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +9,7 @@
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "extract/extract.h"
+#include "families/mamba2/gguf.h"
 #include "families/open_model.h"
 #include "tests/families/expect_error.h"
 #include "tests/support/python.h"

@@ -1,10 +1,9 @@
 // The config of every submodel reads back as that submodel; what transformers computes of it is
 // judged by transformers itself (mamba2_bridge_check.py).
-#include "families/mamba2/mamba2_huggingface.h"
-
 #include <gtest/gtest.h>
 
 #include "families/family.h"
+#include "families/mamba2/huggingface.h"
 #include "model/cost.h"
 #include "model/slice_plan.h"
 #include "tests/support/python.h"

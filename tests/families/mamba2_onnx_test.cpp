@@ -1,12 +1,11 @@
 // The scorer of Mamba-2 submodels in ONNX Runtime, against the recurrence in double.
-#include "families/mamba2/mamba2_onnx.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <variant>
 
 #include "export/onnx_writer.h"
+#include "families/mamba2/onnx.h"
 #include "families/open_model.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_mamba2.h"

@@ -1,12 +1,11 @@
 // The runtimes table of Mamba-2 against what the writers themselves do with the same widths.
-#include "families/mamba2/mamba2_runtimes.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <variant>
 
 #include "export/gguf_writer.h"
+#include "families/mamba2/runtimes.h"
 #include "families/open_model.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tiny_mamba2.h"

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "families/family.h"
-#include "families/mamba2_vision/mamba2_vision_config.h"
-#include "families/mamba2_vision/mamba2_vision_huggingface.h"
+#include "families/mamba2_vision/config.h"
+#include "families/mamba2_vision/huggingface.h"
 #include "tests/families/image_folds.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "families/family.h"
-#include "families/mamba2_vision/mamba2_vision_config.h"
+#include "families/mamba2_vision/config.h"
 #include "model/cost.h"
 #include "model/slice_plan.h"
 #include "tests/support/error_of.h"

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "families/vit/config.h"
 #include "families/vit/vit.h"
-#include "families/vit/vit_config.h"
 #include "tests/families/image_folds.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"

@@ -240,7 +240,7 @@ def torch_is_behind_the_door(tree):
     listed = " ".join(
         re.findall(r"set\(_\w+_sources\b([^)]*)\)", tree["engine/CMakeLists.txt"])
     )
-    engine = ["families/*/*_fold.cpp"]
+    engine = ["families/*/*fold.cpp"]
     for name in re.findall(r"\S+\.cpp", listed):
         inside = name.removeprefix("${PROJECT_SOURCE_DIR}/")
         engine.append(inside if inside != name else f"engine/{name}")

@@ -115,7 +115,7 @@ class Structure(unittest.TestCase):
             "eval/b.cpp": '#include "fold/fold.h"\n',
             "fold/fold.h": '#include "eval/state.h"\n',
             "eval/state.h": "#include <ATen/core/Tensor.h>\n",
-            "families/x/x_fold.cpp": '#include "fold/fold.h"\n',
+            "families/x/fold.cpp": '#include "fold/fold.h"\n',
             "families/x/x.cpp": '#include "fold/fold.h"\n',
         }
         complaint = (
