@@ -114,10 +114,10 @@ def load(address, model, clients, seconds, tokens):
 
 
 class Server:
-    def __init__(self, arguments):
+    def __init__(self, arguments, program=PROGRAM):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [PROGRAM, "serve", *map(str, arguments), "--port", "0"], stderr=self.log
+            [program, "serve", *map(str, arguments), "--port", "0"], stderr=self.log
         )
         self.url = None
         while self.url is None:

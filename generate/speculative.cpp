@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/stopwatch.h"
 
 namespace mnm {
@@ -51,36 +52,61 @@ VerifiedDraft verify_draft(std::span<const float> logits, std::span<const std::i
   return out;
 }
 
-Speculation::Speculation(Sequences& sequences, const SpeculationSettings& settings,
-                         Sampler& sampler, Random& random)
-    : sequences_(sequences), settings_(settings), sampler_(sampler), random_(random) {
+namespace {
+
+SequenceOptions options_of(const SpeculationSettings& settings) {
   const std::int64_t longest =
       settings.draft_tokens > 0 ? settings.draft_tokens : std::max<std::int64_t>(1, settings.most);
-  const SequenceOptions options = {.context = settings.context, .take_back = longest + 1};
-  verifier_ = sequences.open(options);
-  draft_ = settings.cache == DraftCache::kShared ? verifier_ : sequences.open(options);
+  return {.context = settings.context, .take_back = longest + 1};
+}
+
+}  // namespace
+
+Speculation::Speculation(Sequences& sequences, const SpeculationSettings& settings,
+                         Sampler& sampler, Random& random)
+    : settings_(settings),
+      sampler_(sampler),
+      random_(random),
+      verifier_{sequences, settings.verifier, sequences.open(options_of(settings))},
+      draft_{sequences, settings.draft,
+             shares() ? verifier_.sequence : sequences.open(options_of(settings))} {}
+
+Speculation::Speculation(Sequences& verifier, Sequences& draft, const SpeculationSettings& settings,
+                         Sampler& sampler, Random& random)
+    : settings_(settings),
+      sampler_(sampler),
+      random_(random),
+      verifier_{verifier, settings.verifier, SequenceId{}},
+      draft_{draft, settings.draft, SequenceId{}} {
+  if (shares()) fail_usage("a draft that is another model cannot share its verifier's cache");
+  verifier_.sequence = verifier.open(options_of(settings));
+  draft_.sequence = draft.open(options_of(settings));
 }
 
 Speculation::~Speculation() {
-  sequences_.close(verifier_);
-  if (draft_ != verifier_) sequences_.close(draft_);
+  verifier_.sequences.close(verifier_.sequence);
+  if (!shares()) draft_.sequences.close(draft_.sequence);
 }
 
-std::span<const float> Speculation::feed(SequenceId sequence, const Widths& widths,
-                                         std::span<const std::int64_t> tokens,
-                                         bool every_position) {
+std::span<const float> Speculation::Reader::feed(std::span<const std::int64_t> tokens,
+                                                 bool every_position) const {
   const Feed feed{
       .sequence = sequence, .widths = widths, .tokens = tokens, .every_position = every_position};
-  return sequences_.step({&feed, 1}).front();
+  return sequences.step({&feed, 1}).front();
+}
+
+std::span<const float> Speculation::Reader::settle(std::span<const std::int64_t> tokens) const {
+  const Feed feed{.sequence = sequence, .widths = widths, .tokens = tokens, .settled = true};
+  return sequences.step({&feed, 1}).front();
 }
 
 void Speculation::read(std::span<const std::int64_t> part) {
-  const auto settle = [&](SequenceId sequence, const Widths& widths) {
-    const Feed feed{.sequence = sequence, .widths = widths, .tokens = part, .settled = true};
-    return sequences_.step({&feed, 1}).front();
-  };
-  if (draft_ != verifier_) settle(draft_, settings_.draft);
-  const std::span<const float> logits = settle(verifier_, settings_.verifier);
+  const std::size_t of_draft = shares() ? 0 : draft_.settle(part).size();
+  const std::span<const float> logits = verifier_.settle(part);
+  if (!shares() && of_draft != logits.size()) {
+    fail_usage("the draft has a vocabulary of {} tokens, and the verifier one of {}", of_draft,
+               logits.size());
+  }
   logits_.assign(logits.begin(), logits.end());
 }
 
@@ -94,11 +120,11 @@ std::int64_t Speculation::length_of_draft(std::int64_t most) const {
 std::vector<std::int64_t> Speculation::propose(std::int64_t count) {
   std::vector<std::int64_t> proposals;
   proposed_from_.clear();
-  std::vector<std::int64_t> next = draft_ == verifier_ ? std::vector<std::int64_t>{} : unread_;
+  std::vector<std::int64_t> next = shares() ? std::vector<std::int64_t>{} : unread_;
   next.push_back(last_);
   const Stopwatch start;
   for (std::int64_t i = 0; i < count; ++i) {
-    proposed_from_.push_back(sampler_.probabilities(feed(draft_, settings_.draft, next, false)));
+    proposed_from_.push_back(sampler_.probabilities(draft_.feed(next, false)));
     proposals.push_back(draw(proposed_from_.back(), 1, random_.uniform()));
     next = {proposals.back()};
   }
@@ -112,14 +138,14 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
     last_ = sampler_.pick(logits_, random_.uniform());
     return {last_};
   }
-  const std::int64_t base = sequences_.length(verifier_);
+  const std::int64_t base = verifier_.length();
   const std::vector<std::int64_t> proposals = propose(length_of_draft(most - 1));
-  if (draft_ == verifier_) sequences_.rewind(verifier_, base);
+  if (shares()) verifier_.rewind(base);
 
   std::vector<std::int64_t> fed = {last_};
   fed.insert(fed.end(), proposals.begin(), proposals.end());
   const Stopwatch start;
-  const std::span<const float> logits = feed(verifier_, settings_.verifier, fed, true);
+  const std::span<const float> logits = verifier_.feed(fed, true);
   counts_.verify_seconds += start.seconds();
 
   const VerifiedDraft verified = verify_draft(
@@ -130,13 +156,13 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
   tokens.push_back(verified.token);
   // Both have read the last token and those that were accepted, all but the newest.
   const std::int64_t read = base + static_cast<std::int64_t>(tokens.size());
-  sequences_.rewind(verifier_, read);
-  if (draft_ != verifier_ && proposals.empty()) {
+  verifier_.rewind(read);
+  if (!shares() && proposals.empty()) {
     unread_.push_back(last_);
-  } else if (draft_ != verifier_) {
+  } else if (!shares()) {
     unread_.clear();
-    const std::int64_t length = sequences_.length(draft_);
-    if (length > read) sequences_.rewind(draft_, read);
+    const std::int64_t length = draft_.length();
+    if (length > read) draft_.rewind(read);
     if (length < read) unread_ = {proposals.back()};  // all were accepted
   }
   last_ = tokens.back();
@@ -146,12 +172,12 @@ std::vector<std::int64_t> Speculation::next(std::int64_t most) {
 double Speculation::verifier_seconds() {
   constexpr std::int64_t kLeast = 16, kMost = 64;
   if (last_ < 0) return 0;
-  const std::int64_t base = sequences_.length(verifier_);
+  const std::int64_t base = verifier_.length();
   const std::int64_t passes = std::clamp(counts_.verifications, kLeast, kMost);
   const Stopwatch start;
   for (std::int64_t i = 0; i < passes; ++i) {
-    sampler_.probabilities(feed(verifier_, settings_.verifier, {&last_, 1}, false));
-    sequences_.rewind(verifier_, base);
+    sampler_.probabilities(verifier_.feed({&last_, 1}, false));
+    verifier_.rewind(base);
   }
   return start.seconds() / static_cast<double>(passes);
 }

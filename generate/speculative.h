@@ -1,6 +1,7 @@
 // Speculative decoding: a draft proposes tokens, and the verifier computes them all in one pass.
 // Leviathan et al. (2023), and Chen et al., "Accelerating Large Language Model Decoding with
-// Speculative Sampling" (2023). The draft is another submodel of the same nested model.
+// Speculative Sampling" (2023). The draft is another submodel of the same nested model, or another
+// model.
 #pragma once
 
 #include <cstdint>
@@ -81,6 +82,10 @@ class Speculation final : public TokenSource {
   // sequences, sampler and random outlive it.
   Speculation(Sequences& sequences, const SpeculationSettings& settings, Sampler& sampler,
               Random& random);
+  // The draft is another model. UsageError if the cache is shared; read() gives one if the
+  // vocabularies differ in size.
+  Speculation(Sequences& verifier, Sequences& draft, const SpeculationSettings& settings,
+              Sampler& sampler, Random& random);
   ~Speculation() override;
   Speculation(const Speculation&) = delete;
   Speculation& operator=(const Speculation&) = delete;
@@ -95,16 +100,27 @@ class Speculation final : public TokenSource {
   double verifier_seconds();
 
  private:
+  // A submodel, and the sequence that it reads.
+  struct Reader {
+    Sequences& sequences;
+    Widths widths;
+    SequenceId sequence;
+
+    // Logits, valid until the next call.
+    std::span<const float> feed(std::span<const std::int64_t> tokens, bool every_position) const;
+    std::span<const float> settle(std::span<const std::int64_t> tokens) const;
+    std::int64_t length() const { return sequences.length(sequence); }
+    void rewind(std::int64_t position) const { sequences.rewind(sequence, position); }
+  };
+
+  bool shares() const { return settings_.cache == DraftCache::kShared; }
   std::int64_t length_of_draft(std::int64_t most) const;
   std::vector<std::int64_t> propose(std::int64_t count);
-  std::span<const float> feed(SequenceId sequence, const Widths& widths,
-                              std::span<const std::int64_t> tokens, bool every_position);
 
-  Sequences& sequences_;
   SpeculationSettings settings_;
   Sampler& sampler_;
   Random& random_;
-  SequenceId verifier_, draft_;                     // the same if the cache is shared
+  Reader verifier_, draft_;                         // of one sequence if the cache is shared
   std::vector<float> logits_;                       // the verifier's, after the prompt
   std::vector<std::vector<double>> proposed_from_;  // what the draft drew each proposal from
   std::vector<std::int64_t> unread_;  // tokens that the draft's own sequence has not been fed

@@ -1,11 +1,9 @@
 #include "serve/completion_answer.h"
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <memory>
 
 #include "serve/api_error.h"
+#include "serve/elsewhere.h"
 #include "serve/routes.h"
 
 namespace mnm {
@@ -79,14 +77,11 @@ net::awaitable<bool> answer_whole(Exchange& exchange, Mailbox& mailbox,
     for (Update& update : *updates) completions.add(std::move(update));
   }
   exchange.unwatch();
-  const auto write = [&]() -> net::awaitable<std::shared_ptr<std::string>> {
-    co_return std::make_shared<std::string>(
-        request.format.whole(completions.choices(), completions.usage()));
+  const auto write = [&] {
+    return request.format.whole(completions.choices(), completions.usage());
   };
-  const std::shared_ptr<std::string> body =
-      co_await net::co_spawn(request.texts, write, net::use_awaitable);
   HttpResponse response;
-  response.body = std::move(*body);
+  response.body = co_await run_elsewhere(request.texts, exchange.handover(), write);
   co_await exchange.reply(response);
   co_return true;
 }

@@ -27,9 +27,10 @@ bool is_closed(net::ip::tcp::socket& socket) {
 
 }  // namespace
 
-Exchange::Exchange(beast::tcp_stream& stream, HttpRequest request, const HttpSettings& settings,
-                   unsigned version, bool keep_alive)
+Exchange::Exchange(beast::tcp_stream& stream, Handover& handover, HttpRequest request,
+                   const HttpSettings& settings, unsigned version, bool keep_alive)
     : stream_(stream),
+      handover_(handover),
       request_(std::move(request)),
       settings_(settings),
       version_(version),

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "serve/awaitable.h"
+#include "serve/handover.h"
 #include "serve/http_message.h"
 
 namespace mnm {
@@ -14,12 +15,13 @@ namespace mnm {
 class Exchange {
  public:
   // `keep_alive`: another request may follow on the connection. `version`: 10 or 11.
-  Exchange(boost::beast::tcp_stream& stream, HttpRequest request, const HttpSettings& settings,
-           unsigned version, bool keep_alive);
+  Exchange(boost::beast::tcp_stream& stream, Handover& handover, HttpRequest request,
+           const HttpSettings& settings, unsigned version, bool keep_alive);
 
   const HttpRequest& request() const { return request_; }
   std::string take_body() { return std::move(request_.body); }  // once
   const HttpSettings& settings() const { return settings_; }
+  Handover& handover() { return handover_; }  // to this thread
 
   // The whole answer.
   boost::asio::awaitable<void> reply(const HttpResponse& response);
@@ -42,6 +44,7 @@ class Exchange {
 
  private:
   boost::beast::tcp_stream& stream_;
+  Handover& handover_;
   HttpRequest request_;
   const HttpSettings& settings_;
   unsigned version_;

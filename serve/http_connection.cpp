@@ -211,8 +211,8 @@ net::awaitable<bool> HttpConnection::exchange() {
   request.body = std::move(parser.get().body());
   request.body.shrink_to_fit();  // as it grew it may have taken twice its size
   share.resize(request.body.size());
-  Exchange exchange(stream_, std::move(request), settings_, parser.get().version() == 10 ? 10 : 11,
-                    keep_alive);
+  Exchange exchange(stream_, owner_.handover(), std::move(request), settings_,
+                    parser.get().version() == 10 ? 10 : 11, keep_alive);
   if (early) {
     co_await exchange.reply(*early);
   } else {

@@ -10,6 +10,7 @@
 
 #include "serve/awaitable.h"
 #include "serve/body_budget.h"
+#include "serve/handover.h"
 #include "serve/http_message.h"
 #include "serve/routes.h"
 
@@ -25,6 +26,7 @@ class ConnectionOwner {
   // closed meanwhile.
   virtual std::uint64_t became_idle(HttpConnection& connection) = 0;
   virtual void became_busy(std::uint64_t number) = 0;
+  virtual Handover& handover() = 0;                      // to the thread of the connections
   virtual bool closing() const = 0;                      // no further request is read
   virtual bool allows(std::string_view host) const = 0;  // the header Host of a request
   virtual BodyBudget& bodies() = 0;                      // of all its connections

@@ -1,7 +1,6 @@
 #include "serve/mailbox.h"
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -15,10 +14,10 @@ constexpr std::size_t kMostUpdates = 1 << 15;
 
 }  // namespace
 
-Mailbox::Mailbox(net::any_io_executor network) : network_(network), bell_(network) {}
+Mailbox::Mailbox(Handover& handover) : handover_(handover), bell_(handover.executor()) {}
 
 void Mailbox::post(std::vector<Update> updates) {
-  net::post(network_, [self = shared_from_this(), updates = std::move(updates)]() mutable {
+  handover_.post([self = shared_from_this(), updates = std::move(updates)]() mutable {
     if (self->updates_.size() + updates.size() > kMostUpdates) self->closed_ = true;
     if (!self->closed_) std::ranges::move(updates, std::back_inserter(self->updates_));
     self->bell_.cancel();

@@ -1,19 +1,20 @@
 // Updates of one request on their way from the thread that computes to that of the network.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <vector>
 
 #include "serve/awaitable.h"
+#include "serve/handover.h"
 #include "serve/service.h"
 
 namespace mnm {
 
 class Mailbox : public std::enable_shared_from_this<Mailbox> {
  public:
-  explicit Mailbox(boost::asio::any_io_executor network);
+  // `handover`, to the thread of the network, outlives it.
+  explicit Mailbox(Handover& handover);
 
   void post(std::vector<Update> updates);  // any thread
 
@@ -26,7 +27,7 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   void close();  // the client went away
 
  private:
-  boost::asio::any_io_executor network_;
+  Handover& handover_;
   boost::asio::steady_timer bell_;  // cancelled when there is news
   std::vector<Update> updates_;
   bool closed_ = false;

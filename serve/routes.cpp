@@ -1,9 +1,6 @@
 #include "serve/routes.h"
 
 #include <atomic>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +10,7 @@
 #include "serve/api_error.h"
 #include "serve/bearer_token.h"
 #include "serve/completion_answer.h"
+#include "serve/elsewhere.h"
 
 namespace mnm {
 namespace {
@@ -80,9 +78,8 @@ struct Prepared {
 // before it was answered.
 class UnderWay {
  public:
-  UnderWay(CompletionService& service, Submission submission, Exchange& exchange,
-           net::any_io_executor network)
-      : mailbox_(std::make_shared<Mailbox>(std::move(network))), service_(service) {
+  UnderWay(CompletionService& service, Submission submission, Exchange& exchange)
+      : mailbox_(std::make_shared<Mailbox>(exchange.handover())), service_(service) {
     exchange.watch([mailbox = mailbox_] { mailbox->close(); });
     id_ = service.submit(std::move(submission), [mailbox = mailbox_](std::vector<Update> updates) {
       mailbox->post(std::move(updates));
@@ -210,38 +207,37 @@ net::awaitable<void> Routes::complete(Exchange& exchange, Endpoint endpoint) {
   const auto came = std::chrono::steady_clock::now();
   const auto gone = std::make_shared<std::atomic<bool>>(false);
   exchange.watch([gone] { *gone = true; });
-  const auto prepare = [&]() -> net::awaitable<std::shared_ptr<Prepared>> {
-    auto prepared = std::make_shared<Prepared>();
+  const auto prepare = [&] {
+    Prepared made;
     const auto unwanted = [&] { return *gone || service_.draining(); };
-    if (unwanted()) co_return prepared;  // it waited behind others
-    prepared->request = parse_completion_request(endpoint, exchange.take_body());
-    const ServedModel model = models_.find(prepared->request.model);
+    if (unwanted()) return made;  // it waited behind others
+    made.request = parse_completion_request(endpoint, exchange.take_body());
+    const ServedModel model = models_.find(made.request.model);
     const JobSettings settings{settings_.vocabulary, settings_.context, random_seed(), chat_date()};
     try {
-      prepared->submission.jobs =
-          jobs_(prepared->request, model, settings, [&](const Progress&) { return !unwanted(); });
+      made.submission.jobs =
+          jobs_(made.request, model, settings, [&](const Progress&) { return !unwanted(); });
     } catch (const Stopped&) {  // there are no jobs
     }
-    co_return prepared;
+    return made;
   };
   // A long prompt takes a while to become tokens: other connections go on meanwhile.
-  const std::shared_ptr<Prepared> prepared =
-      co_await net::co_spawn(texts_.get_executor(), prepare, net::use_awaitable);
+  Prepared prepared = co_await run_elsewhere(texts_.get_executor(), exchange.handover(), prepare);
   if (*gone) {
     metrics_.cancelled();
     exchange.close_after();
     co_return;
   }
   // A server that shuts down refuses the submission, whether or not it has its jobs.
-  const CompletionRequest& request = prepared->request;
+  const CompletionRequest& request = prepared.request;
   const bool chat = endpoint == Endpoint::kChat;
-  Submission& submission = prepared->submission;
+  Submission& submission = prepared.submission;
   submission.stop = request.stop;
   submission.echo = request.echo;
   submission.continues = !chat;
   const auto count = static_cast<std::int64_t>(submission.jobs.size());
 
-  UnderWay under_way(service_, std::move(submission), exchange, co_await net::this_coro::executor);
+  UnderWay under_way(service_, std::move(submission), exchange);
   const ResponseHead head{endpoint,
                           random_id(chat ? "chatcmpl-" : "cmpl-"),
                           static_cast<std::int64_t>(std::time(nullptr)),
@@ -307,19 +303,16 @@ Routes::Verification Routes::verification_of(VerifyRequest request) const {
 
 net::awaitable<void> Routes::verify(Exchange& exchange) {
   const auto deadline = std::chrono::steady_clock::now() + exchange.settings().answer;
-  const auto read = [&]() -> net::awaitable<std::shared_ptr<VerifyRequest>> {
-    co_return std::make_shared<VerifyRequest>(parse_verify_request(exchange.take_body()));
-  };
-  const std::shared_ptr<VerifyRequest> request =
-      co_await net::co_spawn(texts_.get_executor(), read, net::use_awaitable);
-  auto [session, job] = verification_of(std::move(*request));
+  const auto read = [&] { return parse_verify_request(exchange.take_body()); };
+  VerifyRequest request = co_await run_elsewhere(texts_.get_executor(), exchange.handover(), read);
+  auto [session, job] = verification_of(std::move(request));
   const std::vector<std::int64_t> text = job.prompt;  // with the draft
   const std::string widths = to_string(*job.widths);
 
   Submission submission;
   submission.jobs.push_back(std::move(job));
   submission.continues = false;
-  UnderWay under_way(service_, std::move(submission), exchange, co_await net::this_coro::executor);
+  UnderWay under_way(service_, std::move(submission), exchange);
   std::int64_t computed = 0;
   double seconds = 0;  // of all steps that it took
   Update last;

@@ -7,7 +7,6 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -15,6 +14,7 @@
 
 #include "base/error.h"
 #include "serve/allowed_hosts.h"
+#include "serve/handover.h"
 #include "serve/http_connection.h"
 
 namespace mnm {
@@ -98,6 +98,20 @@ struct HttpServer::Impl final : ConnectionOwner {
       // Only this connection ends by it: out of memory, for instance.
     }
     metrics.connections(--open);
+    end_handover();
+  }
+
+  void shut_down() {
+    shut = true;
+    boost::system::error_code ignored;
+    acceptor.close(ignored);
+    for (const auto& [number, connection] : idle) connection->close();
+    end_handover();
+  }
+
+  // Once no connection is left that may wait for another thread, io runs out of work.
+  void end_handover() {
+    if (shut && open == 0) inbox.close();
   }
 
   bool close_idlest() {  // false: none is idle
@@ -112,6 +126,7 @@ struct HttpServer::Impl final : ConnectionOwner {
     return idle_number;
   }
   void became_busy(std::uint64_t number) override { idle.erase(number); }
+  Handover& handover() override { return inbox; }
   bool closing() const override { return shut; }
   bool allows(std::string_view host) const override { return hosts.allow(host); }
   BodyBudget& bodies() override { return budget; }
@@ -137,6 +152,7 @@ struct HttpServer::Impl final : ConnectionOwner {
   bool shut = false;
   // Last: what is left of its connections says that they are idle no more.
   net::io_context io{1};
+  Handover inbox{io};  // what other threads give to the one that runs
   tcp::acceptor acceptor{io};
 };
 
@@ -159,17 +175,13 @@ std::string HttpServer::url() const {
 void HttpServer::listen() { impl_->listen(); }
 
 void HttpServer::run() {
+  net::co_spawn(impl_->io, impl_->inbox.run(), net::detached);
   net::co_spawn(impl_->io, impl_->accept(), net::detached);
   impl_->io.run();
 }
 
 void HttpServer::close() {
-  net::post(impl_->io, [this] {
-    impl_->shut = true;
-    boost::system::error_code ignored;
-    impl_->acceptor.close(ignored);
-    for (const auto& [number, connection] : impl_->idle) connection->close();
-  });
+  impl_->inbox.post([this] { impl_->shut_down(); });
 }
 
 }  // namespace mnm

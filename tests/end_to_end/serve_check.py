@@ -432,9 +432,8 @@ def leaving(url):
 def idle(url):
     """As many idle connections as descriptors allow, up to 10,000, while the model computes.
 
-    The server accepts connections in order, so a request behind ten thousand new ones waits for
-    them. What is measured comes after these, and is printed: how long it takes is the machine's
-    affair too. That the server answers at all while it computes is what is judged.
+    That the server answers while it computes is judged. How long that takes is the machine's affair
+    too: bench/serve_health.py measures it.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -446,20 +445,10 @@ def idle(url):
     crowd += [begin(url, body) for _ in range(80)]
     until(lambda: metric(url, "mixnmatch_running") > 0)
 
-    def slowest_of(requests):
-        slowest = 0
-        for _ in range(requests):
-            start = time.monotonic()
-            status, _ = answer_to(
-                url, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            )
-            slowest = max(slowest, time.monotonic() - start)
-            assert status == 200
-        return slowest
-
-    best = min(slowest_of(20) for _ in range(3))
+    for _ in range(20):
+        status, _ = answer_to(url, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert status == 200
     assert metric(url, "mixnmatch_running") > 0
-    print(f"beside {count} idle connections /health took at most {1e3 * best:.1f} ms")
     for sock in crowd:
         sock.close()
 

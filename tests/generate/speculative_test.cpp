@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 
 #include "generate/generation.h"
 #include "generate/scheduled_widths.h"
 #include "tests/generate/pair_distribution.h"
 #include "tests/generate/table_sequences.h"
+#include "tests/support/error_of.h"
 
 namespace mnm {
 namespace {
@@ -84,6 +86,32 @@ Tokens alone(const Sampling& sampling, std::uint64_t seed, std::int64_t count) {
       .tokens;
 }
 
+// With a draft that is another model. Both models give their first sequence the same id.
+Tokens with_another_model(const Sampling& sampling, std::int64_t draft_tokens, std::int64_t count) {
+  const auto says = [](Width width) {
+    return [width](const std::vector<FedToken>& fed) {
+      EXPECT_EQ(fed.back().widths.front(), width);
+      return logs(known(width, fed.back().token));
+    };
+  };
+  TableSequences verifier(says(kWide)), draft(says(kNarrow));
+  Sampler sampler(sampling);
+  Random random(3);
+  Generation out;
+  {
+    Speculation source(
+        verifier, draft,
+        {.draft = {kNarrow}, .verifier = {kWide}, .draft_tokens = draft_tokens, .most = 6}, sampler,
+        random);
+    out = generate(source, Tokens{0, 2, 1}, {count, count + 3, {}},
+                   [](std::optional<std::int64_t>) { return true; });
+    EXPECT_EQ(verifier.open_sequences(), 1u);
+    EXPECT_EQ(draft.open_sequences(), 1u);
+  }
+  EXPECT_EQ(verifier.open_sequences() + draft.open_sequences(), 0u);
+  return out.tokens;
+}
+
 const std::vector<DraftCache> kCaches = {DraftCache::kOwn, DraftCache::kShared};
 
 TEST(Speculation, GreedyTokensAreTheVerifiers) {
@@ -119,6 +147,33 @@ TEST(Speculation, DrawnTokensAreDistributedAsTheVerifiers) {
       }
     }
   }
+}
+
+TEST(Speculation, ADraftMayBeAnotherModel) {
+  for (const std::int64_t length : {0, 1, 3}) {
+    EXPECT_EQ(with_another_model({}, length, 40), alone({}, 1, 40)) << length << " at once";
+    const Tokens tokens = with_another_model({1, 0, 1}, length, 30000);
+    EXPECT_LT(test::chi_squared_of_pairs(tokens, kVerifier, 1), 27.9) << length << " at once";
+  }
+}
+
+TEST(Speculation, AnotherModelThatCannotBeADraftIsRefused) {
+  TableSequences verifier(Checked{DraftCache::kOwn});
+  TableSequences draft([](const std::vector<FedToken>&) { return std::vector<float>(4, 0); });
+  Sampler sampler({});
+  Random random(1);
+  const auto refusal = [&](DraftCache cache) {
+    return test::usage_error_of([&] {
+      const SpeculationSettings settings = {
+          .draft = {kNarrow}, .verifier = {kWide}, .cache = cache};
+      Speculation source(verifier, draft, settings, sampler, random);
+      source.read(Tokens{0});
+    });
+  };
+  const std::string shared = refusal(DraftCache::kShared), own = refusal(DraftCache::kOwn);
+  EXPECT_TRUE(test::contains(shared, "another model cannot share")) << shared;
+  EXPECT_TRUE(test::contains(own, "vocabulary of 4 tokens, and the verifier one of 3")) << own;
+  EXPECT_EQ(verifier.open_sequences() + draft.open_sequences(), 0u);
 }
 
 // Of an accepted token: sum over tokens of min(p, q), in the long run by how often each comes

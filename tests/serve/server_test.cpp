@@ -11,6 +11,7 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <future>
+#include <list>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <tuple>
@@ -325,6 +326,37 @@ TEST_F(Server, AStepHoldsUpNeitherHealthNorMetrics) {
                        "mixnmatch_connections"));
   let_go();
   EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
+}
+
+// However many connections are open, no answer waits for a step. How long one takes is up to the
+// machine, too: bench/serve_health.py measures it.
+TEST_F(Server, AStepHoldsUpNoneOfACrowd) {
+  hold_step();
+  start();
+  Client busy = client();
+  busy.say(ask("a", 2));
+  computing_.get_future().wait();
+  std::list<Client> crowd;
+  while (crowd.size() < 64) crowd.emplace_back(server_->port());
+  for (int round = 0; round < 2; ++round) {
+    for (Client& each : crowd) {
+      EXPECT_TRUE(contains(each.say(kHealth).until("\"ok\"}"), "200 OK"));
+      each.forget();
+    }
+  }
+  let_go();
+  EXPECT_TRUE(contains(busy.until("usage"), "\"bc\""));
+}
+
+// The thread that computes hands over what a step gave, and nothing that it does later is needed.
+TEST_F(Server, WhatAStepGaveIsToldWhileTheNextIsHeld) {
+  fake_.before_step = [this] { hold_step(); };
+  start();
+  Client stream = client();
+  EXPECT_TRUE(contains(stream.say(ask("a", 2, true)).until(R"("text":"b")"), "200 OK"));
+  computing_.get_future().wait();
+  let_go();
+  EXPECT_TRUE(contains(stream.until("[DONE]"), R"("text":"c")"));
 }
 
 // Its body is waited for as long as the settings say, but not when the server ends.
