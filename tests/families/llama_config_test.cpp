@@ -100,11 +100,16 @@ TEST(LlamaConfig, ActivationsByEveryName) {
       {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
       {"gelu", Activation::kGelu},          {"gelu_new", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
-      {"relu", Activation::kRelu}};
+      {"gelu_python", Activation::kGelu},   {"gelu_python_tanh", Activation::kGeluTanh},
+      {"relu", Activation::kRelu},          {"gelu_accurate", Activation::kGeluTanh}};
+  json config = TinyLlama{}.config();
   for (const auto& [name, activation] : names) {
-    json config = TinyLlama{}.config();
     config["hidden_act"] = name;
     EXPECT_EQ(parse(config).activation, activation) << name;
+  }
+  for (const std::string name : {"gelu_10", "quick_gelu", "relu2", "mish"}) {
+    config["hidden_act"] = name;
+    test::expect_error<Error>([&] { parse(config); }, "hidden_act is '" + name + "'");
   }
 }
 
