@@ -1,118 +1,134 @@
 #include "artifact/padding.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
-#include <cstring>
+#include <map>
 #include <span>
-#include <system_error>
-#include <utility>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "export/huggingface.h"
+#include "extract/extract.h"
+#include "model/shapes.h"
 #include "model/slice_plan.h"
 
 namespace mnm {
 namespace {
 
-// An open file that is read and written at given places. (A checkpoint refuses to read what was
-// written since it was opened.)
-class Patch {
+constexpr std::size_t kTogether = 1 << 16;  // elements of a tensor that are read at a time
+
+// Writes the elements that a tensor keeps, one after the other, and zeros where it keeps none.
+class ZeroFilled {
  public:
-  explicit Patch(const std::filesystem::path& path)
-      : path_(path.string()), descriptor_(::open(path.c_str(), O_RDWR | O_CLOEXEC)) {
-    if (descriptor_ < 0) fail("cannot open '{}': {}", path_, std::strerror(errno));
-  }
-  Patch(const Patch&) = delete;
-  Patch& operator=(const Patch&) = delete;
-  ~Patch() { ::close(descriptor_); }
-
-  void zeros(std::uint64_t offset, std::uint64_t bytes) {
-    static const std::vector<std::byte> kZeros(1 << 20, std::byte{0});
-    while (bytes > 0) {
-      const std::size_t part = std::min<std::uint64_t>(bytes, kZeros.size());
-      write(offset, std::span(kZeros).first(part));
-      offset += part;
-      bytes -= part;
+  // Of `size` rows or columns with `inner` elements each, the tensor keeps those of the ranges.
+  ZeroFilled(const std::vector<Range>& kept, std::int64_t size, std::int64_t inner, Dtype dtype,
+             OutputFile& out)
+      : dtype_(dtype), out_(out) {
+    std::int64_t from = 0;
+    for (const Range& range : kept) {
+      runs_.push_back({static_cast<std::size_t>((range.begin - from) * inner),
+                       static_cast<std::size_t>((range.end - range.begin) * inner)});
+      from = range.end;
     }
+    tail_ = static_cast<std::size_t>((size - from) * inner);
   }
 
-  void read(std::uint64_t offset, std::span<std::byte> into) {
-    while (!into.empty()) {
-      const ssize_t got =
-          ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) fail("cannot read '{}': {}", path_, std::strerror(errno));
-      if (got == 0) fail("cannot read '{}': it was made shorter meanwhile", path_);
-      offset += static_cast<std::uint64_t>(got);
-      into = into.subspan(static_cast<std::size_t>(got));
-    }
-  }
-
-  void write(std::uint64_t offset, std::span<const std::byte> from) {
-    while (!from.empty()) {
-      const ssize_t written =
-          ::pwrite(descriptor_, from.data(), from.size(), static_cast<off_t>(offset));
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) fail("cannot write '{}': {}", path_, std::strerror(errno));
-      offset += static_cast<std::uint64_t>(written);
-      from = from.subspan(static_cast<std::size_t>(written));
+  void write(std::span<const float> values) {
+    while (!values.empty()) {
+      if (left_ == 0) {
+        zeros(runs_[run_].zeros);
+        left_ = runs_[run_].kept;
+      }
+      const std::size_t n = std::min(left_, values.size());
+      bytes_.resize(n * size_of(dtype_));
+      from_f32(values.first(n), dtype_, bytes_);
+      out_.write(std::span<const std::byte>(bytes_));
+      values = values.subspan(n);
+      left_ -= n;
+      if (left_ > 0 || ++run_ < runs_.size()) continue;
+      zeros(tail_);
+      run_ = 0;
     }
   }
 
  private:
-  std::string path_;
-  int descriptor_;
+  struct Run {
+    std::size_t zeros = 0, kept = 0;  // elements
+  };
+
+  void zeros(std::size_t elements) {
+    static const std::vector<std::byte> kZeros(OutputFile::kWrite, std::byte{0});
+    for (std::size_t bytes = elements * size_of(dtype_); bytes > 0;) {
+      const std::size_t part = std::min(bytes, kZeros.size());
+      out_.write(std::span(kZeros).first(part));
+      bytes -= part;
+    }
+  }
+
+  Dtype dtype_;
+  OutputFile& out_;
+  std::vector<Run> runs_;  // of a row, if columns are kept; else of all rows
+  std::size_t tail_ = 0;   // zeros after the last one
+  std::size_t run_ = 0, left_ = 0;
+  std::vector<std::byte> bytes_;
 };
 
-// What of [0, size) is in none of the ranges, which are ascending and disjoint.
-std::vector<Range> complement(const std::vector<Range>& ranges, std::int64_t size) {
-  std::vector<Range> gaps;
-  std::int64_t from = 0;
-  for (const Range& range : ranges) {
-    if (range.begin > from) gaps.push_back({from, range.begin});
-    from = range.end;
+// The tensors of a submodel as those of the padded one.
+class PaddedTensors {
+ public:
+  // All of them outlive it.
+  PaddedTensors(const OpenedModel& nested, const Widths& widths, const NestedModel& padded)
+      : family_(*nested.family),
+        padded_(padded),
+        dtype_(nested.model.dtype),
+        widths_(kept_widths(widths)),
+        slices_(plan_slices(nested.model.table, widths)),
+        extractor_(nested.checkpoint) {
+    for (const TensorSlice& slice : slices_.tensors) by_name_.emplace(slice.name, &slice);
   }
-  if (from < size) gaps.push_back({from, size});
-  return gaps;
-}
 
-// Zeros in all of a stored tensor that its layer at `width` does not keep.
-void pad(const Checkpoint& written, const TensorSpec& spec, Width width) {
-  const StoredTensor& tensor = written.at(spec.name);
-  Patch patch(written.shards().at(tensor.shard));
-  const auto dim = static_cast<std::size_t>(spec.cut_dim);
-  std::uint64_t rows = 1, inner = size_of(tensor.dtype);
-  for (std::size_t d = 0; d < dim; ++d) rows *= static_cast<std::uint64_t>(spec.shape[d]);
-  for (std::size_t d = dim + 1; d < spec.shape.size(); ++d) {
-    inner *= static_cast<std::uint64_t>(spec.shape[d]);
+  void append(const TensorSpec& spec, OutputFile& out, Meter& meter) {
+    const auto found = by_name_.find(spec.name);
+    if (found == by_name_.end()) fail("there is no tensor '{}' to pad", spec.name);
+    const TensorSlice& slice = *found->second;
+    if (slice.shape == spec.shape) {
+      extractor_.append(slice, dtype_, out, &meter);
+    } else if (family_.pads_by_repeating(padded_, spec)) {
+      for (std::int64_t row = 0; row < spec.shape.front(); row += slice.shape.front()) {
+        extractor_.append(slice, dtype_, out, &meter);
+      }
+    } else {
+      append_with_zeros(slice, spec, out);
+      meter.add(static_cast<double>(element_count(spec.shape)) *
+                static_cast<double>(size_of(dtype_)));
+    }
   }
-  const std::uint64_t row = inner * static_cast<std::uint64_t>(spec.shape[dim]);
-  for (const Range& gap : complement(kept_ranges(spec, width), spec.shape[dim])) {
-    const std::uint64_t begin = inner * static_cast<std::uint64_t>(gap.begin);
-    const std::uint64_t bytes = inner * static_cast<std::uint64_t>(gap.end - gap.begin);
-    for (std::uint64_t i = 0; i < rows; ++i) patch.zeros(tensor.offset + i * row + begin, bytes);
-  }
-}
 
-// Copies of the first `width` rows of a stored matrix in all of its other rows, a whole number of
-// times.
-void repeat(const Checkpoint& written, const TensorSpec& spec, Width width) {
-  const StoredTensor& tensor = written.at(spec.name);
-  Patch patch(written.shards().at(tensor.shard));
-  const std::uint64_t row = tensor.bytes() / static_cast<std::uint64_t>(spec.shape[0]);
-  const std::uint64_t kept = row * static_cast<std::uint64_t>(width);
-  std::vector<std::byte> piece;
-  for (std::uint64_t at = kept; at < tensor.bytes(); at += piece.size()) {
-    piece.resize(std::min<std::uint64_t>(1 << 20, kept - at % kept));
-    patch.read(tensor.offset + at % kept, piece);
-    patch.write(tensor.offset + at, piece);
+  void check_unchanged() const { extractor_.check_unchanged(); }
+
+ private:
+  void append_with_zeros(const TensorSlice& slice, const TensorSpec& spec, OutputFile& out) {
+    const auto dim = static_cast<std::size_t>(spec.cut_dim);
+    std::int64_t inner = 1;
+    for (std::size_t d = dim + 1; d < spec.shape.size(); ++d) inner *= spec.shape[d];
+    const Width width = widths_[static_cast<std::size_t>(spec.layer)];
+    ZeroFilled filled(kept_ranges(spec, width), spec.shape[dim], inner, dtype_, out);
+    extractor_.stream(slice, kTogether, [&](std::span<float> values) {
+      check_range(values, dtype_, slice.name);
+      filled.write(values);
+    });
   }
-}
+
+  const Family& family_;
+  const NestedModel& padded_;
+  Dtype dtype_;
+  Widths widths_;  // of the layers that are kept
+  SlicePlan slices_;
+  Extractor extractor_;
+  std::map<std::string_view, const TensorSlice*> by_name_;
+};
 
 std::filesystem::path sibling(const std::filesystem::path& target) {
   const std::filesystem::path whole = std::filesystem::absolute(target).lexically_normal();
@@ -120,33 +136,50 @@ std::filesystem::path sibling(const std::filesystem::path& target) {
   return named.parent_path() / (named.filename().string() + ".padded");
 }
 
+// Of the submodel with the widest layer's width in every layer, whether or not the layers of the
+// nested model are so wide.
+nlohmann::json padded_config(const OpenedModel& nested, const Widths& widths) {
+  const Width widest = std::ranges::max(widths);
+  NestedModel roomy = nested.model;
+  Widths uniform = widths;
+  for (std::size_t layer = 0; layer < widths.size(); ++layer) {
+    std::vector<Width>& granularities = roomy.space.layers[layer].granularities;
+    std::erase_if(granularities, [widest](Width width) { return width >= widest; });
+    granularities.push_back(widest);
+    if (widths[layer] != kSkip) uniform[layer] = widest;
+  }
+  return nested.family->huggingface_config(roomy, uniform, nested.model.dtype);
+}
+
 OpenedModel write_padded(const OpenedModel& nested, const Widths& widths,
                          const std::filesystem::path& directory) {
-  const Family& family = *nested.family;
-  if (const std::string why = family.why_not_padded(nested.model, widths); !why.empty()) {
+  nested.model.space.require(widths);
+  if (const std::string why = nested.family->why_not_padded(nested.model, widths); !why.empty()) {
     fail("cannot pad {} to one width: {}", to_string(widths), why);
   }
-  const Width widest = std::ranges::max(widths);
-  Widths uniform = widths;
-  for (Width& width : uniform) width = width == kSkip ? kSkip : widest;
-  nested.model.space.require(uniform);
-  const Dtype dtype = nested.model.dtype;
+  const nlohmann::json config = padded_config(nested, widths);
+  const NestedModel padded = nested.family->describe(config, {});
   HuggingFaceOptions options;
-  options.dtype = dtype;
-  const nlohmann::json config = family.huggingface_config(nested.model, uniform, dtype);
-  const HuggingFacePlan plan = plan_huggingface(nested.model, nested.checkpoint, uniform,
+  options.dtype = nested.model.dtype;
+  const HuggingFacePlan plan = plan_huggingface(padded, padded.space.full(),
                                                 {{"config.json", config.dump(2) + "\n"}}, options);
-  write_huggingface(plan, nested.checkpoint, directory);
-  {
-    const OpenedModel whole = open_model(directory);
-    const Widths kept = kept_widths(widths);
-    for (const TensorSpec& spec : whole.model.table.tensors) {
-      if (spec.layer < 0 || spec.cut_dim < 0) continue;
-      const Width width = kept[static_cast<std::size_t>(spec.layer)];
-      const bool repeats = family.pads_by_repeating(whole.model, spec);
-      (repeats ? repeat : pad)(whole.checkpoint, spec, width);
-    }
-  }
+  std::vector<CarriedFile> carried = carried_files(nested.checkpoint.directory());
+  std::erase_if(carried, [&](const CarriedFile& file) { return plan.texts.contains(file.name); });
+  std::uint64_t bytes = plan.bytes;
+  for (const CarriedFile& file : carried) bytes += file.bytes;
+  require_space(bytes, directory);
+
+  const ProgressSink nobody;
+  Meter meter(nobody, static_cast<double>(bytes), kEveryStep);
+  write_texts(plan.texts, directory, meter, Flush::kToKernel);
+  copy_carried(carried, nested.checkpoint.directory(), directory, meter, Flush::kToKernel);
+  PaddedTensors tensors(nested, widths, padded);
+  const AppendTensor append = [&](std::size_t tensor, OutputFile& out) {
+    tensors.append(*plan.slices.tensors[plan.written[tensor].slices.front()].spec, out, meter);
+  };
+  write_shards(
+      plan.shards, plan.metadata, directory, 1, [&] { return append; }, meter, Flush::kToKernel);
+  tensors.check_unchanged();
   return open_model(directory);
 }
 

@@ -10,11 +10,15 @@
 #include "export/companion_files.h"
 #include "export/gguf_pre_tokenizers.h"
 #include "export/token_parts.h"
+#include "text/added_tokens.h"
 #include "text/byte_letters.h"
 #include "text/byte_tokens.h"
 #include "text/chat_template.h"
 #include "text/json_members.h"
+#include "text/normalizer.h"
 #include "text/tokenizer_json.h"
+#include "text/unicode_classes.h"
+#include "text/utf8.h"
 
 namespace mnm {
 namespace {
@@ -94,6 +98,10 @@ GgufFields token_fields(const TokenizerJson& tokenizer, const char* model, const
           {"tokenizer.ggml.add_eos_token", !tokenizer.after.empty()}};
 }
 
+bool is_added(const Token& token) {
+  return token.kind == TokenKind::kAdded || token.kind == TokenKind::kSpecial;
+}
+
 // llama.cpp lets added tokens take up the white space after them where the model's name has this,
 // and knows by their names which of them do not. It fails where these are no tokens.
 constexpr const char* kStrippingName = "phi-3";
@@ -101,12 +109,71 @@ constexpr const char* kStrippingName = "phi-3";
 bool strips_as_phi_3(const TokenizerJson& tokenizer) {
   const std::set<std::string> exempt = {"<unk>", "<s>", "<|endoftext|>"};
   for (const Token& token : tokenizer.tokens) {
-    if (token.kind != TokenKind::kAdded && token.kind != TokenKind::kSpecial) continue;
+    if (!is_added(token)) continue;
     if (token.takes_left || token.takes_right == exempt.contains(token.text)) return false;
   }
   return tokenizer.ids.contains("</s>") && std::ranges::all_of(exempt, [&](const auto& text) {
            return tokenizer.ids.contains(text);
          });
+}
+
+// llama.cpp cuts a text at its added tokens as it stands there, whatever is beside them, and the
+// white space stays, except after a token of a tokenizer that `strips` as Phi-3's does.
+void require_own_flags(const Token& token, bool strips) {
+  if (token.alone) {
+    refuse(fmt::format(
+        "its added token '{}' is found only if no letter touches it (single_word), and llama.cpp "
+        "finds it inside of words, too",
+        token.text));
+  }
+  if (token.takes_left || (token.takes_right && !strips)) {
+    refuse(fmt::format(
+        "its added token '{}' takes up the white space {}, and llama.cpp leaves that in the text",
+        token.text, token.takes_left ? "before it (lstrip)" : "after it (rstrip)"));
+  }
+  if (strips && !token.text.empty() && is_in(code_point_at(token.text, 0).value, kSpaces)) {
+    refuse(fmt::format(
+        "its added token '{}' begins with white space, which the token before it takes up in "
+        "llama.cpp",
+        token.text));
+  }
+}
+
+// Of a token that is looked for after the text is normalized and cut at the tokens that are `first`
+// (normalized): llama.cpp looks for all of them in the text as it stands.
+void require_same_in_raw_text(const Token& token, const TokenizerJson& tokenizer,
+                              const AddedTokens& first) {
+  const auto made_of = [&](std::string_view text) {
+    return normalized(text, tokenizer.normalizer);
+  };
+  const bool changes_spaces = made_of(" ") != " ";
+  if (made_of(token.text) != token.text ||
+      (changes_spaces && (token.takes_right || token.text.find(kSpace) != std::string::npos))) {
+    refuse(fmt::format(
+        "its added token '{}' is looked for in normalized text (normalized), and llama.cpp looks "
+        "for it in the text as it stands",
+        token.text));
+  }
+  for (const TextPart& part : first.parts_of(token.text)) {
+    if (part.id < 0) continue;
+    refuse(fmt::format(
+        "its added token '{}' is looked for after '{}', which is a part of it (normalized), and "
+        "llama.cpp looks for the longer one first",
+        token.text, part.text));
+  }
+}
+
+void require_same_added_tokens(const TokenizerJson& tokenizer, bool strips) {
+  std::vector<AddedToken> first;
+  for (const Token& token : tokenizer.tokens) {
+    if (is_added(token) && token.first) first.push_back({0, token.text, false, false, false});
+  }
+  const AddedTokens found_first(std::move(first));
+  for (const Token& token : tokenizer.tokens) {
+    if (!is_added(token)) continue;
+    require_own_flags(token, strips);
+    if (!token.first) require_same_in_raw_text(token, tokenizer, found_first);
+  }
 }
 
 // Bytes without a token give none in llama.cpp.
@@ -239,9 +306,9 @@ GgufFields gguf_tokenizer(const fs::path& directory, const Json& config, std::in
   if (has_text) {
     fields = tokenizer->pre_tokenizer.byte_level ? byte_level_fields(*tokenizer)
                                                  : sentence_piece_fields(*tokenizer);
-    if (strips_as_phi_3(*tokenizer)) {
-      fields.emplace_back("general.name", std::string(kStrippingName));
-    }
+    const bool strips = strips_as_phi_3(*tokenizer);
+    require_same_added_tokens(*tokenizer, strips);
+    if (strips) fields.emplace_back("general.name", std::string(kStrippingName));
   }
   const std::size_t before = fields.size();
   add_special_ids(config, vocab_size, fields);

@@ -1,8 +1,10 @@
 #include "model/checkpoint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <deque>
 #include <map>
+#include <system_error>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -33,6 +35,27 @@ std::vector<std::string> file_names(const fs::path& directory) {
   return names;
 }
 
+// "nothing", "'a'", "'a' and 2 others".
+std::string listed(const std::vector<std::string>& names) {
+  if (names.empty()) return "nothing";
+  if (names.size() == 1) return fmt::format("'{}'", names.front());
+  return fmt::format("'{}' and {} other{}", names.front(), names.size() - 1,
+                     names.size() == 2 ? "" : "s");
+}
+
+// 3 of "model-00001-of-00003.safetensors": how many shards there are; 0: the file is none.
+std::int64_t shard_count(std::string_view name) {
+  constexpr std::string_view kEnd = ".safetensors", kOf = "-of-";
+  if (!name.ends_with(kEnd)) return 0;
+  name.remove_suffix(kEnd.size());
+  const std::size_t at = name.rfind(kOf);
+  if (at == name.npos) return 0;
+  const std::string_view count = name.substr(at + kOf.size());
+  std::int64_t shards = 0;
+  const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), shards);
+  return error == std::errc() && end == count.data() + count.size() ? shards : 0;
+}
+
 // Whether to open it. What cannot even be looked at is opened too: that error names the reason.
 // Error for a link whose target is gone, as a download leaves it that was cut off.
 bool present(const fs::path& path) {
@@ -49,6 +72,13 @@ void require_directory(const fs::path& directory) {
   std::error_code error;
   const fs::file_status status = fs::status(directory, error);
   if (fs::is_directory(status)) return;
+  if (const auto shards = shard_count(directory.filename().string());
+      fs::exists(status) && shards > 1) {
+    fail(
+        "cannot open checkpoint '{}': it is one of the {} shards of a model; name the directory "
+        "that holds all of them, with {} and config.json",
+        directory.string(), shards, kIndex);
+  }
   if (fs::exists(status)) {
     fail("cannot open checkpoint '{}': it is a file, name the directory that holds it",
          directory.string());
@@ -96,12 +126,12 @@ bool is_pickled_weights(const std::string& name) {
 
 // The error for a directory without model.safetensors: what lies there instead, and what helps.
 [[noreturn]] void fail_without_tensors(const fs::path& directory) {
-  std::vector<std::string> pickled, safetensors;
+  std::vector<std::string> pickled, safetensors, consolidated;
   for (const std::string& name : file_names(directory)) {
-    const std::string extension = fs::path(name).extension().string();
-    const bool beside = name == kProbeFile || name == kCompensationFile;
-    if (extension == ".safetensors" && !beside) safetensors.push_back(name);
-    if (is_pickled_weights(name)) pickled.push_back(name);
+    const bool tensors = name.ends_with(".safetensors"), pickle = is_pickled_weights(name);
+    if (name == kProbeFile || name == kCompensationFile || !(tensors || pickle)) continue;
+    const bool of_authors = name.starts_with("consolidated");
+    (of_authors ? consolidated : tensors ? safetensors : pickled).push_back(name);
   }
   if (std::ranges::find(safetensors, "adapter_model.safetensors") != safetensors.end()) {
     fail(
@@ -109,14 +139,19 @@ bool is_pickled_weights(const std::string& name) {
         "model; merge it into its base first (merge_and_unload of peft)",
         directory.string());
   }
-  const auto consolidated = std::ranges::find_if(
-      safetensors, [](const std::string& name) { return name.starts_with("consolidated"); });
-  if (consolidated != safetensors.end()) {
+  if (!consolidated.empty() && safetensors.empty() && pickled.empty()) {
     fail(
         "cannot open checkpoint '{}': '{}' holds the tensors under the names of the model's "
         "authors; "
         "download {} of the same model, or the shards that {} names",
-        directory.string(), *consolidated, kSingle, kIndex);
+        directory.string(), consolidated.front(), kSingle, kIndex);
+  }
+  if (const auto shards = safetensors.empty() ? 0 : shard_count(safetensors.front());
+      safetensors.size() == 1 && shards > 1) {
+    fail(
+        "cannot open checkpoint '{}': it holds '{}', one of the {} shards of a model, and no {} "
+        "that says which tensor is where: download the other files, too",
+        directory.string(), safetensors.front(), shards, kIndex);
   }
   if (safetensors.size() == 1) {
     fail(
@@ -274,16 +309,25 @@ fs::path snapshot_of(const fs::path& directory) {
     return directory;
   }
   const std::vector<std::string> revisions = file_names(snapshots);
+  std::string main;
   if (fs::is_regular_file(directory / "refs/main", error)) {
-    std::string main = read_text(directory / "refs/main", kLongestRevision);
-    main.erase(std::ranges::find_if(main, [](unsigned char c) { return c <= ' '; }), main.end());
-    if (std::ranges::find(revisions, main) != revisions.end()) return snapshots / main;
+    main = read_text(directory / "refs/main", kLongestRevision);
+    const auto is_other = [](unsigned char c) { return c <= ' ' || c > '~'; };
+    main.erase(std::ranges::find_if(main, is_other), main.end());
   }
-  if (revisions.size() == 1) return snapshots / revisions.front();
+  if (std::ranges::find(revisions, main) != revisions.end()) return snapshots / main;
+  if (main.empty() && revisions.size() == 1) return snapshots / revisions.front();
+  if (main.empty()) {
+    fail(
+        "cannot open checkpoint '{}': it is a repository of a download cache with {} snapshots, "
+        "and no refs/main names one of them; name one: '{}/REVISION'",
+        directory.string(), revisions.size(), snapshots.string());
+  }
+  constexpr std::size_t kShown = 64;  // characters; a revision has 40
   fail(
-      "cannot open checkpoint '{}': it is a repository of a download cache with {} snapshots, and "
-      "refs/main names none of them; name one: '{}/REVISION'",
-      directory.string(), revisions.size(), snapshots.string());
+      "cannot open checkpoint '{}': its refs/main names the revision '{}', and '{}' holds {}; "
+      "download that revision, or name the snapshot that you mean",
+      directory.string(), main.substr(0, kShown), snapshots.string(), listed(revisions));
 }
 
 Checkpoint Checkpoint::open(const fs::path& repository) {

@@ -53,8 +53,8 @@ struct InterleavedRows {
 };
 
 // The directory itself; or, where it is a repository's folder in a download cache of Hugging Face's
-// (refs/, snapshots/, blobs/), the snapshot that refs/main names, or the only one. Error where
-// there are several and none is named.
+// (refs/, snapshots/, blobs/), the snapshot that refs/main names, or, without a refs/main, the only
+// one. Error where that snapshot is not there, and where there are several and none is named.
 std::filesystem::path snapshot_of(const std::filesystem::path& directory);
 
 class Checkpoint {

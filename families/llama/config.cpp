@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
 #include "families/compensation.h"
 #include "families/config_reader.h"
+#include "families/gelu_names.h"
 #include "families/granularities.h"
 
 namespace mnm {
@@ -15,18 +17,24 @@ namespace {
 
 constexpr double kMaxParameters = 9007199254740992.0;  // 2^53: every sum of sizes stays exact
 
-constexpr std::pair<std::string_view, Activation> kActivations[] = {
-    {"silu", Activation::kSilu},         {"swish", Activation::kSilu},
-    {"gelu", Activation::kGelu},         {"gelu_pytorch_tanh", Activation::kGeluTanh},
-    {"gelu_new", Activation::kGeluTanh}, {"gelu_fast", Activation::kGeluTanh},
-    {"relu", Activation::kRelu},
+struct ActivationNames {
+  Activation activation = Activation::kSilu;
+  std::span<const std::string_view> names;
 };
+constexpr std::string_view kSiluNames[] = {"silu", "swish"};
+constexpr std::string_view kReluNames[] = {"relu"};
+constexpr ActivationNames kActivations[] = {{Activation::kSilu, kSiluNames},
+                                            {Activation::kGelu, kGeluNames},
+                                            {Activation::kGeluTanh, kGeluTanhNames},
+                                            {Activation::kRelu, kReluNames}};
 
 Activation parse_activation(const std::string& text, std::string_view key) {
   std::string known;
-  for (const auto& [name, activation] : kActivations) {
-    if (text == name) return activation;
-    known += (known.empty() ? "" : ", ") + std::string(name);
+  for (const auto& [activation, names] : kActivations) {
+    for (const std::string_view name : names) {
+      if (text == name) return activation;
+      known += (known.empty() ? "" : ", ") + std::string(name);
+    }
   }
   fail("{} is '{}', expected one of {}", key, text, known);
 }

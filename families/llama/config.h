@@ -28,8 +28,8 @@ namespace mnm {
 
 enum class Activation : std::uint8_t {
   kSilu,      // "silu", "swish"
-  kGelu,      // "gelu": x * Phi(x), by erf
-  kGeluTanh,  // "gelu_pytorch_tanh", "gelu_new", "gelu_fast": the tanh approximation
+  kGelu,      // families/gelu_names.h: by erf
+  kGeluTanh,  // and the tanh approximation
   kRelu,      // "relu"
 };
 

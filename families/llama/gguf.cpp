@@ -84,6 +84,7 @@ std::vector<float> frequency_divisors(LlamaConfig config) {
 bool is_usual(const RopeScaling& scaling) {
   const RopeScaling usual;
   return scaling.beta_fast == usual.beta_fast && scaling.beta_slow == usual.beta_slow &&
+         scaling.truncates == usual.truncates &&
          scaling.attention_factor == usual_attention_factor(scaling);
 }
 
@@ -254,8 +255,8 @@ std::string llama_gguf_refusal(const LlamaConfig& config) {
   }
   if (config.rope_scaling && config.rope_scaling->type == RopeType::kYarn &&
       !is_usual(*config.rope_scaling)) {
-    return "its yarn has a beta or an attention_factor of its own, and llama.cpp takes the "
-           "defaults";
+    return "its yarn has a beta, an mscale, a truncate or an attention_factor of its own, and "
+           "llama.cpp takes the defaults";
   }
   return capped_refusal(config);
 }

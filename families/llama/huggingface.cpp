@@ -76,7 +76,8 @@ void write_rope(const LlamaConfig& config, nlohmann::json& json) {
     if (scaling.type == RopeType::kYarn) {
       rope["beta_fast"] = scaling.beta_fast;
       rope["beta_slow"] = scaling.beta_slow;
-      rope["attention_factor"] = scaling.attention_factor;
+      rope["attention_factor"] = scaling.attention_factor;  // mscale is in it
+      if (!scaling.truncates) rope["truncate"] = false;
     }
     if (longrope) {
       rope["short_factor"] = scaling.short_factor;

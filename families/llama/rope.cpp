@@ -51,14 +51,27 @@ void read_llama3(const ConfigReader& keys, RopeScaling& scaling) {
   }
 }
 
-void read_yarn(const ConfigReader& keys, RopeScaling& scaling) {
-  for (const char* key : {"mscale", "mscale_all_dim"}) {
-    if (const auto* value = keys.find(key)) {
-      fail("{} is {}, which is not computed here: expected none", keys.name(key), shown(*value));
-    }
+double yarn_mscale(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
+
+// Of mscale or mscale_all_dim. 0 is none, as in transformers.
+double read_mscale(const ConfigReader& keys, std::string_view key) {
+  const nlohmann::json* value = keys.find(key);
+  if (value == nullptr) return 0;
+  const double number = value->is_number() ? value->get<double>() : -1;
+  if (!std::isfinite(number) || number < 0) {
+    fail("{} is {}, expected a finite number from 0 on", keys.name(key), shown(*value));
   }
-  if (!keys.flag("truncate", true)) {
-    fail("{} is false, which is not computed here: expected true", keys.name("truncate"));
+  return number;
+}
+
+void read_yarn(const ConfigReader& keys, const LlamaArchitecture& architecture,
+               RopeScaling& scaling) {
+  scaling.truncates = keys.flag("truncate", true);
+  if (!scaling.truncates && architecture.local_rope) {
+    fail("{} is false, and {} passes over it: expected true", keys.name("truncate"),
+         class_of(architecture));
   }
   scaling.beta_fast = keys.positive("beta_fast").value_or(32);
   scaling.beta_slow = keys.positive("beta_slow").value_or(1);
@@ -66,8 +79,11 @@ void read_yarn(const ConfigReader& keys, RopeScaling& scaling) {
     fail("{} is {}, expected more than beta_slow, {}", keys.name("beta_fast"), scaling.beta_fast,
          scaling.beta_slow);
   }
-  scaling.attention_factor =
-      keys.positive("attention_factor").value_or(usual_attention_factor(scaling));
+  const double own = read_mscale(keys, "mscale"), all = read_mscale(keys, "mscale_all_dim");
+  const double usual = own > 0 && all > 0
+                           ? yarn_mscale(scaling.factor, own) / yarn_mscale(scaling.factor, all)
+                           : usual_attention_factor(scaling);
+  scaling.attention_factor = keys.positive("attention_factor").value_or(usual);
 }
 
 std::vector<double> read_divisors(const ConfigReader& keys, std::string_view key,
@@ -139,7 +155,7 @@ Rope read_object(const ConfigReader& keys, std::optional<std::int64_t> original,
   if (!factor) fail("{} is missing: rope type {} needs it", keys.name("factor"), to_string(*known));
   scaling.factor = *factor;
   if (*known == RopeType::kLlama3) read_llama3(keys, scaling);
-  if (*known == RopeType::kYarn) read_yarn(keys, scaling);
+  if (*known == RopeType::kYarn) read_yarn(keys, *config.architecture, scaling);
   if (*known == RopeType::kLongrope) read_longrope(keys, config.rotary_dim, scaling);
   if (scaling.factor < 1) {
     fail("{} is {}, expected at least 1", keys.name("factor"), scaling.factor);
@@ -241,9 +257,9 @@ std::string_view to_string(RopeType type) {
 
 double usual_attention_factor(const RopeScaling& scaling) {
   if (scaling.factor <= 1) return 1;
-  const double log = std::log(scaling.factor);
-  if (scaling.type == RopeType::kYarn) return 0.1 * log + 1;
+  if (scaling.type == RopeType::kYarn) return yarn_mscale(scaling.factor, 1);
   if (scaling.type != RopeType::kLongrope) return 1;
+  const double log = std::log(scaling.factor);
   return std::sqrt(1 +
                    log / std::log(static_cast<double>(scaling.original_max_position_embeddings)));
 }
@@ -307,7 +323,8 @@ void stretch_llama3(const RopeScaling& scaling, std::vector<float>& frequencies)
 }
 
 // Peng et al., "YaRN" (arXiv 2309.00071): frequencies that turn often within the original context
-// stay, those that turn seldom are stretched by `factor`, and between lies a ramp over their index.
+// stay, those that turn seldom are stretched by `factor`, and between lies a ramp over their index,
+// in f32. Its ends are at whole indices, if they are truncated.
 void stretch_yarn(const LlamaConfig& config, std::vector<float>& frequencies) {
   const RopeScaling& scaling = *config.rope_scaling;
   const auto dim = static_cast<double>(config.rotary_dim);
@@ -316,12 +333,18 @@ void stretch_yarn(const LlamaConfig& config, std::vector<float>& frequencies) {
     return dim * std::log(context / (turns * 2 * std::numbers::pi)) /
            (2 * std::log(config.rope_theta));
   };
-  const double low = std::max(std::floor(index_of(scaling.beta_fast)), 0.0);
-  double high = std::min(std::ceil(index_of(scaling.beta_slow)), dim - 1);
+  double low = index_of(scaling.beta_fast), high = index_of(scaling.beta_slow);
+  if (scaling.truncates) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, dim - 1);
   if (low == high) high += 0.001;
+  const auto from = static_cast<float>(low), length = static_cast<float>(high - low);
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
-    const double along = (static_cast<double>(i) - low) / (high - low);
-    const float stay = 1.0f - static_cast<float>(std::clamp(along, 0.0, 1.0));
+    const float along = (static_cast<float>(i) - from) / length;
+    const float stay = 1.0f - std::clamp(along, 0.0f, 1.0f);
     const float stretched = frequencies[i] / static_cast<float>(scaling.factor);
     frequencies[i] = stretched * (1.0f - stay) + frequencies[i] * stay;
   }

@@ -25,6 +25,7 @@ struct RopeScaling {
   std::int64_t original_max_position_embeddings = 0;  // all but linear
   double beta_fast = 32, beta_slow = 1;               // yarn
   double attention_factor = 1;                        // yarn, longrope: of cosines and sines
+  bool truncates = true;                              // yarn: its ramp, to whole indices
   // longrope: what frequencies are divided by, [rotary_dim / 2], up to the original length and past
   // it.
   std::vector<double> short_factor = {}, long_factor = {};

@@ -1,11 +1,13 @@
 #include "families/vit/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "base/error.h"
 #include "families/config_reader.h"
+#include "families/gelu_names.h"
 #include "families/granularities.h"
 
 namespace mnm {
@@ -14,9 +16,11 @@ namespace {
 constexpr std::int64_t kMaxRegisters = 1024;  // published models have 4
 
 VitActivation parse_activation(const std::string& text) {
-  if (text == "gelu") return VitActivation::kGelu;
-  if (text == "gelu_pytorch_tanh" || text == "gelu_new") return VitActivation::kGeluTanh;
-  fail("hidden_act is '{}', expected gelu, gelu_pytorch_tanh or gelu_new", text);
+  const auto is_text = [&text](std::string_view name) { return name == text; };
+  if (std::ranges::any_of(kGeluNames, is_text)) return VitActivation::kGelu;
+  if (std::ranges::any_of(kGeluTanhNames, is_text)) return VitActivation::kGeluTanh;
+  fail("hidden_act is '{}', expected {} or {}", text, fmt::join(kGeluNames, ", "),
+       fmt::join(kGeluTanhNames, ", "));
 }
 
 // transformers has no key for it but the names of the classes; without these there are two.

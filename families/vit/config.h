@@ -69,8 +69,8 @@ inline constexpr VitKind kVitKinds[] = {
 const VitKind* vit_kind(const nlohmann::json& config);
 
 enum class VitActivation : std::uint8_t {
-  kGelu,      // "gelu": x * Phi(x), by erf
-  kGeluTanh,  // "gelu_pytorch_tanh", "gelu_new": the tanh approximation, which MatViT has
+  kGelu,      // families/gelu_names.h: by erf
+  kGeluTanh,  // and the tanh approximation, which MatViT has
 };
 
 struct VitConfig {

@@ -56,6 +56,50 @@ TEST_F(Padding, APaddedSubmodelIsTheSubmodel) {
   }
 }
 
+TEST_F(Padding, LayersThatDifferInTheSourceArePadded) {
+  const std::string widths = "8x1,16x2,4x1";
+  expect_done({"export", model_, "--widths", widths, "--out", path("mixed"), "--threads", "1"});
+  expect_done({"export", model_, "--widths", widths, "--per-layer-config", "--out",
+               path("per-layer"), "--threads", "1"});
+  for (const std::string source : {"mixed", "per-layer"}) {
+    for (const std::string chosen : {"8,16x2,4", "4,8,16,4"}) {
+      const std::string out = path(source + " at " + chosen);
+      expect_done({"export", path(source), "--widths", chosen, "--pad-to-uniform", "--out", out,
+                   "--threads", "1"});
+      EXPECT_EQ(open_model(out).model.space.full(), Widths(4, 16));
+      EXPECT_FALSE(read_json(fs::path(out) / "config.json").contains("auto_map"));
+      EXPECT_NEAR(loss_of(out, "16"), loss_of(model_, chosen), 5.5 * 64 * 0x1p-24);
+    }
+  }
+  EXPECT_NE(loss_of(model_, "8,16x2,4"), loss_of(model_, "4,8,16,4"));
+}
+
+TEST_F(Padding, BlockConfigsArePadded) {
+  TinyLlama wide = llama_;
+  wide.layers = 3;
+  wide.full = 768;
+  wide.granularities = {256, 512, 768};
+  const std::string model = wide.write(dir_ / "wide").string(), widths = "256,768,512";
+  expect_done({"export", model, "--widths", widths, "--format", "decilm", "--out", path("decilm"),
+               "--threads", "1"});
+  const Result done = expect_done({"export", path("decilm"), "--widths", widths, "--pad-to-uniform",
+                                   "--out", path("padded"), "--threads", "1"});
+  EXPECT_NE(done.out.find("the nested model at these widths differs from it by"), std::string::npos)
+      << done.out;
+  const OpenedModel padded = open_model(dir_ / "padded");
+  EXPECT_EQ(padded.model.space.full(), Widths(3, 768));
+  // What a layer has stays as it was, row by row of down_proj, and zeros follow.
+  const Checkpoint own = Checkpoint::open(dir_ / "decilm");
+  const std::string name = "model.layers.0.mlp.down_proj.weight";
+  const std::vector<float> before = values_of(own, own.at(name));
+  const std::vector<float> after = values_of(padded.checkpoint, padded.checkpoint.at(name));
+  ASSERT_EQ(after.size(), 3 * before.size());
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    const std::size_t row = i / 768, column = i % 768;
+    EXPECT_EQ(after[i], column < 256 ? before[row * 256 + column] : 0) << i;
+  }
+}
+
 TEST_F(Padding, EveryFormatTakesAPaddedSubmodel) {
   for (const char* format : {"gguf", "onnx"}) {
     const Result done =

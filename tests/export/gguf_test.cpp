@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <variant>
 
 #include "base/json.h"
@@ -344,7 +345,7 @@ TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
   nlohmann::json sound = nlohmann::json::parse(R"({
     "added_tokens": [{"id": 0, "content": "<unk>", "special": true},
                      {"id": 1, "content": "<s>", "special": true},
-                     {"id": 264, "content": "<tool>"}],
+                     {"id": 264, "content": "<tool>", "normalized": false}],
     "normalizer": {"type": "Sequence", "normalizers": [
       {"type": "Prepend", "prepend": "\u2581"},
       {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
@@ -400,10 +401,10 @@ TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
     return std::ranges::count(read(other), "general.name", &GgufFields::value_type::first);
   };
   EXPECT_EQ(named(1, false), 1);
-  EXPECT_EQ(named(1, true), 0);
   EXPECT_EQ(named(2, false), 0);
+  EXPECT_TRUE(contains(error_of([&] { named(1, true); }), "after it (rstrip)"));
   phi["added_tokens"].erase(3);
-  EXPECT_EQ(named(1, false), 0);
+  EXPECT_TRUE(contains(error_of([&] { named(1, false); }), "'<tool>' takes up the white space"));
   const auto refused = [&](const char* at, const nlohmann::json& value, const char* phrase) {
     nlohmann::json broken = sound;
     broken[nlohmann::json::json_pointer(at)] = value;
@@ -415,6 +416,8 @@ TEST(GgufTokenizer, SentencePieceIsCarriedByItsScores) {
   refused("/model/merges", {"a b"}, "no merge makes");
   refused("/added_tokens/2/content", "\u2581\u2581", "'\u2581' and '\u2581' make one");
   refused("/added_tokens/2/content", std::string("a\0", 2), "holds the byte 0");
+  // Put before a text, the space's sign is a part of a token that is found in normalized text.
+  refused("/added_tokens/2/normalized", true, "looked for in normalized text");
   refused("/normalizer", nullptr, "keeps spaces");
   refused("/normalizer", {{"type", "NFKC"}}, "normalizes text");
   refused("/pre_tokenizer", {{"type", "Digits"}, {"individual_digits", true}}, "splits text");
@@ -495,6 +498,47 @@ TEST(GgufTokenizer, ByteLevelBpeIsCarriedAndOthersAreRefused) {
   fs::remove(dir / "tokenizer.json");
   spew(dir / "tokenizer.model", "");
   EXPECT_TRUE(contains(error_of([&] { gguf_tokenizer(dir.path(), {}, 5); }), "tokenizer.model"));
+}
+
+// tests/export/llama_cpp_architectures.py asks llama.cpp itself about the kinds that are carried.
+TEST(GgufTokenizer, FlagsOfAddedTokensThatLlamaCppLacksAreRefused) {
+  using Flags = std::map<std::string, bool>;
+  struct Case {
+    const char* token;  // added after "<s>", which is looked for in the text as it stands
+    Flags flags;
+    const char* phrase;  // nullptr: it is carried
+  };
+  const Case cases[] = {
+      {"<e>", {{"special", true}, {"normalized", false}}, nullptr},
+      {"<e>", {{"special", true}, {"normalized", true}}, nullptr},
+      {"<e>", {{"normalized", true}}, nullptr},
+      {"\u00e9", {{"normalized", true}}, nullptr},
+      {"e\u0301", {{"normalized", false}}, nullptr},
+      {"<s>>", {{"normalized", false}}, nullptr},
+      {"<e>", {{"lstrip", true}}, "'<e>' takes up the white space before it (lstrip)"},
+      {"<e>", {{"rstrip", true}}, "'<e>' takes up the white space after it (rstrip)"},
+      {"<e>", {{"single_word", true}}, "'<e>' is found only if no letter touches it"},
+      {"e\u0301", {{"normalized", true}}, "'e\u0301' is looked for in normalized text"},
+      {"<s>>", {{"normalized", true}}, "'<s>>' is looked for after '<s>'"},
+  };
+  for (const Case& c : cases) {
+    nlohmann::json tokenizer = nlohmann::json::parse(R"({
+      "added_tokens": [{"id": 1, "content": "<s>", "special": true}],
+      "normalizer": {"type": "NFC"}, "decoder": {"type": "ByteLevel"},
+      "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+      "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})");
+    nlohmann::json added = c.flags;
+    added["id"] = 2;
+    added["content"] = c.token;
+    tokenizer["added_tokens"].push_back(added);
+    const TempDir dir;
+    spew(dir / "tokenizer.json", tokenizer.dump());
+    const std::string error = error_of([&] { gguf_tokenizer(dir.path(), {}, 3); });
+    EXPECT_TRUE(c.phrase == nullptr ? error.empty() : contains(error, c.phrase))
+        << added << ": " << error;
+    EXPECT_EQ(contains(error, "--no-tokenizer"), c.phrase != nullptr);
+    EXPECT_NO_THROW(gguf_tokenizer(dir.path(), {}, 3, false));
+  }
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ import numpy as np
 import sentence_piece_check as pieces_check
 from gemma3n_sample import clipped_as_a_sample
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,11 +70,28 @@ SEED = steps_check.LLAMA_3.replace("{1,3}", "{1}").replace(
     r"[^\s\p{L}\p{N}]+[\r\n]*", "[^\\s\\p{L}\\p{N}\r\n]+"
 )
 PHI_3 = ("<unk>", "<s>", "<|endoftext|>")
+# Added tokens with one flag each. They begin, end or go on as the hostile texts do.
+FLAGS = {
+    "flag_none": [
+        *(AddedToken(t, normalized=False) for t in ("<|end|>", "<|end|>>", "<tool")),
+        *(AddedToken(t, normalized=True) for t in ("hello", "\n\n", "\n\n\n", "Zé")),
+    ],
+    "flag_lstrip": [AddedToken("<|end|>", normalized=False, lstrip=True)],
+    "flag_rstrip": [AddedToken("<|end|>", normalized=False, rstrip=True)],
+    "flag_single_word": [AddedToken("hello", normalized=False, single_word=True)],
+    "flag_normalized": [
+        AddedToken("<tool", normalized=False),
+        AddedToken("<tool>", normalized=True),
+    ],
+}
 # What no GGUF file holds, and is refused.
 NOT_HELD = {"prefix", "takes_spaces", "unknown_bytes", "unknown_False", "unknown_True"}
 # Their trainer leaves merges out that SentencePiece has; this one has other letters than the public one.
 NOT_HELD |= {"no_bytes", "gemma", "llama_2", "metaspace_decoder", "deepseek"}
 NOT_HELD |= {"metaspace_always", "metaspace_first", "metaspace_never"}
+# llama.cpp cuts a text at its added tokens as it stands there, whatever is beside them.
+NOT_HELD |= {f"flags_{kind}" for kind in range(text_check.FLAG_KINDS)}
+NOT_HELD |= FLAGS.keys() - {"flag_none"}
 LOUD = 0.3
 BASE = {
     "hidden_size": 64,
@@ -337,6 +354,10 @@ def more_kinds(corpus):
     yield of_steps("tekken", corpus, steps(split(steps_check.TEKKEN), own()), True)
     yield of_steps("deepseek_3", corpus, steps_check.PRE_TOKENIZERS[9])
     yield of_steps("deepseek_coder", corpus, steps_check.PRE_TOKENIZERS[10])
+    for name, tokens in FLAGS.items():
+        trained = text_check.trained(corpus, None, False)
+        trained.add_tokens(tokens)
+        yield name, trained
     yield from sentence_pieces(corpus)
 
 

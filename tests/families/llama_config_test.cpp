@@ -99,11 +99,16 @@ TEST(LlamaConfig, ActivationsByEveryName) {
       {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
       {"gelu", Activation::kGelu},          {"gelu_new", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
-      {"relu", Activation::kRelu}};
+      {"gelu_python", Activation::kGelu},   {"gelu_python_tanh", Activation::kGeluTanh},
+      {"relu", Activation::kRelu},          {"gelu_accurate", Activation::kGeluTanh}};
+  json config = TinyLlama{}.config();
   for (const auto& [name, activation] : names) {
-    json config = TinyLlama{}.config();
     config["hidden_act"] = name;
     EXPECT_EQ(parse(config).activation, activation) << name;
+  }
+  for (const std::string name : {"gelu_10", "quick_gelu", "relu2", "mish"}) {
+    config["hidden_act"] = name;
+    test::expect_error<Error>([&] { parse(config); }, "hidden_act is '" + name + "'");
   }
 }
 
@@ -388,6 +393,22 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
        {1.f, 0.398107171f, 0.158489317f, 0.0302510355f, 0.0062797158f, 0.00249999994f,
         0.000995267648f, 0.000396223331f, 0.000157739327f, 6.27971749e-05f}},
       {10000, 2, std::nullopt, {1.f}},
+      {10000,
+       16,
+       RopeScaling{RopeType::kYarn, 4, 1, 4, 64},
+       {1.f, 0.237170815f, 0.049999997f, 0.00790569466f, 0.00249999994f, 0.000790569466f,
+        0.000250000012f, 7.90569466e-05f}},
+      {10000,
+       16,
+       RopeScaling{RopeType::kYarn, 4, 1, 4, 64, 32, 1, 1, false},
+       {1.f, 0.198583528f, 0.0255952496f, 0.00790569466f, 0.00249999994f, 0.000790569466f,
+        0.000250000012f, 7.90569466e-05f}},
+      {10000,
+       32,
+       RopeScaling{RopeType::kYarn, 40, 1, 4, 4096, 32, 1, 1, false},
+       {1.f, 0.562341332f, 0.316227764f, 0.177827939f, 0.100000001f, 0.0562341288f, 0.0277108587f,
+        0.0127031431f, 0.00552406255f, 0.00219573081f, 0.000722638157f, 0.000118387645f,
+        2.49999994e-05f, 1.40585325e-05f, 7.90569447e-06f, 4.44569832e-06f}},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(fmt::format("theta {} head_dim {}", c.theta, c.head_dim));
@@ -401,6 +422,36 @@ TEST(LlamaConfig, RopeFrequenciesAreTransformersOwn) {
       EXPECT_NEAR(frequencies[i], c.expected[i], 4 * FLT_EPSILON * c.expected[i]) << i;
     }
   }
+}
+
+// The factors are those of transformers 5.23's _compute_yarn_parameters.
+TEST(LlamaConfig, YarnsMscaleMakesItsAttentionFactor) {
+  const auto read = [](const json& more) {
+    json config = TinyLlama{}.config();
+    config.erase("rope_parameters");
+    config["rope_scaling"] = {
+        {"type", "yarn"}, {"factor", 40.0}, {"original_max_position_embeddings", 16}};
+    config["rope_scaling"].update(more);
+    return parse(config).rope_scaling.value();
+  };
+  const double usual = 0.1 * std::log(40.0) + 1;
+  const std::pair<json, double> cases[] = {
+      {{{"mscale", 0.707}, {"mscale_all_dim", 1.0}}, 0.9210423553163399},
+      {{{"mscale", 1.0}, {"mscale_all_dim", 1}}, 1},
+      {{{"mscale", 0.707}}, usual},
+      {{{"mscale_all_dim", 0.707}}, usual},
+      {{{"mscale", 1.0}, {"mscale_all_dim", 0.0}}, usual},
+      {{{"mscale", 0.707}, {"mscale_all_dim", 1.0}, {"attention_factor", 1.25}}, 1.25},
+  };
+  for (const auto& [more, factor] : cases) {
+    EXPECT_DOUBLE_EQ(read(more).attention_factor, factor) << more;
+  }
+  EXPECT_TRUE(read({{"truncate", true}}).truncates);
+  EXPECT_FALSE(read({{"truncate", false}}).truncates);
+  for (const json& value : {json(-1), json("1"), json(true)}) {
+    test::expect_error<Error>([&] { read({{"mscale", value}}); }, "rope_scaling.mscale is ");
+  }
+  test::expect_error<Error>([&] { read({{"truncate", 1}}); }, "rope_scaling.truncate is 1");
 }
 
 // The key that transformers has for layers that differ: a sparse map from a layer's number.

@@ -421,7 +421,8 @@ TEST(VitConfig, AnErrorNamesTheKey) {
   for (const auto& [changes, phrase] : std::vector<Case>{
            {{{"hidden_size", nullptr}}, "hidden_size"},
            {{{"hidden_size", 26}}, "hidden_size 26 is no multiple of num_attention_heads 4"},
-           {{{"hidden_act", "relu"}}, "hidden_act is 'relu'"},
+           {{{"hidden_act", "relu"}}, "hidden_act is 'relu', expected gelu, gelu_python or gelu_"},
+           {{{"hidden_act", "quick_gelu"}}, "hidden_act is 'quick_gelu'"},
            {{{"image_size", 13}}, "no multiple of patch_size 4 x 4"},
            {{{"image_size", {12, 12, 12}}}, "expected one or two"},
            {{{"image_size", {12, 0}}}, "expected sides of 1 to"},

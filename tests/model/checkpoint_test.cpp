@@ -233,15 +233,25 @@ TEST(Checkpoint, RepositoriesOfACacheFindTheirSnapshot) {
   const fs::path second = snapshot("4567");
   EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
   fs::create_directory(repository / "refs");
-  test::spew(repository / "refs/main", "89ab");
+  test::spew(repository / "refs/main", "\n");
   EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
+  test::spew(repository / "refs/main", "89ab");
+  EXPECT_TRUE(contains(open_error(repository), "names the revision '89ab', and"));
+  EXPECT_TRUE(contains(open_error(repository), "holds '0123' and 1 other;"));
   test::spew(repository / "refs/main", "4567\n");
   EXPECT_EQ(snapshot_of(repository), second);
   const Checkpoint opened = Checkpoint::open(repository);
   EXPECT_EQ(opened.directory(), second);
   EXPECT_NE(opened.find("4567"), nullptr);
   test::spew(repository / "refs/main", "../../..");
-  EXPECT_TRUE(contains(open_error(repository), "with 2 snapshots"));
+  EXPECT_TRUE(contains(open_error(repository), "names the revision '../../..', and"));
+  // Also where there is only one, which may be older.
+  fs::remove_all(second);
+  test::spew(repository / "refs/main", "4567");
+  EXPECT_TRUE(contains(open_error(repository), "names the revision '4567', and"));
+  EXPECT_TRUE(contains(open_error(repository), "holds '0123';"));
+  fs::remove(repository / "refs/main");
+  EXPECT_EQ(snapshot_of(repository), first);
 }
 
 TEST(Checkpoint, RefusalsNameWhatIsMissing) {
@@ -289,9 +299,19 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   test::spew(dir / "empty/adapter_model.safetensors", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "an adapter"));
   fs::remove(dir / "empty/adapter_model.safetensors");
-  test::spew(dir / "empty/consolidated.safetensors", "x");
-  EXPECT_TRUE(contains(open_error(dir / "empty"), "under the names of the model's authors"));
-  fs::remove(dir / "empty/consolidated.safetensors");
+  for (const char* name : {"consolidated.safetensors", "consolidated.00.pth"}) {
+    test::spew(dir / "empty" / name, "x");
+    const std::string error = open_error(dir / "empty");
+    EXPECT_TRUE(contains(error, std::string(name) + "' holds the tensors under the names of the"))
+        << error;
+    EXPECT_FALSE(contains(error, "python -c")) << error;
+    fs::remove(dir / "empty" / name);
+  }
+  const fs::path shard = dir / "empty/model-00001-of-00003.safetensors";
+  test::spew(shard, "x");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "one of the 3 shards of a model, and no"));
+  EXPECT_TRUE(contains(open_error(shard), "it is one of the 3 shards of a model"));
+  fs::remove(shard);
   test::spew(dir / "empty/pytorch_model-00001-of-00002.bin", "x");
   test::spew(dir / "empty/pytorch_model-00002-of-00002.bin", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "pytorch_model-*.bin"));

@@ -117,6 +117,8 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
             {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", local}}}};
   };
   const nlohmann::json linear_type = {{"rope_type", "linear"}, {"factor", 4.0}};
+  nlohmann::json yarn_mscale = yarn;  // as DeepSeek's and gpt-oss have it
+  yarn_mscale.update({{"mscale", 1.0}, {"mscale_all_dim", 0.5}, {"truncate", false}});
   nlohmann::json yarn_type = yarn;
   yarn_type.erase("type");
   yarn_type["rope_type"] = "yarn";
@@ -144,6 +146,7 @@ inline std::vector<TinyArchitecture> tiny_architectures() {
              {"attention_factor", 1.125},
              {"original_max_position_embeddings", 16}}}}),
       all("llama_yarn", "Llama", "llama", {{"head_dim", 16}, {"rope_scaling", yarn}}),
+      all("llama_yarn_mscale", "Llama", "llama", {{"head_dim", 16}, {"rope_scaling", yarn_mscale}}),
       all("mistral", "Mistral", "mistral", {{"sliding_window", nullptr}, {"head_dim", 6}}),
       all("mistral_window", "Mistral", "mistral", {{"sliding_window", 7}, {"head_dim", 16}}),
       all("ministral", "Ministral", "ministral",
