@@ -68,9 +68,23 @@ class VitFold final : public Fold {
   State step(std::size_t index, const Givens&, const State& parents,
              const Children& children) override {
     const at::Tensor& before = parents.tensors.front();
-    const bool last = index + 1 == layers_.size();
-    const at::Tensor x = attend(layers_[index], before, last ? last_tokens_ : before.size(2));
+    const at::Tensor x =
+        attend(layers_[index], before, is_last(index) ? last_tokens_ : before.size(2));
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
+  }
+
+  State step_shown(std::size_t index, const Givens&, const State& state,
+                   const ChannelSink& sink) override {
+    const VitLayer& layer = layers_[index];
+    const at::Tensor& before = state.tensors.front();
+    const at::Tensor x = attend(layer, before, shown_tokens(index, before.size(2)));
+    Children child;
+    child.add(0, static_cast<Width>(layer.mlp.fc1.size(0)));
+    return {{vit_mlp(config_, layer.mlp, x, child, sink)}};
+  }
+
+  std::int64_t shown_tokens(std::size_t index, std::int64_t tokens) const override {
+    return is_last(index) ? config_.read_tokens() : tokens;
   }
 
   State extend(std::size_t layer, const Givens& givens, const State& state,
@@ -104,6 +118,8 @@ class VitFold final : public Fold {
   }
 
  private:
+  bool is_last(std::size_t index) const { return index + 1 == layers_.size(); }
+
   VitLayer load_layer(std::size_t index) const {
     const std::string base = config_.layer_name(static_cast<std::int64_t>(index));
     const VitStyle& style = config_.kind->style;

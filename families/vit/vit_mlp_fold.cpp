@@ -49,8 +49,9 @@ at::Tensor each_alone(const VitConfig& config, const VitMlpWeights& weights, con
 // rows [n, d] of one or several parents -> one [n, d] for each width, written by `put`.
 template <typename Put>
 void siblings_of(const VitConfig& config, const VitMlpWeights& weights, const at::Tensor& rows,
-                 std::span<const Width> widths, const Put& put) {
+                 std::span<const Width> widths, const ChannelSink& sink, const Put& put) {
   const at::Tensor act = activations(config, weights, rows, widths.back());
+  if (sink) sink(act);
   at::Tensor sum = rows + weights.fc2_bias;
   std::int64_t done = 0;
   for (std::size_t s = 0; s < widths.size(); ++s) {
@@ -74,7 +75,7 @@ std::int64_t alike(const Children& children, std::int64_t first) {
 }  // namespace
 
 at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const at::Tensor& x,
-                   const Children& children) {
+                   const Children& children, const ChannelSink& sink) {
   if (c10::GradMode::is_enabled()) return each_alone(config, weights, x, children);
   const std::int64_t rows = x.size(1) * x.size(2), d = config.hidden_size;
   const at::Tensor in = x.contiguous().view({x.size(0), rows, d});
@@ -92,7 +93,7 @@ at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const 
       for (std::int64_t p = 0; p < count; p += step) {
         const std::int64_t n = std::min(step, count - p);
         const at::Tensor made = at::empty({siblings, n * rows, d}, x.options());
-        siblings_of(config, weights, parents.narrow(0, p, n).reshape({n * rows, d}), widths,
+        siblings_of(config, weights, parents.narrow(0, p, n).reshape({n * rows, d}), widths, sink,
                     [&](std::int64_t s) { return made[s]; });
         to.narrow(0, p, n).copy_(made.view({siblings, n, rows, d}).transpose(0, 1));
       }
@@ -101,7 +102,7 @@ at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const 
     for (std::int64_t p = 0; p < count; ++p) {
       for (std::int64_t row = 0; row < rows; row += kBlockRows) {
         const std::int64_t n = std::min(kBlockRows, rows - row);
-        siblings_of(config, weights, parents[p].narrow(0, row, n), widths,
+        siblings_of(config, weights, parents[p].narrow(0, row, n), widths, sink,
                     [&](std::int64_t s) { return to[p][s].narrow(0, row, n); });
       }
     }

@@ -18,8 +18,9 @@ struct VitMlpWeights {
 // x [parents, images, tokens, d] -> [children, images, tokens, d]. The products of fc1 and the
 // activation are taken once, at a parent's widest child; the partial sums of fc2 are the children.
 // Neighbouring parents whose children have the same widths share their products. With gradients
-// every child is computed alone.
+// every child is computed alone. `sink`, if there is one, gets the activations of the widest child,
+// block by block.
 at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const at::Tensor& x,
-                   const Children& children);
+                   const Children& children, const ChannelSink& sink = {});
 
 }  // namespace mnm
