@@ -39,7 +39,9 @@ at::Tensor each_alone(const VitConfig& config, const VitMlpWeights& weights, con
     const at::Tensor rows = x[p].reshape({-1, config.hidden_size});
     for (const Width width : children.of(p)) {
       const at::Tensor act = activations(config, weights, rows, width);
-      const at::Tensor y = product(act, weights.fc2.narrow(1, 0, width), weights.fc2_bias);
+      at::Tensor y = product(act, weights.fc2.narrow(1, 0, width), weights.fc2_bias);
+      const at::Tensor gain = weights.removed.gains({&width, 1}).front();
+      if (gain.defined()) y = y + gain;
       out.push_back((rows + y).view(x[p].sizes()));
     }
   }
@@ -60,6 +62,10 @@ void siblings_of(const VitConfig& config, const VitMlpWeights& weights, const at
     add_product_into(child, sum, act.narrow(1, done, part), weights.fc2.narrow(1, done, part));
     sum = child;
     done = widths[s];
+  }
+  const std::vector<at::Tensor> gains = weights.removed.gains(widths);
+  for (std::size_t s = 0; s < widths.size(); ++s) {
+    if (gains[s].defined()) put(static_cast<std::int64_t>(s)).add_(gains[s]);
   }
 }
 

@@ -25,12 +25,18 @@ def load(directory):
     ).eval()
 
 
+def images_of(case):
+    return torch.from_numpy(np.load(case / "images/images.npy")).double()
+
+
+def read_of(model):
+    return READ.get(model.config.model_type)
+
+
 def check(case):
-    images = torch.from_numpy(np.load(case / "images/images.npy")).double()
     labels = torch.from_numpy(np.load(case / "images/labels.npy").astype(np.int64))
-    model = load(case / "ordinary")
-    read = READ.get(model.config.model_type)
-    return trouble_with(case, model, load(case / "nested"), images, labels, read)
+    model, nested = load(case / "ordinary"), load(case / "nested")
+    return trouble_with(case, model, nested, images_of(case), labels, read_of(model))
 
 
 if __name__ == "__main__":
