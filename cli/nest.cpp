@@ -62,17 +62,21 @@ OptionTable option_table(Request& request) {
       .option("compensate", flag_value(request.compensate),
               "keep the mean of every neuron too: what a width leaves out then gives its mean to a "
               "bias of down, at any width; needs --data")
-      .option("data", data_value(request.data.path),
-              "text to calibrate on, of the kind that the model will read: an llm.c shard, .npy, "
-              "bytes, text, or what --token-format says")
+      .option(
+          "data", data_value(request.data.path),
+          "text or images to calibrate on, of the kind that the model will read: an llm.c shard, "
+          ".npy, bytes, text, or what --token-format says; or an image set")
       .option("token-format", token_format_value(request.data.format),
               "format of token files without a header; else bytes or text, if the model reads them")
       .option(
           "context",
           count_value(request.data.context, 0, std::numeric_limits<std::int32_t>::max(), "TOKENS"),
-          "tokens per sequence; 0: 256, or the most that the model allows if that is less")
-      .option("max-tokens", quantity_value(request.data.max_tokens, "N"),
-              "use only the whole sequences within the first N tokens; else all")
+          "tokens per sequence; 0: 256, or the most that the model allows if that is less. Not for "
+          "images")
+      .option(
+          "max-tokens", quantity_value(request.data.max_tokens, "N"),
+          "use only the whole sequences within the first N tokens; else all. An image is as many "
+          "tokens as the model makes of it")
       .section("output")
       .option("granularities", text_value(request.granularities, "LIST"),
               "the widths that the config names: 384,768,1536, or fractions of the full width")
@@ -134,15 +138,17 @@ class NestCommand {
 
   void require_request() const {
     if (row_.needs_data && request_.data.path.empty() && !request_.dry_run) {
-      fail_usage("nest: --score {} needs --data, text to calibrate on; magnitude needs none",
-                 row_.name);
+      fail_usage(
+          "nest: --score {} needs --data, text or images to calibrate on; magnitude needs none",
+          row_.name);
     }
     if (request_.compensate && request_.data.path.empty() && !request_.dry_run) {
       fail_usage(
-          "nest: --compensate needs --data, text over which the mean of each neuron is taken");
+          "nest: --compensate needs --data, text or images over which the mean of each neuron is "
+          "taken");
     }
     if (!reads_data() && !request_.data.path.empty()) {
-      fail_usage("nest: --score {} reads no text, so --data does not go with it", row_.name);
+      fail_usage("nest: --score {} reads no data, so --data does not go with it", row_.name);
     }
     if (request_.out.empty() && !request_.dry_run) {
       fail_usage("nest: --out is missing, the directory to write");
@@ -227,7 +233,8 @@ class NestCommand {
         replaceable(request_.force), progress);
     print("{}: {} sorted by {}{}{}, {}B in {}\n", request_.out.string(), layers_text(*opened_),
           row_.name, request_.compensate ? " and compensated" : "",
-          data_ ? fmt::format(" over {} tokens of {}", data_->count * data_->context, data_->name)
+          data_ ? " over " + examples_text(data_->kind(), data_->count, data_->context) + " of " +
+                      data_->name
                 : "",
           quantity(static_cast<double>(written.bytes)), plan.dtype());
     print_check(written);
@@ -249,10 +256,10 @@ class NestCommand {
     }
     const std::size_t all = opened_->model.layers();
     print(
-        "checked: every tensor is the checkpoint's, but for the order of neurons; over {} tokens{} "
+        "checked: every tensor is the checkpoint's, but for the order of neurons; over {} {}{} "
         "the largest difference of a logit is {:.2g}, where the order of summation explains "
         "{:.2g}\n",
-        written.probe->outputs(),
+        written.probe->outputs(), words_of(written.probe->inputs.each.type).kind,
         written.layers == all
             ? ""
             : fmt::format(" through the first {} of {} layers alone, so there is no probe,",

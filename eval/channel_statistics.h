@@ -15,7 +15,9 @@
 namespace mnm {
 
 struct ChannelStatistics {
-  std::int64_t sequences = 0, tokens = 0;  // that were seen
+  // That were seen. Where the model reads images, a sequence is an image, and the last layer may
+  // see fewer tokens of it than the others.
+  std::int64_t sequences = 0, tokens = 0;
   // [channels], over the tokens:
   std::vector<double> sum, sum_abs, sum_square;
   // [channels], the sum over sequences of (the mean over the sequence's tokens of |a|)^2.

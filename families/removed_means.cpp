@@ -25,12 +25,12 @@ at::Tensor rounded_to(Dtype stored, const at::Tensor& values) {
 }  // namespace
 
 RemovedMeans::RemovedMeans(const at::Tensor& matrix, const at::Tensor& means,
-                           const at::Tensor& bias, Dtype stored, double factor)
+                           const at::Tensor& bias, Dtype stored, const at::Tensor& factor)
     : matrix_(matrix.detach()),
       means_(means.detach()),
       bias_(bias.detach()),
+      factor_(factor.detach().to(at::kDouble)),
       stored_(stored),
-      factor_(factor),
       known_(std::make_shared<Known>()) {}
 
 // From the nearest wider width that is known, so that all widths together take one pass.

@@ -22,9 +22,9 @@ class RemovedMeans {
   RemovedMeans() = default;  // of a layer without compensation
   // matrix [d, n], means [n], bias [d] as the checkpoint has them. Sums are taken in f64 and
   // rounded to `stored`, as a file of the submodel holds them, so that the order of summation does
-  // not matter. What gains() gives is times `factor`, in the type of `bias`.
+  // not matter. What gains() gives is times `factor`, a number or [d], in the type of `bias`.
   RemovedMeans(const at::Tensor& matrix, const at::Tensor& means, const at::Tensor& bias,
-               Dtype stored, double factor);
+               Dtype stored, const at::Tensor& factor);
 
   // [d] for each width, undefined where there is nothing to add, as at full width. Up to 256
   // are remembered. Several threads may call it. No gradient passes through it.
@@ -44,9 +44,8 @@ class RemovedMeans {
   };
   Gain made(Width width) const;  // under the mutex
 
-  at::Tensor matrix_, means_, bias_;
+  at::Tensor matrix_, means_, bias_, factor_;
   Dtype stored_ = Dtype::kF32;
-  double factor_ = 1;
   std::shared_ptr<Known> known_;  // null: there is no compensation
 };
 

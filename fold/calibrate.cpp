@@ -56,7 +56,7 @@ class Calibration {
   }
 
   ChannelSums layer(std::size_t layer) {
-    ChannelSums sums(inputs_.dataset.context, options_);
+    ChannelSums sums(inputs_.fold.shown_tokens(layer, inputs_.dataset.context), options_);
     if (inputs_.load) inputs_.fold.load(layer);
     for (std::size_t b = 0; b < batches_; ++b) {
       const State next =

@@ -20,8 +20,8 @@ std::vector<double> doubles(const at::Tensor& tensor) {
 
 }  // namespace
 
-ChannelSums::ChannelSums(std::int64_t context, const CalibrationOptions& options)
-    : context_(context), options_(options) {}
+ChannelSums::ChannelSums(std::int64_t rows_each, const CalibrationOptions& options)
+    : rows_each_(rows_each), options_(options) {}
 
 void ChannelSums::start(const at::Tensor& rows) {
   const std::int64_t channels = rows.size(1);
@@ -42,12 +42,12 @@ void ChannelSums::add(const at::Tensor& rows) {
   }
   if (options_.activations) {
     for (std::int64_t begin = 0, n = 0; begin < rows.size(0); begin += n) {
-      n = std::min(context_ - in_sequence_, rows.size(0) - begin);
+      n = std::min(rows_each_ - in_sequence_, rows.size(0) - begin);
       add_part(rows.narrow(0, begin, n));
     }
   }
   tokens_ += rows.size(0);
-  sequences_ = tokens_ / context_;
+  sequences_ = tokens_ / rows_each_;
 }
 
 void ChannelSums::add_part(const at::Tensor& rows) {
@@ -60,8 +60,8 @@ void ChannelSums::add_part(const at::Tensor& rows) {
   sum_square_.add_(total(rows.to(at::kFloat).square()));
   begun_.add_(absolute);
   in_sequence_ += rows.size(0);
-  if (in_sequence_ < context_) return;
-  squared_means_.add_(begun_.div_(static_cast<double>(context_)).square_());
+  if (in_sequence_ < rows_each_) return;
+  squared_means_.add_(begun_.div_(static_cast<double>(rows_each_)).square_());
   begun_.zero_();
   in_sequence_ = 0;
 }

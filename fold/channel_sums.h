@@ -12,8 +12,8 @@ namespace mnm {
 
 class ChannelSums {
  public:
-  // `context`: rows of a sequence. Rows come sequence by sequence.
-  ChannelSums(std::int64_t context, const CalibrationOptions& options);
+  // `rows_each`: of a sequence. Rows come sequence by sequence.
+  ChannelSums(std::int64_t rows_each, const CalibrationOptions& options);
 
   void add(const at::Tensor& rows);  // [n, channels]
 
@@ -25,7 +25,7 @@ class ChannelSums {
   void start(const at::Tensor& rows);
   void add_part(const at::Tensor& rows);  // of one sequence
 
-  std::int64_t context_, in_sequence_ = 0, sequences_ = 0, tokens_ = 0;
+  std::int64_t rows_each_, in_sequence_ = 0, sequences_ = 0, tokens_ = 0;
   CalibrationOptions options_;
   // f64 [channels]: over all rows; and of |a| over the sequence that has begun.
   at::Tensor sum_, sum_abs_, sum_square_, squared_means_, begun_;

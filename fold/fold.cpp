@@ -74,4 +74,6 @@ State Fold::step_shown(std::size_t layer, const Givens&, const State&, const Cha
       layer);
 }
 
+std::int64_t Fold::shown_tokens(std::size_t, std::int64_t tokens) const { return tokens; }
+
 }  // namespace mnm

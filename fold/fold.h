@@ -116,7 +116,8 @@ using RowSource = std::function<at::Tensor(const std::string& name, std::int64_t
 
 // Gets rows [n, channels] of what a layer multiplies the matrix whose columns the width cuts with
 // (Llama: act(gate(x)) * up(x), for down_proj), at full width and in the type of the arithmetic.
-// The rows of a call follow those of the call before: sequence by sequence, token by token.
+// The rows of a call follow those of the call before: sequence by sequence, token by token. A
+// sequence has Fold::shown_tokens() of them.
 using ChannelSink = std::function<void(const at::Tensor& rows)>;
 
 struct FoldInputs {
@@ -155,10 +156,13 @@ class Fold {
   virtual State step(std::size_t layer, const Givens& givens, const State& parents,
                      const Children& children) = 0;
 
-  // Steps one node at full width, and gives its inner channels to `sink`. Without gradients. Error
-  // if the family does not show them.
+  // Steps one node at full width, and gives its inner channels to `sink`. Without gradients. After
+  // the last layer the state is for readout alone. Error if the family does not show its channels.
   virtual State step_shown(std::size_t layer, const Givens& givens, const State& state,
                            const ChannelSink& sink);
+  // How many rows of a sequence of so many tokens the layer shows. Fewer than all where it is the
+  // last one and not all tokens are read after it: then only those that are count.
+  virtual std::int64_t shown_tokens(std::size_t layer, std::int64_t tokens) const;
 
   // Computes one layer for the next tokens of many sequences, each run at a width of its own. State
   // and givens hold all of them as one sequence of one node: run after run, in a run sequence by

@@ -44,7 +44,7 @@ void require_finite(double value, const NeuronTensor& tensor, std::size_t channe
   if (std::isfinite(value)) return;
   fail(
       "cannot rank the neurons of {}: the calibration measured {} at its index {}, so a weight is "
-      "no number or the activations overflow; calibrate in f32 (--dtype f32), or on other text",
+      "no number or the activations overflow; calibrate in f32 (--dtype f32), or on other data",
       tensor.spec->name, value, channel);
 }
 

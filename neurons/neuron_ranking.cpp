@@ -64,7 +64,7 @@ std::vector<float> means_of(const ChannelStatistics& statistics, const TensorSpe
     if (std::isfinite(means.back())) continue;
     fail(
         "cannot compensate {}: the mean of its input {} is {}, so a weight is no number or the "
-        "activations overflow; calibrate in f32 (--dtype f32), or on other text",
+        "activations overflow; calibrate in f32 (--dtype f32), or on other data",
         down.name, means.size() - 1, means.back());
   }
   return means;

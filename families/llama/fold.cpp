@@ -151,7 +151,8 @@ class LlamaFold final : public Fold {
     ffn.down_bias = times(unless_zero(down_bias), residual);
     if (config_.compensated) {
       const at::Tensor means = weight_(base + "mlp.down_proj.input_mean");
-      ffn.removed = RemovedMeans(down, means, down_bias, stored_, residual);
+      ffn.removed =
+          RemovedMeans(down, means, down_bias, stored_, at::scalar_tensor(residual, at::kDouble));
     }
     return ffn;
   }

@@ -40,8 +40,7 @@ class Mamba2VisionFold final : public Fold {
   State step(std::size_t index, const Givens&, const State& parents,
              const Children& children) override {
     const at::Tensor& x = parents.tensors.front();
-    const bool last = index + 1 == static_cast<std::size_t>(config_.blocks.layers);
-    if (last && last_token_alone_) {
+    if (is_last(index) && last_token_alone_) {
       return {{mamba2_last_token(config_.blocks, layers_.at(index), x, children)}};
     }
     return {{layers_.step(index, x, children)}};
@@ -49,7 +48,19 @@ class Mamba2VisionFold final : public Fold {
 
   State step_shown(std::size_t index, const Givens&, const State& state,
                    const ChannelSink& sink) override {
-    return {{layers_.step_shown(index, state.tensors.front()[0], sink).unsqueeze(0)}};
+    const at::Tensor& x = state.tensors.front();
+    const std::int64_t tokens = x.size(2);
+    const Range read = read_after(index, tokens);
+    const ChannelSink of_read = [&](const at::Tensor& rows) {
+      const at::Tensor images = rows.view({-1, tokens, rows.size(1)});
+      sink(images.narrow(1, read.begin, read.end - read.begin).flatten(0, 1));
+    };
+    return {{layers_.step_shown(index, x[0], of_read).unsqueeze(0)}};
+  }
+
+  std::int64_t shown_tokens(std::size_t index, std::int64_t tokens) const override {
+    const Range read = read_after(index, tokens);
+    return read.end - read.begin;
   }
 
   State extend(std::size_t layer, const Givens& givens, const State& state,
@@ -73,6 +84,16 @@ class Mamba2VisionFold final : public Fold {
   }
 
  private:
+  bool is_last(std::size_t index) const {
+    return index + 1 == static_cast<std::size_t>(config_.blocks.layers);
+  }
+  // Of so many tokens those that are read after the layer: after the last one the class token,
+  // which is the last token, or else the patches.
+  Range read_after(std::size_t index, std::int64_t tokens) const {
+    if (!is_last(index)) return {0, tokens};
+    return config_.class_token ? Range{tokens - 1, tokens} : Range{0, tokens - 1};
+  }
+
   Mamba2VisionConfig config_;
   bool last_token_alone_;
   Mamba2Layers layers_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/config_reader.h"
 #include "families/gelu_names.h"
 #include "families/granularities.h"
@@ -137,6 +138,7 @@ VitConfig parse_vit_config(const nlohmann::json& json, const Nesting& nesting) {
   read_sizes(keys, config);
   if (config.kind->style.reads_patches) refuse_other_dinov2(keys, config.image);
   config.qkv_bias = keys.flag("qkv_bias", true);
+  config.compensated = keys.flag(kCompensatedKey, false);
   config.layer_norm_eps =
       keys.positive("layer_norm_eps").value_or(config.kind->style.layer_norm_eps);
   if (config.kind->style.layer_scale) {

@@ -4,6 +4,7 @@
 //   matformer_widths         the full MLP width of every layer if they differ, as in a submodel of
 //                            mixed widths; the widest is intermediate_size, or what mlp_ratio
 //                            rounds up
+//   mixnmatch_compensated    a width makes up for what it leaves out (families/compensation.h)
 //   mixnmatch_may_skip       the layers that may be left out (families/may_skip.h)
 // Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv 2010.11929), sec. 3.1.
 #pragma once
@@ -83,6 +84,7 @@ struct VitConfig {
   ImagePatches image;
   bool mask_token = false;
   bool qkv_bias = true;
+  bool compensated = false;
   double layer_norm_eps = 0;
   double initializer_range = 0.02;  // standard deviation of fresh weights
   double layer_scale_start = 1;     // layer scale of a fresh model

@@ -11,6 +11,7 @@
 #include "families/end_matrix.h"
 #include "families/image_pass.h"
 #include "families/patch_embedding.h"
+#include "families/removed_means.h"
 #include "families/vit/config.h"
 #include "families/vit/mlp_fold.h"
 #include "families/vit/vit.h"
@@ -34,6 +35,7 @@ class VitFold final : public Fold {
       : config_(parse_vit_config(inputs.model.config, {})),
         last_tokens_(vit_last_tokens(config_, inputs.model)),
         weight_(inputs.weight),
+        stored_(inputs.model.dtype),
         positions_(weight_(config_.name("embeddings.position_embeddings"))),
         patches_(weight_(config_.name("embeddings.patch_embeddings.projection.weight"))),
         patch_bias_(weight_(config_.name("embeddings.patch_embeddings.projection.bias"))),
@@ -69,9 +71,23 @@ class VitFold final : public Fold {
   State step(std::size_t index, const Givens&, const State& parents,
              const Children& children) override {
     const at::Tensor& before = parents.tensors.front();
-    const bool last = index + 1 == layers_.size();
-    const at::Tensor x = attend(layers_[index], before, last ? last_tokens_ : before.size(2));
+    const at::Tensor x =
+        attend(layers_[index], before, is_last(index) ? last_tokens_ : before.size(2));
     return {{vit_mlp(config_, layers_[index].mlp, x, children)}};
+  }
+
+  State step_shown(std::size_t index, const Givens&, const State& state,
+                   const ChannelSink& sink) override {
+    const VitLayer& layer = layers_[index];
+    const at::Tensor& before = state.tensors.front();
+    const at::Tensor x = attend(layer, before, shown_tokens(index, before.size(2)));
+    Children child;
+    child.add(0, static_cast<Width>(layer.mlp.fc1.size(0)));
+    return {{vit_mlp(config_, layer.mlp, x, child, sink)}};
+  }
+
+  std::int64_t shown_tokens(std::size_t index, std::int64_t tokens) const override {
+    return is_last(index) ? config_.read_tokens() : tokens;
   }
 
   State extend(std::size_t layer, const Givens& givens, const State& state,
@@ -105,6 +121,8 @@ class VitFold final : public Fold {
   }
 
  private:
+  bool is_last(std::size_t index) const { return index + 1 == layers_.size(); }
+
   VitLayer load_layer(std::size_t index) const {
     const std::string base = config_.layer_name(static_cast<std::int64_t>(index));
     const VitStyle& style = config_.kind->style;
@@ -127,10 +145,16 @@ class VitFold final : public Fold {
     std::tie(layer.mlp.norm, layer.mlp.norm_bias) = pair(style.norm_after);
     std::tie(layer.mlp.fc1, layer.mlp.fc1_bias) = pair(style.fc1);
     std::tie(layer.mlp.fc2, layer.mlp.fc2_bias) = pair(style.fc2);
+    const at::Tensor scale =
+        style.layer_scale ? w("layer_scale2.lambda1") : at::scalar_tensor(1.0, at::kDouble);
+    const at::Tensor fc2 = layer.mlp.fc2;
+    if (config_.compensated) {
+      const at::Tensor means = w(std::string(style.fc2) + ".input_mean");
+      layer.mlp.removed = RemovedMeans(fc2, means, layer.mlp.fc2_bias, stored_, scale);
+    }
     if (!style.layer_scale) return layer;
     layer.scale = w("layer_scale1.lambda1");
     // Partial sums of fc2 are the children's states, so its rows are multiplied, once.
-    const at::Tensor scale = w("layer_scale2.lambda1"), fc2 = layer.mlp.fc2;
     layer.mlp.fc2 = (fc2 * scale.unsqueeze(1)).to(fc2.scalar_type());
     layer.mlp.fc2_bias = layer.mlp.fc2_bias * scale;
     return layer;
@@ -166,6 +190,7 @@ class VitFold final : public Fold {
   VitConfig config_;
   std::int64_t last_tokens_;  // which the last layer computes
   WeightSource weight_;
+  Dtype stored_;                          // what the checkpoint's tensors are in
   std::vector<at::Tensor> first_tokens_;  // [1, tokens, d] each
   at::Tensor positions_, patches_, patch_bias_, final_norm_, final_norm_bias_;
   std::vector<EndMatrix> heads_;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
 #include "families/submodel_config.h"
@@ -44,6 +45,7 @@ nlohmann::json vit_huggingface_config(const NestedModel& model, const Widths& wi
   json["qkv_bias"] = config.qkv_bias;
   write_image_patches(config.image, json);
   write_granularities(model.space, widths, json);
+  if (config.compensated) drop_compensation(json);
   write_may_skip(model.space, widths, json);
   const VitKind& kind = *config.kind;
   if (kind.style.mask_token) json["use_mask_token"] = config.mask_token;

@@ -39,7 +39,9 @@ at::Tensor each_alone(const VitConfig& config, const VitMlpWeights& weights, con
     const at::Tensor rows = x[p].reshape({-1, config.hidden_size});
     for (const Width width : children.of(p)) {
       const at::Tensor act = activations(config, weights, rows, width);
-      const at::Tensor y = product(act, weights.fc2.narrow(1, 0, width), weights.fc2_bias);
+      at::Tensor y = product(act, weights.fc2.narrow(1, 0, width), weights.fc2_bias);
+      const at::Tensor gain = weights.removed.gains({&width, 1}).front();
+      if (gain.defined()) y = y + gain;
       out.push_back((rows + y).view(x[p].sizes()));
     }
   }
@@ -49,8 +51,9 @@ at::Tensor each_alone(const VitConfig& config, const VitMlpWeights& weights, con
 // rows [n, d] of one or several parents -> one [n, d] for each width, written by `put`.
 template <typename Put>
 void siblings_of(const VitConfig& config, const VitMlpWeights& weights, const at::Tensor& rows,
-                 std::span<const Width> widths, const Put& put) {
+                 std::span<const Width> widths, const ChannelSink& sink, const Put& put) {
   const at::Tensor act = activations(config, weights, rows, widths.back());
+  if (sink) sink(act);
   at::Tensor sum = rows + weights.fc2_bias;
   std::int64_t done = 0;
   for (std::size_t s = 0; s < widths.size(); ++s) {
@@ -59,6 +62,10 @@ void siblings_of(const VitConfig& config, const VitMlpWeights& weights, const at
     add_product_into(child, sum, act.narrow(1, done, part), weights.fc2.narrow(1, done, part));
     sum = child;
     done = widths[s];
+  }
+  const std::vector<at::Tensor> gains = weights.removed.gains(widths);
+  for (std::size_t s = 0; s < widths.size(); ++s) {
+    if (gains[s].defined()) put(static_cast<std::int64_t>(s)).add_(gains[s]);
   }
 }
 
@@ -74,7 +81,7 @@ std::int64_t alike(const Children& children, std::int64_t first) {
 }  // namespace
 
 at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const at::Tensor& x,
-                   const Children& children) {
+                   const Children& children, const ChannelSink& sink) {
   if (c10::GradMode::is_enabled()) return each_alone(config, weights, x, children);
   const std::int64_t rows = x.size(1) * x.size(2), d = config.hidden_size;
   const at::Tensor in = x.contiguous().view({x.size(0), rows, d});
@@ -92,7 +99,7 @@ at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const 
       for (std::int64_t p = 0; p < count; p += step) {
         const std::int64_t n = std::min(step, count - p);
         const at::Tensor made = at::empty({siblings, n * rows, d}, x.options());
-        siblings_of(config, weights, parents.narrow(0, p, n).reshape({n * rows, d}), widths,
+        siblings_of(config, weights, parents.narrow(0, p, n).reshape({n * rows, d}), widths, sink,
                     [&](std::int64_t s) { return made[s]; });
         to.narrow(0, p, n).copy_(made.view({siblings, n, rows, d}).transpose(0, 1));
       }
@@ -101,7 +108,7 @@ at::Tensor vit_mlp(const VitConfig& config, const VitMlpWeights& weights, const 
     for (std::int64_t p = 0; p < count; ++p) {
       for (std::int64_t row = 0; row < rows; row += kBlockRows) {
         const std::int64_t n = std::min(kBlockRows, rows - row);
-        siblings_of(config, weights, parents[p].narrow(0, row, n), widths,
+        siblings_of(config, weights, parents[p].narrow(0, row, n), widths, sink,
                     [&](std::int64_t s) { return to[p][s].narrow(0, row, n); });
       }
     }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "families/compensation.h"
 #include "families/config_reader.h"
 #include "families/granularities.h"
 #include "families/may_skip.h"
@@ -143,7 +144,8 @@ nlohmann::json vit_config_of_timm(const nlohmann::json& json) {
   if (nlohmann::json names = names_of_classes(json, classes); !names.is_null()) {
     config["id2label"] = std::move(names);
   }
-  for (const char* key : {kGranularitiesKey, kMaySkipKey, "dtype", "torch_dtype"}) {
+  for (const char* key :
+       {kCompensatedKey, kGranularitiesKey, kMaySkipKey, "dtype", "torch_dtype"}) {
     if (json.contains(key)) config[key] = json[key];
   }
   return config;

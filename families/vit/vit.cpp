@@ -28,6 +28,8 @@ namespace {
 
 constexpr double kProduct = 2;  // FLOPs per token and element of a product's operand
 
+constexpr Piece kPrefix = {.begin = 0, .fixed = 0, .num = 1, .den = 1};
+
 // Appends tensors under one name prefix, for one layer (-1: none).
 struct TableWriter {
   TensorTable& table;
@@ -54,16 +56,15 @@ struct TableWriter {
   // `cut_dim`: of the matrix; the rows of a bias are cut with those of its matrix.
   void linear(const std::string& name, std::int64_t rows, std::int64_t columns, double share,
               bool bias = true, int cut_dim = -1) {
-    const std::vector<Piece> prefix_kept = {Piece{.begin = 0, .fixed = 0, .num = 1, .den = 1}};
     TensorSpec& matrix = add(name + ".weight", {rows, columns}, Init::kNormal);
     matrix.flops_per_element = kProduct * share;
     matrix.cut_dim = cut_dim;
-    if (cut_dim >= 0) matrix.pieces = prefix_kept;
+    if (cut_dim >= 0) matrix.pieces = {kPrefix};
     if (!bias) return;
     TensorSpec& offsets = add(name + ".bias", {rows}, Init::kZero);
     if (cut_dim != 0) return;
     offsets.cut_dim = 0;
-    offsets.pieces = prefix_kept;
+    offsets.pieces = {kPrefix};
   }
 };
 
@@ -79,6 +80,12 @@ void add_layer(const VitConfig& config, std::size_t layer, double share, TensorT
   to.linear("attention.output.dense", d, d, share);
   to.linear(std::string(style.fc1), full, d, share, true, 0);
   to.linear(std::string(style.fc2), d, full, share, true, 1);
+  if (config.compensated) {
+    TensorSpec& means = to.add(std::string(style.fc2) + ".input_mean", {full}, Init::kZero);
+    means.cut_dim = 0;
+    means.pieces = {kPrefix};
+    means.nested_only = true;
+  }
   to.norm(std::string(style.norm_before), d);
   to.norm(std::string(style.norm_after), d);
   if (!style.layer_scale) return;
@@ -232,6 +239,11 @@ NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
   for (std::size_t layer = 0; layer < config.granularities.size(); ++layer) {
     const double share = layer + 1 == config.granularities.size() ? computed : 1;
     add_layer(config, layer, share, model.table);
+    if (config.compensated) {
+      const std::string fc2 =
+          config.layer_name(static_cast<std::int64_t>(layer)) + std::string(config.kind->style.fc2);
+      model.compensation.push_back({fc2 + ".weight", fc2 + ".input_mean", fc2 + ".bias"});
+    }
     model.mixing.push_back(
         {.flops_per_attended = 4.0 * static_cast<double>(config.hidden_size) * share,
          .causal = false,

@@ -37,7 +37,8 @@ TEST_F(Nest, AnOrdinaryModelIsSearchedAndHealed) {
   const Result done =
       expect_done(nest({"--data", search_, "--context", "32", "--granularities", "1/4,1/2,1"}));
   EXPECT_NE(
-      done.out.find("4 layers of 32 neurons sorted by iterative over 256 tokens of search.bin"),
+      done.out.find(
+          "4 layers of 32 neurons sorted by iterative over 8 sequences of 32 tokens of search.bin"),
       std::string::npos)
       << done.out;
   EXPECT_NE(done.out.find("the order of summation explains"), std::string::npos) << done.out;
@@ -84,7 +85,8 @@ TEST_F(Nest, ACompensatedModelIsSearchedHealedAndExported) {
   EXPECT_NE(planned.out.find("compensation.safetensors"), std::string::npos) << planned.out;
   EXPECT_NE(planned.err.find("sorted by iterative and compensated"), std::string::npos);
   const Result done = expect_done(nesting);
-  EXPECT_NE(done.out.find("sorted by iterative and compensated over 256 tokens"), std::string::npos)
+  EXPECT_NE(done.out.find("sorted by iterative and compensated over 8 sequences of 32 tokens"),
+            std::string::npos)
       << done.out;
   const nlohmann::json config = nlohmann::json::parse(slurp(path("out/config.json")));
   EXPECT_EQ(config["mixnmatch_compensated"], true);
@@ -134,10 +136,12 @@ TEST_F(Nest, WhatCannotBeSortedIsOneSentence) {
   const std::string same = file("same.bin", std::string(200, 'a'));
   const std::string shorter = file("short.bin", std::string(20, 'a'));
   const std::tuple<std::vector<std::string>, int, std::string> cases[] = {
-      {{}, 2, "--score iterative needs --data, text to calibrate on"},
-      {{"--score", "magnitude", "--data", search_}, 2, "reads no text"},
+      {{}, 2, "--score iterative needs --data, text or images to calibrate on"},
+      {{"--score", "magnitude", "--data", search_}, 2, "reads no data"},
       {{"--score", "best", "--data", search_}, 2, "best"},
-      {{"--score", "magnitude", "--compensate"}, 2, "--compensate needs --data, text over which"},
+      {{"--score", "magnitude", "--compensate"},
+       2,
+       "--compensate needs --data, text or images over which"},
       {{"--data", same, "--compensate"}, 1, "all of its 192 tokens are token 97"},
       {{"--data", same}, 1, "all of its 192 tokens are token 97"},
       {{"--data", shorter}, 2, "not one sequence of 32 tokens"},

@@ -369,14 +369,19 @@ TEST_F(Vision, RetrievalIsAMetricOfEval) {
 }
 
 TEST_F(Vision, NeuronsAreRankedOverImages) {
-  const auto nest = [&](const std::string& score) {
-    return std::vector<std::string>{"nest", vit_,    "--force",   "--data",    others_, "--score",
-                                    score,  "--out", path(score), "--threads", "1"};
+  const auto nest = [&](const std::string& model, const std::string& data) {
+    return std::vector<std::string>{"nest",  model,       "--force",   "--data", data,
+                                    "--out", path("out"), "--threads", "1"};
   };
-  expect_refused(nest("l2"), 1, "does not show the inner channels of its layers");
-  EXPECT_FALSE(fs::exists(path("l2")));
-  expect_done(nest("taylor"));
-  EXPECT_TRUE(fs::exists(path("taylor")));
+  expect_refused(nest(vit_, search_), 1, "it is no image set, and the model reads images");
+  expect_refused(nest(model_, others_), 1, "it is a set of images, and the model reads tokens");
+  std::vector<std::string> cut = nest(vit_, others_);
+  cut.insert(cut.end(), {"--context", "5"});
+  expect_refused(cut, 2, "the model computes 10 positions of every image");
+  EXPECT_FALSE(fs::exists(path("out")));
+  const Result done = expect_done(nest(vit_, others_));
+  EXPECT_TRUE(contains(done.out, "sorted by iterative over 24 images of others")) << done.out;
+  EXPECT_TRUE(contains(done.out, "images the largest difference of a logit")) << done.out;
 }
 
 // A link in the place of the folder may come with somebody's store.

@@ -33,6 +33,7 @@ class ImageModel {
   }
 
   Fold& fold() { return *fold_; }
+  const at::Tensor& weight(const std::string& name) const { return weights_.at(name); }
   // [nodes, images, classes]
   at::Tensor logits(const State& state) {
     const at::Tensor hidden = fold_->readout(state);
@@ -86,6 +87,36 @@ inline nlohmann::json json_of(const at::Tensor& tensor) {
   const at::Tensor flat = tensor.to(at::kDouble).contiguous();
   const double* const data = flat.const_data_ptr<double>();
   return std::vector<double>(data, data + flat.numel());
+}
+
+// A layer at full width: the states around it, and the channels that it shows, [images * tokens
+// that are read after it, n].
+struct ShownLayer {
+  State before, after;
+  at::Tensor rows;
+};
+
+// All layers of a model. `bound`: how far the logits may be off that it computes while it shows its
+// channels, relative to the largest.
+inline std::vector<ShownLayer> shown_layers(ImageModel& run, const NestedModel& model,
+                                            double bound) {
+  std::vector<ShownLayer> layers;
+  auto [state, givens] = run.fold().embed({images_for(model)});
+  State shown;
+  for (std::size_t layer = 0; layer < model.layers(); ++layer) {
+    std::vector<at::Tensor> seen;
+    shown = step_layer_shown(run.fold(), layer, givens, state,
+                             [&](const at::Tensor& rows) { seen.push_back(rows); });
+    ShownLayer& of = layers.emplace_back();
+    of.before = state;
+    state = step_layer(run.fold(), layer, givens, state, model.space.layers[layer].full());
+    of.after = state;
+    of.rows = at::cat(seen);
+    const std::int64_t tokens = of.before.tensors.front().size(2);
+    EXPECT_EQ(of.rows.size(0), kImages * run.fold().shown_tokens(layer, tokens)) << layer;
+  }
+  EXPECT_LE(worst(run.logits(shown), run.logits(state)), bound);
+  return layers;
 }
 
 // `all`: candidates that ascend in the first layer, as children of one parent do; the first and the

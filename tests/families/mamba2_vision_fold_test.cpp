@@ -78,6 +78,38 @@ TEST(Mamba2VisionFold, TheLastLayerComputesTheClassTokenAlone) {
   }
 }
 
+// What is shown, times out_proj, is what the layer adds to the tokens that are read after it: to
+// the class token, which is the last one, or to the patches.
+TEST(Mamba2VisionFold, ShowsWhatItsLastProductReads) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, json] : test::tiny_mamba2_visions()) {
+    SCOPED_TRACE(name);
+    const NestedModel model = describe(json);
+    const Mamba2VisionConfig config = parse_mamba2_vision_config(json, {});
+    ImageModel run(model, test::mamba2_vision_tensors(model, 5), at::kDouble);
+    const double bound = roundings(config) * 0x1p-53;
+    const std::vector<test::ShownLayer> layers = test::shown_layers(run, model, bound);
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+      const test::ShownLayer& of = layers[layer];
+      const std::string out = "layers." + std::to_string(layer) + ".mixer.out_proj.";
+      at::Tensor added = at::matmul(of.rows, run.weight(out + "weight").t());
+      if (config.blocks.bias) added = added + run.weight(out + "bias");
+      const std::int64_t tokens = of.rows.size(0) / test::kImages;
+      EXPECT_EQ(tokens,
+                layer < 2 ? config.positions() : (config.class_token ? 1 : config.positions() - 1));
+      const auto read = [&](const State& state) {
+        const at::Tensor x = state.tensors.front()[0];
+        const bool last = layer == 2 && config.class_token;
+        return x.narrow(1, last ? x.size(1) - 1 : 0, tokens).flatten(0, 1);
+      };
+      const at::Tensor after = read(of.after);
+      EXPECT_LE((read(of.before) + added - after).abs().max().item<double>(),
+                bound * after.abs().max().item<double>())
+          << layer;
+    }
+  }
+}
+
 // In bf16 the two forms of the last layer round apart. From its input to a logit either form rounds
 // to bf16: the norm; for each of x, B and C the product with in_proj and, in the convolution, every
 // tap's product, their sums, the sum with the bias and silu; the gated output; out_proj; its sum

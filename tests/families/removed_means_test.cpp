@@ -29,7 +29,7 @@ struct Layer {
     return at::mm(rows.narrow(1, 0, width), matrix.narrow(1, 0, width).t()) + bias;
   }
   RemovedMeans removed(Dtype stored, double factor = 1) const {
-    return {matrix, rows.mean(0), bias, stored, factor};
+    return {matrix, rows.mean(0), bias, stored, at::scalar_tensor(factor, at::kDouble)};
   }
 };
 

@@ -76,6 +76,56 @@ TEST(VitFold, TheLastLayerComputesTheTokensThatAreRead) {
   }
 }
 
+// Of the last layer the tokens that are read, even where it computes all since it may be skipped.
+TEST(VitFold, ShowsTheTokensThatAreRead) {
+  const at::NoGradGuard no_grad;
+  const std::pair<nlohmann::json, std::int64_t> cases[] = {
+      {test::tiny_vit(), 1},
+      {test::tiny_vit({{"mixnmatch_may_skip", {2}}}), 1},
+      {test::tiny_vit(
+           {{"model_type", "deit"}, {"architectures", {"DeiTForImageClassificationWithTeacher"}}}),
+       2},
+      {test::tiny_dinov2(), 10}};
+  for (const auto& [json, tokens] : cases) {
+    const NestedModel model = describe_vit(json, {});
+    ImageModel run(model, test::random_tensors(model, 5), at::kFloat);
+    EXPECT_EQ(run.fold().shown_tokens(1, model.max_context), model.max_context);
+    EXPECT_EQ(run.fold().shown_tokens(2, model.max_context), tokens) << json["model_type"];
+  }
+}
+
+// What is shown, times the columns of fc2 that a width leaves out, is what the width loses.
+TEST(VitFold, ShowsWhatItsSecondProductReads) {
+  const at::NoGradGuard no_grad;
+  constexpr Width kNarrow = 8;
+  for (const auto& [name, json] : test::tiny_vits()) {
+    SCOPED_TRACE(name);
+    const NestedModel model = describe_vit(json, {});
+    const VitConfig config = parse_vit_config(json, {});
+    const VitStyle& style = config.kind->style;
+    ImageModel run(model, test::random_tensors(model, 5), at::kDouble);
+    const double bound = roundings(config) * 0x1p-53;
+    const std::vector<test::ShownLayer> layers = test::shown_layers(run, model, bound);
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+      const test::ShownLayer& of = layers[layer];
+      const std::string base = config.layer_name(static_cast<std::int64_t>(layer));
+      const at::Tensor& fc2 = run.weight(base + std::string(style.fc2) + ".weight");
+      const std::int64_t rest = fc2.size(1) - kNarrow;
+      ASSERT_EQ(of.rows.size(1), fc2.size(1));
+      at::Tensor lost =
+          at::matmul(of.rows.narrow(1, kNarrow, rest), fc2.narrow(1, kNarrow, rest).t());
+      if (style.layer_scale) lost = lost * run.weight(base + "layer_scale2.lambda1");
+      const at::Tensor full = of.after.tensors.front(),
+                       narrow = step_layer(run.fold(), layer, {}, of.before, kNarrow).tensors[0];
+      const std::int64_t tokens = of.rows.size(0) / test::kImages;
+      const at::Tensor loses = (full - narrow)[0].narrow(1, 0, tokens).flatten(0, 1);
+      EXPECT_LE((lost - loses).abs().max().item<double>(), bound * full.abs().max().item<double>())
+          << layer;
+      EXPECT_GT(loses.abs().max().item<double>(), 0) << layer;
+    }
+  }
+}
+
 TEST(VitFold, RefusesOtherInputs) {
   const NestedModel model = describe_vit(test::tiny_vit(), {});
   ImageModel run(model, test::random_tensors(model, 5), at::kFloat);

@@ -12,7 +12,7 @@ import sys
 
 import torch
 from cases import judge
-from neurons_check import activations, sequences
+from neurons_check import activations, down_of, layers_of, sequences
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -21,8 +21,8 @@ MEANS = 1e-5
 LOGITS = 1e-5
 
 
-def load(directory):
-    model, info = AutoModelForCausalLM.from_pretrained(
+def load(directory, auto):
+    model, info = auto.from_pretrained(
         directory,
         dtype=torch.float64,
         trust_remote_code=True,
@@ -35,7 +35,7 @@ def load(directory):
 
 
 def widths_of(model):
-    return [layer.mlp.down_proj.in_features for layer in model.model.layers]
+    return [down_of(layer.mlp).in_features for layer in layers_of(model)]
 
 
 def logits_with_means(nested, means, widths, inputs):
@@ -50,8 +50,8 @@ def logits_with_means(nested, means, widths, inputs):
         return hook
 
     hooks = [
-        layer.mlp.down_proj.register_forward_pre_hook(replace(mean, width))
-        for layer, mean, width in zip(nested.model.layers, means, widths, strict=True)
+        down_of(layer.mlp).register_forward_pre_hook(replace(mean, width))
+        for layer, mean, width in zip(layers_of(nested), means, widths, strict=True)
     ]
     with torch.no_grad():
         logits = nested(inputs).logits
@@ -60,18 +60,21 @@ def logits_with_means(nested, means, widths, inputs):
     return logits
 
 
-def trouble_with(case, inputs):
-    nested = load(case / "nested")
+def trouble_with(case, auto, inputs, read_of=lambda model: None):
+    """`read_of`: how many tokens of a sequence are read after the last layer; None: all."""
+    nested = load(case / "nested", auto)
     stored = load_file(case / "nested" / "compensation.safetensors")
+    seen = activations(nested, inputs)
+    seen[-1] = seen[-1][:, : read_of(nested)]
     means = []
-    for number, a in enumerate(activations(nested, inputs)):
-        name = f"model.layers.{number}.mlp.down_proj.input_mean"
+    for number, a in enumerate(seen):
+        (name,) = (n for n in stored if f".{number}." in n and n.endswith("input_mean"))
         means.append(stored[name].double())
         off = float((a.mean((0, 1)) - means[-1]).abs().max())
         if not off <= MEANS * float(a.abs().max()):
             return f"{name} is off by {off}"
     for name in ("uniform", "mixed"):
-        submodel = load(case / name)
+        submodel = load(case / name, auto)
         expected = logits_with_means(nested, means, widths_of(submodel), inputs)
         with torch.no_grad():
             off = float((submodel(inputs).logits - expected).abs().max())
@@ -83,7 +86,7 @@ def trouble_with(case, inputs):
 def main():
     root, context = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     inputs, _ = sequences(root, context)
-    judge(lambda case: trouble_with(case, inputs))
+    judge(lambda case: trouble_with(case, AutoModelForCausalLM, inputs))
 
 
 if __name__ == "__main__":

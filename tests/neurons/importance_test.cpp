@@ -5,12 +5,10 @@
 
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
-#include "engine/engine.h"
-#include "neurons/nested_checkpoint.h"
 #include "neurons/neuron_ranking.h"
 #include "tests/neurons/calibration_text.h"
+#include "tests/neurons/importance_answers.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
 #include "tests/support/tiny_architectures.h"
@@ -46,38 +44,6 @@ std::vector<std::string> write_ordinary(const fs::path& root) {
   return names;
 }
 
-const DeviceOptions kDevice{.threads = 1};
-
-// [layers][neurons] of every score, and the checkpoint that one of them makes.
-void write_answers(const fs::path& directory, const fs::path& data, std::size_t number) {
-  const OpenedModel opened = open_model(directory / "ordinary");
-  const std::unique_ptr<Examples> examples = tokens(data, opened.model);
-  const std::unique_ptr<ModelSession> session =
-      open_engine("cpu").load(opened.model, opened.checkpoint, kDevice);
-  nlohmann::json scores;
-  for (const ImportanceRow& row : importance_table()) {
-    nlohmann::json& layers = scores[std::string(row.name)] = nlohmann::json::array();
-    const StatisticsSink sink = [&](std::size_t layer, const ChannelStatistics& statistics) {
-      ASSERT_EQ(layer, layers.size());
-      layers.push_back(
-          importance_of(row, neurons_of(opened.model, layer), statistics, opened.checkpoint));
-    };
-    session->calibrate(*examples, row.calibration, sink, {});
-    ASSERT_EQ(layers.size(), opened.model.layers()) << row.name;
-  }
-  test::spew(directory / "scores.json", scores.dump());
-  const auto rows = importance_table();
-  const ImportanceRow& row = rows[number % rows.size()];
-  const nlohmann::json config = nested_config(opened, {.granularities = "1/4,1/2,3/4,1"}, {});
-  const auto plan = plan_nested(
-      opened, rank_neurons(opened, row, row.needs_data ? examples.get() : nullptr, kDevice),
-      config);
-  const CheckedExport written =
-      write_nested(opened, *plan, directory / "nested", {.values = true, .device = kDevice});
-  ASSERT_TRUE(written.difference) << row.name;
-  EXPECT_TRUE(fs::exists(directory / "nested" / kProbeFile));
-}
-
 TEST(Importance, IsWhatTransformersComputes) {
   if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const test::TempDir dir;
@@ -85,7 +51,8 @@ TEST(Importance, IsWhatTransformersComputes) {
   const std::vector<std::string> names = write_ordinary(dir / "cases");
   const fs::path data = write_tokens(dir / "cases/tokens.bin", 1);
   for (std::size_t i = 0; i < names.size(); ++i) {
-    write_answers(dir / "cases" / names[i], data, i);
+    const OpenedModel opened = open_model(dir / "cases" / names[i] / "ordinary");
+    test::write_answers(dir / "cases" / names[i], opened, *tokens(data, opened.model), i);
     if (HasFatalFailure()) FAIL() << names[i];
   }
   EXPECT_EQ(test::python_failure("neurons/neurons_check.py",
@@ -101,9 +68,9 @@ TEST(Importance, StreamedWeightsGiveTheSameOrder) {
   const auto data = tokens(write_tokens(dir / "tokens.bin", 2), opened.model);
   for (const ImportanceRow& row : importance_table()) {
     if (!row.needs_data || row.calibration.saliency) continue;
-    DeviceOptions streamed = kDevice;
+    DeviceOptions streamed = test::kOneThread;
     streamed.stream = true;
-    EXPECT_EQ(rank_neurons(opened, row, data.get(), kDevice),
+    EXPECT_EQ(rank_neurons(opened, row, data.get(), test::kOneThread),
               rank_neurons(opened, row, data.get(), streamed))
         << row.name;
   }
@@ -144,7 +111,7 @@ TEST(Importance, RefusesActivationsThatOverflow) {
   for (const ImportanceRow& row : importance_table()) {
     if (!row.needs_data) continue;
     const std::string error =
-        test::error_of([&] { rank_neurons(opened, row, data.get(), kDevice); });
+        test::error_of([&] { rank_neurons(opened, row, data.get(), test::kOneThread); });
     EXPECT_TRUE(test::contains(error, "so a weight is no number or the activations overflow"))
         << row.name << ": " << error;
   }

@@ -4,13 +4,15 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <span>
 
-#include "dataset/token_file.h"
+#include "dataset/examples.h"
 #include "engine/engine.h"
 #include "eval/standard_error.h"
+#include "image/preprocessor_config.h"
 #include "neurons/neuron_ranking.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tiny_llama.h"
@@ -153,7 +155,7 @@ TEST(NestedCheckpoint, IsThereOnlyIfItsChecksPass) {
   EXPECT_TRUE(fs::exists(dir / "out"));
 }
 
-std::vector<double> losses(const fs::path& directory, const TokenExamples& data,
+std::vector<double> losses(const fs::path& directory, const Examples& data,
                            const std::vector<Widths>& candidates) {
   const OpenedModel opened = open_model(directory);
   const auto scores = open_engine("cpu")
@@ -164,32 +166,45 @@ std::vector<double> losses(const fs::path& directory, const TokenExamples& data,
   return means;
 }
 
+// A bundled model, and what its neurons are ranked over and scored on.
+struct Bundled {
+  fs::path model, calibration, held_out;
+  std::int64_t calibrated = 8192, scored = 4096;  // tokens
+};
+
+Bundled language_model(const char* name) {
+  const fs::path root = fs::path(MNM_SOURCE_DIR) / "data";
+  return {root / name, root / "reference/search.bin", root / "reference/confirm.bin"};
+}
+
 // What of the loss that shuffling added each score wins back, [scores][narrower levels]; the full
 // width is checked. The bundled models were trained nested, so their own order is a good one.
-std::vector<std::vector<double>> won_back(const fs::path& bundled,
-                                          const std::vector<Widths>& levels,
+std::vector<std::vector<double>> won_back(const Bundled& bundled, const std::vector<Widths>& levels,
                                           std::span<const ImportanceRow> scores) {
   const test::TempDir dir;
-  const OpenedModel opened = open_model(bundled);
-  const fs::path data = fs::path(MNM_SOURCE_DIR) / "data/reference";
-  const auto load = [&](const char* part, std::int64_t most) {
-    return load_token_examples({.path = data / part, .max_tokens = most}, 256, 256);
+  const OpenedModel opened = open_model(bundled.model);
+  const auto load = [&](const fs::path& path, std::int64_t most) {
+    return load_examples({.path = path,
+                          .max_tokens = most,
+                          .pixels = [&] { return read_preprocessing(bundled.model)->pixels; }},
+                         opened.model);
   };
-  const TokenExamples calibration = load("search.bin", 8192), held_out = load("confirm.bin", 4096);
-  const std::vector<double> trained = losses(bundled, held_out, levels);
+  const std::unique_ptr<Examples> calibration = load(bundled.calibration, bundled.calibrated),
+                                  held_out = load(bundled.held_out, bundled.scored);
+  const std::vector<double> trained = losses(bundled.model, *held_out, levels);
   write(opened, shuffled(opened, 5), {}, dir / "shuffled");
   const OpenedModel shuffled_model = open_model(dir / "shuffled");
-  const std::vector<double> lost = losses(dir / "shuffled", held_out, levels);
+  const std::vector<double> lost = losses(dir / "shuffled", *held_out, levels);
   const std::size_t narrower = levels.size() - 1;
   EXPECT_NEAR(lost.back(), trained.back(), 1e-4);  // an order of sums in f32
   for (std::size_t i = 0; i < narrower; ++i) EXPECT_GT(lost[i], trained[i] + 0.05) << i;
 
   std::vector<std::vector<double>> shares;
   for (const ImportanceRow& row : scores) {
-    const auto* const text = row.needs_data ? &calibration : nullptr;
-    write(shuffled_model, rank_neurons(shuffled_model, row, text, {.threads = 1}), {},
+    const Examples* const data = row.needs_data ? calibration.get() : nullptr;
+    write(shuffled_model, rank_neurons(shuffled_model, row, data, {.threads = 1}), {},
           dir / row.name);
-    const std::vector<double> won = losses(dir / row.name, held_out, levels);
+    const std::vector<double> won = losses(dir / row.name, *held_out, levels);
     EXPECT_NEAR(won.back(), trained.back(), 1e-4) << row.name;
     std::vector<double>& share = shares.emplace_back();
     for (std::size_t i = 0; i < narrower; ++i) {
@@ -205,7 +220,7 @@ TEST(NestedCheckpoint, WinsBackWhatShufflingLost) {
   const std::vector<Widths> levels = {Widths(8, 64), Widths(8, 128), Widths(8, 256),
                                       Widths(8, 512)};
   const std::span<const ImportanceRow> scores = importance_table();
-  const auto shares = won_back(fs::path(MNM_SOURCE_DIR) / "data/reference", levels, scores);
+  const auto shares = won_back(language_model("reference"), levels, scores);
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (!scores[i].needs_data) continue;
     for (const double share : shares[i]) EXPECT_GT(share, 0.95) << scores[i].name;
@@ -215,8 +230,18 @@ TEST(NestedCheckpoint, WinsBackWhatShufflingLost) {
 TEST(NestedCheckpoint, WinsBackWhatShufflingHeadsLost) {
   const std::vector<Widths> levels = {Widths(8, 16), Widths(8, 32), Widths(8, 64), Widths(8, 128)};
   const ImportanceRow scores[] = {importance_named("iterative")};
-  const auto shares = won_back(fs::path(MNM_SOURCE_DIR) / "data/matmamba", levels, scores);
+  const auto shares = won_back(language_model("matmamba"), levels, scores);
   for (const double share : shares.front()) EXPECT_GT(share, 0.8);
+}
+
+// Over the images of characters: 500 to rank the neurons, 500 others to score them.
+TEST(NestedCheckpoint, WinsBackWhatShufflingLostOfImages) {
+  const std::vector<Widths> levels = {Widths(6, 2), Widths(6, 8), Widths(6, 32), Widths(6, 192)};
+  const ImportanceRow scores[] = {importance_named("iterative")};
+  const fs::path glyphs = fs::path(MNM_SOURCE_DIR) / "data/glyphs";
+  const auto shares = won_back(
+      {glyphs / "vit", glyphs / "search", glyphs / "confirm", 17 * 500, 17 * 500}, levels, scores);
+  for (const double share : shares.front()) EXPECT_GT(share, 0.95);
 }
 
 }  // namespace

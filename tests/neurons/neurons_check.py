@@ -37,11 +37,22 @@ def sequences(root, context):
     return inputs, targets
 
 
+def layers_of(model):
+    base = model.base_model
+    return base.layers if hasattr(base, "layers") else base.encoder.layer
+
+
 def parts_of(mlp):
     """The modules of gate and up, and which half of its rows each has."""
+    if hasattr(mlp, "fc1"):
+        return [(mlp.fc1, None)]
     if hasattr(mlp, "gate_up_proj"):
         return [(mlp.gate_up_proj, half) for half in (0, 1)]
     return [(mlp.gate_proj, None), (mlp.up_proj, None)]
+
+
+def down_of(mlp):
+    return mlp.fc2 if hasattr(mlp, "fc2") else mlp.down_proj
 
 
 def half_of(tensor, half):
@@ -49,13 +60,13 @@ def half_of(tensor, half):
 
 
 def activations(model, inputs):
-    """What each layer's down_proj reads: [sequences, tokens, neurons]."""
+    """What each layer's down matrix reads: [sequences, tokens, neurons]."""
     seen = []
     hooks = [
-        layer.mlp.down_proj.register_forward_pre_hook(
+        down_of(layer.mlp).register_forward_pre_hook(
             lambda _, args: seen.append(args[0])
         )
-        for layer in model.model.layers
+        for layer in layers_of(model)
     ]
     with torch.no_grad():
         model(inputs)
@@ -73,13 +84,12 @@ def taylor(model, inputs, targets):
     model.zero_grad()
     logits = model(inputs).logits
     torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten()
+        logits.flatten(0, -2), targets.flatten()
     ).backward()
     scores = []
-    for layer in model.model.layers:
-        score = (
-            (layer.mlp.down_proj.weight.grad * layer.mlp.down_proj.weight).abs().sum(0)
-        )
+    for layer in layers_of(model):
+        down = down_of(layer.mlp).weight
+        score = (down.grad * down).abs().sum(0)
         for module, half in parts_of(layer.mlp):
             score = score + half_of(
                 (module.weight.grad * module.weight).abs(), half
@@ -113,7 +123,7 @@ def greedy_trouble(places, a, weight):
 def expected_scores(model, inputs, targets, seen, down):
     with torch.no_grad():
         scores = {
-            "magnitude": [magnitude(layer.mlp) for layer in model.model.layers],
+            "magnitude": [magnitude(layer.mlp) for layer in layers_of(model)],
             "l2": [a.abs().mean(1).square().sum(0).sqrt() for a in seen],
             "channel": [
                 w.norm(dim=0) * a.abs().mean((0, 1)) for a, w in zip(seen, down)
@@ -127,11 +137,12 @@ def expected_scores(model, inputs, targets, seen, down):
     return scores
 
 
-def trouble_with(case, inputs, targets):
-    model = load(case / "ordinary")
+def trouble_with(case, model, nested, inputs, targets, read=None):
+    """`read`: how many tokens of a sequence are read after the last layer; None: all."""
     scores = json.loads((case / "scores.json").read_text())
     seen = activations(model, inputs)
-    down = [layer.mlp.down_proj.weight.detach() for layer in model.model.layers]
+    seen[-1] = seen[-1][:, :read]
+    down = [down_of(layer.mlp).weight.detach() for layer in layers_of(model)]
     for name, layers in expected_scores(model, inputs, targets, seen, down).items():
         for number, layer in enumerate(layers):
             found = np.array(scores[name][number])
@@ -141,13 +152,12 @@ def trouble_with(case, inputs, targets):
     for number, (a, w) in enumerate(zip(seen, down)):
         if trouble := greedy_trouble(scores["iterative"][number], a, w):
             return f"iterative, layer {number}: {trouble}"
-    return trouble_with_nested(case, model, inputs)
+    return trouble_with_nested(model, nested, inputs)
 
 
-def trouble_with_nested(case, model, inputs):
-    nested = load(case / "nested")
+def trouble_with_nested(model, nested, inputs):
     stated = nested.config.matformer_granularities
-    full = nested.config.intermediate_size
+    full = down_of(layers_of(nested)[0].mlp).in_features
     if stated != [full // 4, full // 2, full * 3 // 4, full]:
         return f"the config names {stated}"
     pairs = list(zip(model.parameters(), nested.parameters(), strict=True))
@@ -164,7 +174,11 @@ def trouble_with_nested(case, model, inputs):
 def main():
     root, context = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     inputs, targets = sequences(root, context)
-    judge(lambda case: trouble_with(case, inputs, targets))
+    judge(
+        lambda case: trouble_with(
+            case, load(case / "ordinary"), load(case / "nested"), inputs, targets
+        )
+    )
 
 
 if __name__ == "__main__":
