@@ -49,11 +49,11 @@ def of_plan(row):
     return Measured(what, row["share"], OF_PLAN)
 
 
-def beside_loop(program, name, floor):
-    """A set of the bundled model, beside the loop that a careful Python user would write."""
+def beside_loop(program, name, floor, model="data/reference", data=SEARCH, **options):
+    """A set of submodels, beside the loop that a careful Python user would write."""
     import python_loop  # needs PyTorch and transformers
 
-    for found in python_loop.compare(program, "data/reference", SEARCH, [name]):
+    for found in python_loop.compare(program, model, data, [name], **options):
         yield of_plan(found.ours)
         yield Measured("the loop's time over the shared pass's", found.gain(), floor)
         yield Measured("the same, one submodel alone", found.alone(), 1)
@@ -94,6 +94,20 @@ def four_streams(program, scratch):
     options = ["--context", 256, "--max-tokens", 256, "--sample", 4]
     data = ["--data", SEARCH, "--token-format", "bytes"]
     yield of_plan(bench(program, model, *data, *options, "--set", "published"))
+
+
+def large_images(program, scratch):
+    """ViT-B/16's layers, of which few are enough, beside the loop over a Hugging Face ViT."""
+    import vit_b16  # needs NumPy
+
+    images = 4
+    model, data = vit_b16.make(program, 4, images, scratch / "vit_b16")
+    tokens = images * vit_b16.POSITIONS
+    options = ["--set", "uniform", "--sample", 2, "--max-tokens", tokens]
+    row = bench(program, model, "--data", data, *options)
+    yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.70)
+    more = {"tokens": tokens, "sample": 8}
+    yield from beside_loop(program, "monotone", 2, model, data, **more)
 
 
 def large_layers(program, scratch):
@@ -147,6 +161,7 @@ FLOORS = {
     "grid": lambda program, _: beside_loop(program, "grid", 8),
     "matmamba": state_space,
     "vit": lambda program, _: images(program),
+    "vit_b16": large_images,
     "gemma3n": four_streams,
     "llama_1b": large_layers,
     "lengths": lambda program, _: long_sequences(program),
