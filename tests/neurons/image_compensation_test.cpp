@@ -61,7 +61,8 @@ void expect_ordinary_submodel(const OpenedModel& nested, const Widths& widths, c
                               const std::string& format) {
   const FixedBiases fixed(nested, widths, out);
   EXPECT_TRUE(fixed.opened().model.compensation.empty());
-  const auto plan = plan_export(fixed.opened(), widths, {{"why", "test"}}, {.format = format});
+  const auto plan =
+      plan_export(fixed.opened(), widths, {{"why", "test"}}, {.format = format, .dtype = {}});
   const CheckedExport done = write_checked(fixed.opened(), *plan, out, kChecked);
   ASSERT_TRUE(done.probe.has_value());
   const OpenedModel submodel = open_model(out);
@@ -94,7 +95,8 @@ TEST(ImageCompensation, ASubmodelIsOrdinaryAndComputesTheSame) {
 TEST(ImageCompensation, ACheckpointOfTimmsIsCompensated) {
   const test::TempDir dir;
   const OpenedModel ours = written(classifiers().front().second, dir / "ours");
-  write_checked(ours, *plan_export(ours, ours.model.space.full(), {}, {.format = "timm"}),
+  write_checked(ours,
+                *plan_export(ours, ours.model.space.full(), {}, {.format = "timm", .dtype = {}}),
                 dir / "timm", kChecked);
   const OpenedModel with_means =
       nested_of(open_model(dir / "timm"), dir.path(), /*compensate=*/true);

@@ -139,7 +139,8 @@ TEST(ImageImportance, FindsTheNeuronsThatMatter) {
                            with_planted_neurons(model, test::vit_tensors(model)));
     if (name == "for_timm") {
       const OpenedModel ours = open_model(dir / name);
-      const auto plan = plan_export(ours, ours.model.space.full(), {}, {.format = "timm"});
+      const auto plan =
+          plan_export(ours, ours.model.space.full(), {}, {.format = "timm", .dtype = {}});
       write_checked(ours, *plan, dir / "timm", {.values = true, .device = kOneThread});
     }
     const OpenedModel opened = open_model(dir / (name == "for_timm" ? "timm" : name));
