@@ -97,7 +97,8 @@ def four_streams(program, scratch):
 
 
 def large_images(program, scratch):
-    """ViT-B/16's layers, of which few are enough, beside the loop over a Hugging Face ViT."""
+    """ViT-B/16's layers, of which few are enough, beside the loop over a Hugging Face ViT. On an idle
+    machine the share is 0.72 to 0.80 (docs/measurements.md); the floor leaves room for a busy one."""
     import vit_b16  # needs NumPy
 
     images = 4
@@ -105,7 +106,7 @@ def large_images(program, scratch):
     tokens = images * vit_b16.POSITIONS
     options = ["--set", "uniform", "--sample", 2, "--max-tokens", tokens]
     row = bench(program, model, "--data", data, *options)
-    yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.70)
+    yield Measured("share of a square product's FLOP/s", row["of_peak"], 0.62)
     more = {"tokens": tokens, "sample": 8}
     yield from beside_loop(program, "monotone", 2, model, data, **more)
 

@@ -144,6 +144,7 @@ def predicted_front(losses, within, random):
     one layer in LAYERS that gets another width. As pymoo's, without its time for each generation: a
     run of LINAS has thousands."""
     members = random.choice(within, min(LINAS_POPULATION, len(within)), replace=False)
+    members = members[best_first(COSTS[members].astype(float), losses[members])]
     for _ in range(LINAS_GENERATIONS):
         size = len(members)
         places = random.integers(size, size=(4, LINAS_POPULATION))

@@ -55,7 +55,7 @@ std::vector<Column> columns_of(const ConfirmedFront& front) {
 }
 
 std::string kind_of(const ConfirmedMember& member, bool best) {
-  std::string kind = member.on_front ? "front" : member.expected ? "expected on it" : "";
+  std::string kind = member.on_front ? "front" : member.expected ? "expected on front" : "";
   if (member.uniform) kind += kind.empty() ? "uniform" : ", uniform";
   if (!member.within_budget) kind += ", over budget";
   if (member.within_budget && member.too_slow) kind += ", over budget as measured";

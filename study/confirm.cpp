@@ -38,7 +38,16 @@ CostTable costs_of(const ConfirmRequest& request) {
 // Where there is no confirm part, what has no score has nothing to say.
 void add_expected(const ConfirmRequest& request, const CostTable& costs, ConfirmedFront& front) {
   if (!front.confirmed) return;
-  for (const Widths& widths : request.expected) {
+  // By all strategies together: what one expects on its front, another may have beaten.
+  std::vector<Point> points;
+  for (const ExpectedMember& member : request.expected) points.push_back(member.point);
+  for (const ConfirmedMember& member : front.members) {
+    points.push_back({static_cast<double>(member.cost.of(request.cost)),
+                      objective_of(request.metric, member.searched->value(request.metric))});
+  }
+  for (const std::size_t i : front_of(points)) {
+    if (i >= request.expected.size()) continue;
+    const Widths& widths = request.expected[i].widths;
     ConfirmedMember& member = member_of(front, widths, costs.of(widths));
     member.expected = !member.searched;
   }

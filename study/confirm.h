@@ -16,6 +16,7 @@
 #include "families/open_model.h"
 #include "search/budget.h"
 #include "study/front_latency.h"
+#include "study/halving.h"
 #include "study/scorer.h"
 
 namespace mnm {
@@ -25,8 +26,9 @@ struct ConfirmRequest {
   Store& store;
   Scorer& scorer;
   std::span<const RunRow> runs;  // of the store, whose front it is: of one model, data and dtype
-  std::span<const Widths>
-      expected{};                     // on the front too, with no score on all the data of the runs
+  // Members without a score on all the data of the runs. What a member of the front or another of
+  // these beats is left out.
+  std::span<const ExpectedMember> expected{};
   const Examples* data = nullptr;     // the confirm part; null: the search part's scores stand
   const WidthSpace* space = nullptr;  // of the uniform submodels; null: the model's
   Metric metric = Metric::kLoss;      // that the scorer measures
@@ -47,7 +49,7 @@ struct ConfirmedMember {
   Widths widths;
   Cost cost;
   bool on_front = false;  // of the search part
-  bool expected = false;  // on it, by a search with halving that did not score it on all examples
+  bool expected = false;  // on the front, by a search with halving: it has no score on all examples
   bool uniform = false;   // for comparison, if it is neither
   bool within_budget = true;  // false for the next larger uniform submodel
   bool too_slow = false;      // is_too_slow(*timed): it is not called the best

@@ -24,6 +24,13 @@ struct HalvingRound {
   RunRow run;                          // of the store, whose data is exactly these examples
 };
 
+// What ended early and is expected on the front all the same. `point`: its cost, as the strategy is
+// told, and the objective that is expected on all examples.
+struct ExpectedMember {
+  Widths widths;
+  Point point;
+};
+
 // What a search loop (study/search_loop.h) needs for it.
 struct Halving {
   std::vector<HalvingRound> rounds;  // each contains the one before; the last has all examples

@@ -1,5 +1,7 @@
 #include "study/search_loop.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -54,6 +56,7 @@ class Loop {
       if (!results.back()) unknown.push_back(widths);
     }
     if (!unknown.empty()) {
+      require_no_replay();
       std::vector<Score> scored =
           loop_.score(unknown, status_, [this](std::span<const Score> scores) { keep(scores); });
       status_.scored += scored.size();
@@ -89,7 +92,17 @@ class Loop {
     for (const Score& score : scores) {
       if (noted_[run].insert(to_string(score.widths)).second) added.push_back(score);
     }
-    if (!added.empty()) loop_.store.add(run, added);
+    if (added.empty()) return;
+    require_no_replay();
+    loop_.store.add(run, added);
+  }
+
+  void require_no_replay() const {
+    if (loop_.replay) {
+      throw ReplayDiffers(
+          fmt::format("run {} is done, and this program asks for other submodels than it scored",
+                      loop_.run.id));
+    }
   }
 
   void tell(const Widths& widths, const Point& point, double noise = 0) {
@@ -184,6 +197,7 @@ class Loop {
       }
     }
     if (!unknown.empty()) {
+      require_no_replay();
       std::vector<Score> scored = loop_.halving->score(widths, round);
       if (round == 0) status_.scored += scored.size();
       for (std::size_t k = 0; k < unknown.size(); ++k) {
@@ -263,11 +277,12 @@ class Loop {
     return standings;
   }
 
-  std::vector<Widths> expected() const {
-    std::vector<Widths> expected;
+  std::vector<ExpectedMember> expected() const {
+    std::vector<ExpectedMember> expected;
     if (ended_early_.empty()) return expected;
-    for (const std::size_t i : judge_.expected_on_front(standings_of_early())) {
-      expected.push_back(ended_early_[i].score.widths);
+    const std::vector<HalvingJudge::Standing> standings = standings_of_early();
+    for (const std::size_t i : judge_.expected_on_front(standings)) {
+      expected.push_back({ended_early_[i].score.widths, standings[i].point});
     }
     return expected;
   }

@@ -8,11 +8,18 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "db/store.h"
 #include "search/strategy.h"
 #include "study/halving.h"
 
 namespace mnm {
+
+// A replay asked for what the store does not hold.
+class ReplayDiffers : public Error {
+ public:
+  using Error::Error;
+};
 
 struct SearchStatus {
   std::uint64_t evaluations = 0;  // results told so far, known ones included
@@ -45,6 +52,10 @@ struct SearchLoop {
   // the scores on all examples, and of the rest what is estimated, with its noise. Front and best
   // are of scores on all examples.
   const Halving* halving = nullptr;
+  // The run is done and is gone through again, from its own scores alone. Nothing is scored and the
+  // store is not written. ReplayDiffers if a score is missing: another version of a strategy may
+  // ask for other candidates.
+  bool replay = false;
 };
 
 struct SearchOutcome {
@@ -52,7 +63,7 @@ struct SearchOutcome {
   bool finished = false;  // else it was stopped; running it again goes on from there
   // Of a finished search with halving: what ended early and is expected on the front all the same,
   // by the strategy's model if it has one.
-  std::vector<Widths> expected{};
+  std::vector<ExpectedMember> expected{};
 };
 
 // Runs the search. Candidates that the store knows are not scored again, whoever scored them: the

@@ -1,5 +1,7 @@
 #include "study/session.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <limits>
@@ -122,31 +124,40 @@ bool SearchSession::search(const SearchWatch& watch) {
   auto left = std::ranges::count_if(runs_, [](const RunRow& run) { return run.status != "done"; });
   if (request_.max_seconds > 0 && left > 0) scorer_->load();  // at nobody's expense
   for (const RunRow& run : runs_) {
-    // With halving, one that is done is replayed from the store: what it expects is confirmed.
     const bool done = run.status == "done";
-    if (done && request_.halving == nullptr) continue;
     bool finished = done;
-    if (!stopped_) {
-      deadline_ = std::numeric_limits<double>::infinity();
-      if (!done) {
+    try {
+      if (done) {
+        expect_again(run, watch);
+      } else if (!stopped_) {
         deadline_ = elapsed() + (request_.max_seconds - elapsed()) / static_cast<double>(left--);
-      }
-      try {
         SearchOutcome outcome = search_one(run, watch);
         if (watch.ended) watch.ended(run, outcome);
-        finished = done || outcome.finished;
+        finished = outcome.finished;
         std::ranges::move(outcome.expected, std::back_inserter(expected_));
-      } catch (...) {
-        for (const RunRow& each : std::span(&run, runs_.data() + runs_.size())) {
-          if (each.status != "done") store_->finish_run(each.id, "stopped");
-        }
-        throw;
       }
+    } catch (...) {
+      for (const RunRow& each : std::span(&run, runs_.data() + runs_.size())) {
+        if (each.status != "done") store_->finish_run(each.id, "stopped");
+      }
+      throw;
     }
-    store_->finish_run(run.id, finished ? "done" : "stopped");
+    if (!done) store_->finish_run(run.id, finished ? "done" : "stopped");
     all_finished = all_finished && finished;
   }
   return all_finished;
+}
+
+// What a search with halving expects on the front is not in the store. If it is done, it is
+// replayed.
+void SearchSession::expect_again(const RunRow& run, const SearchWatch& watch) {
+  if (request_.halving == nullptr || stopped_) return;
+  deadline_ = std::numeric_limits<double>::infinity();
+  try {
+    std::ranges::move(search_one(run, watch).expected, std::back_inserter(expected_));
+  } catch (const ReplayDiffers&) {
+    // The front of what it scored stands.
+  }
 }
 
 SearchOutcome SearchSession::search_one(const RunRow& run, const SearchWatch& watch) {
@@ -155,6 +166,7 @@ SearchOutcome SearchSession::search_one(const RunRow& run, const SearchWatch& wa
   loop.cost = problem_.cost;
   loop.max_evaluations = request_.settings.max_evaluations;
   loop.batch = request_.batch;
+  loop.replay = run.status == "done";
   const auto proceed = [&](const SearchStatus& status) {
     if (watch.progress && !watch.progress(run, status)) stopped_ = true;
     return !stopped_;
@@ -193,7 +205,7 @@ SearchOutcome SearchSession::search_halved(const RunRow& run, SearchLoop& loop) 
   loop.halving = &halving;
   const auto end = [&](const char* status) {
     for (const HalvingRound& round : halving.rounds) {
-      if (round.run.id != run.id) store_->finish_run(round.run.id, status);
+      if (round.run.id != run.id && !loop.replay) store_->finish_run(round.run.id, status);
     }
   };
   try {
@@ -207,19 +219,24 @@ SearchOutcome SearchSession::search_halved(const RunRow& run, SearchLoop& loop) 
 }
 
 // The run that scores on a part of the data for `whole`: a new one, or the one that it had when it
-// was stopped. It is no search of its own, and no search's part is named by it.
+// was stopped. If `whole` is done, it is the one that it had. It is no search of its own, and no
+// search's part is named by it.
 RunRow SearchSession::begin_part(const RunRow& whole, const Examples& part) {
   RunRow run = whole;
   run.data = store_->data(data_row(part));
   run.command = kHalvingCommand;
   run.part.clear();
   for (const RunRow& row : store_->runs()) {
-    if (row.command == run.command && row.session == whole.session && row.data == run.data &&
-        row.strategy == run.strategy && (row.status != "done" || whole.status == "done")) {
-      store_->resume_run(row.id);
-      return row;
+    if (row.command != run.command || row.session != whole.session || row.data != run.data ||
+        row.strategy != run.strategy) {
+      continue;
     }
+    if (whole.status == "done") return row;
+    if (row.status == "done") continue;
+    store_->resume_run(row.id);
+    return row;
   }
+  if (whole.status == "done") throw ReplayDiffers(fmt::format("run {} has no parts", whole.id));
   run.session = whole.session;
   run.status = "running";
   run.id = store_->begin_run(run);

@@ -124,6 +124,7 @@ class SearchSession {
   std::string why_not_timed_here() const;
   SearchOutcome search_one(const RunRow& run, const SearchWatch& watch);
   SearchOutcome search_halved(const RunRow& run, SearchLoop& loop);
+  void expect_again(const RunRow& run, const SearchWatch& watch);
   RunRow begin_part(const RunRow& whole, const Examples& part);
   Strategy& strategy_of(const RunRow& run);
 
@@ -135,8 +136,8 @@ class SearchSession {
   Scorer* scorer_ = nullptr;
   RunRow kept_;
   std::vector<RunRow> runs_;
-  std::vector<Widths> expected_;  // on the front, by searches with halving
-  double deadline_ = 0;           // of the strategy under way, in seconds elapsed
+  std::vector<ExpectedMember> expected_;  // on the front, by searches with halving
+  double deadline_ = 0;                   // of the strategy under way, in seconds elapsed
   bool stopped_ = false;
 };
 

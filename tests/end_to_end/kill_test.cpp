@@ -173,6 +173,17 @@ TEST_F(Kills, SearchResumesToTheSameRecords) {
   EXPECT_EQ(records(killed), expected);
 }
 
+// As after a kill while its front was confirmed.
+TEST_F(Kills, AHalvedSearchThatIsDoneIsConfirmedAgain) {
+  std::vector<std::string> halved = evolution(db_);
+  halved.push_back("--halving");
+  const Result first = expect_done(halved);
+  const std::vector<std::string> expected = records(db_);
+  const Result again = expect_done({"search", "--db", db_, "--resume", "1", "--threads", "1"});
+  EXPECT_EQ(records(db_), expected);
+  EXPECT_EQ(lines_of(again.out).size(), lines_of(first.out).size()) << first.out << again.out;
+}
+
 TEST_F(Kills, InterruptFinishesTheBatchAndSaysHowToGoOn) {
   const std::string db = path("stopped.db");
   Running search(mixnmatch_argv(evolution(db)), Running::Start::kTraced);

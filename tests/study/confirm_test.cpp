@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <stdexcept>
 
+#include "study/store_rows.h"
 #include "tests/db/stores.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"
@@ -123,6 +126,52 @@ TEST_F(ConfirmByLatency, PassesThatAStoreExaggeratesAreNotTimed) {
   EXPECT_FALSE(found.stopped);
   EXPECT_EQ(widths_of(found, found.best), (Widths{4, 2}));
   for (const ConfirmedMember& member : found.members) EXPECT_FALSE(member.timed);
+}
+
+// The confirm part, of which all scores are known.
+class KnownPart final : public Examples {
+ public:
+  KnownPart() {
+    name = fingerprint = "confirm";
+    count = 4;
+    context = 8;
+  }
+  std::string_view kind() const override { return "tokens"; }
+  InputSpec input() const override { return {}; }
+  std::int64_t outputs() const override { return 8; }
+  void read_inputs(std::int64_t, std::int64_t, std::span<std::byte>) const override {}
+  void read_targets(std::int64_t, std::int64_t, std::span<std::int64_t>) const override {}
+  std::int64_t shared_with(const Examples&) const override { return 0; }
+};
+
+// Two searches with halving expect members, each on its own front. The store's front has 2,2 with
+// 3 nats, 4,2 with 2 and 4,4 with 1; they cost 100, 200 and 300.
+TEST_F(ConfirmByLatency, WhatIsExpectedMustBeOnTheFrontOfAllSearches) {
+  const auto expected = [&](std::vector<ExpectedMember> members, const Examples* data) {
+    ConfirmRequest request{opened_, store_, scorer_, runs_};
+    request.expected = members;
+    request.data = data;
+    std::vector<Widths> found;
+    for (const ConfirmedMember& member : confirm_front(request).members) {
+      if (member.expected) found.push_back(member.widths);
+    }
+    return found;
+  };
+  const auto member = [&](Widths widths, double loss) {
+    return ExpectedMember{widths, {200, loss}};
+  };
+  const KnownPart part;
+  RunRow run = runs_.front();
+  run.data = store_.data(data_row(part));
+  run.id = store_.begin_run(run);
+  store_.add(run.id, std::vector{test::score({2, 2}, 3, 100), test::score({2, 4}, 2, 200),
+                                 test::score({4, 2}, 2, 200), test::score({4, 4}, 1, 300)});
+  using All = std::vector<Widths>;
+  EXPECT_EQ(expected({member({2, 4}, 1.9)}, &part), (All{{2, 4}}));
+  EXPECT_EQ(expected({member({2, 4}, 3.1)}, &part), All{}) << "2,2 is smaller and better";
+  EXPECT_EQ(expected({member({2, 4}, 1.9), member({2, 4}, 1.8)}, &part), (All{{2, 4}})) << "once";
+  EXPECT_EQ(expected({member({4, 2}, 1.5)}, &part), All{}) << "it has a score";
+  EXPECT_EQ(expected({member({2, 4}, 1.9)}, nullptr), All{}) << "nothing is confirmed";
 }
 
 TEST_F(ConfirmByLatency, OneThatIsMeasuredAboveTheBudgetIsNotTheBest) {

@@ -194,8 +194,14 @@ class HalvedSearch : public ::testing::Test {
     return go(*strategy, store, runs, halved, calls);
   }
 
+  // What a search that is done expects.
+  std::vector<ExpectedMember> replay(Strategy& strategy, Store& store,
+                                     const std::vector<RunRow>& runs) {
+    return go(strategy, store, runs, true, 0, true).expected;
+  }
+
   SearchOutcome go(Strategy& strategy, Store& store, const std::vector<RunRow>& runs, bool halved,
-                   int calls = 1 << 20) {
+                   int calls = 1 << 20, bool replay = false) {
     const auto rounds = halving_rounds(kExamples);
     Halving halving;
     for (std::size_t r = 0; r < rounds.size(); ++r) halving.rounds.push_back({rounds[r], runs[r]});
@@ -219,6 +225,7 @@ class HalvedSearch : public ::testing::Test {
                      const SearchLoop::Keep&) { return score(candidates, rounds.back()); };
     loop.proceed = [](const SearchStatus&) { return true; };
     if (halved) loop.halving = &halving;
+    loop.replay = replay;
     return run_search(loop);
   }
 
@@ -309,18 +316,31 @@ TEST_F(HalvedSearch, WhatIsExpectedOnTheFrontIsNamedThoughNotScored) {
   for (const Belief& belief : believer.believed_results()) {
     (records(2, belief.widths) == 1 ? scored : believed).insert(belief.cost);
   }
-  for (const Widths& widths : outcome.expected) {
+  for (const auto& [widths, point] : outcome.expected) {
     EXPECT_EQ(records(0, widths), 1) << to_string(widths);
     EXPECT_EQ(records(2, widths), 0) << to_string(widths);
-    expected.insert(cost_of(widths));
+    EXPECT_EQ(point.cost, cost_of(widths));
+    EXPECT_EQ(point.loss, -1e6 - point.cost) << "as the strategy believes";
+    expected.insert(point.cost);
   }
   EXPECT_FALSE(expected.empty());
   EXPECT_FALSE(scored.empty());
   EXPECT_EQ(expected, believed);
   EXPECT_EQ(outcome.expected.size(), expected.size()) << "two of one cost are on a front";
-  // A search that is done is replayed from the store, and expects the same.
+  // A search that is done is replayed from the store, which is not written, and expects the same.
+  for (const RunRow& run : runs) store.finish_run(run.id, "done");
   Believer again(/*all=*/true);
-  EXPECT_EQ(go(again, store, runs, true).expected, outcome.expected);
+  std::vector<Widths> before, after;
+  for (const auto& member : outcome.expected) before.push_back(member.widths);
+  for (const auto& member : replay(again, store, runs)) after.push_back(member.widths);
+  EXPECT_EQ(after, before);
+  // One that asks for other submodels is told so, whether the store has them from another run or
+  // from none.
+  const auto other = make_strategy("surrogate", problem(), {.max_evaluations = kEvaluations});
+  EXPECT_THROW(replay(*other, store, runs), ReplayDiffers);
+  go(store, begin_all(store), true);
+  const auto known = make_strategy("surrogate", problem(), {.max_evaluations = kEvaluations});
+  EXPECT_THROW(replay(*known, store, runs), ReplayDiffers);
   // Without halving all is scored.
   Store whole = open("whole.db");
   EXPECT_TRUE(go(whole, begin_all(whole), false).expected.empty());
