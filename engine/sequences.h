@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "model/widths.h"
@@ -68,6 +69,25 @@ class Sequences {
   virtual std::vector<std::span<const float>> step(std::span<const Feed> feeds) = 0;
 
   virtual std::uint64_t cache_bytes() const = 0;  // memory that all caches take
+};
+
+// A sequence that is closed with this. `sequences` outlives it.
+class OpenSequence {
+ public:
+  OpenSequence(Sequences& sequences, const SequenceOptions& options)
+      : sequences_(&sequences), id_(sequences.open(options)) {}
+  OpenSequence(OpenSequence&& other) noexcept
+      : sequences_(std::exchange(other.sequences_, nullptr)), id_(other.id_) {}
+  OpenSequence& operator=(OpenSequence&&) = delete;
+  ~OpenSequence() {
+    if (sequences_ != nullptr) sequences_->close(id_);
+  }
+
+  SequenceId id() const { return id_; }
+
+ private:
+  Sequences* sequences_;  // null: moved from
+  SequenceId id_;
 };
 
 }  // namespace mnm

@@ -25,18 +25,17 @@ double margin_of(std::span<const float> logits) {
 AdaptiveWidths::AdaptiveWidths(Sequences& sequences, std::int64_t context, Widths narrow,
                                Widths wide, double margin, Sampler& sampler, Random& random)
     : sequences_(sequences),
-      sequence_(sequences.open({.context = context, .take_back = 1})),
+      sequence_(sequences, {.context = context, .take_back = 1}),
       narrow_(std::move(narrow)),
       widest_(std::move(wide)),
       margin_(margin),
       sampler_(sampler),
       random_(random) {}
 
-AdaptiveWidths::~AdaptiveWidths() { sequences_.close(sequence_); }
-
 std::span<const float> AdaptiveWidths::step(const Widths& widths,
                                             std::span<const std::int64_t> tokens, bool settled) {
-  const Feed feed{.sequence = sequence_, .widths = widths, .tokens = tokens, .settled = settled};
+  const Feed feed{
+      .sequence = sequence_.id(), .widths = widths, .tokens = tokens, .settled = settled};
   return sequences_.step({&feed, 1}).front();
 }
 
@@ -50,7 +49,7 @@ std::span<const float> AdaptiveWidths::feed(std::span<const std::int64_t> tokens
     logits_ = step(narrow_, token, false);
     ++computed_;
     if (margin_of(logits_) >= margin_) continue;
-    sequences_.rewind(sequence_, sequences_.length(sequence_) - 1);
+    sequences_.rewind(sequence_.id(), sequences_.length(sequence_.id()) - 1);
     logits_ = step(widest_, token, true);
     ++wide_tokens_;
   }

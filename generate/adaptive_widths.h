@@ -23,9 +23,6 @@ class AdaptiveWidths final : public TokenSource {
   // it. Each token takes one random number. sequences, sampler and random outlive it.
   AdaptiveWidths(Sequences& sequences, std::int64_t context, Widths narrow, Widths wide,
                  double margin, Sampler& sampler, Random& random);
-  ~AdaptiveWidths() override;
-  AdaptiveWidths(const AdaptiveWidths&) = delete;
-  AdaptiveWidths& operator=(const AdaptiveWidths&) = delete;
 
   void read(std::span<const std::int64_t> part) override;
   std::vector<std::int64_t> next(std::int64_t most) override;
@@ -41,7 +38,7 @@ class AdaptiveWidths final : public TokenSource {
                               bool settled);
 
   Sequences& sequences_;
-  SequenceId sequence_;
+  OpenSequence sequence_;
   Widths narrow_, widest_;
   double margin_;
   Sampler& sampler_;

@@ -87,7 +87,8 @@ class Check {
   void read_again(const Tokens& prompt, const Tokens& text) {
     const SpeculationSettings& pair = settings_.speculation;
     const SequenceOptions options = {.context = pair.context, .take_back = pair.draft_tokens + 2};
-    const SequenceId verifier = sequences_.open(options), draft = sequences_.open(options);
+    const OpenSequence of_verifier(sequences_, options), of_draft(sequences_, options);
+    const SequenceId verifier = of_verifier.id(), draft = of_draft.id();
     const bool shared = pair.cache == DraftCache::kShared;
     const std::span<const std::int64_t> start(prompt.data(), prompt.size() - 1);
     if (!start.empty()) {
@@ -108,8 +109,6 @@ class Check {
       last = {token};
     }
     time_verification(verifier, last.front());
-    sequences_.close(verifier);
-    sequences_.close(draft);
   }
 
   void time_verification(SequenceId verifier, std::int64_t token) {

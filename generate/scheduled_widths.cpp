@@ -8,19 +8,17 @@ ScheduledWidths::ScheduledWidths(Sequences& sequences, const SequenceOptions& op
                                  std::vector<WidthChange> schedule, Sampler& sampler,
                                  Random& random)
     : sequences_(sequences),
-      sequence_(sequences.open(options)),
+      sequence_(sequences, options),
       schedule_(std::move(schedule)),
       sampler_(sampler),
       random_(random) {}
-
-ScheduledWidths::~ScheduledWidths() { sequences_.close(sequence_); }
 
 void ScheduledWidths::feed(std::span<const std::int64_t> tokens) {
   const Widths* widths = nullptr;
   for (const WidthChange& change : schedule_) {
     if (change.after <= said_) widths = &change.widths;
   }
-  const Feed feed{.sequence = sequence_, .widths = *widths, .tokens = tokens};
+  const Feed feed{.sequence = sequence_.id(), .widths = *widths, .tokens = tokens};
   logits_ = sequences_.step({&feed, 1}).front();
 }
 

@@ -24,9 +24,6 @@ class ScheduledWidths final : public TokenSource {
   // sequences, sampler and random outlive it.
   ScheduledWidths(Sequences& sequences, const SequenceOptions& options,
                   std::vector<WidthChange> schedule, Sampler& sampler, Random& random);
-  ~ScheduledWidths() override;
-  ScheduledWidths(const ScheduledWidths&) = delete;
-  ScheduledWidths& operator=(const ScheduledWidths&) = delete;
 
   void read(std::span<const std::int64_t> part) override;
   std::vector<std::int64_t> next(std::int64_t most) override;
@@ -35,7 +32,7 @@ class ScheduledWidths final : public TokenSource {
   void feed(std::span<const std::int64_t> tokens);
 
   Sequences& sequences_;
-  SequenceId sequence_;
+  OpenSequence sequence_;
   std::vector<WidthChange> schedule_;
   Sampler& sampler_;
   Random& random_;

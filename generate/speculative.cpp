@@ -67,25 +67,22 @@ Speculation::Speculation(Sequences& sequences, const SpeculationSettings& settin
     : settings_(settings),
       sampler_(sampler),
       random_(random),
-      verifier_{sequences, settings.verifier, sequences.open(options_of(settings))},
-      draft_{sequences, settings.draft,
-             shares() ? verifier_.sequence : sequences.open(options_of(settings))} {}
+      of_verifier_(sequences, options_of(settings)),
+      verifier_{sequences, settings.verifier, of_verifier_.id()},
+      draft_{sequences, settings.draft, of_verifier_.id()} {
+  if (!shares()) draft_.sequence = of_draft_.emplace(sequences, options_of(settings)).id();
+}
 
 Speculation::Speculation(Sequences& verifier, Sequences& draft, const SpeculationSettings& settings,
                          Sampler& sampler, Random& random)
     : settings_(settings),
       sampler_(sampler),
       random_(random),
-      verifier_{verifier, settings.verifier, SequenceId{}},
-      draft_{draft, settings.draft, SequenceId{}} {
+      of_verifier_(verifier, options_of(settings)),
+      verifier_{verifier, settings.verifier, of_verifier_.id()},
+      draft_{draft, settings.draft, of_verifier_.id()} {
   if (shares()) fail_usage("a draft that is another model cannot share its verifier's cache");
-  verifier_.sequence = verifier.open(options_of(settings));
-  draft_.sequence = draft.open(options_of(settings));
-}
-
-Speculation::~Speculation() {
-  verifier_.sequences.close(verifier_.sequence);
-  if (!shares()) draft_.sequences.close(draft_.sequence);
+  draft_.sequence = of_draft_.emplace(draft, options_of(settings)).id();
 }
 
 std::span<const float> Speculation::Reader::feed(std::span<const std::int64_t> tokens,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -86,9 +87,6 @@ class Speculation final : public TokenSource {
   // vocabularies differ in size.
   Speculation(Sequences& verifier, Sequences& draft, const SpeculationSettings& settings,
               Sampler& sampler, Random& random);
-  ~Speculation() override;
-  Speculation(const Speculation&) = delete;
-  Speculation& operator=(const Speculation&) = delete;
 
   void read(std::span<const std::int64_t> part) override;
   std::vector<std::int64_t> next(std::int64_t most) override;
@@ -120,6 +118,8 @@ class Speculation final : public TokenSource {
   SpeculationSettings settings_;
   Sampler& sampler_;
   Random& random_;
+  OpenSequence of_verifier_;
+  std::optional<OpenSequence> of_draft_;            // none if the cache is shared
   Reader verifier_, draft_;                         // of one sequence if the cache is shared
   std::vector<float> logits_;                       // the verifier's, after the prompt
   std::vector<std::vector<double>> proposed_from_;  // what the draft drew each proposal from

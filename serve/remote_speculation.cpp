@@ -32,12 +32,11 @@ RemoteSpeculation::RemoteSpeculation(Sequences& sequences, Verifier& verifier,
       settings_(settings),
       sampler_(sampling_of_draft(settings.sampling)),
       random_(random),
-      draft_(sequences.open({.context = settings.context, .take_back = longest(settings)})) {}
-
-RemoteSpeculation::~RemoteSpeculation() { sequences_.close(draft_); }
+      draft_(sequences, {.context = settings.context, .take_back = longest(settings)}) {}
 
 void RemoteSpeculation::read(std::span<const std::int64_t> part) {
-  const Feed feed{.sequence = draft_, .widths = settings_.draft, .tokens = part, .settled = true};
+  const Feed feed{
+      .sequence = draft_.id(), .widths = settings_.draft, .tokens = part, .settled = true};
   const std::span<const float> logits = sequences_.step({&feed, 1}).front();
   logits_.assign(logits.begin(), logits.end());
   text_.insert(text_.end(), part.begin(), part.end());
@@ -77,12 +76,12 @@ Proposal RemoteSpeculation::proposal_of(std::span<const float> logits) {
 std::vector<Proposal> RemoteSpeculation::propose(std::int64_t count) {
   std::vector<Proposal> proposals;
   // The draft reads what was said since its last pass.
-  std::vector<std::int64_t> unread(text_.begin() + sequences_.length(draft_), text_.end());
+  std::vector<std::int64_t> unread(text_.begin() + sequences_.length(draft_.id()), text_.end());
   const Stopwatch start;
   for (std::int64_t i = 0; i < count; ++i) {
     std::span<const float> logits = logits_;
     if (!unread.empty()) {
-      const Feed feed{.sequence = draft_, .widths = settings_.draft, .tokens = unread};
+      const Feed feed{.sequence = draft_.id(), .widths = settings_.draft, .tokens = unread};
       logits = sequences_.step({&feed, 1}).front();
       ++counts_.draft_passes;
     }
@@ -110,7 +109,7 @@ std::vector<std::int64_t> RemoteSpeculation::next(std::int64_t most) {
   recent_.add(verified.accepted, counts_.add(verified.accepted, std::ssize(proposals)));
 
   const std::int64_t read = std::ssize(text_) + verified.accepted;
-  if (sequences_.length(draft_) > read) sequences_.rewind(draft_, read);
+  if (sequences_.length(draft_.id()) > read) sequences_.rewind(draft_.id(), read);
   std::vector<std::int64_t> tokens;
   for (std::int64_t i = 0; i < verified.accepted; ++i) {
     tokens.push_back(proposals[static_cast<std::size_t>(i)].token);

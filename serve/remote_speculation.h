@@ -35,9 +35,6 @@ class RemoteSpeculation final : public TokenSource {
   // sequences, verifier and random outlive it.
   RemoteSpeculation(Sequences& sequences, Verifier& verifier, const RemoteSettings& settings,
                     Random& random);
-  ~RemoteSpeculation() override;
-  RemoteSpeculation(const RemoteSpeculation&) = delete;
-  RemoteSpeculation& operator=(const RemoteSpeculation&) = delete;
 
   void read(std::span<const std::int64_t> part) override;
   // The first call asks the verifier, too. Error if the verifier does not answer, or refuses: it
@@ -61,7 +58,7 @@ class RemoteSpeculation final : public TokenSource {
   RemoteSettings settings_;
   Sampler sampler_;  // of the draft
   Random& random_;
-  SequenceId draft_;
+  OpenSequence draft_;
   std::vector<float> logits_;       // the draft's, after the prompt
   std::vector<std::int64_t> text_;  // the prompt and what was said
   std::size_t prompt_ = 0;          // tokens

@@ -9,9 +9,10 @@ namespace {
 double time_step(Sequences& sequences, const Widths& widths, std::int64_t rows, std::int64_t tokens,
                  int repeats, const std::function<double()>& seconds) {
   const std::vector<std::int64_t> fed(static_cast<std::size_t>(tokens), 0);
+  std::vector<OpenSequence> open;
   std::vector<Feed> feeds;
   for (std::int64_t i = 0; i < rows; ++i) {
-    feeds.push_back({sequences.open({}), widths, fed, false});
+    feeds.push_back({open.emplace_back(sequences, SequenceOptions{}).id(), widths, fed, false});
   }
   std::vector<double> taken;
   for (int i = 0; i <= repeats; ++i) {
@@ -22,7 +23,6 @@ double time_step(Sequences& sequences, const Widths& widths, std::int64_t rows, 
       for (const Feed& feed : feeds) sequences.rewind(feed.sequence, 0);
     }
   }
-  for (const Feed& feed : feeds) sequences.close(feed.sequence);
   std::ranges::nth_element(taken, taken.begin() + repeats / 2);
   return taken[static_cast<std::size_t>(repeats / 2)];
 }

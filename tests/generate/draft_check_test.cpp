@@ -73,6 +73,27 @@ TEST(DraftCheck, ADraftThatIsTheVerifierIsAlwaysAccepted) {
   EXPECT_EQ(check.tokens_per_verification, 4);
 }
 
+// Whichever pass fails: those of the verifier's text, of the two that read it again, or of the times.
+TEST(DraftCheck, AFailedPassLeavesNoSequenceOpen) {
+  const std::vector<Tokens> prompts = {{0, 1, 2, 0}};
+  int failures = 0;
+  for (int last = 0;; ++last) {
+    int passes = 0;
+    TableSequences sequences([&](const std::vector<FedToken>& fed) {
+      if (passes++ == last) fail("the device is gone");
+      return turning(fed);
+    });
+    try {
+      check_draft(sequences, settings_of(DraftCache::kOwn, {kNarrow}), prompts, {});
+      break;
+    } catch (const Error&) {
+      ++failures;
+      EXPECT_EQ(sequences.open_sequences(), 0u) << "pass " << last;
+    }
+  }
+  EXPECT_GT(failures, 60);
+}
+
 TEST(DraftCheck, StopsBetweenPrompts) {
   TableSequences sequences(turning);
   const std::vector<Tokens> prompts(3, Tokens{0, 1});
