@@ -73,7 +73,8 @@ TEST(DraftCheck, ADraftThatIsTheVerifierIsAlwaysAccepted) {
   EXPECT_EQ(check.tokens_per_verification, 4);
 }
 
-// Whichever pass fails: those of the verifier's text, of the two that read it again, or of the times.
+// Whichever pass fails: those of the verifier's text, of the two that read it again, or of the
+// times.
 TEST(DraftCheck, AFailedPassLeavesNoSequenceOpen) {
   const std::vector<Tokens> prompts = {{0, 1, 2, 0}};
   int failures = 0;
