@@ -1,8 +1,9 @@
 """The speed of `mixnmatch generate` beside llama.cpp's, on the same weights in one run.
 
 The model has random weights and four layers of Llama-3.2-1B's shape, and is exported to GGUF. A pair
-is one run of each program: a prompt of 512 tokens, then 64 tokens one by one. The pairs alternate
-which program is first. Printed are medians of the pairs' ratios, with their quartiles. Before that
+is one run of each program: a prompt of 512 tokens, then 64 tokens one by one. llama.cpp keeps its
+model between the pairs; ours loads it anew, which is not timed. The pairs alternate which program is
+first. Printed are medians of the pairs' ratios, with their quartiles. Before that
 both continue the prompt: in f32 they must generate the same tokens. In bf16 llama.cpp rounds what it
 multiplies a matrix with, so there the logits of the probe are compared (scripts/verify).
 
@@ -26,6 +27,7 @@ import llama_cpp
 import numpy as np
 
 SHAPE = "data/shapes/llama-3.2-1b.json"
+WIDTH = "intermediate_size"
 VOCABULARY = 128000  # of the tokens that a prompt is drawn from
 
 
@@ -49,6 +51,7 @@ def make(arguments, folder):
         out = folder / dtype
         if not out.exists():
             export = ["export", model, "--format", "gguf", "--no-tokenizer"]
+            export += ["--widths", json.loads(pathlib.Path(SHAPE).read_text())[WIDTH]]
             run(arguments, *export, "--dtype", dtype, "--out", out)
             subprocess.run(
                 ["scripts/verify", "llama.cpp", str(out)], check=True, stdout=sys.stderr
@@ -157,6 +160,8 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=pathlib.Path, help="keep the models here")
     arguments = parser.parse_args()
+    if arguments.pairs < 2:
+        parser.error("quartiles need two pairs or more")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or pathlib.Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

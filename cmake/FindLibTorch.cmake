@@ -35,9 +35,18 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   set_target_properties(LibTorch::c10 PROPERTIES IMPORTED_LOCATION ${LibTorch_C10}
     INTERFACE_COMPILE_OPTIONS
       "SHELL:-idirafter ${LibTorch_INCLUDE_DIR};SHELL:-idirafter ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include")
+  # Without OpenMP the loops of ATen/Parallel.h run on one thread. Its functions are those that
+  # LibTorch has loaded, so that there is one set of threads: a shared library leaves them open, and a
+  # program is linked to the same file.
+  file(GLOB _openmp ${LibTorch_INCLUDE_DIR}/../lib/libgomp*.so*)
+  list(APPEND _openmp gomp)
+  list(GET _openmp 0 _openmp)
   add_library(LibTorch::cpu SHARED IMPORTED)
   set_target_properties(LibTorch::cpu PROPERTIES IMPORTED_LOCATION ${LibTorch_CPU}
-    INTERFACE_LINK_LIBRARIES LibTorch::c10)
+    INTERFACE_LINK_LIBRARIES LibTorch::c10
+    INTERFACE_COMPILE_OPTIONS $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fopenmp>)
+  set_property(TARGET LibTorch::cpu APPEND PROPERTY INTERFACE_LINK_LIBRARIES
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${_openmp}>)
   if(LibTorch_CUDA AND LibTorch_C10_CUDA)
     add_library(LibTorch::c10_cuda SHARED IMPORTED)
     set_target_properties(LibTorch::c10_cuda PROPERTIES IMPORTED_LOCATION ${LibTorch_C10_CUDA})

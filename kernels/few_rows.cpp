@@ -15,6 +15,14 @@ MNM_INLINE void widen(const Bf16* w, Lanes& to) {
   to = reinterpret_cast<Lanes>(__builtin_convertvector(stored, Bits32) << 16);
 }
 
+// Asks for the next kColumns rows of w, at the place where these are read. The processor's own
+// prefetching starts anew on every page of memory, and a row is often no longer than that.
+template <int kColumns, typename W>
+MNM_INLINE void prefetch_next(const W* w, std::int64_t stride) {
+#pragma GCC unroll 8
+  for (int c = 0; c < kColumns; ++c) __builtin_prefetch(w + (kColumns + c) * stride, 0, 2);
+}
+
 // out[r, c] for kRows rows of x and kColumns rows of w, whose sums stay in registers.
 template <int kRows, int kColumns, typename W>
 MNM_INLINE void tile(const FewRows& p, std::int64_t row, std::int64_t column) {
@@ -22,7 +30,9 @@ MNM_INLINE void tile(const FewRows& p, std::int64_t row, std::int64_t column) {
   const W* const w = static_cast<const W*>(p.w) + column * p.w_stride;
   Lanes sum[kRows][kColumns] = {};
   std::int64_t k = 0;
+  constexpr std::int64_t kLine = 64 / sizeof(W);  // elements of a line of the cache
   for (; k + kLanes <= p.depth; k += kLanes) {
+    if (kRows == 1 && k % kLine == 0) prefetch_next<kColumns>(w + k, p.w_stride);
     Lanes weights[kColumns];
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) widen(w + c * p.w_stride + k, weights[c]);
