@@ -64,7 +64,7 @@ void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor
 #ifndef INTRA_OP_PARALLEL
 #error "compile with OpenMP: at::parallel_for would run on one thread"
 #endif
-  constexpr std::int64_t kGrain = 1 << 15;  // weights: waking a thread takes longer than fewer do
+  constexpr std::int64_t kGrain = 1 << 18;  // weights: waking a thread takes longer than fewer do
   if (sum.defined() && !sum.is_same(out)) out.copy_(sum.expand_as(out));
   FewRows all;
   all.rows = x.size(0);
