@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <string>
 
 namespace mnm {
@@ -29,6 +31,21 @@ class Products : public ::testing::Test {
  protected:
   Products() { at::manual_seed(5); }
 };
+
+std::int64_t threads_of_this_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// Where the loop over weights is not compiled for it, at::parallel_for runs on one thread.
+TEST_F(Products, OfFewRowsAndManyWeightsRunOnAllThreads) {
+  const at::NoGradGuard no_grad;
+  at::set_num_threads(1);  // while the tensors are made
+  const at::Tensor x = at::randn({1, 1024}), w = at::randn({4096, 1024}),
+                   out = at::empty({1, 4096});
+  at::set_num_threads(3);
+  product_into(out, x, w);
+  EXPECT_GE(threads_of_this_process(), 3);
+}
 
 // Few rows and many, weights of one block and of several, and such as are columns of others.
 TEST_F(Products, OfNarrowWeightsAreTakenInF32) {
