@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -211,15 +210,15 @@ TEST(HuggingFace, AFailingShardStopsTheOthersAndIsTold) {
     }
     const std::vector<Shard> shards = plan_shards(entries, 1, {});
     ASSERT_EQ(shards.size(), 5u);
-    std::atomic<int> reported = 0;
-    const ProgressSink progress = [&](const Progress&) { return ++reported, true; };
+    const ProgressSink progress = [](const Progress&) { return true; };
     Meter meter(progress, 5 * 4000, kEveryStep);
     const auto make_append = [&]() -> AppendTensor {
       return [&](std::size_t tensor, OutputFile& out) {
         if (tensor == failing) throw Error("tensor " + std::to_string(tensor));
-        for (int i = 0; i < 4000; ++i) {
-          out.write(std::string_view("x"));
-          meter.add(1);
+        // What comes after the failing one does not end by itself.
+        for (int i = 0; i < 4000; i += tensor < failing ? 1 : 0) {
+          if (tensor < failing) out.write(std::string_view("x"));
+          meter.add(tensor < failing ? 1 : 0);
         }
       };
     };
@@ -227,7 +226,6 @@ TEST(HuggingFace, AFailingShardStopsTheOthersAndIsTold) {
       write_shards(shards, {}, dir.path(), 2, make_append, meter, Flush::kToKernel);
     };
     EXPECT_EQ(test::error_of(write), "tensor " + std::to_string(failing));
-    EXPECT_LE(reported, static_cast<int>(failing + 2) * 4001) << "others went on";
   }
 }
 
