@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string_view>
 
 #include "kernels/cuda/memory.h"
@@ -64,7 +65,7 @@ void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor
 #ifndef INTRA_OP_PARALLEL
 #error "compile with OpenMP: at::parallel_for would run on one thread"
 #endif
-  constexpr std::int64_t kGrain = 1 << 18;  // weights: waking a thread takes longer than fewer do
+  constexpr std::int64_t kPart = 1 << 19;  // weights
   if (sum.defined() && !sum.is_same(out)) out.copy_(sum.expand_as(out));
   FewRows all;
   all.rows = x.size(0);
@@ -78,14 +79,25 @@ void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor
   const auto* const weights = static_cast<const char*>(w.const_data_ptr());
   const auto size = static_cast<std::int64_t>(w.element_size());
   float* const to = out.data_ptr<float>();
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, all.depth));
-  at::parallel_for(0, w.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
-    FewRows part = all;
-    part.columns = end - begin;
-    part.w = weights + begin * part.w_stride * size;
-    part.out = to + begin;
-    few_rows(part);
+  // A thread takes the next part when it has finished one. So a thread that wakes late, or that
+  // other programs hold up, delays one part. A part takes longer than waking a thread, and is long
+  // enough for the processor's prefetching.
+  const std::int64_t columns = w.size(0);
+  const std::int64_t per_part =
+      std::max<std::int64_t>(1, kPart / std::max<std::int64_t>(8, all.depth) / 8) * 8;
+  const std::int64_t parts = (columns + per_part - 1) / per_part;
+  const std::int64_t threads =
+      parts <= 1 ? 1 : std::min<std::int64_t>(parts, at::get_num_threads());
+  std::atomic<std::int64_t> next = 0;
+  at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
+    for (std::int64_t i = next++; i < parts; i = next++) {
+      const std::int64_t begin = i * per_part;
+      FewRows part = all;
+      part.columns = std::min(per_part, columns - begin);
+      part.w = weights + begin * part.w_stride * size;
+      part.out = to + begin;
+      few_rows(part);
+    }
   });
 }
 
