@@ -45,14 +45,43 @@ std::string template_text(const Json& given) {
   return "";
 }
 
+bool starts_with_line_end(std::string_view text) {
+  return text.starts_with('\n') || text.starts_with("\\n");
+}
+
+// What follows a mark, past what ends a string of Jinja and joins the next one to it.
+std::string_view past_joints(std::string_view text) {
+  const std::size_t at = text.find_first_not_of("'\" +~");
+  return at == text.npos ? std::string_view() : text.substr(at);
+}
+
+// Calls use(what follows) for each place of a mark in a template. Stops if one returns false.
+template <typename Use>
+bool for_all_after(std::string_view text, std::string_view mark, const Use& use) {
+  for (std::size_t at = text.find(mark); at != text.npos; at = text.find(mark, at + 1)) {
+    if (!use(text.substr(at + mark.size()))) return false;
+  }
+  return true;
+}
+
 std::string header_turn(std::string_view role, std::string_view words) {
   return fmt::format("<|start_header_id|>{}<|end_header_id|>\n\n{}<|eot_id|>", role,
                      trimmed(words));
 }
 
 std::string header_turns(const ChatTemplate& chat, const ChatTurn& turn, std::string_view today) {
+  const bool two_lines = for_all_after(chat.text, "<|end_header_id|>", [](std::string_view rest) {
+    return rest.starts_with("\n\n") || rest.starts_with("\\n\\n");
+  });
+  if (!two_lines) fail("its chat_template has other ends of <|start_header_id|> than Llama 3's");
+  const bool dated = has(chat.text, "Cutting Knowledge Date");
+  if (!dated && !turn.system && has(chat.text, "<|start_header_id|>system<|end_header_id|>")) {
+    fail(
+        "its chat_template has a system turn of its own, which is not read here: give a system's "
+        "words");
+  }
   std::string out = chat.begin.empty() ? "<|begin_of_text|>" : chat.begin;
-  if (has(chat.text, "Cutting Knowledge Date")) {
+  if (dated) {
     const std::string_view date = has(chat.text, "strftime_now") ? today : "26 Jul 2024";
     out += fmt::format(
         "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
@@ -67,15 +96,29 @@ std::string header_turns(const ChatTemplate& chat, const ChatTurn& turn, std::st
   return out + header_turn("user", turn.user) + "<|start_header_id|>assistant<|end_header_id|>\n\n";
 }
 
-// With the line ends that Jinja's strings spell as two characters.
+// With the characters that Jinja's strings spell as two.
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool line = text.substr(i).starts_with("\\n");
-    out += line ? '\n' : text[i];
-    if (line) ++i;
+    const bool two = text[i] == '\\' && i + 1 < text.size() &&
+                     std::string_view("n'\"\\").find(text[i + 1]) != text.npos;
+    if (two) ++i;
+    out += two && text[i] == 'n' ? '\n' : text[i];
   }
   return out;
+}
+
+// Where a string of Jinja that `quote` began ends in `text`, or where Jinja begins, if the text is
+// in no string.
+std::size_t end_of_words(std::string_view text, char quote) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      ++i;
+    } else if (text[i] == quote || (quote != '\'' && quote != '"' && text[i] == '{')) {
+      return i;
+    }
+  }
+  return text.size();
 }
 
 // The system turn of a template's own: words in one string with the marks around them.
@@ -83,19 +126,38 @@ std::optional<std::string> own_system(std::string_view text) {
   constexpr std::string_view kBegin = "<|im_start|>system", kEnd = "<|im_end|>";
   for (std::size_t at = text.find(kBegin); at != text.npos; at = text.find(kBegin, at + 1)) {
     std::string_view rest = text.substr(at + kBegin.size());
-    if (rest.starts_with("\\n")) {
-      rest.remove_prefix(2);
-    } else if (rest.starts_with("\n")) {
-      rest.remove_prefix(1);
-    } else {
-      continue;
-    }
-    const std::string_view words = rest.substr(0, rest.find(kEnd));
-    if (words.size() == rest.size()) break;  // no later turn ends either
-    if (words.find_first_of("'\"{}") != words.npos) continue;
-    return unescaped(words);
+    if (!starts_with_line_end(rest)) continue;
+    rest.remove_prefix(rest.front() == '\n' ? 1 : 2);
+    const std::string_view words = rest.substr(0, end_of_words(rest, at > 0 ? text[at - 1] : ' '));
+    const std::size_t end = words.find(kEnd);
+    if (end != words.npos) return unescaped(words.substr(0, end));
   }
   return std::nullopt;
+}
+
+// Error unless all turns have the ends of lines that ChatML has.
+void require_chat_ml(const ChatTemplate& chat) {
+  const bool starts = for_all_after(chat.text, "<|im_start|>", [](std::string_view rest) {
+    const std::size_t line = std::min(rest.find('\n'), rest.find("\\n"));
+    return line != rest.npos && rest.substr(0, line).find("<|") == rest.npos;
+  });
+  // A bracket: the mark is asked about, as in endswith('<|im_end|>').
+  const bool ends = for_all_after(chat.text, "<|im_end|>", [](std::string_view rest) {
+    const std::string_view next = past_joints(rest);
+    return next.starts_with(')') || starts_with_line_end(next);
+  });
+  if (!starts || !ends) {
+    fail("its chat_template has turns from <|im_start|> to <|im_end|> that are not ChatML's: {}",
+         starts ? "no line ends after <|im_end|>" : "no line ends after a role");
+  }
+}
+
+// Whether a turn may be of any role that a message has, or of a system.
+bool takes_system(const ChatTemplate& chat) {
+  return !for_all_after(chat.text, "<|im_start|>", [](std::string_view rest) {
+    return !rest.starts_with("system") && !rest.starts_with('\'') && !rest.starts_with('"') &&
+           !rest.starts_with('{');
+  });
 }
 
 // Templates of models that think leave out what was thought before an earlier answer.
@@ -119,6 +181,10 @@ bool trims_words(const ChatTemplate& chat) {
 }
 
 std::string chat_ml(const ChatTemplate& chat, const ChatTurn& turn) {
+  require_chat_ml(chat);
+  if (turn.system && !takes_system(chat)) {
+    fail("its chat_template has no turn for what a system says");
+  }
   const bool trims = trims_words(chat);
   const auto said = [&](std::string_view role, std::string_view words) {
     return fmt::format("<|im_start|>{}\n{}<|im_end|>\n", role, trims ? trimmed(words) : words);

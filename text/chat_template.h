@@ -5,7 +5,8 @@
 // - Llama 3: <|start_header_id|>user<|end_header_id|>, two line ends, the words, <|eot_id|>. From
 //   Llama 3.1 on there is always a system turn, which has the date.
 // - ChatML (Qwen, SmolLM2, Yi): <|im_start|>user, a line end, the words, <|im_end|> and a line end.
-//   Some of these templates have a system turn that is used if the user gives none.
+//   Some of these templates have a system turn that is used if the user gives none. Where a line
+//   does not end after each role and each turn (Phi-4), it is refused.
 // - Gemma: <start_of_turn>user, a line end, the words, <end_of_turn> and a line end. Answers are of
 //   the role `model`. From Gemma 3 on the system's words begin the first user's; before, there are
 //   none.

@@ -82,7 +82,7 @@ TEST_F(Generates, AChatIsPutAsTheCheckpointHasIt) {
     }
     return text;
   };
-  spew(model / "chat_template.jinja", "<|im_start|>{{ role }}<|im_end|>");
+  spew(model / "chat_template.jinja", "<|im_start|>{{ role }}\n{{ words }}<|im_end|>\n");
   EXPECT_EQ(prompt_of({}), "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n");
   EXPECT_EQ(prompt_of({"--system", "be brief"}),
             "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"

@@ -112,7 +112,7 @@ TEST_F(Serves, DraftsFromElsewhere) {
 TEST_F(Serves, AChat) {
   const fs::path model = dir_ / "chat";
   fs::copy(kBundled, model);
-  spew(model / "chat_template.jinja", "<|im_start|>{{ role }}<|im_end|>");
+  spew(model / "chat_template.jinja", "<|im_start|>{{ role }}\n{{ words }}<|im_end|>\n");
   Served served({model.string()});
   expect_checks(served, {"chat"});
 }

@@ -60,7 +60,7 @@ TEST_F(JobsOf, APromptThatCannotFitIsRefusedBeforeItIsTokens) {
 }
 
 TEST_F(JobsOf, ATextThatIsNotWantedAnyMoreIsGivenUp) {
-  words_.chat = ChatTemplate{"<|im_start|><|im_end|>", ""};
+  words_.chat = ChatTemplate{"<|im_start|>user\na<|im_end|>\n", ""};
   const JobSettings settings{257, 10000, 0, ""};
   for (const Endpoint endpoint : {Endpoint::kCompletions, Endpoint::kChat}) {
     CompletionRequest request;

@@ -139,6 +139,15 @@ GEMMA_3_SPELLED = GEMMA_3.replace("'\n\n'", r"'\n\n'").replace("+ '\n'", r"+ '\n
 # Of Gemma 1 and 2, which take no system turn.
 GEMMA = r"""{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"""
 
+APOSTROPHE = (
+    r"""{% if messages[0]['role'] != 'system' %}{{ "<|im_start|>system\nYou're \"Ada\", and it's fine.<|im_end|>\n" }}{% endif %}"""
+    + CHAT_ML
+)
+# Has no marks around what a system says.
+YI = r"""{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}{% if system_message is defined %}{{ system_message }}{% endif %}{% for message in messages %}{% set content = message['content'] %}{% if message['role'] == 'user' %}{{ '<|im_start|>user\n' + content + '<|im_end|>\n<|im_start|>assistant\n' }}{% elif message['role'] == 'assistant' %}{{ content + '<|im_end|>' + '\n' }}{% endif %}{% endfor %}"""
+# Always has a system turn, without a date.
+NEMOTRON = r"""{{- bos_token }}{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content']|trim %}{%- set messages = messages[1:] %}{%- else %}{%- set system_message = "" %}{%- endif %}{{- "<|start_header_id|>system<|end_header_id|>\n\n" + system_message }}{{- "<|eot_id|>" }}{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"""
+
 EARLIER = [
     ["Hi", " Hello\n"],
     ["And you? ", "<think>\nhm\n</think>\n\nFine </think>too.\n "],
@@ -160,9 +169,14 @@ def make():
         GEMMA_3,
         GEMMA_3_SPELLED,
         GEMMA,
+        APOSTROPHE,
+        YI,
+        NEMOTRON,
     ):
         for system in (None, "Answer in rhymes.", "  spaces\u3000\x1c\n"):
-            if system and template == GEMMA:
+            if system and template in (GEMMA, YI):
+                continue
+            if not system and template == NEMOTRON:
                 continue
             for user in ("Hello", " \n two\nlines <|im_end|>  ", ""):
                 for earlier in ([], EARLIER):

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
 #include "base/json.h"
 #include "tests/support/error_of.h"
 #include "tests/support/python.h"
@@ -31,7 +34,7 @@ TEST(ChatTemplate, TurnsAreThoseOfTransformers) {
     const ChatTemplate chat{c["template"].get<std::string>(), c["begin"].get<std::string>()};
     prompts.push_back(chat_prompt(chat, turn, "TODAY"));
   }
-  EXPECT_EQ(prompts.size(), 204u);
+  EXPECT_EQ(prompts.size(), 240u);
   spew(dir / "answers.json", Json{{"prompts", prompts}}.dump());
   EXPECT_EQ(failure({"judge", dir / "cases.json", dir / "answers.json"}), "");
 }
@@ -45,6 +48,36 @@ TEST(ChatTemplate, OthersAreRefused) {
                          "no kind"))
         << other;
   }
+}
+
+// Marks of a kind that is known, in turns that are not.
+TEST(ChatTemplate, TurnsThatWouldBeWrittenOtherwiseAreRefused) {
+  constexpr const char* kNoLine =
+      "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' }}\n";
+  constexpr const char* kPhi4 =
+      "{{ '<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|>' }}\n";
+  constexpr const char* kNoSystem =
+      "{{ '<|im_start|>user\\n' + content + '<|im_end|>\\n<|im_start|>assistant\\n' }}";
+  constexpr const char* kOwnSystem =
+      "{{ '<|start_header_id|>system<|end_header_id|>\\n\\n<|eot_id|>' }}";
+  constexpr const char* kOneLine = "<|start_header_id|>user<|end_header_id|>\n<|eot_id|>";
+  const struct {
+    const char* chat;
+    std::optional<std::string> system;
+    const char* refusal;
+  } cases[] = {{kNoLine, {}, "no line ends after <|im_end|>"},
+               {kPhi4, {}, "no line ends after a role"},
+               {kNoSystem, "brief", "no turn for what a system says"},
+               {kOwnSystem, {}, "give a system's words"},
+               {kOneLine, {}, "other ends of <|start_header_id|>"}};
+  for (const auto& c : cases) {
+    const std::string error = error_of([&] {
+      chat_prompt({c.chat, ""}, {c.system, "a"}, "today");
+    });
+    EXPECT_TRUE(contains(error, c.refusal)) << c.chat << ": " << error;
+  }
+  EXPECT_EQ(chat_prompt({kNoSystem, ""}, {std::nullopt, "a"}, "today"),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n");
 }
 
 TEST(ChatTemplate, IsFoundInEitherFile) {
