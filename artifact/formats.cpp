@@ -55,11 +55,17 @@ std::unique_ptr<PlannedExport> planned(const Job& job, Dtype dtype, const Nested
   }
   auto& [config, texts, auto_class] = stated;
   const bool bridged = !texts.empty();
+  const bool refused = config.contains("per_layer_config");  // by transformers' Llama, in 5.23
   config["mixnmatch"] = job.provenance;
   texts["config.json"] = config.dump(2) + "\n";
-  return huggingface_export(plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
-                                             std::move(texts), settings),
-                            bridged, job.exporter.format, auto_class);
+  HuggingFacePlan plan = plan_huggingface(job.nested.model, job.nested.checkpoint, job.widths,
+                                          std::move(texts), settings);
+  if (refused) {
+    return safetensors_export(std::move(plan), job.exporter.format,
+                              "# transformers 5.23 raises an error where per_layer_config stands, "
+                              "and will not load {}\n");
+  }
+  return huggingface_export(std::move(plan), bridged, job.exporter.format, auto_class);
 }
 
 // In a directory of timm's there is one file of weights, and config.json has the rules for

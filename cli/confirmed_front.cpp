@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -131,6 +132,12 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
         "\nThese scores chose the front and so flatter it: --confirm scores it on other tokens.\n");
   }
   print_too_slow(front);
+  const auto scored = [&](const ConfirmedMember& member) {
+    return is_ok(front, member.searched) || is_ok(front, member.confirmed);
+  };
+  if (std::ranges::none_of(front.members, scored)) {
+    print("\nno submodel's {} is a number, so there is no front\n", to_string(front.metric));
+  }
   if (!front.best) return;
   const ConfirmedMember& best = front.members[*front.best];
   const std::optional<Record>& record = reported(front, best);
@@ -141,9 +148,12 @@ void print_confirmed(const ConfirmedFront& front, OutputFormat format) {
         measured_text(value.value, value.standard_error), front.confirmed ? ", confirmed" : "");
   if (front.best_uniform && best.difference) {
     const ConfirmedMember& uniform = front.members[*front.best_uniform];
-    print("      {} to the best uniform one within the budget, {} with {} parameters\n",
-          measured_text(best.difference->value, best.difference->standard_error),
-          to_string(uniform.widths), quantity(static_cast<double>(uniform.cost.params)));
+    const Estimate& less = *best.difference;
+    const bool better = objective_of(front.metric, less.value) < 0;
+    print("      {} by {} than the best uniform one within the budget, {} with {} parameters{}\n",
+          better ? "better" : "worse", measured_text(std::abs(less.value), less.standard_error),
+          to_string(uniform.widths), quantity(static_cast<double>(uniform.cost.params)),
+          front.confirmed ? "" : ", by the scores that chose it");
   }
 }
 

@@ -110,10 +110,12 @@ void note_best(const Store& store, const FrontQuery& query, const DataOf& data) 
     const auto found = best_within(store, group, trained, query.metric, query.cost);
     if (!found) return;
     const Record& best = found->best;
+    const bool chosen_there = data.part(best) != "confirm" && found->runner_up;
     std::string text =
-        fmt::format("best on {}: record {} ({}){}{}", printable(data.text(best)), best.id,
+        fmt::format("best on {}: record {} ({}){}{}{}", printable(data.text(best)), best.id,
                     to_string(best.widths), comparison_text("runner-up", found->runner_up),
-                    comparison_text("best uniform one", found->best_uniform));
+                    comparison_text("best uniform one", found->best_uniform),
+                    chosen_there ? "\n  by the scores that chose it, which flatter it" : "");
     const auto uniform =
         found->best_uniform ? std::optional(found->best_uniform->other) : std::nullopt;
     if (const auto bias = winners_bias(store, best, uniform, query.metric)) {
@@ -123,12 +125,22 @@ void note_best(const Store& store, const FrontQuery& query, const DataOf& data) 
         text += fmt::format("; of its lead on the best uniform one: {}",
                             measured_text(bias->of_lead->value, bias->of_lead->standard_error));
       }
+      text += comparison_text("best uniform one on the confirm part", bias->confirmed_lead);
     }
     note("{}\n", Lines{text});
   });
 }
 
-// `p`: of neighbours_of; empty where all records are shown.
+// Says why a front is empty although there are records.
+void note_failures(const Store& store, FrontQuery query) {
+  query.all = true;
+  const std::size_t count = store.front(query).size();
+  if (count == 0) return;
+  note("the {} of no record is a number ({} of them), so there is no front: --all shows them\n",
+       to_string(query.metric), count);
+}
+
+// `p`: of neighbours_of; empty where all records, or only distinct ones, are shown.
 Table record_table(const std::vector<Record>& records, const DataOf& data, const FrontQuery& query,
                    const std::vector<double>& p) {
   const bool by_params = query.cost == CostKind::kParams;
@@ -333,8 +345,11 @@ int pareto_command(const Arguments& arguments) {
   std::vector<Record> records = store.front(query);
   if (records.empty() && !query.budgets.empty()) require_something_within(store, query);
   if (request.distinct) records = distinct_of(store, records, query.metric);
-  const std::vector<double> p =
-      query.all ? std::vector<double>{} : neighbours_of(store, records, query.metric);
+  if (records.empty() && !query.all) note_failures(store, query);
+  // What is left of --distinct was chosen by tests of all pairs: others would contradict them.
+  const std::vector<double> p = query.all || request.distinct
+                                    ? std::vector<double>{}
+                                    : neighbours_of(store, records, query.metric);
   const Table table = record_table(records, data_of, query, p);
   if (!request.svg.empty()) {
     FrontQuery front = query;

@@ -48,7 +48,8 @@ std::string what_is_other(const nlohmann::json& config) {
   }
   for (const char* key :
        {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"}) {
-    if (const nlohmann::json* experts = keys.find(key)) {
+    const nlohmann::json* experts = keys.find(key);
+    if (experts != nullptr && (!experts->is_number() || *experts > 1)) {
       return fmt::format("; its {} is {}, and a layer of these has one FFN, not several", key,
                          shown(*experts));
     }

@@ -117,11 +117,19 @@ void require_directory(const fs::path& directory) {
 // Not what a training run keeps beside the weights.
 bool is_pickled_weights(const std::string& name) {
   if (name.ends_with(".bin")) return name.starts_with("pytorch_model");
-  if (!name.ends_with(".pt") && !name.ends_with(".pth")) return false;
+  if (!name.ends_with(".pt") && !name.ends_with(".pth") && !name.ends_with(".ckpt")) return false;
   for (const std::string_view other : {"optimizer", "scheduler", "rng_state", "scaler"}) {
     if (name.starts_with(other)) return false;
   }
   return true;
+}
+
+// A file of a format that other programs run; empty: there is none.
+std::string exported_file(const fs::path& directory) {
+  for (const std::string& name : file_names(directory)) {
+    if (name.ends_with(".onnx") || name.ends_with(".gguf")) return name;
+  }
+  return "";
 }
 
 // The error for a directory without model.safetensors: what lies there instead, and what helps.
@@ -172,6 +180,12 @@ bool is_pickled_weights(const std::string& name) {
         "here; {}",
         directory.string(), pickled.front(),
         conversion_command(directory, shards ? kPickledShards : pickled.front()));
+  }
+  if (const std::string name = exported_file(directory); !name.empty()) {
+    fail(
+        "cannot open checkpoint '{}': it holds '{}', which other programs run, and neither {} nor "
+        "{}; name the checkpoint that it was made of, with its widths",
+        directory.string(), name, kSingle, kIndex);
   }
   fail("cannot open checkpoint '{}': it holds neither {} nor {}", directory.string(), kSingle,
        kIndex);

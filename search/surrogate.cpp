@@ -115,7 +115,7 @@ class SurrogateSearch final : public Strategy {
   }
   std::uint64_t total() const override { return total_; }
   std::string description() const override {
-    return fmt::format("surrogate, {} submodels, the first {} of them designed", total_, designed_);
+    return fmt::format("surrogate, {} (the first {} designed)", total_, designed_);
   }
 
   std::vector<Belief> believed_front() const override;

@@ -145,11 +145,13 @@ std::optional<WinnersBias> winners_bias(const Store& store, const Record& best,
     WinnersBias bias{
         *confirmed,
         independent_difference(estimate_of(best, metric), estimate_of(*confirmed, metric)),
+        {},
         {}};
     if (uniform) {
       const std::optional<Record> other = store.find(best.model, data, best.dtype, uniform->widths);
       const auto searched = stored_difference(store, best, *uniform, metric);
-      const auto held = other ? stored_difference(store, *confirmed, *other, metric) : std::nullopt;
+      if (other) bias.confirmed_lead = compared(store, *confirmed, *other, metric);
+      const auto held = other ? bias.confirmed_lead->difference : std::nullopt;
       if (searched && held) bias.of_lead = independent_difference(*searched, *held);
     }
     return bias;

@@ -68,6 +68,8 @@ struct WinnersBias {
   // The same for the paired difference between the best and the best uniform submodel. In it the
   // difference between the texts cancels.
   std::optional<Estimate> of_lead;
+  // The best submodel against that uniform one on the confirm part, which chose neither.
+  std::optional<Comparison> confirmed_lead;
 };
 
 // Nothing if the best submodel was not scored on a confirm part of the same search, or, where that

@@ -48,6 +48,9 @@ std::vector<std::vector<std::int64_t>> halving_rounds(std::int64_t examples);
 // ended early are scored on all examples, until this share of the tokens is spent.
 inline constexpr std::size_t kAnchors = 8;
 inline constexpr double kHalvedShare = 0.4;
+// A short search has tokens for few scores on all examples. If it has fewer than these, and one
+// that ended early is expected to be the best, that one is scored on all examples for more tokens.
+inline constexpr std::size_t kLeastWholes = 8;
 
 // The scores on the examples `at`, of one score on `at_a` and one on the others.
 Score joined(const Score& a, std::span<const std::int64_t> at_a, const Score& b,

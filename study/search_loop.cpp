@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -244,21 +245,40 @@ class Loop {
       const double room = std::max(0.0, (most - static_cast<double>(spent_)) / each);
       const std::size_t count = std::min(loop_.batch, static_cast<std::size_t>(room));
       std::vector<std::size_t> chosen = judge_.promising(standings, count);
-      if (count == 0 || chosen.empty()) return true;
+      if (count == 0 || chosen.empty()) chosen = expected_best(standings);
+      if (chosen.empty()) return true;
       if (!loop_.proceed(status_)) return false;
-      std::ranges::sort(chosen);
-      for (std::size_t round = 1; round <= last_round(); ++round) {
-        std::vector<std::size_t> here;
-        std::ranges::copy_if(chosen, std::back_inserter(here),
-                             [&](std::size_t i) { return ended_early_[i].round == round - 1; });
-        advance(ended_early_, here, round);
-      }
-      for (const std::size_t i : chosen) {
-        judge_.add(ended_early_[i].score);
-        note(ended_early_[i].score);
-      }
-      std::erase_if(ended_early_, [&](const Entrant& e) { return e.round == last_round(); });
+      promote(std::move(chosen));
     }
+  }
+
+  // The one of the smallest loss of those that ended early, if it is expected to be the best of all
+  // and few were scored on all examples.
+  std::vector<std::size_t> expected_best(std::span<const HalvingJudge::Standing> standings) const {
+    if (judge_.size() >= kLeastWholes) return {};
+    std::optional<std::size_t> best;
+    for (std::size_t i = 0; i < standings.size(); ++i) {
+      const double loss = standings[i].point.loss;
+      if (!std::isfinite(loss) || (status_.best && loss >= best_)) continue;
+      if (!best || loss < standings[*best].point.loss) best = i;
+    }
+    return best ? std::vector{*best} : std::vector<std::size_t>{};
+  }
+
+  // To all examples.
+  void promote(std::vector<std::size_t> chosen) {
+    std::ranges::sort(chosen);
+    for (std::size_t round = 1; round <= last_round(); ++round) {
+      std::vector<std::size_t> here;
+      std::ranges::copy_if(chosen, std::back_inserter(here),
+                           [&](std::size_t i) { return ended_early_[i].round == round - 1; });
+      advance(ended_early_, here, round);
+    }
+    for (const std::size_t i : chosen) {
+      judge_.add(ended_early_[i].score);
+      note(ended_early_[i].score);
+    }
+    std::erase_if(ended_early_, [&](const Entrant& e) { return e.round == last_round(); });
   }
 
   // Of those that ended early, by what the strategy's model makes of all results, if it has one.

@@ -73,7 +73,7 @@ std::string header_turns(const ChatTemplate& chat, const ChatTurn& turn, std::st
   const bool two_lines = for_all_after(chat.text, "<|end_header_id|>", [](std::string_view rest) {
     return rest.starts_with("\n\n") || rest.starts_with("\\n\\n");
   });
-  if (!two_lines) fail("its chat_template has other ends of <|start_header_id|> than Llama 3's");
+  if (!two_lines) fail("its chat_template has no two ends of lines after <|end_header_id|>");
   const bool dated = has(chat.text, "Cutting Knowledge Date");
   if (!dated && !turn.system && has(chat.text, "<|start_header_id|>system<|end_header_id|>")) {
     fail(

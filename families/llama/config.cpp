@@ -56,11 +56,28 @@ void refuse_other_models(const ConfigReader& keys, const LlamaArchitecture& arch
                                        std::string(architecture.spellings)};
     if (!list->is_array() || list->size() != 1 ||
         std::ranges::find(expected, list->front()) == std::end(expected)) {
-      fail("architectures is {}, expected {}", shown(*list), own);
+      const auto other =
+          std::ranges::find_if(llama_architectures(), [&](const LlamaArchitecture& a) {
+            return list->is_array() && list->size() == 1 && list->front() == class_of(a);
+          });
+      if (other != llama_architectures().end()) {
+        fail(
+            "architectures is {}, whose model_type is '{}' and not '{}'; the two compute otherwise",
+            shown(*list), other->model_type, architecture.model_type);
+      }
+      fail("architectures is {}, expected [\"{}\"]", shown(*list), own);
     }
   }
   if (keys.flag("use_bidirectional_attention", false)) {
     fail("use_bidirectional_attention is true: only attention to earlier tokens is computed here");
+  }
+  for (const char* key :
+       {"attention_multiplier", "embedding_multiplier", "residual_multiplier", "logits_scaling"}) {
+    const nlohmann::json* value = keys.find(key);
+    if (!architecture.multipliers && value != nullptr && !value->is_null() && *value != 1) {
+      fail("{} is {}, and a model of type '{}' has none", key, shown(*value),
+           architecture.model_type);
+    }
   }
   if (keys.find("quantization_config") != nullptr) {
     fail(

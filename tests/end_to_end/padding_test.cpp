@@ -122,8 +122,11 @@ TEST_F(Padding, WhatCannotBePaddedIsSaid) {
 }
 
 TEST_F(Padding, PerLayerConfigIsWrittenOnRequestAndRead) {
-  expect_done({"export", model_, "--widths", "8x1,16x2,4x1", "--per-layer-config", "--out",
-               path("per-layer"), "--threads", "1"});
+  const Result done =
+      expect_done({"export", model_, "--widths", "8x1,16x2,4x1", "--per-layer-config", "--out",
+                   path("per-layer"), "--threads", "1"});
+  EXPECT_EQ(done.out.find("from_pretrained"), std::string::npos) << done.out;
+  EXPECT_NE(done.out.find("will not load"), std::string::npos) << done.out;
   const nlohmann::json config = read_json(dir_ / "per-layer/config.json");
   EXPECT_EQ(config["intermediate_size"], 16);
   EXPECT_EQ(

@@ -292,7 +292,11 @@ TEST(Checkpoint, RefusalsNameWhatIsMissing) {
   EXPECT_TRUE(contains(open_error(dir / "empty"), "holds neither"));
   test::spew(dir / "empty/pytorch_model.bin", "x");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "'pytorch_model.bin' is pickled"));
-  fs::remove(dir / "empty/pytorch_model.bin");
+  fs::rename(dir / "empty/pytorch_model.bin", dir / "empty/model.ckpt");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "'model.ckpt' is pickled"));
+  fs::rename(dir / "empty/model.ckpt", dir / "empty/model-q4.gguf");
+  EXPECT_TRUE(contains(open_error(dir / "empty"), "'model-q4.gguf', which other programs run"));
+  fs::remove(dir / "empty/model-q4.gguf");
   fs::create_symlink("../../blobs/0123", dir / "empty/model.safetensors");
   EXPECT_TRUE(contains(open_error(dir / "empty"), "a link to '../../blobs/0123', which is not"));
   fs::remove(dir / "empty/model.safetensors");

@@ -105,6 +105,10 @@ TEST_F(FrontStatistics, TheBiasOfTheLeadIsFreeOfTheTexts) {
   // Noise of 0.001 in each of four means of 64.
   EXPECT_NEAR(bias->of_lead->value, -0.2, 6 * 0.002 / std::sqrt(64.0));
   EXPECT_LT(bias->of_lead->standard_error, bias->difference.standard_error / 10);
+  ASSERT_TRUE(bias->confirmed_lead);
+  EXPECT_EQ(bias->confirmed_lead->other.widths, uniform.widths);
+  EXPECT_NEAR(bias->confirmed_lead->difference->value, -0.4, 6 * 0.001 / std::sqrt(64.0) * 2);
+  EXPECT_GT(bias->confirmed_lead->probability.value(), 0.999);
 }
 
 // Another protocol's confirm part, which comes first in the store, has no say.

@@ -1,5 +1,6 @@
 #include "study/halving.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -220,7 +221,7 @@ class HalvedSearch : public ::testing::Test {
     };
     SearchLoop loop{strategy, store, runs.back()};
     loop.cost = cost_of;
-    loop.max_evaluations = kEvaluations;
+    loop.max_evaluations = evaluations_;
     loop.score = [&](std::span<const Widths> candidates, const SearchStatus&,
                      const SearchLoop::Keep&) { return score(candidates, rounds.back()); };
     loop.proceed = [](const SearchStatus&) { return true; };
@@ -244,6 +245,7 @@ class HalvedSearch : public ::testing::Test {
     return sum;
   }
 
+  std::uint64_t evaluations_ = kEvaluations;
   test::TempDir dir_;
 };
 
@@ -302,6 +304,24 @@ TEST_F(HalvedSearch, WhatTheStrategyBelievesIsScoredOnAllExamples) {
   go(believer, store, runs, true);
   const auto records = store.records_of(runs[2].id);
   EXPECT_EQ(std::ranges::count(records, believer.believed_results()[0].widths, &Record::widths), 1);
+}
+
+// A search of few submodels has tokens for one or two on all examples, and names none of them the
+// best while another is expected to be better.
+TEST_F(HalvedSearch, TheBestOfFewIsOneThatNoneIsExpectedToBeat) {
+  for (const std::uint64_t evaluations : {1u, 2u, 6u, 10u, 16u}) {
+    Store store = open(fmt::format("few{}.db", evaluations));
+    const auto runs = begin_all(store);
+    evaluations_ = evaluations;
+    const auto strategy = make_strategy("surrogate", problem(), {.max_evaluations = evaluations});
+    const SearchStatus status = go(*strategy, store, runs, true).status;
+    ASSERT_TRUE(status.best) << evaluations;
+    double best = status.best->value();
+    for (const Record& record : store.records_of(runs[0].id)) {
+      const double whole = score_on(record.widths, all_examples()).value();
+      EXPECT_GE(whole, best - 0.02) << evaluations << ": " << to_string(record.widths);
+    }
+  }
 }
 
 TEST_F(HalvedSearch, WhatIsExpectedOnTheFrontIsNamedThoughNotScored) {

@@ -69,7 +69,7 @@ TEST(ChatTemplate, TurnsThatWouldBeWrittenOtherwiseAreRefused) {
                {kPhi4, {}, "no line ends after a role"},
                {kNoSystem, "brief", "no turn for what a system says"},
                {kOwnSystem, {}, "give a system's words"},
-               {kOneLine, {}, "other ends of <|start_header_id|>"}};
+               {kOneLine, {}, "no two ends of lines"}};
   for (const auto& c : cases) {
     const std::string error = error_of([&] {
       chat_prompt({c.chat, ""}, {c.system, "a"}, "today");
