@@ -38,12 +38,16 @@ class Check {
     DraftCheck check;
     check.tokens = static_cast<std::int64_t>(agrees_.size());
     check.acceptance = likely_ / static_cast<double>(agrees_.size());
-    check.tokens_per_verification = tokens_per_verification(agrees_, length);
+    const DraftRounds rounds = draft_rounds(agrees_, length);
+    check.tokens_per_verification = rounds.tokens;
+    check.whole = rounds.whole;
     check.alone = alone_seconds_ / static_cast<double>(alone_tokens_);
     check.draft = mean_of(draft_);
     check.verification = mean_of(verification_);
+    if (!two_.empty()) check.catching_up = std::max(0.0, mean_of(two_) - check.draft);
     check.predicted = check.tokens_per_verification * check.alone /
-                      (static_cast<double>(length) * check.draft + check.verification);
+                      (static_cast<double>(length) * check.draft + check.whole * check.catching_up +
+                       check.verification);
     check.formula = expected_speedup(check.acceptance, length, check.draft / check.alone);
     check.measured = check.alone / (together_seconds_ / static_cast<double>(together_tokens_));
     return check;
@@ -96,8 +100,16 @@ class Check {
       if (!shared) after(draft, pair.draft, start, nullptr);
     }
     Tokens last = {prompt.back()};
+    std::optional<std::int64_t> before;
     for (const std::int64_t token : text) {
       double seconds = 0;
+      if (!shared && before) {  // timed, and taken back
+        const std::int64_t read = sequences_.length(draft);
+        sequences_.rewind(draft, read - 1);
+        after(draft, pair.draft, Tokens{*before, last.front()}, &seconds);
+        two_.push_back(seconds);
+        sequences_.rewind(draft, read);
+      }
       const std::vector<double> q = after(shared ? verifier : draft, pair.draft, last, &seconds);
       draft_.push_back(seconds);
       if (shared) sequences_.rewind(verifier, sequences_.length(verifier) - 1);
@@ -106,6 +118,7 @@ class Check {
       for (std::size_t i = 0; i < p.size(); ++i) accepted += std::min(p[i], q[i]);
       likely_ += accepted;
       agrees_.push_back(random_.chance(accepted));
+      before = last.front();
       last = {token};
     }
     time_verification(verifier, last.front());
@@ -137,7 +150,7 @@ class Check {
   double likely_ = 0;
   double alone_seconds_ = 0, together_seconds_ = 0;
   std::int64_t alone_tokens_ = 0, together_tokens_ = 0;
-  std::vector<double> draft_, verification_;  // seconds
+  std::vector<double> draft_, two_, verification_;  // seconds
 };
 
 }  // namespace

@@ -16,10 +16,14 @@ struct DraftCheck {
   std::int64_t tokens = 0;             // of the verifier's own text
   double acceptance = 0;               // of a proposed token, over that text
   double tokens_per_verification = 0;  // predicted from the runs of accepted tokens in that text
+  double whole = 0;                    // the share of drafts that are accepted whole, likewise
   // Seconds, with the choice of tokens: a token of the verifier alone, a token of the draft, a
   // verification.
   double alone = 0, draft = 0, verification = 0;
-  double predicted = 1;  // speed-up, from the runs and the three times
+  // By how much a pass of the draft that reads two tokens takes longer. After a draft that was
+  // accepted whole, it has not read its own last token. 0 if the cache is shared.
+  double catching_up = 0;
+  double predicted = 1;  // speed-up, from the runs and the four times
   double formula = 1;    // expected_speedup, from the acceptance and the first two
   double measured = 1;
 };

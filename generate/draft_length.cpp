@@ -29,16 +29,18 @@ void RecentAcceptance::add(std::int64_t accepted, std::int64_t tested) {
   }
 }
 
-double tokens_per_verification(const std::vector<bool>& agrees, std::int64_t length) {
-  if (agrees.empty()) return 1;
-  std::int64_t rounds = 0;
+DraftRounds draft_rounds(const std::vector<bool>& agrees, std::int64_t length) {
+  if (agrees.empty()) return {};
+  std::int64_t rounds = 0, whole = 0;
   std::size_t at = 0;
   for (; at < agrees.size(); ++rounds) {
     std::int64_t run = 0;
     while (run < length && at < agrees.size() && agrees[at]) ++at, ++run;
+    if (run == length) ++whole;
     ++at;  // the verifier's own
   }
-  return static_cast<double>(at) / static_cast<double>(rounds);
+  const auto count = static_cast<double>(rounds);
+  return {static_cast<double>(at) / count, static_cast<double>(whole) / count};
 }
 
 }  // namespace mnm

@@ -34,9 +34,13 @@ class RecentAcceptance {
   double accepted_ = 0.7, tested_ = 1;
 };
 
-// Tokens per verification on a text that the verifier wrote: agrees[i] says whether the draft says
-// token i as the verifier does. Each round takes the tokens up to the first disagreement, `length`
-// at most, and one more of the verifier's. No independence is assumed.
-double tokens_per_verification(const std::vector<bool>& agrees, std::int64_t length);
+// The rounds on a text that the verifier wrote: agrees[i] says whether the draft says token i as
+// the verifier does. Each round takes the tokens up to the first disagreement, `length` at most,
+// and one more of the verifier's. No independence is assumed.
+struct DraftRounds {
+  double tokens = 1;  // per verification
+  double whole = 0;   // the share of drafts that are accepted whole
+};
+DraftRounds draft_rounds(const std::vector<bool>& agrees, std::int64_t length);
 
 }  // namespace mnm

@@ -57,10 +57,10 @@ TEST(DraftCheck, TheAcceptanceIsTheOverlap) {
     EXPECT_GE(check.tokens_per_verification, 1);
     EXPECT_LT(check.tokens_per_verification, 4);
     // The speed-ups follow from what stands beside them.
-    EXPECT_NEAR(
-        check.predicted,
-        check.tokens_per_verification * check.alone / (3 * check.draft + check.verification),
-        1e-9 * check.predicted);
+    EXPECT_NEAR(check.predicted,
+                check.tokens_per_verification * check.alone /
+                    (3 * check.draft + check.whole * check.catching_up + check.verification),
+                1e-9 * check.predicted);
     EXPECT_NEAR(check.formula, expected_speedup(check.acceptance, 3, check.draft / check.alone),
                 1e-9 * check.formula);
     EXPECT_GT(std::min({check.alone, check.draft, check.verification, check.measured}), 0);

@@ -45,15 +45,15 @@ TEST(DraftLength, WhatWasAcceptedOfLateCountsMore) {
 
 TEST(DraftLength, RunsOfATextAreCounted) {
   // Rounds of two: (yes yes +1)(no)(yes no)(yes)
-  EXPECT_DOUBLE_EQ(tokens_per_verification({true, true, true, false, true, false, true}, 2),
-                   8 / 4.0);
-  EXPECT_EQ(tokens_per_verification(std::vector<bool>(9, false), 3), 1);
-  EXPECT_EQ(tokens_per_verification(std::vector<bool>{}, 3), 1);
+  EXPECT_DOUBLE_EQ(draft_rounds({true, true, true, false, true, false, true}, 2).tokens, 8 / 4.0);
+  EXPECT_DOUBLE_EQ(draft_rounds({true, true, true, false, true, false, true}, 2).whole, 1.0 / 3);
+  EXPECT_EQ(draft_rounds(std::vector<bool>(9, false), 3).tokens, 1);
+  EXPECT_EQ(draft_rounds({}, 3).tokens, 1);
   // Independent agreements meet the formula: 20,000 tokens, three standard errors of a round's.
   Random random(5);
   std::vector<bool> agrees;
   for (int i = 0; i < 20000; ++i) agrees.push_back(random.chance(0.7));
-  EXPECT_NEAR(tokens_per_verification(agrees, 4), tokens_per_verification(0.7, 4), 0.07);
+  EXPECT_NEAR(draft_rounds(agrees, 4).tokens, tokens_per_verification(0.7, 4), 0.07);
 }
 
 }  // namespace
