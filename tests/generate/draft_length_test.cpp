@@ -46,7 +46,7 @@ TEST(DraftLength, WhatWasAcceptedOfLateCountsMore) {
 TEST(DraftLength, RunsOfATextAreCounted) {
   // Rounds of two: (yes yes +1)(no)(yes no)(yes)
   EXPECT_DOUBLE_EQ(draft_rounds({true, true, true, false, true, false, true}, 2).tokens, 8 / 4.0);
-  EXPECT_DOUBLE_EQ(draft_rounds({true, true, true, false, true, false, true}, 2).whole, 1.0 / 3);
+  EXPECT_EQ(draft_rounds({true, true, true, false, true, false, true}, 2).whole, 0.25);
   EXPECT_EQ(draft_rounds(std::vector<bool>(9, false), 3).tokens, 1);
   EXPECT_EQ(draft_rounds({}, 3).tokens, 1);
   // Independent agreements meet the formula: 20,000 tokens, three standard errors of a round's.
