@@ -137,9 +137,10 @@ OptionTable option_table(Request& request) {
       .section("granularities");
   add_nesting_options(options, nesting);
   options
-      .option("schedule", text_value(schedule, "one|joint|sandwich"),
-              "one: a step draws one granularity; joint: it sums the losses of all; sandwich: the "
-              "widest, the narrowest and one drawn between them")
+      .option(
+          "schedule", text_value(schedule, "sampled|joint|sandwich"),
+          "sampled: a step draws one granularity; joint: it sums the losses of all; sandwich: the "
+          "widest, the narrowest and one drawn between them")
       .option("weights", text_value(weights, "LIST"),
               "one weight per granularity, narrowest first: the odds of drawing it, or its factor "
               "in the sum; by default all are equal, and the factors add up to 1")

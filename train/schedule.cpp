@@ -97,19 +97,20 @@ std::size_t draw_level(const TrainSettings& settings, std::size_t first, std::si
 
 std::string_view to_string(Schedule schedule) {
   if (schedule == Schedule::kSandwich) return "sandwich";
-  return schedule == Schedule::kJoint ? "joint" : "one";
+  return schedule == Schedule::kJoint ? "joint" : "sampled";
 }
 
 Schedule parse_schedule(std::string_view name) {
-  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
+  for (const Schedule schedule : {Schedule::kSampled, Schedule::kJoint, Schedule::kSandwich}) {
     if (name == to_string(schedule)) return schedule;
   }
-  fail_usage("there is no schedule '{}': expected 'one', 'joint' or 'sandwich'", name);
+  if (name == "one") return Schedule::kSampled;  // its earlier name
+  fail_usage("there is no schedule '{}': expected 'sampled', 'joint' or 'sandwich'", name);
 }
 
 std::vector<Share> shares_of_step(const TrainSettings& settings, std::size_t levels,
                                   std::int64_t step) {
-  if (settings.schedule == Schedule::kOne) return {{draw_level(settings, 0, levels, step), 1}};
+  if (settings.schedule == Schedule::kSampled) return {{draw_level(settings, 0, levels, step), 1}};
   std::vector<Share> shares;
   if (settings.schedule == Schedule::kSandwich) {
     shares.push_back({0, 1});

@@ -23,14 +23,14 @@ namespace mnm {
 
 // What a step does with the granularities.
 enum class Schedule : std::uint8_t {
-  kOne,    // draws one for the whole model, with probabilities in the ratio of their weights
-           // (MatFormer, Devvrit et al. 2023, section 3.2)
-  kJoint,  // sums the losses of all, each times its weight, 1/g if none are given; one step along
-           // that sum's gradient (MatMamba, Shukla et al. 2024, section 3.3)
-  kSandwich,  // the widest, the narrowest and one drawn between them as kOne draws it; the mean of
-              // their losses (Yu and Huang, arXiv 1903.05134, section 3.2)
+  kSampled,  // draws one for the whole model, with probabilities in the ratio of their weights
+             // (MatFormer, Devvrit et al. 2023, section 3.2)
+  kJoint,    // sums the losses of all, each times its weight, 1/g if none are given; one step along
+             // that sum's gradient (MatMamba, Shukla et al. 2024, section 3.3)
+  kSandwich,  // the widest, the narrowest and one drawn between them as kSampled draws it; the mean
+              // of their losses (Yu and Huang, arXiv 1903.05134, section 3.2)
 };
-std::string_view to_string(Schedule schedule);   // "one", "joint", "sandwich"
+std::string_view to_string(Schedule schedule);   // "sampled", "joint", "sandwich"
 Schedule parse_schedule(std::string_view name);  // UsageError names them
 
 // What the loss is of an example's logits.
@@ -78,7 +78,7 @@ struct TrainSettings {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
   double weight_decay = 0.1;  // of the tensors that decay (model/tensor_table.h)
   double clip = 1.0;          // global gradient norm
-  Schedule schedule = Schedule::kOne;
+  Schedule schedule = Schedule::kSampled;
   std::vector<double> weights;  // of granularity k, narrowest first; empty: all the same
   std::uint64_t seed = 1;
   // The weights to begin with; null: fresh ones. Its tensors are those of the model's table.

@@ -111,7 +111,7 @@ TEST(SandwichSteps, TakeTheEndsAndOneBetweenThem) {
 }
 
 TEST(ScheduleNames, AreReadAsWritten) {
-  for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
+  for (const Schedule schedule : {Schedule::kSampled, Schedule::kJoint, Schedule::kSandwich}) {
     EXPECT_EQ(parse_schedule(to_string(schedule)), schedule);
   }
   EXPECT_THROW(parse_schedule("all"), UsageError);

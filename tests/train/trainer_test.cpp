@@ -145,7 +145,7 @@ TEST_F(TrainerTest, EveryGranularityLearns) {
 TEST_F(TrainerTest, EveryFamilyLearnsByEverySchedule) {
   for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
     model_ = family_of(config).describe(config, {});
-    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
+    for (const Schedule schedule : {Schedule::kSampled, Schedule::kJoint, Schedule::kSandwich}) {
       settings_.schedule = schedule;
       const std::string name = model_.family + " " + std::string(to_string(schedule));
       const TrainReport last = train(name).back();
@@ -160,7 +160,7 @@ TEST_F(TrainerTest, AJointStepReportsEveryGranularity) {
   settings_.schedule = Schedule::kJoint;
   settings_.steps = settings_.report_every = 1;
   const TrainReport joint = train("joint").back();
-  settings_.schedule = Schedule::kOne;
+  settings_.schedule = Schedule::kSampled;
   for (std::size_t level = 0; level < 3; ++level) {
     settings_.weights = {0, 0, 0};
     settings_.weights[level] = 1;
@@ -207,7 +207,7 @@ TEST_F(TrainerTest, ResumingGivesTheSameBitsAsNeverStopping) {
   settings_.checkpoint_every = 2;
   for (const nlohmann::json& config : {tiny_config(), tiny_mamba_config()}) {
     model_ = family_of(config).describe(config, {});
-    for (const Schedule schedule : {Schedule::kOne, Schedule::kJoint, Schedule::kSandwich}) {
+    for (const Schedule schedule : {Schedule::kSampled, Schedule::kJoint, Schedule::kSandwich}) {
       settings_.schedule = schedule;
       const std::string run = model_.family + std::string(to_string(schedule));
       train(run);
