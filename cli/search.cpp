@@ -82,6 +82,9 @@ void add_strategy_options(OptionTable& options, Request& request) {
               "of evolution: probability that a child has two parents")
       .option("mutation", of_run(real_value(request.settings.mutation, 0, 1)),
               "of evolution: probability that a layer changes; 0: 1 / (2 layers)")
+      .option("from-sensitivity", of_run(flag_value(request.settings.from_sensitivity)),
+              "of surrogate: begin with the submodels of sensitivity, too; what the store has of "
+              "them is not scored again")
       .option("batch", of_run(count_value(request.batch, 1, 1 << 20)),
               "submodels that are scored and stored together: a larger batch shares more work, "
               "and loses more when it is killed");

@@ -280,7 +280,7 @@ function showChosen() {
   byId('strip').replaceChildren();
   byId('export').textContent = '';
   if (!member) {
-    showFacts(byId('choice'), [['best', 'nothing that was scored costs so little']]);
+    showFacts(byId('choice'), [['best', 'no score that is a number is of a submodel that costs so little']]);
     return;
   }
   const facts = [

@@ -63,9 +63,10 @@ class Strategy {
 struct StrategySettings {
   std::uint64_t seed = 1;
   std::uint64_t max_evaluations = 2000;
-  std::size_t population = 64;  // evolution: parents kept, and size of a generation
-  double crossover = 0.3;       // evolution: probability that a child has two parents
-  double mutation = 0;          // evolution: probability per layer; 0: 1 / (2 layers)
+  std::size_t population = 64;    // evolution: parents kept, and size of a generation
+  double crossover = 0.3;         // evolution: probability that a child has two parents
+  double mutation = 0;            // evolution: probability per layer; 0: 1 / (2 layers)
+  bool from_sensitivity = false;  // surrogate: its start has the submodels of "sensitivity", too
 };
 
 // Makes a strategy by its name: "uniform", "least-slope", "monotone", the sweeps "constant",

@@ -27,6 +27,7 @@
 #include "search/designed_start.h"
 #include "search/expected_improvement.h"
 #include "search/feasible_set.h"
+#include "search/layer_sensitivity.h"
 #include "search/member_sampler.h"
 #include "search/strategies.h"
 #include "search/surrogate_model.h"
@@ -81,6 +82,13 @@ class SurrogateSearch final : public Strategy {
     pool_ = listed ? make_listed_pool(set_) : make_searched_pool(set_);
     designed_ = designed_start_size(set_, total_);
     std::vector<Levels> start = designed_start(set_, designed_, random_);
+    if (settings.from_sensitivity) {
+      for (Levels& member : sensitivity_members(set_)) {
+        const bool there = std::ranges::find(start, member) != start.end();
+        if (!there && start.size() < total_) start.push_back(std::move(member));
+      }
+      designed_ = std::max(designed_, start.size());
+    }
     random_.shuffle(start);
     for (Levels& member : start) {
       sampler_.take(member);

@@ -52,6 +52,23 @@ TEST(Surrogate, StartsFromADesignedSet) {
 }
 
 // On every landscape: with a tenth of the evaluations, as much as NSGA-II.
+TEST(Surrogate, StartsFromWhatSensitivityScored) {
+  const SearchProblem problem = eight_layers();
+  const StrategySettings settings = {.seed = 3, .max_evaluations = 100, .from_sensitivity = true};
+  const auto additive = make_strategy("sensitivity", problem, settings)->ask(1000);
+  const auto surrogate = make_strategy("surrogate", problem, settings);
+  const std::vector<Widths> first = surrogate->ask(1000);
+  EXPECT_GT(first.size(), additive.size());
+  for (const Widths& widths : additive) {
+    EXPECT_EQ(std::ranges::count(first, widths), 1) << to_string(widths);
+  }
+  for (const Width width : kWidths) EXPECT_EQ(std::ranges::count(first, Widths(8, width)), 1);
+  // Of fewer evaluations than these, as many are asked for.
+  const auto few = make_strategy("surrogate", problem,
+                                 {.seed = 3, .max_evaluations = 15, .from_sensitivity = true});
+  EXPECT_EQ(few->ask(1000).size(), 15u);
+}
+
 TEST(Surrogate, FindsTheFrontsOfSyntheticTables) {
   for (const Landscape& landscape : landscapes()) {
     const LossTable table(synthetic_losses(landscape, 8));
