@@ -454,7 +454,7 @@ TEST(LlamaArchitectures, BadConfigsAreRefusedByTheirKeys) {
   } cases[] = {
       {"Mistral", "mistral", "sliding_window", "0", "sliding_window is 0, expected a whole"},
       {"Mistral", "mistral", "sliding_window", "\"a\"", "sliding_window is \"a\""},
-      {"Mistral", "qwen2", "sliding_window", "4", "expected Qwen2ForCausalLM"},
+      {"Mistral", "qwen2", "sliding_window", "4", "whose model_type is 'mistral' and not 'qwen2'"},
       {"Qwen2", "qwen2", "use_sliding_window", "1", "use_sliding_window is 1"},
       {"Qwen2", "qwen2", "layer_types", "[\"full_attention\"]", "one for each of the 4 layers"},
       {"Qwen2", "qwen2", "layer_types", "[1, 1, 1, 1]", "layer_types holds 1"},
