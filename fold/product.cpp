@@ -62,7 +62,7 @@ void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor
     out.copy_(wide);
     return;
   }
-#ifndef INTRA_OP_PARALLEL
+#if !defined(INTRA_OP_PARALLEL) && !defined(__clang__)  // Clang has another OpenMP than LibTorch
 #error "compile with OpenMP: at::parallel_for would run on one thread"
 #endif
   constexpr std::int64_t kPart = 1 << 19;  // weights
