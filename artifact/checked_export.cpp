@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "artifact/fixed_biases.h"
+#include "export/check.h"
 #include "model/own_files.h"
 
 namespace mnm {
@@ -69,7 +70,7 @@ CheckedExport write_checked(const OpenedModel& nested, const PlannedExport& plan
   plan.check_layout(directory.path());
   if (options.values) {
     const OpenedModel written = reopen_export(plan, directory.path());
-    check_written_tensors(nested, plan, written.checkpoint);
+    check_written_tensors(nested.checkpoint, plan, written.checkpoint);
     if (done.probe) {
       std::optional<OpenedModel> other;
       if (open_written) other.emplace(open_written(directory.path()));

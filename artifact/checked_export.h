@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "artifact/export_check.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "db/store.h"
 #include "export/probe.h"

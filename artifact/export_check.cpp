@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <utility>
@@ -10,11 +9,9 @@
 
 #include "artifact/altered_weights.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/quantity.h"
 #include "base/random.h"
 #include "eval/memory.h"
-#include "extract/extract.h"
 #include "model/cost.h"
 #include "model/random_inputs.h"
 #include "model/shapes.h"
@@ -52,9 +49,6 @@ std::int64_t narrowest_norm(const SlicePlan& plan) {
   }
   return narrowest;
 }
-
-// Elements that are compared at once: a multiple of every format's block.
-constexpr std::size_t kCompared = 1 << 16;
 
 // Weights of layers that are run altered, where nobody said how many layers: each is run several
 // times, and made anew each time.
@@ -281,41 +275,6 @@ Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size
 
 OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory) {
   return open_model(plan.reopen(directory));
-}
-
-void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
-                           const Checkpoint& written) {
-  Extractor extractor(nested.checkpoint);
-  extractor.read_ahead(slices_of(plan.slices()));
-  std::vector<float> buffer(kCompared);
-  std::vector<std::byte> bytes;
-  for (const TensorSlice& slice : plan.slices().tensors) {
-    const StoredTensor& tensor = written.at(slice.name);
-    if (tensor.shape != slice.shape) {
-      fail("the written tensor {} has the shape {}, where its slice of the checkpoint has {}",
-           slice.name, shape_text(tensor.shape), shape_text(slice.shape));
-    }
-    std::size_t done = 0;
-    extractor.stream(slice, kCompared, [&](std::span<float> expected) {
-      plan.round(slice, expected);
-      const std::size_t size = size_of(tensor.dtype);
-      bytes.resize(expected.size() * size);
-      written.read(tensor, done * size, bytes);
-      const auto found = std::span(buffer).first(expected.size());
-      to_f32(bytes, tensor.dtype, found);
-      const auto [a, b] = std::ranges::mismatch(expected, found, [](float x, float y) {
-        return x == y || (std::isnan(x) && std::isnan(y));
-      });
-      if (a != expected.end()) {
-        fail(
-            "the written tensor {} is not its slice of the checkpoint: element {} is {}, where {} "
-            "was expected",
-            slice.name, done + static_cast<std::size_t>(a - expected.begin()), *b, *a);
-      }
-      done += expected.size();
-    });
-  }
-  extractor.check_unchanged();
 }
 
 double logits_difference(const OpenedModel& a, const Widths& at_a, const OpenedModel& b,

@@ -1,4 +1,5 @@
-// The check that an export computes what its nested model computes at those widths.
+// The check that an export computes what its nested model computes at those widths: its logits.
+// That its tensors are the checkpoint's is export/check.h.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +39,6 @@ Probe make_probe(const OpenedModel& nested, const PlannedExport& plan, std::size
 
 // Opens the written directory, with the plan's reader, as the submodel that it holds.
 OpenedModel reopen_export(const PlannedExport& plan, const std::filesystem::path& directory);
-
-// Checks every written tensor: as numbers, it must equal its slice of the nested checkpoint,
-// rounded as the plan says. Tensors are compared piece by piece, in memory that does not grow with
-// them. Error names the first tensor that differs.
-void check_written_tensors(const OpenedModel& nested, const PlannedExport& plan,
-                           const Checkpoint& written);
 
 // The largest difference of a logit between two models, each at widths of its own, in f32.
 double logits_difference(const OpenedModel& a, const Widths& at_a, const OpenedModel& b,

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "families/open_model.h"
 #include "model/widths.h"
 

@@ -12,7 +12,7 @@ void handle_interrupts(void (*end)());
 
 // From now on a first signal only sets the flag that InterruptGuard reads. This stays so to the end
 // of the process, so that a command succeeds if its work is done and it only has to say so. The
-// writers of base/files.h call it, because a process that is ended at once leaves a part of a file.
+// writers of base/file.h call it, because a process that is ended at once leaves a part of a file.
 void defer_interrupts();
 
 // The flag, for loops that check it between batches. Making a guard defers interrupts.

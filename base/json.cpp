@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/seeded_hash.h"
 
 namespace mnm {

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
 #include "model/cost.h"

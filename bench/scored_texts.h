@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "engine/engine.h"
 #include "eval/paired.h"
 #include "families/open_model.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/quantity.h"
 #include "cli/options.h"
 #include "cli/output.h"

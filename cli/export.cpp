@@ -15,7 +15,7 @@
 #include "artifact/provenance.h"
 #include "artifact/selection.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"

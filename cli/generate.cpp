@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"

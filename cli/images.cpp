@@ -3,7 +3,7 @@
 #include <thread>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/options.h"

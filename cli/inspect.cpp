@@ -6,7 +6,7 @@
 #include "artifact/explain.h"
 #include "artifact/probe_files.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
 #include "cli/left_aside.h"

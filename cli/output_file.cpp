@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/output_place.h"
 #include "model/checkpoint.h"
 #include "model/own_files.h"

@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "cli/output_kind.h"
 #include "report/table.h"
 

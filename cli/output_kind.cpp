@@ -4,12 +4,12 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/llm_c_shard.h"
 #include "dataset/npy.h"
 #include "dataset/task_file.h"
 #include "dataset/token_format.h"
-#include "report/page.h"
+#include "report/html.h"
 #include "report/svg.h"
 
 namespace mnm {

@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "cli/common_options.h"
 #include "cli/front_options.h"
 #include "cli/options.h"

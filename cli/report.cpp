@@ -6,14 +6,14 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "cli/common_options.h"
 #include "cli/front_options.h"
 #include "cli/options.h"
 #include "cli/output_file.h"
 #include "cli/print.h"
 #include "db/store.h"
-#include "report/page.h"
+#include "report/html.h"
 #include "study/evidence.h"
 
 namespace mnm {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "cli/common_options.h"
 #include "cli/options.h"
 #include "cli/output.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"

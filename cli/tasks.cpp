@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
 #include "cli/output.h"

@@ -11,7 +11,7 @@
 
 #include "base/directory.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/llm_c_shard.h"
 #include "model/fingerprint.h"
 

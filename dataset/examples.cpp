@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "dataset/image_examples.h"
 #include "dataset/task_examples.h"
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 
 namespace mnm {
 

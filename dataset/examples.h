@@ -1,6 +1,6 @@
 // What a model is scored on: a set of examples. An example is one independent sample. It has an
 // input, a target for each output of the model, and the outputs that are scored. There are token
-// files (dataset/token_file.h), sets of images (dataset/image_examples.h) and tasks
+// files (dataset/tokens.h), sets of images (dataset/image_examples.h) and tasks
 // (dataset/task_examples.h). The rest of the program counts examples, positions and outputs. Only
 // this room and the folds ask what an input is and what a target may be.
 #pragma once

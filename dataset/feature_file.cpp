@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/npy.h"
 
 namespace mnm {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 
 namespace mnm {
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "model/fingerprint.h"
 #include "model/safetensors.h"
 

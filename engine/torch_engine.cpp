@@ -17,7 +17,7 @@
 #include <mutex>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/plugin.h"
 #include "base/quantity.h"
 #include "engine/engine.h"

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "export/by_name.h"
 #include "export/companion_files.h"
 #include "export/gguf_tokenizer.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "export/probe.h"
 #include "extract/copy_plan.h"
 #include "extract/extract.h"

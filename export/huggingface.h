@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "export/companion_files.h"
 #include "export/shards.h"
 #include "export/stacked_tensor.h"

@@ -14,7 +14,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "model/shapes.h"
 
 namespace mnm {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "export/by_name.h"
 #include "export/companion_files.h"
 #include "export/probe.h"

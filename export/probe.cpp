@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "model/safetensors.h"
 
 namespace mnm {

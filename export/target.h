@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "export/runtime_function.h"
 #include "model/checkpoint.h"

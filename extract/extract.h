@@ -35,7 +35,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "extract/copy_plan.h"
 #include "extract/read_ahead.h"
 #include "extract/source_file.h"

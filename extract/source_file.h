@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 
 namespace mnm {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "families/config_reader.h"
 

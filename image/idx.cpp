@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/shell_word.h"
 #include "image/gzip.h"
 #include "model/fingerprint.h"

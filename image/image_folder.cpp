@@ -14,7 +14,7 @@
 
 #include "base/directory.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "model/fingerprint.h"
 
 namespace mnm {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "image/image_source.h"
 #include "image/preparation.h"

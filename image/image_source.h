@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "image/decode.h"
 #include "image/image.h"
 

@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/npy.h"
 
 namespace mnm {

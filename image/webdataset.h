@@ -7,7 +7,7 @@
 #include <memory>
 #include <span>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "image/image_source.h"
 
 namespace mnm {

@@ -9,7 +9,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/seeded_hash.h"
 #include "model/fingerprint.h"

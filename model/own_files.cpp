@@ -8,7 +8,7 @@
 
 #include "base/directory.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "model/fingerprint.h"
 

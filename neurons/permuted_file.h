@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "model/checkpoint.h"
 #include "neurons/permuted_tensor.h"

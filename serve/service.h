@@ -15,11 +15,11 @@
 
 #include "engine/sequences.h"
 #include "serve/api_error.h"
+#include "serve/controller.h"
 #include "serve/metrics.h"
 #include "serve/model_list.h"
 #include "serve/output_text.h"
 #include "serve/scheduler.h"
-#include "serve/width_controller.h"
 #include "serve/words.h"
 
 namespace mnm {

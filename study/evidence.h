@@ -1,5 +1,5 @@
 // What a store holds and what follows from it, as the data of the page that `mixnmatch report`
-// writes (report/page.h).
+// writes (report/html.h).
 #pragma once
 
 #include <nlohmann/json.hpp>

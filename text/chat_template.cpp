@@ -6,7 +6,7 @@
 #include <ctime>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "text/json_members.h"
 #include "text/unicode_classes.h"

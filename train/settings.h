@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "base/progress.h"
 #include "dataset/pixel_scale.h"
 #include "dataset/token_format.h"

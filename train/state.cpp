@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "model/checkpoint.h"
 #include "model/own_files.h"
 #include "model/safetensors.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "model/checkpoint.h"
 #include "model/nested_model.h"
 #include "train/state_file.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "model/nested_model.h"
 
 namespace mnm {

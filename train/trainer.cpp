@@ -14,7 +14,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/examples.h"
 #include "eval/standard_error.h"
 #include "fold/evaluator.h"

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "dataset/image_examples.h"
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "fold/batch.h"
 #include "train/schedule.h"
 

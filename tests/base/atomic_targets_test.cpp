@@ -13,7 +13,7 @@
 #include <string>
 #include <thread>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "tests/support/temp_dir.h"
 
 namespace mnm {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

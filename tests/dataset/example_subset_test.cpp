@@ -5,7 +5,7 @@
 #include <numeric>
 #include <string>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "tests/support/error_of.h"
 
 namespace mnm {

@@ -1,5 +1,3 @@
-#include "dataset/token_file.h"
-
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -11,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataset/tokens.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_dir.h"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "engine/engine.h"
 #include "families/open_model.h"
 #include "fold/product.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "engine/weight_reader.h"
 #include "families/open_model.h"
 #include "fold/evaluator.h"

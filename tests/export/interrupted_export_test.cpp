@@ -14,7 +14,7 @@
 #include <functional>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "export/gguf_writer.h"
 #include "export/huggingface.h"
 #include "extract/read_ahead.h"

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "families/family.h"
 #include "tests/support/temp_dir.h"
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "families/family.h"
 #include "fold/evaluator.h"
 #include "fold/fold.h"

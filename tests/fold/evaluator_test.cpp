@@ -14,7 +14,7 @@
 #include <random>
 
 #include "dataset/task_examples.h"
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "eval/prefix_tree.h"
 #include "eval/task_scores.h"
 #include "fold/launch.h"

@@ -7,7 +7,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "fold/evaluator.h"
 #include "tests/fold/toy_fold.h"
 #include "tests/support/error_of.h"

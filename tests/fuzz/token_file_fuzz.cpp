@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

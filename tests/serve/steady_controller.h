@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "serve/controller.h"
 #include "serve/model_list.h"
-#include "serve/width_controller.h"
 
 namespace mnm::test {
 

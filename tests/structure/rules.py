@@ -251,7 +251,7 @@ def torch_is_behind_the_door(tree):
             yield f"{path} reaches a Torch header and is not one of the engine's sources"
 
 
-# What writes to standard output or standard error. base/files alone writes files.
+# What writes to standard output or standard error. base/file alone writes files.
 PRINTS = (
     r"\b(?:(?:fmt|std)::v?print\w*|std::w?(?:cout|cerr|clog)\b|"
     r"(?:v?[df]?w?printf|f?puts|f?putws|f?putw?c|putw?char|fwrite)(?:_unlocked)?\s*\(|"

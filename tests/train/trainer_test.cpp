@@ -12,7 +12,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/file.h"
 #include "families/family.h"
 #include "families/open_model.h"
 #include "model/safetensors.h"

@@ -1,4 +1,4 @@
-#include "serve/width_controller.h"
+#include "serve/controller.h"
 
 #include <gtest/gtest.h>
 

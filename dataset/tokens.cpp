@@ -1,4 +1,4 @@
-#include "dataset/token_file.h"
+#include "dataset/tokens.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "base/files.h"
+#include "base/file.h"
 
 #include <dirent.h>
 #include <fcntl.h>

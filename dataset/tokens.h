@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/file.h"
 #include "dataset/examples.h"
 #include "dataset/token_format.h"
 

@@ -1,4 +1,4 @@
-#include "report/page.h"
+#include "report/html.h"
 
 #include <fmt/format.h>
 
