@@ -11,15 +11,17 @@ namespace {
 
 // GNU's OpenMP, which LibTorch brings along, lets a thread that waits for another one spin for
 // milliseconds. If other programs keep the processors busy, the thread that it waits for does not
-// run meanwhile, so a command takes many times the processor time. The library reads the
-// environment when it is loaded. What the user has set stays.
-void wait_without_spinning() {
-  if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "1000", 0);
+// run meanwhile, so a command takes many times the processor time. Half a millisecond is as long as
+// the pauses between the products of a generated token, and shorter than the time for which another
+// program takes a processor away. The library reads the environment when it is loaded. What the
+// user has set stays.
+void spin_shortly() {
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "10000", 0);
 }
 
 // Never unloaded: LibTorch does not survive it.
 Engine* load(const std::string& kind) {
-  wait_without_spinning();
+  spin_shortly();
   const Plugin plugin = open_plugin(
       "libmnm_engine_" + kind + ".so", "mnm_make_engine", false,
       kind == "cuda" ? "this build has none (preset `cuda` makes one); use --device cpu"

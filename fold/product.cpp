@@ -77,24 +77,34 @@ void multiply_few(const at::Tensor& out, const at::Tensor& sum, const at::Tensor
   all.out_stride = out.stride(0);
   all.add = sum.defined();
   const auto* const weights = static_cast<const char*>(w.const_data_ptr());
-  const auto size = static_cast<std::int64_t>(w.element_size());
+  const auto element = static_cast<std::int64_t>(w.element_size());
   float* const to = out.data_ptr<float>();
-  // A thread takes the next part when it has finished one. So a thread that wakes late, or that
-  // other programs hold up, delays one part. A part takes longer than waking a thread, and is long
-  // enough for the processor's prefetching.
-  const std::int64_t columns = w.size(0);
-  const std::int64_t per_part =
-      std::max<std::int64_t>(1, kPart / std::max<std::int64_t>(8, all.depth) / 8) * 8;
-  const std::int64_t parts = (columns + per_part - 1) / per_part;
+  // A thread takes the next part when it has finished one, and parts become smaller towards the
+  // end. So a thread that wakes late, or that other programs hold up, delays little. The first
+  // parts are long enough for the processor's prefetching, and one part takes longer than waking a
+  // thread.
+  const std::int64_t count = w.size(0), depth = std::max<std::int64_t>(8, all.depth);
+  const std::int64_t largest = std::max<std::int64_t>(1, kPart / depth / 8) * 8;
+  const std::int64_t smallest = std::max<std::int64_t>(1, kPart / 8 / depth / 8) * 8;
+  const std::int64_t parts = (count + largest - 1) / largest;
   const std::int64_t threads =
       parts <= 1 ? 1 : std::min<std::int64_t>(parts, at::get_num_threads());
   std::atomic<std::int64_t> next = 0;
+  const auto take = [&](std::int64_t& begin) {  // how many columns from `begin`; 0: none are left
+    std::int64_t size = 0;
+    begin = next.load();
+    do {
+      const std::int64_t left = count - begin, even = left / (2 * threads) / 8 * 8;
+      size = threads == 1 ? left : std::min(left, std::clamp(even, smallest, largest));
+    } while (size > 0 && !next.compare_exchange_weak(begin, begin + size));
+    return std::max<std::int64_t>(0, size);
+  };
   at::parallel_for(0, threads, 1, [&](std::int64_t, std::int64_t) {
-    for (std::int64_t i = next++; i < parts; i = next++) {
-      const std::int64_t begin = i * per_part;
+    std::int64_t begin = 0;
+    for (std::int64_t size = take(begin); size > 0; size = take(begin)) {
       FewRows part = all;
-      part.columns = std::min(per_part, columns - begin);
-      part.w = weights + begin * part.w_stride * size;
+      part.columns = size;
+      part.w = weights + begin * part.w_stride * element;
       part.out = to + begin;
       few_rows(part);
     }

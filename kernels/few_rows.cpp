@@ -1,18 +1,42 @@
 #include "kernels/few_rows.h"
 
+#include <cstddef>
+#include <vector>
+
 #include "kernels/tile.h"
 
 namespace mnm {
 namespace {
 
-typedef std::uint16_t Bits16 __attribute__((vector_size(16), aligned(2), may_alias));
-typedef std::uint32_t Bits32 __attribute__((vector_size(32)));
+typedef std::uint32_t Bits32 __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr std::int64_t kStep = 2 * kLanes;  // elements of a row that are read at once
 
-// A vector that is returned would depend on which registers a machine has.
-MNM_INLINE void widen(const float* w, Lanes& to) { to = lanes(w); }
-MNM_INLINE void widen(const Bf16* w, Lanes& to) {
-  const Bits16 stored = *reinterpret_cast<const Bits16*>(w);
-  to = reinterpret_cast<Lanes>(__builtin_convertvector(stored, Bits32) << 16);
+// kStep weights in two halves. Those of bf16 lie in pairs in words of 32 bits: one half has the
+// first of each pair and the other the second, so that widening is a shift and a mask. (A vector
+// that is returned would depend on which registers a machine has.)
+MNM_INLINE void widen(const float* w, Lanes& first, Lanes& second) {
+  first = lanes(w);
+  second = lanes(w + kLanes);
+}
+MNM_INLINE void widen(const Bf16* w, Lanes& first, Lanes& second) {
+  const Bits32 stored = *reinterpret_cast<const Bits32*>(w);
+  first = reinterpret_cast<Lanes>(stored << 16);
+  second = reinterpret_cast<Lanes>(stored & 0xffff0000u);
+}
+
+// x as widen() halves the weights: of each kStep elements first those at even places.
+MNM_INLINE void halve_pairs(const FewRows& p, float* to) {
+  for (std::int64_t r = 0; r < p.rows; ++r, to += p.depth) {
+    const float* const x = p.x + r * p.x_stride;
+    std::int64_t k = 0;
+    for (; k + kStep <= p.depth; k += kStep) {
+      for (std::int64_t i = 0; i < kLanes; ++i) {
+        to[k + i] = x[k + 2 * i];
+        to[k + kLanes + i] = x[k + 2 * i + 1];
+      }
+    }
+    for (; k < p.depth; ++k) to[k] = x[k];
+  }
 }
 
 // Asks for the next kColumns rows of w, at the place where these are read. The processor's own
@@ -31,16 +55,18 @@ MNM_INLINE void tile(const FewRows& p, std::int64_t row, std::int64_t column) {
   Lanes sum[kRows][kColumns] = {};
   std::int64_t k = 0;
   constexpr std::int64_t kLine = 64 / sizeof(W);  // elements of a line of the cache
-  for (; k + kLanes <= p.depth; k += kLanes) {
+  for (; k + kStep <= p.depth; k += kStep) {
     if (kRows == 1 && k % kLine == 0) prefetch_next<kColumns>(w + k, p.w_stride);
-    Lanes weights[kColumns];
+    Lanes first[kColumns], second[kColumns];
 #pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) widen(w + c * p.w_stride + k, weights[c]);
+    for (int c = 0; c < kColumns; ++c) widen(w + c * p.w_stride + k, first[c], second[c]);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const Lanes in = lanes(x + r * p.x_stride + k);
+      const float* const in = x + r * p.x_stride + k;
 #pragma GCC unroll 8
-      for (int c = 0; c < kColumns; ++c) sum[r][c] += in * weights[c];
+      for (int c = 0; c < kColumns; ++c) sum[r][c] += lanes(in) * first[c];
+#pragma GCC unroll 8
+      for (int c = 0; c < kColumns; ++c) sum[r][c] += lanes(in + kLanes) * second[c];
     }
   }
 #pragma GCC unroll 4
@@ -79,6 +105,12 @@ template <typename W>
 MNM_INLINE void of_type(const FewRows& p) {
   std::int64_t column = 0;
   if (p.rows == 1) {  // as many sums at once as with more rows
+    // Rows of more than a few pages: so many at once do not stay in the cache's sets.
+    constexpr std::int64_t kLongRow = 16384 / sizeof(W);
+    constexpr int kFew = 8 / sizeof(W);
+    if (p.depth >= kLongRow) {
+      for (; column + kFew <= p.columns; column += kFew) tile<1, kFew, W>(p, 0, column);
+    }
     for (; column + 8 <= p.columns; column += 8) tile<1, 8, W>(p, 0, column);
   }
   for (; column + 3 <= p.columns; column += 3) all_rows<3, W>(p, column);
@@ -86,7 +118,14 @@ MNM_INLINE void of_type(const FewRows& p) {
 }
 
 MNM_INLINE void few_rows_body(const FewRows& p) {
-  p.element == Element::kBF16 ? of_type<Bf16>(p) : of_type<float>(p);
+  if (p.element == Element::kF32) return of_type<float>(p);
+  thread_local std::vector<float> halved;
+  halved.resize(static_cast<std::size_t>(p.rows * p.depth));
+  halve_pairs(p, halved.data());
+  FewRows in_halves = p;
+  in_halves.x = halved.data();
+  in_halves.x_stride = p.depth;
+  of_type<Bf16>(in_halves);
 }
 
 }  // namespace
