@@ -73,7 +73,11 @@ def rows_of(scored, uniform):
         width = one.width or min(sizes, key=lambda w: abs(sizes[w] - one.params))
         rows.setdefault(one.kind, {})[width] = one
     last = [sorted_by(DEFAULT), MIXED, HEALED]
-    order = [*UNSORTED.values(), *sorted(rows.keys() - UNSORTED.values() - last), *last]
+    order = [
+        *UNSORTED.values(),
+        *sorted(rows.keys() - {*UNSORTED.values(), *last}),
+        *last,
+    ]
     return {kind: rows[kind] for kind in order if kind in rows}, sizes
 
 
