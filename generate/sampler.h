@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace mnm {
@@ -34,16 +33,19 @@ class Sampler {
  private:
   std::int64_t likeliest_of(std::span<const float> logits) const;
   double weigh(std::span<const float> logits, std::int64_t likeliest);
+  double cut(std::span<const float> logits, double total);
 
   Sampling sampling_;
-  std::vector<std::pair<double, std::int64_t>> weights_;  // of one call
+  // Of one call: [vocab] weights, and the tokens that may be drawn; none: all.
+  std::vector<double> weights_;
+  std::vector<std::int64_t> tokens_;
 };
 
 // Draws from [vocab] weights that are not negative and sum to `total` but for rounding: the first
 // token at which the sum of the weights exceeds uniform * total. Error if all are zero.
 std::int64_t draw(std::span<const double> weights, double total, double uniform);
 
-// exp(x) for x <= 0, within 2e-16 of it. It uses only additions and products.
+// exp(x) for x <= 0, within 2e-16 of it; 0 below e^-708. It uses only additions and products.
 double exp_of_negative(double x);
 
 }  // namespace mnm
