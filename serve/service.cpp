@@ -147,6 +147,9 @@ void CompletionService::work(Sequences& sequences, WidthController& controller,
                              const std::function<bool()>& interrupted,
                              std::chrono::seconds patience) {
   Scheduler scheduler(sequences, settings_.limits);
+  // All blocks of all caches are gone through to add them up, so not after every step.
+  std::uint64_t cached = 0;
+  Clock::time_point counted{};
   try {
     while (take_work(scheduler, interrupted, patience)) {
       if (scheduler.idle()) {
@@ -154,8 +157,13 @@ void CompletionService::work(Sequences& sequences, WidthController& controller,
       } else {
         step(scheduler, controller);
       }
-      metrics_.set({scheduler.running(), scheduler.waiting(), scheduler.positions(),
-                    sequences.cache_bytes(), static_cast<std::int64_t>(controller.level())});
+      const Clock::time_point now = Clock::now();
+      if (scheduler.idle() || now - counted > std::chrono::seconds(1)) {
+        cached = sequences.cache_bytes();
+        counted = now;
+      }
+      metrics_.set({scheduler.running(), scheduler.waiting(), scheduler.positions(), cached,
+                    static_cast<std::int64_t>(controller.level())});
     }
   } catch (const std::exception& error) {
     drain(Clock::now());

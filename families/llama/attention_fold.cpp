@@ -366,20 +366,41 @@ bool LlamaAttention::takes_kernel(const at::Tensor& qkv, std::span<const Run> ru
          config_.attention_cap == 0 && config_.head_dim % 8 == 0;
 }
 
+// Cosines and sines of the angles of every row's position, [rows, 1, rotary_dim / 2] each.
+std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary_of_rows(
+    const LlamaAttentionWeights& weights, const at::TensorOptions& options, std::size_t layer,
+    std::span<const Run> runs) {
+  const std::int64_t within = rope_stays_within(config_);
+  const auto context = [&](const Run& run) {  // of those that turn alike: 0
+    const std::int64_t length = run.caches[layer].context;
+    return within == 0 || length <= within ? 0 : length;
+  };
+  std::vector<at::Tensor> cosines, sines;
+  // Runs whose contexts are as long have the same angles at the same position.
+  for (std::size_t begin = 0, end = 0; begin < runs.size(); begin = end) {
+    std::vector<std::int64_t> positions;
+    for (; end < runs.size() && context(runs[end]) == context(runs[begin]); ++end) {
+      const Run& run = runs[end];
+      for (std::int64_t s = 0; s < run.sequences; ++s) {
+        for (std::int64_t t = 0; t < run.tokens; ++t) positions.push_back(run.position + t);
+      }
+    }
+    const auto [least, most] = std::ranges::minmax(positions);
+    for (std::int64_t& position : positions) position -= least;
+    const auto [cos, sin] = rotary(weights.local, least, most - least + 1, context(runs[begin]),
+                                   c10::typeMetaToScalarType(options.dtype()));
+    const at::Tensor index = at::tensor(positions, at::kLong).to(options.device());
+    cosines.push_back(cos[0].index_select(0, index));
+    sines.push_back(sin[0].index_select(0, index));
+  }
+  if (cosines.size() == 1) return {cosines.front(), sines.front()};
+  return {at::cat(cosines), at::cat(sines)};
+}
+
 // Turns q and k of rows [rows, q + 2 kv heads, head_dim] by their positions, in place.
 void LlamaAttention::rotate_rows(const LlamaAttentionWeights& weights, const at::Tensor& rows,
                                  std::size_t layer, std::span<const Run> runs) {
-  std::vector<at::Tensor> cosines, sines;
-  for (const Run& run : runs) {
-    const auto [cos, sin] = rotary(weights.local, run.position, run.tokens,
-                                   run.caches[layer].context, rows.scalar_type());
-    for (std::int64_t s = 0; s < run.sequences; ++s) {
-      cosines.push_back(cos[0]);
-      sines.push_back(sin[0]);
-    }
-  }
-  const at::Tensor cos = cosines.size() == 1 ? cosines.front() : at::cat(cosines);
-  const at::Tensor sin = sines.size() == 1 ? sines.front() : at::cat(sines);
+  const auto [cos, sin] = rotary_of_rows(weights, rows.options(), layer, runs);
   const std::int64_t half = config_.rotary_dim / 2;
   const at::Tensor turned = rows.narrow(1, 0, config_.heads + config_.kv_heads);
   const at::Tensor a = turned.narrow(2, 0, half), b = turned.narrow(2, half, half);

@@ -67,6 +67,9 @@ class LlamaAttention {
   bool takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const;
   at::Tensor mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::size_t layer,
                      std::span<const Run> runs);
+  std::pair<at::Tensor, at::Tensor> rotary_of_rows(const LlamaAttentionWeights& weights,
+                                                   const at::TensorOptions& options,
+                                                   std::size_t layer, std::span<const Run> runs);
   void rotate_rows(const LlamaAttentionWeights& weights, const at::Tensor& rows, std::size_t layer,
                    std::span<const Run> runs);
 
