@@ -266,6 +266,7 @@ def main():
     parser.add_argument(
         "--threads", type=int, default=1, help="of the server's arithmetic"
     )
+    parser.add_argument("--may-skip", help="as of `mixnmatch serve`")
     parser.add_argument("--miss", type=float, default=1.5)
     parser.add_argument("--target", type=float, help="ms; else by --miss")
     parser.add_argument("--svg", type=pathlib.Path)
@@ -273,6 +274,8 @@ def main():
     clients = [int(count) for count in options.clients.split(",")]
     arguments = [options.model, "--db", options.db, "--max-running", max(clients)]
     arguments += ["--threads", options.threads]
+    if options.may_skip:
+        arguments += ["--may-skip", options.may_skip]
     with Server(arguments) as server:
         levels = server.models()[2:]
     narrow, wide = levels[0]["widths"], levels[-1]["widths"]

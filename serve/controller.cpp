@@ -24,7 +24,8 @@ WidthController::WidthController(std::vector<double> flops, StepTimes times,
   if (!(settings.target >= 0) || !std::isfinite(settings.target)) {
     fail_usage("the target must be a time of 0 or above, not {} s", settings.target);
   }
-  if (!(settings.headroom >= 0 && settings.headroom < 1) || settings.patience < 1 ||
+  if (!(settings.aim > 0 && settings.aim <= 1) ||
+      !(settings.headroom >= 0 && settings.headroom < 1) || settings.patience < 1 ||
       settings.least_prompt_rows < 1 || settings.most_prompt_rows < settings.least_prompt_rows) {
     fail_usage("the settings of the controller are out of range");
   }
@@ -46,14 +47,14 @@ std::size_t WidthController::widest_within(const StepLoad& fixed, std::int64_t e
 
 std::size_t WidthController::choose(const StepLoad& fixed, std::int64_t elastic) {
   if (settings_.target == 0 || elastic == 0) return level_;
-  const std::size_t fits = widest_within(fixed, elastic, settings_.target);
+  const double within = settings_.aim * settings_.target;
+  const std::size_t fits = widest_within(fixed, elastic, within);
   if (fits < level_) {
     level_ = fits;
     had_room_ = 0;
     return level_;
   }
-  const std::size_t roomy =
-      widest_within(fixed, elastic, settings_.target * (1 - settings_.headroom));
+  const std::size_t roomy = widest_within(fixed, elastic, within * (1 - settings_.headroom));
   had_room_ = roomy > level_ ? had_room_ + 1 : 0;
   if (had_room_ >= settings_.patience) {
     level_ = roomy;
@@ -68,7 +69,7 @@ std::int64_t WidthController::prompt_rows(const StepLoad& step, double flops) co
   while (low < high) {
     const std::int64_t rows = low + (high - low + 1) / 2;
     const StepLoad more{rows, static_cast<double>(rows) * flops};
-    if (predicted(step + more) <= settings_.target) {
+    if (predicted(step + more) <= settings_.aim * settings_.target) {
       low = rows;
     } else {
       high = rows - 1;

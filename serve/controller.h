@@ -14,6 +14,8 @@ struct ControllerSettings {
   // Seconds between two tokens of a sequence, that is of one step. 0: there is no target, and the
   // widest submodel always runs.
   double target = 0;
+  double aim = 0.95;           // steps are planned for this share of the target: two of the same
+                               // load differ in time, and tokens are delivered between them
   double headroom = 0.1;       // a wider submodel must leave this share of the target free...
   std::int64_t patience = 16;  // ...in so many steps in a row, before it runs
   std::int64_t most_prompt_rows = 512;  // tokens of prompts in one step

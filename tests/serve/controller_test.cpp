@@ -143,7 +143,7 @@ TEST(WidthController, OneStandstillDoesNotDecide) {
 
 TEST(WidthController, PromptsTakeWhatTheTargetLeaves) {
   const Machine machine;
-  WidthController controller(kLevels, machine.times(), {.target = 0.05});
+  WidthController controller(kLevels, machine.times(), {.target = 0.05, .aim = 1});
   const StepLoad step{8, 64};
   const std::int64_t rows = controller.prompt_rows(step, 8);
   EXPECT_LE(machine.seconds({8 + rows, 64 + 8.0 * static_cast<double>(rows)}), 0.05 + 1e-9);
