@@ -7,8 +7,7 @@ first. Printed are medians of the pairs' ratios, with their quartiles. Before th
 both continue the prompt: in f32 they must generate the same tokens. In bf16 llama.cpp rounds what it
 multiplies a matrix with, so there the logits of the probe are compared (scripts/verify).
 
-    scripts/setup test && scripts/build mixnmatch
-    .venv/bin/python -m pip install --requirement requirements-llama-cpp.txt
+    scripts/llama-cpp    # installs llama.cpp, checks exports in it, and runs this at the end
     .venv/bin/python bench/llama_cpp_speed.py --threads 2
 """
 

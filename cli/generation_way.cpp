@@ -6,6 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -135,6 +136,9 @@ GenerationWay::GenerationWay(const OptionTable& options, const WayOptions& way,
   require_consistent(options);
   if (options.given("adaptive")) {
     auto [narrow, wide] = pair_of(way.adaptive, model);
+    if (std::ranges::equal(narrow, wide, std::greater_equal<>())) {
+      fail_usage("--adaptive {}: the first widths must be narrower than the second", way.adaptive);
+    }
     narrow_ = std::move(narrow);
     margin_ = way.margin;
     schedule_ = {{0, std::move(wide)}};
@@ -235,14 +239,15 @@ Json GenerationWay::report_draft(Speculation& source, const Generation& generati
   const double draft = counts.draft_seconds / static_cast<double>(counts.draft_passes);
   const double length =
       static_cast<double>(counts.proposed) / static_cast<double>(counts.verifications);
-  const double expected =
-      expected_speedup(counts.acceptance(), std::llround(length), draft / alone);
+  const double verification = counts.verify_seconds / static_cast<double>(counts.verifications);
+  const double expected = expected_speedup(counts.acceptance(), std::llround(length), draft / alone,
+                                           verification / alone);
   const double speed = static_cast<double>(generation.decoded) / generation.decode_seconds;
   json["acceptance"] = counts.acceptance();
   json["tokens_per_verification"] = counts.tokens_per_verification();
   json["draft_tokens"] = length;
   json["draft_pass_seconds"] = draft;
-  json["verification_seconds"] = counts.verify_seconds / static_cast<double>(counts.verifications);
+  json["verification_seconds"] = verification;
   json["verifier_pass_seconds"] = alone;
   json["speedup"] = speed * alone;
   json["expected_speedup"] = expected;

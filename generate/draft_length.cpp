@@ -8,8 +8,9 @@ double tokens_per_verification(double acceptance, std::int64_t length) {
   return sum;
 }
 
-double expected_speedup(double acceptance, std::int64_t length, double cost) {
-  return tokens_per_verification(acceptance, length) / (static_cast<double>(length) * cost + 1);
+double expected_speedup(double acceptance, std::int64_t length, double cost, double verification) {
+  return tokens_per_verification(acceptance, length) /
+         (static_cast<double>(length) * cost + verification);
 }
 
 DraftLength best_draft_length(double acceptance, double cost, std::int64_t most) {

@@ -11,9 +11,11 @@ namespace mnm {
 // is accepted with probability `acceptance`, independently: (1 - a^(K+1)) / (1 - a).
 double tokens_per_verification(double acceptance, std::int64_t length);
 
-// The same over the speed of the verifier alone: tokens / (K c + 1), where `cost` is the time of a
-// pass of the draft over one of the verifier, and verifying takes as long as one pass.
-double expected_speedup(double acceptance, std::int64_t length, double cost);
+// The same over the speed of the verifier alone: tokens / (K c + v), where `cost` is the time of a
+// pass of the draft over one of the verifier, and `verification` that of verifying. In the paper
+// verifying takes as long as one pass.
+double expected_speedup(double acceptance, std::int64_t length, double cost,
+                        double verification = 1);
 
 struct DraftLength {
   std::int64_t tokens = 0;  // 0: a draft does not pay

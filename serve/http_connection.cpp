@@ -6,6 +6,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http.hpp>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "base/stopwatch.h"
 #include "serve/api_error.h"
@@ -111,6 +113,15 @@ HttpRequest request_of(const Parser& parser) {
   request.method = text(message.method_string());
   request.target = text(message.target());
   request.host = text(message[http::field::host]);
+  // A request as to a proxy names the host in its target, which counts (RFC 9112, 3.2.2).
+  constexpr std::string_view kScheme = "http://";
+  if (beast::iequals(request.target.substr(0, kScheme.size()),
+                     beast::string_view(kScheme.data(), kScheme.size()))) {
+    const std::string rest = request.target.substr(kScheme.size());
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    request.host = rest.substr(0, slash);
+    request.target = slash < rest.size() ? rest.substr(slash) : "/";
+  }
   request.content_type = text(message[http::field::content_type]);
   request.authorization = text(message[http::field::authorization]);
   return request;

@@ -37,13 +37,21 @@ RequestId CompletionService::submit(Submission submission, Sink sink) {
   const auto jobs = static_cast<std::int64_t>(submission.jobs.size());
   const std::lock_guard lock(mutex_);
   if (deadline_) throw shutting_down("the server is shutting down: it takes no more requests");
-  if (outstanding_ + jobs > settings_.limits.running + settings_.waiting) {
+  const std::int64_t most = settings_.limits.running + settings_.waiting;
+  if (jobs > most) {
+    metrics_.refused();
+    throw ApiError(400, "", "too_many_completions",
+                   fmt::format("the request asks for {} completions, and this server takes at most "
+                               "{}, those of all requests together",
+                               jobs, most));
+  }
+  if (outstanding_ + jobs > most) {
     metrics_.refused();
     throw ApiError(
         429, "", "queue_full",
         fmt::format("{} completions are under way or wait, and at most {} may: try again "
                     "later",
-                    outstanding_, settings_.limits.running + settings_.waiting));
+                    outstanding_, most));
   }
   outstanding_ += jobs;
   const RequestId id = next_request_++;

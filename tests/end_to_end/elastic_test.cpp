@@ -94,6 +94,8 @@ TEST_F(Elastic, OptionsThatContradictAreRefused) {
   refused({"--adaptive", "64,512", "--widths", "64"}, "--widths");
   refused({"--adaptive", "64"}, "64,512");
   refused({"--adaptive", "64,513"}, "64,513");
+  refused({"--adaptive", "512,64"}, "narrower");
+  refused({"--adaptive", "64,64"}, "narrower");
   for (const char* then : {"64", "x:64", "0:64", ":64", "5:", "3:513"}) {
     refused({"--then", then}, then[0] == '3' ? "513" : "--then");
   }

@@ -21,6 +21,10 @@ TEST(DraftLength, IsLeviathansFormula) {
   EXPECT_EQ(tokens_per_verification(1, 4), 5);
 }
 
+TEST(DraftLength, AVerificationMayTakeLongerThanAPass) {
+  EXPECT_NEAR(expected_speedup(0.5, 2, 0.25, 1.5), (1 + 0.5 + 0.25) / (2 * 0.25 + 1.5), 1e-12);
+}
+
 TEST(DraftLength, TheBestOneIsTheBestOfAll) {
   EXPECT_EQ(best_draft_length(0.2, 0.5, 8).tokens, 0);  // 1.2 / 1.5
   EXPECT_EQ(best_draft_length(1, 0.1, 8).tokens, 8);

@@ -219,6 +219,16 @@ TEST_F(Server, OnALoopbackAddressOnlyItsOwnHostsAreAnswered) {
   EXPECT_TRUE(contains(client().say(asked).rest(), "HTTP/1.1 403"));
 }
 
+TEST_F(Server, ATargetMayNameTheHost) {
+  start();
+  const auto told = [&](const std::string& target) {
+    return client().say("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n").until("}");
+  };
+  EXPECT_TRUE(contains(told("http://localhost/health"), "HTTP/1.1 200"));
+  EXPECT_TRUE(contains(told("HTTP://localhost:80"), "HTTP/1.1 404"));
+  EXPECT_TRUE(contains(told("http://evil.example/health"), "HTTP/1.1 403"));
+}
+
 TEST_F(Server, ARequestNamesOneHost) {
   start();
   const std::string get = "GET /health HTTP/1.1\r\nHost: localhost\r\n", end = "\r\n";
