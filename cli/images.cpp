@@ -209,8 +209,16 @@ int images_command(const Arguments& arguments) {
   }
   list_broken(result);
   if (!result.written) {
-    fail("{} of {} images are broken, so {} was not written; leave them out with --skip-broken",
-         result.broken.size(), source->images.size(), request.out.string());
+    if (result.count == 0) {
+      fail("none of {} images can be read, so {} was not written", source->images.size(),
+           request.out.string());
+    }
+    fail(
+        "{} of {} images are broken, so {} was not written; leave them out with --skip-broken, "
+        "which "
+        "goes on from {}",
+        result.broken.size(), source->images.size(), request.out.string(),
+        unfinished_set(request.out).string());
   }
   print_result(request, *source, preparation, result);
   return 0;

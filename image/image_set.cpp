@@ -27,21 +27,23 @@ constexpr std::int64_t kMostTogether = 16, kBytesTogether = 16 << 20;
 // What all threads may hold of pictures that are being decoded, and again of prepared ones.
 constexpr std::uint64_t kBytesOfAll = std::uint64_t{2} << 30;
 
-// What pictures become, where it is left to the pictures: what the first sound one becomes.
-Extent extent_of(const ImageSource& source, const Preparation& preparation,
-                 const DecodeOptions& options) {
+// What pictures become, where it is left to the pictures: what the first sound one becomes. Nothing
+// if none is sound: then all are in `broken`.
+std::optional<Extent> extent_of(const ImageSource& source, const Preparation& preparation,
+                                const DecodeOptions& options, std::vector<BrokenImage>& broken) {
   if (const auto extent = preparation.output()) return *extent;
-  std::string why;
   for (std::size_t i = 0; i < source.images.size(); ++i) {
     try {
-      return prepare(source.decode(i, options), preparation, source.images[i].name,
-                     options.max_pixels)
-          .extent;
+      const Extent extent =
+          prepare(source.decode(i, options), preparation, source.images[i].name, options.max_pixels)
+              .extent;
+      broken.clear();
+      return extent;
     } catch (const Error& error) {
-      if (why.empty()) why = error.what();
+      broken.push_back({source.images[i].name, error.what()});
     }
   }
-  fail("none of {} pictures can be read; the first: {}", source.images.size(), why);
+  return std::nullopt;
 }
 
 // What all threads share.
@@ -115,6 +117,29 @@ class Preparer final : public PartWorker {
 unsigned threads_for(unsigned asked, std::uint64_t part_bytes) {
   const std::uint64_t most = std::max<std::uint64_t>(kBytesOfAll / (2 * part_bytes), 1);
   return static_cast<unsigned>(std::min<std::uint64_t>(asked, most));
+}
+
+// What was read stays where it lies, unless nothing can go on from it.
+void prepare_all(Making& making, unsigned threads) {
+  const auto left = static_cast<std::int64_t>(making.source.images.size()) - making.set.next();
+  const auto parts = static_cast<std::uint64_t>((left + making.together - 1) / making.together);
+  try {
+    run_in_order(parts, threads, [&] { return std::make_unique<Preparer>(making); });
+  } catch (const Stopped&) {
+    throw;
+  } catch (const Error& error) {
+    if (making.set.rows() == 0) {
+      making.set.remove();
+      throw;
+    }
+    fail("{}; the same command goes on from {}", error.what(), making.set.directory().string());
+  }
+  try {
+    making.source.check_unchanged();
+  } catch (const Error&) {
+    making.set.remove();  // it is of another source now
+    throw;
+  }
 }
 
 std::string identity_of(const ImageSource& source, const Preparation& preparation,
@@ -205,7 +230,9 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
   check(preparation, options.max_pixels);
   const DecodeOptions decode{preparation.channels, preparation.upright(), options.max_pixels};
   ImageSetResult result;
-  result.extent = extent_of(source, preparation, decode);
+  const std::optional<Extent> extent = extent_of(source, preparation, decode, result.broken);
+  if (!extent) return result;
+  result.extent = *extent;
   result.channels = preparation.channels;
   const auto total = static_cast<std::int64_t>(source.images.size());
   const auto row_bytes =
@@ -221,21 +248,16 @@ ImageSetResult make_image_set(const ImageSource& source, const Preparation& prep
   const std::int64_t together = std::clamp<std::int64_t>(
       kBytesTogether / static_cast<std::int64_t>(row_bytes), 1, kMostTogether);
   Making making{source, preparation, decode, result.extent, set, set.next(), meter, together};
-  const auto parts = static_cast<std::uint64_t>((total - set.next() + together - 1) / together);
-  run_in_order(parts,
-               threads_for(options.threads, row_bytes * static_cast<std::uint64_t>(together)),
-               [&] { return std::make_unique<Preparer>(making); });
-  source.check_unchanged();
+  prepare_all(making,
+              threads_for(options.threads, row_bytes * static_cast<std::uint64_t>(together)));
   meter.finish();
 
   for (const UnfinishedSet::Broken& image : set.broken()) {
     result.broken.push_back({source.images[static_cast<std::size_t>(image.index)].name, image.why});
   }
   result.count = set.rows();
-  if (result.count == 0) {
-    fail("none of {} pictures can be read; the first: {}", total, result.broken.front().why);
-  }
-  if (!result.broken.empty() && !options.skip_broken) return result;
+  if (result.count == 0) set.remove();
+  if (result.count == 0 || (!result.broken.empty() && !options.skip_broken)) return result;
   AtomicDirectory directory(options.target, options.replaceable);
   set.finish(result.extent, result.channels, directory.path() / kImagesFile);
   write_notes(source, preparation, set.broken(), directory.path());

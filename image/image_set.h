@@ -35,7 +35,9 @@ struct BrokenImage {
 };
 
 struct ImageSetResult {
-  bool written = false;  // false: pictures are broken, and skip_broken is not set
+  // False: all pictures are broken, or some are and skip_broken is not set. In the second case the
+  // sound ones lie in unfinished_set(), from which a call with skip_broken goes on.
+  bool written = false;
   std::int64_t count = 0, channels = 0;
   Extent extent;
   std::int64_t resumed = 0;  // pictures that an earlier call had read
@@ -47,8 +49,7 @@ struct ImageSetResult {
 //
 // Until it is whole, the set lies beside the target, as ".NAME.unfinished". It stays there if the
 // call is stopped or the process dies, and the next call with the same source and preparation goes
-// on from there. Error if another process is writing it, if no picture can be decoded, and if the
-// disk has no room.
+// on from there. Error if another process is writing it, and if the disk has no room.
 //
 // Where pictures keep their size, all must have the size of the first; others are broken.
 ImageSetResult make_image_set(const ImageSource& source, const Preparation& preparation,

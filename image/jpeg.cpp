@@ -36,6 +36,9 @@ struct Failure {
 void on_error(j_common_ptr info) {
   auto* const failure = reinterpret_cast<Failure*>(info->err);
   info->err->format_message(info, failure->message);
+  if (info->err->msg_code == JERR_EMPTY_IMAGE) {
+    std::snprintf(failure->message, sizeof failure->message, "it says that it has 0 pixels");
+  }
   std::longjmp(failure->back, 1);
 }
 

@@ -95,11 +95,24 @@ Image saturated(const Extent& extent, const std::vector<std::uint8_t>& wide) {
   return image;
 }
 
+// Whether the header has a side of 0 pixels, of which the library says only that it is invalid.
+bool is_empty(std::span<const std::byte> file) {
+  constexpr std::size_t kSides = 16, kSide = 4;  // the first side's byte, and bytes of one
+  const auto is_zero = [&](std::size_t begin) {
+    return std::ranges::all_of(file.subspan(begin, kSide),
+                               [](std::byte byte) { return byte == std::byte{0}; });
+  };
+  if (file.size() < kSides + 2 * kSide) return false;
+  if (std::memcmp(file.data() + kSides - kSide, "IHDR", kSide) != 0) return false;
+  return is_zero(kSides) || is_zero(kSides + kSide);
+}
+
 }  // namespace
 
 Image decode_png(std::span<const std::byte> file, const std::string& name,
                  const DecodeOptions& options) {
   PngReader png(file);
+  if (is_empty(file)) fail("cannot decode {}: it says that it has 0 pixels", name);
   if (!png.read_header()) fail("cannot decode {}: {}", name, png.message());
   const Extent extent = png.extent();
   if (exceeds(extent, options.max_pixels)) {

@@ -31,6 +31,7 @@ class UnfinishedSet {
   UnfinishedSet& operator=(const UnfinishedSet&) = delete;
   ~UnfinishedSet();
 
+  const std::filesystem::path& directory() const { return directory_; }
   std::int64_t next() const { return next_; }  // pictures of the source that are done
   std::int64_t rows() const { return next_ - static_cast<std::int64_t>(broken_.size()); }
   // Numbers of the source's pictures, ascending, and why.

@@ -215,6 +215,29 @@ TEST_F(ImageSet, PicturesOfOtherSizesAreBrokenWhereSizesAreKept) {
   EXPECT_TRUE(contains(result.broken.back().why, "the first picture has 30 x 20"));
 }
 
+TEST_F(ImageSet, AllPicturesAreListedIfAllAreBroken) {
+  const test::TempDir broken;
+  fs::create_directories(broken / "one");
+  for (const char* name : {"a.png", "b.jpg", "c.png"}) {
+    test::spew(broken / "one" / name, "no picture");
+  }
+  const auto source = open_image_source(std::vector{broken.path()}, {});
+  for (const Fit fit : {Fit::kSquash, Fit::kKeep}) {
+    preparation_.fit = fit;
+    ImageSetOptions options;
+    options.target = out_ / "set";
+    const ImageSetResult result = make_image_set(*source, preparation_, options, {});
+    EXPECT_FALSE(result.written);
+    EXPECT_EQ(result.count, 0);
+    ASSERT_EQ(result.broken.size(), 3u);
+    EXPECT_EQ(result.broken[1].name, "one/b.jpg");
+    EXPECT_FALSE(fs::exists(unfinished_set(options.target)));
+  }
+  preparation_.fit = Fit::kSquash;
+  EXPECT_FALSE(make(out_ / "set", false).written);
+  EXPECT_TRUE(fs::exists(unfinished_set(out_ / "set"))) << "of which 48 are sound";
+}
+
 TEST_F(ImageSet, AFileIsNoPlaceForASetWhateverItsNameEndsIn) {
   test::spew(out_ / "r.db", std::string("SQLite format 3\0", 16) + std::string(84, '\0'));
   test::spew(out_ / "notes.txt", "text");
