@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -140,7 +141,10 @@ void ImageFile::read(std::int64_t begin, std::int64_t n, std::span<float> out) c
   const auto first = static_cast<std::uint64_t>(begin) * each;
   if (!bytes_) {
     pixels_.read(offset_ + first * sizeof(float), std::as_writable_bytes(out));
-    return;
+    const auto wrong = std::ranges::find_if_not(out, [](float x) { return std::isfinite(x); });
+    if (wrong == out.end()) return;
+    fail("cannot read images from {}: image {} has a pixel that is {}, expected finite numbers",
+         pixels_.path().string(), begin + (wrong - out.begin()) / elements(), *wrong);
   }
   std::vector<std::byte> image(each);
   const auto channels = static_cast<std::size_t>(channels_), pixels = each / channels;

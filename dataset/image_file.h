@@ -33,7 +33,8 @@ class ImageFile {
   std::int64_t width() const { return width_; }
   std::int64_t elements() const { return channels_ * height_ * width_; }  // of an image
 
-  // Images [begin, begin + n): [n, channels, height, width], n * elements() numbers.
+  // Images [begin, begin + n): [n, channels, height, width], n * elements() numbers. Error, which
+  // names the image, if a number of an f32 file is not finite.
   void read(std::int64_t begin, std::int64_t n, std::span<float> out) const;
   const std::vector<std::int64_t>& labels() const { return labels_; }  // [count]
   std::string fingerprint() const;  // of what read() gives, and of the labels

@@ -74,6 +74,17 @@ TEST_F(ImageFiles, FloatsAreTakenAsTheyAre) {
   std::vector<float> out(12);
   file.read(0, 2, out);
   EXPECT_EQ(out, values);
+  for (const float wrong : {std::nanf(""), -INFINITY}) {
+    values[7] = wrong;
+    write("images.npy", array("<f4", {2, 1, 2, 3}, values));
+    const ImageFile other(set_.path(), std::nullopt);
+    other.read(0, 1, std::span(out).first(6));
+    for (std::int64_t first : {0, 1}) {
+      const std::string error = test::error_of(
+          [&] { other.read(first, 2 - first, std::span(out).first(6 * (2 - first))); });
+      EXPECT_TRUE(test::contains(error, "image 1 has a pixel that is ")) << error;
+    }
+  }
 }
 
 TEST_F(ImageFiles, LabelsOfOtherTypesAreTheSame) {
