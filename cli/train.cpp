@@ -259,7 +259,18 @@ NestedModel described_model(const Request& request) {
   return config == model.config ? model : family.describe(config, {});
 }
 
-void print_head(const NestedModel& model, const Widths& widths, const OptionTable& options) {
+// What stands before the losses. Held-out losses are of the softmax, whatever is trained.
+struct LossLabels {
+  std::string_view train, held_out;
+};
+
+LossLabels labels_of(TargetLoss loss) {
+  if (loss == TargetLoss::kSigmoid) return {"train (sigmoid):", "held out (softmax):"};
+  return {"train:", "held out:"};
+}
+
+void print_head(const NestedModel& model, const Widths& widths, TargetLoss loss,
+                const OptionTable& options) {
   for (const auto& [name, value] : options.settings()) note("{:>18}  {}\n", name, value);
   if (model.space.levels() == 1 && widths.empty()) {
     note(
@@ -271,14 +282,17 @@ void print_head(const NestedModel& model, const Widths& widths, const OptionTabl
   for (std::size_t k = 0; widths.empty() && k < model.space.levels(); ++k) {
     header += fmt::format(" {:>6}", to_string(model.space.uniform(k)).substr(0, 6));
   }
-  print("{:>8} {:>9} {:>7}  train:{}  held out:{}  {:>8}  left\n", "step", "rate", "norm", header,
-        header, fmt::format("{}/s", words_of(model.input.type).kind));
+  const LossLabels labels = labels_of(loss);
+  print("{:>8} {:>9} {:>7}  {}{}  {}{}  {:>8}  left\n", "step", "rate", "norm", labels.train,
+        header, labels.held_out, header, fmt::format("{}/s", words_of(model.input.type).kind));
   std::fflush(stdout);
 }
 
-void print_report(const TrainReport& report) {
-  print("{:>8} {:>9.2e} {:>7.3f}        {}            {}  {:>8.0f}  {}\n", report.step,
-        report.learning_rate, report.gradient_norm, losses_text(report.train_loss),
+void print_report(const TrainReport& report, TargetLoss loss) {
+  const LossLabels labels = labels_of(loss);
+  print("{:>8} {:>9.2e} {:>7.3f}  {:{}}{}  {:{}}{}  {:>8.0f}  {}\n", report.step,
+        report.learning_rate, report.gradient_norm, "", labels.train.size(),
+        losses_text(report.train_loss), "", labels.held_out.size(),
         losses_text(report.validation_loss), report.outputs_per_second,
         duration_text(report.seconds_left));
   std::fflush(stdout);
@@ -305,9 +319,10 @@ int train_command(const Arguments& arguments) {
   const NestedModel model = described_model(request);
   if (!request.widths.empty()) settings.widths = parse_widths(request.widths, model.layers());
   take_data(request, model);
-  print_head(model, settings.widths, options);
+  print_head(model, settings.widths, settings.loss, options);
 
-  const TrainSink sink{print_report, [&](const Progress&) { return !guard.interrupted(); }};
+  const TrainSink sink{[&](const TrainReport& report) { print_report(report, settings.loss); },
+                       [&](const Progress&) { return !guard.interrupted(); }};
   try {
     open_engine(request.device.device).train(model, settings, request.device, sink);
   } catch (const Stopped&) {
