@@ -162,7 +162,9 @@ class EvalCommand {
     require_metrics(wanted.metrics, data->kind());
     wanted.retrieval = load_retrieval(options, request_.retrieval, wanted.metrics, request_.data,
                                       opened_, request_.db, request_.device.dtype);
-    if (wanted.retrieval) make_queries(*data, *wanted.retrieval);
+    if (wanted.retrieval) {
+      make_queries(*data, *wanted.retrieval, QueriesInDatabase::kNoted);
+    }
     data_ = std::move(data);
   }
 

@@ -65,7 +65,7 @@ std::optional<Retrieval> load_retrieval(const OptionTable& options,
   return loaded;
 }
 
-void make_queries(Examples& examples, const Retrieval& retrieval) {
+void make_queries(Examples& examples, const Retrieval& retrieval, QueriesInDatabase in_database) {
   const Examples& database = *retrieval.database;
   if (const std::int64_t none = queries_without_match(examples, database); none > 0) {
     note(
@@ -73,7 +73,15 @@ void make_queries(Examples& examples, const Retrieval& retrieval) {
         "as searches that find nothing\n",
         none, examples.count, examples.name, database.name);
   }
-  if (const std::int64_t shared = examples.shared_with(database); shared > 0) {
+  const std::int64_t shared = examples.shared_with(database);
+  if (shared > 0 && in_database == QueriesInDatabase::kRefused) {
+    fail(
+        "cannot search by retrieval: {} images are in {} and in the database {}, and each finds "
+        "itself whatever the submodel; take queries that are not in the database, or score "
+        "submodels with 'mixnmatch eval', which takes them",
+        shared, examples.name, database.name);
+  }
+  if (shared > 0) {
     note(
         "{} images are in {} and in the database {}: a query that is in the database finds "
         "itself\n",

@@ -49,9 +49,14 @@ std::optional<Retrieval> load_retrieval(const OptionTable& options,
                                         const OpenedModel& opened,
                                         const std::filesystem::path& store, Dtype dtype);
 
-// Makes the examples queries of the database, and notes those that have no match in it or lie in
-// it.
-void make_queries(Examples& examples, const Retrieval& retrieval);
+// What is done about queries that lie in the database, where each finds itself.
+enum class QueriesInDatabase : std::uint8_t {
+  kNoted,
+  kRefused,  // Error: every submodel finds them, so they choose none
+};
+
+// Makes the examples queries of the database, and notes those that have no match in it.
+void make_queries(Examples& examples, const Retrieval& retrieval, QueriesInDatabase in_database);
 
 // Encodes the database, with a bar, if the full model encodes it. Error if each submodel does and
 // weights are streamed. Call it before a run begins.

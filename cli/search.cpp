@@ -256,7 +256,9 @@ class SearchCommand {
       score_.retrieval = load_retrieval(options_, request_.retrieval, score_.metrics, from,
                                         *opened_, request_.db, request_.device.dtype);
     }
-    if (score_.retrieval) make_queries(*data, *score_.retrieval);
+    if (score_.retrieval) {
+      make_queries(*data, *score_.retrieval, QueriesInDatabase::kRefused);
+    }
     return data;
   }
 
