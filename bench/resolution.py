@@ -3,10 +3,11 @@
 usage: resolution.py [--sizes 224,384,512,768,1024] [--layers 4] [--hidden 384] [--threads 1]
                      [--svg docs/resolution.svg]
 
-Random weights of both families with patches of 16 pixels, at each size as a model of its own, so
-that positions need no resizing. `mixnmatch latency` times one image. Prints the time of a layer in
-the middle, of which a model has many, and of the whole model, and the peak memory of the process.
-Draws images a second and memory over the size, and where the two families' speeds cross.
+Random weights of both families with patches of 16 pixels and positions of images of 224, which
+`--image-size` resizes to the others. `mixnmatch latency` times one image. Prints the time of a layer
+in the middle, of which a model has many, and of the whole model, images a second, and the peak
+memory of the process. Draws images a second and memory over the size, and where the two families'
+speeds cross.
 """
 
 import argparse
@@ -18,17 +19,17 @@ import tempfile
 from pathlib import Path
 
 MIXNMATCH = Path(__file__).parents[1] / "build/release/bin/mixnmatch"
-PATCH = 16
+PATCH, LEARNED = 16, 224  # pixels
 
 
-def configs(size, layers, hidden):
+def configs(layers, hidden):
     vit = {
         "model_type": "vit",
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": hidden // 64,
         "intermediate_size": 4 * hidden,
-        "image_size": size,
+        "image_size": LEARNED,
         "patch_size": PATCH,
         "num_labels": 1000,
         "matformer_granularities": [4 * hidden],
@@ -38,7 +39,7 @@ def configs(size, layers, hidden):
         "n_layer": layers,
         "d_intermediate": 0,
         "n_classes": 1000,
-        "image_size": size,
+        "image_size": LEARNED,
         "patch_size": PATCH,
         "ssm_cfg": {},
         "matformer_granularities": [hidden],
@@ -46,7 +47,7 @@ def configs(size, layers, hidden):
     return {"vit": vit, "mamba2_vision": mamba}
 
 
-def measure(config, threads):
+def measure(config, size, threads):
     """Milliseconds of a middle layer and of the whole model, and MiB."""
     with tempfile.TemporaryDirectory() as scratch:
         sizes, model = Path(scratch) / "config.json", Path(scratch) / "model"
@@ -55,6 +56,7 @@ def measure(config, threads):
         subprocess.run(command, check=True, capture_output=True)
         command = [MIXNMATCH, "latency", model, "--batch", "1", "--repeats", "5"]
         command += ["--checks", "1", "--threads", str(threads), "--json"]
+        command += ["--image-size", str(size)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         out = json.loads(process.stdout.read())
         _, status, usage = os.wait4(process.pid, 0)
@@ -81,6 +83,20 @@ def crossing(sizes, slower, faster):
     return None
 
 
+def ticks(low, high):
+    """Round numbers between the two logarithms, at least three if there are."""
+    for factors in ((1, 2, 5), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)):
+        found = []
+        for power in range(
+            math.floor(low / math.log(10)), math.ceil(high / math.log(10))
+        ):
+            found += [10**power * factor for factor in factors]
+        found = [tick for tick in found if low <= math.log(tick) <= high]
+        if len(found) > 2:
+            break
+    return found
+
+
 def panel(left, title, unit, sizes, series, crossings):
     """Series over the size, both axes logarithmic; crossings are marked by a line and their text."""
     values = [value for line in series.values() for value in line[1]]
@@ -99,18 +115,12 @@ def panel(left, title, unit, sizes, series, crossings):
         f'<text x="{left + 255}" y="314" text-anchor="middle">pixels a side</text>',
         f'<text x="{left + 4}" y="36">{unit}</text>',
     ]
-    step = 10 ** math.floor(math.log10(min(values)))
-    while step < max(values):
-        for factor in (1, 2, 5):
-            if low <= math.log(step * factor) <= high:
-                at = y(step * factor)
-                out.append(
-                    f'<text x="{left + 55}" y="{at + 4:.1f}" text-anchor="end">{step * factor:g}</text>'
-                )
-                out.append(
-                    f'<path d="M{left + 60} {at:.1f}H{left + 450}" stroke="#ddd"/>'
-                )
-        step *= 10
+    for tick in ticks(low, high):
+        at = y(tick)
+        out.append(
+            f'<text x="{left + 55}" y="{at + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+        out.append(f'<path d="M{left + 60} {at:.1f}H{left + 450}" stroke="#ddd"/>')
     for size in sizes:
         out.append(
             f'<text x="{x(size):.0f}" y="296" text-anchor="middle">{size}</text>'
@@ -182,17 +192,18 @@ def main():
     arguments = parser.parse_args()
     if arguments.layers < 3:
         parser.error("--layers: without a layer in the middle there is nothing to time")
-    print("pixels  tokens  family         layer, ms  model, ms  peak, MiB")
+    print("pixels  tokens  family         layer, ms  model, ms  images/s  peak, MiB")
     sizes = [int(size) for size in arguments.sizes.split(",")]
     results = {family: [] for family in COLOURS}
+    models = configs(arguments.layers, arguments.hidden)
     for size in sizes:
         tokens = (size // PATCH) ** 2 + 1
-        models = configs(size, arguments.layers, arguments.hidden)
         for family, config in models.items():
-            layer, whole, memory = measure(config, arguments.threads)
+            layer, whole, memory = measure(config, size, arguments.threads)
             results[family].append((layer, whole, memory))
             print(
-                f"{size:6}  {tokens:6}  {family:13}  {layer:9.2f}  {whole:9.1f}  {memory:9.0f}",
+                f"{size:6}  {tokens:6}  {family:13}  {layer:9.2f}  {whole:9.1f}"
+                f"  {1e3 / whole:8.2f}  {memory:9.0f}",
                 flush=True,
             )
     if len(sizes) > 1:

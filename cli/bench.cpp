@@ -190,6 +190,7 @@ OptionTable option_table(Request& request) {
       "give the same losses. Beside the result it prints the ratio of FLOPs that the plan states, "
       "and the rate of a square product.");
   add_model_options(options, model);
+  add_image_size_option(options, model.nesting);
   options
       .option("set", texts_value(sets, "NAME"),
               "the set of submodels: uniform, least-slope, monotone or grid (default monotone); "

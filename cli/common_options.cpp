@@ -29,6 +29,13 @@ void add_nesting_options(OptionTable& options, Nesting& nesting) {
               "names");
 }
 
+void add_image_size_option(OptionTable& options, Nesting& nesting) {
+  constexpr std::int64_t kMost = 1 << 16;
+  options.option("image-size", of_run(count_value(nesting.image_size, 0, kMost, "PIXELS")),
+                 "for a model of images: the side of the images, to which its positions are "
+                 "resized as transformers does it; 0: what the checkpoint says");
+}
+
 void add_device_options(OptionTable& options, DeviceOptions& device) {
   options.section("device")
       .option("device", text_value(device.device, "DEVICE"), "cpu, cuda or cuda:N")

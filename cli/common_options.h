@@ -24,8 +24,9 @@ struct ModelOptions {
   Nesting nesting;
 };
 
-void add_model_options(OptionTable& options, ModelOptions& model);  // DIR and the following
-void add_nesting_options(OptionTable& options, Nesting& nesting);   // --granularities, --may-skip
+void add_model_options(OptionTable& options, ModelOptions& model);   // DIR and the following
+void add_nesting_options(OptionTable& options, Nesting& nesting);    // --granularities, --may-skip
+void add_image_size_option(OptionTable& options, Nesting& nesting);  // --image-size
 void add_device_options(OptionTable& options, DeviceOptions& device);  // --device, --dtype...
 void add_data_options(OptionTable& options, ExampleOptions& data);     // --token-format, ...
 

@@ -121,6 +121,7 @@ OptionTable option_table(Request& request) {
                       "standard error over sequences, the perplexity and the exact costs. If there "
                       "are several, it also prints the paired difference to the first.");
   add_model_options(options, model);
+  add_image_size_option(options, model.nesting);
   options
       .option("widths", texts_value(widths, "WIDTHS"),
               "a submodel: 512x4,256x8, or a single width for all layers, or 'uniform' for every "
@@ -177,6 +178,7 @@ class EvalCommand {
       return 0;
     }
     note_left_aside(opened_.checkpoint);
+    note_resized_positions(opened_.model);
     require_device(request_.device);
     if (!request_.db.empty()) Store::require_writable(request_.db);
     Scorer scorer(opened_, request_.device, request_.score, ranks.get(), note_line);

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "cli/print.h"
+#include "families/image_patches.h"
 #include "image/preprocessor_config.h"
 #include "text/byte_letters.h"
 #include "text/tokenizer.h"
@@ -78,6 +80,11 @@ std::function<std::string()> tokenizer_vocabulary(const std::filesystem::path& d
       return "";
     }
   };
+}
+
+void note_resized_positions(const NestedModel& model) {
+  const std::string text = resized_positions_text(model);
+  if (!text.empty()) note("{}, as transformers does it\n", text);
 }
 
 void read_as_model(ExampleOptions& data, const OpenedModel& opened) {

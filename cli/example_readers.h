@@ -28,6 +28,9 @@ std::function<std::optional<PixelScale>()> pixel_scale(const std::filesystem::pa
 std::function<std::string()> tokenizer_vocabulary(const std::filesystem::path& directory,
                                                   std::int64_t vocab_size);
 
+// On standard error, a line if the model's positions are resized to its images.
+void note_resized_positions(const NestedModel& model);
+
 // Sets the readers of `data` to those of the checkpoint. Each reads its file when it is called.
 void read_as_model(ExampleOptions& data, const OpenedModel& opened);
 

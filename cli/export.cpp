@@ -19,6 +19,7 @@
 #include "base/interrupt.h"
 #include "base/quantity.h"
 #include "cli/common_options.h"
+#include "cli/example_readers.h"
 #include "cli/explanation.h"
 #include "cli/left_aside.h"
 #include "cli/options.h"
@@ -65,6 +66,7 @@ OptionTable option_table(Request& request) {
       "scripts/verify can check any other program. With --dry-run or --explain a config.json is "
       "enough.");
   add_model_options(options, request.model);
+  add_image_size_option(options, request.model.nesting);
   options.section("which submodel: --widths, --record, --best or a --budget alone")
       .option("widths", text_value(request.widths, "WIDTHS"), "512x4,256x4, or 256 for all layers")
       .option("record", id_value(request.record, "N"), "the submodel of this record in --db")
@@ -237,6 +239,7 @@ class ExportCommand {
           request_.model.directory.string());
     }
     note_left_aside(opened_->checkpoint);
+    note_resized_positions(opened_->model);
   }
 
   void open_store() {

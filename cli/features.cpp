@@ -32,6 +32,7 @@ OptionTable option_table(Request& request) {
                       "NAME-X.npy, and the classes of the images as NAME-y.npy. 'retrieve' "
                       "searches such files, and NumPy reads them.");
   add_model_options(options, request.model);
+  add_image_size_option(options, request.model.nesting);
   options
       .option("widths", text_value(request.widths, "WIDTHS"),
               "the submodel: 512x4,256x8, or a single width for all layers; else the full model")

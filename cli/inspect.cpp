@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/print.h"
+#include "families/image_patches.h"
 #include "families/open_model.h"
 #include "model/cost.h"
 #include "model/example_words.h"
@@ -191,6 +192,7 @@ OptionTable option_table(Request& request) {
       "weights "
       "only for the fingerprint. A config.json is enough, if you do not have the model.");
   add_model_options(options, model);
+  add_image_size_option(options, model.nesting);
   options.section("costs")
       .option("context", count_value(basis.context, 1, 1 << 30, "TOKENS"),
               "tokens per sequence for counting FLOPs, or the most that the model allows if that "
@@ -304,6 +306,9 @@ void print_as_text(const Request& request, const Inspected& inspected,
   print("fingerprint  {}\n", fingerprint_text(inspected));
   if (const std::string text = left_aside_text(inspected.opened.checkpoint); !text.empty()) {
     print("left aside   {}\n", text);
+  }
+  if (const std::string text = resized_positions_text(model); !text.empty()) {
+    print("images       {}, as transformers does it\n", text);
   }
   print_provenance(provenance_of(model));
   print("\n{}", Lines{cost_table(model, request.basis).text()});

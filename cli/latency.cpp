@@ -104,6 +104,7 @@ OptionTable option_table(Request& request) {
       "Measures how long each layer takes at each of its widths. The time of any submodel is then "
       "a sum. Random submodels are also measured as a whole, to see how far such sums are off.");
   add_model_options(options, model);
+  add_image_size_option(options, model.nesting);
   options.section("what is timed")
       .option("phase", choice_value(phase, kPhases),
               "decode: one token after --length cached tokens; prefill: --length tokens at once")

@@ -106,6 +106,7 @@ OptionTable option_table(Request& request) {
                 "the nested checkpoint; not needed with --resume")
       .section("model and data");
   add_nesting_options(options, request.model.nesting);
+  add_image_size_option(options, request.model.nesting);
   options
       .option("data", of_run(data_value(request.data.path)),
               "token file of the search part, or a task file")
@@ -346,6 +347,7 @@ class SearchCommand {
     }
     if (!data_->protocol.empty()) note("scores are of {}\n", data_->protocol);
     note_left_aside(opened_->checkpoint);
+    note_resized_positions(opened_->model);
     if (request_.max_seconds > 0 && strategies_.size() > 1) {
       note(
           "--max-time is shared evenly: {} for each of {} strategies, and what one leaves goes to "

@@ -118,6 +118,7 @@ OptionTable option_table(Request& request) {
       "shows what each narrowing loses: the paired difference to the full model, "
       "with its standard error. A table of layers by widths.");
   add_model_options(options, request.model);
+  add_image_size_option(options, request.model.nesting);
   options.section("data").option("data", required(data_value(request.data.path)),
                                  "token file (an llm.c shard, .npy, bytes, text, or what "
                                  "--token-format says), a task file, or an image set");

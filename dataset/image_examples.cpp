@@ -47,10 +47,13 @@ void check_images(const ImageFile& file, const std::filesystem::path& directory,
                   const NestedModel& model) {
   const std::vector<std::int64_t> shape = {file.channels(), file.height(), file.width()};
   if (shape != model.input.shape) {
+    const bool square = shape[0] == model.input.shape[0] && shape[1] == shape[2];
     fail(
         "cannot score images of {}: they are {} (channels, height, width), and the model reads {}: "
-        "make the set with 'mixnmatch images --model'",
-        directory.string(), fmt::join(shape, " x "), fmt::join(model.input.shape, " x "));
+        "make the set with 'mixnmatch images --model'{}",
+        directory.string(), fmt::join(shape, " x "), fmt::join(model.input.shape, " x "),
+        square ? fmt::format(", or give --image-size {}, to which positions are resized", shape[1])
+               : "");
   }
   check_classes(directory, model.vocab_size);
   const std::vector<std::int64_t>& labels = file.labels();

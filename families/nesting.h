@@ -1,6 +1,8 @@
-// What the user says about how a model nests, where its config.json does not say it.
+// What the user says about how a model nests and what it reads, where its config.json says nothing
+// or something else.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace mnm {
@@ -11,6 +13,9 @@ struct Nesting {
   std::string granularities = {};
   // Layers that may be left out: "2-6,8". Empty: what the config says, else none.
   std::string may_skip = {};
+  // The side in pixels of images, where positions shall be resized to images of another size than
+  // the config's. 0: what the config says.
+  std::int64_t image_size = 0;
 };
 
 }  // namespace mnm

@@ -115,7 +115,11 @@ DescribedModel describe_model(const nlohmann::json& config, const Nesting& nesti
                               const std::filesystem::path& where) {
   try {
     const Family& family = family_of(config);
-    return {&family, family.describe(config, nesting)};
+    DescribedModel described = {&family, family.describe(config, nesting)};
+    if (nesting.image_size > 0 && described.model.reads_tokens()) {
+      fail_usage("an image size was given, but the model reads tokens");
+    }
+    return described;
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {

@@ -12,6 +12,7 @@ import datetime
 import functools
 import importlib
 import importlib.metadata
+import inspect
 import json
 import math
 import os
@@ -204,7 +205,11 @@ def run_transformers(directory, inputs):
             raise ValueError(f"transformers reports {problem}: {keys[:3]}")
     with torch.inference_mode():
         if are_images(inputs):
-            return model.eval()(torch.from_numpy(inputs)).logits.numpy()
+            takes = inspect.signature(model.forward).parameters
+            resizing = {}
+            if "mixnmatch_image_size" in config and "interpolate_pos_encoding" in takes:
+                resizing["interpolate_pos_encoding"] = True
+            return model.eval()(torch.from_numpy(inputs), **resizing).logits.numpy()
         return model.eval()(torch.tensor([inputs])).logits[0].numpy()
 
 

@@ -17,7 +17,7 @@ Mamba2VisionConfig parse_mamba2_vision_config(const nlohmann::json& json, const 
   const ConfigReader keys(json);
   Mamba2VisionConfig config;
   config.blocks = parse_mamba_ssm_blocks(json, nesting, keys.size("n_classes"));
-  config.image = read_image_patches(keys);
+  config.image = read_image_patches(keys, nesting.image_size);
   config.norm_bias = !keys.flag("rms_norm", false);
   config.norm_eps = keys.positive("norm_epsilon").value_or(1e-5);
   const std::string pool = keys.text("pool").value_or("cls");

@@ -7,7 +7,7 @@
 //                                another: RMS, 1e-5
 //   pool                         "cls", the class token, or "avg", the mean of the patches
 // These keys are ours. The authors' code does not take them:
-//   matformer_granularities, matformer_widths, mixnmatch_may_skip
+//   matformer_granularities, matformer_widths, mixnmatch_may_skip, mixnmatch_image_size
 //   num_channels                 of an image, 3 where it is absent
 //   model_type                   as an export states it
 // Shukla et al., "MatMamba" (arXiv 2410.06718), sec. 4.1; github.com/ScaledFoundations/MatMamba,

@@ -32,7 +32,12 @@ class Mamba2VisionFold final : public Fold {
   Embedded embed(const Batch& batch) override {
     const at::Tensor embedded = embed_patches(config_.image, batch.inputs, patches_, patch_bias_);
     const at::Tensor last = class_token_.expand({embedded.size(0), 1, config_.blocks.hidden_size});
-    const at::Tensor x = (at::cat({embedded, last}, 1) + positions_).unsqueeze(0);
+    const std::int64_t learned = config_.image.learned_patches();
+    const at::Tensor positions =
+        at::cat({patch_positions(config_.image, positions_.narrow(1, 0, learned)),
+                 positions_.narrow(1, learned, 1)},
+                1);
+    const at::Tensor x = (at::cat({embedded, last}, 1) + positions).unsqueeze(0);
     const bool half = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
     return {{{half && config_.blocks.residual_in_fp32 ? x.to(at::kFloat) : x}}, {}};
   }

@@ -30,7 +30,8 @@ void add_embeddings(const Mamba2VisionConfig& config, TensorTable& table) {
     return tensor;
   };
   embedding(to.add("cls_token", {1, 1, d}, Init::kNormal)).is_vectors = true;
-  embedding(to.add("pos_embed", {1, config.positions(), d}, Init::kNormal)).is_vectors = true;
+  embedding(to.add("pos_embed", {1, image.learned_patches() + 1, d}, Init::kNormal)).is_vectors =
+      true;
   TensorSpec& projection = embedding(
       to.product("patch_embed.proj.weight",
                  {d, image.channels, image.patch_height, image.patch_width}, image.elements()));
@@ -107,6 +108,7 @@ class Mamba2Vision final : public Family {
     NestedModel model;
     model.family = name();
     model.config = json;
+    if (nesting.image_size > 0) model.config[kImageSizeKey] = nesting.image_size;
     model.dtype = blocks.dtype;
     model.input = {InputType::kPixels, config.image.shape()};
     model.one_output = true;

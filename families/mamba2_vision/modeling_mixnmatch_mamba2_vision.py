@@ -156,11 +156,27 @@ class MixNMatchMamba2VisionForImageClassification(PreTrainedModel):
     def _init_weights(self, module):
         pass  # loaded, never trained from nothing here
 
+    def positions(self, pixel_values):
+        """As they were learned, or resized to the images' size as transformers does of a ViT."""
+        down, across = pair(self.config.patch_size)
+        height, width = pair(self.config.image_size)
+        if pixel_values.shape[2:] == (height, width):
+            return self.pos_embed
+        grid = self.pos_embed[:, :-1].unflatten(1, (height // down, width // across))
+        resized = nn.functional.interpolate(
+            grid.permute(0, 3, 1, 2).float(),
+            size=(pixel_values.shape[2] // down, pixel_values.shape[3] // across),
+            mode="bicubic",
+            align_corners=False,
+        )
+        resized = resized.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
+        return torch.cat([resized, self.pos_embed[:, -1:]], 1)
+
     def features(self, pixel_values):
         """What the head reads, [images, d_model]: the vector for retrieval."""
         patches = self.patch_embed(pixel_values)
         token = self.cls_token.expand(len(patches), -1, -1)
-        x = torch.cat([patches, token], 1) + self.pos_embed
+        x = torch.cat([patches, token], 1) + self.positions(pixel_values)
         if self.config.residual_in_fp32 and x.dtype in (torch.float16, torch.bfloat16):
             x = x.float()
         for layer in self.layers:

@@ -9,6 +9,7 @@
 #include "export/onnx_layers.h"
 #include "families/mamba2/onnx_mixer.h"
 #include "families/mamba2_vision/config.h"
+#include "families/onnx_positions.h"
 
 namespace mnm {
 namespace {
@@ -53,7 +54,13 @@ class Mamba2VisionGraph {
         onnx_patch_embedding(graph_, pixels, "patch_embed.proj", d_, config_.image.patch_height,
                              config_.image.patch_width);
     const OnnxValue last = onnx_for_each(graph_, graph_.weight("cls_token"), pixels, {1, d_});
-    return graph_.add(graph_.concat({patches, last}, 1), graph_.weight("pos_embed"));
+    OnnxValue positions = graph_.weight("pos_embed");
+    if (config_.image.resized()) {
+      const auto parts = graph_.split(positions, 1, {config_.image.learned_patches(), 1});
+      positions = graph_.concat(
+          {onnx_patch_positions(graph_, config_.image, parts.front(), d_), parts.back()}, 1);
+    }
+    return graph_.add(graph_.concat({patches, last}, 1), positions);
   }
 
   OnnxValue norm(const OnnxValue& x, const std::string& name) {

@@ -40,7 +40,12 @@ void refuse_other_models(const ConfigReader& keys, const VitKind& kind) {
     const std::string bridge = fmt::format("MixNMatch{}", kind.class_name);
     if (!list->is_array() || list->size() != 1 ||
         (list->front() != kind.class_name && list->front() != bridge)) {
-      fail("architectures is {}, expected {}", shown(*list), kind.class_name);
+      const bool backbone = !list->empty() && list->front().is_string() &&
+                            list->front().get_ref<const std::string&>().ends_with("Model");
+      fail("architectures is {}, expected {}{}", shown(*list), kind.class_name,
+           backbone ? ": a model without a classifier gets one from transformers, in a line that "
+                      "docs/vision.md has under \"Limits\""
+                    : "");
     }
   }
   if (keys.find("quantization_config") != nullptr) {
@@ -55,15 +60,15 @@ void refuse_other_dinov2(const ConfigReader& keys, const ImagePatches& image) {
         "use_swiglu_ffn is true, expected false: the gated MLP of DINOv2 giant is not computed "
         "here");
   }
-  if (image.height != image.width) {
+  if (image.learned_height != image.learned_width) {
     fail(
         "image_size is {} x {}, expected a square: for others transformers resizes positions, "
         "which is not computed here",
-        image.height, image.width);
+        image.learned_height, image.learned_width);
   }
 }
 
-void read_sizes(const ConfigReader& keys, VitConfig& config) {
+void read_sizes(const ConfigReader& keys, const Nesting& nesting, VitConfig& config) {
   config.layers = keys.size("num_hidden_layers", kMaxLayers);
   config.hidden_size = keys.size("hidden_size");
   config.heads = keys.size("num_attention_heads");
@@ -71,7 +76,8 @@ void read_sizes(const ConfigReader& keys, VitConfig& config) {
     fail("hidden_size {} is no multiple of num_attention_heads {}", config.hidden_size,
          config.heads);
   }
-  config.image = read_image_patches(keys, config.kind->patch);
+  config.image = read_image_patches(keys, nesting.image_size, config.kind->patch);
+  config.image.antialias = config.kind->registers;
   config.classes = classes_of(keys);
   if (config.kind->registers) {
     config.registers = keys.optional_size("num_register_tokens", kMaxRegisters).value_or(4);
@@ -135,7 +141,7 @@ VitConfig parse_vit_config(const nlohmann::json& json, const Nesting& nesting) {
   VitConfig config;
   if (const VitKind* const kind = vit_kind(json)) config.kind = kind;
   refuse_other_models(keys, *config.kind);
-  read_sizes(keys, config);
+  read_sizes(keys, nesting, config);
   if (config.kind->style.reads_patches) refuse_other_dinov2(keys, config.image);
   config.qkv_bias = keys.flag("qkv_bias", true);
   config.compensated = keys.flag(kCompensatedKey, false);

@@ -5,6 +5,7 @@
 //                            mixed widths; the widest is intermediate_size, or what mlp_ratio
 //                            rounds up
 //   mixnmatch_compensated    a width makes up for what it leaves out (families/compensation.h)
+//   mixnmatch_image_size     the side of the images that are computed (families/image_patches.h)
 //   mixnmatch_may_skip       the layers that may be left out (families/may_skip.h)
 // Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv 2010.11929), sec. 3.1.
 #pragma once

@@ -63,7 +63,8 @@ class VitFold final : public Fold {
         at::cat({tokens.narrow(1, 0, positioned) + positions_.narrow(1, 0, positioned),
                  tokens.narrow(1, positioned, config_.registers)},
                 1);
-    const at::Tensor patches = embedded + positions_.narrow(1, positioned, config_.image.patches());
+    const at::Tensor learned = positions_.narrow(1, positioned, config_.image.learned_patches());
+    const at::Tensor patches = embedded + patch_positions(config_.image, learned);
     const at::Tensor x = at::cat({first.expand({images, config_.first_tokens(), d}), patches}, 1);
     return {{{x.unsqueeze(0)}}, {}};
   }

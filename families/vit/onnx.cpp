@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "export/onnx_layers.h"
+#include "families/onnx_positions.h"
 #include "families/vit/config.h"
 
 namespace mnm {
@@ -51,8 +52,9 @@ class VitGraph {
         graph_, pixels, base + "patch_embeddings.projection", config_.hidden_size,
         config_.image.patch_height, config_.image.patch_width);
     const std::int64_t positioned = config_.positioned_tokens(), d = config_.hidden_size;
-    const std::vector<OnnxValue> positions = graph_.split(
-        graph_.weight(base + "position_embeddings"), 1, {positioned, config_.image.patches()});
+    const std::vector<OnnxValue> positions =
+        graph_.split(graph_.weight(base + "position_embeddings"), 1,
+                     {positioned, config_.image.learned_patches()});
     std::vector<OnnxValue> tokens;
     for (const std::string& name : config_.first_token_names()) {
       tokens.push_back(graph_.weight(name));
@@ -64,7 +66,8 @@ class VitGraph {
     first.insert(first.end(), end, tokens.end());
     const OnnxValue each =
         onnx_for_each(graph_, graph_.concat(first, 1), pixels, {config_.first_tokens(), d});
-    const OnnxValue all = graph_.concat({each, graph_.add(patches, positions.back())}, 1);
+    const OnnxValue of_patches = onnx_patch_positions(graph_, config_.image, positions.back(), d);
+    const OnnxValue all = graph_.concat({each, graph_.add(patches, of_patches)}, 1);
     return graph_.reshape(all, {-1, config_.hidden_size});
   }
 

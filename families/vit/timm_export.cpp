@@ -75,6 +75,9 @@ std::vector<StackedTensor> layout_of(const VitConfig& config, const TensorTable&
 }  // namespace
 
 std::string vit_why_not_timm(const VitConfig& config) {
+  if (config.image.resized()) {
+    return "timm resizes positions in another way than transformers, which is computed here";
+  }
   if (!config.kind->style.reads_patches) return "";
   return "timm has no classifier that reads the class token beside the mean of the patches";
 }

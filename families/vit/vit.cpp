@@ -18,6 +18,7 @@
 #include "families/may_skip.h"
 #include "families/vit/config.h"
 #include "families/vit/huggingface.h"
+#include "families/vit/image_side.h"
 #include "families/vit/onnx.h"
 #include "families/vit/runtimes.h"
 #include "families/vit/timm.h"
@@ -107,7 +108,8 @@ void add_embeddings(const VitConfig& config, TensorTable& table) {
     to.add("register_tokens", {1, config.registers, d}, Init::kNormal).is_vectors = true;
   }
   if (config.mask_token) to.add("mask_token", {1, d}, Init::kZero).is_vectors = true;
-  to.add("position_embeddings", {1, config.positioned_tokens() + image.patches(), d}, Init::kNormal)
+  to.add("position_embeddings", {1, config.positioned_tokens() + image.learned_patches(), d},
+         Init::kNormal)
       .is_vectors = true;
   TensorSpec& projection =
       to.add("patch_embeddings.projection.weight",
@@ -167,6 +169,21 @@ class Vit final : public Family {
   NestedModel describe(const nlohmann::json& config, const Nesting& nesting) const override {
     return describe_vit(config, nesting);
   }
+  // transformers resizes DINOv2's positions to the images, whose size the checkpoint's
+  // preprocessing says: published ones have 518 pixels in config.json and 224 there.
+  nlohmann::json completed(const nlohmann::json& config,
+                           const Checkpoint& checkpoint) const override {
+    const VitKind* const kind = vit_kind(config);
+    if (kind == nullptr || !kind->style.reads_patches || config.contains(kImageSizeKey)) {
+      return config;
+    }
+    const ImagePatches image = parse_vit_config(config, {}).image;
+    const auto side = preprocessed_side(checkpoint.directory());
+    if (!side || *side < 1 || *side == image.width || *side % image.patch_width != 0) return config;
+    nlohmann::json with_side = config;
+    with_side[kImageSizeKey] = *side;
+    return with_side;
+  }
   std::map<std::string, std::string> other_names(const NestedModel& model) const override {
     if (!is_timm_vit(model.config)) return {};
     return timm_names(parse_vit_config(model.config, {}));
@@ -219,6 +236,7 @@ NestedModel describe_vit(const nlohmann::json& given, const Nesting& nesting) {
   NestedModel model;
   model.family = "vit";
   model.config = json;
+  if (nesting.image_size > 0) model.config[kImageSizeKey] = nesting.image_size;
   model.dtype = config.dtype;
   model.input = {InputType::kPixels, config.image.shape()};
   model.one_output = true;

@@ -138,16 +138,20 @@ TEST_F(Vision, ExportsComputeInTheirRuntimesWhatTheNestedModelDoes) {
   asked["onnx"] = {kRoot + "/scripts/verify", "onnxruntime"};
   asked["timm"] = {kRoot + "/scripts/verify", "timm"};
   int number = 0;
-  for (const auto& [name, config] : tiny_vits()) {
+  auto configs = tiny_vits();
+  for (auto& resized : resized_vits()) configs.push_back(std::move(resized));
+  for (const auto& [name, config] : configs) {
     const std::string model = path("of-" + name), sizes = path(name + ".json");
     spew(sizes, config.dump());
     expect_done({"random", sizes, "--out", model, "--seed", "5", "--dtype", "f32"});
-    const bool dinov2 = config.contains("mlp_ratio");
+    const bool dinov2 = config.contains("mlp_ratio"),
+               resized = config.contains("mixnmatch_image_size");
     for (const char* widths : {"16x3", "8,40,16", "24x3"}) {
       const bool uniform = widths != std::string("8,40,16");
       for (const char* format : {"huggingface", uniform ? "timm" : "onnx"}) {
         // One uniform width is enough but for DINOv2, which is native at multiples of 24.
         if (dinov2 ? format == std::string("timm") : widths == std::string("24x3")) continue;
+        if (resized && format == std::string("timm")) continue;
         const std::string to = path(fmt::format("export-{}", number++));
         const Result done =
             expect_done({"export", model, "--widths", widths, "--format", format, "--dtype",
@@ -160,7 +164,9 @@ TEST_F(Vision, ExportsComputeInTheirRuntimesWhatTheNestedModelDoes) {
                    1, "llama.cpp runs language models");
     expect_refused(
         {"export", model, "--widths", "8,40,16", "--format", "timm", "--out", path("timm")}, 1,
-        dinov2 ? "beside the mean of the patches" : "has one mlp_ratio for all layers");
+        resized  ? "timm resizes positions in another way"
+        : dinov2 ? "beside the mean of the patches"
+                 : "has one mlp_ratio for all layers");
   }
   const std::string explained =
       expect_done({"export", path("of-plain"), "--widths", "8,40,16", "--explain"}).out;
@@ -206,6 +212,47 @@ TEST_F(Vision, ACheckpointOfTimmsComesBackUnchanged) {
   EXPECT_EQ(python_failure(check, {"same", path("timm")}, scratch), "");
 }
 
+// A DINOv2 whose config has another size than its preprocessing, as the published ones.
+TEST_F(Vision, PositionsAreResizedToTheImages) {
+  const std::string sizes = path("dino.json"), model = path("dino");
+  spew(sizes, tiny_dinov2(false, {{"image_size", 20}}).dump());
+  expect_done({"random", sizes, "--out", model, "--seed", "5", "--dtype", "f32"});
+  const auto prepare = [&](int side) {
+    spew(model + "/preprocessor_config.json",
+         fmt::format(R"({{"image_processor_type": "BitImageProcessor", "do_center_crop": true,
+           "size": {{"shortest_edge": 24}}, "crop_size": {{"height": {0}, "width": {0}}},
+           "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}})",
+                     side));
+  };
+  prepare(20);
+  expect_refused({"eval", model, "--data", images_}, 1, "give --image-size 12");
+  expect_refused({"eval", model, "--data", images_, "--image-size", "10"}, 2,
+                 "patches of 4 x 4 do not divide them");
+  expect_refused({"eval", model_, "--data", search_, "--image-size", "12"}, 2,
+                 "the model reads tokens");
+  const std::vector<std::string> command = {"eval",      model, "--data", images_,
+                                            "--threads", "1",   "--json"};
+  std::vector<std::string> asked = command;
+  asked.insert(asked.end(), {"--image-size", "12"});
+  const nlohmann::json with_option = expect_done(asked).json();
+  prepare(12);
+  const Result by_itself = expect_done(command);
+  EXPECT_EQ(by_itself.json(), with_option);
+  EXPECT_NE(by_itself.err.find("positions of 20 x 20 pixels are resized to 12 x 12"),
+            std::string::npos)
+      << by_itself.err;
+  EXPECT_EQ(expect_done({"inspect", model, "--json"}).json()["max_context"], 10);
+  asked.back() = "20";
+  expect_refused(asked, 1, "the model reads 3 x 20 x 20");
+  // The same for a ViT, which says so with the option alone, in FLOPs as well.
+  const auto own = expect_done({"inspect", vit_, "--json"}).json(),
+             larger = expect_done({"inspect", vit_, "--image-size", "24", "--json"}).json();
+  EXPECT_EQ(larger["max_context"], 37);
+  EXPECT_EQ(larger["uniform"][0]["params"], own["uniform"][0]["params"]);
+  EXPECT_GT(larger["uniform"][0]["flops"].get<double>(),
+            3.5 * own["uniform"][0]["flops"].get<double>());
+}
+
 // MatMamba-Vision: the whole way of it, with the bridge and the graph in their runtimes.
 TEST_F(Vision, MatMambaIsSearchedAndExported) {
   std::vector<std::string> transformers = {kRoot + "/scripts/verify", "transformers"},
@@ -228,6 +275,9 @@ TEST_F(Vision, MatMambaIsSearchedAndExported) {
                                        "--dtype", "f32", "--out", to, "--threads", "1"});
       EXPECT_NE(done.out.find("checked: "), std::string::npos) << done.out;
       (format == std::string("onnx") ? onnx : transformers).push_back(to);
+      expect_done({"export", model, "--widths", "4,16,8", "--format", format, "--image-size", "20",
+                   "--out", to + "-larger", "--threads", "1"});
+      (format == std::string("onnx") ? onnx : transformers).push_back(to + "-larger");
     }
     expect_refused({"export", model, "--widths", "8x3", "--format", "gguf", "--out", path("gguf")},
                    1, "llama.cpp runs language models");
@@ -512,6 +562,12 @@ TEST_F(Vision, RetrievalThatCannotBeMeasuredIsRefused) {
       expect_done(eval({"--metric", "knn", "--database", others_, "--widths", "40x3", "--json"}));
   EXPECT_TRUE(contains(own.err, "24 images are in others and in the database others")) << own.err;
   EXPECT_EQ(own.json()[0]["knn"], 1) << "each finds itself";
+  for (const auto& [data, confirm] : {std::pair(others_, images_), std::pair(images_, others_)}) {
+    expect_refused({"search", vit_, "--data", data, "--confirm", confirm, "--database", others_,
+                    "--metric", "knn", "--db", path("none.db")},
+                   1, "24 images are in others and in the database others");
+    EXPECT_FALSE(fs::exists(path("none.db")));
+  }
 }
 
 // The authors' own file is pickled: what it says is the line that converts it.
@@ -547,6 +603,18 @@ TEST_F(Vision, WhatIsNotTheModelsIsRefused) {
     spew(dir_ / "named" / file, slurp(images_ + "/" + file));
   }
   expect_refused({"eval", vit_, "--data", path("named")}, 1, "it has 2 classes, and the model 4");
+  // Of pixels that are normalised already, the third image is no number.
+  fs::create_directory(dir_ / "wrong");
+  std::vector<float> pixels(4 * 432, 0.5f);
+  pixels[3 * 432 - 1] = std::nanf("");
+  spew(dir_ / "wrong/images.npy", npy_head("<f4", std::vector<std::int64_t>{4, 3, 12, 12}) +
+                                      std::string(reinterpret_cast<const char*>(pixels.data()),
+                                                  pixels.size() * sizeof(float)));
+  spew(dir_ / "wrong/labels.npy",
+       npy_head("|u1", std::vector<std::int64_t>{4}) + std::string(4, '\1'));
+  expect_refused({"eval", vit_, "--data", path("wrong"), "--db", path("wrong.db")}, 1,
+                 "image 2 has a pixel that is nan");
+  EXPECT_FALSE(fs::exists(path("wrong.db")));
   fs::remove(dir_ / "vit/preprocessor_config.json");
   expect_refused({"eval", vit_, "--data", images_}, 1, "no preprocessor_config.json");
 }
@@ -593,7 +661,13 @@ TEST_F(Vision, TrainingLearnsTheClasses) {
         expect_done({"eval", model, "--data", others_, "--json", "--threads", "1"}).json();
     ASSERT_EQ(scores.size(), 3u);
     for (const auto& score : scores) EXPECT_GT(score["accuracy"].get<double>(), 0.9) << schedule;
+    EXPECT_TRUE(contains(done.out, "  train:")) << done.out;
   }
+  std::vector<std::string> sigmoid = command("sigmoid", "one");
+  sigmoid.insert(sigmoid.end(), {"--loss", "sigmoid"});
+  const std::string out = expect_done(sigmoid).out;
+  EXPECT_TRUE(contains(out, "  train (sigmoid):")) << out;
+  EXPECT_TRUE(contains(out, "  held out (softmax):")) << out;
 }
 
 }  // namespace

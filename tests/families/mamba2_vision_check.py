@@ -59,7 +59,16 @@ def reference(config, weights, pixels, widths):
     )
     tokens = patches.flatten(2).transpose(1, 2)
     token = weights["cls_token"].expand(len(pixels), -1, -1)
-    images = torch.cat([tokens, token], 1) + weights["pos_embed"]
+    positions = weights["pos_embed"]
+    if "mixnmatch_image_size" in config:
+        grid = positions[:, :-1].unflatten(
+            1, (config["image_size"] // config["patch_size"], -1)
+        )
+        resized = functional.interpolate(
+            grid.permute(0, 3, 1, 2), patches.shape[2:], mode="bicubic"
+        )
+        positions = torch.cat([resized.flatten(2).mT, positions[:, -1:]], 1)
+    images = torch.cat([tokens, token], 1) + positions
     logits = []
     for x in images:
         for i, width in enumerate(widths):

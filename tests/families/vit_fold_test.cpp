@@ -39,7 +39,9 @@ double roundings(const VitConfig& config) {
 TEST(VitFold, ComputesWhatTransformersComputes) {
   if (!test::python_has("transformers")) GTEST_SKIP() << test::kNoPython;
   const TempDir scratch;
-  for (const auto& [name, json] : test::tiny_vits()) {
+  auto cases = test::tiny_vits();
+  for (auto& resized : test::resized_vits()) cases.push_back(std::move(resized));
+  for (const auto& [name, json] : cases) {
     const NestedModel model = describe_vit(json, {});
     const std::vector<test::TestTensor> tensors = test::random_tensors(model, 5);
     test::write_checkpoint(scratch / ("cases/" + name), json, tensors);

@@ -50,6 +50,7 @@ inline std::vector<std::pair<std::string, nlohmann::json>> tiny_mamba2_visions()
                                            {"matformer_granularities", {4, 8, 16, 32}}})},
           {"oblong", tiny_mamba2_vision(
                          {{"image_size", {8, 12}}, {"patch_size", {4, 3}}, {"num_channels", 1}})},
+          {"resized", tiny_mamba2_vision({{"mixnmatch_image_size", 20}})},
           {"skipping", tiny_mamba2_vision({{"mixnmatch_may_skip", {1, 2}}})}};
 }
 

@@ -53,4 +53,20 @@ inline std::vector<std::pair<std::string, nlohmann::json>> tiny_vits() {
           {"registers", tiny_dinov2(true, {{"mixnmatch_may_skip", {1, 2}}})}};
 }
 
+// Of 12 x 12 pixels, for images of another size. transformers resizes positions of DINOv2 unasked.
+inline std::vector<std::pair<std::string, nlohmann::json>> resized_vits() {
+  const nlohmann::json larger = {{"mixnmatch_image_size", 20}},
+                       smaller = {{"mixnmatch_image_size", 8}};
+  return {
+      {"larger", tiny_vit(larger)},
+      {"smaller", tiny_vit(smaller)},
+      {"distilled_larger", tiny_vit({{"model_type", "deit"},
+                                     {"architectures", {"DeiTForImageClassificationWithTeacher"}},
+                                     {"mixnmatch_image_size", 20}})},
+      {"dinov2_larger", tiny_dinov2(false, larger)},
+      {"dinov2_smaller", tiny_dinov2(false, smaller)},
+      {"registers_larger", tiny_dinov2(true, larger)},
+      {"registers_smaller", tiny_dinov2(true, smaller)}};
+}
+
 }  // namespace mnm::test
