@@ -188,8 +188,10 @@ int draft_command(const Arguments& arguments) {
   }
   const Widths verifier = opened.model.space.full();
   if (!request.widths.empty() && parse_widths(request.widths, opened.model.layers()) != verifier) {
-    fail_usage("--widths must be the whole model, {}, by which acceptance is measured, not {}",
-               to_string(verifier), request.widths);
+    fail_usage(
+        "--widths must be the whole model, {}, by which acceptance is measured, not {}: for a "
+        "narrower verifier export it, and choose among the submodels of the export",
+        to_string(verifier), request.widths);
   }
   const Store store = Store::open(request.db, Store::Mode::kRead);
   const LatencyRow row = latency_named(store, opened, request.latency);
