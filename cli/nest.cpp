@@ -12,6 +12,7 @@
 #include "artifact/provenance.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/version.h"
 #include "cli/common_options.h"
 #include "cli/example_readers.h"
 #include "cli/options.h"
@@ -23,6 +24,7 @@
 #include "families/open_model.h"
 #include "neurons/nested_checkpoint.h"
 #include "neurons/neuron_ranking.h"
+#include "neurons/unfinished_ranking.h"
 
 namespace mnm {
 namespace {
@@ -128,8 +130,18 @@ class NestCommand {
       require_varied(*data_);
       config["mixnmatch"] = note_of(&*data_);
     }
-    const CompensatedRanking ranking = rank();
-    write(*plan_nested(*opened_, ranking.orders, config, ranking.means));
+    if (reads_data()) take_up();
+    try {
+      const CompensatedRanking ranking = rank();
+      write(*plan_nested(*opened_, ranking.orders, config, ranking.means));
+    } catch (const Stopped&) {
+      if (!unfinished_ || unfinished_->layers().empty()) throw;
+      note("stopped; the same command goes on after the {} of {} layers in {}\n",
+           unfinished_->layers().size(), opened_->model.layers(),
+           unfinished_ranking(request_.out).string());
+      return 1;
+    }
+    if (unfinished_) unfinished_->remove();
     return 0;
   }
 
@@ -216,13 +228,45 @@ class NestCommand {
     return 0;
   }
 
-  CompensatedRanking rank() const {
+  // All that changes the ranking. Neither threads nor memory are among it.
+  nlohmann::json ranking_settings() const {
+    const std::string kind = request_.device.device.substr(0, request_.device.device.find(':'));
+    return {{"score", row_.name},
+            {"compensate", request_.compensate},
+            {"checkpoint", opened_->checkpoint.fingerprint()},
+            {"data", data_->fingerprint},
+            {"sequences", data_->count},
+            {"context", data_->context},
+            {"dtype", to_string(request_.device.dtype)},
+            {"device", kind},
+            {"version", version()}};
+  }
+
+  // The layers that an earlier run has calibrated.
+  void take_up() {
+    std::vector<LayerNeurons> layers;
+    for (std::size_t l = 0; l < opened_->model.layers(); ++l) {
+      layers.push_back(neurons_of(opened_->model, l));
+    }
+    unfinished_.emplace(unfinished_ranking(request_.out), ranking_settings(), layers,
+                        request_.compensate);
+    if (!unfinished_->left_aside().empty()) note("{}\n", unfinished_->left_aside());
+    if (unfinished_->resumed() > 0) {
+      note("{} of {} layers were calibrated by an earlier run\n", unfinished_->resumed(),
+           layers.size());
+    }
+  }
+
+  CompensatedRanking rank() {
     ProgressBar bar(reads_data() ? "calibrating" : "reading");
     const ProgressSink progress = shown_on(bar, guard_);
-    if (request_.compensate) {
-      return rank_compensated(*opened_, row_, *data_, request_.device, progress);
+    if (!unfinished_) {
+      return {rank_neurons(*opened_, row_, data_.get(), request_.device, progress), {}};
     }
-    return {rank_neurons(*opened_, row_, data_.get(), request_.device, progress), {}};
+    const std::vector<RankedLayer> before = unfinished_->layers();
+    return rank_on(*opened_, row_, request_.compensate, *data_, request_.device,
+                   {before, [this](const RankedLayer& layer) { unfinished_->add(layer); }},
+                   progress);
   }
 
   void write(const PlannedExport& plan) const {
@@ -272,6 +316,7 @@ class NestCommand {
   InterruptGuard guard_;
   std::optional<OpenedModel> opened_;
   std::unique_ptr<Examples> data_;
+  std::optional<UnfinishedRanking> unfinished_;  // if the ranking reads data
 };
 
 }  // namespace

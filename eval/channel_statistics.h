@@ -33,13 +33,14 @@ struct ChannelStatistics {
 };
 
 struct CalibrationOptions {
-  bool activations = true;  // sum to squared_means
-  bool centred = false;     // removal is of a minus its mean over all tokens; with activations
-  bool removal = false;     // takes 4 * channels^2 bytes, and as long as the layers themselves
-  bool saliency = false;    // takes a backward pass of the whole model, whose weights must fit
+  bool activations = true;      // sum to squared_means
+  bool centred = false;         // removal is of a minus its mean over all tokens; with activations
+  bool removal = false;         // takes 4 * channels^2 bytes, and as long as the layers themselves
+  bool saliency = false;        // takes a backward pass of the whole model, whose weights must fit
+  std::size_t first_layer = 0;  // layers before it are run, and not measured
 };
 
-// Gets the statistics of each layer once, in the order of the layers.
+// Gets the statistics of each measured layer once, in the order of the layers.
 using StatisticsSink = std::function<void(std::size_t layer, const ChannelStatistics& statistics)>;
 
 }  // namespace mnm

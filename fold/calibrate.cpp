@@ -56,12 +56,14 @@ class Calibration {
   }
 
   ChannelSums layer(std::size_t layer) {
+    const bool measured = layer >= options_.first_layer;
     ChannelSums sums(inputs_.fold.shown_tokens(layer, inputs_.dataset.context), options_);
     if (inputs_.load) inputs_.fold.load(layer);
     for (std::size_t b = 0; b < batches_; ++b) {
-      const State next =
-          step_layer_shown(inputs_.fold, layer, givens_.of(b, layer), states_.read(b, 0, 1),
-                           [&](const at::Tensor& rows) { sums.add(rows); });
+      const State next = step_layer_shown(inputs_.fold, layer, givens_.of(b, layer),
+                                          states_.read(b, 0, 1), [&](const at::Tensor& rows) {
+                                            if (measured) sums.add(rows);
+                                          });
       givens_.drop(b, layer);
       states_.close(b);
       states_.open(b, 1, next);
@@ -99,6 +101,7 @@ void calibrate(const CalibrationInputs& inputs, const CalibrationOptions& option
   for (std::size_t layer = 0; layer < layers; ++layer) {
     ChannelSums sums(inputs.dataset.context, options);
     if (passes) sums = pass->layer(layer);
+    if (layer < options.first_layer) continue;
     ChannelStatistics statistics = sums.statistics(
         options.removal ? inputs.weight(down_of(inputs.model, layer)) : at::Tensor());
     for (const TensorSpec& spec : inputs.model.table.tensors) {

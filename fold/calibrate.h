@@ -19,7 +19,8 @@ struct CalibrationInputs {
   bool load = false;    // the fold holds no layer: each is loaded when it is entered, and released
 };
 
-// Calls `sink` for each layer as soon as the layer is done. The layer after it is not begun before.
+// Calls `sink` for each measured layer as soon as the layer is done. The layer after it is not
+// begun before.
 void calibrate(const CalibrationInputs& inputs, const CalibrationOptions& options,
                const StatisticsSink& sink, const ProgressSink& progress);
 

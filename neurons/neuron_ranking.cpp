@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/engine.h"
@@ -75,18 +76,12 @@ std::vector<float> means_of(const ChannelStatistics& statistics, const TensorSpe
 std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const ImportanceRow& row,
                                       const Examples* data, const DeviceOptions& device,
                                       const ProgressSink& progress) {
+  if (row.needs_data) return rank_on(opened, row, false, *data, device, {}, progress).orders;
   const std::vector<LayerNeurons> layers = neurons_of_layers(opened.model);
-  std::vector<NeuronOrder> orders(layers.size());
-  const StatisticsSink rank = [&](std::size_t layer, const ChannelStatistics& statistics) {
-    orders[layer] = order_by(importance_of(row, layers[layer], statistics, opened.checkpoint));
-  };
-  if (row.needs_data) {
-    calibrate(opened, *data, row.calibration, device, rank, progress);
-    return orders;
-  }
+  std::vector<NeuronOrder> orders;
   Meter meter(progress, static_cast<double>(layers.size()), kEveryStep);
-  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    rank(layer, {});
+  for (const LayerNeurons& neurons : layers) {
+    orders.push_back(order_by(importance_of(row, neurons, {}, opened.checkpoint)));
     meter.add(1);
   }
   return orders;
@@ -95,15 +90,28 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
 CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
                                     const Examples& data, const DeviceOptions& device,
                                     const ProgressSink& progress) {
+  return rank_on(opened, row, true, data, device, {}, progress);
+}
+
+CompensatedRanking rank_on(const OpenedModel& opened, const ImportanceRow& row, bool compensate,
+                           const Examples& data, const DeviceOptions& device,
+                           const ResumedRanking& resumed, const ProgressSink& progress) {
   const std::vector<LayerNeurons> layers = neurons_of_layers(opened.model);
-  CompensatedRanking ranking{std::vector<NeuronOrder>(layers.size()),
-                             std::vector<std::vector<float>>(layers.size())};
+  CompensatedRanking ranking;
+  const auto take = [&](RankedLayer layer) {
+    ranking.orders.push_back(std::move(layer.order));
+    if (compensate) ranking.means.push_back(std::move(layer.means));
+  };
+  for (const RankedLayer& layer : resumed.layers) take(layer);
+  if (resumed.layers.size() == layers.size()) return ranking;
   CalibrationOptions options = row.calibration;
-  options.activations = options.centred = true;
-  const StatisticsSink rank = [&](std::size_t layer, const ChannelStatistics& statistics) {
-    ranking.orders[layer] =
-        order_by(importance_of(row, layers[layer], statistics, opened.checkpoint));
-    ranking.means[layer] = means_of(statistics, *layers[layer].down().spec);
+  if (compensate) options.activations = options.centred = true;
+  options.first_layer = resumed.layers.size();
+  const StatisticsSink rank = [&](std::size_t l, const ChannelStatistics& statistics) {
+    RankedLayer layer{order_by(importance_of(row, layers[l], statistics, opened.checkpoint))};
+    if (compensate) layer.means = means_of(statistics, *layers[l].down().spec);
+    if (resumed.ranked) resumed.ranked(layer);
+    take(std::move(layer));
   };
   calibrate(opened, data, options, device, rank, progress);
   return ranking;

@@ -1,6 +1,8 @@
 // From calibration data to the order of every layer's neurons.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "base/progress.h"
@@ -9,6 +11,7 @@
 #include "families/open_model.h"
 #include "neurons/importance.h"
 #include "neurons/neuron_order.h"
+#include "neurons/unfinished_ranking.h"
 
 namespace mnm {
 
@@ -32,5 +35,18 @@ struct CompensatedRanking {
 CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
                                     const Examples& data, const DeviceOptions& device,
                                     const ProgressSink& progress = {});
+
+// What an earlier call had ranked, and who is told of each further layer, in their order.
+struct ResumedRanking {
+  std::span<const RankedLayer> layers{};  // the first ones of the model
+  std::function<void(const RankedLayer& layer)> ranked{};
+};
+
+// Either of these for a score that reads data, from where an earlier call stopped: the layers that
+// it had ranked are run and not measured, so that the ranking has the same bits. Without
+// `compensate` there are no means. kTaylor measures all layers before the first is ranked.
+CompensatedRanking rank_on(const OpenedModel& opened, const ImportanceRow& row, bool compensate,
+                           const Examples& data, const DeviceOptions& device,
+                           const ResumedRanking& resumed, const ProgressSink& progress = {});
 
 }  // namespace mnm

@@ -1,7 +1,9 @@
 // mixnmatch nest and the healing after it, as a user runs them: done, or one sentence and nothing
 // written.
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -128,6 +130,88 @@ TEST_F(Nest, ADryRunWritesNothing) {
   EXPECT_NE(planned.err.find("4 layers of 32 neurons would be sorted"), std::string::npos)
       << planned.err;
   EXPECT_FALSE(fs::exists(path("out")));
+}
+
+// Killed, or stopped, when two layers are calibrated: the same command goes on, to the same bytes.
+TEST_F(Nest, ACalibrationThatWasKilledGoesOn) {
+  const fs::path state = dir_ / ".out.unfinished";
+  const auto lines = [&] {
+    const std::string text = slurp(state);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  const auto written = [&] {
+    std::map<std::string, std::string> files;
+    for (const fs::directory_entry& entry : fs::directory_iterator(path("out"))) {
+      files[entry.path().filename().string()] = slurp(entry.path());
+    }
+    return files;
+  };
+  // Two lines are the head, each further one is a layer.
+  const auto interrupt = [&](const std::vector<std::string>& command, int signal, int layers) {
+    Running running(mixnmatch_argv(command), Running::Start::kTraced);
+    EXPECT_TRUE(running.hold([&] { return fs::exists(state) && lines() >= 2 + layers; },
+                             [&] { running.signal(signal); }));
+    return running.wait();
+  };
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, {"--stream"}, {"--compensate"}, {"--score", "l2"}}) {
+    std::vector<std::string> command = nest({"--data", search_, "--context", "32"});
+    command.insert(command.end(), more.begin(), more.end());
+    fs::remove_all(path("out"));
+    expect_done(command);
+    EXPECT_FALSE(fs::exists(state));
+    const auto expected = written();
+    fs::remove_all(path("out"));
+    EXPECT_EQ(interrupt(command, SIGKILL, 2).status, -SIGKILL);
+    EXPECT_FALSE(fs::exists(path("out")));
+    const Result stopped = interrupt(command, SIGINT, 3);
+    EXPECT_EQ(stopped.status, 1) << stopped.err;
+    EXPECT_NE(stopped.err.find("stopped; the same command goes on after the "), std::string::npos)
+        << stopped.err;
+    const Result done = expect_done(command);
+    EXPECT_NE(done.err.find(" of 4 layers were calibrated by an earlier run"), std::string::npos)
+        << done.err;
+    EXPECT_EQ(written(), expected);
+    EXPECT_FALSE(fs::exists(state));
+  }
+}
+
+TEST_F(Nest, ACalibrationWithAnotherSettingBeginsAnew) {
+  const fs::path state = dir_ / ".out.unfinished";
+  const std::vector<std::string> command = nest({"--data", search_, "--context", "32"});
+  {
+    Running running(mixnmatch_argv(command), Running::Start::kTraced);
+    running.hold([&] { return fs::exists(state); }, [&] { running.signal(SIGKILL); });
+    ASSERT_EQ(running.wait().status, -SIGKILL);
+  }
+  const std::string left = slurp(state);
+  const std::tuple<std::vector<std::string>, std::string> cases[] = {
+      {nest({"--data", search_, "--context", "16"}), "with context 32, this run has 16"},
+      {nest({"--data", search_, "--context", "32", "--max-tokens", "128"}), "this run has "},
+      {nest({"--data", confirm_, "--context", "32"}), "with data \""},
+      {nest({"--data", search_, "--context", "32", "--dtype", "bf16"}),
+       "with dtype \"f32\", this run has \"bf16\""},
+      {nest({"--data", search_, "--context", "32", "--score", "l2"}),
+       "with score \"iterative\", this run has \"l2\""},
+  };
+  for (const auto& [other, says] : cases) {
+    spew(state, left);
+    const Result done = expect_done(other);
+    EXPECT_NE(done.err.find("is not used, and calibration begins anew"), std::string::npos);
+    EXPECT_NE(done.err.find(says), std::string::npos) << says << "\n" << done.err;
+    EXPECT_EQ(done.err.find("by an earlier run"), std::string::npos) << done.err;
+    EXPECT_FALSE(fs::exists(state));
+    fs::remove_all(path("out"));
+  }
+  // Granularities are no setting of the calibration.
+  spew(state, left);
+  const Result done =
+      expect_done(nest({"--data", search_, "--context", "32", "--granularities", "1/2,1"}));
+  EXPECT_NE(done.err.find("by an earlier run"), std::string::npos) << done.err;
+  fs::remove_all(path("out"));
+  spew(state, "a diary");
+  expect_refused(command, 1, "is not what an earlier run left; move it away");
+  EXPECT_EQ(slurp(state), "a diary");
 }
 
 TEST_F(Nest, WhatCannotBeSortedIsOneSentence) {
