@@ -69,6 +69,8 @@ class Sequences {
   virtual std::vector<std::span<const float>> step(std::span<const Feed> feeds) = 0;
 
   virtual std::uint64_t cache_bytes() const = 0;  // memory that all caches take
+  // A cache grows by so many tokens at once: one of a single token takes as much.
+  virtual std::int64_t cache_block() const { return 1; }
 };
 
 // A sequence that is closed with this. `sequences` outlives it.

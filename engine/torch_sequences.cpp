@@ -10,6 +10,7 @@
 
 #include "engine/torch_error.h"
 #include "fold/batch.h"
+#include "fold/kv_block.h"
 #include "fold/layer_step.h"
 
 namespace mnm {
@@ -79,6 +80,8 @@ class TorchSequences final : public Sequences {
     }
     return out;
   }
+
+  std::int64_t cache_block() const override { return fold_.keeps_states() ? 1 : kKvBlock; }
 
   std::uint64_t cache_bytes() const override {
     std::set<const void*> counted;

@@ -35,8 +35,10 @@ Scheduler::~Scheduler() {
 }
 
 std::int64_t Scheduler::size_of(std::int64_t tokens, std::int64_t take_back) const {
+  const std::int64_t block = sequences_.cache_block();
+  const std::int64_t in_blocks = (tokens + block - 1) / block * block;
   const std::int64_t states = limits_.state_positions * (1 + take_back);
-  return std::max(tokens, std::min(states, limits_.positions));
+  return std::max(tokens, std::min(std::max(in_blocks, states), limits_.positions));
 }
 
 std::int64_t Scheduler::size_of(const CachedSequence& cached) const {
@@ -295,7 +297,7 @@ void Scheduler::discard(JobId id) {
 }
 
 void Scheduler::keep_cache(RunningJob& running) {
-  if (running.cache.tokens.empty()) {
+  if (std::ssize(running.cache.tokens) < kShortestStart) {  // no job starts from it
     sequences_.close(running.cache.sequence);
     return;
   }

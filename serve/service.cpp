@@ -158,6 +158,7 @@ void CompletionService::work(Sequences& sequences, WidthController& controller,
   // All blocks of all caches are gone through to add them up, so not after every step.
   std::uint64_t cached = 0;
   Clock::time_point counted{};
+  bool was_idle = false;
   try {
     while (take_work(scheduler, interrupted, patience)) {
       if (scheduler.idle()) {
@@ -166,9 +167,10 @@ void CompletionService::work(Sequences& sequences, WidthController& controller,
         step(scheduler, controller);
       }
       const Clock::time_point now = Clock::now();
-      if (scheduler.idle() || now - counted > std::chrono::seconds(1)) {
+      if (scheduler.idle() != was_idle || now - counted > std::chrono::seconds(1)) {
         cached = sequences.cache_bytes();
         counted = now;
+        was_idle = scheduler.idle();
       }
       metrics_.set({scheduler.running(), scheduler.waiting(), scheduler.positions(), cached,
                     static_cast<std::int64_t>(controller.level())});

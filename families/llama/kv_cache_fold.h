@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "fold/fold.h"
+#include "fold/kv_block.h"
 
 namespace mnm {
 
 // LayerCache::tensors are the keys and the values of block 0, of block 1, ..., each [sequences,
 // kv heads, room for tokens, head_dim]. On the CPU a block has room for kKvBlock tokens. Elsewhere
 // there is one block that grows by doubling, since kernels read keys that lie beside each other.
-constexpr std::int64_t kKvBlock = 64;
 
 // Makes room for the tokens of `run`, in memory of the cache's own. `shape`: [sequences, kv heads,
 // any, head_dim]. Blocks behind these tokens are dropped.

@@ -74,6 +74,8 @@ class FakeSequences final : public Sequences {
     return {logits_.begin(), logits_.end()};
   }
   std::uint64_t cache_bytes() const override { return 0; }
+  std::int64_t cache_block() const override { return block; }
+  std::int64_t block = 1;  // what it says of itself
 
   // The successor has 2, its own successor 1, and all others 0.
   std::vector<float> logits_after(std::int64_t token) const {

@@ -343,11 +343,11 @@ TEST(Scheduler, LogitsThatAreNoNumbersEndTheirJobAlone) {
   Bench bench;
   bench.fake.nan_after = 13;
   bench.scheduler.add(1, job({10}, 9));
-  bench.scheduler.add(2, job({20}, 9));
+  bench.scheduler.add(2, job({20}, 20));
   bench.run();
   EXPECT_EQ(bench.said[1], (Tokens{11, 12, 13}));
   EXPECT_TRUE(contains(bench.failures[1], "no numbers"));
-  EXPECT_EQ(bench.said[2].size(), 9u);
+  EXPECT_EQ(bench.said[2].size(), 20u);
   EXPECT_EQ(bench.fake.open_sequences(), 1u);  // the cache of the job that failed is not kept
 }
 
@@ -480,12 +480,24 @@ TEST(Scheduler, ALongTextIsReadInPartsBeforeItsDraft) {
   EXPECT_EQ(bench.events.back().verified->accepted, 2);
 }
 
+TEST(Scheduler, KeptCachesCountInBlocksAndShortOnesAreNotKept) {
+  Bench bench({.positions = 1000});
+  bench.fake.block = 64;
+  bench.scheduler.add(1, job(counting(0, 20), 2));
+  bench.run();
+  EXPECT_EQ(bench.scheduler.positions(), 64);
+  bench.scheduler.add(2, job(counting(30, 10), 2));
+  bench.run();
+  EXPECT_EQ(bench.scheduler.positions(), 64);
+  EXPECT_EQ(bench.fake.open_sequences(), 1u);
+}
+
 TEST(Scheduler, LeavesNoSequenceBehind) {
   FakeSequences fake(kVocabulary);
   {
     Scheduler scheduler(fake, Bench::completed({}));
-    scheduler.add(1, job({10}, 2));
-    scheduler.add(2, job({10}, 50));
+    scheduler.add(1, job(counting(10, 20), 2));
+    scheduler.add(2, job(counting(10, 20), 20));
     for (int i = 0; i < 5; ++i) {
       scheduler.admit(kNarrow);
       scheduler.run(scheduler.plan(kNarrow, 1, 512));
