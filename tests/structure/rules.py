@@ -37,6 +37,7 @@ MAY_INCLUDE = {
         "kernels",
         "model",
         "fold/fold.h",
+        "fold/kv_block.h",
         "fold/launch.h",
         "fold/product.h",
         "export/gguf_model.h",
