@@ -177,9 +177,10 @@ std::string_view to_string(TaskKind kind) { return kKinds[static_cast<std::size_
 std::string protocol_text(const TaskProtocol& protocol) {
   const bool questions = protocol.kind == TaskKind::kQuestions;
   std::string text = fmt::format("{}, window {}", to_string(protocol.kind), protocol.window);
-  if (!questions) text += fmt::format(", stride {}", protocol.window);
+  text += questions ? ", no stride" : fmt::format(", stride {}", protocol.window);
+  text += protocol.prefix < 0 ? ", no prefix" : fmt::format(", prefix {}", protocol.prefix);
+  text += ", unit token";
   if (questions && protocol.cut > 0) text += fmt::format(", {} answers cut", protocol.cut);
-  if (protocol.prefix >= 0) text += fmt::format(", prefix {}", protocol.prefix);
   return text;
 }
 

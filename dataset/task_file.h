@@ -30,8 +30,8 @@ struct TaskProtocol {
   std::string source;      // the name of the file that it was made of
 };
 
-// "questions, window 1024, prefix 0", "texts, window 1024, stride 1024, prefix 0": what a number
-// means nothing without.
+// "questions, window 1024, no stride, prefix 0, unit token", "texts, window 1024, stride 1024, no
+// prefix, unit token": what a number means nothing without. Window and stride count the unit.
 std::string protocol_text(const TaskProtocol& protocol);
 
 // The contents of a task file. Of its answers, tokens[answer_begin[a], answer_begin[a + 1]) are the

@@ -131,8 +131,16 @@ std::vector<std::vector<Width>> read_said(std::string_view text, std::span<const
   const std::vector<Term> terms = parse_text(text);
   check_number(terms.size(), full.size());
   // One fraction makes all of them fractions, so that "1/4,1/2,1" ends with the full width.
-  bool fractions = false;
-  for (const Term& term : terms) fractions = fractions || term.den != 0;
+  const auto fraction = std::ranges::find_if(terms, [](const Term& t) { return t.den != 0; });
+  const bool fractions = fraction != terms.end();
+  const auto mixed =
+      std::ranges::find_if(terms, [](const Term& t) { return t.den == 0 && t.value > 1; });
+  if (fractions && mixed != terms.end()) {
+    fail_usage(
+        "granularities '{}' mix shares and widths: {}/{} is a share of the full width, and {} "
+        "is a width; write all as shares, or all as widths",
+        text, fraction->value, fraction->den, mixed->value);
+  }
 
   std::vector<std::vector<Width>> layers;
   for (std::size_t layer = 0; layer < full.size(); ++layer) {

@@ -507,6 +507,11 @@ std::string Checkpoint::fingerprint() const {
   return fingerprint.hex();
 }
 
+namespace {
+// A tensor that a layer's width cuts is the layer's own.
+bool is_cut(const TensorSpec& spec) { return spec.layer >= 0 && spec.cut_dim >= 0; }
+}  // namespace
+
 void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
                    std::span<const std::string> ignored) {
   std::string first;
@@ -524,7 +529,9 @@ void check_tensors(const Checkpoint& checkpoint, const NestedModel& model,
         tensor == nullptr && aside != checkpoint.left_aside().end()) {
       note(spec, fmt::format("is there as {}, and F32, F16, BF16 and F64 are read", aside->second));
     } else if (tensor == nullptr) {
-      note(spec, "is missing");
+      note(spec, is_cut(spec) ? "is missing, perhaps because the file holds a tensor that layers "
+                                "share (tied weights) only once; each layer needs its own"
+                              : "is missing");
     } else if (tensor->shape != spec.shape) {
       note(spec, fmt::format("is there with shape {}", shape_text(tensor->shape)));
     }

@@ -40,22 +40,22 @@ void for_each_element(const TensorSpec& spec, const Checkpoint& checkpoint, cons
   });
 }
 
-void require_finite(double value, const NeuronTensor& tensor, std::size_t channel) {
+void require_finite(double value, const NeuronTensor& tensor, std::size_t channel, Dtype dtype) {
   if (std::isfinite(value)) return;
   fail(
       "cannot rank the neurons of {}: the calibration measured {} at its index {}, so a weight is "
-      "no number or the activations overflow; calibrate in f32 (--dtype f32), or on other data",
-      tensor.spec->name, value, channel);
+      "no number or the activations overflow; {}",
+      tensor.spec->name, value, channel, overflow_remedy(dtype));
 }
 
 // Sums of the values of each neuron's indices, over all runs.
 std::vector<double> by_neuron(const NeuronTensor& tensor, std::int64_t count,
-                              std::span<const double> values) {
+                              std::span<const double> values, Dtype dtype) {
   std::vector<double> sums(static_cast<std::size_t>(count), 0);
   for (const NeuronRun& run : tensor.runs) {
     for (std::int64_t i = 0; i < count * run.each; ++i) {
       const auto index = static_cast<std::size_t>(run.begin + i);
-      require_finite(values[index], tensor, index);
+      require_finite(values[index], tensor, index, dtype);
       sums[static_cast<std::size_t>(i / run.each)] += values[index];
     }
   }
@@ -74,7 +74,7 @@ std::vector<double> magnitude(const LayerNeurons& neurons, const Checkpoint& che
       if (std::isnan(value)) largest[row] = NAN;
     });
     for (std::size_t row = 0; row < rows; ++row) largest[row] += std::fabs(smallest[row]);
-    const std::vector<double> own = by_neuron(tensor, neurons.count, largest);
+    const std::vector<double> own = by_neuron(tensor, neurons.count, largest, Dtype::kF32);
     std::ranges::transform(sums, own, sums.begin(), std::plus<>());
   }
   return sums;
@@ -105,10 +105,11 @@ std::vector<double> root(std::vector<double> values) {
   return values;
 }
 
-std::vector<double> iterative(const LayerNeurons& neurons, const ChannelStatistics& statistics) {
+std::vector<double> iterative(const LayerNeurons& neurons, const ChannelStatistics& statistics,
+                              Dtype dtype) {
   const auto channels = static_cast<std::size_t>(neurons.count * neurons.channels_each());
   for (std::size_t c = 0; c < channels; ++c) {
-    require_finite(statistics.removal[c * channels + c], neurons.down(), c);
+    require_finite(statistics.removal[c * channels + c], neurons.down(), c, dtype);
   }
   const std::vector<std::int32_t> gone =
       greedy_removal(statistics.removal, neurons.channels_each());
@@ -123,7 +124,7 @@ std::vector<double> taylor(const LayerNeurons& neurons, const ChannelStatistics&
   std::vector<double> sums(static_cast<std::size_t>(neurons.count), 0);
   for (const NeuronTensor& tensor : neurons.tensors) {
     const std::vector<double> own =
-        by_neuron(tensor, neurons.count, statistics.saliency.at(tensor.spec->name));
+        by_neuron(tensor, neurons.count, statistics.saliency.at(tensor.spec->name), Dtype::kF32);
     std::ranges::transform(sums, own, sums.begin(), std::plus<>());
   }
   return sums;
@@ -141,12 +142,18 @@ const ImportanceRow& importance_named(std::string_view name) {
   fail_usage("no score of importance is called '{}': there are {}", name, fmt::join(names, ", "));
 }
 
+std::string_view overflow_remedy(Dtype dtype) {
+  return dtype == Dtype::kF32 || dtype == Dtype::kF64
+             ? "look at the weights, or calibrate on other data"
+             : "calibrate in f32 (--dtype f32), or on other data";
+}
+
 std::vector<double> importance_of(const ImportanceRow& row, const LayerNeurons& neurons,
-                                  const ChannelStatistics& statistics,
-                                  const Checkpoint& checkpoint) {
+                                  const ChannelStatistics& statistics, const Checkpoint& checkpoint,
+                                  Dtype dtype) {
   const NeuronTensor& down = neurons.down();
   const auto summed = [&](std::span<const double> values) {
-    return by_neuron(down, neurons.count, values);
+    return by_neuron(down, neurons.count, values, dtype);
   };
   switch (row.score) {
     case ImportanceScore::kMagnitude:
@@ -162,7 +169,7 @@ std::vector<double> importance_of(const ImportanceRow& row, const LayerNeurons& 
       return summed(
           products(column_norms(*down.spec, checkpoint, false), root(statistics.sum_square)));
     case ImportanceScore::kIterative:
-      return iterative(neurons, statistics);
+      return iterative(neurons, statistics, dtype);
     case ImportanceScore::kTaylor:
       return taylor(neurons, statistics);
   }

@@ -36,9 +36,13 @@ const ImportanceRow& importance_named(std::string_view name);  // UsageError lis
 
 // [neurons]: larger is more important. `statistics` is not read if the score needs no data. Reads
 // the matrices that it needs in small parts. Error if a statistic is no finite number: it names the
-// tensor and the channel.
+// tensor and the channel, and what to do where `dtype`, that of the calibration, is narrower than
+// f32.
 std::vector<double> importance_of(const ImportanceRow& row, const LayerNeurons& neurons,
-                                  const ChannelStatistics& statistics,
-                                  const Checkpoint& checkpoint);
+                                  const ChannelStatistics& statistics, const Checkpoint& checkpoint,
+                                  Dtype dtype = Dtype::kF32);
+
+// The end of a sentence about activations that overflow in this type: what to do.
+std::string_view overflow_remedy(Dtype dtype);
 
 }  // namespace mnm

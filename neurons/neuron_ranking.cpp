@@ -58,15 +58,16 @@ void calibrate(const OpenedModel& opened, const Examples& data, const Calibratio
 }
 
 // Of what the down matrix of a layer is multiplied with, [channels].
-std::vector<float> means_of(const ChannelStatistics& statistics, const TensorSpec& down) {
+std::vector<float> means_of(const ChannelStatistics& statistics, const TensorSpec& down,
+                            Dtype dtype) {
   std::vector<float> means;
   for (const double sum : statistics.sum) {
     means.push_back(static_cast<float>(sum / static_cast<double>(statistics.tokens)));
     if (std::isfinite(means.back())) continue;
     fail(
         "cannot compensate {}: the mean of its input {} is {}, so a weight is no number or the "
-        "activations overflow; calibrate in f32 (--dtype f32), or on other data",
-        down.name, means.size() - 1, means.back());
+        "activations overflow; {}",
+        down.name, means.size() - 1, means.back(), overflow_remedy(dtype));
   }
   return means;
 }
@@ -81,7 +82,7 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
   std::vector<NeuronOrder> orders;
   Meter meter(progress, static_cast<double>(layers.size()), kEveryStep);
   for (const LayerNeurons& neurons : layers) {
-    orders.push_back(order_by(importance_of(row, neurons, {}, opened.checkpoint)));
+    orders.push_back(order_by(importance_of(row, neurons, {}, opened.checkpoint, device.dtype)));
     meter.add(1);
   }
   return orders;
@@ -108,8 +109,9 @@ CompensatedRanking rank_on(const OpenedModel& opened, const ImportanceRow& row, 
   if (compensate) options.activations = options.centred = true;
   options.first_layer = resumed.layers.size();
   const StatisticsSink rank = [&](std::size_t l, const ChannelStatistics& statistics) {
-    RankedLayer layer{order_by(importance_of(row, layers[l], statistics, opened.checkpoint))};
-    if (compensate) layer.means = means_of(statistics, *layers[l].down().spec);
+    RankedLayer layer{
+        order_by(importance_of(row, layers[l], statistics, opened.checkpoint, device.dtype))};
+    if (compensate) layer.means = means_of(statistics, *layers[l].down().spec, device.dtype);
     if (resumed.ranked) resumed.ranked(layer);
     take(std::move(layer));
   };

@@ -43,9 +43,12 @@ void SearchProblem::require_feasible() const {
                          exact(smallest));
   }
   if (!unmet.empty()) {
-    fail_usage("no submodel meets {}; the narrowest is {}: raise the budget{}", unmet,
-               to_string(least),
-               least == space.full()
+    const bool bounds = !unbounded.empty() && feasible(unbounded);
+    fail_usage("no submodel meets {}; the narrowest{} is {}: raise the budget{}", unmet,
+               bounds ? " that --keep leaves" : "", to_string(least),
+               bounds ? fmt::format(", or lower the widths of --keep, without which {} meets it",
+                                    to_string(unbounded))
+               : least == space.full()
                    ? ", name the trained widths with --granularities, or, if the checkpoint is an "
                      "ordinary one, nest it first (mixnmatch nest)"
                    : "");

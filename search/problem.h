@@ -18,8 +18,11 @@ struct Limit {
 
 struct SearchProblem {
   WidthSpace space;
-  std::function<double(const Widths&)> cost;  // the front's cost axis
-  std::vector<Limit> limits;                  // the budgets; none: everything is feasible
+  std::function<double(const Widths&)> cost{};  // the front's cost axis
+  std::vector<Limit> limits{};                  // the budgets; none: everything is feasible
+  // What the narrowest submodel would be if the user's bounds of layers (--keep) did not exclude
+  // it; empty without bounds.
+  Widths unbounded{};
 
   bool feasible(const Widths& widths) const;
 

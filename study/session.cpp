@@ -18,7 +18,7 @@ constexpr const char* kHalvingCommand = "halving";  // of runs on a part of the 
 }  // namespace
 
 SearchProblem make_problem(const WidthSpace& space, const CostTable& costs, CostKind cost,
-                           std::span<const Budget> budgets) {
+                           std::span<const Budget> budgets, const WidthSpace* unbounded) {
   const auto axis = [&costs](CostKind kind) {
     return [&costs, kind](const Widths& widths) {
       return static_cast<double>(costs.of(widths).of(kind));
@@ -26,6 +26,7 @@ SearchProblem make_problem(const WidthSpace& space, const CostTable& costs, Cost
   };
   SearchProblem problem;
   problem.space = space;
+  if (unbounded != nullptr) problem.unbounded = SearchProblem{.space = *unbounded}.narrowest();
   problem.cost = axis(cost);
   for (const auto& [kind, limit] : budgets) {
     problem.limits.push_back(
@@ -77,7 +78,8 @@ SearchSession::SearchSession(const SearchRequest& request)
       costs_(request.opened.model, basis_of(request.opened.model, request.data, request.cache),
              request.latency),
       problem_(make_problem(request.space ? *request.space : request.opened.model.space, costs_,
-                            request.cost, request.budgets)) {
+                            request.cost, request.budgets,
+                            request.space ? &request.opened.model.space : nullptr)) {
   if (request_.strategies.empty()) fail_usage("a search needs at least one strategy");
   for (const std::string& name : request_.strategies) {
     strategies_.push_back(make_strategy(name, problem_, request_.settings));

@@ -76,9 +76,9 @@ struct SearchRequest {
 };
 
 // The problem that strategies are given. `costs` outlives it. UsageError if no submodel is within
-// the budgets.
+// the budgets; it says so if `unbounded`, the space without the user's bounds, has one.
 SearchProblem make_problem(const WidthSpace& space, const CostTable& costs, CostKind cost,
-                           std::span<const Budget> budgets);
+                           std::span<const Budget> budgets, const WidthSpace* unbounded = nullptr);
 
 // Who watches a search.
 struct SearchWatch {

@@ -78,8 +78,8 @@ TEST_F(TaskExampleSet, AnExampleIsADocument) {
   EXPECT_EQ(data->count, 3);
   EXPECT_EQ(data->kind(), "questions");
   EXPECT_EQ(data->context, 12);  // "x" and the longer choice but for its last letter
-  EXPECT_EQ(data->protocol, "questions, window 30");
-  EXPECT_EQ(data->name, "q.task, questions, window 30");
+  EXPECT_EQ(data->protocol, "questions, window 30, no stride, no prefix, unit token");
+  EXPECT_EQ(data->name, "q.task, questions, window 30, no stride, no prefix, unit token");
   EXPECT_EQ(examples_text(data->kind(), data->count, data->context),
             "3 questions of up to 12 tokens");
 }

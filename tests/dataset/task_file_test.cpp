@@ -52,8 +52,14 @@ TEST_F(TaskFiles, WhatIsWrittenIsRead) {
     write_task_file(path(), read);
     EXPECT_EQ(test::slurp(path()), bytes) << "the same bytes each time";
   }
-  EXPECT_EQ(protocol_text(questions().protocol), "questions, window 9, prefix 0");
-  EXPECT_EQ(protocol_text(texts().protocol), "texts, window 4, stride 4, prefix 0");
+  EXPECT_EQ(protocol_text(questions().protocol),
+            "questions, window 9, no stride, prefix 0, unit token");
+  EXPECT_EQ(protocol_text(texts().protocol), "texts, window 4, stride 4, prefix 0, unit token");
+  TaskProtocol bare;  // without a prefix
+  bare.window = 9;
+  bare.cut = 2;
+  EXPECT_EQ(protocol_text(bare),
+            "questions, window 9, no stride, no prefix, unit token, 2 answers cut");
   test::spew(path(), "no task");
   EXPECT_FALSE(is_task_file(path()));
   EXPECT_FALSE(is_task_file(dir_.path()));

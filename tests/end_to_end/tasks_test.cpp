@@ -57,11 +57,13 @@ TEST_F(Tasks, EveryRequestIsWhatTransformersComputes) {
 
 TEST_F(Tasks, QuestionsAreScoredSearchedAndCompared) {
   const Result made = expect_done(tasks(kQuestions));
-  EXPECT_NE(made.out.find("questions, window 32, prefix 10"), std::string::npos) << made.out;
+  EXPECT_NE(made.out.find("questions, window 32, no stride, prefix 10, unit token"),
+            std::string::npos)
+      << made.out;
   const nlohmann::json scores = expect_done(eval({"--metric", "acc_norm"})).json();
   ASSERT_EQ(scores.size(), 4u);
   for (const nlohmann::json& score : scores) {
-    EXPECT_EQ(score["protocol"], "questions, window 32, prefix 10");
+    EXPECT_EQ(score["protocol"], "questions, window 32, no stride, prefix 10, unit token");
     for (const char* metric : {"acc", "acc_norm", "acc_bytes"}) {
       const double thirds = 3 * score[metric].get<double>();
       EXPECT_NEAR(thirds, std::round(thirds), 1e-9) << metric;
@@ -84,19 +86,22 @@ TEST_F(Tasks, QuestionsAreScoredSearchedAndCompared) {
     EXPECT_NEAR(scores[i]["loss"].get<double>(), streamed[i]["loss"].get<double>(), 1e-5);
   }
   const Result compared = expect_done({"compare", "4x4", "32x4", "--db", db_, "--metric", "acc"});
-  EXPECT_NE(compared.out.find("q.task, questions, window 32, prefix 10"), std::string::npos)
+  EXPECT_NE(compared.out.find("q.task, questions, window 32, no stride, prefix 10, unit token"),
+            std::string::npos)
       << compared.out;
   const std::vector<std::string> searched = {
       "search", model_,       "--data", path("q.task"),      "--db", db_,         "--metric",
       "acc",    "--strategy", "grid",   "--max-evaluations", "20",   "--threads", "1"};
   const Result found = expect_done(searched);
-  EXPECT_NE(found.err.find("questions, window 32, prefix 10"), std::string::npos) << found.err;
+  EXPECT_NE(found.err.find("questions, window 32, no stride, prefix 10, unit token"),
+            std::string::npos)
+      << found.err;
 }
 
 TEST_F(Tasks, TextsHavePerplexitiesOfWordsAndBytes) {
   expect_done(tasks(kTexts, {"--window", "16"}));
   const nlohmann::json score = expect_done(eval({"--widths", "32"})).json()[0];
-  EXPECT_EQ(score["protocol"], "texts, window 16, stride 16, prefix 10");
+  EXPECT_EQ(score["protocol"], "texts, window 16, stride 16, prefix 10, unit token");
   const double bits = score["bits_per_byte"].get<double>();
   EXPECT_NEAR(score["byte_perplexity"].get<double>() / std::exp2(bits), 1, 1e-5);
   EXPECT_GT(score["word_perplexity"].get<double>(), score["byte_perplexity"].get<double>());

@@ -72,6 +72,7 @@ TEST(Granularities, MalformedTextIsAUsageError) {
       {"99999999999999999999,512", "is neither"},
       {"64;512", "'64;512' is neither"},
       {"64,1024", "1024 is wider than layer 0's full width 512"},
+      {"1/4,300,1", "mix shares and widths: 1/4 is a share of the full width, and 300"},
       {"1,2/1", "1024 is wider than layer 0's full width 512"},
       {"1/3,1", "1/3 of layer 0's full width 512 is no whole number"},
       {"512,64", "does not ascend at 64"},

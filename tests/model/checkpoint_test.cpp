@@ -438,6 +438,10 @@ TEST(CheckTensors, AgreementAndEveryDisagreement) {
   std::string error = error_with([](auto& tensors) { tensors.pop_back(); });
   EXPECT_TRUE(contains(error, "'head' of shape [5, 4] is missing")) << error;
   EXPECT_TRUE(contains(error, "prefix")) << error;
+  EXPECT_FALSE(contains(error, "share")) << error;
+  error = error_with([](auto& tensors) { tensors.erase(tensors.begin() + 3); });
+  EXPECT_TRUE(contains(error, "'layers.0.gate' of shape [8, 4] is missing")) << error;
+  EXPECT_TRUE(contains(error, "layers share (tied weights)")) << error;
   error = error_with([](auto& tensors) { tensors[0].shape = {4, 5}; });
   EXPECT_TRUE(contains(error, "'embed' of shape [5, 4] is there with shape [4, 5]")) << error;
   EXPECT_FALSE(contains(error, "more)")) << error;

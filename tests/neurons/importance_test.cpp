@@ -114,7 +114,10 @@ TEST(Importance, RefusesActivationsThatOverflow) {
         test::error_of([&] { rank_neurons(opened, row, data.get(), test::kOneThread); });
     EXPECT_TRUE(test::contains(error, "so a weight is no number or the activations overflow"))
         << row.name << ": " << error;
+    EXPECT_TRUE(test::contains(error, "calibrate on other data")) << error;
+    EXPECT_FALSE(test::contains(error, "f32")) << "which is in use: " << error;
   }
+  EXPECT_TRUE(test::contains(overflow_remedy(Dtype::kBF16), "--dtype f32"));
 }
 
 }  // namespace

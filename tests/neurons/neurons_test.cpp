@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "families/family.h"
 #include "tests/support/error_of.h"
 #include "tests/support/models.h"
+#include "tests/support/tiny_mamba2.h"
 
 namespace mnm {
 namespace {
@@ -62,6 +64,18 @@ TEST(Neurons, ThatCannotMoveAloneAreRefused) {
   half.table.tensors.push_back(test::cut("layers.0.half", {8}, 0, 0, {{0, 0, 1, 2}}));
   EXPECT_NE(test::error_of([&] { neurons_of(half, 0); }).find("which are no whole neurons"),
             std::string::npos);
+}
+
+// Its only width is the full one, so an order of its heads would make no submodel better.
+TEST(Neurons, OfAMamba2WithSeveralGroupsAreNotExchanged) {
+  test::TinyMamba2 tiny;
+  tiny.granularities = {};
+  EXPECT_GT(neurons_of(family_of(tiny.config()).describe(tiny.config(), {}), 0).count, 1);
+  tiny.groups = 2;
+  EXPECT_EQ(
+      test::error_of([&] { neurons_of(family_of(tiny.config()).describe(tiny.config(), {}), 0); }),
+      "cannot exchange the neurons of layer 0: B and C have 2 groups, and which heads read a "
+      "group moves with the width, so that only the whole layer is a model");
 }
 
 }  // namespace

@@ -50,6 +50,19 @@ TEST(SearchProblem, RefusalNamesTheSmallestBudgetAndItSuffices) {
   EXPECT_EQ(refusal(problem), "");
 }
 
+TEST(SearchProblem, RefusalNamesKeepWhereItsBoundsAreTheCause) {
+  SearchProblem problem{
+      .space = four_widths(2), .cost = total_width, .limits = {{"params", 191, total_width}}};
+  problem.unbounded = problem.narrowest();
+  problem.space.layers[0].granularities = {512};
+  EXPECT_EQ(refusal(problem),
+            "no submodel meets a budget of 191 params (the smallest that one meets is 576); the "
+            "narrowest that --keep leaves is 512,64: raise the budget, or lower the widths of "
+            "--keep, without which 64x2 meets it");
+  problem.limits[0].at_most = 127;  // which nothing meets
+  EXPECT_TRUE(refusal(problem).ends_with("the narrowest is 512,64: raise the budget"));
+}
+
 TEST(SearchProblem, RefusalNamesEveryLimitThatFailsInFull) {
   const auto large = [](const Widths& widths) { return total_width(widths) * 1e15; };
   const auto half = [](const Widths& widths) { return total_width(widths) + 0.5; };
