@@ -8,6 +8,9 @@ second the losses less that of the uniform submodel sorted by the default score.
 paired, sequence by sequence, ± one standard error. scripts/smollm2 and bench/shuffled.py fill such a
 store.
 
+scripts/nested_table.py DB --data NAME --won-back WIDTH --at-least NATS: how much better the sorted
+uniform submodel is than the unsorted one; fails if that is less.
+
 scripts/nested_table.py DB --widths-of EXPORT: the widths of an export that the store knows.
 """
 
@@ -129,6 +132,21 @@ def widths_of(store, name):
     return widths[0]
 
 
+def require_won_back(scored, width, at_least):
+    """Ends the program if sorting gains less than `at_least` nats at a uniform width."""
+    of = {one.kind.startswith("sorted by"): one for one in scored if one.width == width}
+    if set(of) != {True, False}:
+        raise SystemExit(
+            f"nested_table: width {width} was not scored of both checkpoints: eval both first"
+        )
+    gain = of[False].losses - of[True].losses
+    print(f"sorting wins back {text_of(gain)} nats at width {width}")
+    if gain.mean() < at_least:
+        raise SystemExit(
+            f"nested_table: sorting wins back less than {at_least} nats at width {width}"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("db", type=pathlib.Path)
@@ -137,6 +155,8 @@ def main():
     parser.add_argument(
         "--uniform", type=lambda text: [int(width) for width in text.split(",")]
     )
+    parser.add_argument("--won-back", type=int)
+    parser.add_argument("--at-least", type=float, default=0)
     parser.add_argument("--widths-of", type=pathlib.Path)
     arguments = parser.parse_args()
     if not arguments.db.exists():
@@ -147,14 +167,17 @@ def main():
     if arguments.widths_of:
         print(widths_of(store, arguments.widths_of.name))
         return
-    if not arguments.data or not arguments.uniform:
-        parser.error("give --data and --uniform, or --widths-of")
+    if not arguments.data or not (arguments.uniform or arguments.won_back):
+        parser.error("give --data and --uniform or --won-back, or --widths-of")
     scored = list(read(store, arguments.data, arguments.dtype))
     if not scored:
         raise SystemExit(
             f"nested_table: {arguments.db} has no scores of {arguments.data}: nest first"
         )
-    print_table(scored, arguments.uniform)
+    if arguments.won_back:
+        require_won_back(scored, arguments.won_back, arguments.at_least)
+    else:
+        print_table(scored, arguments.uniform)
 
 
 if __name__ == "__main__":
