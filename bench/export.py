@@ -82,6 +82,37 @@ def run(command):
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
+def random_model(arguments, folder):
+    """A checkpoint of random weights, moved by --shift."""
+    make = ["random", arguments.config, "--layers", arguments.layers, "--out", folder]
+    run([str(word) for word in [arguments.mixnmatch, *make]])
+    for path in folder.glob("*.safetensors") if arguments.shift else []:
+        shift(path, arguments.shift)
+
+
+def joined(folder, whole):
+    """Its files as one; returns the size."""
+    with open(whole, "wb") as file:
+        for part in sorted(folder.iterdir()):
+            with open(part, "rb") as source:
+                shutil.copyfileobj(source, file)
+    return whole.stat().st_size
+
+
+def in_turns(commands, sources, turn, cache):
+    """The commands of one round, in an order that alternates. Before each the disk comes to rest,
+    and the page cache has the sources of it, if it is warm."""
+    for tool, command in commands if turn % 2 == 0 else commands[::-1]:
+        os.sync()
+        for of_tool in sources.values():
+            for source in of_tool:
+                forget(source)
+        if cache == "warm":
+            for source in sources[tool]:
+                read_through(source)
+        yield tool, command
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default=ROOT / "data/shapes/llama-70b.json")
@@ -101,20 +132,13 @@ def main():
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         work = Path(name)
         model, target, copy = work / "model", work / "submodel", work / "copy"
-        make = ["random", arguments.config, "--layers", arguments.layers]
-        run([str(word) for word in [arguments.mixnmatch, *make, "--out", model]])
-        for path in model.glob("*.safetensors") if arguments.shift else []:
-            shift(path, arguments.shift)
+        random_model(arguments, model)
         export = [arguments.mixnmatch, "export", model, "--widths", arguments.widths]
         export = [str(word) for word in [*export, "--out", target, "--no-check"]]
         run(export)
         digest = digest_of(target)
         whole = work / "whole"
-        with open(whole, "wb") as file:
-            for part in sorted(target.iterdir()):
-                with open(part, "rb") as source:
-                    shutil.copyfileobj(source, file)
-        size = whole.stat().st_size
+        size = joined(target, whole)
         remove(target)
         read = sum(path.stat().st_size for path in model.iterdir())
         print(
@@ -128,13 +152,7 @@ def main():
             speeds, work = {"cp": [], "export": []}, {"cp": [], "export": []}
             for turn in range(arguments.rounds):
                 seconds = {}
-                for tool, command in commands if turn % 2 == 0 else commands[::-1]:
-                    os.sync()
-                    for source in sources["cp"] + sources["export"]:
-                        forget(source)
-                    if cache == "warm":
-                        for source in sources[tool]:
-                            read_through(source)
+                for tool, command in in_turns(commands, sources, turn, cache):
                     seconds[tool], processors, resident = run(command)
                     work[tool].append(processors)
                     speeds[tool].append(size / 1e9 / seconds[tool])

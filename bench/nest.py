@@ -17,15 +17,22 @@ fails.
 """
 
 import argparse
-import os
-import shutil
 import statistics
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from export import ROOT, digest_of, forget, read_through, remove, run, shift
+from export import (
+    ROOT,
+    digest_of,
+    in_turns,
+    joined,
+    random_model,
+    read_through,
+    remove,
+    run,
+)
 
 DEMANDS = {
     "l2": 1.3,
@@ -92,13 +99,7 @@ def rounds(arguments, commands, sources, size, digest, target, copy, cache):
     speeds = {"cp": [], "nest": []}
     for turn in range(arguments.rounds):
         seconds = {}
-        for tool, command in commands if turn % 2 == 0 else commands[::-1]:
-            os.sync()
-            for source in sources["cp"] + sources["nest"]:
-                forget(source)
-            if cache == "warm":
-                for source in sources[tool]:
-                    read_through(source)
+        for tool, command in in_turns(commands, sources, turn, cache):
             begin = time.perf_counter()
             with FirstByte(target) as first:
                 seconds[tool], _, resident = run(command)
@@ -127,21 +128,14 @@ def writing(arguments):
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         work = Path(name)
         model, target, copy = work / "model", work / "nested", work / "copy"
-        make = ["random", arguments.config, "--layers", arguments.layers]
-        run([str(word) for word in [arguments.mixnmatch, *make, "--out", model]])
-        for path in model.glob("*.safetensors") if arguments.shift else []:
-            shift(path, arguments.shift)
+        random_model(arguments, model)
         nest = [arguments.mixnmatch, "nest", model, "--score", "magnitude"]
         nest = [str(word) for word in [*nest, "--out", target, "--no-check", "--force"]]
         run(nest)
         digest = digest_of(target)
         whole = work / "whole"
-        with open(whole, "wb") as file:
-            for part in sorted(target.iterdir()):
-                with open(part, "rb") as source:
-                    shutil.copyfileobj(source, file)
+        size = joined(target, whole)
         remove(target)
-        size = whole.stat().st_size
         print(
             f"{arguments.layers} layers, {size / 1e9:.2f} GB; {arguments.rounds} rounds",
             flush=True,

@@ -215,8 +215,7 @@ int images_command(const Arguments& arguments) {
     }
     fail(
         "{} of {} images are broken, so {} was not written; leave them out with --skip-broken, "
-        "which "
-        "goes on from {}",
+        "which goes on from {}",
         result.broken.size(), source->images.size(), request.out.string(),
         unfinished_set(request.out).string());
   }

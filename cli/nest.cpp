@@ -244,10 +244,7 @@ class NestCommand {
 
   // The layers that an earlier run has calibrated.
   void take_up() {
-    std::vector<LayerNeurons> layers;
-    for (std::size_t l = 0; l < opened_->model.layers(); ++l) {
-      layers.push_back(neurons_of(opened_->model, l));
-    }
+    const std::vector<LayerNeurons> layers = neurons_of_layers(opened_->model);
     unfinished_.emplace(unfinished_ranking(request_.out), ranking_settings(), layers,
                         request_.compensate);
     if (!unfinished_->left_aside().empty()) note("{}\n", unfinished_->left_aside());

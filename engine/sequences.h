@@ -69,7 +69,7 @@ class Sequences {
   virtual std::vector<std::span<const float>> step(std::span<const Feed> feeds) = 0;
 
   virtual std::uint64_t cache_bytes() const = 0;  // memory that all caches take
-  // A cache grows by so many tokens at once: one of a single token takes as much.
+  // A cache of a single token takes as much as one of so many, and on a CPU it grows by so many.
   virtual std::int64_t cache_block() const { return 1; }
 };
 

@@ -81,7 +81,10 @@ class TorchSequences final : public Sequences {
     return out;
   }
 
-  std::int64_t cache_block() const override { return fold_.keeps_states() ? 1 : kKvBlock; }
+  std::int64_t cache_block() const override {
+    if (fold_.keeps_states()) return 1;
+    return device_.is_cpu() ? kKvBlock : kKvLeast;
+  }
 
   std::uint64_t cache_bytes() const override {
     std::set<const void*> counted;

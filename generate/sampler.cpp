@@ -10,7 +10,6 @@
 #include "base/error.h"
 
 namespace mnm {
-
 namespace {
 
 // exp(x) for x <= 0, as plain arithmetic that compilers turn into vector code.
@@ -84,8 +83,7 @@ Sampler::Sampler(const Sampling& sampling) : sampling_(sampling) {
 
 // The most likely token; of several, the first.
 std::int64_t Sampler::likeliest_of(std::span<const float> logits) const {
-  constexpr std::size_t kParts =
-      16;  // each has a maximum of its own, so that they are found at once
+  constexpr std::size_t kParts = 16;  // each has a maximum of its own: they are found together
   std::array<float, kParts> most_of;
   most_of.fill(-HUGE_VALF);
   std::array<bool, kParts> nan_in{};
@@ -114,7 +112,7 @@ double Sampler::cut(std::span<const float> logits, double total) {
   const auto most = static_cast<std::size_t>(sampling_.top_k);
   const std::size_t allowed = most > 0 ? std::min(most, tokens_.size()) : tokens_.size();
   // Few tokens have most of the weight: so many are sorted, and more if they do not suffice.
-  for (std::size_t sorted = std::min<std::size_t>(allowed, most > 0 ? most : 64);;
+  for (std::size_t sorted = most > 0 ? allowed : std::min<std::size_t>(allowed, 64);;
        sorted = std::min(allowed, 8 * sorted)) {
     const auto end = tokens_.begin() + static_cast<std::ptrdiff_t>(sorted);
     if (sorted < tokens_.size()) {

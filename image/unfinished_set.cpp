@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/own_file.h"
 #include "dataset/npy.h"
 
 namespace mnm {
@@ -37,7 +38,7 @@ constexpr std::size_t kLongestWhy = std::size_t{1} << 13;  // bytes, of one pict
 
 // Only what an earlier call made is written to: a file of this user that has no second name.
 void require_own_file(const struct stat& status, const fs::path& path) {
-  if (!S_ISREG(status.st_mode) || status.st_nlink > 1 || status.st_uid != geteuid()) {
+  if (!is_own_file(status)) {
     fail(
         "cannot write {}: it is no regular file with one name that belongs to this user, so no "
         "earlier call made it; move {} away",

@@ -40,14 +40,6 @@ void require_varied(const Examples& data) {
 
 namespace {
 
-std::vector<LayerNeurons> neurons_of_layers(const NestedModel& model) {
-  std::vector<LayerNeurons> layers;
-  for (std::size_t layer = 0; layer < model.layers(); ++layer) {
-    layers.push_back(neurons_of(model, layer));
-  }
-  return layers;
-}
-
 void calibrate(const OpenedModel& opened, const Examples& data, const CalibrationOptions& options,
                const DeviceOptions& device, const StatisticsSink& sink,
                const ProgressSink& progress) {
@@ -86,12 +78,6 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
     meter.add(1);
   }
   return orders;
-}
-
-CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
-                                    const Examples& data, const DeviceOptions& device,
-                                    const ProgressSink& progress) {
-  return rank_on(opened, row, true, data, device, {}, progress);
 }
 
 CompensatedRanking rank_on(const OpenedModel& opened, const ImportanceRow& row, bool compensate,

@@ -25,16 +25,11 @@ std::vector<NeuronOrder> rank_neurons(const OpenedModel& opened, const Importanc
                                       const Examples* data, const DeviceOptions& device,
                                       const ProgressSink& progress = {});
 
-// The same for a model that is to be compensated (Compensation in model/nested_model.h), which
-// needs data whatever the score. kIterative then measures the error that is left when the mean of
-// what goes is made up for. Error if a mean is no finite number.
 struct CompensatedRanking {
   std::vector<NeuronOrder> orders;
-  std::vector<std::vector<float>> means;  // [layers][channels]: of a, as the checkpoint has them
+  // Of a model that is to be compensated: [layers][channels], of a, as the checkpoint has them.
+  std::vector<std::vector<float>> means;
 };
-CompensatedRanking rank_compensated(const OpenedModel& opened, const ImportanceRow& row,
-                                    const Examples& data, const DeviceOptions& device,
-                                    const ProgressSink& progress = {});
 
 // What an earlier call had ranked, and who is told of each further layer, in their order.
 struct ResumedRanking {
@@ -42,11 +37,14 @@ struct ResumedRanking {
   std::function<void(const RankedLayer& layer)> ranked{};
 };
 
-// Either of these for a score that reads data, from where an earlier call stopped: the layers that
-// it had ranked are run and not measured, so that the ranking has the same bits. Without
-// `compensate` there are no means. kTaylor measures all layers before the first is ranked.
+// The same on data, which `compensate` needs whatever the score, and from where an earlier call
+// stopped. The layers that it had ranked are run and not measured, so that the ranking has the same
+// bits. kTaylor measures all layers before the first is ranked. For a model that is to be
+// compensated (Compensation in model/nested_model.h) there are means, and kIterative measures the
+// error that is left when the mean of what goes is made up for. Error if a mean is no finite
+// number.
 CompensatedRanking rank_on(const OpenedModel& opened, const ImportanceRow& row, bool compensate,
                            const Examples& data, const DeviceOptions& device,
-                           const ResumedRanking& resumed, const ProgressSink& progress = {});
+                           const ResumedRanking& resumed = {}, const ProgressSink& progress = {});
 
 }  // namespace mnm

@@ -71,4 +71,12 @@ LayerNeurons neurons_of(const NestedModel& model, std::size_t layer) {
   return neurons;
 }
 
+std::vector<LayerNeurons> neurons_of_layers(const NestedModel& model) {
+  std::vector<LayerNeurons> layers;
+  for (std::size_t layer = 0; layer < model.layers(); ++layer) {
+    layers.push_back(neurons_of(model, layer));
+  }
+  return layers;
+}
+
 }  // namespace mnm

@@ -39,5 +39,6 @@ struct LayerNeurons {
 // model, a tensor is cut by the widths of several layers, or there is not one matrix whose columns
 // are cut.
 LayerNeurons neurons_of(const NestedModel& model, std::size_t layer);
+std::vector<LayerNeurons> neurons_of_layers(const NestedModel& model);  // of all of them
 
 }  // namespace mnm

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/own_file.h"
 #include "model/fingerprint.h"
 
 namespace mnm {
@@ -65,7 +66,7 @@ bool is_there(const fs::path& file) {
     if (errno == ENOENT) return false;
     fail("cannot read {}: {}", file.string(), std::strerror(errno));
   }
-  if (!S_ISREG(status.st_mode) || status.st_nlink > 1 || status.st_uid != geteuid()) {
+  if (!is_own_file(status)) {
     fail(
         "cannot write {}: it is no regular file with one name that belongs to this user, so no "
         "earlier run made it; move it away",

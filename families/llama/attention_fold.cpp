@@ -137,6 +137,15 @@ at::Tensor LlamaAttention::attend_cached(const LlamaAttentionWeights& weights, c
   return project_out(weights, x, mixed.size() == 1 ? mixed.front() : at::cat(mixed));
 }
 
+// Whether the layers with a window turn by frequencies of their own.
+bool LlamaAttention::has_own_angles(bool local) const { return local && config_.local_theta != 0; }
+
+// The length of a sequence where angles depend on it, else 0.
+std::int64_t LlamaAttention::turning_length(bool local, std::int64_t length) const {
+  const std::int64_t within = has_own_angles(local) ? 0 : rope_stays_within(config_);
+  return within == 0 || length <= within ? 0 : length;
+}
+
 // Cosines and sines of the angles of positions [first, first + tokens) in a sequence of that
 // length, [1, tokens, 1, rotary_dim / 2], as transformers takes them: angles and functions in f32,
 // then the run's dtype. Kept for all positions seen so far and, where they are asked for one after
@@ -146,10 +155,9 @@ std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary(bool local, std::int64_
                                                          at::ScalarType dtype) {
   const std::lock_guard lock(mutex_);
   const std::int64_t end = first + tokens;
-  const bool own = local && config_.local_theta != 0;
+  const bool own = has_own_angles(local);
   Rotary& known = own ? local_rotary_ : rotary_;
-  const std::int64_t within = own ? 0 : rope_stays_within(config_);
-  if (length <= within || within == 0) length = 0;
+  length = turning_length(local, length);
   if (!known.frequencies.defined() || length != known.length) {
     known.frequencies = at::tensor(rope_inverse_frequencies(config_, length, own)).to(device_);
     known.length = length;
@@ -370,13 +378,11 @@ bool LlamaAttention::takes_kernel(const at::Tensor& qkv, std::span<const Run> ru
 std::pair<at::Tensor, at::Tensor> LlamaAttention::rotary_of_rows(
     const LlamaAttentionWeights& weights, const at::TensorOptions& options, std::size_t layer,
     std::span<const Run> runs) {
-  const std::int64_t within = rope_stays_within(config_);
-  const auto context = [&](const Run& run) {  // of those that turn alike: 0
-    const std::int64_t length = run.caches[layer].context;
-    return within == 0 || length <= within ? 0 : length;
+  const auto context = [&](const Run& run) {
+    return turning_length(weights.local, run.caches[layer].context);
   };
   std::vector<at::Tensor> cosines, sines;
-  // Runs whose contexts are as long have the same angles at the same position.
+  // Runs whose contexts count as long have the same angles at the same position.
   for (std::size_t begin = 0, end = 0; begin < runs.size(); begin = end) {
     std::vector<std::int64_t> positions;
     for (; end < runs.size() && context(runs[end]) == context(runs[begin]); ++end) {

@@ -67,6 +67,8 @@ class LlamaAttention {
   bool takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const;
   at::Tensor mix_few(const LlamaAttentionWeights& weights, const at::Tensor& qkv, std::size_t layer,
                      std::span<const Run> runs);
+  bool has_own_angles(bool local) const;
+  std::int64_t turning_length(bool local, std::int64_t length) const;
   std::pair<at::Tensor, at::Tensor> rotary_of_rows(const LlamaAttentionWeights& weights,
                                                    const at::TensorOptions& options,
                                                    std::size_t layer, std::span<const Run> runs);

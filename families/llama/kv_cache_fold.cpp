@@ -35,9 +35,8 @@ void add_block(LayerCache& cache, const std::vector<std::int64_t>& shape,
 // One block for all, with its first `used` tokens kept.
 void grow_block(LayerCache& cache, std::vector<std::int64_t> shape, std::int64_t used,
                 std::int64_t end, const at::TensorOptions& options) {
-  constexpr std::int64_t kLeast = 256;
   if (!cache.tensors.empty() && room_of(cache, 0) >= end) return;
-  shape[2] = std::max({end, kLeast, 2 * used});
+  shape[2] = std::max({end, kKvLeast, 2 * used});
   LayerCache grown;
   add_block(grown, shape, options);
   for (std::size_t i = 0; used > 0 && i < 2; ++i) {

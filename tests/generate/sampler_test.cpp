@@ -73,10 +73,10 @@ TEST(Sampler, DrawsByTheDefinition) {
   std::uniform_real_distribution<double> uniform;
   const Sampling settings[] = {{1, 0, 1},    {0.5, 0, 1},  {2, 5, 1},    {1, 1, 1},
                                {1, 1000, 1}, {1, 0, 0.7},  {1, 0, 1e-9}, {0.8, 20, 0.9},
-                               {1e-3, 0, 1}, {100, 3, 0.5}};
+                               {3, 0, 0.99}, {1e-3, 0, 1}, {100, 3, 0.5}};
   for (const Sampling& setting : settings) {
     Sampler sampler(setting);
-    for (const std::size_t vocabulary : {1u, 2u, 50u, 257u}) {
+    for (const std::size_t vocabulary : {1u, 2u, 50u, 257u, 1500u}) {
       std::vector<float> logits(vocabulary);
       for (float& logit : logits) logit = normal(random);
       if (vocabulary == 50) std::fill(logits.begin(), logits.begin() + 9, 1.5f);  // ties
@@ -110,6 +110,13 @@ TEST(Sampler, HostileLogitsAndSettings) {
            {1, nan, 2}, {nan}, {1, infinite}, {-infinite, -infinite}, {}}) {
     EXPECT_TRUE(contains(error_of([&] { sampler.pick(bad, 0.5); }), "no numbers"));
     EXPECT_TRUE(contains(error_of([&] { greedy.pick(bad, 0.5); }), "no numbers"));
+  }
+  for (std::size_t at = 0; at < 40; ++at) {  // wherever it stands
+    for (const float wrong : {nan, infinite}) {
+      std::vector<float> bad(40, 1);
+      bad[at] = wrong;
+      EXPECT_TRUE(contains(error_of([&] { greedy.pick(bad, 0.5); }), "no numbers")) << at;
+    }
   }
   const std::vector<float> masked = {-infinite, 0, -infinite, 0};
   EXPECT_EQ(sampler.pick(masked, 0), 1);

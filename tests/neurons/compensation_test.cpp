@@ -43,7 +43,7 @@ constexpr const char* kGranularities = "1/4,1/2,3/4,1";
 OpenedModel compensated(const fs::path& ordinary, const fs::path& data, const fs::path& nested) {
   const OpenedModel opened = open_model(ordinary);
   const CompensatedRanking ranking =
-      rank_compensated(opened, importance_named("iterative"), *tokens(data, opened.model), kDevice);
+      rank_on(opened, importance_named("iterative"), true, *tokens(data, opened.model), kDevice);
   const nlohmann::json config =
       nested_config(opened, {.granularities = kGranularities}, {{"why", "test"}}, true);
   write_nested(opened, *plan_nested(opened, ranking.orders, config, ranking.means), nested,

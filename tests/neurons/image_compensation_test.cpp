@@ -41,8 +41,7 @@ OpenedModel written(const nlohmann::json& config, const fs::path& directory) {
 // of folder/"images".
 OpenedModel nested_of(const OpenedModel& opened, const fs::path& folder, bool compensate) {
   const auto data = test::images(folder / "images", opened.model, 1);
-  CompensatedRanking ranking =
-      rank_compensated(opened, importance_named("iterative"), *data, kDevice);
+  CompensatedRanking ranking = rank_on(opened, importance_named("iterative"), true, *data, kDevice);
   if (!compensate) ranking.means.clear();
   const nlohmann::json config =
       nested_config(opened, {.granularities = "1/4,1/2,1"}, {{"why", "test"}}, compensate);
