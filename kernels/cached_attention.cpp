@@ -18,15 +18,27 @@ struct Running {
   float largest = kNone, sum = 0;
 };
 
+typedef std::uint16_t Halves __attribute__((vector_size(16), aligned(2), may_alias));
+typedef std::uint32_t Words __attribute__((vector_size(32)));
+
+// kLanes elements that lie beside each other. (A vector that is returned would depend on which
+// registers a machine has.)
+MNM_INLINE void widen(const float* from, Lanes& to) { to = lanes(from); }
+MNM_INLINE void widen(const Bf16* from, Lanes& to) {
+  const Halves stored = *reinterpret_cast<const Halves*>(from);
+  to = reinterpret_cast<Lanes>(__builtin_convertvector(stored, Words) << 16);
+}
+
 // scores[r, j] = q[r] . k[j] * scale for kRows rows.
-template <std::int64_t kRows>
-MNM_INLINE void score_rows(const float* const* q, const float* keys, std::int64_t n,
+template <std::int64_t kRows, typename K>
+MNM_INLINE void score_rows(const float* const* q, const K* keys, std::int64_t n,
                            std::int64_t head_dim, float scale, float* scores) {
   for (std::int64_t j = 0; j < n; ++j) {
-    const float* const key = keys + j * head_dim;
+    const K* const key = keys + j * head_dim;
     Lanes sum[kRows] = {};
     for (std::int64_t d = 0; d < head_dim; d += kLanes) {
-      const Lanes k = lanes(key + d);
+      Lanes k;
+      widen(key + d, k);
 #pragma GCC unroll 4
       for (std::int64_t r = 0; r < kRows; ++r) sum[r] += lanes(q[r] + d) * k;
     }
@@ -60,18 +72,24 @@ MNM_INLINE void weigh(float* scores, std::int64_t n, std::int64_t head_dim, Runn
   for (std::int64_t d = 0; d < head_dim; d += kLanes) lanes(out + d) *= before;
 }
 
-MNM_INLINE void add_values(const float* scores, const float* values, std::int64_t n,
+template <typename K>
+MNM_INLINE void add_values(const float* scores, const K* values, std::int64_t n,
                            std::int64_t head_dim, float* out) {
   for (std::int64_t d = 0; d < head_dim; d += kLanes) {
     Lanes sum = lanes(out + d);
-    for (std::int64_t j = 0; j < n; ++j) sum += scores[j] * lanes(values + j * head_dim + d);
+    for (std::int64_t j = 0; j < n; ++j) {
+      Lanes value;
+      widen(values + j * head_dim + d, value);
+      sum += scores[j] * value;
+    }
     lanes(out + d) = sum;
   }
 }
 
 // Up to kTileRows queries over keys of the positions [begin, begin + n).
+template <typename K>
 MNM_INLINE void add_keys(const CachedAttention& a, std::int64_t row, std::int64_t rows,
-                         const float* keys, const float* values, std::int64_t begin, std::int64_t n,
+                         const K* keys, const K* values, std::int64_t begin, std::int64_t n,
                          float* scores, Running* running, float* const* out) {
   const float* q[kTileRows];
   for (std::int64_t r = 0; r < kTileRows; ++r) {
@@ -80,9 +98,9 @@ MNM_INLINE void add_keys(const CachedAttention& a, std::int64_t row, std::int64_
   }
   const float scale = 1 / std::sqrt(static_cast<float>(a.head_dim));
   if (rows == 1) {
-    score_rows<1>(q, keys, n, a.head_dim, scale, scores);
+    score_rows<1, K>(q, keys, n, a.head_dim, scale, scores);
   } else {
-    score_rows<kTileRows>(q, keys, n, a.head_dim, scale, scores);
+    score_rows<kTileRows, K>(q, keys, n, a.head_dim, scale, scores);
   }
   for (std::int64_t r = 0; r < rows; ++r) {
     float* const of_row = scores + r * kKeys;
@@ -96,8 +114,8 @@ MNM_INLINE void add_keys(const CachedAttention& a, std::int64_t row, std::int64_
   }
 }
 
-MNM_INLINE void cached_attention_body(const CachedAttention& a, std::span<const KeptKeys> kept,
-                                      float* work) {
+template <typename K>
+MNM_INLINE void of_type(const CachedAttention& a, std::span<const KeptKeys> kept, float* work) {
   const std::int64_t rows = a.tokens * a.group;
   float* const scores = work;  // [kTileRows, kKeys]
   // [rows] of {largest, sum}, behind them
@@ -117,8 +135,8 @@ MNM_INLINE void cached_attention_body(const CachedAttention& a, std::span<const 
         const std::int64_t count = std::min(kTileRows, rows - row);
         float* out[kTileRows];
         for (std::int64_t r = 0; r < count; ++r) out[r] = out_of(row + r);
-        add_keys(a, row, count, part.keys + offset, part.values + offset, begin, n, scores,
-                 running + row, out);
+        add_keys(a, row, count, static_cast<const K*>(part.keys) + offset,
+                 static_cast<const K*>(part.values) + offset, begin, n, scores, running + row, out);
       }
     }
   }
@@ -126,6 +144,11 @@ MNM_INLINE void cached_attention_body(const CachedAttention& a, std::span<const 
     const float weight = 1 / running[i].sum;
     for (std::int64_t d = 0; d < a.head_dim; ++d) out_of(i)[d] *= weight;
   }
+}
+
+MNM_INLINE void cached_attention_body(const CachedAttention& a, std::span<const KeptKeys> kept,
+                                      float* work) {
+  a.kept == Element::kF32 ? of_type<float>(a, kept, work) : of_type<Bf16>(a, kept, work);
 }
 
 }  // namespace

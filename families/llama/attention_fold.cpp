@@ -52,10 +52,11 @@ std::vector<FewTokens> few_tokens(std::span<const Run> runs, std::size_t layer,
 }
 
 // Where a block has the key or value at `offset` of a head.
-float* head_of(const at::Tensor& block, std::int64_t sequence, std::int64_t head,
-               std::int64_t offset) {
-  return block.data_ptr<float>() + sequence * block.stride(0) + head * block.stride(1) +
-         offset * block.stride(2);
+char* head_of(const at::Tensor& block, std::int64_t sequence, std::int64_t head,
+              std::int64_t offset) {
+  const std::int64_t before =
+      sequence * block.stride(0) + head * block.stride(1) + offset * block.stride(2);
+  return static_cast<char*>(block.data_ptr()) + before * block.element_size();
 }
 
 // Those of the positions [first, end) whose tokens did not skip the layer, less `first`.
@@ -366,12 +367,13 @@ at::Tensor LlamaAttention::mix_cached(const at::Tensor& queries, const Run& run,
       .reshape({-1, config_.q_size()});
 }
 
-// Whether the kernel of few tokens takes these runs: f32 on the CPU.
+// Whether the kernel of few tokens takes these runs: f32 or bf16 on the CPU.
 bool LlamaAttention::takes_kernel(const at::Tensor& qkv, std::span<const Run> runs) const {
   const bool few =
       std::ranges::all_of(runs, [](const Run& run) { return run.tokens <= kFewTokens; });
-  return few && !on_cuda(qkv) && qkv.scalar_type() == at::kFloat && qkv.is_contiguous() &&
-         config_.attention_cap == 0 && config_.head_dim % 8 == 0;
+  const bool type = qkv.scalar_type() == at::kFloat || qkv.scalar_type() == at::kBFloat16;
+  return few && !on_cuda(qkv) && type && qkv.is_contiguous() && config_.attention_cap == 0 &&
+         config_.head_dim % 8 == 0;
 }
 
 // Cosines and sines of the angles of every row's position, [rows, 1, rotary_dim / 2] each.
@@ -421,8 +423,10 @@ at::Tensor LlamaAttention::mix_few(const LlamaAttentionWeights& weights, const a
                                    std::size_t layer, std::span<const Run> runs) {
   if (weights.turns) rotate_rows(weights, qkv, layer, runs);
   const std::int64_t dim = config_.head_dim, kv_heads = config_.kv_heads;
-  const std::int64_t q_size = config_.q_size(), stride = qkv.stride(0);
-  const at::Tensor out = at::empty({qkv.size(0), q_size}, qkv.options());
+  const std::int64_t q_size = config_.q_size();
+  const bool single = qkv.scalar_type() == at::kFloat;
+  const at::Tensor queries = qkv.narrow(1, 0, config_.heads).to(at::kFloat);
+  const at::Tensor out = at::empty({qkv.size(0), q_size}, queries.options());
   const std::vector<FewTokens> parts = few_tokens(runs, layer, weights.window);
   std::int64_t most = 0, keys = 0;
   for (const FewTokens& part : parts) {
@@ -433,10 +437,14 @@ at::Tensor LlamaAttention::mix_few(const LlamaAttentionWeights& weights, const a
                            .group = config_.heads / kv_heads,
                            .head_dim = dim,
                            .window = weights.window,
-                           .query_stride = stride,
+                           .kept = single ? Element::kF32 : Element::kBF16,
+                           .query_stride = queries.stride(0),
                            .out_stride = q_size};
   const std::int64_t work_size = cached_attention_work(shape);
-  float* const in = qkv.data_ptr<float>();
+  const auto* const in = static_cast<const char*>(qkv.const_data_ptr());
+  const std::int64_t element = qkv.element_size(), stride = qkv.stride(0) * element;  // bytes
+  const std::int64_t head_size = dim * element;
+  const float* const from = queries.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
   const auto tasks = static_cast<std::int64_t>(parts.size()) * kv_heads;
   // Waking a thread takes longer than few keys do.
@@ -449,28 +457,29 @@ at::Tensor LlamaAttention::mix_few(const LlamaAttentionWeights& weights, const a
       const FewTokens& part = parts[static_cast<std::size_t>(i / kv_heads)];
       const std::int64_t head = i % kv_heads;
       const std::vector<at::Tensor>& blocks = part.run->caches[layer].tensors;
-      float* const rows = in + part.row * stride;
+      const char* const rows = in + part.row * stride;
       kept.clear();
       for (const KvPart& at : part.kept) {
-        float* const k = head_of(blocks[2 * at.block], part.sequence, head, at.offset);
-        float* const v = head_of(blocks[2 * at.block + 1], part.sequence, head, at.offset);
+        char* const k = head_of(blocks[2 * at.block], part.sequence, head, at.offset);
+        char* const v = head_of(blocks[2 * at.block + 1], part.sequence, head, at.offset);
         // The new tokens among them.
         for (std::int64_t p = std::max(at.begin, part.run->position); p < at.end; ++p) {
-          const float* const row_of = rows + (p - part.run->position) * stride + q_size;
-          std::copy_n(row_of + head * dim, dim, k + (p - at.begin) * dim);
-          std::copy_n(row_of + (kv_heads + head) * dim, dim, v + (p - at.begin) * dim);
+          const char* const row_of = rows + (p - part.run->position) * stride + q_size * element;
+          const std::int64_t place = (p - at.begin) * head_size;
+          std::copy_n(row_of + head * head_size, head_size, k + place);
+          std::copy_n(row_of + (kv_heads + head) * head_size, head_size, v + place);
         }
         kept.push_back({k, v, at.begin, at.end});
       }
       CachedAttention a = shape;
       a.tokens = part.run->tokens;
       a.position = part.run->position;
-      a.queries = rows + head * shape.group * dim;
+      a.queries = from + part.row * shape.query_stride + head * shape.group * dim;
       a.out = to + part.row * q_size + head * shape.group * dim;
       cached_attention(a, kept, work.data());
     }
   });
-  return out;
+  return out.to(qkv.scalar_type());
 }
 
 }  // namespace mnm

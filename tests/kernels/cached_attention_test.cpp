@@ -52,8 +52,21 @@ std::vector<double> expected(const Case& c, const std::vector<float>& q,
   return out;
 }
 
-TEST(CachedAttention, IsTheDefinitionInDouble) {
+// As many bf16 numbers; `numbers` become what they stand for.
+std::vector<Bf16> rounded(std::vector<float>& numbers) {
+  std::vector<Bf16> all;
+  for (float& x : numbers) {
+    all.push_back(from_float<Bf16>(x));
+    x = to_float(all.back());
+  }
+  return all;
+}
+
+class CachedAttentionOf : public testing::TestWithParam<Element> {};
+
+TEST_P(CachedAttentionOf, IsTheDefinitionInDouble) {
   std::mt19937 random(5);
+  const bool single = GetParam() == Element::kF32;
   for (const Case& c : {Case{1, 0, 1, 8, 0, {1}, {}},
                         {1, 199, 4, 16, 0, {64, 128, 192, 200}, {}},
                         {5, 60, 3, 24, 0, {64, 65}, {}},
@@ -63,13 +76,22 @@ TEST(CachedAttention, IsTheDefinitionInDouble) {
     const std::int64_t end = c.position + c.tokens;
     const auto row = static_cast<std::size_t>(c.group * c.head_dim);
     const std::vector<float> q = numbers(static_cast<std::size_t>(c.tokens) * row, random);
-    const std::vector<float> k = numbers(static_cast<std::size_t>(end * c.head_dim), random);
-    const std::vector<float> v = numbers(k.size(), random);
+    std::vector<float> k = numbers(static_cast<std::size_t>(end * c.head_dim), random);
+    std::vector<float> v = numbers(k.size(), random);
+    std::vector<Bf16> stored_k, stored_v;
+    if (!single) {
+      stored_k = rounded(k);
+      stored_v = rounded(v);
+    }
     std::vector<KeptKeys> kept;
     std::int64_t begin = 0;
     const auto add = [&](std::int64_t to) {
-      if (begin < to) {
-        kept.push_back({k.data() + begin * c.head_dim, v.data() + begin * c.head_dim, begin, to});
+      const std::int64_t at = begin * c.head_dim;
+      if (begin >= to) return;
+      if (single) {
+        kept.push_back({k.data() + at, v.data() + at, begin, to});
+      } else {
+        kept.push_back({stored_k.data() + at, stored_v.data() + at, begin, to});
       }
     };
     for (const std::int64_t stop : c.ends) {
@@ -87,6 +109,7 @@ TEST(CachedAttention, IsTheDefinitionInDouble) {
                                        .group = c.group,
                                        .head_dim = c.head_dim,
                                        .window = c.window,
+                                       .kept = GetParam(),
                                        .queries = q.data(),
                                        .query_stride = static_cast<std::int64_t>(row),
                                        .out = out.data(),
@@ -104,6 +127,9 @@ TEST(CachedAttention, IsTheDefinitionInDouble) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, CachedAttentionOf, testing::Values(Element::kF32, Element::kBF16),
+                         [](const auto& of) { return of.param == Element::kF32 ? "F32" : "Bf16"; });
 
 }  // namespace
 }  // namespace mnm
