@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <future>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "extract/extract.h"
@@ -23,9 +25,9 @@ constexpr ImportanceRow kTable[] = {
     {ImportanceScore::kTaylor, "taylor", true, {.activations = false, .saliency = true}},
 };
 
-// Calls take(row, column, value) for each element of a matrix.
+// Calls take(row, column, values) for parts of the rows of a matrix, from `column` on, in order.
 template <typename Take>
-void for_each_element(const TensorSpec& spec, const Checkpoint& checkpoint, const Take& take) {
+void for_each_part(const TensorSpec& spec, const Checkpoint& checkpoint, const Take& take) {
   TensorSlice slice;
   slice.spec = &spec;
   slice.name = spec.name;
@@ -33,11 +35,43 @@ void for_each_element(const TensorSpec& spec, const Checkpoint& checkpoint, cons
   const auto columns = static_cast<std::size_t>(spec.shape.back());
   std::size_t at = 0;
   Extractor(checkpoint).stream(slice, kChunk, [&](std::span<float> values) {
-    for (const float value : values) {
-      take(at / columns, at % columns, value);
-      ++at;
+    while (!values.empty()) {
+      const std::size_t column = at % columns, n = std::min(columns - column, values.size());
+      take(at / columns, column, std::span<const float>(values.first(n)));
+      values = values.subspan(n);
+      at += n;
     }
   });
+}
+
+// The largest and the smallest of some numbers, and whether one is none.
+struct Extremes {
+  float largest = -HUGE_VALF, smallest = HUGE_VALF;
+  bool nan = false;
+};
+
+// Eight at once, so that the compiler makes vector code of it.
+void add(std::span<const float> values, Extremes& to) {
+  constexpr std::size_t kEach = 8;
+  float largest[kEach], smallest[kEach], sums[kEach] = {};
+  std::ranges::fill(largest, to.largest);
+  std::ranges::fill(smallest, to.smallest);
+  const auto add_one = [&](std::size_t lane, float value) {
+    largest[lane] = value > largest[lane] ? value : largest[lane];
+    smallest[lane] = value < smallest[lane] ? value : smallest[lane];
+    sums[lane] += value * 0;  // NaN of NaN and of infinities, which are looked at below
+  };
+  std::size_t i = 0;
+  for (; i + kEach <= values.size(); i += kEach) {
+    for (std::size_t lane = 0; lane < kEach; ++lane) add_one(lane, values[i + lane]);
+  }
+  for (; i < values.size(); ++i) add_one(i % kEach, values[i]);
+  to.largest = *std::ranges::max_element(largest);
+  to.smallest = *std::ranges::min_element(smallest);
+  const bool suspect = std::ranges::any_of(sums, [](float sum) { return std::isnan(sum); });
+  if (suspect) {
+    to.nan = to.nan || std::ranges::any_of(values, [](float value) { return std::isnan(value); });
+  }
 }
 
 void require_finite(double value, const NeuronTensor& tensor, std::size_t channel, Dtype dtype) {
@@ -62,19 +96,31 @@ std::vector<double> by_neuron(const NeuronTensor& tensor, std::int64_t count,
   return sums;
 }
 
+// Of each row, its largest element and the magnitude of its smallest.
+std::vector<double> row_magnitudes(const TensorSpec& spec, const Checkpoint& checkpoint) {
+  std::vector<Extremes> extremes(static_cast<std::size_t>(spec.shape[0]));
+  for_each_part(spec, checkpoint, [&](std::size_t row, std::size_t, std::span<const float> values) {
+    add(values, extremes[row]);
+  });
+  std::vector<double> sums;
+  for (const Extremes& of_row : extremes) {
+    const double smallest = of_row.smallest;
+    sums.push_back(of_row.nan ? NAN : double{of_row.largest} + std::fabs(smallest));
+  }
+  return sums;
+}
+
 std::vector<double> magnitude(const LayerNeurons& neurons, const Checkpoint& checkpoint) {
-  std::vector<double> sums(static_cast<std::size_t>(neurons.count), 0);
+  // Each tensor by a thread of its own: a layer has one or two of them.
+  std::vector<std::pair<const NeuronTensor*, std::future<std::vector<double>>>> parts;
   for (const NeuronTensor& tensor : neurons.tensors) {
     if (tensor.spec->cut_dim != 0 || tensor.spec->shape.size() != 2) continue;
-    const auto rows = static_cast<std::size_t>(tensor.spec->shape[0]);
-    std::vector<double> largest(rows, -HUGE_VAL), smallest(rows, HUGE_VAL);
-    for_each_element(*tensor.spec, checkpoint, [&](std::size_t row, std::size_t, float value) {
-      largest[row] = std::max(largest[row], static_cast<double>(value));
-      smallest[row] = std::min(smallest[row], static_cast<double>(value));
-      if (std::isnan(value)) largest[row] = NAN;
-    });
-    for (std::size_t row = 0; row < rows; ++row) largest[row] += std::fabs(smallest[row]);
-    const std::vector<double> own = by_neuron(tensor, neurons.count, largest, Dtype::kF32);
+    parts.emplace_back(&tensor, std::async(std::launch::async, row_magnitudes,
+                                           std::cref(*tensor.spec), std::cref(checkpoint)));
+  }
+  std::vector<double> sums(static_cast<std::size_t>(neurons.count), 0);
+  for (auto& [tensor, of_rows] : parts) {
+    const std::vector<double> own = by_neuron(*tensor, neurons.count, of_rows.get(), Dtype::kF32);
     std::ranges::transform(sums, own, sums.begin(), std::plus<>());
   }
   return sums;
@@ -85,10 +131,13 @@ std::vector<double> magnitude(const LayerNeurons& neurons, const Checkpoint& che
 std::vector<double> column_norms(const TensorSpec& down, const Checkpoint& checkpoint,
                                  bool squares) {
   std::vector<double> sums(static_cast<std::size_t>(down.shape[1]), 0);
-  for_each_element(down, checkpoint, [&](std::size_t, std::size_t column, float value) {
-    const double v = value;
-    sums[column] += squares ? v * v : std::fabs(v);
-  });
+  for_each_part(down, checkpoint,
+                [&](std::size_t, std::size_t column, std::span<const float> values) {
+                  for (const float value : values) {
+                    const double v = value;
+                    sums[column++] += squares ? v * v : std::fabs(v);
+                  }
+                });
   for (double& sum : sums)
     sum = squares ? std::sqrt(sum) : sum / static_cast<double>(down.shape[0]);
   return sums;
