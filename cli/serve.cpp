@@ -24,6 +24,7 @@ constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
 // Tokens of --cache-tokens that a state counts as. 48 layers of 2048 channels x 128 have 50 MB in
 // f32, which is what 1,500 tokens of 16 layers with 8 heads of 64 keys and values take in bf16.
 constexpr std::int64_t kStatePositions = 1024;
+constexpr std::int64_t kBlock = 64;  // tokens of a block of a cache, on a CPU
 
 struct Request {
   ModelOptions model;
@@ -63,8 +64,9 @@ OptionTable option_table(Request& request) {
       .option("max-waiting", count_value(request.service.waiting, 0, kMost),
               "completions that may wait; a request for more gets status 429")
       .option("cache-tokens", count_value(request.positions, 0, kMost),
-              "tokens that all caches hold together; 0: 4096 for each running completion. A "
-              "cache that is a state, which does not grow, counts as 1024 tokens")
+              "tokens that all caches hold together; 0: for each running completion the model's "
+              "context, but at most 4096. A cache that is a state, which does not grow, counts as "
+              "1024 tokens")
       .option("prompt-tokens", count_value(request.controller.most_prompt_rows, 1, kMost),
               "the most tokens of prompts in one step");
   options.section("connections")
@@ -147,8 +149,11 @@ void complete(Request& request, const NestedModel& model) {
   SchedulerLimits& limits = request.service.limits;
   limits.vocabulary = model.vocab_size;
   limits.context = model.max_context;
-  limits.positions = request.positions != 0 ? request.positions : 4096 * limits.running;
   const bool grows = cost_of(model, model.space.full()).kv_bytes > 0;
+  // Whole blocks, in which a cache counts.
+  const std::int64_t context = (model.max_context + kBlock - 1) / kBlock * kBlock;
+  const std::int64_t each = grows ? std::min<std::int64_t>(4096, context) : 4096;
+  limits.positions = request.positions != 0 ? request.positions : each * limits.running;
   limits.state_positions = grows ? 0 : kStatePositions;
 }
 

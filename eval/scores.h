@@ -12,6 +12,7 @@
 #include "dataset/retrieval.h"
 #include "eval/metrics.h"
 #include "model/dtype.h"
+#include "model/widths.h"
 
 namespace mnm {
 
@@ -39,6 +40,9 @@ struct ScoreOptions {
   bool one_by_one = false;        // no sharing: the shared plan is judged by it
   // What is searched, if metrics need it. The examples have its protocol.
   std::optional<Retrieval> retrieval{};
+  // What KL, agreement and acceptance are taken against; nothing: the whole model. A store has only
+  // scores against that, so scores against another submodel are not to be recorded.
+  std::optional<Widths> reference{};
 
   std::vector<MetricRow> measured() const { return measured_for(metrics); }  // of tokens and images
   std::vector<MetricRow> measured(std::string_view kind) const {             // of such examples
@@ -49,7 +53,7 @@ struct ScoreOptions {
     return retrieval && retrieval->encoder == DatabaseEncoder::kSubmodel;
   }
   bool wants(Metric metric) const { return std::ranges::find(metrics, metric) != metrics.end(); }
-  bool compares() const {  // with the full model
+  bool compares() const {  // with the full model, or with the reference
     return std::ranges::any_of(metrics, [](Metric metric) { return row_of(metric).needs_full; });
   }
 };

@@ -69,7 +69,7 @@ class Evaluation {
         limits_(limits),
         measured_(readout_metrics(options)),
         flops_(model, dataset.context, dataset.share()),
-        full_(model.space.full()),
+        compared_with_(options.reference.value_or(model.space.full())),
         element_bytes_(std::max<std::uint64_t>(fold.element_bytes(), model.flow_in_f32 ? 4 : 0)) {
     if (!options.retrieval || !options.retrieval->encoded) return;
     database_.emplace(*options.retrieval->encoded, device);
@@ -89,7 +89,7 @@ class Evaluation {
       std::vector<Widths> members;
       for (const std::size_t i : indices) members.push_back(candidates[i]);
       const bool with_reference = limits_.stream && options_.compares();
-      if (with_reference) members.push_back(full_);
+      if (with_reference) members.push_back(compared_with_);
       Group& group = groups.emplace_back();
       group.indices = std::move(indices);
       group.plan = make_prefix_tree(members);
@@ -100,9 +100,9 @@ class Evaluation {
 
   double flops(const std::vector<Group>& groups) const {
     double total = 0;
-    const std::vector<Widths> full = {full_};
+    const std::vector<Widths> compared = {compared_with_};
     const PlanCost alone =
-        cost_of(make_prefix_tree(full), model_, dataset_.context, dataset_.share());
+        cost_of(make_prefix_tree(compared), model_, dataset_.context, dataset_.share());
     const double reference = alone.shared - alone.embedding;  // which the plan's is
     for (const Group& group : groups) {
       total += cost_of(group.plan, model_, dataset_.context, dataset_.share()).shared;
@@ -230,7 +230,7 @@ class Evaluation {
                  std::span<CandidateScores> results) const {
     const Batch batch = batch_of(dataset_, range.begin, range.size(), device_);
     const std::int64_t first = dataset_.first_value(range.begin), count = batch.values();
-    const Widths* const reference = options_.compares() ? &full_ : nullptr;
+    const Widths* const reference = options_.compares() ? &compared_with_ : nullptr;
     const at::Tensor means =
         walk.run(batch, reference, requested(), database()).to(at::kCPU).contiguous();
     const float* const values = means.const_data_ptr<float>();
@@ -281,7 +281,7 @@ class Evaluation {
   const std::vector<MetricRow> measured_;   // by readouts
   std::optional<PlacedDatabase> database_;  // that all candidates' queries are searched in
   ForwardFlops flops_;
-  Widths full_;
+  Widths compared_with_;
   std::uint64_t element_bytes_ = 0;
 };
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <memory>
 #include <span>
+#include <vector>
 
+#include "base/error.h"
 #include "extract/ordered_pipeline.h"
 #include "extract/source_file.h"
 
@@ -55,6 +57,36 @@ void copy(const SourceFile& source, const FileSegment& segment, OutputFile& out,
   }
 }
 
+// Rows of at least so many bytes are written from the pages of the source.
+constexpr std::int64_t kGathered = 1 << 10;
+constexpr std::uint64_t kRows = 1024;  // that are written at once
+
+// Rows that move as a whole: the kernel gathers them from the pages that it holds of the source, so
+// that each is copied once.
+void gather(const SourceFile& source, const FileSegment& segment, OutputFile& out, Meter& meter) {
+  const PermutedTensor& tensor = *segment.reordered;
+  const SourceFile::Window window(source, segment.offset, segment.bytes);
+  window.fetch(window.bytes());
+  const auto inner = static_cast<std::uint64_t>(tensor.inner);
+  const auto count = static_cast<std::uint64_t>(tensor.count);
+  const std::uint64_t rows = segment.bytes / inner;
+  std::vector<std::span<const std::byte>> pieces;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::uint64_t from =
+        row / count * count + static_cast<std::uint64_t>(tensor.from[row % count]);
+    pieces.push_back(window.bytes().subspan(from * inner, inner));
+    if (pieces.size() < kRows && row + 1 < rows) continue;
+    try {
+      out.write(pieces);
+    } catch (const Error&) {
+      source.check_unchanged();  // pages that are gone cannot be written
+      throw;
+    }
+    meter.add(static_cast<double>(pieces.size() * inner));
+    pieces.clear();
+  }
+}
+
 }  // namespace
 
 PermutedFile plan_permuted_file(const Checkpoint& checkpoint, std::size_t shard,
@@ -81,10 +113,19 @@ void write_permuted_file(const PermutedFile& file, const std::filesystem::path& 
                          Meter& meter, Flush flush) {
   const SourceFile source(file.source);
   OutputFile out(target);
-  for (const FileSegment& segment : file.segments) {
+  const auto prefetch = [&](const FileSegment& segment) {
     source.prefetch(segment.offset, std::min(segment.bytes, kAhead));
+  };
+  if (!file.segments.empty()) prefetch(file.segments.front());
+  for (std::size_t i = 0; i < file.segments.size(); ++i) {
+    const FileSegment& segment = file.segments[i];
+    if (i + 1 < file.segments.size()) prefetch(file.segments[i + 1]);
     if (segment.reordered == nullptr) {
       copy(source, segment, out, meter);
+      continue;
+    }
+    if (segment.reordered->inner >= kGathered) {
+      gather(source, segment, out, meter);
       continue;
     }
     run_in_order((segment.bytes + kPart - 1) / kPart, kThreads,

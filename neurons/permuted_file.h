@@ -31,9 +31,10 @@ struct PermutedFile {
 PermutedFile plan_permuted_file(const Checkpoint& checkpoint, std::size_t shard,
                                 const std::map<std::string, PermutedTensor>& tensors);
 
-// Writes the file. Segments that stay are copied inside the kernel if it can. Parts of reordered
-// tensors are made by several threads and written in order; each holds a part and a block of rows,
-// whatever the size of the tensor. The meter counts bytes. Error if the source changes meanwhile.
+// Writes the file. Segments that stay are copied inside the kernel if it can, and rows that move as
+// a whole are written from the pages that it holds. Parts of other reordered tensors are made by
+// several threads and written in order; each holds a part and a block of rows, whatever the size of
+// the tensor. The meter counts bytes. Error if the source changes meanwhile.
 void write_permuted_file(const PermutedFile& file, const std::filesystem::path& target,
                          Meter& meter, Flush flush);
 

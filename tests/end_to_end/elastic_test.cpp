@@ -1,4 +1,5 @@
 // Widths that change while a text is generated, drafts, and the choice of a draft.
+#include <algorithm>
 #include <filesystem>
 
 #include "tests/end_to_end/workshop.h"
@@ -135,7 +136,44 @@ TEST_F(Elastic, TheBestDraftIsChosenAndMeasured) {
                    "u16", "--prompts", "2", "--max-new-tokens", "24", "--json"})
           .json();
   EXPECT_EQ(again["check"]["acceptance"], json["check"]["acceptance"]);
-  expect_refused({"draft", kReference, "--db", db_, "--widths", "64"}, 2, "whole model");
+  expect_refused({"draft", kReference, "--db", db_, "--widths", "64"}, 2, "--data");
+  expect_refused({"draft", kReference, "--db", db_, "--data", data}, 2, "--widths");
+  expect_refused({"draft", kReference, "--db", db_, "--widths", "64", "--data", data}, 2,
+                 "faster than 64x8");
+  expect_refused({"draft", kReference, "--db", db_, "--widths", "513", "--data", data}, 2, "513");
+}
+
+// Two routes to the acceptance against a narrower verifier: measured within the whole model, and
+// within the verifier exported, of which it is the whole.
+TEST_F(Elastic, ADraftOfANarrowerVerifierIsMeasuredAgainstIt) {
+  const std::string data = kReference + "/search.bin", verifier = "256x4,128x4";
+  const std::string exported = path("verifier"), db = path("of-verifier.db");
+  const std::vector<std::string> of_data = {"--data", data, "--max-tokens", "2049"};
+  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<std::string> narrow = {"--widths", "64x8", "--widths", "128x4,64x4"};
+  expect_done(with(with({"eval", kReference, "--db", db_, "--widths", "512x8"}, narrow), of_data));
+  expect_done({"latency", kReference, "--repeats", "5", "--length", "16", "--db", db_});
+  const Json within =
+      expect_done(with({"draft", kReference, "--db", db_, "--widths", verifier, "--json"}, of_data))
+          .json();
+  EXPECT_EQ(within["verifier"], verifier);
+  ASSERT_EQ(within["drafts"].size(), 2u);  // the whole model is not faster
+
+  expect_done({"export", kReference, "--widths", verifier, "--out", exported});
+  expect_done(
+      with(with({"eval", exported, "--db", db, "--metric", "acceptance"}, narrow), of_data));
+  expect_done({"latency", exported, "--repeats", "5", "--length", "16", "--db", db});
+  const Json of_export = expect_done({"draft", exported, "--db", db, "--json"}).json();
+  ASSERT_EQ(of_export["drafts"].size(), 2u);
+  for (const Json& draft : within["drafts"]) {
+    const auto same = std::ranges::find_if(
+        of_export["drafts"], [&](const Json& other) { return other["widths"] == draft["widths"]; });
+    ASSERT_NE(same, of_export["drafts"].end()) << draft;
+    EXPECT_NEAR(draft["acceptance"], (*same)["acceptance"].get<double>(), 1e-5) << draft;
+  }
 }
 
 }  // namespace
